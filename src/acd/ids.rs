@@ -1,0 +1,134 @@
+//! The identities everything else is addressed by.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Why a text cannot be an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    /// The text is empty.
+    #[error("it is empty")]
+    Empty,
+    /// The text is longer than the identity may be.
+    #[error("it is longer than {0} characters")]
+    TooLong(usize),
+    /// A character that the identity may not hold.
+    #[error("it may not contain {0:?}")]
+    Character(char),
+}
+
+fn checked(text: &str, longest: usize, allowed: fn(char) -> bool) -> Result<Arc<str>, IdError> {
+    if text.is_empty() {
+        return Err(IdError::Empty);
+    }
+    if text.len() > longest {
+        return Err(IdError::TooLong(longest));
+    }
+    match text.chars().find(|&c| !allowed(c)) {
+        Some(c) => Err(IdError::Character(c)),
+        None => Ok(Arc::from(text)),
+    }
+}
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The identity as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+            fn try_from(text: String) -> Result<Self, IdError> {
+                Self::new(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.0.as_ref().to_owned()
+            }
+        }
+    };
+}
+
+text_id! {
+    /// The short number of a queue: 1 to 32 digits, as it is dialled.
+    QueueNumber
+}
+
+impl QueueNumber {
+    /// Checks and takes a short number.
+    ///
+    /// # Errors
+    /// [`IdError`] when the text is empty, too long, or holds anything but ASCII digits.
+    pub fn new(text: &str) -> Result<Self, IdError> {
+        checked(text, 32, |c| c.is_ascii_digit()).map(Self)
+    }
+}
+
+text_id! {
+    /// An agent: the user part of the phone's SIP account, 1 to 64 of `A-Z a-z 0-9 . _ - +`.
+    AgentId
+}
+
+impl AgentId {
+    /// Checks and takes an agent's id.
+    ///
+    /// # Errors
+    /// [`IdError`] when the text is empty, too long, or holds a character with a meaning in SIP or in dial strings.
+    pub fn new(text: &str) -> Result<Self, IdError> {
+        checked(text, 64, |c| c.is_ascii_alphanumeric() || "._-+".contains(c)).map(Self)
+    }
+}
+
+text_id! {
+    /// A caller's channel in FreeSWITCH (its `Unique-ID`), which is the call's identity here too.
+    CallId
+}
+
+impl CallId {
+    /// Checks and takes a channel's `Unique-ID`.
+    ///
+    /// # Errors
+    /// [`IdError`] when the text could not be named in a command: empty, over 256 bytes, or not of
+    /// `A-Z a-z 0-9 - _ . @ :`.
+    pub fn new(text: &str) -> Result<Self, IdError> {
+        checked(text, 256, |c| c.is_ascii_alphanumeric() || "-_.@:".contains(c)).map(Self)
+    }
+}
+
+/// One attempt to ring one agent for one caller. It is also the UUID of the agent's leg, chosen
+/// before `originate`, so that the leg can be addressed before it exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OfferId(pub Uuid);
+
+impl fmt::Display for OfferId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_hyphenated().fmt(f)
+    }
+}

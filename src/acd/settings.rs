@@ -1,0 +1,106 @@
+//! What an admin decides: queues and agents as validated values.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::{AgentId, QueueNumber};
+
+/// In which order a queue's candidates are offered its callers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    /// In the order of the queue's list of participants.
+    #[default]
+    AsListed,
+    /// Every candidate at once; the first to answer gets the caller.
+    Simultaneous,
+    /// The one whose last queue conversation ended longest ago.
+    LongestIdle,
+    /// A fresh random order for every caller.
+    Random,
+}
+
+/// What a waiting caller hears.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Music {
+    /// The Swiss and European ring tone: 425 Hz, 1 s on, 4 s off.
+    #[default]
+    Ringtone,
+    /// A sound file on the FreeSWITCH machine, played over and over.
+    File(Arc<str>),
+    /// A FreeSWITCH stream URL, such as `local_stream://moh`.
+    Stream(Arc<str>),
+}
+
+/// A language of the spoken prompts: the name of a folder of prompts, such as `de`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Language(pub Arc<str>);
+
+impl fmt::Display for Language {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What happens to a caller after the wait has ended without an agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum TimeoutAction {
+    /// The call is hung up.
+    #[default]
+    Hangup,
+    /// The call is transferred to an internal number.
+    Transfer(Arc<str>),
+    /// The caller goes to another queue.
+    Queue(QueueNumber),
+}
+
+/// What happens when a caller waited too long, or nobody is logged in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Timeout {
+    /// A sound file on the FreeSWITCH machine, played to its end before the action.
+    pub message: Option<Arc<str>>,
+    /// What is done then.
+    pub action: TimeoutAction,
+}
+
+/// One queue as configured. Everything but number, name and participants has a default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// The number that is dialled.
+    pub number: QueueNumber,
+    /// The name people read.
+    pub name: Arc<str>,
+    /// How agents are chosen.
+    pub strategy: Strategy,
+    /// The queue's agents, in list order, each once.
+    pub participants: Vec<AgentId>,
+    /// How long a caller may wait; `None` is without limit.
+    pub max_wait: Option<Duration>,
+    /// How long an agent is left alone after a conversation.
+    pub wrap_up: Duration,
+    /// How long one offer rings.
+    pub ring_time: Duration,
+    /// What waiting callers hear.
+    pub music: Music,
+    /// The language of everything spoken in this queue.
+    pub language: Language,
+    /// How often a waiting caller is told the position; `None` switches announcements off.
+    pub announce_every: Option<Duration>,
+    /// What happens when the wait has ended without an agent.
+    pub timeout: Timeout,
+}
+
+/// One agent as configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentSettings {
+    /// The SIP user.
+    pub id: AgentId,
+    /// The name people read.
+    pub name: Arc<str>,
+    /// A FreeSWITCH dial string in place of the phone of the same number.
+    pub dial: Option<Arc<str>>,
+}

@@ -1,0 +1,9 @@
+//! The call queue (ACD) beside FreeSWITCH.
+//!
+//! The way of a call is one straight line: socket bytes, frames and events ([`esl`]),
+//! one task per call (`session`), pure decisions ([`acd`]), typed commands, FreeSWITCH.
+
+pub mod acd;
+pub mod config;
+pub mod esl;
+pub mod journal;

@@ -1,0 +1,3 @@
+//! The daemon `freeswitch-queue`.
+
+fn main() {}
