@@ -5,5 +5,7 @@
 
 pub mod acd;
 pub mod config;
+pub mod dispatch;
 pub mod esl;
+pub mod floor;
 pub mod journal;

@@ -117,6 +117,7 @@ pub struct Agent {
     last_conversation_end: Option<Wall>,
     elsewhere: Option<Wall>,
     unreachable: Option<Unreachable>,
+    retired: bool,
 }
 
 impl Agent {
@@ -129,7 +130,23 @@ impl Agent {
             last_conversation_end: None,
             elsewhere: None,
             unreachable: None,
+            retired: false,
         }
+    }
+
+    /// The admin took the agent away: a conversation is finished first.
+    pub fn retire(&mut self) {
+        self.retired = true;
+    }
+
+    /// The agent is configured (again).
+    pub fn revive(&mut self) {
+        self.retired = false;
+    }
+
+    /// Whether the admin took the agent away.
+    pub fn is_retired(&self) -> bool {
+        self.retired
     }
 
     /// The configured part.
@@ -165,6 +182,14 @@ impl Agent {
         }
     }
 
+    /// The offer for which the phone rings, or is about to, if that is for a caller of `queue`.
+    pub fn ringing_for(&self, queue: &QueueNumber) -> Option<&Held> {
+        match &self.activity {
+            Activity::Reserved(h) | Activity::Ringing(h) if h.queue == *queue => Some(h),
+            _ => None,
+        }
+    }
+
     /// Takes what the store kept from before a restart.
     pub fn restore(&mut self, last_conversation_end: Option<Wall>, wrap_up: Option<(QueueNumber, Wall)>, now: Now) {
         self.last_conversation_end = last_conversation_end;
@@ -172,11 +197,7 @@ impl Agent {
             && until_wall > now.wall
         {
             let until = now.mono.plus(until_wall.since(now.wall));
-            self.activity = Activity::WrapUp {
-                queue,
-                until,
-                until_wall,
-            };
+            self.activity = Activity::WrapUp { queue, until, until_wall };
         }
     }
 
@@ -185,11 +206,7 @@ impl Agent {
     /// # Errors
     /// The first reason that holds the agent back.
     pub fn available(&self, queue: &QueueNumber) -> Result<(), Unavailable> {
-        if !self.logins.contains_key(queue) {
-            Err(Unavailable::LoggedOut)
-        } else {
-            self.free()
-        }
+        if !self.logins.contains_key(queue) { Err(Unavailable::LoggedOut) } else { self.free() }
     }
 
     /// Whether the agent could take a caller of any queue now.
@@ -199,16 +216,10 @@ impl Agent {
     pub fn free(&self) -> Result<(), Unavailable> {
         match &self.activity {
             Activity::Reserved(h) | Activity::Ringing(h) => {
-                return Err(Unavailable::Ringing {
-                    since: h.since,
-                    queue: h.queue.clone(),
-                });
+                return Err(Unavailable::Ringing { since: h.since, queue: h.queue.clone() });
             }
             Activity::Talking(h) => {
-                return Err(Unavailable::Talking {
-                    since: h.since,
-                    queue: h.queue.clone(),
-                });
+                return Err(Unavailable::Talking { since: h.since, queue: h.queue.clone() });
             }
             Activity::WrapUp { until_wall, .. } => return Err(Unavailable::WrapUp { until: *until_wall }),
             Activity::Idle => {}
@@ -228,12 +239,7 @@ impl Agent {
     /// Why the agent cannot be claimed; nothing has changed then.
     pub fn claim(&mut self, offer: OfferId, call: CallId, queue: QueueNumber, now: Now) -> Result<(), Unavailable> {
         self.available(&queue)?;
-        self.activity = Activity::Reserved(Held {
-            offer,
-            call,
-            queue,
-            since: now.wall,
-        });
+        self.activity = Activity::Reserved(Held { offer, call, queue, since: now.wall });
         Ok(())
     }
 
@@ -252,10 +258,7 @@ impl Agent {
     pub fn connected(&mut self, offer: OfferId, now: Now) -> bool {
         match &self.activity {
             Activity::Reserved(h) | Activity::Ringing(h) if h.offer == offer => {
-                self.activity = Activity::Talking(Held {
-                    since: now.wall,
-                    ..h.clone()
-                });
+                self.activity = Activity::Talking(Held { since: now.wall, ..h.clone() });
                 self.unreachable = None;
                 true
             }
@@ -272,10 +275,7 @@ impl Agent {
         self.unreachable = match cause {
             MissCause::NotRegistered | MissCause::Unknown => {
                 let since = self.unreachable.as_ref().map_or(now.wall, |u| u.since);
-                Some(Unreachable {
-                    since,
-                    retry: Some(now.mono.plus(UNREACHABLE_RETRY)),
-                })
+                Some(Unreachable { since, retry: Some(now.mono.plus(UNREACHABLE_RETRY)) })
             }
             _ => None,
         };
@@ -295,11 +295,7 @@ impl Agent {
                 self.last_conversation_end = Some(now.wall);
                 let wrap_up_until = (!wrap_up.is_zero()).then(|| now.wall.plus(wrap_up));
                 self.activity = match wrap_up_until {
-                    Some(until_wall) => Activity::WrapUp {
-                        queue,
-                        until: now.mono.plus(wrap_up),
-                        until_wall,
-                    },
+                    Some(until_wall) => Activity::WrapUp { queue, until: now.mono.plus(wrap_up), until_wall },
                     None => Activity::Idle,
                 };
                 Some(Released::Conversation { since, wrap_up_until })
@@ -357,12 +353,7 @@ impl Agent {
 
     /// Lets time pass. True when a wrap-up ended.
     pub fn tick(&mut self, now: Now) -> bool {
-        if self
-            .unreachable
-            .as_ref()
-            .and_then(|u| u.retry)
-            .is_some_and(|at| at <= now.mono)
-        {
+        if self.unreachable.as_ref().and_then(|u| u.retry).is_some_and(|at| at <= now.mono) {
             self.unreachable = None;
         }
         match &self.activity {
@@ -384,17 +375,10 @@ mod tests {
     use super::*;
 
     fn now(ms: u64) -> Now {
-        Now {
-            mono: Mono(Duration::from_millis(ms)),
-            wall: Wall(1_000_000 + ms as i64),
-        }
+        Now { mono: Mono(Duration::from_millis(ms)), wall: Wall(1_000_000 + ms as i64) }
     }
     fn agent() -> Agent {
-        Agent::new(Arc::new(AgentSettings {
-            id: AgentId::new("1001").unwrap(),
-            name: "Anna".into(),
-            dial: None,
-        }))
+        Agent::new(Arc::new(AgentSettings { id: AgentId::new("1001").unwrap(), name: "Anna".into(), dial: None }))
     }
     fn q(n: &str) -> QueueNumber {
         QueueNumber::new(n).unwrap()
@@ -413,10 +397,7 @@ mod tests {
         assert!(a.login(q("1"), Wall(5)));
         assert!(!a.login(q("1"), Wall(6)));
         a.claim(A, c("x"), q("1"), now(0)).unwrap();
-        assert!(matches!(
-            a.claim(B, c("y"), q("1"), now(0)),
-            Err(Unavailable::Ringing { .. })
-        ));
+        assert!(matches!(a.claim(B, c("y"), q("1"), now(0)), Err(Unavailable::Ringing { .. })));
         assert_eq!(a.release(B, Duration::ZERO, now(1)), None);
         assert!(!a.connected(B, now(1)));
         assert!(a.ringing(A));
@@ -437,15 +418,9 @@ mod tests {
         assert!(a.connected(A, now(10)));
         assert_eq!(
             a.release(A, Duration::from_secs(30), now(5_000)),
-            Some(Released::Conversation {
-                since: Wall(1_000_010),
-                wrap_up_until: Some(Wall(1_035_000))
-            })
+            Some(Released::Conversation { since: Wall(1_000_010), wrap_up_until: Some(Wall(1_035_000)) })
         );
-        assert!(matches!(
-            a.available(&q("2")),
-            Err(Unavailable::WrapUp { until: Wall(1_035_000) })
-        ));
+        assert!(matches!(a.available(&q("2")), Err(Unavailable::WrapUp { until: Wall(1_035_000) })));
         assert_eq!(a.deadline(), Some(Mono(Duration::from_secs(35))));
         assert!(!a.tick(now(34_999)));
         assert!(a.tick(now(35_000)));

@@ -21,26 +21,10 @@ pub struct Announcer {
     speaking: bool,
 }
 
-/// What to do after a look at the position.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
-    /// Speak this position; above [`HIGHEST`] it is "more than".
-    pub speak: Option<u32>,
-    /// Look again then.
-    pub again: Mono,
-    /// Be told as soon as the position gets better.
-    pub listen: bool,
-}
-
 impl Announcer {
     /// For a caller who entered at `now`; the position is repeated `every` so often.
     pub fn new(every: Duration, now: Mono) -> Self {
-        Self {
-            every,
-            known: None,
-            last: now,
-            speaking: false,
-        }
+        Self { every, known: None, last: now, speaking: false }
     }
 
     /// The interval was changed by the admin.
@@ -48,12 +32,18 @@ impl Announcer {
         self.every = every;
     }
 
-    /// The caller's position is looked at.
-    pub fn look(&mut self, position: u32, now: Mono) -> Look {
+    /// Whether a better position could be spoken at once: only then is it worth being told of one.
+    pub fn is_rested(&self, now: Mono) -> bool {
+        now >= self.last.plus(PAUSE_BETWEEN)
+    }
+
+    /// The caller's position is looked at: what to speak now, if anything (above [`HIGHEST`] it is "more
+    /// than"), and when to look again.
+    pub fn look(&mut self, position: u32, now: Mono) -> (Option<u32>, Mono) {
         let position = self.known.map_or(position, |k| k.min(position)).min(HIGHEST + 1);
         let first = self.known.is_none();
         let better = self.known.is_some_and(|k| position < k);
-        let rested = now >= self.last.plus(PAUSE_BETWEEN);
+        let rested = self.is_rested(now);
         let repeat = now >= self.last.plus(self.every);
         let speak = !self.speaking && ((first && position > 1) || (better && rested) || repeat);
         if speak {
@@ -65,17 +55,9 @@ impl Announcer {
         }
         let rest_over = self.last.plus(PAUSE_BETWEEN);
         let repeat_at = self.last.plus(self.every);
-        let again = if rest_over > now {
-            rest_over.min(repeat_at)
-        } else {
-            repeat_at
-        };
+        let again = if rest_over > now { rest_over.min(repeat_at) } else { repeat_at };
         let again = again.max(now.plus(Duration::from_secs(1)));
-        Look {
-            speak: speak.then_some(position),
-            again,
-            listen: rest_over <= now,
-        }
+        (speak.then_some(position), again)
     }
 
     /// The announcement has ended, or was cut.
@@ -92,12 +74,12 @@ mod tests {
         Mono(Duration::from_secs(n))
     }
     fn spoken(a: &mut Announcer, position: u32, now: u64) -> Option<u32> {
-        let look = a.look(position, s(now));
-        if look.speak.is_some() {
+        let (speak, again) = a.look(position, s(now));
+        if speak.is_some() {
             a.spoken();
         }
-        assert!(look.again > s(now), "it would look again at once");
-        look.speak
+        assert!(again > s(now), "it would look again at once");
+        speak
     }
 
     /// Q11: on entry when others are ahead; on improvement, at most every 15 s; every so often.
@@ -140,21 +122,19 @@ mod tests {
     #[test]
     fn nothing_is_spoken_over_an_announcement() {
         let mut a = Announcer::new(Duration::from_secs(30), s(0));
-        assert_eq!(a.look(3, s(0)).speak, Some(3));
-        assert_eq!(a.look(2, s(20)).speak, None);
+        assert_eq!(a.look(3, s(0)).0, Some(3));
+        assert_eq!(a.look(2, s(20)).0, None);
         a.spoken();
-        assert_eq!(a.look(2, s(21)).speak, Some(2));
+        assert_eq!(a.look(2, s(21)).0, Some(2));
     }
 
     #[test]
     fn it_listens_only_when_a_better_position_could_be_spoken() {
         let mut a = Announcer::new(Duration::from_secs(60), s(0));
-        let first = a.look(3, s(0));
-        assert!(!first.listen);
-        assert_eq!(first.again, s(15));
+        assert_eq!(a.look(3, s(0)), (Some(3), s(15)));
+        assert!(!a.is_rested(s(14)));
         a.spoken();
-        let later = a.look(3, s(15));
-        assert!(later.listen);
-        assert_eq!(later.again, s(60));
+        assert_eq!(a.look(3, s(15)), (None, s(60)));
+        assert!(a.is_rested(s(15)));
     }
 }

@@ -12,7 +12,7 @@ use super::announce::Announcer;
 use super::fact::{CancelCause, EndedBy, MissCause, Onward, TimeoutCause};
 use super::ids::{AgentId, OfferId, QueueNumber};
 use super::leg::{Leg, LegEnd, Outcome};
-use super::queue::Orders;
+use super::queue::{Orders, Place};
 use super::settings::{Language, Music, QueueSettings, Strategy, TimeoutAction};
 use super::time::{Mono, Now, Wall};
 use super::timers::Timers;
@@ -43,8 +43,10 @@ pub struct Playing(pub u32);
 pub enum Input {
     /// The caller is here.
     Begin,
-    /// The answer to [`Desk::Enter`]: the queue's settings and the time of entry, or no such queue.
-    Entered(Option<(Arc<QueueSettings>, Wall)>),
+    /// The answer to [`Desk::Enter`]: the queue's settings and the place in the line, or no such queue.
+    Entered(Option<(Arc<QueueSettings>, Place)>),
+    /// There may be orders, or a better position.
+    Woken,
     /// The answer to [`Desk::Look`].
     Looked {
         /// What is to be done.
@@ -106,7 +108,16 @@ pub enum Wire {
     /// Answer the caller, if that was not done.
     Answer,
     /// Let the caller hear this, in place of what was heard.
-    Music(Playing, Music),
+    Music {
+        /// Its name.
+        playing: Playing,
+        /// What.
+        music: Music,
+        /// Whether other music is playing, and is to be stopped.
+        replace: bool,
+    },
+    /// Keep with the channel what makes the caller's place survive our death.
+    Remember(Place),
     /// Say this over the music.
     Say(Playing, Saying),
     /// Stop what is being said.
@@ -143,10 +154,13 @@ pub enum Wire {
 /// What is to be done on the floor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Desk {
-    /// Enter this queue. `entered`: the earlier entry of a caller who came back.
-    Enter(QueueNumber),
-    /// Look at the orders and the position; `listen` for a better one.
-    Look(bool),
+    /// Enter this queue, at the place the caller had before coming back.
+    Enter(QueueNumber, Option<Place>),
+    /// Look at the orders and the position.
+    Look {
+        /// Whether to be woken at the next better position.
+        listen: bool,
+    },
     /// No more offers: the wait is ending.
     Close,
     /// An offer has its outcome.
@@ -235,18 +249,9 @@ enum Stage {
     /// In line.
     Waiting(Wait),
     /// The wait is over; legs are ended, the message is played.
-    Ending {
-        wait: Wait,
-        why: Why,
-        message: Option<Playing>,
-        left: bool,
-    },
+    Ending { wait: Wait, why: Why, message: Option<Playing>, left: bool },
     /// Connected to an agent.
-    Talking {
-        offer: OfferId,
-        caller_gone: bool,
-        transferred: bool,
-    },
+    Talking { offer: OfferId, caller_gone: bool, transferred: bool },
     /// Told to hang up, to move on, or to go back to the dialplan.
     Parting,
     /// No longer our call: only legs to be seen off.
@@ -256,12 +261,13 @@ enum Stage {
 /// One caller's call.
 #[derive(Clone, Debug)]
 pub struct Call {
-    first: QueueNumber,
+    first: (QueueNumber, Option<Place>),
     visited: Vec<QueueNumber>,
     stage: Stage,
     legs: BTreeMap<OfferId, Leg>,
     timers: Timers<Timer>,
     music: Option<(Playing, Music, Mono)>,
+    music_plays: bool,
     music_failures: u32,
     played: u32,
     closed: bool,
@@ -269,15 +275,17 @@ pub struct Call {
 }
 
 impl Call {
-    /// A caller who is to wait in `queue`, having been in `visited` before by timeouts.
-    pub fn new(queue: QueueNumber, visited: Vec<QueueNumber>) -> Self {
+    /// A caller who is to wait in `queue`, having been in `visited` before by timeouts, and who comes back
+    /// to `place` when the controller had been away.
+    pub fn new(queue: QueueNumber, visited: Vec<QueueNumber>, place: Option<Place>) -> Self {
         Self {
-            first: queue,
+            first: (queue, place),
             visited,
             stage: Stage::New,
             legs: BTreeMap::new(),
             timers: Timers::default(),
             music: None,
+            music_plays: false,
             music_failures: 0,
             played: 0,
             closed: false,
@@ -313,7 +321,11 @@ impl Call {
     /// Takes one input and tells what is to be done, in order.
     pub fn handle(&mut self, input: Input, now: Now) -> Vec<Effect> {
         match input {
-            Input::Begin => self.enter(self.first.clone()),
+            Input::Begin => {
+                let (queue, place) = self.first.clone();
+                self.enter(queue, place);
+            }
+            Input::Woken => self.look(now),
             Input::Entered(entered) => self.entered(entered, now),
             Input::Looked { orders, position } => self.looked(orders, position, now),
             Input::LegCreated(offer) => {
@@ -375,40 +387,42 @@ impl Call {
         Playing(self.played)
     }
 
-    fn enter(&mut self, queue: QueueNumber) {
+    fn enter(&mut self, queue: QueueNumber, place: Option<Place>) {
         self.stage = Stage::New;
         if !self.visited.contains(&queue) {
             self.visited.push(queue.clone());
         }
-        self.desk(Desk::Enter(queue));
+        self.desk(Desk::Enter(queue, place));
     }
 
-    fn entered(&mut self, entered: Option<(Arc<QueueSettings>, Wall)>, now: Now) {
+    fn look(&mut self, now: Now) {
+        let Stage::Waiting(w) = &self.stage else { return };
+        let listen = w.announcer.as_ref().is_some_and(|a| a.is_rested(now.mono));
+        self.desk(Desk::Look { listen });
+    }
+
+    fn entered(&mut self, entered: Option<(Arc<QueueSettings>, Place)>, now: Now) {
         if !matches!(self.stage, Stage::New) {
             return;
         }
-        let Some((settings, entered)) = entered else {
+        let Some((settings, place)) = entered else {
             return self.part(Wire::HangUp(Parting::NoSuchNumber), now);
         };
         let announcer = settings.announce_every.map(|every| Announcer::new(every, now.mono));
+        self.wire(Wire::Remember(place));
         self.wire(Wire::Answer);
         self.start_music(settings.music.clone(), now);
         let queue = settings.number.clone();
-        self.stage = Stage::Waiting(Wait {
-            queue,
-            settings,
-            entered,
-            announcer,
-            announcement: None,
-        });
+        self.stage = Stage::Waiting(Wait { queue, settings, entered: place.entered, announcer, announcement: None });
         self.set_max_wait(now);
-        self.desk(Desk::Look(false));
+        self.look(now);
     }
 
     fn start_music(&mut self, music: Music, now: Now) {
         let playing = self.next_playing();
         self.music = Some((playing, music.clone(), now.mono));
-        self.wire(Wire::Music(playing, music));
+        let replace = std::mem::replace(&mut self.music_plays, true);
+        self.wire(Wire::Music { playing, music, replace });
     }
 
     fn set_max_wait(&mut self, now: Now) {
@@ -426,16 +440,22 @@ impl Call {
         if let Some(settings) = orders.settings {
             self.reconfigured(settings, now);
         }
-        for (offer, agent) in orders.ring {
-            self.ring(offer, agent, now);
-        }
         for (offer, cause) in orders.call_off {
             self.call_off(offer, cause, now);
         }
-        if let Some(cause) = orders.end {
-            return self.end_wait(Why::Timeout(cause), now);
+        let waiting = matches!(self.stage, Stage::Waiting(_)) && orders.end.is_none();
+        for (offer, agent) in orders.ring {
+            if waiting {
+                self.ring(offer, agent, now);
+            } else {
+                self.desk(Desk::Outcome(offer, Outcome::Cancelled(CancelCause::CallTimedOut)));
+                self.desk(Desk::Gone(offer));
+            }
         }
-        self.announce(position, now);
+        match orders.end {
+            Some(cause) => self.end_wait(Why::Timeout(cause), now),
+            None => self.announce(position, now),
+        }
     }
 
     fn reconfigured(&mut self, settings: Arc<QueueSettings>, now: Now) {
@@ -461,43 +481,24 @@ impl Call {
         let Stage::Waiting(w) = &mut self.stage else { return };
         let Some(announcer) = &mut w.announcer else { return };
         let language = w.settings.language.clone();
-        let look = announcer.look(position, now.mono);
-        self.timers.set(Timer::Announce, look.again);
-        if let Some(position) = look.speak {
+        let (look, again) = announcer.look(position, now.mono);
+        self.timers.set(Timer::Announce, again);
+        if let Some(position) = look {
             let playing = self.next_playing();
             if let Stage::Waiting(w) = &mut self.stage {
                 w.announcement = Some(playing);
             }
-            self.timers
-                .set(Timer::Announcement, now.mono.plus(LONGEST_ANNOUNCEMENT));
+            self.timers.set(Timer::Announcement, now.mono.plus(LONGEST_ANNOUNCEMENT));
             self.wire(Wire::Say(playing, Saying::Position(position, language)));
-        } else if look.listen {
-            // Asked for in one breath with the last look, so that no better position falls between.
-            self.desk(Desk::Look(true));
         }
     }
 
     fn ring(&mut self, offer: OfferId, agent: AgentId, now: Now) {
-        let (shared, ring_time) = match &self.stage {
-            Stage::Waiting(w) => (w.settings.strategy == Strategy::Simultaneous, w.settings.ring_time),
-            // The wait ended between the offer and now.
-            _ => {
-                self.desk(Desk::Outcome(offer, Outcome::Cancelled(CancelCause::CallTimedOut)));
-                self.desk(Desk::Gone(offer));
-                return;
-            }
-        };
+        let Stage::Waiting(w) = &self.stage else { return };
+        let (shared, ring_time) = (w.settings.strategy == Strategy::Simultaneous, w.settings.ring_time);
         self.legs.insert(offer, Leg::new(agent.clone()));
-        self.timers.set(
-            Timer::Leg(offer),
-            now.mono.plus(ring_time).plus(SILENCE_AFTER_RING_TIME),
-        );
-        self.wire(Wire::Ring {
-            offer,
-            agent,
-            shared,
-            ring_time,
-        });
+        self.timers.set(Timer::Leg(offer), now.mono.plus(ring_time).plus(SILENCE_AFTER_RING_TIME));
+        self.wire(Wire::Ring { offer, agent, shared, ring_time });
     }
 
     fn call_off(&mut self, offer: OfferId, cause: CancelCause, now: Now) {
@@ -532,11 +533,7 @@ impl Call {
     }
 
     fn leg_ended(&mut self, offer: OfferId, end: LegEnd, by_transfer: bool, now: Now) {
-        if let Stage::Talking {
-            offer: talking,
-            transferred,
-            ..
-        } = &mut self.stage
+        if let Stage::Talking { offer: talking, transferred, .. } = &mut self.stage
             && *talking == offer
         {
             *transferred |= by_transfer;
@@ -563,11 +560,7 @@ impl Call {
         }
         self.timers.clear(Timer::Leg(offer));
         match self.stage {
-            Stage::Talking {
-                offer: talking,
-                caller_gone,
-                transferred,
-            } if talking == offer => {
+            Stage::Talking { offer: talking, caller_gone, transferred } if talking == offer => {
                 let by = match (caller_gone, transferred) {
                     (true, _) => EndedBy::Caller,
                     (false, true) => EndedBy::Transfer,
@@ -608,11 +601,7 @@ impl Call {
                 self.timers.set(Timer::Leg(*other), now.mono.plus(LEG_PATIENCE));
             }
         }
-        self.stage = Stage::Talking {
-            offer,
-            caller_gone: false,
-            transferred: false,
-        };
+        self.stage = Stage::Talking { offer, caller_gone: false, transferred: false };
         self.music = None;
         self.desk(Desk::Answered(offer));
         for other in self.legs.keys().copied().filter(|o| *o != offer).collect::<Vec<_>>() {
@@ -623,13 +612,14 @@ impl Call {
 
     fn played(&mut self, what: Playing, now: Now) {
         if self.music.as_ref().is_some_and(|(m, ..)| *m == what) {
+            self.music_plays = false;
             if matches!(self.stage, Stage::Waiting(_)) {
                 self.timers.set(Timer::MusicGrace, now.mono.plus(MUSIC_GRACE));
             }
             return;
         }
         match &mut self.stage {
-            Stage::Waiting(w) if w.announcement == Some(what) => self.announcement_over(),
+            Stage::Waiting(w) if w.announcement == Some(what) => self.announcement_over(now),
             Stage::Ending { message, .. } if *message == Some(what) => {
                 *message = None;
                 self.timers.clear(Timer::Message);
@@ -638,14 +628,14 @@ impl Call {
         }
     }
 
-    fn announcement_over(&mut self) {
+    fn announcement_over(&mut self, now: Now) {
         let Stage::Waiting(w) = &mut self.stage else { return };
         w.announcement = None;
         if let Some(a) = &mut w.announcer {
             a.spoken();
         }
         self.timers.clear(Timer::Announcement);
-        self.desk(Desk::Look(false));
+        self.look(now);
     }
 
     fn end_wait(&mut self, why: Why, now: Now) {
@@ -673,22 +663,12 @@ impl Call {
             self.wire(Wire::Say(playing, Saying::Message(file)));
             playing
         });
-        self.stage = Stage::Ending {
-            wait,
-            why,
-            message,
-            left: false,
-        };
+        self.stage = Stage::Ending { wait, why, message, left: false };
     }
 
     /// Takes the steps that wait for something that may just have happened.
     fn advance(&mut self, now: Now) {
-        if let Stage::Ending {
-            wait,
-            why,
-            message,
-            left,
-        } = &mut self.stage
+        if let Stage::Ending { wait, why, message, left } = &mut self.stage
             && self.legs.is_empty()
         {
             let (why, done, first) = (*why, message.is_none(), !*left);
@@ -718,7 +698,7 @@ impl Call {
         match action {
             TimeoutAction::Queue(to) if to != *from && !self.visited.contains(&to) => {
                 self.desk(Desk::WentOn(Onward::Queue(to.clone())));
-                self.enter(to);
+                self.enter(to, None);
             }
             TimeoutAction::Transfer(number) => {
                 self.desk(Desk::WentOn(Onward::Transferred(number.clone())));
@@ -789,7 +769,10 @@ impl Call {
             Stage::Waiting(_) => self.end_wait(Why::Drain, now),
             Stage::New => self.part(Wire::GiveBack, now),
             // A conversation goes on without us.
-            Stage::Talking { .. } => self.disconnected(),
+            Stage::Talking { .. } => {
+                self.legs.clear();
+                self.over();
+            }
             _ => {}
         }
     }
@@ -798,8 +781,8 @@ impl Call {
         while let Some(timer) = self.timers.pop_due(now.mono) {
             match timer {
                 Timer::MaxWait => self.end_wait(Why::Timeout(TimeoutCause::MaxWait), now),
-                Timer::Announce => self.desk(Desk::Look(false)),
-                Timer::Announcement => self.announcement_over(),
+                Timer::Announce => self.look(now),
+                Timer::Announcement => self.announcement_over(now),
                 Timer::Message => {
                     if let Stage::Ending { message, .. } = &mut self.stage {
                         *message = None;
@@ -821,7 +804,7 @@ impl Call {
 
     fn restart_music(&mut self, now: Now) {
         let connecting = self.legs.values().any(Leg::is_connecting);
-        let taken_away = self.timers_hold(Timer::TakenAway);
+        let taken_away = self.timers.holds(Timer::TakenAway);
         if !matches!(self.stage, Stage::Waiting(_)) || connecting || taken_away {
             return;
         }
@@ -836,10 +819,6 @@ impl Call {
             self.music_failures = 0;
             self.start_music(Music::Ringtone, now);
         }
-    }
-
-    fn timers_hold(&self, timer: Timer) -> bool {
-        self.timers.holds(timer)
     }
 
     /// Nothing was heard of a leg for too long.

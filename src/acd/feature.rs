@@ -13,10 +13,7 @@ pub struct FeatureCodes {
 
 impl Default for FeatureCodes {
     fn default() -> Self {
-        Self {
-            login: "*41".to_owned(),
-            logout: "*42".to_owned(),
-        }
+        Self { login: "*41".to_owned(), logout: "*42".to_owned() }
     }
 }
 
@@ -48,11 +45,7 @@ impl FeatureCodes {
                 Some((number, agent)) => (number, Some(AgentId::new(agent).ok()?)),
                 None => (rest, None),
             };
-            Some(Dialled::Feature {
-                login,
-                queue: QueueNumber::new(number).ok()?,
-                lamp,
-            })
+            Some(Dialled::Feature { login, queue: QueueNumber::new(number).ok()?, lamp })
         };
         feature(&self.login, true)
             .or_else(|| feature(&self.logout, false))
@@ -103,11 +96,7 @@ pub fn authorise(
         return Err(FeatureAnswer::NotAuthenticated);
     }
     let participants = participants.ok_or(FeatureAnswer::NoSuchQueue)?;
-    participants
-        .iter()
-        .find(|p| p.as_str() == who.user)
-        .cloned()
-        .ok_or(FeatureAnswer::NotAMember)
+    participants.iter().find(|p| p.as_str() == who.user).cloned().ok_or(FeatureAnswer::NotAMember)
 }
 
 #[cfg(test)]
@@ -132,16 +121,7 @@ mod tests {
         assert_eq!(codes.read("*4199900"), feature(true, "99900", None));
         assert_eq!(codes.read("*4299900"), feature(false, "99900", None));
         assert_eq!(codes.read("*4199900*1001"), feature(true, "99900", Some("1001")));
-        for odd in [
-            "",
-            "*41",
-            "*42x",
-            "*4199900*",
-            "*4199900*10;1",
-            "*4399900",
-            "1001@x",
-            "*4199900*1*1",
-        ] {
+        for odd in ["", "*41", "*42x", "*4199900*", "*4199900*10;1", "*4399900", "1001@x", "*4199900*1*1"] {
             assert_eq!(codes.read(odd), Dialled::Other, "{odd}");
         }
     }
@@ -150,10 +130,7 @@ mod tests {
     #[test]
     fn only_the_authenticated_participant_may() {
         let list = [AgentId::new("1001").unwrap()];
-        let who = |user: &str, domain: &str| Authenticated {
-            user: user.into(),
-            domain: Some(domain.into()),
-        };
+        let who = |user: &str, domain: &str| Authenticated { user: user.into(), domain: Some(domain.into()) };
         let ok = authorise(Some(&who("1001", "LAB")), Some("lab"), Some(&list));
         assert_eq!(ok.unwrap().as_str(), "1001");
         assert_eq!(authorise(None, None, Some(&list)), Err(FeatureAnswer::NotAuthenticated));
@@ -161,13 +138,7 @@ mod tests {
             authorise(Some(&who("1001", "other")), Some("lab"), Some(&list)),
             Err(FeatureAnswer::NotAuthenticated)
         );
-        assert_eq!(
-            authorise(Some(&who("1002", "lab")), None, Some(&list)),
-            Err(FeatureAnswer::NotAMember)
-        );
-        assert_eq!(
-            authorise(Some(&who("1001", "lab")), None, None),
-            Err(FeatureAnswer::NoSuchQueue)
-        );
+        assert_eq!(authorise(Some(&who("1002", "lab")), None, Some(&list)), Err(FeatureAnswer::NotAMember));
+        assert_eq!(authorise(Some(&who("1001", "lab")), None, None), Err(FeatureAnswer::NoSuchQueue));
     }
 }

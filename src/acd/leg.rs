@@ -41,14 +41,7 @@ pub struct Leg {
 impl Leg {
     /// A leg that is about to be ordered.
     pub fn new(agent: AgentId) -> Self {
-        Self {
-            agent,
-            created: false,
-            answered: false,
-            called_off: None,
-            given_up: false,
-            told: false,
-        }
+        Self { agent, created: false, answered: false, called_off: None, given_up: false, told: false }
     }
 
     /// FreeSWITCH has the channel. True when it was called off before, and must be called off again.
@@ -133,10 +126,7 @@ mod tests {
     #[test]
     fn an_outcome_is_told_once() {
         let mut l = leg();
-        assert_eq!(
-            l.ended(LegEnd::Missed(MissCause::Busy), false),
-            Some(Outcome::Missed(MissCause::Busy))
-        );
+        assert_eq!(l.ended(LegEnd::Missed(MissCause::Busy), false), Some(Outcome::Missed(MissCause::Busy)));
         assert_eq!(l.ended(LegEnd::Missed(MissCause::NoAnswer), false), None);
     }
 
@@ -148,10 +138,7 @@ mod tests {
         assert!(!l.call_off(CancelCause::CallerGone));
         assert!(l.created());
         assert!(l.answered());
-        assert_eq!(
-            l.ended(LegEnd::Cleared, false),
-            Some(Outcome::Cancelled(CancelCause::CallerGone))
-        );
+        assert_eq!(l.ended(LegEnd::Cleared, false), Some(Outcome::Cancelled(CancelCause::CallerGone)));
     }
 
     /// The loser of a race answered, and yet missed nothing.
@@ -160,16 +147,10 @@ mod tests {
         for (end, another) in [(LegEnd::Elsewhere, false), (LegEnd::Cleared, true)] {
             let mut l = leg();
             assert!(!l.answered());
-            assert_eq!(
-                l.ended(end, another),
-                Some(Outcome::Cancelled(CancelCause::AnsweredElsewhere))
-            );
+            assert_eq!(l.ended(end, another), Some(Outcome::Cancelled(CancelCause::AnsweredElsewhere)));
         }
         let mut alone = leg();
         alone.answered();
-        assert_eq!(
-            alone.ended(LegEnd::Cleared, false),
-            Some(Outcome::Missed(MissCause::NotConnected))
-        );
+        assert_eq!(alone.ended(LegEnd::Cleared, false), Some(Outcome::Missed(MissCause::NotConnected)));
     }
 }

@@ -36,12 +36,7 @@ impl Bench {
     /// An empty bench for a queue of these settings.
     pub fn new(settings: Arc<QueueSettings>) -> Self {
         let listed = settings.participants.iter().cloned().zip(0..).collect();
-        Self {
-            settings,
-            listed,
-            seats: BTreeSet::new(),
-            seated: HashMap::new(),
-        }
+        Self { settings, listed, seats: BTreeSet::new(), seated: HashMap::new() }
     }
 
     /// The settings the bench was made for.
@@ -53,16 +48,8 @@ impl Bench {
     pub fn seat(&mut self, agent: &AgentId, last_conversation_end: Option<Wall>) {
         self.unseat(agent);
         let Some(&listed) = self.listed.get(agent) else { return };
-        let idle_since = if self.settings.strategy == Strategy::LongestIdle {
-            last_conversation_end
-        } else {
-            None
-        };
-        let seat = Seat {
-            idle_since,
-            listed,
-            agent: agent.clone(),
-        };
+        let idle_since = if self.settings.strategy == Strategy::LongestIdle { last_conversation_end } else { None };
+        let seat = Seat { idle_since, listed, agent: agent.clone() };
         self.seats.insert(seat.clone());
         self.seated.insert(agent.clone(), seat);
     }
@@ -115,13 +102,7 @@ pub fn choose(queue: &mut Queue, place: Place, bench: &Bench, now: Mono) -> Choi
     let chosen: Vec<AgentId> = if simultaneous {
         bench.agents().filter(may).cloned().collect()
     } else if random {
-        bench
-            .agents()
-            .filter(may)
-            .min_by_key(|a| shuffle(w.seed, w.round, a))
-            .cloned()
-            .into_iter()
-            .collect()
+        bench.agents().filter(may).min_by_key(|a| shuffle(w.seed, w.round, a)).cloned().into_iter().collect()
     } else {
         bench.agents().find(may).cloned().into_iter().collect()
     };
@@ -131,19 +112,15 @@ pub fn choose(queue: &mut Queue, place: Place, bench: &Bench, now: Mono) -> Choi
     if !w.offers.is_empty() {
         return Choice::Pass;
     }
-    bench
-        .agents()
-        .filter_map(|a| w.tried.get(a))
-        .map(due)
-        .min()
-        .map_or(Choice::Pass, Choice::Hold)
+    bench.agents().filter_map(|a| w.tried.get(a)).map(due).min().map_or(Choice::Pass, Choice::Hold)
 }
 
 /// An agent's rank in the caller's own random order (SplitMix64 over FNV-1a of the id).
 fn shuffle(seed: u64, round: u32, agent: &AgentId) -> u64 {
-    let id = agent.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
-        (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let id = agent
+        .as_str()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3));
     let mut z = (seed ^ id ^ u64::from(round).rotate_left(32)).wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -180,24 +157,12 @@ mod tests {
         fn new(strategy: Strategy, agents: &[&str]) -> Self {
             let s = settings(strategy, agents);
             let mut queue = Queue::new(s.clone());
-            let place = queue.enter(
-                CallId::new("x").unwrap(),
-                Place {
-                    entered: Wall(0),
-                    seq: 0,
-                },
-                7,
-            );
+            let place = queue.enter(CallId::new("x").unwrap(), Place { entered: Wall(0), seq: 0 }, 7);
             let mut bench = Bench::new(s);
             for a in agents {
                 bench.seat(&id(a), None);
             }
-            Self {
-                queue,
-                bench,
-                place,
-                offers: 0,
-            }
+            Self { queue, bench, place, offers: 0 }
         }
         fn choose(&mut self, ms: u64) -> Choice {
             choose(&mut self.queue, self.place, &self.bench, at(ms))
@@ -273,16 +238,11 @@ mod tests {
         for seed in 0..1000 {
             let mut r = Room::new(Strategy::Random, &agents);
             r.queue.at(r.place).unwrap().seed = seed;
-            let Choice::Ring(first) = r.choose(0) else {
-                panic!("nobody was chosen")
-            };
+            let Choice::Ring(first) = r.choose(0) else { panic!("nobody was chosen") };
             assert_eq!(r.choose(0), Choice::Ring(first.clone()));
             *counts.entry(first[0].clone()).or_insert(0) += 1;
         }
-        assert!(
-            counts.len() == 5 && counts.values().all(|&n| n > 140 && n < 260),
-            "{counts:?}"
-        );
+        assert!(counts.len() == 5 && counts.values().all(|&n| n > 140 && n < 260), "{counts:?}");
     }
 
     /// Q7: untried first, then from the start again, never within 5 s of the failed offer.

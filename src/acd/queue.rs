@@ -104,6 +104,7 @@ pub struct Queue {
     places: HashMap<CallId, Place>,
     unserved: BTreeSet<Place>,
     listening: BTreeSet<Place>,
+    retired: bool,
 }
 
 impl Queue {
@@ -116,7 +117,23 @@ impl Queue {
             places: HashMap::new(),
             unserved: BTreeSet::new(),
             listening: BTreeSet::new(),
+            retired: false,
         }
+    }
+
+    /// The admin took the queue away: it takes no new callers.
+    pub fn retire(&mut self) {
+        self.retired = true;
+    }
+
+    /// The queue is configured (again). True when it had been taken away.
+    pub fn revive(&mut self) -> bool {
+        std::mem::take(&mut self.retired)
+    }
+
+    /// Whether the admin took the queue away.
+    pub fn is_retired(&self) -> bool {
+        self.retired
     }
 
     /// The configured part.
@@ -161,11 +178,7 @@ impl Queue {
     /// An agent is logged in no more. When that was the last one, every wait ends: returns whom to wake.
     pub fn logout(&mut self, agent: &AgentId) -> Vec<CallId> {
         self.logged_in.remove(agent);
-        if self.logged_in.is_empty() {
-            self.end_all(TimeoutCause::LastAgentLoggedOut)
-        } else {
-            Vec::new()
-        }
+        if self.logged_in.is_empty() { self.end_all(TimeoutCause::LastAgentLoggedOut) } else { Vec::new() }
     }
 
     /// Ends every wait; returns whom to wake.
@@ -176,6 +189,20 @@ impl Queue {
         }
         self.unserved.clear();
         self.waiting.values().map(|w| w.call.clone()).collect()
+    }
+
+    /// Ends one caller's wait.
+    pub fn end_one(&mut self, call: &CallId, cause: TimeoutCause) {
+        if let Some((place, w)) = self.entry(call) {
+            w.orders.end.get_or_insert(cause);
+            w.closing = true;
+            self.unserved.remove(&place);
+        }
+    }
+
+    /// Who stands at this place.
+    pub fn call_at(&self, place: Place) -> Option<CallId> {
+        self.waiting.get(&place).map(|w| w.call.clone())
     }
 
     /// A caller enters. `seed` makes the caller's random order of agents.
@@ -212,11 +239,7 @@ impl Queue {
                 self.waiting.get(p).map(|w| w.call.clone())
             })
             .collect();
-        Some(Left {
-            entered: place.entered,
-            never_rang: w.orders.ring,
-            improved,
-        })
+        Some(Left { entered: place.entered, never_rang: w.orders.ring, improved })
     }
 
     /// No more offers for this caller, whose wait is ending.
@@ -247,13 +270,7 @@ impl Queue {
         let Some(agent) = remove_offer(&mut w.offers, offer) else {
             return;
         };
-        w.tried.insert(
-            agent,
-            Tried {
-                at: now,
-                round: w.round,
-            },
-        );
+        w.tried.insert(agent, Tried { at: now, round: w.round });
         self.unserve(place);
     }
 
@@ -306,11 +323,9 @@ impl Queue {
     pub fn next_to_serve(&self, after: Option<Place>) -> Option<Place> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         match self.settings.strategy {
-            Strategy::Simultaneous => self
-                .waiting
-                .range((from, Bound::Unbounded))
-                .find(|(_, w)| !w.closing)
-                .map(|(p, _)| *p),
+            Strategy::Simultaneous => {
+                self.waiting.range((from, Bound::Unbounded)).find(|(_, w)| !w.closing).map(|(p, _)| *p)
+            }
             _ => self.unserved.range((from, Bound::Unbounded)).next().copied(),
         }
     }
@@ -325,11 +340,7 @@ impl Queue {
     }
 
     fn unserve(&mut self, place: Place) {
-        if self
-            .waiting
-            .get(&place)
-            .is_some_and(|w| w.offers.is_empty() && !w.closing)
-        {
+        if self.waiting.get(&place).is_some_and(|w| w.offers.is_empty() && !w.closing) {
             self.unserved.insert(place);
         }
     }
@@ -371,10 +382,7 @@ pub(super) mod tests {
         AgentId::new(n).unwrap()
     }
     fn place(ms: i64) -> Place {
-        Place {
-            entered: Wall(ms),
-            seq: 0,
-        }
+        Place { entered: Wall(ms), seq: 0 }
     }
     fn offer(n: u128) -> OfferId {
         OfferId(Uuid::from_u128(n))
@@ -402,13 +410,7 @@ pub(super) mod tests {
     #[test]
     fn the_same_millisecond_and_number_makes_two_places() {
         let mut q = three();
-        assert_eq!(
-            q.enter(call("d"), place(20), 0),
-            Place {
-                entered: Wall(20),
-                seq: 1
-            }
-        );
+        assert_eq!(q.enter(call("d"), place(20), 0), Place { entered: Wall(20), seq: 1 });
         assert_eq!(q.len(), 4);
     }
 
@@ -432,23 +434,11 @@ pub(super) mod tests {
     fn calling_off_knows_whether_it_rang() {
         let mut q = three();
         q.confirm(&call("a"), offer(1), agent("1001"));
-        assert_eq!(
-            q.call_off(&call("a"), offer(1), CancelCause::LoggedOut),
-            CalledOff::NeverRang
-        );
-        assert_eq!(
-            q.call_off(&call("a"), offer(1), CancelCause::LoggedOut),
-            CalledOff::Stale
-        );
+        assert_eq!(q.call_off(&call("a"), offer(1), CancelCause::LoggedOut), CalledOff::NeverRang);
+        assert_eq!(q.call_off(&call("a"), offer(1), CancelCause::LoggedOut), CalledOff::Stale);
         q.confirm(&call("a"), offer(2), agent("1001"));
-        assert_eq!(
-            q.take_orders(&call("a"), false).unwrap().ring,
-            [(offer(2), agent("1001"))]
-        );
-        assert_eq!(
-            q.call_off(&call("a"), offer(2), CancelCause::LoggedOut),
-            CalledOff::Ordered
-        );
+        assert_eq!(q.take_orders(&call("a"), false).unwrap().ring, [(offer(2), agent("1001"))]);
+        assert_eq!(q.call_off(&call("a"), offer(2), CancelCause::LoggedOut), CalledOff::Ordered);
         let orders = q.take_orders(&call("a"), false).unwrap();
         assert_eq!(orders.call_off, [(offer(2), CancelCause::LoggedOut)]);
         assert!(orders.ring.is_empty());
@@ -477,10 +467,7 @@ pub(super) mod tests {
         q.login(agent("1002"));
         assert!(q.logout(&agent("1002")).is_empty());
         assert_eq!(q.logout(&agent("1001")).len(), 3);
-        assert_eq!(
-            q.take_orders(&call("a"), false).unwrap().end,
-            Some(TimeoutCause::LastAgentLoggedOut)
-        );
+        assert_eq!(q.take_orders(&call("a"), false).unwrap().end, Some(TimeoutCause::LastAgentLoggedOut));
         assert_eq!(q.next_to_serve(None), None);
     }
 }

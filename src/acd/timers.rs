@@ -45,12 +45,7 @@ impl<K: PartialEq + Copy> Timers<K> {
 
     /// Takes out the earliest deadline that is due at `now`.
     pub fn pop_due(&mut self, now: Mono) -> Option<K> {
-        let (i, _) = self
-            .table
-            .iter()
-            .enumerate()
-            .filter(|(_, (_, at))| *at <= now)
-            .min_by_key(|(_, (_, at))| *at)?;
+        let (i, _) = self.table.iter().enumerate().filter(|(_, (_, at))| *at <= now).min_by_key(|(_, (_, at))| *at)?;
         Some(self.table.swap_remove(i).0)
     }
 }
