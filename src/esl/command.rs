@@ -170,15 +170,7 @@ impl Execute {
     /// [`TextError`] when the name is not a word.
     pub fn new(app: &str) -> Result<Self, TextError> {
         let app = Line::of_checked(word(app, 64, "_-")?.to_owned());
-        Ok(Self {
-            channel: None,
-            app,
-            argument: None,
-            event: None,
-            locked: false,
-            loops: None,
-            in_body: false,
-        })
+        Ok(Self { channel: None, app, argument: None, event: None, locked: false, loops: None, in_body: false })
     }
 
     /// An application and its argument.
@@ -187,28 +179,19 @@ impl Execute {
     /// [`TextError`] when the name is not a word, or the argument holds a line break or NUL.
     pub fn with(app: &str, argument: &str) -> Result<Self, TextError> {
         let argument = Some(Argument::new(argument.to_owned())?).filter(|text| !text.as_str().is_empty());
-        Ok(Self {
-            argument,
-            ..Self::new(app)?
-        })
+        Ok(Self { argument, ..Self::new(app)? })
     }
 
     /// On another channel than the connection's own.
     #[must_use]
     pub fn on(self, channel: ChannelId) -> Self {
-        Self {
-            channel: Some(channel),
-            ..self
-        }
+        Self { channel: Some(channel), ..self }
     }
 
     /// With an id that comes back as `Application-UUID` of CHANNEL_EXECUTE_COMPLETE.
     #[must_use]
     pub fn event_uuid(self, id: Uuid) -> Self {
-        Self {
-            event: Some(id),
-            ..self
-        }
+        Self { event: Some(id), ..self }
     }
 
     /// To its end before the next queued command runs. Without it FreeSWITCH runs the application at once, nested
@@ -221,10 +204,7 @@ impl Execute {
     /// This many times.
     #[must_use]
     pub fn loops(self, times: u32) -> Self {
-        Self {
-            loops: Some(times),
-            ..self
-        }
+        Self { loops: Some(times), ..self }
     }
 
     /// With the argument in the body however short it is: for arguments with text from outside. Long ones, and those
@@ -272,14 +252,8 @@ pub struct EventSet {
 impl EventSet {
     /// Events by their kinds. [`EventKind::Other`] has no name and is left out.
     pub fn of(kinds: &[EventKind]) -> Self {
-        let kinds = kinds
-            .iter()
-            .copied()
-            .filter(|kind| !matches!(kind, EventKind::Other | EventKind::Custom));
-        Self {
-            kinds: kinds.collect(),
-            subclasses: Vec::new(),
-        }
+        let kinds = kinds.iter().copied().filter(|kind| !matches!(kind, EventKind::Other | EventKind::Custom));
+        Self { kinds: kinds.collect(), subclasses: Vec::new() }
     }
 
     /// And the CUSTOM events of a subclass such as `sofia::register`.
@@ -287,8 +261,7 @@ impl EventSet {
     /// # Errors
     /// [`TextError`] when the subclass is not a word.
     pub fn custom(mut self, subclass: &str) -> Result<Self, TextError> {
-        self.subclasses
-            .push(Line::of_checked(word(subclass, 128, "_-:.")?.to_owned()));
+        self.subclasses.push(Line::of_checked(word(subclass, 128, "_-:.")?.to_owned()));
         Ok(self)
     }
 
@@ -319,26 +292,17 @@ impl Filter {
     /// # Errors
     /// [`TextError`] when the header's name is not a word, or the value is not one line.
     pub fn new(header: &str, value: &str) -> Result<Self, TextError> {
-        Ok(Self {
-            header: Line::of_checked(word(header, 128, "_-")?.to_owned()),
-            value: Line::new(value.to_owned())?,
-        })
+        Ok(Self { header: Line::of_checked(word(header, 128, "_-")?.to_owned()), value: Line::new(value.to_owned())? })
     }
 
     /// The events of a channel.
     pub fn channel(channel: &ChannelId) -> Self {
-        Self {
-            header: Line::of_checked("Unique-ID"),
-            value: Line::of_checked(channel.to_string()),
-        }
+        Self { header: Line::of_checked("Unique-ID"), value: Line::of_checked(channel.to_string()) }
     }
 
     /// The end of a background job.
     pub fn job(job: Uuid) -> Self {
-        Self {
-            header: Line::of_checked("Job-UUID"),
-            value: Line::of_checked(job.to_string()),
-        }
+        Self { header: Line::of_checked("Job-UUID"), value: Line::of_checked(job.to_string()) }
     }
 
     fn render(&self, verb: &str, out: &mut BytesMut) {
@@ -389,11 +353,7 @@ impl SendEvent {
     /// # Errors
     /// [`TextError`] when the name is not a word.
     pub fn new(name: &str) -> Result<Self, TextError> {
-        Ok(Self {
-            name: Line::of_checked(word(name, 128, "_-:.")?.to_owned()),
-            headers: Vec::new(),
-            body: None,
-        })
+        Ok(Self { name: Line::of_checked(word(name, 128, "_-:.")?.to_owned()), headers: Vec::new(), body: None })
     }
 
     /// With a header.
@@ -405,8 +365,7 @@ impl SendEvent {
         if name.eq_ignore_ascii_case("content-length") {
             return Err(TextError::Character('-'));
         }
-        self.headers
-            .push((Line::of_checked(name.to_owned()), Line::new(value.to_owned())?));
+        self.headers.push((Line::of_checked(name.to_owned()), Line::new(value.to_owned())?));
         Ok(self)
     }
 
@@ -474,35 +433,16 @@ mod tests {
 
     #[test]
     fn simple_commands() {
-        let kinds = EventSet::of(&[
-            EventKind::Dtmf,
-            EventKind::Custom,
-            EventKind::ChannelPark,
-            EventKind::Other,
-        ]);
-        let custom = kinds
-            .clone()
-            .custom("sofia::register")
-            .unwrap()
-            .custom("sofia::expire")
-            .unwrap();
+        let kinds = EventSet::of(&[EventKind::Dtmf, EventKind::Custom, EventKind::ChannelPark, EventKind::Other]);
+        let custom = kinds.clone().custom("sofia::register").unwrap().custom("sofia::expire").unwrap();
         for (command, text) in [
             (Command::Connect, "connect\n\n"),
             (Command::MyEvents, "myevents plain\n\n"),
-            (
-                Command::Events(custom),
-                "event plain DTMF CHANNEL_PARK CUSTOM sofia::register sofia::expire\n\n",
-            ),
+            (Command::Events(custom), "event plain DTMF CHANNEL_PARK CUSTOM sofia::register sofia::expire\n\n"),
             (Command::NixEvents(kinds), "nixevent DTMF CHANNEL_PARK\n\n"),
             (Command::NoEvents, "noevents\n\n"),
-            (
-                Command::Filter(Filter::channel(&channel())),
-                "filter Unique-ID 7c2a4d50\n\n",
-            ),
-            (
-                Command::FilterDelete(Filter::channel(&channel())),
-                "filter delete Unique-ID 7c2a4d50\n\n",
-            ),
+            (Command::Filter(Filter::channel(&channel())), "filter Unique-ID 7c2a4d50\n\n"),
+            (Command::FilterDelete(Filter::channel(&channel())), "filter delete Unique-ID 7c2a4d50\n\n"),
             (Command::Linger(2), "linger 2\n\n"),
             (Command::NoLinger, "nolinger\n\n"),
             (Command::DivertEvents(true), "divert_events on\n\n"),
@@ -512,40 +452,23 @@ mod tests {
         ] {
             assert_eq!(rendered(command), text);
         }
-        let job = Command::BgApi {
-            job: JOB,
-            call: ApiCall::uuid_exists(&channel()),
-        };
-        assert_eq!(
-            rendered(job),
-            format!("bgapi uuid_exists 7c2a4d50\nJob-UUID: {JOB_TEXT}\n\n")
-        );
-        let user = Command::UserAuth {
-            user: Line::new("a@b").unwrap(),
-            secret: Secret::new("x").unwrap(),
-        };
+        let job = Command::BgApi { job: JOB, call: ApiCall::uuid_exists(&channel()) };
+        assert_eq!(rendered(job), format!("bgapi uuid_exists 7c2a4d50\nJob-UUID: {JOB_TEXT}\n\n"));
+        let user = Command::UserAuth { user: Line::new("a@b").unwrap(), secret: Secret::new("x").unwrap() };
         assert!(!format!("{user:?}").contains("\"x\""));
         assert_eq!(rendered(user), "userauth a@b:x\n\n");
     }
 
     #[test]
     fn an_application_and_its_options() {
-        let execute = Execute::with("playback", "/a b.wav")
-            .unwrap()
-            .locked()
-            .loops(2)
-            .event_uuid(JOB)
-            .on(channel());
+        let execute = Execute::with("playback", "/a b.wav").unwrap().locked().loops(2).event_uuid(JOB).on(channel());
         let text = format!(
             "sendmsg 7c2a4d50\ncall-command: execute\nexecute-app-name: playback\nloops: 2\nevent-lock: true\n\
              Event-UUID: {JOB_TEXT}\nexecute-app-arg: /a b.wav\n\n"
         );
         assert_eq!(rendered(execute), text);
         let answer = Execute::new("answer").unwrap();
-        assert_eq!(
-            rendered(answer),
-            "sendmsg\ncall-command: execute\nexecute-app-name: answer\n\n"
-        );
+        assert_eq!(rendered(answer), "sendmsg\ncall-command: execute\nexecute-app-name: answer\n\n");
         assert_eq!(Execute::with("answer", "").unwrap(), Execute::new("answer").unwrap());
     }
 
@@ -553,31 +476,16 @@ mod tests {
     fn long_outside_and_trapped_arguments_travel_in_the_body() {
         let head = "sendmsg\ncall-command: execute\nexecute-app-name: log\ncontent-type: text/plain\ncontent-length: ";
         let long = "x".repeat(LONG_ARGUMENT + 1);
-        assert_eq!(
-            rendered(Execute::with("log", &long).unwrap()),
-            format!("{head}129\n\n{long}")
-        );
+        assert_eq!(rendered(Execute::with("log", &long).unwrap()), format!("{head}129\n\n{long}"));
         let trap = "RELOAD mod_EVENT_socket";
-        assert_eq!(
-            rendered(Execute::with("log", trap).unwrap()),
-            format!("{head}23\n\n{trap}")
-        );
-        assert_eq!(
-            rendered(Execute::with("log", "\u{fc}").unwrap().in_body()),
-            format!("{head}2\n\n\u{fc}")
-        );
+        assert_eq!(rendered(Execute::with("log", trap).unwrap()), format!("{head}23\n\n{trap}"));
+        assert_eq!(rendered(Execute::with("log", "\u{fc}").unwrap().in_body()), format!("{head}2\n\n\u{fc}"));
     }
 
     #[test]
     fn messages_to_a_channel() {
-        let hangup = Command::Hangup {
-            channel: Some(channel()),
-            cause: Cause::UserBusy,
-        };
-        assert_eq!(
-            rendered(hangup),
-            "sendmsg 7c2a4d50\ncall-command: hangup\nhangup-cause: USER_BUSY\n\n"
-        );
+        let hangup = Command::Hangup { channel: Some(channel()), cause: Cause::UserBusy };
+        assert_eq!(rendered(hangup), "sendmsg 7c2a4d50\ncall-command: hangup\nhangup-cause: USER_BUSY\n\n");
         let unicast = Command::Unicast(Unicast {
             channel: None,
             local: "127.0.0.1:8025".parse().unwrap(),
@@ -593,10 +501,7 @@ mod tests {
     #[test]
     fn an_event_to_fire() {
         let event = SendEvent::new("PRESENCE_IN").unwrap().header("proto", "sip").unwrap();
-        assert_eq!(
-            rendered(Command::SendEvent(event.clone())),
-            "sendevent PRESENCE_IN\nproto: sip\n\n"
-        );
+        assert_eq!(rendered(Command::SendEvent(event.clone())), "sendevent PRESENCE_IN\nproto: sip\n\n");
         let with_body = event.clone().body("a\nb").unwrap();
         let text = "sendevent PRESENCE_IN\nproto: sip\ncontent-length: 3\n\na\nb";
         assert_eq!(rendered(Command::SendEvent(with_body)), text);

@@ -280,7 +280,7 @@ impl<'a> Session<'a> {
 
     fn ring(&mut self, offer: OfferId, agent: &crate::acd::ids::AgentId, shared: bool) -> Result<(), TextError> {
         let queue = self.desk.queue().and_then(|q| self.shared.floor.participants(q));
-        let phone = (self.shared.phones)(agent);
+        let phone = self.shared.floor.agent(agent, |a| a.settings().clone());
         let (Some(queue), Some(phone)) = (queue, phone) else { return Err(TextError::Empty) };
         for command in wire::ring(offer, shared, &phone, &queue, &self.channel, self.settings)? {
             let watched = wire::job_of(&command).map(|_| Watched::Ring(offer));

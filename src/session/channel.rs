@@ -57,10 +57,7 @@ impl Channel {
             // `sip_auth_username` is set by mod_sofia from the credentials that were checked; everything else
             // is what the phone claims.
             who: variable("sip_auth_username").filter(|_| variable("sip_authorized").as_deref() == Some("true")).map(
-                |user| Authenticated {
-                    user,
-                    domain: variable("domain_name").or_else(|| variable("sip_auth_realm")),
-                },
+                |user| Authenticated { user, domain: variable("domain_name").or_else(|| variable("sip_auth_realm")) },
             ),
             token: variable("socket_path"),
             context: SafeText::new(&context).or(SafeText::new("default")),

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use crate::acd::feature::{Dialled, FeatureCodes};
 use crate::acd::ids::{AgentId, QueueNumber};
-use crate::acd::settings::{AgentSettings, Language};
+use crate::acd::settings::Language;
 use crate::clock::Clock;
 use crate::esl::command::EventSet;
 use crate::esl::{Command, EventKind, Events, Incoming, Link, Outcome};
@@ -70,8 +70,6 @@ pub struct Shared {
     pub logins: Arc<dyn LoginBook>,
     /// Makes a random number, for the random order of agents.
     pub random: Box<dyn Fn() -> u64 + Send + Sync>,
-    /// How agents are rung, by id.
-    pub phones: Box<dyn Fn(&AgentId) -> Option<Arc<AgentSettings>> + Send + Sync>,
 }
 
 /// Runs one connection to its end.

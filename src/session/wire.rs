@@ -128,10 +128,9 @@ fn display_name(queue: &QueueSettings, caller: &Channel) -> SafeText {
 pub(super) fn call_off(offer: OfferId, cause: CancelCause) -> Result<ApiCall, TextError> {
     let cause = match cause {
         // Somebody else has the caller, or will: nobody missed anything.
-        CancelCause::AnsweredElsewhere
-        | CancelCause::LoggedOut
-        | CancelCause::Reconfigured
-        | CancelCause::Draining => Cause::LoseRace,
+        CancelCause::AnsweredElsewhere | CancelCause::LoggedOut | CancelCause::Reconfigured | CancelCause::Draining => {
+            Cause::LoseRace
+        }
         CancelCause::CallerGone | CancelCause::CallTimedOut => Cause::OriginatorCancel,
     };
     end_leg(offer, cause)
