@@ -66,8 +66,10 @@ pub(super) fn layer(overrides: Vec<Override>, report: &mut Report<'_>) -> Layer 
 }
 
 fn one(variable: String, value: OsString) -> Override {
-    let (key, found) = target(variable.trim_start_matches(PREFIX));
-    let value = found.and_then(|shape| read_value(shape, value));
+    let (key, value) = match target(variable.strip_prefix(PREFIX).unwrap_or_default()) {
+        Ok((key, shape)) => (key, read_value(shape, value)),
+        Err(fault) => (String::new(), Err(fault)),
+    };
     Override { variable, key, value }
 }
 
@@ -81,66 +83,63 @@ fn read_value(shape: Shape, value: OsString) -> Result<Value, Fault> {
             "give it a value or unset it",
         ));
     }
-    match shape {
-        Shape::Text | Shape::Secret => Ok(Value::new(None, ValueKind::String(text))),
-        Shape::List(Shape::Text) => {
-            let items = text
-                .split(',')
-                .map(|item| Value::new(None, ValueKind::String(item.trim().to_owned())));
-            Ok(Value::new(None, ValueKind::Array(items.collect())))
+    let kind = match shape {
+        Shape::List(_) => {
+            let items = text.split(',').map(|item| Value::new(None, item.trim()));
+            ValueKind::Array(items.collect())
         }
-        _ => Err(Fault::new(
-            "this key cannot be set by a variable",
-            "write it in the file, and unset the variable",
-        )),
-    }
+        _ => ValueKind::String(text),
+    };
+    Ok(Value::new(None, kind))
 }
 
-/// The key that a variable's name (without the prefix) means, and what kind of value it takes.
-fn target(name: &str) -> (String, Result<Shape, Fault>) {
+/// The key that a variable's name (without the prefix) means, and what kind of value it takes: a text or a
+/// list of texts.
+fn target(name: &str) -> Result<(String, Shape), Fault> {
     let mut key = String::new();
     let mut shape = Shape::Map(FILE);
     for part in name.split("__") {
         shape = match shape {
-            Shape::Map(fields) => match fields.iter().find(|field| field.key.to_uppercase() == part) {
-                Some(field) => {
-                    key.push_str(if key.is_empty() { "" } else { "." });
-                    key.push_str(field.key);
-                    field.shape
-                }
-                None => return (key, Err(unknown(part, fields))),
-            },
-            Shape::List(item @ Shape::Map(_)) if key == "freeswitch" => match part.parse::<usize>() {
-                Ok(index) if index < MOST_SWITCHES => {
-                    key.push_str(&format!("[{index}]"));
-                    *item
-                }
-                _ => {
-                    let what = format!("{} is not the place of a switch in the list", show(part));
-                    return (
-                        key,
-                        Err(Fault::new(what, format!("count from 0 to {}", MOST_SWITCHES - 1))),
-                    );
-                }
-            },
-            _ => {
-                let what = "this key cannot be set by a variable";
-                return (
-                    key,
-                    Err(Fault::new(what, "write it in the file, and unset the variable")),
-                );
+            Shape::Map(fields) => {
+                let known = fields.iter().find(|field| field.key.to_uppercase() == part);
+                let field = known.ok_or_else(|| unknown(name, part, fields))?;
+                key.push_str(if key.is_empty() { "" } else { "." });
+                key.push_str(field.key);
+                field.shape
             }
+            Shape::List(item @ Shape::Map(_)) if key == "freeswitch" => {
+                let index = part.parse::<usize>().ok().filter(|index| *index < MOST_SWITCHES);
+                let index = index.ok_or_else(|| no_index(part))?;
+                key.push_str(&format!("[{index}]"));
+                *item
+            }
+            _ => return Err(only_in_file()),
         };
     }
-    (key, Ok(shape))
+    match shape {
+        Shape::Text | Shape::Secret | Shape::List(Shape::Text) => Ok((key, shape)),
+        _ => Err(only_in_file()),
+    }
 }
 
-fn unknown(part: &str, fields: &[Field]) -> Fault {
-    let keys: Vec<String> = fields.iter().map(|field| field.key.to_uppercase()).collect();
-    let lower: Vec<&str> = fields.iter().map(|field| field.key).collect();
-    let fix = match nearest(part, lower) {
-        Some(meant) => format!("did you mean {}? Otherwise unset it", meant.to_uppercase()),
-        None => format!("unset it; the names here are: {}", keys.join(", ")),
+fn only_in_file() -> Fault {
+    Fault::new(
+        "this cannot be set by a variable",
+        "write it in the file, and unset the variable",
+    )
+}
+
+fn no_index(part: &str) -> Fault {
+    let what = format!("{} is not the place of a switch in the list", show(part));
+    Fault::new(what, format!("count from 0 to {}", MOST_SWITCHES - 1))
+}
+
+fn unknown(name: &str, part: &str, fields: &[Field]) -> Fault {
+    let before = name.strip_suffix(part).unwrap_or_default();
+    let named = |key: &str| format!("{PREFIX}{before}{}", key.to_uppercase());
+    let fix = match nearest(part, fields.iter().map(|field| field.key)) {
+        Some(meant) => format!("did you mean {}? Otherwise unset it", named(meant)),
+        None => "unset it".to_owned(),
     };
-    Fault::new(format!("{} names no key", show(part)), fix)
+    Fault::new("there is no such variable", fix)
 }

@@ -16,6 +16,9 @@ mod raw;
 mod scalar;
 mod schema;
 mod sources;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests;
 mod text;
 mod validate;
 mod yaml;
@@ -60,7 +63,7 @@ pub struct Config {
     pub prompts: String,
     /// The languages that have prompts. Default de, fr, it, en.
     pub languages: Vec<Language>,
-    /// The language of queues that name none. Default en.
+    /// The language of queues that name none. Default en, or the first of `languages` when en is not among them.
     pub language: Language,
     /// What agents dial.
     pub feature_codes: FeatureCodes,
@@ -145,20 +148,31 @@ pub fn parse(
         variables: environment::places(&overrides),
     };
     let mut report = Report::new(&sources);
-    let from_file = Layer(schema::check(&sources.root, &mut report));
+    let checked = schema::check(&sources.root, &mut report);
     let from_environment = environment::layer(overrides, &mut report);
-    let raw = merge(from_file, from_environment).unwrap_or_else(|e| {
-        // The table of keys and the structs agree (a test holds that), so this is a defect of the daemon.
-        let fault = Fault::new(
-            format!("the values do not fit ({e})"),
-            "report this as a defect of the daemon",
-        );
-        report.add(&KeyPath::Root, fault);
-        raw::Raw::default()
-    });
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let config = validate::config(raw, folder, &mut report);
-    report.finish(config)
+    let Some(from_file) = checked else {
+        return Err(report.into_problems());
+    };
+    match merge(Layer(from_file), from_environment) {
+        Ok(raw) => {
+            let folder = path.parent().unwrap_or(Path::new(""));
+            let config = validate::config(raw, folder, &mut report);
+            if report.is_empty() {
+                Ok(config)
+            } else {
+                Err(report.into_problems())
+            }
+        }
+        Err(e) => {
+            // The table of keys and the structs agree (a test holds that): a defect of this module.
+            let fault = Fault::new(
+                format!("the values do not fit ({e})"),
+                "report this as a defect of the daemon",
+            );
+            report.add(&KeyPath::Root, fault);
+            Err(report.into_problems())
+        }
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Fault> {

@@ -208,8 +208,12 @@ impl<'s> Report<'s> {
 
     /// Whether something below `key` has a problem.
     pub(super) fn inside(&self, key: &KeyPath<'_>) -> bool {
-        let above = format!("{key}.");
-        self.keys.iter().any(|key| key.starts_with(&above))
+        let above = key.to_string();
+        let below = |key: &String| {
+            key.strip_prefix(&above)
+                .is_some_and(|rest| rest.starts_with(['.', '[']))
+        };
+        self.keys.iter().any(below)
     }
 
     fn push(&mut self, place: Place, key: String, Fault { what, fix }: Fault) {
@@ -221,15 +225,16 @@ impl<'s> Report<'s> {
         }
     }
 
-    /// The value when nothing was wrong, otherwise everything that was.
-    pub(super) fn finish<T>(mut self, value: T) -> Result<T, Problems> {
-        if self.problems.is_empty() {
-            return Ok(value);
-        }
+    pub(super) fn is_empty(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// Everything that was noted, in the order of the file.
+    pub(super) fn into_problems(mut self) -> Problems {
         self.problems.sort();
-        Err(Problems {
+        Problems {
             list: self.problems,
             more: self.more,
-        })
+        }
     }
 }

@@ -81,11 +81,11 @@ pub(super) const ACTION: &[Field] = &[field("transfer", Shape::Text), field("que
 
 /// Checks a file's tree against the table. What is of the wrong kind is reported, and passed on as what
 /// was plainly meant (an unquoted `99900` as that text), otherwise left out, so that everything else can
-/// still be checked in the same run.
-pub(super) fn check(root: &Node, report: &mut Report<'_>) -> Map<String, Value> {
+/// still be checked in the same run. Nothing when the file is no mapping at all.
+pub(super) fn check(root: &Node, report: &mut Report<'_>) -> Option<Map<String, Value>> {
     match checked(root, Shape::Map(FILE), &KeyPath::Root, report).kind {
-        ValueKind::Table(table) => table,
-        _ => Map::new(),
+        ValueKind::Table(table) => Some(table),
+        _ => None,
     }
 }
 
@@ -234,16 +234,7 @@ fn wrong_kind(shape: Shape, kind: &Kind, path: &KeyPath<'_>) -> Fault {
             format!("write a list: {key}[{}]", quoted(text))
         }
         (Shape::List(_), _) => format!("write a list: {key}[...]"),
-        (Shape::WordOrMap(fields), _) => {
-            format!(
-                "write hangup, or one of {}",
-                fields
-                    .iter()
-                    .map(|f| format!("{{ {}: \"...\" }}", f.key))
-                    .collect::<Vec<_>>()
-                    .join(" ")
-            )
-        }
+        (Shape::WordOrMap(_), _) => "write hangup, { transfer: \"...\" } or { queue: \"...\" }".to_owned(),
         (Shape::Map(fields), _) => {
             format!(
                 "write a mapping with the keys {}",

@@ -364,10 +364,8 @@ pub(super) fn present(path: &str) -> Checked<()> {
 pub(super) fn span(value: f64, unit: f64, least: f64, most: f64, name: &str) -> Checked<Duration> {
     if !(least..=most).contains(&value) {
         let fix = format!("write {least} to {most} {name}");
-        return return Err(Fault::new(
-            format!("{} {name} is out of range", show(&value.to_string())),
-            fix,
-        ));
+        let what = format!("{} {name} is out of range", show(&value.to_string()));
+        return Err(Fault::new(what, fix));
     }
     // Within bounds, so that the cast cuts nothing off.
     Ok(Duration::from_millis((value * unit * 1000.0).round() as u64))

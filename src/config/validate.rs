@@ -184,7 +184,7 @@ fn languages(
     default: Option<String>,
     report: &mut Report<'_>,
 ) -> (Vec<Language>, Language) {
-    let (top, english) = (KeyPath::Root, || Language(Arc::from("en")));
+    let top = KeyPath::Root;
     let key = top.key("languages");
     let named = list.is_some();
     let mut languages: Vec<Language> = Vec::new();
@@ -205,21 +205,23 @@ fn languages(
     if !named {
         languages = ["de", "fr", "it", "en"].map(|name| Language(Arc::from(name))).to_vec();
     }
-    let key = top.key("language");
-    let default = match default {
-        Some(text) => known_language(&text, &key, &languages, report).unwrap_or_else(english),
-        None if languages.contains(&english()) => english(),
-        None => {
-            let what = "the default language, en, is not among the languages";
-            let first = languages.first().map_or_else(|| "en".to_owned(), ToString::to_string);
+    let english = Language(Arc::from("en"));
+    let Some(first) = languages.first() else {
+        if !report.inside(&key) {
             report.add(
                 &key,
-                Fault::new(what, format!("say which is: language: {}", quoted(&first))),
+                Fault::new("there are no languages", "name one that has prompts, or remove the key"),
             );
-            english()
         }
+        return (languages, english);
     };
-    (languages, default)
+    let usual = if languages.contains(&english) {
+        english
+    } else {
+        first.clone()
+    };
+    let named = default.and_then(|text| known_language(&text, &top.key("language"), &languages, report));
+    (languages, named.unwrap_or(usual))
 }
 
 /// A language that is in the list of languages.
@@ -230,7 +232,8 @@ pub(super) fn known_language(
     report: &mut Report<'_>,
 ) -> Option<Language> {
     let language = report.take(key, text::language(text))?;
-    if known.contains(&language) {
+    // Without any, the list itself is the problem.
+    if known.is_empty() || known.contains(&language) {
         return Some(language);
     }
     let names: Vec<&str> = known.iter().map(|language| &*language.0).collect();

@@ -168,7 +168,7 @@ impl Builder<'_> {
                     )?;
                     continue;
                 }
-                Err(e) => return Err((mark(e.marker()), self.explain(&e))),
+                Err(e) => return Err(self.explain(&e)),
             };
             let mark = mark(&span.start);
             match event {
@@ -294,65 +294,55 @@ impl Builder<'_> {
                     ) => walk(rest, &path.key(key)),
                     _ => path.to_string(),
                 },
+                // In a list itself, the error may belong to the item before or to the one after.
+                [_] => path.to_string(),
                 [first, rest @ ..] => walk(rest, &path.index(first.nodes.len())),
             }
         }
         walk(&self.open, &KeyPath::Root)
     }
 
-    fn line(&self, mark: Mark) -> &str {
-        self.lines
-            .get(mark.line.saturating_sub(1))
-            .copied()
-            .unwrap_or_default()
-            .trim_start_matches('\u{feff}')
+    fn line(&self, line: usize) -> &str {
+        let text = self.lines.get(line.saturating_sub(1)).copied().unwrap_or_default();
+        text.trim_start_matches('\u{feff}')
     }
 
     fn alias_at(&self, mark: Mark) -> String {
-        let rest = self.line(mark).chars().skip(mark.column - 1);
+        let rest = self.line(mark.line).chars().skip(mark.column - 1);
         rest.take_while(|&c| !c.is_whitespace() && !",[]{}".contains(c))
             .collect()
     }
 
     /// What the parser's error means to somebody who does not know YAML's grammar.
-    fn explain(&self, error: &ScanError) -> Fault {
-        let info = error.info();
-        let here = mark(error.marker());
-        let indent = |line: &str| line.chars().take_while(|c| c.is_whitespace()).any(|c| c == '\t');
-        let next = Mark {
-            line: here.line + 1,
-            column: 1,
+    fn explain(&self, error: &ScanError) -> Stop {
+        let (info, here) = (error.info(), mark(error.marker()));
+        let tab = |line: usize| {
+            let mut indent = self.line(line).chars().take_while(|c| c.is_whitespace());
+            indent.position(|c| c == '\t').map(|at| Mark { line, column: at + 1 })
         };
-        if info.contains("tab") && (indent(self.line(here)) || indent(self.line(next))) {
-            return Fault::new("a tab is used for indentation", "indent with spaces");
+        if info.contains("tab")
+            && let Some(tab) = tab(here.line).or_else(|| tab(here.line + 1))
+        {
+            return (tab, Fault::new("a tab is used for indentation", "indent with spaces"));
         }
         if info.contains("recursion limit") {
-            return too_deep();
+            return (here, too_deep());
         }
-        let (what, fix) = if info.contains("mapping values are not allowed") {
-            (
-                "a \": \" stands where YAML cannot have one",
-                "put a text that holds \": \" in quotes, or mend the indentation",
-            )
+        const QUOTE: &str = "write the value in quotes";
+        let fault = if info.contains("mapping values are not allowed") {
+            let fix = "put a text that holds \": \" in quotes, or mend the indentation";
+            Fault::new("a \": \" stands where YAML cannot have one", fix)
         } else if info.contains("scanning a quoted scalar") && info.contains("end of stream") {
-            ("a quote is opened here and never closed", "close it")
+            Fault::new("a quote is opened here and never closed", "close it")
         } else if info.contains("anchor or alias") {
-            (
-                "an unquoted * or & begins an alias or an anchor in YAML",
-                "write the value in quotes",
-            )
+            Fault::new("an unquoted * or & begins an alias or an anchor in YAML", QUOTE)
         } else if info.contains("unexpected character") {
-            (
-                "an unquoted value cannot begin with this character",
-                "write the value in quotes",
-            )
+            Fault::new("an unquoted value cannot begin with this character", QUOTE)
         } else {
-            return Fault::new(
-                format!("this cannot be read as YAML ({info})"),
-                "check indentation, quotes and brackets here and on the line above",
-            );
+            let fix = "check indentation, quotes and brackets here and on the line above";
+            Fault::new(format!("this cannot be read as YAML ({info})"), fix)
         };
-        Fault::new(what, fix)
+        (here, fault)
     }
 }
 
