@@ -89,13 +89,13 @@ impl Backlog {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds an entry. Returns how many records were given up for it.
-    pub(super) fn push(&self, entry: Entry) -> u64 {
+    /// Adds an entry. If that costs a record, returns why.
+    pub(super) fn push(&self, entry: Entry) -> Option<&'static str> {
         let mut state = self.lock();
         if state.finished {
-            let lost = u64::from(entry.record.is_some());
-            state.dropped += lost;
-            return lost;
+            let lost = entry.record.is_some();
+            state.dropped += u64::from(lost);
+            return lost.then_some("it is closed");
         }
         let urgent = entry.ack.is_some();
         state.entries.push_back(entry);
@@ -103,7 +103,7 @@ impl Backlog {
         if urgent || matches!(state.entries.len(), 1 | BATCH) {
             self.work.notify_one();
         }
-        lost
+        (lost > 0).then_some("more is recorded than it can write; look at the load and the disk below it")
     }
 
     /// Waits for work and takes up to one batch of it, the oldest first; empty at `idle` or when the store is closing.

@@ -201,15 +201,7 @@ impl Journal {
         let wait = move || match written.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(()) => Ok(()),
             Err(RecvTimeoutError::Timeout) => {
-                shared.trouble(
-                    &format!("it has not answered for {within:?}; look at the disk below it"),
-                    0,
-                );
-                // Whatever is written next, if only this, shows that it answers again.
-                shared.push(Entry {
-                    record: None,
-                    ack: None,
-                });
+                shared.silent_for(within);
                 Err(NotDurable::Late(within))
             }
             Err(RecvTimeoutError::Disconnected) => Err(NotDurable::Lost),

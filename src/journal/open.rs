@@ -223,3 +223,27 @@ fn migrate(db: &mut Connection, steps: &[&str], version: usize) -> rusqlite::Res
     transaction.pragma_update(None, "user_version", i64::try_from(steps.len()).unwrap_or(i64::MAX))?;
     transaction.commit()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_migration_takes_the_missing_steps_or_none() {
+        let mut db = Connection::open_in_memory().unwrap();
+        let version = |db: &Connection| {
+            db.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))
+                .unwrap()
+        };
+        migrate(&mut db, &["CREATE TABLE a (x)"], 0).unwrap();
+        let broken = ["not read again", "CREATE TABLE b (x)", "CREATE TABLE a (y)"];
+        migrate(&mut db, &broken, 1).expect_err("the last step must fail");
+        assert_eq!(version(&db), 1);
+        db.prepare("SELECT * FROM b")
+            .expect_err("nor may the step before it stay");
+        migrate(&mut db, &broken[..2], 1).unwrap();
+        assert_eq!(version(&db), 2);
+        migrate(&mut db, &broken[..2], 2).unwrap();
+    }
+}

@@ -236,3 +236,45 @@ pub(super) fn record(row: &rusqlite::Row<'_>) -> rusqlite::Result<Record> {
 fn unreadable(column: usize, why: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(why))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+    use crate::acd::ids::CallId;
+
+    #[test]
+    fn a_full_disk_is_told_leaves_nothing_half_written_and_is_survived() {
+        let db = Connection::open_in_memory().unwrap();
+        MIGRATIONS.iter().for_each(|step| db.execute_batch(step).unwrap());
+        let mut store = Store::new(PathBuf::new(), db, None).unwrap();
+        let limit = |store: &Store, pages: u32| {
+            store
+                .connection
+                .query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
+                .unwrap();
+        };
+        let lost = |n| Record {
+            at: Wall(n),
+            fact: Fact::CallLost {
+                call: CallId::new(&"c".repeat(200)).unwrap(),
+                queue: QueueNumber::new("1").unwrap(),
+                waited: Duration::ZERO,
+            },
+        };
+        let records: Vec<Record> = (0..1000).map(lost).collect();
+        limit(&store, 20);
+        let said = store.write(records.iter()).expect_err("must not fit").to_string();
+        assert!(said.contains("disk is full; make room"), "{said}");
+        let count = |store: &Store| {
+            store
+                .connection
+                .query_row("SELECT count(*) FROM records", [], |row| row.get::<_, i64>(0))
+                .unwrap()
+        };
+        assert_eq!(count(&store), 0);
+        limit(&store, 20_000);
+        store.write(records.iter()).unwrap();
+        assert_eq!(count(&store), 1000);
+    }
+}

@@ -39,41 +39,49 @@ impl Shared {
     }
 
     pub(super) fn push(&self, entry: Entry) {
-        let lost = self.backlog.push(entry);
-        if lost > 0 {
-            self.trouble(
-                "more is recorded than it can write; look at the load and the disk below it",
-                lost,
-            );
+        if let Some(why) = self.backlog.push(entry) {
+            self.degrade(why, 1, false);
         }
     }
 
-    /// Makes visible that the store cannot be written, and what that cost. A reason found by writing replaces one
-    /// found by waiting.
-    pub(super) fn trouble(&self, why: &str, lost: u64) {
-        let mut news = false;
-        self.health.send_if_modified(|health| {
-            if let Health::Degraded { dropped, reason, .. } = health {
-                let first = *dropped == 0 && lost > 0;
-                let other = lost == 0 && **reason != *why;
+    /// Makes visible that nothing was written for too long.
+    pub(super) fn silent_for(&self, waited: Duration) {
+        self.degrade(
+            &format!("it has not answered for {waited:?}; look at the disk below it"),
+            0,
+            false,
+        );
+        // Whatever is written next, if only this, shows that it answers again.
+        self.push(Entry {
+            record: None,
+            ack: None,
+        });
+    }
+
+    /// Makes visible that facts do not reach the disk, and how many records that cost just now. A `sure` reason
+    /// replaces the one given before.
+    fn degrade(&self, why: &str, lost: u64, sure: bool) {
+        let mut news = true;
+        self.health.send_modify(|health| match health {
+            Health::Ok => {
+                *health = Health::Degraded {
+                    since: wall_now(),
+                    reason: Arc::from(why),
+                    dropped: lost,
+                }
+            }
+            Health::Degraded { reason, dropped, .. } => {
+                let other = sure && **reason != *why;
+                news = other || (*dropped == 0 && lost > 0);
                 *dropped += lost;
                 if other {
                     *reason = Arc::from(why);
                 }
-                news = first || other;
-                return news || lost > 0;
             }
-            *health = Health::Degraded {
-                since: wall_now(),
-                reason: Arc::from(why),
-                dropped: lost,
-            };
-            news = true;
-            true
         });
         if news {
             let (path, waiting) = (self.path.display(), self.backlog.waiting());
-            tracing::warn!(%path, why, waiting, lost, "the store is not written: facts wait in memory, the oldest go first");
+            tracing::warn!(%path, why, waiting, lost, "the store is not written: facts wait in memory, and the oldest go first");
         }
     }
 
@@ -89,12 +97,20 @@ impl Shared {
     }
 }
 
-/// Tells those who close that the writer has ended, however it did.
+/// Tells everybody that the writer has ended, however it did.
 struct Ending<'a>(&'a Shared);
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
+        let asked = self.0.backlog.closing().is_some();
         let unwritten = self.0.backlog.finish();
+        if !asked {
+            self.0.degrade(
+                "its thread has failed; restart, and report what the log says before this",
+                0,
+                true,
+            );
+        }
         if unwritten > 0 {
             tracing::error!(path = %self.0.path.display(), unwritten, "the store was closed before everything was written");
         }
@@ -117,10 +133,7 @@ pub(super) fn run(store: Store, shared: &Shared, keep: Duration) {
             }
         } else if let Err(failure) = store.write(taken.iter().filter_map(|entry| entry.record.as_ref())) {
             let lost = shared.backlog.put_back(taken);
-            shared.trouble(&failure.to_string(), 0);
-            if lost > 0 {
-                shared.trouble("", lost);
-            }
+            shared.degrade(&failure.to_string(), lost, true);
             if closing.is_some_and(|end| Instant::now() >= end) {
                 return;
             }
