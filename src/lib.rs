@@ -4,10 +4,13 @@
 //! one task per call ([`session`]), pure decisions ([`acd`]), typed commands, FreeSWITCH.
 
 pub mod acd;
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dispatch;
 pub mod esl;
 pub mod floor;
 pub mod journal;
+pub mod observe;
 pub mod session;

@@ -8,14 +8,7 @@ use std::process::{Command, Output};
 
 const LANGUAGES: [&str; 4] = ["de", "en", "fr", "it"];
 /// What a phone hears as the answer to `*41` and `*42`; it hangs up within 3 s (Q14).
-const ANSWERS: [&str; 6] = [
-    "logged-in",
-    "logged-out",
-    "no-such-queue",
-    "not-a-member",
-    "not-authenticated",
-    "failed",
-];
+const ANSWERS: [&str; 6] = ["logged-in", "logged-out", "no-such-queue", "not-a-member", "not-authenticated", "failed"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -28,18 +21,13 @@ fn prompts() -> PathBuf {
 /// Every name of Q11 (30 places, and beyond), Q14 and Q19.
 fn names() -> BTreeSet<String> {
     let places = (1..=30).map(|place| format!("position-{place}"));
-    let others = ANSWERS
-        .into_iter()
-        .chain(["position-more", "try-later"])
-        .map(String::from);
+    let others = ANSWERS.into_iter().chain(["position-more", "try-later"]).map(String::from);
     places.chain(others).collect()
 }
 
 /// An empty folder of this test's own.
 fn folder(test: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .join("freeswitch_conf")
-        .join(test);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("freeswitch_conf").join(test);
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).unwrap();
     folder
@@ -76,10 +64,7 @@ struct Said {
 impl Said {
     fn new(output: Output) -> Said {
         let text = [output.stdout, output.stderr].concat();
-        Said {
-            code: output.status.code().unwrap(),
-            text: String::from_utf8(text).unwrap(),
-        }
+        Said { code: output.status.code().unwrap(), text: String::from_utf8(text).unwrap() }
     }
 
     #[track_caller]
@@ -100,12 +85,7 @@ impl Said {
 /// The samples of an 8 kHz mono 16 bit WAV file.
 fn samples(file: &Path) -> Vec<i16> {
     let bytes = fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    assert_eq!(
-        (&bytes[..4], &bytes[8..12]),
-        (&b"RIFF"[..], &b"WAVE"[..]),
-        "{}",
-        file.display()
-    );
+    assert_eq!((&bytes[..4], &bytes[8..12]), (&b"RIFF"[..], &b"WAVE"[..]), "{}", file.display());
     let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
     let mut at = 12;
     loop {
@@ -119,10 +99,7 @@ fn samples(file: &Path) -> Vec<i16> {
             }
             b"data" => {
                 let data = &bytes[body..body + length];
-                return data
-                    .chunks_exact(2)
-                    .map(|pair| i16::from_le_bytes([pair[0], pair[1]]))
-                    .collect();
+                return data.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect();
             }
             _ => {}
         }
@@ -144,35 +121,19 @@ fn every_sentence_is_there_in_every_language_and_can_be_heard() {
             let samples = samples(&file);
             let milliseconds = samples.len() / 8;
             let limit = if ANSWERS.contains(&name.as_str()) { 2800 } else { 8000 };
-            assert!(
-                (500..limit).contains(&milliseconds),
-                "{}: {milliseconds} ms",
-                file.display()
-            );
+            assert!((500..limit).contains(&milliseconds), "{}: {milliseconds} ms", file.display());
 
             let peak = decibel(samples.iter().map(|s| f64::from(s.unsigned_abs())).fold(0.0, f64::max));
             let energy = samples.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>() / samples.len() as f64;
             let loudness = decibel(energy.sqrt());
             assert!(peak <= -1.0, "{}: clipped, peak {peak:.1} dBFS", file.display());
-            assert!(
-                (-24.0..-16.0).contains(&loudness),
-                "{}: {loudness:.1} dBFS",
-                file.display()
-            );
+            assert!((-24.0..-16.0).contains(&loudness), "{}: {loudness:.1} dBFS", file.display());
 
             let audible = |s: &i16| s.unsigned_abs() > 300;
             let before = samples.iter().position(audible).unwrap() / 8;
             let after = samples.iter().rev().position(audible).unwrap() / 8;
-            assert!(
-                before < 250 && after < 400,
-                "{}: silent for {before} and {after} ms",
-                file.display()
-            );
-            assert!(
-                heard.insert(samples),
-                "{}: the same sound as another name's",
-                file.display()
-            );
+            assert!(before < 250 && after < 400, "{}: silent for {before} and {after} ms", file.display());
+            assert!(heard.insert(samples), "{}: the same sound as another name's", file.display());
         }
     }
 }
@@ -186,10 +147,7 @@ fn texts_and_sounds_agree() {
 
 fn render(texts: &Path, sounds: &Path) -> Said {
     let mut command = Command::new(root().join("scripts/render-prompts"));
-    command
-        .arg("--check")
-        .env("PROMPT_TEXTS", texts)
-        .env("PROMPT_SOUNDS", sounds);
+    command.arg("--check").env("PROMPT_TEXTS", texts).env("PROMPT_SOUNDS", sounds);
     Said::new(command.output().unwrap())
 }
 
@@ -257,8 +215,7 @@ fn a_recording_takes_the_place_of_a_rendered_file_but_keeps_to_its_limits() {
     fs::write(sounds.join("fr/logged-out.wav"), "no sound").unwrap();
     let said = render(&texts, &sounds);
     assert_eq!(said.code, 1);
-    said.has("must stay under 2800 ms")
-        .has("fr/logged-out.wav: not an 8 kHz mono 16 bit PCM WAV file");
+    said.has("must stay under 2800 ms").has("fr/logged-out.wav: not an 8 kHz mono 16 bit PCM WAV file");
 }
 
 // ---- Dialplan
@@ -272,10 +229,7 @@ fn every_setting_the_dialplan_uses_is_in_settings_xml() {
         let text = std::str::from_utf8(bytes).unwrap();
         // FreeSWITCH obeys these lines even inside a comment.
         for line in without_comments(text, false).lines() {
-            assert!(
-                !line.contains("X-PRE-PROCESS"),
-                "{file}: a pre-process line inside a comment: {line}"
-            );
+            assert!(!line.contains("X-PRE-PROCESS"), "{file}: a pre-process line inside a comment: {line}");
         }
         for part in text.split("$${").skip(1) {
             used.insert(part.split('}').next().unwrap().to_owned());
@@ -287,10 +241,7 @@ fn every_setting_the_dialplan_uses_is_in_settings_xml() {
     }
     assert!(used.len() >= 4, "{used:?}");
     for name in used {
-        assert!(
-            settings.contains(&format!("cmd=\"set\" data=\"{name}=")),
-            "{name} is not in settings.xml"
-        );
+        assert!(settings.contains(&format!("cmd=\"set\" data=\"{name}=")), "{name} is not in settings.xml");
     }
 }
 
@@ -312,39 +263,23 @@ fn without_comments(text: &str, keep: bool) -> String {
 #[test]
 fn a_call_that_comes_back_from_the_controller_finds_it_again() {
     let conf = root().join("freeswitch-conf/dialplan");
-    let entry = without_comments(
-        &fs::read_to_string(conf.join("default/00_freeswitch_queue.xml")).unwrap(),
-        true,
-    );
+    let entry = without_comments(&fs::read_to_string(conf.join("default/00_freeswitch_queue.xml")).unwrap(), true);
     let queue = entry.split("</extension>").next().unwrap();
     let place = |action: &str| queue.find(action).unwrap_or_else(|| panic!("{action}"));
     let socket = place("application=\"socket\" data=\"$${fsq_socket} async full\"");
     // Q19: the dialplan goes on when the controller dies; Q12: keys change nothing.
-    for before in [
-        "socket_resume=true",
-        "hangup_after_bridge=true",
-        "playback_terminators=none",
-        "fsq_dialled=$1",
-    ] {
+    for before in ["socket_resume=true", "hangup_after_bridge=true", "playback_terminators=none", "fsq_dialled=$1"] {
         assert!(place(before) < socket, "{before}");
     }
     assert!(socket < place("application=\"transfer\" data=\"$1 XML freeswitch-queue\""));
 
     let hold = without_comments(&fs::read_to_string(conf.join("freeswitch_queue.xml")).unwrap(), true);
-    let pass = hold
-        .split("<extension name=\"fsq_away\">")
-        .nth(1)
-        .unwrap()
-        .split("</extension>")
-        .next()
-        .unwrap();
+    let pass = hold.split("<extension name=\"fsq_away\">").nth(1).unwrap().split("</extension>").next().unwrap();
     // Q10: one second of 425 Hz in five; Q19: never two seconds without a try.
     let mut pieces = Vec::new();
     for action in pass.split("<action ").skip(1) {
         let number = |from: &str, to: char| -> Option<u32> {
-            action
-                .split_once(from)
-                .map(|(_, rest)| rest.split(to).next().unwrap().parse().unwrap())
+            action.split_once(from).map(|(_, rest)| rest.split(to).next().unwrap().parse().unwrap())
         };
         if action.contains("tone_stream") {
             assert!(action.contains("%(1000,600,425)"), "{action}");
@@ -356,10 +291,7 @@ fn a_call_that_comes_back_from_the_controller_finds_it_again() {
         }
     }
     assert_eq!(pieces.iter().sum::<u32>(), 5000);
-    assert!(
-        pieces.chunks(2).all(|piece| piece[0] < 2000 && piece[1] == 0),
-        "{pieces:?}"
-    );
+    assert!(pieces.chunks(2).all(|piece| piece[0] < 2000 && piece[1] == 0), "{pieces:?}");
     assert!(pass.contains("application=\"transfer\" data=\"$1 XML freeswitch-queue\""));
 }
 
@@ -392,18 +324,9 @@ const MODULES: [&str; 8] = [
 /// As much of an installed FreeSWITCH configuration as matters here.
 fn freeswitch(test: &str) -> PathBuf {
     let conf = folder(test).join("conf");
-    let modules: String = MODULES
-        .iter()
-        .map(|name| format!("<load module=\"{name}\"/>\n"))
-        .collect();
-    write(
-        &conf.join("freeswitch.xml"),
-        "<X-PRE-PROCESS cmd=\"include\" data=\"dialplan/*.xml\"/>\n",
-    );
-    write(
-        &conf.join("vars.xml"),
-        "<X-PRE-PROCESS cmd=\"set\" data=\"default_password=secret\"/>\n",
-    );
+    let modules: String = MODULES.iter().map(|name| format!("<load module=\"{name}\"/>\n")).collect();
+    write(&conf.join("freeswitch.xml"), "<X-PRE-PROCESS cmd=\"include\" data=\"dialplan/*.xml\"/>\n");
+    write(&conf.join("vars.xml"), "<X-PRE-PROCESS cmd=\"set\" data=\"default_password=secret\"/>\n");
     write(&conf.join("dialplan/default.xml"), DEFAULT);
     write(&conf.join("dialplan/default/01_example.xml"), "<include/>\n");
     write(&conf.join("autoload_configs/modules.conf.xml"), &modules);
@@ -425,8 +348,7 @@ fn a_dry_run_tells_and_does_nothing() {
     let before = tree(&conf);
     let said = install(&conf, &["--dry-run"]);
     assert_eq!(said.code, 0, "{}", said.text);
-    said.has("would add dialplan/default/00_freeswitch_queue.xml")
-        .has("would add 152 spoken sentences");
+    said.has("would add dialplan/default/00_freeswitch_queue.xml").has("would add 152 spoken sentences");
     assert_eq!(tree(&conf), before);
 }
 
@@ -449,10 +371,7 @@ fn installing_copies_everything_and_a_second_time_nothing() {
 #[test]
 fn uninstalling_puts_back_what_was_there() {
     let conf = freeswitch("uninstall");
-    write(
-        &conf.join("dialplan/freeswitch_queue.xml"),
-        "<!-- somebody else's -->\n",
-    );
+    write(&conf.join("dialplan/freeswitch_queue.xml"), "<!-- somebody else's -->\n");
     let before = tree(&conf);
     install(&conf, &[]).has("replace dialplan/freeswitch_queue.xml (what was there goes to fsq/.backup/before)");
     let said = install(&conf, &["--uninstall"]);
@@ -471,19 +390,12 @@ fn what_an_admin_changed_survives_until_forced_and_is_kept_even_then() {
     edit(&settings, "fsq_language=en", "fsq_language=fr");
     fs::copy(conf.join("fsq/prompts/fr/logged-in.wav"), &sound).unwrap();
     let changed = tree(&conf);
-    install(&conf, &[])
-        .has("keep fsq/settings.xml (changed here)")
-        .has("nothing to do");
+    install(&conf, &[]).has("keep fsq/settings.xml (changed here)").has("nothing to do");
     assert_eq!(tree(&conf), changed);
 
-    install(&conf, &["--force"])
-        .has("replace fsq/settings.xml")
-        .has("replace fsq/prompts/fr/failed.wav");
+    install(&conf, &["--force"]).has("replace fsq/settings.xml").has("replace fsq/prompts/fr/failed.wav");
     let forced = tree(&conf);
-    assert_eq!(
-        forced["fsq/settings.xml"],
-        fs::read(root().join("freeswitch-conf/fsq/settings.xml")).unwrap()
-    );
+    assert_eq!(forced["fsq/settings.xml"], fs::read(root().join("freeswitch-conf/fsq/settings.xml")).unwrap());
     let kept = |name: &str| {
         let of_this = |file: &&String| file.starts_with("fsq/.backup/") && file.ends_with(name);
         forced[forced.keys().find(of_this).unwrap()].clone()
@@ -496,16 +408,8 @@ fn what_an_admin_changed_survives_until_forced_and_is_kept_even_then() {
 fn a_configuration_that_does_not_fit_is_told_what_to_put_right() {
     let conf = freeswitch("misfit");
     edit(&conf.join("dialplan/default.xml"), r"^(10\d\d)$", r"^(99\d+|\*4.*)$");
-    edit(
-        &conf.join("autoload_configs/modules.conf.xml"),
-        "<load module=\"mod_tone_stream\"/>",
-        "",
-    );
-    edit(
-        &conf.join("autoload_configs/event_socket.conf.xml"),
-        "127.0.0.1",
-        "0.0.0.0",
-    );
+    edit(&conf.join("autoload_configs/modules.conf.xml"), "<load module=\"mod_tone_stream\"/>", "");
+    edit(&conf.join("autoload_configs/event_socket.conf.xml"), "127.0.0.1", "0.0.0.0");
     edit(&conf.join("vars.xml"), "secret", "1234");
     let said = install(&conf, &[]);
     assert_eq!(said.code, 2, "{}", said.text);
@@ -520,11 +424,7 @@ fn a_configuration_that_does_not_fit_is_told_what_to_put_right() {
         .has("default_password is still 1234")
         .has("4 problem(s)");
 
-    edit(
-        &conf.join("dialplan/default.xml"),
-        "data=\"default/*.xml\"",
-        "data=\"nothing/*.xml\"",
-    );
+    edit(&conf.join("dialplan/default.xml"), "data=\"default/*.xml\"", "data=\"nothing/*.xml\"");
     let said = install(&conf, &["--check"]);
     assert_eq!(said.code, 2);
     said.has("does not include default/*.xml");
@@ -534,16 +434,11 @@ fn a_configuration_that_does_not_fit_is_told_what_to_put_right() {
 fn a_setting_that_cannot_work_is_told() {
     let conf = freeswitch("settings");
     install(&conf, &[]);
-    edit(
-        &conf.join("fsq/settings.xml"),
-        "fsq_away_rounds=24",
-        "fsq_away_rounds=two minutes",
-    );
+    edit(&conf.join("fsq/settings.xml"), "fsq_away_rounds=24", "fsq_away_rounds=two minutes");
     edit(&conf.join("fsq/settings.xml"), "fsq_language=en", "fsq_language=xx");
     let said = install(&conf, &["--check"]);
     assert_eq!(said.code, 2);
-    said.has("fsq_away_rounds is 'two minutes', must be a number")
-        .has("fsq_language is 'xx'");
+    said.has("fsq_away_rounds is 'two minutes', must be a number").has("fsq_language is 'xx'");
 }
 
 #[test]

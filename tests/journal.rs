@@ -38,10 +38,7 @@ impl Drop for Place {
 
 /// Patience enough for a busy machine; no test waits it out.
 fn patient() -> Options {
-    Options {
-        durable_within: Duration::from_secs(60),
-        ..Options::default()
-    }
+    Options { durable_within: Duration::from_secs(60), ..Options::default() }
 }
 
 fn open(path: &Path) -> (Journal, Restored) {
@@ -89,23 +86,13 @@ fn ended(at: i64) -> Record {
 
 async fn all(journal: &Journal) -> Vec<Record> {
     journal.flush().await.unwrap();
-    journal
-        .records(Filter {
-            limit: u32::MAX,
-            ..Filter::default()
-        })
-        .await
-        .unwrap()
+    journal.records(Filter { limit: u32::MAX, ..Filter::default() }).await.unwrap()
 }
 
 /// Waits until the store's health is as wanted.
 async fn health(journal: &Journal, wanted: impl FnMut(&Health) -> bool) -> Health {
     let mut health = journal.health();
-    tokio::time::timeout(Duration::from_secs(60), health.wait_for(wanted))
-        .await
-        .unwrap()
-        .unwrap()
-        .clone()
+    tokio::time::timeout(Duration::from_secs(60), health.wait_for(wanted)).await.unwrap().unwrap().clone()
 }
 
 fn degraded(health: &Health) -> bool {
@@ -118,10 +105,7 @@ fn any_fact() -> impl Strategy<Value = Fact> {
     let call = "[A-Za-z0-9_.@:-]{1,256}".prop_map(|text| CallId::new(&text).unwrap());
     let offer = any::<u128>().prop_map(|bits| OfferId(Uuid::from_u128(bits)));
     let text = any::<String>().prop_map(|text| Arc::<str>::from(text.as_str()));
-    let (wall, lasted) = (
-        any::<i64>().prop_map(Wall),
-        any::<u64>().prop_map(Duration::from_millis),
-    );
+    let (wall, lasted) = (any::<i64>().prop_map(Wall), any::<u64>().prop_map(Duration::from_millis));
     let miss = prop::sample::select(vec![
         MissCause::NoAnswer,
         MissCause::Busy,
@@ -146,12 +130,7 @@ fn any_fact() -> impl Strategy<Value = Fact> {
         TimeoutCause::QueueRemoved,
         TimeoutCause::QueueFull,
     ]);
-    let by = prop::sample::select(vec![
-        EndedBy::Caller,
-        EndedBy::Agent,
-        EndedBy::Transfer,
-        EndedBy::Unknown,
-    ]);
+    let by = prop::sample::select(vec![EndedBy::Caller, EndedBy::Agent, EndedBy::Transfer, EndedBy::Unknown]);
     let onward = prop_oneof![
         Just(Onward::HungUp),
         text.clone().prop_map(Onward::Transferred),
@@ -163,77 +142,20 @@ fn any_fact() -> impl Strategy<Value = Fact> {
         let (offer, call, queue, agent) = subjects;
         let (miss, cancel, timeout, by, onward, caller, returned, wall, lasted) = details;
         match kind {
-            0 => Fact::CallEntered {
-                call,
-                queue,
-                caller,
-                first_entered: wall,
-                returned,
-            },
-            1 => Fact::OfferMade {
-                offer,
-                call,
-                queue,
-                agent,
-            },
-            2 => Fact::OfferMissed {
-                offer,
-                call,
-                queue,
-                agent,
-                cause: miss,
-            },
-            3 => Fact::OfferCancelled {
-                offer,
-                call,
-                queue,
-                agent,
-                cause: cancel,
-            },
-            4 => Fact::CallAnswered {
-                offer,
-                call,
-                queue,
-                agent,
-                waited: lasted,
-            },
-            5 => Fact::ConversationEnded {
-                offer,
-                call,
-                queue,
-                agent,
-                talked: lasted,
-                by,
-            },
-            6 => Fact::CallAbandoned {
-                call,
-                queue,
-                waited: lasted,
-            },
-            7 => Fact::CallTimedOut {
-                call,
-                queue,
-                cause: timeout,
-                waited: lasted,
-            },
+            0 => Fact::CallEntered { call, queue, caller, first_entered: wall, returned },
+            1 => Fact::OfferMade { offer, call, queue, agent },
+            2 => Fact::OfferMissed { offer, call, queue, agent, cause: miss },
+            3 => Fact::OfferCancelled { offer, call, queue, agent, cause: cancel },
+            4 => Fact::CallAnswered { offer, call, queue, agent, waited: lasted },
+            5 => Fact::ConversationEnded { offer, call, queue, agent, talked: lasted, by },
+            6 => Fact::CallAbandoned { call, queue, waited: lasted },
+            7 => Fact::CallTimedOut { call, queue, cause: timeout, waited: lasted },
             8 => Fact::CallWentOn { call, queue, onward },
-            9 => Fact::CallReturned {
-                call,
-                queue,
-                waited: lasted,
-            },
-            10 => Fact::CallLost {
-                call,
-                queue,
-                waited: lasted,
-            },
+            9 => Fact::CallReturned { call, queue, waited: lasted },
+            10 => Fact::CallLost { call, queue, waited: lasted },
             11 => Fact::AgentLoggedIn { agent, queue },
             12 => Fact::AgentLoggedOut { agent, queue },
-            13 => Fact::WrapUpStarted {
-                agent,
-                queue,
-                until: wall,
-            },
+            13 => Fact::WrapUpStarted { agent, queue, until: wall },
             _ => Fact::WrapUpEnded { agent },
         }
     })
@@ -269,31 +191,15 @@ async fn q18_q6_q19_what_a_restart_needs_is_restored() {
     journal.login(bruno.clone(), service(), Wall(3)).await.unwrap();
     journal.login(anna(), other.clone(), Wall(4)).await.unwrap();
     journal.logout(bruno.clone(), service(), Wall(5)).await.unwrap();
-    let wrap_up = |agent, until| Fact::WrapUpStarted {
-        agent,
-        queue: service(),
-        until: Wall(until),
-    };
+    let wrap_up = |agent, until| Fact::WrapUpStarted { agent, queue: service(), until: Wall(until) };
     journal.record(ended(6));
     journal.record(ended(7));
-    journal.record(Record {
-        at: Wall(7),
-        fact: wrap_up(anna(), 37),
-    });
-    journal.record(Record {
-        at: Wall(8),
-        fact: wrap_up(bruno.clone(), 38),
-    });
-    journal.record(Record {
-        at: Wall(9),
-        fact: Fact::WrapUpEnded { agent: bruno },
-    });
+    journal.record(Record { at: Wall(7), fact: wrap_up(anna(), 37) });
+    journal.record(Record { at: Wall(8), fact: wrap_up(bruno.clone(), 38) });
+    journal.record(Record { at: Wall(9), fact: Fact::WrapUpEnded { agent: bruno } });
     journal.close().await.unwrap();
     let (journal, restored) = open(&place.file());
-    assert_eq!(
-        restored.logins,
-        [(anna(), service(), Wall(1)), (anna(), other, Wall(4))]
-    );
+    assert_eq!(restored.logins, [(anna(), service(), Wall(1)), (anna(), other, Wall(4))]);
     assert_eq!(restored.last_conversation_end, [(anna(), Wall(7))]);
     assert_eq!(restored.wrap_up_until, [(anna(), Wall(37))]);
     assert_eq!(all(&journal).await.len(), 10, "a login is one record, not two");
@@ -306,21 +212,11 @@ async fn q19_calls_without_an_end_are_restored() {
     let offer = OfferId(Uuid::nil());
     let answered = |n, at| Record {
         at: Wall(at),
-        fact: Fact::CallAnswered {
-            offer,
-            call: call(n),
-            queue: service(),
-            agent: anna(),
-            waited: Duration::ZERO,
-        },
+        fact: Fact::CallAnswered { offer, call: call(n), queue: service(), agent: anna(), waited: Duration::ZERO },
     };
     let returned = |n, at| Record {
         at: Wall(at),
-        fact: Fact::CallReturned {
-            call: call(n),
-            queue: service(),
-            waited: Duration::ZERO,
-        },
+        fact: Fact::CallReturned { call: call(n), queue: service(), waited: Duration::ZERO },
     };
     let day = 24 * 3600 * 1000;
     // Call 0 is older than a day, 1 was answered and ended, 2 talks, 3 waits, 4 went and came back.
@@ -353,51 +249,14 @@ async fn q23_records_are_found_by_time_call_queue_and_agent() {
     assert_eq!(all(&journal).await.len(), 2001, "more than one batch");
     let found = async |filter: Filter| journal.records(filter).await.unwrap();
     let none = Filter::default;
+    assert_eq!(found(Filter { call: Some(call(7)), ..none() }).await, [entered(7, 7)]);
+    assert_eq!(found(Filter { agent: Some(anna()), queue: Some(service()), ..none() }).await, [ended(5000)]);
+    assert_eq!(found(Filter { queue: QueueNumber::new("1").ok(), ..none() }).await, []);
     assert_eq!(
-        found(Filter {
-            call: Some(call(7)),
-            ..none()
-        })
-        .await,
-        [entered(7, 7)]
-    );
-    assert_eq!(
-        found(Filter {
-            agent: Some(anna()),
-            queue: Some(service()),
-            ..none()
-        })
-        .await,
-        [ended(5000)]
-    );
-    assert_eq!(
-        found(Filter {
-            queue: QueueNumber::new("1").ok(),
-            ..none()
-        })
-        .await,
-        []
-    );
-    assert_eq!(
-        found(Filter {
-            from: Some(Wall(10)),
-            until: Some(Wall(20)),
-            limit: 2,
-            ..none()
-        })
-        .await,
+        found(Filter { from: Some(Wall(10)), until: Some(Wall(20)), limit: 2, ..none() }).await,
         [entered(10, 10), entered(11, 11)]
     );
-    assert_eq!(
-        found(Filter {
-            from: Some(Wall(1999)),
-            until: Some(Wall(5000)),
-            ..none()
-        })
-        .await
-        .len(),
-        1
-    );
+    assert_eq!(found(Filter { from: Some(Wall(1999)), until: Some(Wall(5000)), ..none() }).await.len(), 1);
 }
 
 #[tokio::test]
@@ -407,37 +266,22 @@ async fn q23_the_columns_for_reports_are_read_out_of_the_facts() {
     journal.record(ended(5));
     journal.close().await.unwrap();
     let columns = "SELECT concat_ws(' ', at, kind, call, offer, queue, agent, duration_ms) FROM records";
-    let found: String = Connection::open(place.file())
-        .unwrap()
-        .query_row(columns, [], |row| row.get(0))
-        .unwrap();
-    assert_eq!(
-        found,
-        format!("5 conversation_ended call-1 {} 99900 1001 1", Uuid::nil())
-    );
+    let found: String = Connection::open(place.file()).unwrap().query_row(columns, [], |row| row.get(0)).unwrap();
+    assert_eq!(found, format!("5 conversation_ended call-1 {} 99900 1001 1", Uuid::nil()));
 }
 
 #[tokio::test]
 async fn while_another_program_holds_the_file_facts_wait_and_nobody_else_does() {
     let place = Place::new();
-    let hasty = Options {
-        durable_within: Duration::from_millis(1),
-        ..Options::default()
-    };
+    let hasty = Options { durable_within: Duration::from_millis(1), ..Options::default() };
     let (journal, _) = Journal::open(place.file(), hasty).unwrap();
     let other = Connection::open(place.file()).unwrap();
     other.execute_batch("BEGIN EXCLUSIVE").unwrap();
     // Not one of these could return if it waited for the store: the lock goes only afterwards.
     (0..1000).for_each(|n| journal.record(entered(n, 1)));
-    assert_eq!(
-        journal.login(anna(), service(), Wall(2)).await,
-        Err(NotDurable::Late(Duration::from_millis(1)))
-    );
-    let trouble = health(
-        &journal,
-        |health| matches!(health, Health::Degraded { reason, .. } if reason.contains("lock")),
-    )
-    .await;
+    assert_eq!(journal.login(anna(), service(), Wall(2)).await, Err(NotDurable::Late(Duration::from_millis(1))));
+    let trouble =
+        health(&journal, |health| matches!(health, Health::Degraded { reason, .. } if reason.contains("lock"))).await;
     assert!(matches!(&trouble, Health::Degraded { dropped: 0, .. }), "{trouble:?}");
     assert_eq!(journal.waiting(), 1001);
     other.execute_batch("COMMIT").unwrap();
@@ -451,14 +295,7 @@ async fn while_another_program_holds_the_file_facts_wait_and_nobody_else_does() 
 #[tokio::test]
 async fn a_full_backlog_gives_up_the_oldest_facts_counts_them_and_keeps_logins() {
     let place = Place::new();
-    let (journal, _) = Journal::open(
-        place.file(),
-        Options {
-            backlog: 10,
-            ..patient()
-        },
-    )
-    .unwrap();
+    let (journal, _) = Journal::open(place.file(), Options { backlog: 10, ..patient() }).unwrap();
     let other = Connection::open(place.file()).unwrap();
     other.execute_batch("BEGIN EXCLUSIVE").unwrap();
     let login = journal.login(anna(), service(), Wall(0));
@@ -486,10 +323,7 @@ async fn a_file_that_is_moved_away_is_noticed_and_taken_again() {
     std::fs::rename(place.file(), &away).unwrap();
     let login = journal.login(anna(), service(), Wall(1));
     let trouble = health(&journal, degraded).await;
-    assert!(
-        matches!(&trouble, Health::Degraded { reason, .. } if reason.contains("moved")),
-        "{trouble:?}"
-    );
+    assert!(matches!(&trouble, Health::Degraded { reason, .. } if reason.contains("moved")), "{trouble:?}");
     std::fs::rename(&away, place.file()).unwrap();
     login.await.unwrap();
     health(&journal, |health| *health == Health::Ok).await;
@@ -498,10 +332,7 @@ async fn a_file_that_is_moved_away_is_noticed_and_taken_again() {
 #[tokio::test]
 async fn closing_is_bounded_and_tells_what_was_not_written() {
     let place = Place::new();
-    let options = Options {
-        close_within: Duration::from_millis(1),
-        ..patient()
-    };
+    let options = Options { close_within: Duration::from_millis(1), ..patient() };
     let (journal, _) = Journal::open(place.file(), options).unwrap();
     let other = Connection::open(place.file()).unwrap();
     other.execute_batch("BEGIN EXCLUSIVE").unwrap();
@@ -509,11 +340,7 @@ async fn closing_is_bounded_and_tells_what_was_not_written() {
     let login = journal.login(anna(), service(), Wall(1));
     assert_eq!(journal.close().await.unwrap_err().records, 4);
     assert_eq!(login.await, Err(NotDurable::Lost));
-    assert_eq!(
-        journal.login(anna(), service(), Wall(1)).await,
-        Err(NotDurable::Lost),
-        "and later ones neither"
-    );
+    assert_eq!(journal.login(anna(), service(), Wall(1)).await, Err(NotDurable::Lost), "and later ones neither");
     assert_eq!(journal.dropped(), 1);
 }
 
@@ -550,9 +377,7 @@ async fn records_past_their_time_are_deleted_and_logins_are_not() {
     journal.close().await.unwrap();
     let (journal, _) = open(&place.file());
     let step_by_step = async { while all(&journal).await.len() > 2 {} };
-    tokio::time::timeout(Duration::from_secs(60), step_by_step)
-        .await
-        .unwrap();
+    tokio::time::timeout(Duration::from_secs(60), step_by_step).await.unwrap();
     let left = all(&journal).await;
     assert_eq!(left, [entered(0, 2 * day), entered(0, 402 * day)]);
     journal.close().await.unwrap();
@@ -565,10 +390,7 @@ async fn what_is_not_a_store_is_refused_and_left_as_it_is() {
     let said = refusal(&place.0);
     assert!(said.contains("is a directory"), "{said}");
     let said = refusal(&place.0.join("missing/state.db"));
-    assert!(
-        said.contains("missing") && said.contains("directory must exist"),
-        "{said}"
-    );
+    assert!(said.contains("missing") && said.contains("directory must exist"), "{said}");
 
     let text = place.0.join("text");
     std::fs::write(&text, "queues: [] # certainly no database\n".repeat(200)).unwrap();
@@ -577,10 +399,7 @@ async fn what_is_not_a_store_is_refused_and_left_as_it_is() {
     assert!(std::fs::read_to_string(&text).unwrap().starts_with("queues"));
 
     let foreign = place.0.join("foreign");
-    Connection::open(&foreign)
-        .unwrap()
-        .execute_batch("CREATE TABLE theirs (a)")
-        .unwrap();
+    Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE theirs (a)").unwrap();
     let before = std::fs::read(&foreign).unwrap();
     let said = refusal(&foreign);
     assert!(said.contains("another program's"), "{said}");
@@ -591,16 +410,10 @@ async fn what_is_not_a_store_is_refused_and_left_as_it_is() {
 async fn a_newer_file_is_refused_and_left_as_it_is() {
     let place = Place::new();
     open(&place.file()).0.close().await.unwrap();
-    Connection::open(place.file())
-        .unwrap()
-        .execute_batch("PRAGMA user_version = 7")
-        .unwrap();
+    Connection::open(place.file()).unwrap().execute_batch("PRAGMA user_version = 7").unwrap();
     let before = std::fs::read(place.file()).unwrap();
     let said = refusal(&place.file());
-    assert!(
-        said.contains("written by a newer freeswitch-queue (schema 7, this one knows 1)"),
-        "{said}"
-    );
+    assert!(said.contains("written by a newer freeswitch-queue (schema 7, this one knows 1)"), "{said}");
     assert_eq!(std::fs::read(place.file()).unwrap(), before);
 }
 
@@ -622,10 +435,7 @@ async fn a_damaged_file_is_refused_with_what_to_do() {
 async fn one_store_has_one_daemon_under_whatever_name() {
     let place = Place::new();
     let (journal, _) = open(&place.file());
-    assert!(matches!(
-        Journal::open(place.file(), patient()),
-        Err(OpenError::InUse(_))
-    ));
+    assert!(matches!(Journal::open(place.file(), patient()), Err(OpenError::InUse(_))));
     let alias = place.0.join("alias.db");
     std::os::unix::fs::symlink(place.file(), &alias).unwrap();
     let said = refusal(&alias);
@@ -642,10 +452,7 @@ const HELPER: &str = "JOURNAL_TEST_FILE";
 fn helper_that_logs_in_for_ever() {
     let path = std::env::var_os(HELPER).expect("started by the other test");
     let (journal, _) = open(Path::new(&path));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for n in 1.. {
         let queue = QueueNumber::new(&format!("{n}")).unwrap();
         (0..20).for_each(|n| journal.record(entered(n, 1)));
@@ -664,25 +471,14 @@ fn q18_a_confirmed_login_survives_kill_9() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut said = BufReader::new(helper.stderr.take().unwrap())
-        .lines()
-        .map(Result::unwrap);
+    let mut said = BufReader::new(helper.stderr.take().unwrap()).lines().map(Result::unwrap);
     assert!(said.any(|line| line == "durable 20"), "the helper logs in");
-    assert!(
-        matches!(Journal::open(place.file(), patient()), Err(OpenError::InUse(_))),
-        "while it lives, nobody else"
-    );
+    assert!(matches!(Journal::open(place.file(), patient()), Err(OpenError::InUse(_))), "while it lives, nobody else");
     helper.kill().unwrap();
     helper.wait().unwrap();
-    let confirmed = said
-        .filter_map(|line| line.strip_prefix("durable ")?.parse().ok())
-        .last()
-        .unwrap_or(20);
+    let confirmed = said.filter_map(|line| line.strip_prefix("durable ")?.parse().ok()).last().unwrap_or(20);
     let (_journal, restored) = open(&place.file());
     // One more may have been written and not yet been confirmed.
     let found = i64::try_from(restored.logins.len()).unwrap();
-    assert!(
-        (confirmed..=confirmed + 1).contains(&found),
-        "{confirmed} confirmed, {found} found"
-    );
+    assert!((confirmed..=confirmed + 1).contains(&found), "{confirmed} confirmed, {found} found");
 }

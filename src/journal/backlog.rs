@@ -76,12 +76,7 @@ pub(super) struct Backlog {
 
 impl Backlog {
     pub(super) fn new(capacity: usize) -> Self {
-        Self {
-            capacity: capacity.max(1),
-            state: Mutex::default(),
-            work: Condvar::new(),
-            ended: Condvar::new(),
-        }
+        Self { capacity: capacity.max(1), state: Mutex::default(), work: Condvar::new(), ended: Condvar::new() }
     }
 
     /// No critical section can panic half-way, so a poisoned lock is as good as another.
@@ -127,9 +122,7 @@ impl Backlog {
         idle: impl Fn(&State) -> bool,
     ) -> MutexGuard<'a, State> {
         let left = until.saturating_duration_since(Instant::now());
-        let waited = self
-            .work
-            .wait_timeout_while(state, left, |state| state.closing.is_none() && idle(state));
+        let waited = self.work.wait_timeout_while(state, left, |state| state.closing.is_none() && idle(state));
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
@@ -157,10 +150,7 @@ impl Backlog {
         let state = self.lock();
         let closing = state.closing;
         let rest = closing.map_or(rest, |end| rest.min(end.saturating_duration_since(Instant::now())));
-        drop(
-            self.work
-                .wait_timeout_while(state, rest, |state| state.closing == closing),
-        );
+        drop(self.work.wait_timeout_while(state, rest, |state| state.closing == closing));
     }
 
     pub(super) fn closing(&self) -> Option<Instant> {
@@ -182,9 +172,7 @@ impl Backlog {
             state.closing = Some(Instant::now() + within);
             self.work.notify_one();
         }
-        let waited = self
-            .ended
-            .wait_timeout_while(state, within + TIDY, |state| !state.finished);
+        let waited = self.ended.wait_timeout_while(state, within + TIDY, |state| !state.finished);
         let state = waited.unwrap_or_else(PoisonError::into_inner).0;
         match state.records() {
             0 if state.finished => Ok(()),

@@ -146,10 +146,7 @@ impl Journal {
 
     /// Takes a fact for the store and returns at once, whatever the state of the disk.
     pub fn record(&self, record: Record) {
-        self.shared.push(Entry {
-            record: Some(record),
-            ack: None,
-        });
+        self.shared.push(Entry { record: Some(record), ack: None });
     }
 
     /// Records that `agent` logged in to `queue`. It is on its way when this returns; the future tells when it is on
@@ -163,10 +160,7 @@ impl Journal {
         queue: QueueNumber,
         at: Wall,
     ) -> impl Future<Output = Result<(), NotDurable>> + Send + use<> {
-        self.durable(Some(Record {
-            at,
-            fact: Fact::AgentLoggedIn { agent, queue },
-        }))
+        self.durable(Some(Record { at, fact: Fact::AgentLoggedIn { agent, queue } }))
     }
 
     /// Records that `agent` logged out of `queue`; otherwise as [`Journal::login`].
@@ -179,10 +173,7 @@ impl Journal {
         queue: QueueNumber,
         at: Wall,
     ) -> impl Future<Output = Result<(), NotDurable>> + Send + use<> {
-        self.durable(Some(Record {
-            at,
-            fact: Fact::AgentLoggedOut { agent, queue },
-        }))
+        self.durable(Some(Record { at, fact: Fact::AgentLoggedOut { agent, queue } }))
     }
 
     /// Tells when everything recorded before is on disk, after at most [`Options::durable_within`].
@@ -232,9 +223,7 @@ impl Journal {
     /// [`ReadError`] when the store cannot be read.
     pub async fn records(&self, filter: Filter) -> Result<Vec<Record>, ReadError> {
         let path = self.path.clone();
-        spawn_blocking(move || read::records(&path, &filter))
-            .await
-            .unwrap_or(Err(ReadError::Stopped))
+        spawn_blocking(move || read::records(&path, &filter)).await.unwrap_or(Err(ReadError::Stopped))
     }
 
     /// Writes what waits, for at most [`Options::close_within`], and closes the file. What is recorded afterwards is
@@ -245,9 +234,7 @@ impl Journal {
     pub async fn close(&self) -> Result<(), Unwritten> {
         let (shared, within) = (Arc::clone(&self.shared), self.options.close_within);
         let closed = spawn_blocking(move || shared.backlog.close(within)).await;
-        closed
-            .unwrap_or(Err(self.waiting()))
-            .map_err(|records| Unwritten { records })
+        closed.unwrap_or(Err(self.waiting())).map_err(|records| Unwritten { records })
     }
 }
 

@@ -109,10 +109,7 @@ impl OpenError {
             (_, Some(ErrorCode::NotADatabase)) => Self::NotSqlite(path),
             (_, Some(ErrorCode::ReadOnly)) => Self::ReadOnly(path),
             (rusqlite::Error::FromSqlConversionFailure(..), _) | (_, Some(ErrorCode::DatabaseCorrupt)) => {
-                Self::Damaged {
-                    path,
-                    finding: source.to_string(),
-                }
+                Self::Damaged { path, finding: source.to_string() }
             }
             _ => Self::Sqlite { path, source },
         }
@@ -129,10 +126,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
     // By its real name, so that two names of one file share one lock, as they share SQLite's own files.
     let path = std::path::absolute(path)
         .and_then(|path| if path.exists() { path.canonicalize() } else { Ok(path) })
-        .map_err(|source| OpenError::Unreachable {
-            path: path.to_owned(),
-            source,
-        })?;
+        .map_err(|source| OpenError::Unreachable { path: path.to_owned(), source })?;
     let lock = lock(&path)?;
     prepare(&path, Some(lock))
 }
@@ -159,37 +153,26 @@ fn prepare(path: &Path, lock: Option<Connection>) -> Result<Opened, OpenError> {
     let mut db = connect(path, false).map_err(refused)?;
     let version = check(path, &db)?;
     // Readers never hold up the writer; and what is committed is on disk, power failure included.
-    db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))
-        .map_err(refused)?;
-    db.execute_batch("PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;")
-        .map_err(refused)?;
+    db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).map_err(refused)?;
+    db.execute_batch("PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;").map_err(refused)?;
     migrate(&mut db, MIGRATIONS, version).map_err(refused)?;
     // Only what is read at start is checked, so that starting takes no longer as the records grow.
     for table in ["logins", "agents"] {
-        let finding: String = db
-            .query_row(&format!("PRAGMA quick_check({table})"), [], |row| row.get(0))
-            .map_err(refused)?;
+        let finding: String =
+            db.query_row(&format!("PRAGMA quick_check({table})"), [], |row| row.get(0)).map_err(refused)?;
         if finding != "ok" {
-            return Err(OpenError::Damaged {
-                path: path.to_owned(),
-                finding,
-            });
+            return Err(OpenError::Damaged { path: path.to_owned(), finding });
         }
     }
-    let store = Store::new(path.to_owned(), db, lock).map_err(|source| OpenError::Unreachable {
-        path: path.to_owned(),
-        source,
-    })?;
+    let store = Store::new(path.to_owned(), db, lock)
+        .map_err(|source| OpenError::Unreachable { path: path.to_owned(), source })?;
     let restored = store.restore().map_err(refused)?;
     Ok(Opened { store, restored })
 }
 
 /// Checks that the file is this program's, or empty, and may be written. Returns its schema.
 fn check(path: &Path, db: &Connection) -> Result<usize, OpenError> {
-    let number = |query: &str| {
-        db.query_row(query, [], |row| row.get::<_, i64>(0))
-            .map_err(|e| OpenError::of(path, e))
-    };
+    let number = |query: &str| db.query_row(query, [], |row| row.get::<_, i64>(0)).map_err(|e| OpenError::of(path, e));
     let found = number("PRAGMA user_version")?;
     let application = number("PRAGMA application_id")?;
     let empty = number("SELECT count(*) FROM sqlite_schema")? == 0 && found == 0 && application == 0;
@@ -198,11 +181,7 @@ fn check(path: &Path, db: &Connection) -> Result<usize, OpenError> {
     }
     let known = MIGRATIONS.len();
     let version = usize::try_from(found).ok().filter(|&version| version <= known);
-    let version = version.ok_or(OpenError::Newer {
-        path: path.to_owned(),
-        found,
-        known,
-    })?;
+    let version = version.ok_or(OpenError::Newer { path: path.to_owned(), found, known })?;
     match db.is_readonly("main") {
         Ok(false) => Ok(version),
         Ok(true) => Err(OpenError::ReadOnly(path.to_owned())),
@@ -232,16 +211,12 @@ mod tests {
     #[test]
     fn a_migration_takes_the_missing_steps_or_none() {
         let mut db = Connection::open_in_memory().unwrap();
-        let version = |db: &Connection| {
-            db.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))
-                .unwrap()
-        };
+        let version = |db: &Connection| db.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0)).unwrap();
         migrate(&mut db, &["CREATE TABLE a (x)"], 0).unwrap();
         let broken = ["not read again", "CREATE TABLE b (x)", "CREATE TABLE a (y)"];
         migrate(&mut db, &broken, 1).expect_err("the last step must fail");
         assert_eq!(version(&db), 1);
-        db.prepare("SELECT * FROM b")
-            .expect_err("nor may the step before it stay");
+        db.prepare("SELECT * FROM b").expect_err("nor may the step before it stay");
         migrate(&mut db, &broken[..2], 1).unwrap();
         assert_eq!(version(&db), 2);
         migrate(&mut db, &broken[..2], 2).unwrap();

@@ -29,14 +29,7 @@ pub struct Filter {
 
 impl Default for Filter {
     fn default() -> Self {
-        Self {
-            from: None,
-            until: None,
-            call: None,
-            queue: None,
-            agent: None,
-            limit: 10_000,
-        }
+        Self { from: None, until: None, call: None, queue: None, agent: None, limit: 10_000 }
     }
 }
 
@@ -57,10 +50,7 @@ pub enum ReadError {
 }
 
 pub(super) fn records(path: &Path, filter: &Filter) -> Result<Vec<Record>, ReadError> {
-    select(path, filter).map_err(|source| ReadError::Sqlite {
-        path: path.to_owned(),
-        source,
-    })
+    select(path, filter).map_err(|source| ReadError::Sqlite { path: path.to_owned(), source })
 }
 
 fn select(path: &Path, filter: &Filter) -> rusqlite::Result<Vec<Record>> {
@@ -86,8 +76,5 @@ fn select(path: &Path, filter: &Filter) -> rusqlite::Result<Vec<Record>> {
     also(agent.is_some(), "agent =", &agent);
     query += " ORDER BY at, id LIMIT ?";
     values.push(&filter.limit);
-    connect(path, true)?
-        .prepare(&query)?
-        .query_map(values.as_slice(), store::record)?
-        .collect()
+    connect(path, true)?.prepare(&query)?.query_map(values.as_slice(), store::record)?.collect()
 }

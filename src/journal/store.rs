@@ -86,12 +86,7 @@ pub(super) struct Store {
 impl Store {
     pub(super) fn new(path: PathBuf, connection: Connection, lock: Option<Connection>) -> io::Result<Self> {
         let file = if lock.is_some() { Some(identity(&path)?) } else { None };
-        Ok(Self {
-            path,
-            connection,
-            file,
-            _lock: lock,
-        })
+        Ok(Self { path, connection, file, _lock: lock })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -100,15 +95,10 @@ impl Store {
 
     /// Writes records and what follows from them, all or none; on disk when this returns.
     pub(super) fn write<'a>(&mut self, records: impl Iterator<Item = &'a Record>) -> Result<(), WriteError> {
-        if self
-            .file
-            .is_some_and(|file| !identity(&self.path).is_ok_and(|found| found == file))
-        {
+        if self.file.is_some_and(|file| !identity(&self.path).is_ok_and(|found| found == file)) {
             return Err(WriteError::Moved);
         }
-        let batch = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let batch = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for record in records {
             write(&batch, record)?;
         }
@@ -121,10 +111,7 @@ impl Store {
         let some = "DELETE FROM records WHERE id IN (
             SELECT id FROM records WHERE at < (SELECT max(at) FROM records) - ?1 ORDER BY at LIMIT ?2)";
         let keep = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
-        let deleted = self
-            .connection
-            .prepare_cached(some)?
-            .execute(params![keep, PRUNE_STEP])?;
+        let deleted = self.connection.prepare_cached(some)?.execute(params![keep, PRUNE_STEP])?;
         Ok(deleted == usize::from(PRUNE_STEP))
     }
 
@@ -132,17 +119,15 @@ impl Store {
     pub(super) fn restore(&self) -> rusqlite::Result<Restored> {
         let db = &self.connection;
         Ok(Restored {
-            logins: rows(
-                db,
-                "SELECT agent, queue, since FROM logins ORDER BY since, agent, queue",
-                |row| Ok((agent(row)?, id(row, 1, QueueNumber::new)?, Wall(row.get(2)?))),
-            )?,
+            logins: rows(db, "SELECT agent, queue, since FROM logins ORDER BY since, agent, queue", |row| {
+                Ok((agent(row)?, id(row, 1, QueueNumber::new)?, Wall(row.get(2)?)))
+            })?,
             last_conversation_end: agent_times(db, "last_conversation_end")?,
             wrap_up_until: agent_times(db, "wrap_up_until")?,
             waiting: unended(
                 db,
                 "call_entered",
-                "'call_answered', 'call_abandoned', 'call_timed_out', 'call_returned', 'call_lost'",
+                "'call_answered', 'call_abandoned', 'call_timed_out', 'call_returned', 'call_taken', 'call_lost'",
             )?,
             conversations: unended(db, "call_answered", "'conversation_ended'")?,
         })
@@ -157,13 +142,15 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 /// Writes one record, and the state that it changes.
 fn write(db: &Connection, record: &Record) -> rusqlite::Result<()> {
     let json = serde_json::to_string(record).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
-    db.prepare_cached("INSERT INTO records (json) VALUES (?1)")?
-        .execute([json])?;
+    db.prepare_cached("INSERT INTO records (json) VALUES (?1)")?.execute([json])?;
     let at = record.at.0;
     match &record.fact {
         Fact::AgentLoggedIn { agent, queue } => {
-            db.prepare_cached("INSERT INTO logins VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
-                .execute(params![agent.as_str(), queue.as_str(), at])?;
+            db.prepare_cached("INSERT INTO logins VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?.execute(params![
+                agent.as_str(),
+                queue.as_str(),
+                at
+            ])?;
         }
         Fact::AgentLoggedOut { agent, queue } => {
             db.prepare_cached("DELETE FROM logins WHERE agent = ?1 AND queue = ?2")?
@@ -181,6 +168,7 @@ fn write(db: &Connection, record: &Record) -> rusqlite::Result<()> {
         | Fact::CallTimedOut { .. }
         | Fact::CallWentOn { .. }
         | Fact::CallReturned { .. }
+        | Fact::CallTaken { .. }
         | Fact::CallLost { .. } => {}
     }
     Ok(())
@@ -249,10 +237,7 @@ mod tests {
         MIGRATIONS.iter().for_each(|step| db.execute_batch(step).unwrap());
         let mut store = Store::new(PathBuf::new(), db, None).unwrap();
         let limit = |store: &Store, pages: u32| {
-            store
-                .connection
-                .query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
-                .unwrap();
+            store.connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
         };
         let lost = |n| Record {
             at: Wall(n),
@@ -267,10 +252,7 @@ mod tests {
         let said = store.write(records.iter()).expect_err("must not fit").to_string();
         assert!(said.contains("disk is full; make room"), "{said}");
         let count = |store: &Store| {
-            store
-                .connection
-                .query_row("SELECT count(*) FROM records", [], |row| row.get::<_, i64>(0))
-                .unwrap()
+            store.connection.query_row("SELECT count(*) FROM records", [], |row| row.get::<_, i64>(0)).unwrap()
         };
         assert_eq!(count(&store), 0);
         limit(&store, 20_000);

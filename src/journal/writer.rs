@@ -27,11 +27,7 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(path: PathBuf, backlog: usize) -> Self {
-        Self {
-            backlog: Backlog::new(backlog),
-            path,
-            health: watch::Sender::default(),
-        }
+        Self { backlog: Backlog::new(backlog), path, health: watch::Sender::default() }
     }
 
     pub(super) fn health(&self) -> watch::Receiver<Health> {
@@ -46,16 +42,9 @@ impl Shared {
 
     /// Makes visible that nothing was written for too long.
     pub(super) fn silent_for(&self, waited: Duration) {
-        self.degrade(
-            &format!("it has not answered for {waited:?}; look at the disk below it"),
-            0,
-            false,
-        );
+        self.degrade(&format!("it has not answered for {waited:?}; look at the disk below it"), 0, false);
         // Whatever is written next, if only this, shows that it answers again.
-        self.push(Entry {
-            record: None,
-            ack: None,
-        });
+        self.push(Entry { record: None, ack: None });
     }
 
     /// Makes visible that facts do not reach the disk, and how many records that cost just now. A `sure` reason
@@ -63,13 +52,7 @@ impl Shared {
     fn degrade(&self, why: &str, lost: u64, sure: bool) {
         let mut news = true;
         self.health.send_modify(|health| match health {
-            Health::Ok => {
-                *health = Health::Degraded {
-                    since: wall_now(),
-                    reason: Arc::from(why),
-                    dropped: lost,
-                }
-            }
+            Health::Ok => *health = Health::Degraded { since: wall_now(), reason: Arc::from(why), dropped: lost },
             Health::Degraded { reason, dropped, .. } => {
                 let other = sure && **reason != *why;
                 news = other || (*dropped == 0 && lost > 0);
@@ -105,11 +88,7 @@ impl Drop for Ending<'_> {
         let asked = self.0.backlog.closing().is_some();
         let unwritten = self.0.backlog.finish();
         if !asked {
-            self.0.degrade(
-                "its thread has failed; restart, and report what the log says before this",
-                0,
-                true,
-            );
+            self.0.degrade("its thread has failed; restart, and report what the log says before this", 0, true);
         }
         if unwritten > 0 {
             tracing::error!(path = %self.0.path.display(), unwritten, "the store was closed before everything was written");

@@ -55,7 +55,14 @@ async fn change(shared: &Shared, agent: &AgentId, queue: &QueueNumber, login: bo
         LoginChange::Refused(answer) => return answer,
         LoginChange::Changed => {}
     }
-    if !shared.logins.write(agent, queue, login).await {
+    let at = shared.clock.now().wall;
+    let durable = if login {
+        shared.journal.login(agent.clone(), queue.clone(), at).await
+    } else {
+        shared.journal.logout(agent.clone(), queue.clone(), at).await
+    };
+    if let Err(error) = durable {
+        tracing::error!(%agent, %queue, login, %error, "a login was not written down, and is not confirmed");
         return FeatureAnswer::Failed;
     }
     let now = shared.clock.now();

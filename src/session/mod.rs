@@ -9,8 +9,6 @@ mod hear;
 mod place;
 mod wire;
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,12 +16,12 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::acd::feature::{Dialled, FeatureCodes};
-use crate::acd::ids::{AgentId, QueueNumber};
 use crate::acd::settings::Language;
 use crate::clock::Clock;
 use crate::esl::command::EventSet;
 use crate::esl::{Command, EventKind, Events, Incoming, Link, Outcome};
 use crate::floor::Floor;
+use crate::journal::Journal;
 
 use channel::Channel;
 
@@ -45,17 +43,6 @@ pub struct SessionSettings {
     pub language: Language,
 }
 
-/// Makes logins durable.
-pub trait LoginBook: Send + Sync {
-    /// Writes down that an agent is logged in to (or out of) a queue; true once that is durable.
-    fn write<'a>(
-        &'a self,
-        agent: &'a AgentId,
-        queue: &'a QueueNumber,
-        login: bool,
-    ) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
-}
-
 /// What every session shares.
 pub struct Shared {
     /// The live picture.
@@ -66,8 +53,8 @@ pub struct Shared {
     pub settings: watch::Receiver<Arc<SessionSettings>>,
     /// True once the daemon is going down.
     pub draining: watch::Receiver<bool>,
-    /// Where logins are written down.
-    pub logins: Arc<dyn LoginBook>,
+    /// Where logins are made durable.
+    pub journal: Arc<Journal>,
     /// Makes a random number, for the random order of agents.
     pub random: Box<dyn Fn() -> u64 + Send + Sync>,
 }
