@@ -39,6 +39,7 @@ pub(super) fn leg_end(cause: Cause) -> LegEnd {
 pub(super) fn hear(event: &Event, own: &str, call: &Call) -> Option<Input> {
     if event.kind() == EventKind::BackgroundJob {
         let job = JobResult::of_event(event)?;
+        tracing::debug!(job = %job.job, outcome = ?job.outcome, "a job ended");
         let offer = OfferId(job.job);
         call.agent_of(offer)?;
         return Some(Input::Originated(offer, job.outcome.failure().map_or(Ok(()), |cause| Err(leg_end(cause)))));
