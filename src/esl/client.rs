@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use super::command::{Command, Secret};
 use super::link::{CloseReason, Events, Incoming, Link, LinkLimits};
 use super::reply::{NotDone, Unknown};
+use super::tcp;
 
 /// Why there is no connection to FreeSWITCH.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +52,7 @@ pub async fn connect(address: &str, password: &Secret, limits: LinkLimits) -> Re
         Ok(connected) => connected.map_err(failed)?,
         Err(_) => return Err(failed(io::ErrorKind::TimedOut.into())),
     };
-    stream.set_nodelay(true).map_err(failed)?;
+    tcp::prepare(&stream).map_err(failed)?;
     login(stream, password, limits).await
 }
 

@@ -11,6 +11,9 @@ const UNDEFINED: &[u8] = b"_undef_";
 /// What FreeSWITCH puts before a channel variable's name.
 const VARIABLE: &[u8] = b"variable_";
 
+/// How many lines the head that answers `connect` is likely to have, at most.
+const CHANNEL_LINES: usize = 248;
+
 /// Where the lines of a header block begin. Nothing but the line ends is looked at when it is built.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Index {
@@ -66,6 +69,10 @@ impl Index {
 
     /// Notes that a line ended just before `next`.
     pub(crate) fn line_ended(&mut self, next: usize) {
+        if self.starts.len() == self.starts.inline_size() {
+            // A head that is longer than a few lines is a channel's, 170 lines and more.
+            self.starts.reserve(CHANNEL_LINES);
+        }
         self.starts.push(offset(next));
     }
 

@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::command::Command;
 use super::kind::EventKind;
 use super::link::{Events, Full, Incoming, Link, LinkLimits};
+use super::tcp;
 
 /// How long to wait when the system has no resources for another connection.
 const BREATHER: Duration = Duration::from_millis(100);
@@ -117,7 +118,7 @@ impl Server {
                 continue;
             }
             // Failing here means that the peer is gone already, which reading will tell.
-            let _ = stream.set_nodelay(true);
+            let _ = tcp::prepare(&stream);
             if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
                 let (link, events) = Link::open(stream, self.limits.link);
                 return Accepted {

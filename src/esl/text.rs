@@ -171,10 +171,7 @@ impl SafeText {
     pub fn new(text: &str) -> Self {
         let mut safe = String::new();
         let (mut gap, mut marks) = (false, 0);
-        for c in text.chars().take(Self::READ).nfc() {
-            if is_invisible(c) {
-                continue;
-            }
+        for c in text.chars().filter(|&c| !is_invisible(c)).take(Self::READ).nfc() {
             if is_combining_mark(c) {
                 // A mark needs a letter or digit before it.
                 if gap || marks == Self::MARKS || !safe.chars().next_back().is_some_and(carries_mark) {
@@ -288,6 +285,7 @@ mod tests {
             ("^^:a", "a"),
             ("\u{202e}evil\u{202c}", "evil"),
             ("a\u{200d}b", "ab"),
+            ("e\u{200d}\u{301}", "\u{e9}"),
             ("\u{301}a", "a"),
             ("\0\u{7}\u{1b}[31m", "31m"),
             ("reload mod_event_socket", "reload mod event_socket"),

@@ -3,6 +3,9 @@
 //! A command is one write of lines that end with LF alone; a stray CR would glue lines together, and FreeSWITCH would
 //! answer `+OK` and do nothing. So no part of a command can hold a line break or NUL.
 
+mod events;
+mod message;
+
 use std::fmt;
 
 use bytes::{BufMut, BytesMut};
@@ -10,12 +13,10 @@ use uuid::Uuid;
 
 use super::api::ApiCall;
 use super::cause::Cause;
-use super::kind::EventKind;
-use super::text::{Argument, ChannelId, Line, TextError, names_module, word};
+use super::text::{ChannelId, Line, TextError};
 
-/// From this many bytes on an argument travels in the body: FreeSWITCH reads a head one byte a system call
-/// (4 kB take 5.6 ms, as a body 0.2 ms).
-const LONG_ARGUMENT: usize = 128;
+pub use events::{EventSet, Filter, SendEvent};
+pub use message::{Execute, Unicast};
 
 /// A command of the Event Socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,292 +149,6 @@ fn sendmsg(channel: Option<&ChannelId>, what: &str, out: &mut BytesMut) {
     header(out, "call-command", what);
 }
 
-/// An application to execute on a channel.
-///
-/// FreeSWITCH expands `${...}` in an argument, API calls included: `${system(...)}` is a shell command. Text from
-/// outside may be part of one as [`SafeText`](super::text::SafeText) only.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Execute {
-    channel: Option<ChannelId>,
-    app: Line,
-    argument: Option<Argument>,
-    event: Option<Uuid>,
-    locked: bool,
-    loops: Option<u32>,
-    in_body: bool,
-}
-
-impl Execute {
-    /// An application without an argument.
-    ///
-    /// # Errors
-    /// [`TextError`] when the name is not a word.
-    pub fn new(app: &str) -> Result<Self, TextError> {
-        let app = Line::of_checked(word(app, 64, "_-")?.to_owned());
-        Ok(Self {
-            channel: None,
-            app,
-            argument: None,
-            event: None,
-            locked: false,
-            loops: None,
-            in_body: false,
-        })
-    }
-
-    /// An application and its argument.
-    ///
-    /// # Errors
-    /// [`TextError`] when the name is not a word, or the argument holds a line break or NUL.
-    pub fn with(app: &str, argument: &str) -> Result<Self, TextError> {
-        let argument = Some(Argument::new(argument.to_owned())?).filter(|text| !text.as_str().is_empty());
-        Ok(Self {
-            argument,
-            ..Self::new(app)?
-        })
-    }
-
-    /// On another channel than the connection's own.
-    #[must_use]
-    pub fn on(self, channel: ChannelId) -> Self {
-        Self {
-            channel: Some(channel),
-            ..self
-        }
-    }
-
-    /// With an id that comes back as `Application-UUID` of CHANNEL_EXECUTE_COMPLETE.
-    #[must_use]
-    pub fn event_uuid(self, id: Uuid) -> Self {
-        Self {
-            event: Some(id),
-            ..self
-        }
-    }
-
-    /// To its end before the next queued command runs. Without it FreeSWITCH runs the application at once, nested
-    /// inside whatever is playing.
-    #[must_use]
-    pub fn locked(self) -> Self {
-        Self { locked: true, ..self }
-    }
-
-    /// This many times.
-    #[must_use]
-    pub fn loops(self, times: u32) -> Self {
-        Self {
-            loops: Some(times),
-            ..self
-        }
-    }
-
-    /// With the argument in the body however short it is: for arguments with text from outside. Long ones, and those
-    /// that name FreeSWITCH's own module, go there anyhow.
-    #[must_use]
-    pub fn in_body(self) -> Self {
-        Self { in_body: true, ..self }
-    }
-
-    fn body(&self) -> Option<&str> {
-        let text = self.argument.as_ref()?.as_str();
-        (self.in_body || text.len() > LONG_ARGUMENT || names_module(text)).then_some(text)
-    }
-
-    fn render(&self, out: &mut BytesMut) {
-        sendmsg(self.channel.as_ref(), "execute", out);
-        header(out, "execute-app-name", self.app.as_str());
-        if let Some(times) = self.loops {
-            header(out, "loops", &times.to_string());
-        }
-        if self.locked {
-            header(out, "event-lock", "true");
-        }
-        if let Some(id) = self.event {
-            header(out, "Event-UUID", &id.to_string());
-        }
-        match (self.body(), &self.argument) {
-            (Some(text), _) => {
-                header(out, "content-type", "text/plain");
-                body(out, text);
-            }
-            (None, Some(argument)) => header(out, "execute-app-arg", argument.as_str()),
-            (None, None) => {}
-        }
-    }
-}
-
-/// Events to subscribe to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventSet {
-    kinds: Vec<EventKind>,
-    subclasses: Vec<Line>,
-}
-
-impl EventSet {
-    /// Events by their kinds. [`EventKind::Other`] has no name and is left out.
-    pub fn of(kinds: &[EventKind]) -> Self {
-        let kinds = kinds
-            .iter()
-            .copied()
-            .filter(|kind| !matches!(kind, EventKind::Other | EventKind::Custom));
-        Self {
-            kinds: kinds.collect(),
-            subclasses: Vec::new(),
-        }
-    }
-
-    /// And the CUSTOM events of a subclass such as `sofia::register`.
-    ///
-    /// # Errors
-    /// [`TextError`] when the subclass is not a word.
-    pub fn custom(mut self, subclass: &str) -> Result<Self, TextError> {
-        self.subclasses
-            .push(Line::of_checked(word(subclass, 128, "_-:.")?.to_owned()));
-        Ok(self)
-    }
-
-    fn render(&self, verb: &str, out: &mut BytesMut) {
-        out.put_slice(verb.as_bytes());
-        // Every word behind CUSTOM is a subclass, so it comes last.
-        let custom = (!self.subclasses.is_empty()).then_some(EventKind::Custom.as_str());
-        let kinds = self.kinds.iter().map(|kind| kind.as_str()).chain(custom);
-        for name in kinds.chain(self.subclasses.iter().map(Line::as_str)) {
-            out.put_u8(b' ');
-            out.put_slice(name.as_bytes());
-        }
-        out.put_u8(b'\n');
-    }
-}
-
-/// A filter: of the events asked for, those with this value in this header pass. Filters are an OR; an event with none
-/// of the named headers does not pass, so a BACKGROUND_JOB needs [`Filter::job`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Filter {
-    header: Line,
-    value: Line,
-}
-
-impl Filter {
-    /// Events with `value` in `header`.
-    ///
-    /// # Errors
-    /// [`TextError`] when the header's name is not a word, or the value is not one line.
-    pub fn new(header: &str, value: &str) -> Result<Self, TextError> {
-        Ok(Self {
-            header: Line::of_checked(word(header, 128, "_-")?.to_owned()),
-            value: Line::new(value.to_owned())?,
-        })
-    }
-
-    /// The events of a channel.
-    pub fn channel(channel: &ChannelId) -> Self {
-        Self {
-            header: Line::of_checked("Unique-ID"),
-            value: Line::of_checked(channel.to_string()),
-        }
-    }
-
-    /// The end of a background job.
-    pub fn job(job: Uuid) -> Self {
-        Self {
-            header: Line::of_checked("Job-UUID"),
-            value: Line::of_checked(job.to_string()),
-        }
-    }
-
-    fn render(&self, verb: &str, out: &mut BytesMut) {
-        line(out, &[verb, self.header.as_str(), " ", self.value.as_str()]);
-    }
-}
-
-/// Where a channel's sound is to be sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unicast {
-    /// The channel; the connection's own when absent.
-    pub channel: Option<ChannelId>,
-    /// FreeSWITCH's end.
-    pub local: std::net::SocketAddr,
-    /// The other end.
-    pub remote: std::net::SocketAddr,
-    /// Over TCP in place of UDP.
-    pub tcp: bool,
-    /// As FreeSWITCH has it internally, not in the codec of the call.
-    pub native: bool,
-}
-
-impl Unicast {
-    fn render(&self, out: &mut BytesMut) {
-        sendmsg(self.channel.as_ref(), "unicast", out);
-        header(out, "local-ip", &self.local.ip().to_string());
-        header(out, "local-port", &self.local.port().to_string());
-        header(out, "remote-ip", &self.remote.ip().to_string());
-        header(out, "remote-port", &self.remote.port().to_string());
-        header(out, "transport", if self.tcp { "tcp" } else { "udp" });
-        if self.native {
-            header(out, "flags", "native");
-        }
-    }
-}
-
-/// An event to fire in FreeSWITCH.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SendEvent {
-    name: Line,
-    headers: Vec<(Line, Line)>,
-    body: Option<String>,
-}
-
-impl SendEvent {
-    /// An event by its name, such as `PRESENCE_IN`.
-    ///
-    /// # Errors
-    /// [`TextError`] when the name is not a word.
-    pub fn new(name: &str) -> Result<Self, TextError> {
-        Ok(Self {
-            name: Line::of_checked(word(name, 128, "_-:.")?.to_owned()),
-            headers: Vec::new(),
-            body: None,
-        })
-    }
-
-    /// With a header.
-    ///
-    /// # Errors
-    /// [`TextError`] when the name is not a word or is `content-length`, or the value is not one line.
-    pub fn header(mut self, name: &str, value: &str) -> Result<Self, TextError> {
-        let name = word(name, 256, "_-.")?;
-        if name.eq_ignore_ascii_case("content-length") {
-            return Err(TextError::Character('-'));
-        }
-        self.headers
-            .push((Line::of_checked(name.to_owned()), Line::new(value.to_owned())?));
-        Ok(self)
-    }
-
-    /// With a body, which may have several lines.
-    ///
-    /// # Errors
-    /// [`TextError::LineBreak`] when it holds NUL, where FreeSWITCH would cut it off.
-    pub fn body(mut self, text: &str) -> Result<Self, TextError> {
-        if text.contains('\0') {
-            return Err(TextError::LineBreak('\0'));
-        }
-        self.body = Some(text.to_owned()).filter(|text| !text.is_empty());
-        Ok(self)
-    }
-
-    fn render(&self, out: &mut BytesMut) {
-        line(out, &["sendevent ", self.name.as_str()]);
-        for (name, value) in &self.headers {
-            header(out, name.as_str(), value.as_str());
-        }
-        match &self.body {
-            Some(text) => body(out, text),
-            None => out.put_u8(b'\n'),
-        }
-    }
-}
-
 /// A password. It is never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Line);
@@ -457,6 +172,8 @@ impl fmt::Debug for Secret {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
+    use super::super::kind::EventKind;
+    use super::message::LONG_ARGUMENT;
     use super::*;
 
     fn rendered(command: impl Into<Command>) -> String {
