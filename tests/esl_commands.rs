@@ -132,12 +132,11 @@ proptest! {
             }
         }
         let mut body = body.filter(|text| !text.is_empty());
-        match &body {
-            Some(text) => match event.clone().body(text) {
+        if let Some(text) = &body {
+            match event.clone().body(text) {
                 Ok(with) => event = with,
                 Err(_) => body = None,
-            },
-            None => {}
+            }
         }
         let all = arrive(&rendered(&[Command::SendEvent(event), Command::NoEvents]));
         prop_assert_eq!(all.len(), 2);

@@ -13,7 +13,7 @@ pub(super) const LONG_ARGUMENT: usize = 128;
 /// An application to execute on a channel.
 ///
 /// FreeSWITCH expands `${...}` in an argument, API calls included: `${system(...)}` is a shell command. Text from
-/// outside may be part of one as [`SafeText`](super::text::SafeText) only.
+/// outside may be part of one as [`SafeText`](crate::esl::text::SafeText) only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Execute {
     channel: Option<ChannelId>,
