@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use super::command::{Command, Secret};
 use super::link::{CloseReason, Events, Incoming, Link, LinkLimits};
 use super::reply::{NotDone, Unknown};
+use super::tcp;
 
 /// Why there is no connection to FreeSWITCH.
 #[derive(Debug, thiserror::Error)]
@@ -43,12 +44,15 @@ pub enum ConnectError {
 /// # Errors
 /// [`ConnectError`], which says what to do.
 pub async fn connect(address: &str, password: &Secret, limits: LinkLimits) -> Result<(Link, Events), ConnectError> {
-    let failed = |source| ConnectError::Io { address: address.to_owned(), source };
+    let failed = |source| ConnectError::Io {
+        address: address.to_owned(),
+        source,
+    };
     let stream = match timeout(limits.reply, TcpStream::connect(address)).await {
         Ok(connected) => connected.map_err(failed)?,
         Err(_) => return Err(failed(io::ErrorKind::TimedOut.into())),
     };
-    stream.set_nodelay(true).map_err(failed)?;
+    tcp::prepare(&stream).map_err(failed)?;
     login(stream, password, limits).await
 }
 

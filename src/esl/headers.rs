@@ -11,6 +11,9 @@ const UNDEFINED: &[u8] = b"_undef_";
 /// What FreeSWITCH puts before a channel variable's name.
 const VARIABLE: &[u8] = b"variable_";
 
+/// How many lines the head that answers `connect` is likely to have, at most.
+const CHANNEL_LINES: usize = 248;
+
 /// Where the lines of a header block begin. Nothing but the line ends is looked at when it is built.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Index {
@@ -36,25 +39,40 @@ impl Index {
         let mut start = 0;
         for newline in memchr_iter(b'\n', block) {
             if newline == start {
-                return Indexed { index: Self { starts }, end: newline + 1 };
+                return Indexed {
+                    index: Self { starts },
+                    end: newline + 1,
+                };
             }
             if starts.len() > most {
                 let end = memmem::find(block, b"\n\n").map_or(block.len(), |at| at + 2);
-                return Indexed { index: Self { starts }, end };
+                return Indexed {
+                    index: Self { starts },
+                    end,
+                };
             }
             start = newline + 1;
             starts.push(offset(start));
         }
-        Indexed { index: Self { starts }, end: block.len() }
+        Indexed {
+            index: Self { starts },
+            end: block.len(),
+        }
     }
 
     /// An index that has seen no line yet, for a block that arrives in pieces.
     pub(crate) fn begin() -> Self {
-        Self { starts: SmallVec::from_slice(&[0]) }
+        Self {
+            starts: SmallVec::from_slice(&[0]),
+        }
     }
 
     /// Notes that a line ended just before `next`.
     pub(crate) fn line_ended(&mut self, next: usize) {
+        if self.starts.len() == self.starts.inline_size() {
+            // A head that is longer than a few lines is a channel's, 170 lines and more.
+            self.starts.reserve(CHANNEL_LINES);
+        }
         self.starts.push(offset(next));
     }
 
@@ -265,7 +283,12 @@ mod tests {
 
     #[test]
     fn the_first_of_two_equal_names_counts() {
-        assert_eq!(encoded("Unique-ID: core\nUnique-ID: forged\n\n").get("Unique-ID").unwrap(), "core");
+        assert_eq!(
+            encoded("Unique-ID: core\nUnique-ID: forged\n\n")
+                .get("Unique-ID")
+                .unwrap(),
+            "core"
+        );
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod kind;
 pub mod link;
 pub mod reply;
 pub mod server;
+mod tcp;
 pub mod text;
 
 pub use api::{ApiCall, JobOutcome, JobResult};

@@ -13,9 +13,6 @@ use super::events::{Incoming, Outlet};
 use super::shared::Shared;
 use super::{CloseReason, LinkLimits};
 
-/// How much room a read is given at least: an event of a call is 6 to 9 kB.
-const READ: usize = 8 << 10;
-
 /// Runs a connection to its end.
 pub(super) async fn run<S>(io: S, shared: Arc<Shared>, events: mpsc::Sender<Incoming>)
 where
@@ -87,7 +84,6 @@ impl Reader<'_> {
     async fn run<S: AsyncRead>(&mut self, input: &mut ReadHalf<S>) -> CloseReason {
         loop {
             let buffer = self.decoder.buffer();
-            buffer.reserve(READ);
             let read = tokio::select! {
                 biased;
                 read = input.read_buf(buffer) => read,
@@ -160,7 +156,10 @@ async fn overdue(shared: &Shared, frame_since: Option<Instant>) -> CloseReason {
         if frame_end.is_some_and(|end| end <= Instant::now()) {
             return CloseReason::SlowFrame(one_frame);
         }
-        if shared.silent_since().is_some_and(|since| since + silence <= Instant::now()) {
+        if shared
+            .silent_since()
+            .is_some_and(|since| since + silence <= Instant::now())
+        {
             return CloseReason::Silent(silence);
         }
     }
