@@ -120,8 +120,6 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     changes
 }
 
-type Shown<'a, T> = (&'static str, fn(&T) -> String);
-
 fn settings(old: &Config, new: &Config) -> Vec<Change> {
     const LIVE: bool = false;
     const RESTART: bool = true;
@@ -133,8 +131,29 @@ fn settings(old: &Config, new: &Config) -> Vec<Change> {
     };
     note("listen", old.listen.to_string(), new.listen.to_string(), RESTART);
     note("allow", join(&old.allow), join(&new.allow), LIVE);
-    let addresses = |config: &Config| join(config.freeswitch.iter().map(|switch| &switch.address));
-    note("freeswitch", addresses(old), addresses(new), RESTART);
+    // Of secrets it is told that they changed, not what they are.
+    let token = match (&old.token, &new.token) {
+        (_, None) => NONE,
+        (Some(old), Some(new)) if old != new => "(another)",
+        (_, Some(_)) => "(set)",
+    };
+    note(
+        "token",
+        if old.token.is_some() { "(set)" } else { NONE }.to_owned(),
+        token.to_owned(),
+        LIVE,
+    );
+    let switch = |switch: &SwitchAddress| {
+        let former = old.freeswitch.iter().find(|former| former.address == switch.address);
+        let rekeyed = former.is_some_and(|former| former.password != switch.password);
+        format!(
+            "{}{}",
+            switch.address,
+            if rekeyed { " with another password" } else { "" }
+        )
+    };
+    let switches = |config: &Config| join(config.freeswitch.iter().map(switch));
+    note("freeswitch", switches(old), switches(new), RESTART);
     note(
         "state",
         old.state.display().to_string(),
@@ -164,36 +183,13 @@ fn settings(old: &Config, new: &Config) -> Vec<Change> {
         new.feature_codes.logout.clone(),
         LIVE,
     );
-    // Secrets: that they changed is told, not what they are.
-    let set = |set: bool| if set { "(set)" } else { "(not set)" }.to_owned();
-    if old.token != new.token {
-        let (old, new) = (set(old.token.is_some()), set(new.token.is_some()));
-        changes.push(Change::Setting {
-            key: "token",
-            old,
-            new,
-            restart: LIVE,
-        });
-    }
-    let rekeyed = |switch: &&SwitchAddress| {
-        old.freeswitch
-            .iter()
-            .any(|former| former.address == switch.address && former.password != switch.password)
-    };
-    let rekeyed = join(new.freeswitch.iter().filter(rekeyed).map(|switch| &switch.address));
-    if rekeyed != NONE {
-        let (old, new) = (format!("(set) for {rekeyed}"), "(another)".to_owned());
-        changes.push(Change::Setting {
-            key: "freeswitch.password",
-            old,
-            new,
-            restart: RESTART,
-        });
-    }
     changes
 }
 
-const AGENT_KEYS: [Shown<'_, AgentSettings>; 2] = [
+/// A key and how its value is shown.
+type Shown<T> = (&'static str, fn(&T) -> String);
+
+const AGENT_KEYS: [Shown<AgentSettings>; 2] = [
     ("name", |agent| agent.name.to_string()),
     ("dial", |agent| {
         agent
@@ -203,7 +199,7 @@ const AGENT_KEYS: [Shown<'_, AgentSettings>; 2] = [
     }),
 ];
 
-const QUEUE_KEYS: [Shown<'_, QueueSettings>; 10] = [
+const QUEUE_KEYS: [Shown<QueueSettings>; 10] = [
     ("name", |queue| queue.name.to_string()),
     ("strategy", |queue| word(queue.strategy).to_owned()),
     ("max_wait_minutes", |queue| {
@@ -317,7 +313,7 @@ fn participants(queue: &QueueNumber, old: &[AgentId], new: &[AgentId], changes: 
 }
 
 fn differing<'a, T>(
-    keys: &'a [Shown<'a, T>],
+    keys: &'a [Shown<T>],
     old: &'a T,
     new: &'a T,
 ) -> impl Iterator<Item = (&'static str, String, String)> + 'a {

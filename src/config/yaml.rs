@@ -320,9 +320,8 @@ impl Builder<'_> {
             let mut indent = self.line(line).chars().take_while(|c| c.is_whitespace());
             indent.position(|c| c == '\t').map(|at| Mark { line, column: at + 1 })
         };
-        if info.contains("tab")
-            && let Some(tab) = tab(here.line).or_else(|| tab(here.line + 1))
-        {
+        // An unquoted text may go on in the next line, and then the error is where it began.
+        if let Some(tab) = tab(here.line).or_else(|| tab(here.line + 1)) {
             return (tab, Fault::new("a tab is used for indentation", "indent with spaces"));
         }
         if info.contains("recursion limit") {

@@ -1,5 +1,6 @@
-//! What admins read: every mistake with its exact message and place (rule Q2).
+//! What admins read: every mistake with its exact message and place (rule Q2), and what changed (rule Q3).
 
+mod difference;
 mod file;
 mod keys;
 mod layers;
