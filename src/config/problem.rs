@@ -191,7 +191,9 @@ impl<'s> Report<'s> {
     /// worth a line of its own.
     pub(super) fn add(&mut self, key: &KeyPath<'_>, fault: Fault) {
         let text = key.to_string();
-        if !self.keys.contains(&text) {
+        if self.problems.len() == MOST_PROBLEMS {
+            self.more += 1;
+        } else if !self.keys.contains(&text) {
             self.push(self.sources.place(key), text, fault);
         }
     }
@@ -217,12 +219,12 @@ impl<'s> Report<'s> {
     }
 
     fn push(&mut self, place: Place, key: String, Fault { what, fix }: Fault) {
-        self.keys.insert(key.clone());
-        if self.problems.len() < MOST_PROBLEMS {
-            self.problems.push(Problem { place, key, what, fix });
-        } else {
+        if self.problems.len() == MOST_PROBLEMS {
             self.more += 1;
+            return;
         }
+        self.keys.insert(key.clone());
+        self.problems.push(Problem { place, key, what, fix });
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -131,7 +131,7 @@ fn q2_a_variable_cannot_make_a_list_long_or_leave_gaps() {
     wrong_variables(
         &[("FSQ_FREESWITCH__1__ADDRESS", "a:1")],
         &[
-            "queues.yaml:1:1: freeswitch[0]: this switch is missing; count the variables' places from 0 without gaps",
+            "queues.yaml:1:1: freeswitch[0]: this switch is missing; count the places in the variables' names from 0 without gaps",
             "queues.yaml:1:1: freeswitch[1].password: this key is missing; add it: password: ClueCon",
         ],
     );

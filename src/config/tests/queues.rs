@@ -36,9 +36,7 @@ fn q2_numbers_and_names() {
     let second = "  - { number: \"99900\", name: Other, participants: [] }\n";
     wrong(
         &format!("{GOOD}{second}"),
-        &[
-            "7:15: queues[1].number: \"99900\" is already the number of the queue in line 4; give each queue a number of its own",
-        ],
+        &["7:15: queues[1].number: \"99900\" is already queues[0].number in line 4; each needs its own"],
     );
 }
 

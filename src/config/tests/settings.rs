@@ -118,7 +118,7 @@ fn q2_switches() {
         "freeswitch:\n  - { address: \"a:1\", password: \"x\\ny\" }\n  - { address: \"a:1\", password: y }",
         &[
             "2:33: freeswitch[0].password: it holds a line break; write it on one line",
-            "3:16: freeswitch[1].address: \"a:1\" is already the address of switch 0; name each switch once",
+            "3:16: freeswitch[1].address: \"a:1\" is already freeswitch[0].address in line 2; each needs its own",
         ],
     );
     let many: Vec<String> = (1..=17)
@@ -239,7 +239,7 @@ fn q2_agents() {
         &agents("  - { id: \"1001\" }\n  - { id: \"10 02\" }\n  - { id: \"1001\" }\n  - { id: \"\", name: \"  \" }"),
         &[
             "3:11: agents[1].id: \"10 02\" is no agent's id: it may not contain ' '; write the user of the phone's SIP account: 1 to 64 of A-Z a-z 0-9 . _ - +",
-            "4:11: agents[2].id: \"1001\" is already the id of the agent in line 2; give each agent an id of its own",
+            "4:11: agents[2].id: \"1001\" is already agents[0].id in line 2; each needs its own",
             "5:11: agents[3].id: \"\" is no agent's id: it is empty; write the user of the phone's SIP account: 1 to 64 of A-Z a-z 0-9 . _ - +",
             "5:21: agents[3].name: it is empty; write a text",
         ],
