@@ -85,7 +85,10 @@ impl<'a> IntoIterator for &'a Problems {
 
 impl From<Problem> for Problems {
     fn from(problem: Problem) -> Self {
-        Self { list: vec![problem], more: 0 }
+        Self {
+            list: vec![problem],
+            more: 0,
+        }
     }
 }
 
@@ -113,7 +116,10 @@ pub(super) struct Fault {
 
 impl Fault {
     pub(super) fn new(what: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { what: what.into(), fix: fix.into() }
+        Self {
+            what: what.into(),
+            fix: fix.into(),
+        }
     }
 }
 
@@ -163,7 +169,12 @@ pub(super) struct Report<'s> {
 
 impl<'s> Report<'s> {
     pub(super) fn new(sources: &'s Sources) -> Self {
-        Self { sources, problems: Vec::new(), more: 0, keys: HashSet::new() }
+        Self {
+            sources,
+            problems: Vec::new(),
+            more: 0,
+            keys: HashSet::new(),
+        }
     }
 
     /// Notes a problem at a place of the file that the caller knows.
@@ -180,7 +191,9 @@ impl<'s> Report<'s> {
     /// worth a line of its own.
     pub(super) fn add(&mut self, key: &KeyPath<'_>, fault: Fault) {
         let text = key.to_string();
-        if !self.keys.contains(&text) {
+        if self.problems.len() == MOST_PROBLEMS {
+            self.more += 1;
+        } else if !self.keys.contains(&text) {
             self.push(self.sources.place(key), text, fault);
         }
     }
@@ -198,17 +211,20 @@ impl<'s> Report<'s> {
     /// Whether something below `key` has a problem.
     pub(super) fn inside(&self, key: &KeyPath<'_>) -> bool {
         let above = key.to_string();
-        let below = |key: &String| key.strip_prefix(&above).is_some_and(|rest| rest.starts_with(['.', '[']));
+        let below = |key: &String| {
+            key.strip_prefix(&above)
+                .is_some_and(|rest| rest.starts_with(['.', '[']))
+        };
         self.keys.iter().any(below)
     }
 
     fn push(&mut self, place: Place, key: String, Fault { what, fix }: Fault) {
-        self.keys.insert(key.clone());
-        if self.problems.len() < MOST_PROBLEMS {
-            self.problems.push(Problem { place, key, what, fix });
-        } else {
+        if self.problems.len() == MOST_PROBLEMS {
             self.more += 1;
+            return;
         }
+        self.keys.insert(key.clone());
+        self.problems.push(Problem { place, key, what, fix });
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -218,6 +234,9 @@ impl<'s> Report<'s> {
     /// Everything that was noted, in the order of the file.
     pub(super) fn into_problems(mut self) -> Problems {
         self.problems.sort();
-        Problems { list: self.problems, more: self.more }
+        Problems {
+            list: self.problems,
+            more: self.more,
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The queues: each checked by itself, against the agents, and against the other queues.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use super::problem::{Fault, KeyPath, Report};
 use super::raw::{RawAction, RawAnnouncement, RawQueue, RawTimeout};
 use super::scalar::quoted;
 use super::text;
-use super::validate::{known_language, line_of, optional, required};
+use super::validate::{known_language, optional, required, unique};
 use crate::acd::ids::AgentId;
 use crate::acd::settings::{Language, Music, QueueSettings, Timeout, TimeoutAction};
 
 /// What a queue is checked against.
 pub(super) struct Context<'a> {
-    /// Every agent's id as written, and where.
-    pub(super) agents: &'a HashMap<String, String>,
+    /// Every agent's id, as written.
+    pub(super) agents: &'a HashSet<String>,
     pub(super) languages: &'a [Language],
     /// The language of queues that name none.
     pub(super) language: &'a Language,
@@ -32,36 +32,37 @@ pub(super) fn queues(
     let key = top.key("queues");
     let raw = raw.unwrap_or_default();
     if raw.is_empty() {
-        report.add(&key, Fault::new("there are no queues", "describe at least one under queues:"));
+        report.add(
+            &key,
+            Fault::new("there are no queues", "describe at least one under queues:"),
+        );
     }
-    let mut numbers: HashMap<String, String> = HashMap::new();
-    for (i, queue) in raw.iter().enumerate() {
-        let Some(number) = queue.as_ref().and_then(|queue| queue.number.clone()) else {
-            continue;
-        };
-        let (item, quoted) = (key.index(i), quoted(&number));
-        let place = item.key("number");
-        let line = line_of(&report.place(&place));
-        if let Some(earlier) = numbers.get(&number) {
-            let what = format!("{quoted} is already the number of the queue in {earlier}");
-            report.add(&place, Fault::new(what, "give each queue a number of its own"));
-        } else {
-            numbers.insert(number, line);
-        }
-    }
+    let numbers = unique(
+        raw.iter().map(|raw| raw.as_ref()?.number.as_ref()),
+        &key,
+        "number",
+        report,
+    );
     let each = raw.into_iter().enumerate();
-    each.filter_map(|(i, raw)| one(raw?, &key.index(i), &numbers, context, report)).collect()
+    each.filter_map(|(i, raw)| one(raw?, &key.index(i), &numbers, context, report))
+        .collect()
 }
 
 fn one(
     raw: RawQueue,
     here: &KeyPath<'_>,
-    numbers: &HashMap<String, String>,
+    numbers: &HashSet<String>,
     context: &Context<'_>,
     report: &mut Report<'_>,
 ) -> Option<QueueSettings> {
     let own = raw.number.clone();
-    let number = required(raw.number, &here.key("number"), text::queue_number, "number: \"99900\"", report);
+    let number = required(
+        raw.number,
+        &here.key("number"),
+        text::queue_number,
+        "number: \"99900\"",
+        report,
+    );
     let name = required(raw.name, &here.key("name"), text::name, "name: Service client", report);
     let strategy = optional(raw.strategy, &here.key("strategy"), text::strategy, report).unwrap_or_default();
     let participants = participants(raw.participants, &here.key("participants"), context, report);
@@ -79,8 +80,14 @@ fn one(
         report.take(&key, text::present(path));
     }
     let (language, announce_every) = spoken(raw.language, raw.position_announcement, here, context, report);
-    let timeout =
-        timeout(raw.timeout.unwrap_or_default(), own.as_deref(), &here.key("timeout"), numbers, context, report);
+    let timeout = timeout(
+        raw.timeout.unwrap_or_default(),
+        own.as_deref(),
+        &here.key("timeout"),
+        numbers,
+        context,
+        report,
+    );
     Some(QueueSettings {
         number: number?,
         name: name?,
@@ -116,7 +123,7 @@ fn participants(
         let (here, Some(text)) = (key.index(i), text) else {
             continue;
         };
-        if !context.agents.contains_key(&text) {
+        if !context.agents.contains(&text) {
             let fix = format!("add {{ id: {} }} under agents, or remove it here", quoted(&text));
             report.add(&here, Fault::new(format!("{} is not an agent", quoted(&text)), fix));
         } else if !seen.insert(text.clone()) {
@@ -153,9 +160,12 @@ fn spoken(
         let what = format!("the queue speaks {queue}, its announcement {announced}");
         report.add(&place, Fault::new(what, "name one language, in one of the two places"));
     }
-    let every = announcement
-        .every_seconds
-        .and_then(|value| report.take(&key.key("every_seconds"), text::span(value, 1.0, 5.0, 3600.0, "seconds")));
+    let every = announcement.every_seconds.and_then(|value| {
+        report.take(
+            &key.key("every_seconds"),
+            text::span(value, 1.0, 5.0, 3600.0, "seconds"),
+        )
+    });
     let language = of_queue.or(of_announcement).unwrap_or_else(|| context.language.clone());
     (language, Some(every.unwrap_or(DEFAULT_ANNOUNCE_EVERY)))
 }
@@ -164,7 +174,7 @@ fn timeout(
     raw: RawTimeout,
     own: Option<&str>,
     key: &KeyPath<'_>,
-    numbers: &HashMap<String, String>,
+    numbers: &HashSet<String>,
     context: &Context<'_>,
     report: &mut Report<'_>,
 ) -> Timeout {
@@ -176,7 +186,10 @@ fn timeout(
         report.take(&place, text::present(path));
     }
     let place = key.key("action");
-    let action = raw.action.and_then(|raw| action(raw, own, &place, numbers, report)).unwrap_or_default();
+    let action = raw
+        .action
+        .and_then(|raw| action(raw, own, &place, numbers, report))
+        .unwrap_or_default();
     Timeout { message, action }
 }
 
@@ -184,7 +197,7 @@ fn action(
     raw: RawAction,
     own: Option<&str>,
     key: &KeyPath<'_>,
-    numbers: &HashMap<String, String>,
+    numbers: &HashSet<String>,
     report: &mut Report<'_>,
 ) -> Option<TimeoutAction> {
     const CHOICES: &str = "write hangup, { transfer: \"1005\" } or { queue: \"99901\" }";
@@ -213,7 +226,7 @@ fn action(
             if itself(&number) {
                 let fix = "name another queue, or write action: hangup";
                 report.add(&place, Fault::new("the queue would send its callers to itself", fix));
-            } else if !numbers.contains_key(&number) {
+            } else if !numbers.contains(&number) {
                 let what = format!("there is no queue {}", quoted(&number));
                 report.add(&place, Fault::new(what, "name the number of a queue in this file"));
             }

@@ -1,16 +1,17 @@
 //! Raw values → domain types: every check that needs more than one value, and every default.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::environment::MOST_SWITCHES;
 use super::problem::{Fault, KeyPath, Place, Report};
 use super::raw::{Raw, RawAgent, RawFeatureCodes, RawSwitch};
 use super::scalar::quoted;
-use super::{Config, FeatureCodes, Secret, SwitchAddress, queue, text};
+use super::{Config, FeatureCodes, SwitchAddress, queue, text};
 use crate::acd::settings::{AgentSettings, Language};
 
 /// The longest path of a Unix socket, in bytes (`sun_path` of Linux less its end).
@@ -30,15 +31,26 @@ pub(super) fn config(raw: Raw, folder: &Path, report: &mut Report<'_>) -> Config
     };
     let key = top.key("control");
     if control.as_os_str().len() > LONGEST_SOCKET {
-        let what = format!("the socket's path is longer than {LONGEST_SOCKET} bytes: {}", control.display());
+        let what = format!(
+            "the socket's path is longer than {LONGEST_SOCKET} bytes: {}",
+            control.display()
+        );
         report.add(&key, Fault::new(what, "choose a shorter path"));
     }
     if control == state {
-        report.add(&key, Fault::new("state and control are the same file", "give each its own path"));
+        report.add(
+            &key,
+            Fault::new("state and control are the same file", "give each its own path"),
+        );
     }
     let local = freeswitch.iter().all(|switch| text::is_local(&switch.address));
     let (agents, ids) = agents(raw.agents, report);
-    let context = queue::Context { agents: &ids, languages: &languages, language: &language, local_files: local };
+    let context = queue::Context {
+        agents: &ids,
+        languages: &languages,
+        language: &language,
+        local_files: local,
+    };
     let queues = queue::queues(raw.queues, &context, report);
     Config {
         listen: optional(raw.listen, &top.key("listen"), text::listen, report)
@@ -49,8 +61,10 @@ pub(super) fn config(raw: Raw, folder: &Path, report: &mut Report<'_>) -> Config
         state,
         control,
         domain: optional(raw.domain, &top.key("domain"), text::domain, report),
-        prompts: optional(raw.prompts, &top.key("prompts"), text::switch_path, report)
-            .map_or_else(|| "${conf_dir}/fsq/prompts".to_owned(), |path| path.trim_end_matches('/').to_owned()),
+        prompts: optional(raw.prompts, &top.key("prompts"), text::switch_path, report).map_or_else(
+            || "${conf_dir}/fsq/prompts".to_owned(),
+            |path| path.trim_end_matches('/').to_owned(),
+        ),
         languages,
         language,
         feature_codes: feature_codes(raw.feature_codes, report),
@@ -83,12 +97,29 @@ pub(super) fn required<T>(
     optional(raw, key, check, report)
 }
 
-/// Where a value stands, for a problem of another value.
-pub(super) fn line_of(place: &Place) -> String {
-    match place {
-        Place::At(_, mark) => format!("line {}", mark.line),
-        other => other.to_string(),
+/// The values of one key over the items of a list, good or not. A value that is used twice is reported.
+pub(super) fn unique<'r>(
+    values: impl Iterator<Item = Option<&'r String>>,
+    list: &KeyPath<'_>,
+    key: &str,
+    report: &mut Report<'_>,
+) -> HashSet<String> {
+    let mut first: HashMap<&str, usize> = HashMap::new();
+    for (i, value) in values.enumerate() {
+        let Some(value) = value else { continue };
+        let earlier = *first.entry(value).or_insert(i);
+        if earlier != i {
+            let (there, here) = (list.index(earlier), list.index(i));
+            let there = there.key(key);
+            let place = match report.place(&there) {
+                Place::At(_, mark) => format!("line {}", mark.line),
+                other => other.to_string(),
+            };
+            let what = format!("{} is already {there} in {place}", quoted(value));
+            report.add(&here.key(key), Fault::new(what, "each needs its own"));
+        }
     }
+    first.into_keys().map(str::to_owned).collect()
 }
 
 fn path(raw: Option<String>, default: &str, folder: &Path, key: &KeyPath<'_>, report: &mut Report<'_>) -> PathBuf {
@@ -102,38 +133,53 @@ fn networks(raw: Option<Vec<Option<String>>>, key: &KeyPath<'_>, report: &mut Re
         return vec![v4, IpNet::from(IpAddr::V6(Ipv6Addr::LOCALHOST))];
     };
     if list.is_empty() {
-        report.add(key, Fault::new("nobody could connect", "name a network, or remove the key for this machine only"));
+        report.add(
+            key,
+            Fault::new(
+                "nobody could connect",
+                "name a network, or remove the key for this machine only",
+            ),
+        );
     }
     let checked = list.into_iter().enumerate();
-    checked.filter_map(|(i, net)| optional(net, &key.index(i), text::network, report)).collect()
+    checked
+        .filter_map(|(i, net)| optional(net, &key.index(i), text::network, report))
+        .collect()
 }
 
 fn switches(raw: Option<Vec<Option<RawSwitch>>>, key: &KeyPath<'_>, report: &mut Report<'_>) -> Vec<SwitchAddress> {
+    let raw = raw.unwrap_or_default();
+    unique(
+        raw.iter().map(|raw| raw.as_ref()?.address.as_ref()),
+        key,
+        "address",
+        report,
+    );
+    if raw.len() > MOST_SWITCHES {
+        let what = format!("there are more than {MOST_SWITCHES} switches");
+        report.add(key, Fault::new(what, "run another daemon for the others"));
+    }
     let mut switches = Vec::new();
-    let mut first: HashMap<String, usize> = HashMap::new();
-    for (i, raw) in raw.unwrap_or_default().into_iter().enumerate() {
+    for (i, raw) in raw.into_iter().enumerate() {
         let here = key.index(i);
-        // An item that the report already knows is nothing; one that it does not know comes from a
-        // variable that counts past the end of the list.
+        // Nothing, where the file has nothing wrong, is what a variable left that counts past the list's end.
         let Some(raw) = raw else {
-            report.add(&here, Fault::new("this switch is missing", "count the variables' places from 0 without gaps"));
+            let fix = "count the places in the variables' names from 0 without gaps";
+            report.add(&here, Fault::new("this switch is missing", fix));
             continue;
         };
-        let place = here.key("address");
-        let address = required(raw.address, &place, text::switch_address, "address: \"127.0.0.1:8021\"", report);
-        let secret = here.key("password");
-        let password = required(raw.password, &secret, text::password, "password: ClueCon", report);
-        let Some(address) = address else { continue };
-        if let Some(earlier) = first.insert(address.clone(), i) {
-            let what = format!("{} is already the address of switch {earlier}", quoted(&address));
-            report.add(&place, Fault::new(what, "name each switch once"));
+        let example = "address: \"127.0.0.1:8021\"";
+        let address = required(raw.address, &here.key("address"), text::switch_address, example, report);
+        let password = required(
+            raw.password,
+            &here.key("password"),
+            text::password,
+            "password: ClueCon",
+            report,
+        );
+        if let (Some(address), Some(password)) = (address, password) {
+            switches.push(SwitchAddress { address, password });
         }
-        switches.push(SwitchAddress { address, password: password.unwrap_or_else(|| Secret::new("")) });
-    }
-    if switches.len() > super::environment::MOST_SWITCHES {
-        let most = super::environment::MOST_SWITCHES;
-        report
-            .add(key, Fault::new(format!("there are more than {most} switches"), "run another daemon for the others"));
     }
     switches
 }
@@ -153,7 +199,10 @@ fn languages(
             continue;
         };
         if languages.contains(&language) {
-            report.add(&here, Fault::new(format!("{language} is named twice"), "name each language once"));
+            report.add(
+                &here,
+                Fault::new(format!("{language} is named twice"), "name each language once"),
+            );
         } else {
             languages.push(language);
         }
@@ -164,11 +213,18 @@ fn languages(
     let english = Language(Arc::from("en"));
     let Some(first) = languages.first() else {
         if !report.inside(&key) {
-            report.add(&key, Fault::new("there are no languages", "name one that has prompts, or remove the key"));
+            report.add(
+                &key,
+                Fault::new("there are no languages", "name one that has prompts, or remove the key"),
+            );
         }
         return (languages, english);
     };
-    let usual = if languages.contains(&english) { english } else { first.clone() };
+    let usual = if languages.contains(&english) {
+        english
+    } else {
+        first.clone()
+    };
     let named = default.and_then(|text| known_language(&text, &top.key("language"), &languages, report));
     (languages, named.unwrap_or(usual))
 }
@@ -187,7 +243,13 @@ pub(super) fn known_language(
     }
     let names: Vec<&str> = known.iter().map(|language| &*language.0).collect();
     let what = format!("{} is not among the languages ({})", quoted(text), names.join(", "));
-    report.add(key, Fault::new(what, "choose one of them, or add its prompts and then its name under languages"));
+    report.add(
+        key,
+        Fault::new(
+            what,
+            "choose one of them, or add its prompts and then its name under languages",
+        ),
+    );
     None
 }
 
@@ -198,44 +260,33 @@ fn feature_codes(raw: Option<RawFeatureCodes>, report: &mut Report<'_>) -> Featu
     let place = key.key("logout");
     let logout = optional(raw.logout, &place, text::feature_code, report).unwrap_or_else(|| "*42".to_owned());
     if login.starts_with(&logout) || logout.starts_with(&login) {
-        let what = format!("login {} and logout {} cannot be told apart when dialled", quoted(&login), quoted(&logout));
+        let what = format!(
+            "login {} and logout {} cannot be told apart when dialled",
+            quoted(&login),
+            quoted(&logout)
+        );
         report.add(&place, Fault::new(what, "let neither begin with the other"));
     }
     FeatureCodes { login, logout }
 }
 
-/// The agents, and every id that was written with where it was, good or not.
-fn agents(
-    raw: Option<Vec<Option<RawAgent>>>,
-    report: &mut Report<'_>,
-) -> (Vec<AgentSettings>, HashMap<String, String>) {
+/// The agents, and every id that was written, good or not.
+fn agents(raw: Option<Vec<Option<RawAgent>>>, report: &mut Report<'_>) -> (Vec<AgentSettings>, HashSet<String>) {
     let top = KeyPath::Root;
     let key = top.key("agents");
+    let raw = raw.unwrap_or_default();
+    let ids = unique(raw.iter().map(|raw| raw.as_ref()?.id.as_ref()), &key, "id", report);
     let mut agents = Vec::new();
-    let mut ids: HashMap<String, String> = HashMap::new();
-    for (i, raw) in raw.unwrap_or_default().into_iter().enumerate() {
+    for (i, raw) in raw.into_iter().enumerate() {
         let (here, Some(raw)) = (key.index(i), raw) else {
             continue;
         };
-        let place = here.key("id");
-        let written = raw.id.clone();
-        let id = required(raw.id, &place, text::agent_id, "id: \"1001\"", report);
-        if let Some(written) = written {
-            match ids.get(&written) {
-                Some(line) => {
-                    let what = format!("{} is already the id of the agent in {line}", quoted(&written));
-                    report.add(&place, Fault::new(what, "give each agent an id of its own"));
-                }
-                None => {
-                    let line = line_of(&report.place(&place));
-                    ids.insert(written, line);
-                }
-            }
-        }
+        let id = required(raw.id, &here.key("id"), text::agent_id, "id: \"1001\"", report);
         let name = optional(raw.name, &here.key("name"), text::name, report);
         let dial = optional(raw.dial, &here.key("dial"), text::dial, report);
         if let Some(id) = id {
-            agents.push(AgentSettings { name: name.unwrap_or_else(|| Arc::from(id.as_str())), id, dial });
+            let name = name.unwrap_or_else(|| Arc::from(id.as_str()));
+            agents.push(AgentSettings { id, name, dial });
         }
     }
     (agents, ids)
