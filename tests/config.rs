@@ -18,11 +18,7 @@ fn read(text: &str) -> Result<Config, Problems> {
 }
 
 fn agent(id: &str, name: &str) -> AgentSettings {
-    AgentSettings {
-        id: AgentId::new(id).unwrap(),
-        name: name.into(),
-        dial: None,
-    }
+    AgentSettings { id: AgentId::new(id).unwrap(), name: name.into(), dial: None }
 }
 
 #[test]
@@ -31,10 +27,7 @@ fn q2_the_sample_file_means_what_it_says() {
     assert_eq!(config.listen.to_string(), "127.0.0.1:8084");
     assert_eq!(config.freeswitch[0].address, "127.0.0.1:8021");
     assert_eq!(config.freeswitch[0].password.expose(), "ClueCon");
-    assert_eq!(
-        config.agents,
-        [agent("1001", "Anna"), agent("1002", "Bruno"), agent("1003", "Chiara")]
-    );
+    assert_eq!(config.agents, [agent("1001", "Anna"), agent("1002", "Bruno"), agent("1003", "Chiara")]);
     let ids = |ids: &[&str]| ids.iter().map(|id| AgentId::new(id).unwrap()).collect::<Vec<_>>();
     let expected = [
         QueueSettings {
@@ -48,10 +41,7 @@ fn q2_the_sample_file_means_what_it_says() {
             music: Music::Ringtone,
             language: Language("fr".into()),
             announce_every: Some(Duration::from_secs(30)),
-            timeout: Timeout {
-                message: None,
-                action: TimeoutAction::Queue(QueueNumber::new("99901").unwrap()),
-            },
+            timeout: Timeout { message: None, action: TimeoutAction::Queue(QueueNumber::new("99901").unwrap()) },
         },
         QueueSettings {
             number: QueueNumber::new("99901").unwrap(),
@@ -73,14 +63,7 @@ fn q2_the_sample_file_means_what_it_says() {
 /// What the sample shows in comments as defaults are the defaults.
 #[test]
 fn q2_the_defaults_the_sample_tells_are_the_defaults() {
-    let told = [
-        "state: ",
-        "control: ",
-        "prompts: ",
-        "languages: ",
-        "language: ",
-        "feature_codes: ",
-    ];
+    let told = ["state: ", "control: ", "prompts: ", "languages: ", "language: ", "feature_codes: "];
     let mut shown = 0;
     let uncommented = SAMPLE.lines().map(|line| match line.strip_prefix("# ") {
         Some(rest) if told.iter().any(|key| rest.starts_with(key)) => {
@@ -124,14 +107,8 @@ queues:
 fn q2_the_shape_of_the_contract_is_taken() {
     let elsewhere = CONTRACT.replace("127.0.0.1:8021", "10.0.0.1:8021");
     let config = read(&elsewhere).unwrap_or_else(|problems| panic!("{problems}"));
-    assert_eq!(
-        config.agents[1].dial.as_deref(),
-        Some("sofia/gateway/mobile/0791234567")
-    );
-    assert_eq!(
-        config.queues[0].timeout.message.as_deref(),
-        Some("/var/lib/queue/sorry.wav")
-    );
+    assert_eq!(config.agents[1].dial.as_deref(), Some("sofia/gateway/mobile/0791234567"));
+    assert_eq!(config.queues[0].timeout.message.as_deref(), Some("/var/lib/queue/sorry.wav"));
     assert_eq!(&*config.queues[0].language.0, "fr");
 }
 
@@ -178,10 +155,7 @@ fn bad_edits() -> Vec<(String, usize)> {
         .map(|(from, to)| {
             // The last occurrence: the first ones may stand in the sample's comments.
             let lines: Vec<&str> = SAMPLE.lines().collect();
-            let at = lines
-                .iter()
-                .rposition(|l| l.contains(from) && !l.trim_start().starts_with('#'))
-                .expect(from);
+            let at = lines.iter().rposition(|l| l.contains(from) && !l.trim_start().starts_with('#')).expect(from);
             let line = lines[at].replacen(from, to, 1);
             let edited = [&lines[..at], &[line.as_str()], &lines[at + 1..]].concat();
             (edited.join("\n"), at + 1)
@@ -220,10 +194,7 @@ impl Good {
         }
         text.push_str("queues:\n");
         for (number, name, participants, ring) in &self.queues {
-            let ids: Vec<String> = participants
-                .iter()
-                .map(|i| format!("\"{}\"", self.agents[*i].0))
-                .collect();
+            let ids: Vec<String> = participants.iter().map(|i| format!("\"{}\"", self.agents[*i].0)).collect();
             text.push_str(&format!(
                 "- number: \"{number}\"\n  name: {}\n  participants: [{}]\n  ring_seconds: {ring}\n",
                 quote(name),
@@ -244,10 +215,7 @@ fn good() -> impl Strategy_<Value = Good> {
         let queue = (name.clone(), list, 1..300u32);
         prop::collection::btree_map("[0-9]{1,8}", queue, 1..5).prop_map(move |queues| Good {
             agents: agents.clone(),
-            queues: queues
-                .into_iter()
-                .map(|(number, (name, list, ring))| (number, name, list, ring))
-                .collect(),
+            queues: queues.into_iter().map(|(number, (name, list, ring))| (number, name, list, ring)).collect(),
         })
     })
 }

@@ -86,11 +86,7 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Setting { key, old, new, restart } => {
-                write!(
-                    f,
-                    "{key}: {old} → {new}{}",
-                    if *restart { " (needs a restart)" } else { "" }
-                )
+                write!(f, "{key}: {old} → {new}{}", if *restart { " (needs a restart)" } else { "" })
             }
             Self::AgentAdded(agent) => write!(f, "agent {agent}: added"),
             Self::AgentRemoved(agent) => write!(f, "agent {agent}: removed"),
@@ -137,52 +133,23 @@ fn settings(old: &Config, new: &Config) -> Vec<Change> {
         (Some(old), Some(new)) if old != new => "(another)",
         (_, Some(_)) => "(set)",
     };
-    note(
-        "token",
-        if old.token.is_some() { "(set)" } else { NONE }.to_owned(),
-        token.to_owned(),
-        LIVE,
-    );
+    note("token", if old.token.is_some() { "(set)" } else { NONE }.to_owned(), token.to_owned(), LIVE);
     let switch = |switch: &SwitchAddress| {
         let former = old.freeswitch.iter().find(|former| former.address == switch.address);
         let rekeyed = former.is_some_and(|former| former.password != switch.password);
-        format!(
-            "{}{}",
-            switch.address,
-            if rekeyed { " with another password" } else { "" }
-        )
+        format!("{}{}", switch.address, if rekeyed { " with another password" } else { "" })
     };
     let switches = |config: &Config| join(config.freeswitch.iter().map(switch));
     note("freeswitch", switches(old), switches(new), RESTART);
-    note(
-        "state",
-        old.state.display().to_string(),
-        new.state.display().to_string(),
-        RESTART,
-    );
-    note(
-        "control",
-        old.control.display().to_string(),
-        new.control.display().to_string(),
-        RESTART,
-    );
+    note("state", old.state.display().to_string(), new.state.display().to_string(), RESTART);
+    note("control", old.control.display().to_string(), new.control.display().to_string(), RESTART);
     let domain = |config: &Config| config.domain.clone().unwrap_or_else(|| "${domain}".to_owned());
     note("domain", domain(old), domain(new), LIVE);
     note("prompts", old.prompts.clone(), new.prompts.clone(), LIVE);
     note("languages", join(&old.languages), join(&new.languages), LIVE);
     note("language", old.language.to_string(), new.language.to_string(), LIVE);
-    note(
-        "feature_codes.login",
-        old.feature_codes.login.clone(),
-        new.feature_codes.login.clone(),
-        LIVE,
-    );
-    note(
-        "feature_codes.logout",
-        old.feature_codes.logout.clone(),
-        new.feature_codes.logout.clone(),
-        LIVE,
-    );
+    note("feature_codes.login", old.feature_codes.login.clone(), new.feature_codes.login.clone(), LIVE);
+    note("feature_codes.logout", old.feature_codes.logout.clone(), new.feature_codes.logout.clone(), LIVE);
     changes
 }
 
@@ -191,38 +158,23 @@ type Shown<T> = (&'static str, fn(&T) -> String);
 
 const AGENT_KEYS: [Shown<AgentSettings>; 2] = [
     ("name", |agent| agent.name.to_string()),
-    ("dial", |agent| {
-        agent
-            .dial
-            .as_ref()
-            .map_or_else(|| format!("user/{}", agent.id), ToString::to_string)
-    }),
+    ("dial", |agent| agent.dial.as_ref().map_or_else(|| format!("user/{}", agent.id), ToString::to_string)),
 ];
 
 const QUEUE_KEYS: [Shown<QueueSettings>; 10] = [
     ("name", |queue| queue.name.to_string()),
     ("strategy", |queue| word(queue.strategy).to_owned()),
     ("max_wait_minutes", |queue| {
-        queue
-            .max_wait
-            .map_or_else(|| NONE.to_owned(), |d| (d.as_secs_f64() / 60.0).to_string())
+        queue.max_wait.map_or_else(|| NONE.to_owned(), |d| (d.as_secs_f64() / 60.0).to_string())
     }),
     ("wrap_up_seconds", |queue| queue.wrap_up.as_secs_f64().to_string()),
     ("ring_seconds", |queue| queue.ring_time.as_secs_f64().to_string()),
     ("music", |queue| music(&queue.music)),
     ("language", |queue| queue.language.to_string()),
     ("position_announcement.every_seconds", |queue| {
-        queue
-            .announce_every
-            .map_or_else(|| "off".to_owned(), |d| d.as_secs_f64().to_string())
+        queue.announce_every.map_or_else(|| "off".to_owned(), |d| d.as_secs_f64().to_string())
     }),
-    ("timeout.message", |queue| {
-        queue
-            .timeout
-            .message
-            .as_ref()
-            .map_or_else(|| NONE.to_owned(), ToString::to_string)
-    }),
+    ("timeout.message", |queue| queue.timeout.message.as_ref().map_or_else(|| NONE.to_owned(), ToString::to_string)),
     ("timeout.action", |queue| action(&queue.timeout)),
 ];
 
@@ -231,11 +183,7 @@ const NONE: &str = "none";
 
 fn agents(old: &Config, new: &Config, changes: &mut Vec<Change>) {
     let by_id = |config: &'_ Config| -> BTreeMap<AgentId, AgentSettings> {
-        config
-            .agents
-            .iter()
-            .map(|agent| (agent.id.clone(), agent.clone()))
-            .collect()
+        config.agents.iter().map(|agent| (agent.id.clone(), agent.clone())).collect()
     };
     let (old, new) = (by_id(old), by_id(new));
     for agent in old.keys().chain(new.keys()).collect::<BTreeSet<_>>() {
@@ -243,14 +191,12 @@ fn agents(old: &Config, new: &Config, changes: &mut Vec<Change>) {
             (None, _) => changes.push(Change::AgentAdded(agent.clone())),
             (_, None) => changes.push(Change::AgentRemoved(agent.clone())),
             (Some(old), Some(new)) => {
-                changes.extend(
-                    differing(&AGENT_KEYS, old, new).map(|(key, old, new)| Change::AgentChanged {
-                        agent: agent.clone(),
-                        key,
-                        old,
-                        new,
-                    }),
-                )
+                changes.extend(differing(&AGENT_KEYS, old, new).map(|(key, old, new)| Change::AgentChanged {
+                    agent: agent.clone(),
+                    key,
+                    old,
+                    new,
+                }))
             }
         }
     }
@@ -258,11 +204,7 @@ fn agents(old: &Config, new: &Config, changes: &mut Vec<Change>) {
 
 fn queues(old: &Config, new: &Config, changes: &mut Vec<Change>) {
     let by_number = |config: &'_ Config| -> BTreeMap<QueueNumber, QueueSettings> {
-        config
-            .queues
-            .iter()
-            .map(|queue| (queue.number.clone(), queue.clone()))
-            .collect()
+        config.queues.iter().map(|queue| (queue.number.clone(), queue.clone())).collect()
     };
     let (old, new) = (by_number(old), by_number(new));
     for queue in old.keys().chain(new.keys()).collect::<BTreeSet<_>>() {
@@ -270,14 +212,12 @@ fn queues(old: &Config, new: &Config, changes: &mut Vec<Change>) {
             (None, _) => changes.push(Change::QueueAdded(queue.clone())),
             (_, None) => changes.push(Change::QueueRemoved(queue.clone())),
             (Some(old), Some(new)) => {
-                changes.extend(
-                    differing(&QUEUE_KEYS, old, new).map(|(key, old, new)| Change::QueueChanged {
-                        queue: queue.clone(),
-                        key,
-                        old,
-                        new,
-                    }),
-                );
+                changes.extend(differing(&QUEUE_KEYS, old, new).map(|(key, old, new)| Change::QueueChanged {
+                    queue: queue.clone(),
+                    key,
+                    old,
+                    new,
+                }));
                 participants(queue, &old.participants, &new.participants, changes);
             }
         }
@@ -291,24 +231,15 @@ fn participants(queue: &QueueNumber, old: &[AgentId], new: &[AgentId], changes: 
     };
     let (added, removed) = (without(new, &before), without(old, &after));
     if !added.is_empty() {
-        changes.push(Change::ParticipantsAdded {
-            queue: queue.clone(),
-            agents: added,
-        });
+        changes.push(Change::ParticipantsAdded { queue: queue.clone(), agents: added });
     }
     if !removed.is_empty() {
-        changes.push(Change::ParticipantsRemoved {
-            queue: queue.clone(),
-            agents: removed,
-        });
+        changes.push(Change::ParticipantsRemoved { queue: queue.clone(), agents: removed });
     }
     let stayed_before = old.iter().filter(|agent| after.contains(agent));
     let stayed_after = new.iter().filter(|agent| before.contains(agent));
     if !stayed_before.eq(stayed_after) {
-        changes.push(Change::ParticipantsReordered {
-            queue: queue.clone(),
-            agents: new.to_vec(),
-        });
+        changes.push(Change::ParticipantsReordered { queue: queue.clone(), agents: new.to_vec() });
     }
 }
 
@@ -317,25 +248,16 @@ fn differing<'a, T>(
     old: &'a T,
     new: &'a T,
 ) -> impl Iterator<Item = (&'static str, String, String)> + 'a {
-    keys.iter()
-        .map(|(key, show)| (*key, show(old), show(new)))
-        .filter(|(_, old, new)| old != new)
+    keys.iter().map(|(key, show)| (*key, show(old), show(new))).filter(|(_, old, new)| old != new)
 }
 
 fn join<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
-    if items.is_empty() {
-        NONE.to_owned()
-    } else {
-        items.join(", ")
-    }
+    if items.is_empty() { NONE.to_owned() } else { items.join(", ") }
 }
 
 fn word(strategy: Strategy) -> &'static str {
-    STRATEGIES
-        .iter()
-        .find(|(_, known)| *known == strategy)
-        .map_or("", |(word, _)| word)
+    STRATEGIES.iter().find(|(_, known)| *known == strategy).map_or("", |(word, _)| word)
 }
 
 fn music(music: &Music) -> String {

@@ -35,14 +35,9 @@ pub(super) struct Override {
 
 /// Finds what the variables of the environment set, in the order of their names.
 pub(super) fn read(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<Override> {
-    let named = variables
-        .into_iter()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    let named = variables.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
     let ours = named.filter(|(name, _)| name.starts_with(PREFIX) && !ARGUMENTS.contains(&name.as_str()));
-    ours.collect::<BTreeMap<_, _>>()
-        .into_iter()
-        .map(|(variable, value)| one(variable, value))
-        .collect()
+    ours.collect::<BTreeMap<_, _>>().into_iter().map(|(variable, value)| one(variable, value)).collect()
 }
 
 /// Which variable sets which key: key → variable.
@@ -74,14 +69,9 @@ fn one(variable: String, value: OsString) -> Override {
 }
 
 fn read_value(shape: Shape, value: OsString) -> Result<Value, Fault> {
-    let text = value
-        .into_string()
-        .map_err(|_| Fault::new("the value is not UTF-8", "write it in UTF-8"))?;
+    let text = value.into_string().map_err(|_| Fault::new("the value is not UTF-8", "write it in UTF-8"))?;
     if text.is_empty() {
-        return Err(Fault::new(
-            "the variable is set, but empty",
-            "give it a value or unset it",
-        ));
+        return Err(Fault::new("the variable is set, but empty", "give it a value or unset it"));
     }
     let kind = match shape {
         Shape::List(_) => {
@@ -123,10 +113,7 @@ fn target(name: &str) -> Result<(String, Shape), Fault> {
 }
 
 fn only_in_file() -> Fault {
-    Fault::new(
-        "this cannot be set by a variable",
-        "write it in the file, and unset the variable",
-    )
+    Fault::new("this cannot be set by a variable", "write it in the file, and unset the variable")
 }
 
 fn no_index(part: &str) -> Fault {

@@ -111,12 +111,7 @@ pub struct SwitchAddress {
 pub fn load(path: &Path) -> Result<Config, Problems> {
     let bytes = read(path).map_err(|Fault { what, fix }| {
         let place = Place::File(Arc::from(path.display().to_string()));
-        Problem {
-            place,
-            key: String::new(),
-            what,
-            fix,
-        }
+        Problem { place, key: String::new(), what, fix }
     })?;
     parse(path, &bytes, std::env::vars_os())
 }
@@ -134,11 +129,7 @@ pub fn parse(
     let file: Arc<str> = Arc::from(path.display().to_string());
     let root = yaml::parse(&file, bytes)?;
     let overrides = environment::read(variables);
-    let sources = Sources {
-        file,
-        root,
-        variables: environment::places(&overrides),
-    };
+    let sources = Sources { file, root, variables: environment::places(&overrides) };
     let mut report = Report::new(&sources);
     let checked = schema::check(&sources.root, &mut report);
     let from_environment = environment::layer(overrides, &mut report);
@@ -149,18 +140,11 @@ pub fn parse(
         Ok(raw) => {
             let folder = path.parent().unwrap_or(Path::new(""));
             let config = validate::config(raw, folder, &mut report);
-            if report.is_empty() {
-                Ok(config)
-            } else {
-                Err(report.into_problems())
-            }
+            if report.is_empty() { Ok(config) } else { Err(report.into_problems()) }
         }
         Err(e) => {
             // The table of keys and the structs agree (a test holds that): a defect of this module.
-            let fault = Fault::new(
-                format!("the values do not fit ({e})"),
-                "report this as a defect of the daemon",
-            );
+            let fault = Fault::new(format!("the values do not fit ({e})"), "report this as a defect of the daemon");
             report.add(&KeyPath::Root, fault);
             Err(report.into_problems())
         }
@@ -179,17 +163,11 @@ fn read(path: &Path) -> Result<Vec<u8>, Fault> {
     // Asked first: opening a pipe would wait for a writer.
     let found = std::fs::metadata(path).map_err(cannot)?;
     if !found.is_file() {
-        let what = if found.is_dir() {
-            "this is a folder"
-        } else {
-            "this is not a regular file"
-        };
+        let what = if found.is_dir() { "this is a folder" } else { "this is not a regular file" };
         return Err(Fault::new(what, "name the YAML file"));
     }
     let mut bytes = Vec::new();
     let bound = yaml::LARGEST_FILE as u64 + 1;
-    std::fs::File::open(path)
-        .and_then(|file| file.take(bound).read_to_end(&mut bytes))
-        .map_err(cannot)?;
+    std::fs::File::open(path).and_then(|file| file.take(bound).read_to_end(&mut bytes)).map_err(cannot)?;
     Ok(bytes)
 }

@@ -85,10 +85,7 @@ impl<'a> IntoIterator for &'a Problems {
 
 impl From<Problem> for Problems {
     fn from(problem: Problem) -> Self {
-        Self {
-            list: vec![problem],
-            more: 0,
-        }
+        Self { list: vec![problem], more: 0 }
     }
 }
 
@@ -116,10 +113,7 @@ pub(super) struct Fault {
 
 impl Fault {
     pub(super) fn new(what: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self {
-            what: what.into(),
-            fix: fix.into(),
-        }
+        Self { what: what.into(), fix: fix.into() }
     }
 }
 
@@ -169,12 +163,7 @@ pub(super) struct Report<'s> {
 
 impl<'s> Report<'s> {
     pub(super) fn new(sources: &'s Sources) -> Self {
-        Self {
-            sources,
-            problems: Vec::new(),
-            more: 0,
-            keys: HashSet::new(),
-        }
+        Self { sources, problems: Vec::new(), more: 0, keys: HashSet::new() }
     }
 
     /// Notes a problem at a place of the file that the caller knows.
@@ -211,10 +200,7 @@ impl<'s> Report<'s> {
     /// Whether something below `key` has a problem.
     pub(super) fn inside(&self, key: &KeyPath<'_>) -> bool {
         let above = key.to_string();
-        let below = |key: &String| {
-            key.strip_prefix(&above)
-                .is_some_and(|rest| rest.starts_with(['.', '[']))
-        };
+        let below = |key: &String| key.strip_prefix(&above).is_some_and(|rest| rest.starts_with(['.', '[']));
         self.keys.iter().any(below)
     }
 
@@ -234,9 +220,6 @@ impl<'s> Report<'s> {
     /// Everything that was noted, in the order of the file.
     pub(super) fn into_problems(mut self) -> Problems {
         self.problems.sort();
-        Problems {
-            list: self.problems,
-            more: self.more,
-        }
+        Problems { list: self.problems, more: self.more }
     }
 }

@@ -32,20 +32,11 @@ pub(super) fn queues(
     let key = top.key("queues");
     let raw = raw.unwrap_or_default();
     if raw.is_empty() {
-        report.add(
-            &key,
-            Fault::new("there are no queues", "describe at least one under queues:"),
-        );
+        report.add(&key, Fault::new("there are no queues", "describe at least one under queues:"));
     }
-    let numbers = unique(
-        raw.iter().map(|raw| raw.as_ref()?.number.as_ref()),
-        &key,
-        "number",
-        report,
-    );
+    let numbers = unique(raw.iter().map(|raw| raw.as_ref()?.number.as_ref()), &key, "number", report);
     let each = raw.into_iter().enumerate();
-    each.filter_map(|(i, raw)| one(raw?, &key.index(i), &numbers, context, report))
-        .collect()
+    each.filter_map(|(i, raw)| one(raw?, &key.index(i), &numbers, context, report)).collect()
 }
 
 fn one(
@@ -56,13 +47,7 @@ fn one(
     report: &mut Report<'_>,
 ) -> Option<QueueSettings> {
     let own = raw.number.clone();
-    let number = required(
-        raw.number,
-        &here.key("number"),
-        text::queue_number,
-        "number: \"99900\"",
-        report,
-    );
+    let number = required(raw.number, &here.key("number"), text::queue_number, "number: \"99900\"", report);
     let name = required(raw.name, &here.key("name"), text::name, "name: Service client", report);
     let strategy = optional(raw.strategy, &here.key("strategy"), text::strategy, report).unwrap_or_default();
     let participants = participants(raw.participants, &here.key("participants"), context, report);
@@ -80,14 +65,8 @@ fn one(
         report.take(&key, text::present(path));
     }
     let (language, announce_every) = spoken(raw.language, raw.position_announcement, here, context, report);
-    let timeout = timeout(
-        raw.timeout.unwrap_or_default(),
-        own.as_deref(),
-        &here.key("timeout"),
-        numbers,
-        context,
-        report,
-    );
+    let timeout =
+        timeout(raw.timeout.unwrap_or_default(), own.as_deref(), &here.key("timeout"), numbers, context, report);
     Some(QueueSettings {
         number: number?,
         name: name?,
@@ -160,12 +139,9 @@ fn spoken(
         let what = format!("the queue speaks {queue}, its announcement {announced}");
         report.add(&place, Fault::new(what, "name one language, in one of the two places"));
     }
-    let every = announcement.every_seconds.and_then(|value| {
-        report.take(
-            &key.key("every_seconds"),
-            text::span(value, 1.0, 5.0, 3600.0, "seconds"),
-        )
-    });
+    let every = announcement
+        .every_seconds
+        .and_then(|value| report.take(&key.key("every_seconds"), text::span(value, 1.0, 5.0, 3600.0, "seconds")));
     let language = of_queue.or(of_announcement).unwrap_or_else(|| context.language.clone());
     (language, Some(every.unwrap_or(DEFAULT_ANNOUNCE_EVERY)))
 }
@@ -186,10 +162,7 @@ fn timeout(
         report.take(&place, text::present(path));
     }
     let place = key.key("action");
-    let action = raw
-        .action
-        .and_then(|raw| action(raw, own, &place, numbers, report))
-        .unwrap_or_default();
+    let action = raw.action.and_then(|raw| action(raw, own, &place, numbers, report)).unwrap_or_default();
     Timeout { message, action }
 }
 

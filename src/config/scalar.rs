@@ -65,18 +65,15 @@ pub(super) fn decimal(plain: &str) -> Result<f64, Fault> {
     let digits = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
     if !digits(whole) || !digits(fraction) {
         return Err(match unsigned.split_once(',') {
-            Some((whole, fraction)) if digits(whole) && digits(fraction) => Fault::new(
-                format!("{shown} has a comma"),
-                format!("write a point: {whole}.{fraction}"),
-            ),
-            _ if meaning(plain) == Meaning::Number => Fault::new(
-                format!("{shown} is not a plain decimal number"),
-                "write it with digits and a point only",
-            ),
-            _ => Fault::new(
-                format!("{shown} is not a number"),
-                "write a plain number without a unit, such as 30 or 0.5",
-            ),
+            Some((whole, fraction)) if digits(whole) && digits(fraction) => {
+                Fault::new(format!("{shown} has a comma"), format!("write a point: {whole}.{fraction}"))
+            }
+            _ if meaning(plain) == Meaning::Number => {
+                Fault::new(format!("{shown} is not a plain decimal number"), "write it with digits and a point only")
+            }
+            _ => {
+                Fault::new(format!("{shown} is not a number"), "write a plain number without a unit, such as 30 or 0.5")
+            }
         });
     }
     if whole.len() > 1 && whole.starts_with('0') {
@@ -85,9 +82,7 @@ pub(super) fn decimal(plain: &str) -> Result<f64, Fault> {
             "write it without leading zeros",
         ));
     }
-    plain
-        .parse()
-        .map_err(|_| Fault::new(format!("{shown} is not a number"), "write a plain number, such as 30"))
+    plain.parse().map_err(|_| Fault::new(format!("{shown} is not a number"), "write a plain number, such as 30"))
 }
 
 /// A value as it is shown in a message: on one line, and no longer than a message bears.
@@ -96,13 +91,7 @@ pub(super) fn show(text: &str) -> String {
     let mut shown: String = text
         .chars()
         .take(LONGEST)
-        .flat_map(|c| {
-            if c.is_control() {
-                c.escape_debug().collect::<Vec<_>>()
-            } else {
-                vec![c]
-            }
-        })
+        .flat_map(|c| if c.is_control() { c.escape_debug().collect::<Vec<_>>() } else { vec![c] })
         .collect();
     if text.chars().nth(LONGEST).is_some() {
         shown.push('…');
@@ -117,12 +106,7 @@ pub(super) fn quoted(text: &str) -> String {
 
 /// The word of `known` that `word` was probably meant to be.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let word = word
-        .chars()
-        .take(40)
-        .collect::<String>()
-        .to_lowercase()
-        .replace('-', "_");
+    let word = word.chars().take(40).collect::<String>().to_lowercase().replace('-', "_");
     known
         .into_iter()
         .map(|candidate| match candidate.replace('-', "_") {
@@ -232,22 +216,10 @@ mod tests {
             message("0077"),
             "0077 begins with 0, which some YAML readers take as octal; write it without leading zeros"
         );
-        assert_eq!(
-            message(".nan"),
-            ".nan is not a plain decimal number; write it with digits and a point only"
-        );
-        assert_eq!(
-            message("1e400"),
-            "1e400 is not a plain decimal number; write it with digits and a point only"
-        );
-        assert_eq!(
-            message("30s"),
-            "30s is not a number; write a plain number without a unit, such as 30 or 0.5"
-        );
-        assert_eq!(
-            message("--1"),
-            "--1 is not a number; write a plain number without a unit, such as 30 or 0.5"
-        );
+        assert_eq!(message(".nan"), ".nan is not a plain decimal number; write it with digits and a point only");
+        assert_eq!(message("1e400"), "1e400 is not a plain decimal number; write it with digits and a point only");
+        assert_eq!(message("30s"), "30s is not a number; write a plain number without a unit, such as 30 or 0.5");
+        assert_eq!(message("--1"), "--1 is not a number; write a plain number without a unit, such as 30 or 0.5");
     }
 
     #[test]

@@ -57,11 +57,7 @@ pub(super) const FILE: &[Field] = &[
 ];
 pub(super) const SWITCH: &[Field] = &[field("address", Shape::Text), field("password", Shape::Secret)];
 pub(super) const FEATURE_CODES: &[Field] = &[field("login", Shape::Text), field("logout", Shape::Text)];
-pub(super) const AGENT: &[Field] = &[
-    field("id", Shape::Text),
-    field("name", Shape::Text),
-    field("dial", Shape::Text),
-];
+pub(super) const AGENT: &[Field] = &[field("id", Shape::Text), field("name", Shape::Text), field("dial", Shape::Text)];
 pub(super) const QUEUE: &[Field] = &[
     field("number", Shape::Text),
     field("name", Shape::Text),
@@ -115,11 +111,7 @@ fn checked(node: &Node, shape: Shape, path: &KeyPath<'_>, report: &mut Report<'_
         },
         (Shape::List(shape), Kind::List(items)) => {
             let items = items.iter().enumerate();
-            ValueKind::Array(
-                items
-                    .map(|(i, item)| checked(item, *shape, &path.index(i), report))
-                    .collect(),
-            )
+            ValueKind::Array(items.map(|(i, item)| checked(item, *shape, &path.index(i), report)).collect())
         }
         (Shape::Map(fields) | Shape::WordOrMap(fields), Kind::Map(entries)) => {
             ValueKind::Table(mapping(entries, fields, path, report))
@@ -143,11 +135,7 @@ fn mapping(
         let text = match &key.kind {
             Kind::Plain(text) | Kind::Quoted(text) => text,
             _ => {
-                report.at(
-                    key.mark,
-                    path,
-                    Fault::new("a key must be a word", "see the sample file for the keys"),
-                );
+                report.at(key.mark, path, Fault::new("a key must be a word", "see the sample file for the keys"));
                 continue;
             }
         };
@@ -158,11 +146,7 @@ fn mapping(
                 report.at(key.mark, &path.key(&shown), unknown_key(&shown, fields));
             }
             Some(_) if table.contains_key(text) => {
-                report.at(
-                    key.mark,
-                    &here,
-                    Fault::new("this key is written twice", "keep one of the two"),
-                );
+                report.at(key.mark, &here, Fault::new("this key is written twice", "keep one of the two"));
             }
             Some(field) => {
                 table.insert(text.clone(), checked(value, field.shape, &here, report));
@@ -186,18 +170,11 @@ pub(super) fn unknown_key(key: &str, fields: &[Field]) -> Fault {
 }
 
 fn unquoted(text: &str, secret: bool) -> Fault {
-    let kind = if meaning(text) == Meaning::Truth {
-        "truth value (yes or no)"
-    } else {
-        "number"
-    };
+    let kind = if meaning(text) == Meaning::Truth { "truth value (yes or no)" } else { "number" };
     if secret {
         return Fault::new(format!("the value is a YAML {kind}"), "write it in quotes");
     }
-    Fault::new(
-        format!("{} is a YAML {kind}", show(text)),
-        format!("write it in quotes: {}", quoted(text)),
-    )
+    Fault::new(format!("{} is a YAML {kind}", show(text)), format!("write it in quotes: {}", quoted(text)))
 }
 
 fn wrong_kind(shape: Shape, kind: &Kind, path: &KeyPath<'_>) -> Fault {
@@ -236,10 +213,7 @@ fn wrong_kind(shape: Shape, kind: &Kind, path: &KeyPath<'_>) -> Fault {
         (Shape::List(_), _) => format!("write a list: {key}[...]"),
         (Shape::WordOrMap(_), _) => "write hangup, { transfer: \"...\" } or { queue: \"...\" }".to_owned(),
         (Shape::Map(fields), _) => {
-            format!(
-                "write a mapping with the keys {}",
-                fields.iter().map(|f| f.key).collect::<Vec<_>>().join(", ")
-            )
+            format!("write a mapping with the keys {}", fields.iter().map(|f| f.key).collect::<Vec<_>>().join(", "))
         }
     };
     Fault::new(what, fix)

@@ -69,9 +69,5 @@ impl Source for Layer {
 
 /// Lays the environment over the file and fills the structs.
 pub(super) fn merge(file: Layer, environment: Layer) -> Result<Raw, ConfigError> {
-    ::config::Config::builder()
-        .add_source(file)
-        .add_source(environment)
-        .build()?
-        .try_deserialize()
+    ::config::Config::builder().add_source(file).add_source(environment).build()?.try_deserialize()
 }

@@ -30,17 +30,13 @@ fn visible(text: &str, longest: usize) -> Checked<()> {
         return Err(Fault::new("it is empty", "write a text"));
     }
     if text.chars().count() > longest {
-        return Err(Fault::new(
-            format!("it is longer than {longest} characters"),
-            "shorten it",
-        ));
+        return Err(Fault::new(format!("it is longer than {longest} characters"), "shorten it"));
     }
     match text.chars().find(|&c| invisible(c)) {
         Some('\n' | '\r') => Err(Fault::new("it holds a line break", "write it on one line")),
-        Some(c) => Err(Fault::new(
-            format!("it holds the invisible character U+{:04X}", c as u32),
-            "type it anew without it",
-        )),
+        Some(c) => {
+            Err(Fault::new(format!("it holds the invisible character U+{:04X}", c as u32), "type it anew without it"))
+        }
         None => Ok(()),
     }
 }
@@ -62,10 +58,7 @@ pub(super) fn name(text: &str) -> Checked<Arc<str>> {
 /// A queue's short number.
 pub(super) fn queue_number(text: &str) -> Checked<QueueNumber> {
     QueueNumber::new(text).map_err(|e| {
-        Fault::new(
-            format!("{} is no queue number: {e}", quoted(text)),
-            "write 1 to 32 digits, such as \"99900\"",
-        )
+        Fault::new(format!("{} is no queue number: {e}", quoted(text)), "write 1 to 32 digits, such as \"99900\"")
     })
 }
 
@@ -82,10 +75,7 @@ pub(super) fn dial(text: &str) -> Checked<Arc<str>> {
     const EXAMPLE: &str = "write one endpoint, such as \"sofia/gateway/mobile/0791234567\"";
     visible(text, 256)?;
     let fault = |what: String| Err(Fault::new(what, EXAMPLE));
-    match text
-        .chars()
-        .find(|c| !(c.is_ascii_alphanumeric() || "/@._-+:;=*#%~".contains(*c)))
-    {
+    match text.chars().find(|c| !(c.is_ascii_alphanumeric() || "/@._-+:;=*#%~".contains(*c))) {
         Some(',' | '|') => {
             return fault(format!(
                 "{} names several endpoints (, and | separate them), but an offer rings one",
@@ -93,16 +83,10 @@ pub(super) fn dial(text: &str) -> Checked<Arc<str>> {
             ));
         }
         Some(c @ ('{' | '}' | '[' | ']' | '<' | '>')) => {
-            return fault(format!(
-                "{} holds {c:?}, which begins or ends channel variables",
-                quoted(text)
-            ));
+            return fault(format!("{} holds {c:?}, which begins or ends channel variables", quoted(text)));
         }
         Some('$') => {
-            return fault(format!(
-                "{} holds '$', which FreeSWITCH replaces by something else",
-                quoted(text)
-            ));
+            return fault(format!("{} holds '$', which FreeSWITCH replaces by something else", quoted(text)));
         }
         Some(c) => return fault(format!("{} may not hold {c:?}", quoted(text))),
         None => {}
@@ -126,10 +110,7 @@ pub(super) fn feature_code(text: &str) -> Checked<String> {
     of_alphabet(text, 8, |c| c.is_ascii_digit() || c == '*' || c == '#', FIX)?;
     if !text.starts_with(['*', '#']) {
         return Err(Fault::new(
-            format!(
-                "{} does not begin with * or #, as numbers of queues and phones could",
-                quoted(text)
-            ),
+            format!("{} does not begin with * or #, as numbers of queues and phones could", quoted(text)),
             FIX,
         ));
     }
@@ -139,12 +120,7 @@ pub(super) fn feature_code(text: &str) -> Checked<String> {
 /// The directory domain of the agents' phones.
 pub(super) fn domain(text: &str) -> Checked<String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
-    of_alphabet(
-        text,
-        253,
-        allowed,
-        "write a host name or an IPv4 address, such as pbx.example.ch",
-    )?;
+    of_alphabet(text, 253, allowed, "write a host name or an IPv4 address, such as pbx.example.ch")?;
     Ok(text.to_owned())
 }
 
@@ -178,19 +154,10 @@ pub(super) fn network(text: &str) -> Checked<IpNet> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(IpNet::from(address));
     }
-    let net: IpNet = text
-        .parse()
-        .map_err(|_| Fault::new(format!("{} is not a network", quoted(text)), EXAMPLE))?;
+    let net: IpNet = text.parse().map_err(|_| Fault::new(format!("{} is not a network", quoted(text)), EXAMPLE))?;
     if net != net.trunc() {
-        let fix = format!(
-            "write {} for the network, or {} for the one address",
-            net.trunc(),
-            net.addr()
-        );
-        return Err(Fault::new(
-            format!("{} has an address inside of the network", quoted(text)),
-            fix,
-        ));
+        let fix = format!("write {} for the network, or {} for the one address", net.trunc(), net.addr());
+        return Err(Fault::new(format!("{} has an address inside of the network", quoted(text)), fix));
     }
     Ok(net)
 }
@@ -213,29 +180,19 @@ pub(super) fn switch_address(text: &str) -> Checked<String> {
                 _ => Err(Fault::new(format!("{} is not a port", quoted(port)), EXAMPLE)),
             }
         }
-        _ => Err(Fault::new(
-            format!("{} is not a host and a port", quoted(text)),
-            EXAMPLE,
-        )),
+        _ => Err(Fault::new(format!("{} is not a host and a port", quoted(text)), EXAMPLE)),
     }
 }
 
 /// Whether a switch of this address shares this machine's loopback, and so, as a rule, its files.
 pub(super) fn is_local(address: &str) -> bool {
-    address
-        .parse::<SocketAddr>()
-        .map_or_else(|_| address.starts_with("localhost:"), |a| a.ip().is_loopback())
+    address.parse::<SocketAddr>().map_or_else(|_| address.starts_with("localhost:"), |a| a.ip().is_loopback())
 }
 
 /// The name of a language: a folder of prompts.
 pub(super) fn language(text: &str) -> Checked<Language> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
-    of_alphabet(
-        text,
-        16,
-        allowed,
-        "write the name of a folder of prompts, such as de or pt-br",
-    )?;
+    of_alphabet(text, 16, allowed, "write the name of a folder of prompts, such as de or pt-br")?;
     Ok(Language(Arc::from(text)))
 }
 
@@ -250,17 +207,13 @@ pub(super) const STRATEGIES: [(&str, Strategy); 4] = [
 /// How agents are chosen.
 pub(super) fn strategy(text: &str) -> Checked<Strategy> {
     let words = || STRATEGIES.iter().map(|(word, _)| *word);
-    STRATEGIES
-        .iter()
-        .find(|(word, _)| *word == text)
-        .map(|(_, strategy)| *strategy)
-        .ok_or_else(|| {
-            let fix = match nearest(text, words()) {
-                Some(meant) => format!("did you mean {meant}?"),
-                None => format!("write one of {}", words().collect::<Vec<_>>().join(", ")),
-            };
-            Fault::new(format!("{} is no strategy", quoted(text)), fix)
-        })
+    STRATEGIES.iter().find(|(word, _)| *word == text).map(|(_, strategy)| *strategy).ok_or_else(|| {
+        let fix = match nearest(text, words()) {
+            Some(meant) => format!("did you mean {meant}?"),
+            None => format!("write one of {}", words().collect::<Vec<_>>().join(", ")),
+        };
+        Fault::new(format!("{} is no strategy", quoted(text)), fix)
+    })
 }
 
 /// A path as FreeSWITCH sees it: absolute, or below one of FreeSWITCH's own folders (`${sounds_dir}/x.wav`).
@@ -270,10 +223,7 @@ pub(super) fn switch_path(text: &str) -> Checked<Arc<str>> {
     expansions(text)?;
     let under_variable = text.starts_with("${") && text.contains("}/");
     if !(text.starts_with('/') || under_variable) || text.ends_with(' ') {
-        return Err(Fault::new(
-            format!("{} is not a path that FreeSWITCH can find", quoted(text)),
-            EXAMPLE,
-        ));
+        return Err(Fault::new(format!("{} is not a path that FreeSWITCH can find", quoted(text)), EXAMPLE));
     }
     if text.contains('!') {
         return Err(Fault::new(
@@ -289,10 +239,7 @@ fn expansions(text: &str) -> Checked<()> {
     for part in text.split("${").skip(1) {
         let name = part.split('}').next().unwrap_or_default();
         if name.len() == part.len() || name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-            let what = format!(
-                "{} holds a ${{...}} that is not just the name of a variable",
-                quoted(text)
-            );
+            let what = format!("{} holds a ${{...}} that is not just the name of a variable", quoted(text));
             return Err(Fault::new(what, "write the value out"));
         }
     }
@@ -308,23 +255,14 @@ pub(super) fn music(text: &str) -> Checked<Music> {
         visible(text, 1024)?;
         expansions(text)?;
         let sound = !rest.is_empty() && scheme.starts_with(|c: char| c.is_ascii_lowercase());
-        if sound
-            && scheme
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-        {
+        if sound && scheme.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {
             return Ok(Music::Stream(Arc::from(text)));
         }
     }
-    switch_path(text)
-        .map(Music::File)
-        .map_err(|fault| match nearest(text, ["ringtone"]) {
-            Some(_) => Fault::new(format!("{} is no music", quoted(text)), "did you mean ringtone?"),
-            None => Fault::new(
-                fault.what,
-                "write ringtone, an absolute path, or a stream such as local_stream://moh",
-            ),
-        })
+    switch_path(text).map(Music::File).map_err(|fault| match nearest(text, ["ringtone"]) {
+        Some(_) => Fault::new(format!("{} is no music", quoted(text)), "did you mean ringtone?"),
+        None => Fault::new(fault.what, "write ringtone, an absolute path, or a stream such as local_stream://moh"),
+    })
 }
 
 /// A path on this machine.
@@ -344,16 +282,10 @@ pub(super) fn present(path: &str) -> Checked<()> {
         return Ok(());
     }
     match std::fs::metadata(Path::new(path)) {
-        Ok(found) if found.is_dir() => Err(Fault::new(
-            format!("{} is a folder", show(path)),
-            "name a sound file in it",
-        )),
-        Err(e)
-            if matches!(
-                e.kind(),
-                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
-            ) =>
-        {
+        Ok(found) if found.is_dir() => {
+            Err(Fault::new(format!("{} is a folder", show(path)), "name a sound file in it"))
+        }
+        Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
             Err(Fault::new(format!("there is no file {}", show(path)), fix))
         }
         _ => Ok(()),

@@ -31,26 +31,15 @@ pub(super) fn config(raw: Raw, folder: &Path, report: &mut Report<'_>) -> Config
     };
     let key = top.key("control");
     if control.as_os_str().len() > LONGEST_SOCKET {
-        let what = format!(
-            "the socket's path is longer than {LONGEST_SOCKET} bytes: {}",
-            control.display()
-        );
+        let what = format!("the socket's path is longer than {LONGEST_SOCKET} bytes: {}", control.display());
         report.add(&key, Fault::new(what, "choose a shorter path"));
     }
     if control == state {
-        report.add(
-            &key,
-            Fault::new("state and control are the same file", "give each its own path"),
-        );
+        report.add(&key, Fault::new("state and control are the same file", "give each its own path"));
     }
     let local = freeswitch.iter().all(|switch| text::is_local(&switch.address));
     let (agents, ids) = agents(raw.agents, report);
-    let context = queue::Context {
-        agents: &ids,
-        languages: &languages,
-        language: &language,
-        local_files: local,
-    };
+    let context = queue::Context { agents: &ids, languages: &languages, language: &language, local_files: local };
     let queues = queue::queues(raw.queues, &context, report);
     Config {
         listen: optional(raw.listen, &top.key("listen"), text::listen, report)
@@ -61,10 +50,8 @@ pub(super) fn config(raw: Raw, folder: &Path, report: &mut Report<'_>) -> Config
         state,
         control,
         domain: optional(raw.domain, &top.key("domain"), text::domain, report),
-        prompts: optional(raw.prompts, &top.key("prompts"), text::switch_path, report).map_or_else(
-            || "${conf_dir}/fsq/prompts".to_owned(),
-            |path| path.trim_end_matches('/').to_owned(),
-        ),
+        prompts: optional(raw.prompts, &top.key("prompts"), text::switch_path, report)
+            .map_or_else(|| "${conf_dir}/fsq/prompts".to_owned(), |path| path.trim_end_matches('/').to_owned()),
         languages,
         language,
         feature_codes: feature_codes(raw.feature_codes, report),
@@ -133,28 +120,15 @@ fn networks(raw: Option<Vec<Option<String>>>, key: &KeyPath<'_>, report: &mut Re
         return vec![v4, IpNet::from(IpAddr::V6(Ipv6Addr::LOCALHOST))];
     };
     if list.is_empty() {
-        report.add(
-            key,
-            Fault::new(
-                "nobody could connect",
-                "name a network, or remove the key for this machine only",
-            ),
-        );
+        report.add(key, Fault::new("nobody could connect", "name a network, or remove the key for this machine only"));
     }
     let checked = list.into_iter().enumerate();
-    checked
-        .filter_map(|(i, net)| optional(net, &key.index(i), text::network, report))
-        .collect()
+    checked.filter_map(|(i, net)| optional(net, &key.index(i), text::network, report)).collect()
 }
 
 fn switches(raw: Option<Vec<Option<RawSwitch>>>, key: &KeyPath<'_>, report: &mut Report<'_>) -> Vec<SwitchAddress> {
     let raw = raw.unwrap_or_default();
-    unique(
-        raw.iter().map(|raw| raw.as_ref()?.address.as_ref()),
-        key,
-        "address",
-        report,
-    );
+    unique(raw.iter().map(|raw| raw.as_ref()?.address.as_ref()), key, "address", report);
     if raw.len() > MOST_SWITCHES {
         let what = format!("there are more than {MOST_SWITCHES} switches");
         report.add(key, Fault::new(what, "run another daemon for the others"));
@@ -170,13 +144,7 @@ fn switches(raw: Option<Vec<Option<RawSwitch>>>, key: &KeyPath<'_>, report: &mut
         };
         let example = "address: \"127.0.0.1:8021\"";
         let address = required(raw.address, &here.key("address"), text::switch_address, example, report);
-        let password = required(
-            raw.password,
-            &here.key("password"),
-            text::password,
-            "password: ClueCon",
-            report,
-        );
+        let password = required(raw.password, &here.key("password"), text::password, "password: ClueCon", report);
         if let (Some(address), Some(password)) = (address, password) {
             switches.push(SwitchAddress { address, password });
         }
@@ -199,10 +167,7 @@ fn languages(
             continue;
         };
         if languages.contains(&language) {
-            report.add(
-                &here,
-                Fault::new(format!("{language} is named twice"), "name each language once"),
-            );
+            report.add(&here, Fault::new(format!("{language} is named twice"), "name each language once"));
         } else {
             languages.push(language);
         }
@@ -213,18 +178,11 @@ fn languages(
     let english = Language(Arc::from("en"));
     let Some(first) = languages.first() else {
         if !report.inside(&key) {
-            report.add(
-                &key,
-                Fault::new("there are no languages", "name one that has prompts, or remove the key"),
-            );
+            report.add(&key, Fault::new("there are no languages", "name one that has prompts, or remove the key"));
         }
         return (languages, english);
     };
-    let usual = if languages.contains(&english) {
-        english
-    } else {
-        first.clone()
-    };
+    let usual = if languages.contains(&english) { english } else { first.clone() };
     let named = default.and_then(|text| known_language(&text, &top.key("language"), &languages, report));
     (languages, named.unwrap_or(usual))
 }
@@ -243,13 +201,7 @@ pub(super) fn known_language(
     }
     let names: Vec<&str> = known.iter().map(|language| &*language.0).collect();
     let what = format!("{} is not among the languages ({})", quoted(text), names.join(", "));
-    report.add(
-        key,
-        Fault::new(
-            what,
-            "choose one of them, or add its prompts and then its name under languages",
-        ),
-    );
+    report.add(key, Fault::new(what, "choose one of them, or add its prompts and then its name under languages"));
     None
 }
 
@@ -260,11 +212,7 @@ fn feature_codes(raw: Option<RawFeatureCodes>, report: &mut Report<'_>) -> Featu
     let place = key.key("logout");
     let logout = optional(raw.logout, &place, text::feature_code, report).unwrap_or_else(|| "*42".to_owned());
     if login.starts_with(&logout) || logout.starts_with(&login) {
-        let what = format!(
-            "login {} and logout {} cannot be told apart when dialled",
-            quoted(&login),
-            quoted(&logout)
-        );
+        let what = format!("login {} and logout {} cannot be told apart when dialled", quoted(&login), quoted(&logout));
         report.add(&place, Fault::new(what, "let neither begin with the other"));
     }
     FeatureCodes { login, logout }

@@ -64,10 +64,7 @@ impl Node {
             Kind::Map(entries) => entries.iter().flat_map(|(key, value)| [key, value]).collect(),
             _ => return (1, 0),
         };
-        parts
-            .into_iter()
-            .map(Self::extent)
-            .fold((1, 1), |(size, depth), (s, d)| (size + s, depth.max(d + 1)))
+        parts.into_iter().map(Self::extent).fold((1, 1), |(size, depth), (s, d)| (size + s, depth.max(d + 1)))
     }
 }
 
@@ -85,27 +82,15 @@ pub(super) fn parse(file: &Arc<str>, bytes: &[u8]) -> Result<Node, Problem> {
     if bytes.len() > LARGEST_FILE {
         return Err(whole("the file is larger than 16 MiB", "is this the right file?"));
     }
-    let at = |mark, key, Fault { what, fix }| Problem {
-        place: Place::At(Arc::clone(file), mark),
-        key,
-        what,
-        fix,
-    };
+    let at = |mark, key, Fault { what, fix }| Problem { place: Place::At(Arc::clone(file), mark), key, what, fix };
     let text = std::str::from_utf8(bytes).map_err(|e| {
         let (mark, fault) = not_utf8(bytes, e.valid_up_to());
         at(mark, String::new(), fault)
     })?;
-    let mut builder = Builder {
-        lines: text.lines().collect(),
-        open: Vec::new(),
-        anchors: HashMap::new(),
-        nodes: 0,
-        root: None,
-    };
+    let mut builder =
+        Builder { lines: text.lines().collect(), open: Vec::new(), anchors: HashMap::new(), nodes: 0, root: None };
     match builder.read(Parser::new_from_str(text)) {
-        Ok(()) => builder
-            .root
-            .ok_or_else(|| whole("the file is empty", "describe at least one queue in it")),
+        Ok(()) => builder.root.ok_or_else(|| whole("the file is empty", "describe at least one queue in it")),
         Err((mark, fault)) => Err(at(mark, builder.key(), fault)),
     }
 }
@@ -113,20 +98,11 @@ pub(super) fn parse(file: &Arc<str>, bytes: &[u8]) -> Result<Node, Problem> {
 fn not_utf8(bytes: &[u8], valid: usize) -> (Mark, Fault) {
     let before = String::from_utf8_lossy(bytes.get(..valid).unwrap_or_default()).into_owned();
     let line = before.rsplit('\n').next().unwrap_or_default();
-    let mark = Mark {
-        line: before.matches('\n').count() + 1,
-        column: line.chars().count() + 1,
-    };
+    let mark = Mark { line: before.matches('\n').count() + 1, column: line.chars().count() + 1 };
     let byte = bytes.get(valid).copied().unwrap_or_default();
     let utf16 = matches!(bytes, [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..]);
     let looks = if utf16 { " (the file looks like UTF-16)" } else { "" };
-    (
-        mark,
-        Fault::new(
-            format!("byte {valid} is 0x{byte:02X}, which is not UTF-8{looks}"),
-            "save the file as UTF-8",
-        ),
-    )
+    (mark, Fault::new(format!("byte {valid} is 0x{byte:02X}, which is not UTF-8{looks}"), "save the file as UTF-8"))
 }
 
 /// A list or mapping that is still being read; a mapping's keys and values alternate.
@@ -159,13 +135,7 @@ impl Builder<'_> {
                 Err(e) if e.info().contains("unknown anchor") && last_alias != Some(*e.marker()) => {
                     last_alias = Some(*e.marker());
                     let mark = mark(e.marker());
-                    self.put(
-                        Node {
-                            mark,
-                            kind: Kind::UnknownAlias(self.alias_at(mark)),
-                        },
-                        0,
-                    )?;
+                    self.put(Node { mark, kind: Kind::UnknownAlias(self.alias_at(mark)) }, 0)?;
                     continue;
                 }
                 Err(e) => return Err(self.explain(&e)),
@@ -187,10 +157,7 @@ impl Builder<'_> {
                 Event::DocumentStart(_) if self.root.is_some() => {
                     return Err((
                         mark,
-                        Fault::new(
-                            "a second YAML document begins here",
-                            "keep one document: remove the line ---",
-                        ),
+                        Fault::new("a second YAML document begins here", "keep one document: remove the line ---"),
                     ));
                 }
                 _ => {}
@@ -203,25 +170,12 @@ impl Builder<'_> {
         if self.open.len() >= DEEPEST {
             return Err((mark, too_deep()));
         }
-        self.open.push(Open {
-            mark,
-            anchor,
-            tag: tag.map(tag_name),
-            map,
-            nodes: Vec::new(),
-        });
+        self.open.push(Open { mark, anchor, tag: tag.map(tag_name), map, nodes: Vec::new() });
         Ok(())
     }
 
     fn end(&mut self) -> Result<(), Stop> {
-        let Some(Open {
-            mark,
-            anchor,
-            tag,
-            map,
-            nodes,
-        }) = self.open.pop()
-        else {
+        let Some(Open { mark, anchor, tag, map, nodes }) = self.open.pop() else {
             return Ok(());
         };
         let kind = match tag {
@@ -238,19 +192,13 @@ impl Builder<'_> {
 
     fn repeat(&mut self, mark: Mark, anchor: usize) -> Result<(), Stop> {
         let Some(named) = self.anchors.get(&anchor) else {
-            return Err((
-                mark,
-                Fault::new("this alias stands inside of what it repeats", "write the value out"),
-            ));
+            return Err((mark, Fault::new("this alias stands inside of what it repeats", "write the value out")));
         };
         let (size, depth) = named.extent();
         if self.open.len() + depth > DEEPEST {
             return Err((mark, too_deep()));
         }
-        let node = Node {
-            mark,
-            kind: named.kind.clone(),
-        };
+        let node = Node { mark, kind: named.kind.clone() };
         self.count(mark, size)?;
         self.put(node, 0)
     }
@@ -285,13 +233,7 @@ impl Builder<'_> {
             match open {
                 [] => path.to_string(),
                 [first, rest @ ..] if first.map => match (first.nodes.len() % 2, first.nodes.last()) {
-                    (
-                        1,
-                        Some(Node {
-                            kind: Kind::Plain(key) | Kind::Quoted(key),
-                            ..
-                        }),
-                    ) => walk(rest, &path.key(key)),
+                    (1, Some(Node { kind: Kind::Plain(key) | Kind::Quoted(key), .. })) => walk(rest, &path.key(key)),
                     _ => path.to_string(),
                 },
                 // In a list itself, the error may belong to the item before or to the one after.
@@ -309,8 +251,7 @@ impl Builder<'_> {
 
     fn alias_at(&self, mark: Mark) -> String {
         let rest = self.line(mark.line).chars().skip(mark.column - 1);
-        rest.take_while(|&c| !c.is_whitespace() && !",[]{}".contains(c))
-            .collect()
+        rest.take_while(|&c| !c.is_whitespace() && !",[]{}".contains(c)).collect()
     }
 
     /// What the parser's error means to somebody who does not know YAML's grammar.
@@ -346,17 +287,11 @@ impl Builder<'_> {
 }
 
 fn mark(marker: &Marker) -> Mark {
-    Mark {
-        line: marker.line().max(1),
-        column: marker.col() + 1,
-    }
+    Mark { line: marker.line().max(1), column: marker.col() + 1 }
 }
 
 fn too_deep() -> Fault {
-    Fault::new(
-        format!("lists and mappings are nested more than {DEEPEST} deep"),
-        "close brackets that are still open",
-    )
+    Fault::new(format!("lists and mappings are nested more than {DEEPEST} deep"), "close brackets that are still open")
 }
 
 fn is_str(tag: &Tag) -> bool {
@@ -364,9 +299,5 @@ fn is_str(tag: &Tag) -> bool {
 }
 
 fn tag_name(tag: &Tag) -> String {
-    if tag.is_yaml_core_schema() {
-        format!("!!{}", tag.suffix)
-    } else {
-        tag.to_string()
-    }
+    if tag.is_yaml_core_schema() { format!("!!{}", tag.suffix) } else { tag.to_string() }
 }

@@ -5,6 +5,8 @@
 //! `records` (Q23); what a restart needs is kept beside it, in the same transaction: who is logged in where, when an
 //! agent's last conversation ended (Q6) and until when a wrap-up runs (Q19).
 //!
+//! A process that dies suddenly loses the facts of its last 50 ms or so, and no login that was confirmed.
+//!
 //! When the store cannot be written, calls go on: facts wait in memory, writing is retried, [`Health`] tells so, and
 //! when [`Options::backlog`] is reached the oldest facts are given up and counted. Logins are given up last of all.
 //!
@@ -33,7 +35,7 @@ use crate::acd::time::Wall;
 use backlog::Entry;
 use writer::Shared;
 
-pub use open::OpenError;
+pub use open::{OpenError, Refusal};
 pub use read::{Filter, ReadError};
 
 /// How long the store waits for its last facts when a [`Journal`] is dropped without [`Journal::close`].
@@ -42,7 +44,7 @@ const DROPPED_WITHIN: Duration = Duration::from_secs(1);
 /// What may be chosen about the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// How much older than the newest a record may become: 400 days, so that a report can compare with the year before.
+    /// How much older than the newest a record may become: 400 days, so that a report can compare with a year before.
     pub keep: Duration,
     /// How many facts may wait in memory while the store cannot be written: 50 000, some 15 MB.
     pub backlog: usize,
@@ -140,7 +142,7 @@ impl Journal {
         thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || writer::run(store, &theirs, keep))
-            .map_err(OpenError::Thread)?;
+            .map_err(|e| OpenError { path: path.clone(), why: Refusal::Thread(e) })?;
         Ok((Self { path, options, shared }, opened.restored))
     }
 

@@ -12,40 +12,43 @@ use super::store::{APPLICATION, BUSY, MIGRATIONS, Store, advice};
 /// The path that stands for a store in memory.
 const IN_MEMORY: &str = ":memory:";
 
-/// Why the store cannot be used.
+/// The store cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+#[error("{} {why}", path.display())]
+pub struct OpenError {
+    /// The file that stands in the way.
+    pub path: PathBuf,
+    /// Why, and what to do.
+    pub why: Refusal,
+}
+
+/// Why a file cannot be the store. Each text goes on behind the file's name.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
     /// The path is a directory.
-    #[error("{0} is a directory; `state` must name a file, such as {0}/state.db")]
-    Directory(PathBuf),
-    /// The file, or what lies above it, cannot be reached.
-    #[error("{path} cannot be opened: {source}; the directory must exist and belong to this user")]
-    Unreachable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    #[error("is a directory; `state` must name a file in it, such as state.db")]
+    Directory,
+    /// What lies above the file cannot be reached.
+    #[error("cannot be reached ({0}); its directory must exist and belong to this user")]
+    Unreachable(#[from] io::Error),
     /// The file may be read but not written.
-    #[error("{0} may not be written; give the file and its directory to the user that freeswitch-queue runs as")]
-    ReadOnly(PathBuf),
+    #[error("may not be written; give it and its directory to the user that freeswitch-queue runs as")]
+    ReadOnly,
     /// Another process has it open.
-    #[error("{0} is in use by another freeswitch-queue; stop that one, or give this one a `state` of its own")]
-    InUse(PathBuf),
+    #[error("is in use by another freeswitch-queue; stop that one, or give this one a `state` of its own")]
+    InUse,
     /// It is not a SQLite file.
-    #[error("{0} is not a freeswitch-queue store (not a SQLite file); name another file in `state`, or move it away")]
-    NotSqlite(PathBuf),
+    #[error("is not a freeswitch-queue store (not a SQLite file); name another file in `state`, or move it away")]
+    NotSqlite,
     /// It is a SQLite file of another program.
-    #[error("{0} is another program's SQLite file; name another file in `state`")]
-    Foreign(PathBuf),
+    #[error("is another program's SQLite file; name another file in `state`")]
+    Foreign,
     /// A later version of this program wrote it.
     #[error(
-        "{path} was written by a newer freeswitch-queue (schema {found}, this one knows {known}): run that version, \
-         or restore the copy from before the upgrade"
+        "was written by a newer freeswitch-queue (schema {found}, this one knows {known}): run that version, or \
+         restore the copy from before the upgrade"
     )]
     Newer {
-        /// The file.
-        path: PathBuf,
         /// Its schema.
         found: i64,
         /// The latest schema known here.
@@ -53,26 +56,29 @@ pub enum OpenError {
     },
     /// What it says about agents cannot be trusted.
     #[error(
-        "{path} is damaged ({finding}): restore it from a backup, or move it and its -wal file away to begin with an \
-         empty one, in which every agent has to log in again"
+        "is damaged ({0}): restore it from a backup, or move it and its -wal file away to begin with an empty one, in \
+         which every agent has to log in again"
     )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What was found.
-        finding: String,
-    },
+    Damaged(String),
     /// SQLite refused for another reason.
-    #[error("{path} cannot be opened: {advice} ({source})", advice = advice(.source))]
-    Sqlite {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: rusqlite::Error,
-    },
+    #[error("cannot be opened: {advice} ({0})", advice = advice(.0))]
+    Sqlite(rusqlite::Error),
     /// The machine has no room for one more thread.
-    #[error("the store's thread cannot be started: {0}")]
+    #[error("cannot be used: its thread does not start ({0}); look at the limit of threads")]
     Thread(io::Error),
+}
+
+impl From<rusqlite::Error> for Refusal {
+    fn from(failure: rusqlite::Error) -> Self {
+        match (&failure, failure.sqlite_error_code()) {
+            (_, Some(ErrorCode::NotADatabase)) => Self::NotSqlite,
+            (_, Some(ErrorCode::ReadOnly)) => Self::ReadOnly,
+            (_, Some(ErrorCode::DatabaseCorrupt)) | (rusqlite::Error::FromSqlConversionFailure(..), _) => {
+                Self::Damaged(failure.to_string())
+            }
+            _ => Self::Sqlite(failure),
+        }
+    }
 }
 
 /// A store that may be written to, and what it knew.
@@ -101,92 +107,82 @@ pub(super) fn connect(path: &Path, only_read: bool) -> rusqlite::Result<Connecti
     Ok(connection)
 }
 
-impl OpenError {
-    /// What SQLite's refusal means to a person.
-    fn of(path: &Path, source: rusqlite::Error) -> Self {
-        let path = path.to_owned();
-        match (&source, source.sqlite_error_code()) {
-            (_, Some(ErrorCode::NotADatabase)) => Self::NotSqlite(path),
-            (_, Some(ErrorCode::ReadOnly)) => Self::ReadOnly(path),
-            (rusqlite::Error::FromSqlConversionFailure(..), _) | (_, Some(ErrorCode::DatabaseCorrupt)) => {
-                Self::Damaged { path, finding: source.to_string() }
-            }
-            _ => Self::Sqlite { path, source },
-        }
-    }
-}
-
 pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
     if path.as_os_str() == IN_MEMORY {
-        return prepare(&path.join(Uuid::new_v4().to_string()), None);
+        let path = path.join(Uuid::new_v4().to_string());
+        return prepare(&path, None).map_err(|why| OpenError { path, why });
     }
+    let path = real(path).map_err(|why| OpenError { path: path.to_owned(), why })?;
+    let mut beside = path.as_os_str().to_owned();
+    beside.push("-lock");
+    let beside = PathBuf::from(beside);
+    let lock = match lock(&beside) {
+        Ok(lock) => lock,
+        Err(why @ Refusal::InUse) => return Err(OpenError { path, why }),
+        Err(why) => return Err(OpenError { path: beside, why }),
+    };
+    prepare(&path, Some(lock)).map_err(|why| OpenError { path, why })
+}
+
+/// The file's one name, so that two names of one file share one lock, as they share SQLite's own files.
+fn real(path: &Path) -> Result<PathBuf, Refusal> {
     if path.is_dir() {
-        return Err(OpenError::Directory(path.to_owned()));
+        return Err(Refusal::Directory);
     }
-    // By its real name, so that two names of one file share one lock, as they share SQLite's own files.
-    let path = std::path::absolute(path)
-        .and_then(|path| if path.exists() { path.canonicalize() } else { Ok(path) })
-        .map_err(|source| OpenError::Unreachable { path: path.to_owned(), source })?;
-    let lock = lock(&path)?;
-    prepare(&path, Some(lock))
+    if path.exists() {
+        return Ok(path.canonicalize()?);
+    }
+    let path = std::path::absolute(path)?;
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Refusal::Directory);
+    };
+    Ok(directory.canonicalize()?.join(name))
 }
 
 /// Keeps other daemons out for as long as the returned connection lives, the process's sudden death included. SQLite's
 /// own lock on an empty file beside the store serves; on the store itself it would keep readers and backups out too.
-fn lock(path: &Path) -> Result<Connection, OpenError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push("-lock");
-    let name = PathBuf::from(name);
-    let held = connect(&name, false).and_then(|lock| {
-        lock.execute_batch("BEGIN EXCLUSIVE")?;
-        Ok(lock)
-    });
-    held.map_err(|source| match source.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy) => OpenError::InUse(path.to_owned()),
-        _ => OpenError::of(&name, source),
-    })
+fn lock(beside: &Path) -> Result<Connection, Refusal> {
+    let lock = connect(beside, false)?;
+    match lock.execute_batch("BEGIN EXCLUSIVE") {
+        Ok(()) => Ok(lock),
+        Err(failure) if failure.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Err(Refusal::InUse),
+        Err(failure) => Err(failure.into()),
+    }
 }
 
 /// Checks the file, brings its schema up to date and reads it. Nothing is written before it is known to be ours.
-fn prepare(path: &Path, lock: Option<Connection>) -> Result<Opened, OpenError> {
-    let refused = |source| OpenError::of(path, source);
-    let mut db = connect(path, false).map_err(refused)?;
-    let version = check(path, &db)?;
+fn prepare(path: &Path, lock: Option<Connection>) -> Result<Opened, Refusal> {
+    let mut db = connect(path, false)?;
+    let version = check(&db)?;
     // Readers never hold up the writer; and what is committed is on disk, power failure included.
-    db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).map_err(refused)?;
-    db.execute_batch("PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;").map_err(refused)?;
-    migrate(&mut db, MIGRATIONS, version).map_err(refused)?;
+    db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    db.execute_batch("PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;")?;
+    migrate(&mut db, MIGRATIONS, version)?;
     // Only what is read at start is checked, so that starting takes no longer as the records grow.
     for table in ["logins", "agents"] {
-        let finding: String =
-            db.query_row(&format!("PRAGMA quick_check({table})"), [], |row| row.get(0)).map_err(refused)?;
+        let finding: String = db.query_row(&format!("PRAGMA quick_check({table})"), [], |row| row.get(0))?;
         if finding != "ok" {
-            return Err(OpenError::Damaged { path: path.to_owned(), finding });
+            return Err(Refusal::Damaged(finding));
         }
     }
-    let store = Store::new(path.to_owned(), db, lock)
-        .map_err(|source| OpenError::Unreachable { path: path.to_owned(), source })?;
-    let restored = store.restore().map_err(refused)?;
+    let store = Store::new(path.to_owned(), db, lock)?;
+    let restored = store.restore()?;
     Ok(Opened { store, restored })
 }
 
 /// Checks that the file is this program's, or empty, and may be written. Returns its schema.
-fn check(path: &Path, db: &Connection) -> Result<usize, OpenError> {
-    let number = |query: &str| db.query_row(query, [], |row| row.get::<_, i64>(0)).map_err(|e| OpenError::of(path, e));
+fn check(db: &Connection) -> Result<usize, Refusal> {
+    let number = |query: &str| db.query_row(query, [], |row| row.get::<_, i64>(0));
     let found = number("PRAGMA user_version")?;
     let application = number("PRAGMA application_id")?;
     let empty = number("SELECT count(*) FROM sqlite_schema")? == 0 && found == 0 && application == 0;
     if application != APPLICATION && !empty {
-        return Err(OpenError::Foreign(path.to_owned()));
+        return Err(Refusal::Foreign);
     }
     let known = MIGRATIONS.len();
     let version = usize::try_from(found).ok().filter(|&version| version <= known);
-    let version = version.ok_or(OpenError::Newer { path: path.to_owned(), found, known })?;
-    match db.is_readonly("main") {
-        Ok(false) => Ok(version),
-        Ok(true) => Err(OpenError::ReadOnly(path.to_owned())),
-        Err(source) => Err(OpenError::of(path, source)),
-    }
+    let version = version.ok_or(Refusal::Newer { found, known })?;
+    if db.is_readonly("main")? { Err(Refusal::ReadOnly) } else { Ok(version) }
 }
 
 /// Takes the steps that a file of this `version` has not had, all or none.

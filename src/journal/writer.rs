@@ -64,7 +64,8 @@ impl Shared {
         });
         if news {
             let (path, waiting) = (self.path.display(), self.backlog.waiting());
-            tracing::warn!(%path, why, waiting, lost, "the store is not written: facts wait in memory, and the oldest go first");
+            let what = "the store is not written: facts wait in memory, and the oldest go first";
+            tracing::warn!(%path, why, waiting, lost, "{what}");
         }
     }
 
@@ -91,7 +92,8 @@ impl Drop for Ending<'_> {
             self.0.degrade("its thread has failed; restart, and report what the log says before this", 0, true);
         }
         if unwritten > 0 {
-            tracing::error!(path = %self.0.path.display(), unwritten, "the store was closed before everything was written");
+            let path = self.0.path.display();
+            tracing::error!(%path, unwritten, "the store was closed before everything was written");
         }
     }
 }
@@ -136,7 +138,8 @@ fn prune(store: &mut Store, shared: &Shared, keep: Duration) -> Duration {
         Ok(true) => PRUNE_REST,
         Ok(false) => PRUNE_EVERY,
         Err(failure) => {
-            tracing::warn!(path = %shared.path.display(), %failure, "old records could not be deleted; trying again in an hour");
+            let path = shared.path.display();
+            tracing::warn!(%path, %failure, "old records could not be deleted; trying again in an hour");
             PRUNE_EVERY
         }
     }

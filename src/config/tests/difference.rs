@@ -33,10 +33,7 @@ fn lines(edits: &[(&str, &str)]) -> Vec<String> {
         assert!(text.contains(from), "{from}");
         text = text.replacen(from, to, 1);
     }
-    diff(&config(BASE), &config(&text))
-        .iter()
-        .map(ToString::to_string)
-        .collect()
+    diff(&config(BASE), &config(&text)).iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -95,17 +92,11 @@ fn q3_queues_and_agents_come_and_go() {
 #[test]
 fn q3_participants_are_added_removed_and_reordered() {
     let to = |list: &str| lines(&[("[\"1001\", \"1002\", \"1003\"]", list)]);
-    assert_eq!(
-        to("[\"1003\", \"1001\", \"1002\"]"),
-        ["queue 99900: participants reordered: 1003, 1001, 1002"]
-    );
+    assert_eq!(to("[\"1003\", \"1001\", \"1002\"]"), ["queue 99900: participants reordered: 1003, 1001, 1002"]);
     assert_eq!(to("[\"1001\", \"1003\"]"), ["queue 99900: participants removed: 1002"]);
     assert_eq!(
         to("[\"1003\", \"1001\"]"),
-        [
-            "queue 99900: participants removed: 1002",
-            "queue 99900: participants reordered: 1003, 1001"
-        ]
+        ["queue 99900: participants removed: 1002", "queue 99900: participants reordered: 1003, 1001"]
     );
     let back = config(&BASE.replace("[\"1001\", \"1002\", \"1003\"]", "[\"1002\"]"));
     let lines: Vec<String> = diff(&back, &config(BASE)).iter().map(ToString::to_string).collect();
@@ -149,14 +140,8 @@ fn q3_settings_that_need_a_restart_say_so_and_secrets_stay_secret() {
         lines(&[("[{ address: \"10.0.0.1:8021\", password: old }]", "[]")]),
         ["freeswitch: 10.0.0.1:8021 → none (needs a restart)"]
     );
-    let changes = diff(
-        &config(BASE),
-        &config(&BASE.replace("8084", "8085").replace("Anna", "Zoe")),
-    );
-    assert_eq!(
-        changes.iter().map(Change::needs_restart).collect::<Vec<_>>(),
-        [true, false]
-    );
+    let changes = diff(&config(BASE), &config(&BASE.replace("8084", "8085").replace("Anna", "Zoe")));
+    assert_eq!(changes.iter().map(Change::needs_restart).collect::<Vec<_>>(), [true, false]);
 }
 
 /// A key that is added to the configuration does not compile here until it is compared above.
@@ -177,11 +162,7 @@ fn q3_no_key_is_forgotten() {
         agents,
         queues,
     } = config(BASE);
-    let AgentSettings {
-        id: _,
-        name: _,
-        dial: _,
-    } = agents[0].clone();
+    let AgentSettings { id: _, name: _, dial: _ } = agents[0].clone();
     let QueueSettings {
         number: _,
         name: _,

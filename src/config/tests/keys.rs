@@ -4,14 +4,10 @@ use super::*;
 
 #[test]
 fn q2_unquoted_numbers_are_named_and_never_become_other_numbers() {
-    for number in [
-        "99900", "0077", "0x1F", "0o17", "1_000", "12:30", "1e3", "+41", "1.5", ".inf",
-    ] {
+    for number in ["99900", "0077", "0x1F", "0o17", "1_000", "12:30", "1e3", "+41", "1.5", ".inf"] {
         wrong(
             &GOOD.replace("\"99900\"", number),
-            &[&format!(
-                "4:13: queues[0].number: {number} is a YAML number; write it in quotes: \"{number}\""
-            )],
+            &[&format!("4:13: queues[0].number: {number} is a YAML number; write it in quotes: \"{number}\"")],
         );
     }
     wrong_queue(
@@ -26,12 +22,9 @@ fn q2_unquoted_numbers_are_named_and_never_become_other_numbers() {
 
 #[test]
 fn q2_quoted_numbers_are_taken_as_written() {
-    for (written, read_as) in [
-        ("\"0077\"", "0077"),
-        ("'0077'", "0077"),
-        ("!!str 0077", "0077"),
-        ("\"\\x30077\"", "0077"),
-    ] {
+    for (written, read_as) in
+        [("\"0077\"", "0077"), ("'0077'", "0077"), ("!!str 0077", "0077"), ("\"\\x30077\"", "0077")]
+    {
         let config = read(&GOOD.replace("\"99900\"", written)).unwrap();
         assert_eq!(config.queues[0].number.as_str(), read_as);
     }
@@ -47,9 +40,7 @@ fn q2_unquoted_star_codes_are_named_wherever_they_stand() {
         ],
     );
     wrong(
-        &GOOD
-            .replace("[\"1001\"]", "[*1001, \"1001\"]")
-            .replace("\"99900\"", "*99"),
+        &GOOD.replace("[\"1001\"]", "[*1001, \"1001\"]").replace("\"99900\"", "*99"),
         &[
             "4:13: queues[0].number: *99 without quotes is an alias in YAML; write it in quotes: \"*99\"",
             "6:20: queues[0].participants[0]: *1001 without quotes is an alias in YAML; write it in quotes: \"*1001\"",
@@ -90,10 +81,7 @@ fn q2_keys_without_a_value_are_named() {
         "ring_seconds:",
         &["7:17: queues[0].ring_seconds: there is no value here; write a plain number, such as 30, or remove the key"],
     );
-    wrong(
-        "queues:\n",
-        &["1:7: queues: there is no value here; write a list: one line beginning with \"- \" for each"],
-    );
+    wrong("queues:\n", &["1:7: queues: there is no value here; write a list: one line beginning with \"- \" for each"]);
     wrong(
         "queues:\n  -\n",
         &[
@@ -104,22 +92,13 @@ fn q2_keys_without_a_value_are_named() {
 
 #[test]
 fn q2_values_of_another_kind_are_named() {
-    wrong_setting(
-        "domain: [a]",
-        &["1:9: domain: this is a list; write one text, in quotes if it begins with [ or {"],
-    );
+    wrong_setting("domain: [a]", &["1:9: domain: this is a list; write one text, in quotes if it begins with [ or {"]);
     wrong_setting(
         "domain: {a: b}",
         &["1:9: domain: this is a mapping; write one text, in quotes if it begins with [ or {"],
     );
-    wrong_setting(
-        "domain: !!int \"5\"",
-        &["1:9: domain: the tag !!int is not part of this file; remove the tag"],
-    );
-    wrong_setting(
-        "domain: !env X",
-        &["1:9: domain: the tag !env is not part of this file; remove the tag"],
-    );
+    wrong_setting("domain: !!int \"5\"", &["1:9: domain: the tag !!int is not part of this file; remove the tag"]);
+    wrong_setting("domain: !env X", &["1:9: domain: the tag !env is not part of this file; remove the tag"]);
     wrong_setting(
         "allow: 10.0.0.0/8",
         &["1:8: allow: \"10.0.0.0/8\" is a text; write a list: allow: [\"10.0.0.0/8\"]"],
@@ -150,10 +129,7 @@ fn q2_values_of_another_kind_are_named() {
 
 #[test]
 fn q2_unknown_keys_are_named_with_what_was_meant() {
-    wrong_setting(
-        "Listen: x",
-        &["1:1: Listen: there is no such key; did you mean listen?"],
-    );
+    wrong_setting("Listen: x", &["1:1: Listen: there is no such key; did you mean listen?"]);
     wrong_queue(
         "wrap-up-seconds: 5\ncolour: red",
         &[
@@ -165,22 +141,13 @@ fn q2_unknown_keys_are_named_with_what_was_meant() {
         "timeout: { action: { tranfer: \"1\" } }",
         &["7:26: queues[0].timeout.action.tranfer: there is no such key; did you mean transfer?"],
     );
-    wrong_setting(
-        "? [a, b]\n: c",
-        &["1:3: a key must be a word; see the sample file for the keys"],
-    );
+    wrong_setting("? [a, b]\n: c", &["1:3: a key must be a word; see the sample file for the keys"]);
 }
 
 #[test]
 fn q2_keys_written_twice_are_named() {
-    wrong_queue(
-        "name: Other",
-        &["7:5: queues[0].name: this key is written twice; keep one of the two"],
-    );
-    wrong_setting(
-        "state: a\nstate: a",
-        &["2:1: state: this key is written twice; keep one of the two"],
-    );
+    wrong_queue("name: Other", &["7:5: queues[0].name: this key is written twice; keep one of the two"]);
+    wrong_setting("state: a\nstate: a", &["2:1: state: this key is written twice; keep one of the two"]);
 }
 
 #[test]
@@ -215,14 +182,8 @@ fn q2_secrets_are_in_no_message() {
         let problems = read(&format!("{yaml}\n{GOOD}")).unwrap_err().to_string();
         assert!(!problems.contains("47"), "{problems}");
     }
-    wrong_setting(
-        "token: 4711",
-        &["1:8: token: the value is a YAML number; write it in quotes"],
-    );
-    wrong_setting(
-        "token: *4711",
-        &["1:8: token: an unquoted * begins an alias in YAML; write the value in quotes"],
-    );
+    wrong_setting("token: 4711", &["1:8: token: the value is a YAML number; write it in quotes"]);
+    wrong_setting("token: *4711", &["1:8: token: an unquoted * begins an alias in YAML; write the value in quotes"]);
     let config = with_settings("token: \"4711\"\nfreeswitch: [{ address: \"a:1\", password: \"4711\" }]");
     assert!(!format!("{config:?}").contains("4711"));
     assert_eq!(config.token.unwrap().expose(), "4711");

@@ -4,9 +4,7 @@ use super::*;
 
 #[track_caller]
 fn wrong_variables(variables: &[(&str, &str)], expected: &[&str]) {
-    let problems = read_with(GOOD.as_bytes(), variables)
-        .expect_err("the variables were taken")
-        .to_string();
+    let problems = read_with(GOOD.as_bytes(), variables).expect_err("the variables were taken").to_string();
     assert_eq!(problems.lines().collect::<Vec<_>>(), expected);
 }
 
@@ -35,25 +33,12 @@ fn q2_variables_win_over_the_file() {
     )
     .unwrap();
     assert_eq!(config.listen.port(), 2);
-    assert_eq!(
-        config.allow.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        ["192.168.0.0/16", "::1/128"]
-    );
+    assert_eq!(config.allow.iter().map(ToString::to_string).collect::<Vec<_>>(), ["192.168.0.0/16", "::1/128"]);
     assert_eq!(config.token.unwrap().expose(), "0077");
     assert_eq!(config.state.to_str(), Some("/tmp/s.db"));
     assert_eq!(config.domain.as_deref(), Some("pbx.example.ch"));
-    assert_eq!(
-        (
-            config.feature_codes.login.as_str(),
-            config.feature_codes.logout.as_str()
-        ),
-        ("*51", "*42")
-    );
-    let switches: Vec<_> = config
-        .freeswitch
-        .iter()
-        .map(|s| (s.address.as_str(), s.password.expose()))
-        .collect();
+    assert_eq!((config.feature_codes.login.as_str(), config.feature_codes.logout.as_str()), ("*51", "*42"));
+    let switches: Vec<_> = config.freeswitch.iter().map(|s| (s.address.as_str(), s.password.expose())).collect();
     assert_eq!(switches, [("a:1", "12345"), ("b:1", "file"), ("c:1", "c")]);
 }
 
@@ -101,12 +86,7 @@ fn q2_unknown_variables_are_named() {
         ],
     );
     wrong_variables(
-        &[
-            ("FSQ_QUEUES", "x"),
-            ("FSQ_AGENTS__0__ID", "x"),
-            ("FSQ_FEATURE_CODES", "x"),
-            ("FSQ_FREESWITCH__0", "x"),
-        ],
+        &[("FSQ_QUEUES", "x"), ("FSQ_AGENTS__0__ID", "x"), ("FSQ_FEATURE_CODES", "x"), ("FSQ_FREESWITCH__0", "x")],
         &[
             "environment variable FSQ_AGENTS__0__ID: this cannot be set by a variable; write it in the file, and unset the variable",
             "environment variable FSQ_FEATURE_CODES: this cannot be set by a variable; write it in the file, and unset the variable",
@@ -119,10 +99,7 @@ fn q2_unknown_variables_are_named() {
 #[test]
 fn q2_a_variable_cannot_make_a_list_long_or_leave_gaps() {
     wrong_variables(
-        &[
-            ("FSQ_FREESWITCH__4000000000__ADDRESS", "a:1"),
-            ("FSQ_FREESWITCH__-1__ADDRESS", "a:1"),
-        ],
+        &[("FSQ_FREESWITCH__4000000000__ADDRESS", "a:1"), ("FSQ_FREESWITCH__-1__ADDRESS", "a:1")],
         &[
             "environment variable FSQ_FREESWITCH__-1__ADDRESS: -1 is not the place of a switch in the list; count from 0 to 15",
             "environment variable FSQ_FREESWITCH__4000000000__ADDRESS: 4000000000 is not the place of a switch in the list; count from 0 to 15",
@@ -142,11 +119,6 @@ fn q2_a_variable_cannot_make_a_list_long_or_leave_gaps() {
 fn q2_a_variable_that_is_not_utf_8_is_named() {
     use std::os::unix::ffi::OsStringExt;
     let variables = [(OsString::from("FSQ_STATE"), OsString::from_vec(vec![0xFF]))];
-    let problems = parse(Path::new("queues.yaml"), GOOD.as_bytes(), variables)
-        .unwrap_err()
-        .to_string();
-    assert_eq!(
-        problems,
-        "environment variable FSQ_STATE: state: the value is not UTF-8; write it in UTF-8"
-    );
+    let problems = parse(Path::new("queues.yaml"), GOOD.as_bytes(), variables).unwrap_err().to_string();
+    assert_eq!(problems, "environment variable FSQ_STATE: state: the value is not UTF-8; write it in UTF-8");
 }

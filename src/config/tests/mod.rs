@@ -23,9 +23,7 @@ queues:
 ";
 
 fn read_with(bytes: &[u8], variables: &[(&str, &str)]) -> Result<Config, Problems> {
-    let variables = variables
-        .iter()
-        .map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let variables = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
     parse(Path::new("queues.yaml"), bytes, variables)
 }
 
@@ -82,14 +80,8 @@ fn wrong_queue(lines: &str, expected: &[&str]) {
 fn q2_a_queue_with_number_name_and_participants_works() {
     let config = read(GOOD).unwrap();
     let queue = &config.queues[0];
-    assert_eq!(
-        (queue.number.as_str(), &*queue.name, queue.participants.len()),
-        ("99900", "Support", 1)
-    );
-    assert_eq!(
-        (queue.max_wait, queue.wrap_up.as_secs(), queue.ring_time.as_secs()),
-        (None, 0, 20)
-    );
+    assert_eq!((queue.number.as_str(), &*queue.name, queue.participants.len()), ("99900", "Support", 1));
+    assert_eq!((queue.max_wait, queue.wrap_up.as_secs(), queue.ring_time.as_secs()), (None, 0, 20));
     assert_eq!((&*queue.language.0, queue.announce_every), ("en", None));
     assert_eq!(&*config.agents[0].name, "1001");
 }
@@ -115,8 +107,5 @@ fn q2_the_number_of_problems_told_is_bounded() {
     text.extend((0..5000).map(|i| format!("unknown{i}: x\n")));
     let problems = read(&text).unwrap_err();
     assert_eq!(problems.iter().count(), 1000);
-    assert_eq!(
-        problems.to_string().lines().last(),
-        Some("and 4000 more problems; put these right first")
-    );
+    assert_eq!(problems.to_string().lines().last(), Some("and 4000 more problems; put these right first"));
 }

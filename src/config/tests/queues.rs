@@ -16,23 +16,15 @@ fn q2_numbers_and_names() {
     ] {
         wrong(
             &GOOD.replace("99900", number),
-            &[&format!(
-                "4:13: queues[0].number: \"{number}\" is no queue number: {why}; {fix}"
-            )],
+            &[&format!("4:13: queues[0].number: \"{number}\" is no queue number: {why}; {fix}")],
         );
     }
-    wrong(
-        &GOOD.replace("Support", "\"\""),
-        &["5:11: queues[0].name: it is empty; write a text"],
-    );
+    wrong(&GOOD.replace("Support", "\"\""), &["5:11: queues[0].name: it is empty; write a text"]);
     wrong(
         &GOOD.replace("Support", "\"a\\rb\""),
         &["5:11: queues[0].name: it holds a line break; write it on one line"],
     );
-    assert_eq!(
-        &*read(&GOOD.replace("Support", "\"100 % $ {x}\"")).unwrap().queues[0].name,
-        "100 % $ {x}"
-    );
+    assert_eq!(&*read(&GOOD.replace("Support", "\"100 % $ {x}\"")).unwrap().queues[0].name, "100 % $ {x}");
     let second = "  - { number: \"99900\", name: Other, participants: [] }\n";
     wrong(
         &format!("{GOOD}{second}"),
@@ -49,11 +41,7 @@ fn q2_participants_are_agents_each_once() {
             "6:36: queues[0].participants[2]: \"1001\" is listed twice; keep the place in the list that is meant",
         ],
     );
-    assert!(
-        read(&GOOD.replace("[\"1001\"]", "[]")).unwrap().queues[0]
-            .participants
-            .is_empty()
-    );
+    assert!(read(&GOOD.replace("[\"1001\"]", "[]")).unwrap().queues[0].participants.is_empty());
 }
 
 #[test]
@@ -84,12 +72,8 @@ fn q2_times_have_units_and_bounds() {
     assert_eq!(queue.max_wait, Some(Duration::from_secs(30)));
     assert_eq!(queue.wrap_up, Duration::from_millis(1500));
     assert_eq!(queue.ring_time, Duration::from_secs(300));
-    for (text, shown) in [
-        ("0", "0"),
-        ("-1", "-1"),
-        ("1441", "1441"),
-        ("99999999999999999999", "100000000000000000000"),
-    ] {
+    for (text, shown) in [("0", "0"), ("-1", "-1"), ("1441", "1441"), ("99999999999999999999", "100000000000000000000")]
+    {
         wrong_queue(
             &format!("max_wait_minutes: {text}"),
             &[&format!(
@@ -117,10 +101,7 @@ fn q2_times_have_units_and_bounds() {
             )],
         );
     }
-    wrong_queue(
-        "max_wait_minutes: 1,5",
-        &["7:23: queues[0].max_wait_minutes: 1,5 has a comma; write a point: 1.5"],
-    );
+    wrong_queue("max_wait_minutes: 1,5", &["7:23: queues[0].max_wait_minutes: 1,5 has a comma; write a point: 1.5"]);
     wrong_queue(
         "wrap_up_seconds: 30s",
         &[
@@ -134,9 +115,7 @@ fn q2_times_have_units_and_bounds() {
         ],
     );
     let huge = "9".repeat(400);
-    let problems = read(&super::queue(&format!("wrap_up_seconds: {huge}")))
-        .unwrap_err()
-        .to_string();
+    let problems = read(&super::queue(&format!("wrap_up_seconds: {huge}"))).unwrap_err().to_string();
     assert_eq!(
         problems,
         "queues.yaml:7:22: queues[0].wrap_up_seconds: inf seconds is out of range; write 0 to 3600 seconds"
@@ -150,14 +129,8 @@ fn q2_music() {
     for stream in ["local_stream://moh", "tone_stream://%(1000,4000,425);loops=-1"] {
         assert_eq!(music(stream), Music::Stream(stream.into()));
     }
-    assert_eq!(
-        music("${sounds_dir}/music.wav"),
-        Music::File("${sounds_dir}/music.wav".into())
-    );
-    wrong_queue(
-        "music: ringtones",
-        &["7:12: queues[0].music: \"ringtones\" is no music; did you mean ringtone?"],
-    );
+    assert_eq!(music("${sounds_dir}/music.wav"), Music::File("${sounds_dir}/music.wav".into()));
+    wrong_queue("music: ringtones", &["7:12: queues[0].music: \"ringtones\" is no music; did you mean ringtone?"]);
     wrong_queue(
         "music: moh.wav",
         &[
@@ -204,9 +177,7 @@ fn q2_sound_files_must_exist_when_freeswitch_is_on_this_machine() {
     );
     let with_switch = |address: &str| {
         let queue = super::queue("timeout: { message: /no/such/sorry.wav }");
-        read(&format!(
-            "freeswitch: [{{ address: \"{address}\", password: x }}]\n{queue}"
-        ))
+        read(&format!("freeswitch: [{{ address: \"{address}\", password: x }}]\n{queue}"))
     };
     for here in ["127.0.0.1:8021", "[::1]:8021", "localhost:8021"] {
         assert!(with_switch(here).is_err(), "{here}");
@@ -224,19 +195,10 @@ fn q2_languages_of_queues() {
     let language = |lines: &str| with_queue(lines).queues[0].clone();
     assert_eq!(&*language("language: fr").language.0, "fr");
     let announced = language("position_announcement: { language: it }");
-    assert_eq!(
-        (&*announced.language.0, announced.announce_every),
-        ("it", Some(Duration::from_secs(30)))
-    );
+    assert_eq!((&*announced.language.0, announced.announce_every), ("it", Some(Duration::from_secs(30))));
     let both = language("language: fr\nposition_announcement: { language: fr, every_seconds: 45 }");
-    assert_eq!(
-        (&*both.language.0, both.announce_every),
-        ("fr", Some(Duration::from_secs(45)))
-    );
-    assert_eq!(
-        language("position_announcement: {}").announce_every,
-        Some(Duration::from_secs(30))
-    );
+    assert_eq!((&*both.language.0, both.announce_every), ("fr", Some(Duration::from_secs(45))));
+    assert_eq!(language("position_announcement: {}").announce_every, Some(Duration::from_secs(30)));
     wrong_queue(
         "language: rm\nposition_announcement: { language: es }",
         &[
@@ -254,36 +216,22 @@ fn q2_languages_of_queues() {
 
 #[test]
 fn q2_timeout_actions() {
-    let action = |text: &str| {
-        with_queue(&format!("timeout: {{ action: {text} }}")).queues[0]
-            .timeout
-            .action
-            .clone()
-    };
+    let action = |text: &str| with_queue(&format!("timeout: {{ action: {text} }}")).queues[0].timeout.action.clone();
     assert_eq!(action("hangup"), TimeoutAction::Hangup);
     assert_eq!(action("{ transfer: \"1005\" }"), TimeoutAction::Transfer("1005".into()));
-    assert_eq!(
-        with_queue("timeout: {}").queues[0].timeout.action,
-        TimeoutAction::Hangup
-    );
+    assert_eq!(with_queue("timeout: {}").queues[0].timeout.action, TimeoutAction::Hangup);
     let fix = "write hangup, { transfer: \"1005\" } or { queue: \"99901\" }";
     wrong_queue(
         "timeout: { action: hang-up }",
-        &[&format!(
-            "7:24: queues[0].timeout.action: \"hang-up\" is no action; {fix}"
-        )],
+        &[&format!("7:24: queues[0].timeout.action: \"hang-up\" is no action; {fix}")],
     );
     wrong_queue(
         "timeout: { action: {} }",
-        &[&format!(
-            "7:24: queues[0].timeout.action: the action says nothing; {fix}"
-        )],
+        &[&format!("7:24: queues[0].timeout.action: the action says nothing; {fix}")],
     );
     wrong_queue(
         "timeout: { action: { transfer: \"1\", queue: \"2\" } }",
-        &[&format!(
-            "7:24: queues[0].timeout.action: an action goes to one place, not to two; {fix}"
-        )],
+        &[&format!("7:24: queues[0].timeout.action: an action goes to one place, not to two; {fix}")],
     );
     wrong_queue(
         "timeout: { action: { queue: \"99901\" } }",

@@ -6,52 +6,24 @@ use super::*;
 fn q2_settings_that_are_not_given_have_defaults() {
     let config = read(GOOD).unwrap();
     assert_eq!(config.listen.to_string(), "127.0.0.1:8084");
-    assert_eq!(
-        config.allow.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        ["127.0.0.0/8", "::1/128"]
-    );
+    assert_eq!(config.allow.iter().map(ToString::to_string).collect::<Vec<_>>(), ["127.0.0.0/8", "::1/128"]);
     assert!(config.token.is_none() && config.freeswitch.is_empty() && config.domain.is_none());
-    assert_eq!(
-        (config.state.to_str(), config.control.to_str()),
-        (Some("state.db"), Some("freeswitch-queue.sock"))
-    );
+    assert_eq!((config.state.to_str(), config.control.to_str()), (Some("state.db"), Some("freeswitch-queue.sock")));
     assert_eq!(config.prompts, "${conf_dir}/fsq/prompts");
-    assert_eq!(
-        config.languages.iter().map(|l| &*l.0).collect::<Vec<_>>(),
-        ["de", "fr", "it", "en"]
-    );
-    assert_eq!(
-        (
-            config.feature_codes.login.as_str(),
-            config.feature_codes.logout.as_str()
-        ),
-        ("*41", "*42")
-    );
+    assert_eq!(config.languages.iter().map(|l| &*l.0).collect::<Vec<_>>(), ["de", "fr", "it", "en"]);
+    assert_eq!((config.feature_codes.login.as_str(), config.feature_codes.logout.as_str()), ("*41", "*42"));
 }
 
 #[test]
 fn q2_relative_paths_begin_at_the_folder_of_the_file() {
-    let at = |lines: &str| {
-        parse(
-            Path::new("/etc/fsq/queues.yaml"),
-            format!("{lines}\n{GOOD}").as_bytes(),
-            [],
-        )
-        .unwrap()
-    };
+    let at = |lines: &str| parse(Path::new("/etc/fsq/queues.yaml"), format!("{lines}\n{GOOD}").as_bytes(), []).unwrap();
     let paths = |config: Config| (config.state.display().to_string(), config.control.display().to_string());
-    assert_eq!(
-        paths(at("")),
-        ("/etc/fsq/state.db".into(), "/etc/fsq/freeswitch-queue.sock".into())
-    );
+    assert_eq!(paths(at("")), ("/etc/fsq/state.db".into(), "/etc/fsq/freeswitch-queue.sock".into()));
     assert_eq!(
         paths(at("state: /var/lib/fsq/s.db")),
         ("/var/lib/fsq/s.db".into(), "/var/lib/fsq/freeswitch-queue.sock".into())
     );
-    assert_eq!(
-        paths(at("state: a/s.db\ncontrol: c.sock")),
-        ("/etc/fsq/a/s.db".into(), "/etc/fsq/c.sock".into())
-    );
+    assert_eq!(paths(at("state: a/s.db\ncontrol: c.sock")), ("/etc/fsq/a/s.db".into(), "/etc/fsq/c.sock".into()));
 }
 
 #[test]
@@ -86,12 +58,7 @@ fn q2_addresses_and_networks() {
 #[test]
 fn q2_switches() {
     let switch = |address: &str| format!("freeswitch: [{{ address: \"{address}\", password: x }}]");
-    for good in [
-        "127.0.0.1:8021",
-        "[::1]:8021",
-        "pbx-1.example.ch:8021",
-        "freeswitch:8021",
-    ] {
+    for good in ["127.0.0.1:8021", "[::1]:8021", "pbx-1.example.ch:8021", "freeswitch:8021"] {
         assert_eq!(with_settings(&switch(good)).freeswitch[0].address, good);
     }
     wrong_setting(
@@ -121,9 +88,7 @@ fn q2_switches() {
             "3:16: freeswitch[1].address: \"a:1\" is already freeswitch[0].address in line 2; each needs its own",
         ],
     );
-    let many: Vec<String> = (1..=17)
-        .map(|i| format!("  - {{ address: \"a:{i}\", password: x }}"))
-        .collect();
+    let many: Vec<String> = (1..=17).map(|i| format!("  - {{ address: \"a:{i}\", password: x }}")).collect();
     wrong_setting(
         &format!("freeswitch:\n{}", many.join("\n")),
         &["2:3: freeswitch: there are more than 16 switches; run another daemon for the others"],
@@ -167,9 +132,7 @@ fn q2_token_domain_prompts_and_paths() {
     let long = "x".repeat(108);
     wrong_setting(
         &format!("control: {long}"),
-        &[&format!(
-            "1:10: control: the socket's path is longer than 107 bytes: {long}; choose a shorter path"
-        )],
+        &[&format!("1:10: control: the socket's path is longer than 107 bytes: {long}; choose a shorter path")],
     );
 }
 
@@ -253,10 +216,7 @@ fn q2_agents() {
         &name("\"a\\u202Eb\""),
         &["2:22: agents[0].name: it holds the invisible character U+202E; type it anew without it"],
     );
-    wrong(
-        &name(&"x".repeat(101)),
-        &["2:22: agents[0].name: it is longer than 100 characters; shorten it"],
-    );
+    wrong(&name(&"x".repeat(101)), &["2:22: agents[0].name: it is longer than 100 characters; shorten it"]);
     let config = read(&name("\" Zoë 100 % $ \"")).unwrap();
     assert_eq!(&*config.agents[0].name, "Zoë 100 % $");
 }
@@ -281,12 +241,7 @@ fn q2_dial_strings_are_one_endpoint_without_syntax() {
             )],
         );
     }
-    for (bad, character) in [
-        ("{a=b}user/1", '{'),
-        ("[a=b]user/1", '['),
-        ("user/1}", '}'),
-        ("<a=b>user/1", '<'),
-    ] {
+    for (bad, character) in [("{a=b}user/1", '{'), ("[a=b]user/1", '['), ("user/1}", '}'), ("<a=b>user/1", '<')] {
         wrong(
             &dial(bad),
             &[&format!(
@@ -301,25 +256,11 @@ fn q2_dial_strings_are_one_endpoint_without_syntax() {
         )],
     );
     for (bad, character) in [("user/1 &park()", ' '), ("user/1'", '\''), ("user/1^^:", '^')] {
-        wrong(
-            &dial(bad),
-            &[&format!(
-                "2:22: agents[0].dial: \"{bad}\" may not hold {character:?}; {fix}"
-            )],
-        );
+        wrong(&dial(bad), &[&format!("2:22: agents[0].dial: \"{bad}\" may not hold {character:?}; {fix}")]);
     }
     for bad in ["0791234567", "user/", "/x", "user/1:_:user/2"] {
-        wrong(
-            &dial(bad),
-            &[&format!("2:22: agents[0].dial: \"{bad}\" is no dial string; {fix}")],
-        );
+        wrong(&dial(bad), &[&format!("2:22: agents[0].dial: \"{bad}\" is no dial string; {fix}")]);
     }
-    wrong(
-        &dial("user/1\\nbgapi x"),
-        &["2:22: agents[0].dial: it holds a line break; write it on one line"],
-    );
-    wrong(
-        &dial(&"x/".repeat(200)),
-        &["2:22: agents[0].dial: it is longer than 256 characters; shorten it"],
-    );
+    wrong(&dial("user/1\\nbgapi x"), &["2:22: agents[0].dial: it holds a line break; write it on one line"]);
+    wrong(&dial(&"x/".repeat(200)), &["2:22: agents[0].dial: it is longer than 256 characters; shorten it"]);
 }
