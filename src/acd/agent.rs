@@ -252,6 +252,15 @@ impl Agent {
         }
     }
 
+    /// A conversation that began before our time goes on. False when the agent is held by something else.
+    pub fn adopt(&mut self, offer: OfferId, call: CallId, queue: QueueNumber, since: Wall) -> bool {
+        if self.held().is_some() {
+            return false;
+        }
+        self.activity = Activity::Talking(Held { offer, call, queue, since });
+        true
+    }
+
     /// The agent was connected to the caller of `offer`. False when the offer is stale.
     pub fn connected(&mut self, offer: OfferId, now: Now) -> bool {
         match &self.activity {

@@ -241,8 +241,8 @@ impl<'a> Session<'a> {
             Wire::Hush => self.push(Command::Api(ApiCall::uuid_break(&self.channel.channel))),
             Wire::Ring { offer, agent, shared, ring_time: _ } => self.ring(offer, &agent, shared)?,
             Wire::CallOff(offer, cause) => {
-                let call = wire::call_off(offer, cause)?;
-                self.out.push((Command::Api(call), Some(Watched::CallOff(offer))));
+                let (call, refused_is_gone) = wire::call_off(offer, cause)?;
+                self.out.push((Command::Api(call), refused_is_gone.then_some(Watched::CallOff(offer))));
             }
             Wire::EndLeg(offer) => {
                 let call = wire::end_leg(offer, Cause::OriginatorCancel)?;
@@ -273,6 +273,8 @@ impl<'a> Session<'a> {
         if !self.answered {
             self.push(wire::set("hangup_after_bridge", "true")?);
             self.push(wire::set("playback_terminators", "none")?);
+            // The dialplan counts the rounds it held the caller without us; they are over.
+            self.push(wire::set("fsq_away", "")?);
         }
         self.push(wire::set(VARIABLE, &remembered.write())?);
         Ok(())
