@@ -5,9 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use freeswitch_queue::acd::ids::{AgentId, QueueNumber};
-use freeswitch_queue::acd::settings::{
-    AgentSettings, Language, Music, QueueSettings, Strategy, Timeout, TimeoutAction,
-};
+use freeswitch_queue::acd::settings::{self, AgentSettings, Language, Music, QueueSettings, Timeout, TimeoutAction};
 use freeswitch_queue::config::{Config, Place, Problems, diff, parse};
 use proptest::prelude::*;
 
@@ -33,7 +31,7 @@ fn q2_the_sample_file_means_what_it_says() {
         QueueSettings {
             number: QueueNumber::new("99900").unwrap(),
             name: "Service client".into(),
-            strategy: Strategy::LongestIdle,
+            strategy: settings::Strategy::LongestIdle,
             participants: ids(&["1001", "1002", "1003"]),
             max_wait: Some(Duration::from_secs(600)),
             wrap_up: Duration::from_secs(30),
@@ -46,7 +44,7 @@ fn q2_the_sample_file_means_what_it_says() {
         QueueSettings {
             number: QueueNumber::new("99901").unwrap(),
             name: "Overflow".into(),
-            strategy: Strategy::AsListed,
+            strategy: settings::Strategy::AsListed,
             participants: ids(&["1003", "1001"]),
             max_wait: None,
             wrap_up: Duration::ZERO,
@@ -205,7 +203,7 @@ impl Good {
     }
 }
 
-fn good() -> impl Strategy_<Value = Good> {
+fn good() -> impl Strategy<Value = Good> {
     let name = "[ -~äöüéèç€]{1,20}".prop_filter("not blank", |name| !name.trim().is_empty());
     let agents = prop::collection::btree_map("[A-Za-z0-9._+-]{1,8}", name.clone(), 1..6);
     agents.prop_flat_map(move |agents| {
@@ -220,10 +218,8 @@ fn good() -> impl Strategy_<Value = Good> {
     })
 }
 
-use proptest::strategy::Strategy as Strategy_;
-
 /// Text that looks like YAML more often than random characters do.
-fn yamlish() -> impl Strategy_<Value = String> {
+fn yamlish() -> impl Strategy<Value = String> {
     let words = [
         "queues",
         "agents",
@@ -291,8 +287,10 @@ proptest! {
     /// The sample with some of its text overwritten.
     #[test]
     fn q2_a_damaged_file_is_answered(at in 0..SAMPLE.len(), length in 0..40usize, with in yamlish()) {
-        let (from, to) = (SAMPLE.floor_char_boundary(at), SAMPLE.ceil_char_boundary((at + length).min(SAMPLE.len())));
-        let text = format!("{}{with}{}", &SAMPLE[..from], &SAMPLE[to..]);
+        let kept = SAMPLE.char_indices().filter(|(i, _)| !(at..at + length).contains(i));
+        let (before, after): (Vec<_>, Vec<_>) = kept.partition(|(i, _)| *i < at);
+        let text = |part: Vec<(usize, char)>| part.into_iter().map(|(_, c)| c).collect::<String>();
+        let text = format!("{}{with}{}", text(before), text(after));
         if let Err(problems) = read(&text) {
             prop_assert!(problems.iter().count() > 0);
         }

@@ -196,7 +196,9 @@ fn wrong_kind(shape: Shape, kind: &Kind, path: &KeyPath<'_>) -> Fault {
     };
     let fix = match (shape, kind) {
         (Shape::Secret, Kind::UnknownAlias(_)) => "write the value in quotes".to_owned(),
-        (_, Kind::UnknownAlias(text)) => format!("write it in quotes: {}", quoted(text)),
+        (Shape::Text | Shape::WordOrMap(_), Kind::UnknownAlias(text)) => {
+            format!("write it in quotes: {}", quoted(text))
+        }
         (_, Kind::Tagged(_)) => "remove the tag".to_owned(),
         (Shape::Text | Shape::Secret, Kind::Plain(_)) => {
             "write a text, in quotes if it begins with # or &, or remove the key".to_owned()

@@ -48,7 +48,9 @@ fn q2_unquoted_star_codes_are_named_wherever_they_stand() {
     );
     wrong_queue(
         "ring_seconds: *41",
-        &["7:19: queues[0].ring_seconds: *41 without quotes is an alias in YAML; write it in quotes: \"*41\""],
+        &[
+            "7:19: queues[0].ring_seconds: *41 without quotes is an alias in YAML; write a plain number, such as 30, or remove the key",
+        ],
     );
 }
 
