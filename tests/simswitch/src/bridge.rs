@@ -192,7 +192,14 @@ impl World {
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.profile.logical_inbound = true;
         }
-        self.order_bridge(id, target);
+        if self.order_bridge(id, target) {
+            // The intercepting leg has nothing to leave: it waits for the other one at once.
+            self.after(Duration::from_millis(1), move |world| {
+                if let Some(leg) = world.legs.get_mut(&id).filter(|l| l.is_up() && l.bridge.is_some()) {
+                    leg.running = State::SoftExecute;
+                }
+            });
+        }
     }
 
     /// The `bridge` application: rings, and connects on answer.
@@ -396,6 +403,7 @@ impl World {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         leg.running = State::Routing;
         leg.state = State::Routing;
+        leg.call_state = "RINGING";
         leg.bridge_pair = None;
         self.fire_leg(id, "CHANNEL_STATE", false, &[]);
         let Some(leg) = self.legs.get(&id) else { return };
@@ -411,6 +419,9 @@ impl World {
         leg.running = State::Execute;
         leg.state = State::Execute;
         leg.hit_dialplan = true;
+        if leg.is_answered() {
+            leg.call_state = "ACTIVE";
+        }
         let Some(steps) = steps else {
             return self.hangup(id, "NO_ROUTE_DESTINATION", false);
         };

@@ -76,8 +76,16 @@ impl World {
             waiter,
         };
         let id = self.ring(&dial, &variables, Some(dialing), None)?;
+        let dialed = self
+            .legs
+            .get(&id)
+            .map(|l| l.profile.destination.clone())
+            .unwrap_or_default();
+        let domain = self.config.domain.clone();
         if let Some(leg) = aleg.and_then(|id| self.legs.get_mut(&id)) {
             leg.dialed_peer = Some(id);
+            leg.vars.set("dialed_user", dialed);
+            leg.vars.set("dialed_domain", domain);
         }
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.from_originate = false;

@@ -154,7 +154,7 @@ impl World {
         } else {
             ("Outbound Call".into(), new.destination.clone())
         };
-        let leg = Leg {
+        let mut leg = Leg {
             uuid: new.uuid.clone(),
             owner: new.owner,
             direction: new.direction,
@@ -218,6 +218,9 @@ impl World {
             stranded: false,
             audio: AudioLog::default(),
         };
+        if inbound && phone.is_none() {
+            self.from_public(&mut leg);
+        }
         self.by_uuid.insert(new.uuid, id);
         if let Some(phone) = phone.and_then(|p| self.phones.get_mut(&p)) {
             phone.legs.push(id);
@@ -225,6 +228,22 @@ impl World {
         self.legs.insert(id, leg);
         self.stats.peak_legs = self.stats.peak_legs.max(self.legs.len());
         id
+    }
+
+    /// A trunk's call enters in the public context and is transferred to the default one before anything else.
+    fn from_public(&mut self, leg: &mut Leg) {
+        let destination = leg.profile.destination.clone();
+        let source = format!(
+            "{}:{}:bl_xfer:{destination}/default/XML",
+            leg.times.created / 1_000_000,
+            self.rng.uuid()
+        );
+        leg.profile.rdnis = destination;
+        leg.profile.index = 2;
+        leg.profile.transfer_source.clone_from(&source);
+        leg.vars.set("max_forwards", "69");
+        leg.vars.set("transfer_history", source.as_str());
+        leg.vars.set("transfer_source", source);
     }
 
     /// The INVITE is at the phone.
@@ -381,6 +400,12 @@ impl World {
         self.hangup(id, "NORMAL_CLEARING", false);
         if was_a {
             self.fire_leg(id, "CHANNEL_UNBRIDGE", true, &[]);
+        }
+        let by = format!("<sip:{}@{}>", self.party(id), self.config.domain);
+        let to = format!("<sip:{destination}@{}>", self.config.domain);
+        if let Some(peer) = self.legs.get_mut(&bridge.peer) {
+            peer.vars.set("sip_h_Referred-By", by);
+            peer.vars.set("sip_refer_to", to);
         }
         let destination = destination.to_owned();
         self.after(Duration::from_millis(2), move |world| {
