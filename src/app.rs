@@ -3,12 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::time::{sleep_until, timeout};
 use uuid::Uuid;
 
 use crate::acd::fact::{Fact, Record};
-use crate::acd::ids::OfferId;
+use crate::acd::ids::Instance;
 use crate::clock::Clock;
 use crate::config::{Change, Config, diff};
 use crate::dispatch::Dispatcher;
@@ -18,9 +18,13 @@ use crate::floor::Floor;
 use crate::journal::{Journal, Restored};
 use crate::observe;
 use crate::session::{self, SessionSettings, Shared};
+use crate::switch::{self, Switches};
 
 /// How long waiting callers may take to be back in the dialplan when the daemon goes down.
 pub const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How many facts a listener may be behind before it has to look at the whole picture.
+const FACTS_BEHIND: usize = 1024;
 
 /// Makes random numbers; passed in, so that a test can repeat a run.
 pub type Random = Arc<dyn Fn() -> u128 + Send + Sync>;
@@ -35,6 +39,7 @@ pub struct Daemon {
     floor: Arc<Floor>,
     clock: Arc<Clock>,
     journal: Arc<Journal>,
+    switches: Arc<Switches>,
     shared: Arc<Shared>,
     config: Mutex<Arc<Config>>,
     settings: watch::Sender<Arc<SessionSettings>>,
@@ -52,8 +57,12 @@ impl Daemon {
         let bell = Arc::new(Notify::new());
         let ring = bell.clone();
         let book = journal.clone();
+        let (told, _) = broadcast::channel(FACTS_BEHIND);
+        let tell = told.clone();
         let facts = move |record: Record| {
             observe::log(&record);
+            // Nobody listens while no switch is linked.
+            let _ = tell.send(record.clone());
             // Logins were written down before they became true, so that they could be confirmed.
             if !matches!(record.fact, Fact::AgentLoggedIn { .. } | Fact::AgentLoggedOut { .. }) {
                 book.record(record);
@@ -75,13 +84,24 @@ impl Daemon {
             #[allow(clippy::cast_possible_truncation)]
             random: Box::new(move || dice() as u64),
         });
-        let new_offer = move || OfferId(uuid::Builder::from_random_bytes(random().to_be_bytes()).into_uuid());
+        let instance = Instance::of(&config.state.to_string_lossy());
+        let new_offer = move || instance.offer(random());
         tokio::spawn(dispatch(Dispatcher::new(floor.clone(), Box::new(new_offer)), bell, clock.clone()));
+        let switches =
+            Switches::new(floor.clone(), clock.clone(), settings.subscribe(), instance, told, config.freeswitch.len());
+        if !config.freeswitch.is_empty() {
+            floor.adopt_unended(&restored.conversations);
+            tokio::spawn(switch::watch_blindness(switches.clone()));
+        }
+        for (index, address) in config.freeswitch.iter().enumerate() {
+            tokio::spawn(switch::keep(switches.clone(), index, address.clone(), draining.subscribe()));
+        }
         let (alive, gone) = mpsc::channel(1);
         Arc::new(Self {
             floor,
             clock,
             journal,
+            switches,
             shared,
             config: Mutex::new(Arc::new(config)),
             settings,
@@ -104,6 +124,11 @@ impl Daemon {
     /// The store.
     pub fn journal(&self) -> &Arc<Journal> {
         &self.journal
+    }
+
+    /// The links to FreeSWITCH.
+    pub fn switches(&self) -> &Arc<Switches> {
+        &self.switches
     }
 
     /// The configuration as it is now.

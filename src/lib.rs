@@ -14,3 +14,4 @@ pub mod floor;
 pub mod journal;
 pub mod observe;
 pub mod session;
+pub mod switch;
