@@ -273,6 +273,8 @@ impl<'a> Session<'a> {
         if !self.answered {
             self.push(wire::set("hangup_after_bridge", "true")?);
             self.push(wire::set("playback_terminators", "none")?);
+            // The dialplan goes on when we die; and prompts go by it, see `wire::say`.
+            self.push(wire::set("socket_resume", "true")?);
             // The dialplan counts the rounds it held the caller without us; they are over.
             self.push(wire::set("fsq_away", "")?);
         }

@@ -75,7 +75,18 @@ pub(super) fn say(playing: Playing, saying: &Saying, settings: &SessionSettings)
         }
         Saying::Position(position, language) => format!("{}/{language}/position-{position}.wav", settings.prompts),
     };
-    Ok(Execute::with("playback", &file)?.locked().event_uuid(playing_uuid(playing)).into())
+    Ok(Execute::with("playback", &unless_connected(&file))?.locked().event_uuid(playing_uuid(playing)).into())
+}
+
+/// A file that turns into nothing once the caller is connected: FreeSWITCH expands the argument as it begins to
+/// play, and a prompt that was on its way when the phone was answered would play into the conversation (measured).
+/// What is switched off in the instant of the answer is `socket_resume`.
+fn unless_connected(file: &str) -> String {
+    if file.contains([':', '?', '\'', ' ', '(', ')']) {
+        // `cond` could not tell where the file's name ends.
+        return file.to_owned();
+    }
+    format!("${{cond(${{socket_resume}} == true ? {file} : silence_stream://1)}}")
 }
 
 /// Rings an agent.
@@ -93,8 +104,7 @@ pub(super) fn ring(
         (None, Some(domain)) => Endpoint::user(agent.id.as_str(), domain)?,
         (None, None) => Endpoint::new(&format!("user/{}", agent.id))?,
     };
-    let application = if shared { Application::Intercept(caller.channel.clone()) } else { Application::Park };
-    let mut originate = Originate::new(offer.0, endpoint, application)
+    let mut originate = Originate::new(offer.0, endpoint, Application::Park)
         .caller_id(display_name(queue, caller), caller.number.clone())
         .ring_time(queue.ring_time)
         .ignore_early_media()
@@ -115,7 +125,7 @@ pub(super) fn ring(
             value: SafeText::new("false"),
         });
     originate = if shared {
-        originate.intercept_unbridged_only()
+        originate.intercept_unbridged_only().on_answer(&OnAnswer::Intercept(caller.channel.clone()))
     } else {
         originate.on_answer(&OnAnswer::Bridge { channel: caller.channel.clone(), other: leg.clone() })
     };
