@@ -285,7 +285,11 @@ impl Caller {
     }
 
     /// Waits until the caller's state satisfies `condition`.
+    ///
+    /// # Panics
+    /// After [`crate::Config::patience`].
     pub async fn wait_for(&self, condition: impl Fn(&CallerView) -> bool) -> CallerView {
+        let end = self.shared.patience_ends();
         loop {
             let Some(notify) = self
                 .shared
@@ -300,7 +304,7 @@ impl Caller {
             if condition(&view) {
                 return view;
             }
-            changed.await;
+            Shared::patiently(changed, end, || format!("caller {}: {view:?}", self.uuid)).await;
         }
     }
 

@@ -25,7 +25,7 @@ impl World {
                 world.unblock(id, None);
                 world.carry_out(id, &command);
                 world.work_off(id);
-                world.flush(id);
+                world.settle(id);
             });
             return;
         }
@@ -457,7 +457,7 @@ impl World {
         if let Some(text) = text {
             self.api_answer(id, text);
             self.work_off(id);
-            self.flush(id);
+            self.settle(id);
         }
     }
 

@@ -225,7 +225,15 @@ impl World {
         self.begin_top(id, false);
         self.pump(id);
         let Some(leg) = self.legs.get(&id) else { return };
-        if matches!(leg.stack.last(), Some(Frame { work: Work::Socket, .. })) && leg.conn.is_none() && !leg.stranded {
+        if matches!(
+            leg.stack.last(),
+            Some(Frame {
+                work: Work::Socket { .. },
+                ..
+            })
+        ) && leg.conn.is_none()
+            && !leg.stranded
+        {
             // Nobody holds the call any more: what ran to its end was the last thing.
             return self.finish_top(id, None);
         }
@@ -246,7 +254,7 @@ impl World {
             leg.vars.set("playback_ms", ms.to_string());
             leg.vars.set("playback_samples", (ms * 8).to_string());
         }
-        if matches!(frame.work, Work::Socket | Work::Park) {
+        if matches!(frame.work, Work::Socket { parked: true } | Work::Park) {
             self.fire_leg(id, "CHANNEL_UNPARK", true, &[]);
         }
         self.complete(id, &frame, response);

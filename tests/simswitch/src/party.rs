@@ -219,7 +219,7 @@ impl World {
             audio: AudioLog::default(),
         };
         if inbound && phone.is_none() {
-            self.from_public(&mut leg);
+            self.enter_public(&mut leg);
         }
         self.by_uuid.insert(new.uuid, id);
         if let Some(phone) = phone.and_then(|p| self.phones.get_mut(&p)) {
@@ -231,7 +231,7 @@ impl World {
     }
 
     /// A trunk's call enters in the public context and is transferred to the default one before anything else.
-    fn from_public(&mut self, leg: &mut Leg) {
+    fn enter_public(&mut self, leg: &mut Leg) {
         let destination = leg.profile.destination.clone();
         let source = format!(
             "{}:{}:bl_xfer:{destination}/default/XML",

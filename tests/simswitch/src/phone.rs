@@ -301,7 +301,11 @@ impl Phone {
     }
 
     /// Waits until the phone's state satisfies `condition`.
+    ///
+    /// # Panics
+    /// After [`crate::Config::patience`].
     pub async fn wait_for(&self, condition: impl Fn(&PhoneView) -> bool) -> PhoneView {
+        let end = self.shared.patience_ends();
         loop {
             let Some(notify) = self
                 .shared
@@ -316,7 +320,7 @@ impl Phone {
             if condition(&view) {
                 return view;
             }
-            changed.await;
+            Shared::patiently(changed, end, || format!("phone {}: {view:?}", self.number)).await;
         }
     }
 

@@ -219,7 +219,11 @@ impl SimSwitch {
     }
 
     /// Waits until `condition` holds; it is asked again after every change of the switch.
+    ///
+    /// # Panics
+    /// After [`Config::patience`].
     pub async fn wait_until(&self, condition: impl Fn(&Self) -> bool) {
+        let end = self.shared.patience_ends();
         loop {
             let changed = self.shared.changed.notified();
             tokio::pin!(changed);
@@ -227,7 +231,7 @@ impl SimSwitch {
             if condition(self) {
                 return;
             }
-            changed.await;
+            Shared::patiently(changed, end, || format!("legs: {:?}", self.legs())).await;
         }
     }
 }

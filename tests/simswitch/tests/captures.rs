@@ -12,12 +12,10 @@ use support::{Capture, Frame, Wire, ms};
 use tokio::time::Instant;
 
 /// What the people of a scenario do, at which time of the capture.
-type Script = Vec<(u64, Box<dyn FnOnce(&SimSwitch, &simswitch::Caller)>)>;
+type Script = Vec<(u64, Act)>;
+type Act = Box<dyn FnOnce(&SimSwitch, &simswitch::Caller)>;
 
-fn does(
-    at: u64,
-    what: impl FnOnce(&SimSwitch, &simswitch::Caller) + 'static,
-) -> (u64, Box<dyn FnOnce(&SimSwitch, &simswitch::Caller)>) {
+fn does(at: u64, what: impl FnOnce(&SimSwitch, &simswitch::Caller) + 'static) -> (u64, Act) {
     (at, Box::new(what))
 }
 
