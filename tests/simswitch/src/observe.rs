@@ -224,6 +224,7 @@ impl World {
     pub(crate) fn note_stranded(&mut self, id: LegId) {
         let (at, caller) = (self.clock.elapsed(), self.party(id));
         self.violate(Violation::Stranded { at, caller });
+        self.ring_owner(id);
     }
 
     pub(crate) fn note_overflow(&mut self, id: crate::leg::ConnId) {
