@@ -32,6 +32,13 @@ pub enum Behaviour {
         /// Ring time.
         after: Duration,
     },
+    /// Answers after ringing this long and hangs up after talking this long.
+    Converse {
+        /// Ring time.
+        after: Duration,
+        /// From the answer to the hang-up.
+        talk: Duration,
+    },
     /// Rings until somebody gives up.
     Ignore,
     /// Answers 486 at once.
@@ -277,6 +284,15 @@ impl World {
         self.begin_ring(&number, id);
         match behaviour {
             Behaviour::Answer { after } => self.after(progress.max(after), move |world| world.phone_answers(id)),
+            Behaviour::Converse { after, talk } => {
+                let ring = progress.max(after);
+                self.after(ring, move |world| world.phone_answers(id));
+                self.after(ring + talk, move |world| {
+                    if world.legs.get(&id).is_some_and(Leg::is_answered) {
+                        world.hangup(id, "NORMAL_CLEARING", true);
+                    }
+                });
+            }
             Behaviour::Decline { after } => {
                 self.after(progress.max(after), move |world| {
                     world.phone_refuses(id, "CALL_REJECTED")

@@ -128,6 +128,12 @@ impl SimSwitch {
         })
     }
 
+    /// How many legs live.
+    #[must_use]
+    pub fn leg_count(&self) -> usize {
+        self.shared.read(|world| world.legs.len())
+    }
+
     /// Every rule broken so far.
     #[must_use]
     pub fn violations(&self) -> Vec<Violation> {
@@ -144,6 +150,12 @@ impl SimSwitch {
     #[must_use]
     pub fn stats(&self) -> CallStats {
         self.shared.read(|world| world.stats.clone())
+    }
+
+    /// Forgets callers whose calls have ended: their handles show nothing any more. For load that runs for long.
+    pub fn forget_ended(&self) {
+        self.shared
+            .change(|world| world.callers.retain(|_, caller| caller.ended.is_none()));
     }
 
     /// Connections open now, outbound and inbound.

@@ -222,6 +222,7 @@ async fn api_originate_holds_the_whole_connection() {
     let (switch, mut incoming) = switch(config());
     let phone = switch.phone("1001");
     let (caller, mut wire) = waiting(&switch, &mut incoming).await;
+    wire.read_for(ms(50)).await;
     let before = wire.frames.len();
     wire.send("api originate {originate_timeout=5}user/1001@lab &park()\n\napi uuid_exists x\n\n")
         .await;

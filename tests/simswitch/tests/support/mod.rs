@@ -215,18 +215,24 @@ impl Wire {
 
     /// Collects what comes until `end`; false when the peer closed.
     pub async fn read_until(&mut self, end: Instant) -> bool {
-        let mut chunk = [0; 16 * 1024];
-        loop {
-            let Ok(read) = tokio::time::timeout_at(end, self.stream.read(&mut chunk)).await else {
-                return true;
-            };
-            match read {
-                Ok(n) if n > 0 => {
-                    self.buffer.extend_from_slice(&chunk[..n]);
-                    take_frames(&mut self.buffer, &mut self.frames);
-                }
-                _ => return false,
+        while let Ok(open) = tokio::time::timeout_at(end, self.read_more()).await {
+            if !open {
+                return false;
             }
+        }
+        true
+    }
+
+    /// Waits for the next bytes; false when the peer closed.
+    async fn read_more(&mut self) -> bool {
+        let mut chunk = [0; 16 * 1024];
+        match self.stream.read(&mut chunk).await {
+            Ok(n) if n > 0 => {
+                self.buffer.extend_from_slice(&chunk[..n]);
+                take_frames(&mut self.buffer, &mut self.frames);
+                true
+            }
+            _ => false,
         }
     }
 
@@ -242,23 +248,20 @@ impl Wire {
         );
     }
 
-    /// Sends commands (each ends with a blank line here) and waits for the same number of replies; the last reply.
+    /// Sends a command and waits for its reply.
     pub async fn ask(&mut self, text: &str) -> Frame {
         let before = self.frames.len();
         self.send(text).await;
-        for _ in 0..1000 {
-            let reply = self.frames[before..]
-                .iter()
-                .find(|f| matches!(f.get("Content-Type").as_deref(), Some("command/reply" | "api/response")));
-            if let Some(reply) = reply {
+        let end = Instant::now() + Duration::from_secs(700);
+        loop {
+            let is_reply =
+                |f: &&Frame| matches!(f.get("Content-Type").as_deref(), Some("command/reply" | "api/response"));
+            if let Some(reply) = self.frames[before..].iter().find(is_reply) {
                 return reply.clone();
             }
-            assert!(
-                self.read_for(ms(1)).await || !self.frames[before..].is_empty(),
-                "closed before the reply to {text:?}"
-            );
+            let more = tokio::time::timeout_at(end, self.read_more()).await;
+            assert_eq!(more, Ok(true), "no reply to {text:?}");
         }
-        panic!("no reply to {text:?}");
     }
 
     /// Events of a name received so far.
@@ -271,13 +274,14 @@ impl Wire {
 
     /// Waits for the `n`th event of a name.
     pub async fn event(&mut self, name: &str, n: usize) -> Frame {
-        for _ in 0..200_000 {
+        let end = Instant::now() + Duration::from_secs(700);
+        loop {
             if let Some(frame) = self.events(name).get(n - 1) {
                 return (*frame).clone();
             }
-            assert!(self.read_for(ms(1)).await, "closed before {name}");
+            let more = tokio::time::timeout_at(end, self.read_more()).await;
+            assert_eq!(more, Ok(true), "no {name}");
         }
-        panic!("no {name}");
     }
 }
 
