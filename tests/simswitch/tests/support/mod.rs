@@ -19,6 +19,8 @@ pub struct Frame {
     pub body: String,
     /// Short names of the legs (`caller`, `agent1001`) by UUID.
     pub names: BTreeMap<String, String>,
+    /// When it came: milliseconds since the connection.
+    pub at: u64,
 }
 
 impl Frame {
@@ -37,6 +39,15 @@ impl Frame {
             parse_headers(self.body.split("\n\n").next().unwrap_or_default())
         } else {
             Vec::new()
+        }
+    }
+
+    /// Milliseconds from this event's own stamp to its arrival, on the scale of the connection's first frame.
+    pub fn late_by(&self, first: &Frame) -> u64 {
+        let stamp = |f: &Frame| f.get("Event-Date-Timestamp").and_then(|t| t.parse::<u64>().ok());
+        match (stamp(self), stamp(first)) {
+            (Some(own), Some(start)) => (self.at - first.at).saturating_sub(own.saturating_sub(start) / 1000),
+            _ => 0,
         }
     }
 
@@ -149,6 +160,7 @@ pub fn take_frames(buffer: &mut Vec<u8>, frames: &mut Vec<Frame>) {
             headers,
             body,
             names: BTreeMap::new(),
+            at: 0,
         });
     }
 }
@@ -157,6 +169,7 @@ pub fn take_frames(buffer: &mut Vec<u8>, frames: &mut Vec<Frame>) {
 pub struct Wire {
     stream: DuplexStream,
     buffer: Vec<u8>,
+    began: Instant,
     pub frames: Vec<Frame>,
 }
 
@@ -172,6 +185,7 @@ impl Incoming {
         Wire {
             stream: self.0.recv().await.expect("the switch connects"),
             buffer: Vec::new(),
+            began: Instant::now(),
             frames: Vec::new(),
         }
     }
@@ -205,6 +219,7 @@ impl Wire {
         Self {
             stream: ours,
             buffer: Vec::new(),
+            began: Instant::now(),
             frames: Vec::new(),
         }
     }
@@ -229,7 +244,10 @@ impl Wire {
         match self.stream.read(&mut chunk).await {
             Ok(n) if n > 0 => {
                 self.buffer.extend_from_slice(&chunk[..n]);
+                let before = self.frames.len();
                 take_frames(&mut self.buffer, &mut self.frames);
+                let at = u64::try_from(self.began.elapsed().as_millis()).unwrap();
+                self.frames[before..].iter_mut().for_each(|frame| frame.at = at);
                 true
             }
             _ => false,
@@ -305,8 +323,16 @@ impl Capture {
         take_frames(&mut bytes, &mut frames);
         assert!(bytes.is_empty(), "{name}: {} bytes are no frame", bytes.len());
         let names = Self::names(&log, &frames);
-        for frame in &mut frames {
+        let received = log.lines().filter_map(|l| l.trim_start().split_once(" <- "));
+        let times: Vec<f64> = received.map(|(time, _)| time.trim().parse().unwrap()).collect();
+        assert_eq!(
+            times.len() + usize::from(name == "inbound-link"),
+            frames.len(),
+            "{name}: one line a frame"
+        );
+        for (n, frame) in frames.iter_mut().enumerate() {
             frame.names.clone_from(&names);
+            frame.at = times.get(n).map_or(0, |seconds| (seconds * 1000.0).round() as u64);
         }
         Self { log, frames }
     }
