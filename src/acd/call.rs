@@ -74,6 +74,8 @@ pub enum Input {
     Played(Playing),
     /// The transfer was carried out.
     MovedOn,
+    /// The caller's own channel was answered.
+    CallerAnswered,
     /// The caller hung up, or was hung up.
     CallerGone,
     /// The connection of this call has ended; nothing more will be heard.
@@ -135,6 +137,8 @@ pub enum Wire {
     },
     /// End an agent's leg before it is connected.
     CallOff(OfferId, CancelCause),
+    /// Connect the caller with this leg, which was answered before the caller could be connected.
+    Join(OfferId),
     /// End an agent's leg whatever its state.
     EndLeg(OfferId),
     /// A connection failed after the phone was answered: make the caller survive our death again.
@@ -367,6 +371,7 @@ impl Call {
                     self.over();
                 }
             }
+            Input::CallerAnswered => self.caller_answered(),
             Input::CallerGone => self.caller_gone(now),
             Input::Disconnected => self.disconnected(),
             Input::Drain => self.drain(now),
@@ -532,6 +537,17 @@ impl Call {
             return;
         }
         self.timers.set(Timer::Leg(offer), now.mono.plus(LEG_PATIENCE));
+    }
+
+    /// A phone that answers by itself can be faster than the caller's own answer, and FreeSWITCH connects nobody
+    /// who has no media yet. Had the connection been made, this news would have come before that of the phone.
+    fn caller_answered(&mut self) {
+        if !matches!(self.stage, Stage::Waiting(_)) {
+            return;
+        }
+        if let Some(offer) = self.legs.iter().find(|(_, l)| l.is_connecting()).map(|(o, _)| *o) {
+            self.wire(Wire::Join(offer));
+        }
     }
 
     fn leg_ended(&mut self, offer: OfferId, end: LegEnd, by_transfer: bool, now: Now) {

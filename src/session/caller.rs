@@ -244,6 +244,7 @@ impl<'a> Session<'a> {
                 let (call, refused_is_gone) = wire::call_off(offer, cause)?;
                 self.out.push((Command::Api(call), refused_is_gone.then_some(Watched::CallOff(offer))));
             }
+            Wire::Join(offer) => self.push(Command::Api(wire::join(&self.channel.channel, offer)?)),
             Wire::EndLeg(offer) => {
                 let call = wire::end_leg(offer, Cause::OriginatorCancel)?;
                 self.out.push((Command::Api(call), Some(Watched::CallOff(offer))));

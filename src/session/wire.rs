@@ -171,6 +171,11 @@ pub(super) fn end_leg(offer: OfferId, cause: Cause) -> Result<ApiCall, TextError
     Ok(ApiCall::uuid_kill(&ChannelId::new(&offer.to_string())?, cause))
 }
 
+/// Connects the caller with a leg.
+pub(super) fn join(caller: &ChannelId, offer: OfferId) -> Result<ApiCall, TextError> {
+    Ok(ApiCall::uuid_bridge(caller, &ChannelId::new(&offer.to_string())?))
+}
+
 /// Takes the filters of a leg away once it is gone, or they would pile up over a long wait.
 pub(super) fn forget_leg(offer: OfferId) -> Result<[Command; 2], TextError> {
     let leg = ChannelId::new(&offer.to_string())?;

@@ -107,6 +107,8 @@ pub struct Config {
     /// An accepted outbound connection that closes before the call is parked leaves the call parked for ever
     /// (measured 8 times of 8). Off: the call goes on behind `socket` as after a refusal.
     pub early_close_strands: bool,
+    /// A `wait_...` of a test that is not fulfilled within this panics and says what it saw instead.
+    pub patience: Duration,
     /// Keep everything every caller and phone heard (for tests); off for load.
     pub keep_history: bool,
 }
@@ -123,6 +125,7 @@ impl Default for Config {
             password: "ClueCon".into(),
             event_queue: 100_000,
             early_close_strands: true,
+            patience: Duration::from_secs(600),
             keep_history: true,
         }
     }
@@ -130,6 +133,9 @@ impl Default for Config {
 
 impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Config").field("domain", &self.domain).field("seed", &self.seed).finish_non_exhaustive()
+        f.debug_struct("Config")
+            .field("domain", &self.domain)
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
     }
 }

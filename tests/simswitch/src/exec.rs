@@ -53,9 +53,22 @@ impl World {
             };
             match message {
                 Message::Hangup { cause } => return self.hangup(id, &cause, false),
-                Message::Execute { app, arg, uuid, locked, loops } => {
+                Message::Execute {
+                    app,
+                    arg,
+                    uuid,
+                    locked,
+                    loops,
+                } => {
                     leg.vars.set("current_loop", "1");
-                    leg.vars.set("total_loops", if loops == u32::MAX { "-1".into() } else { loops.to_string() });
+                    leg.vars.set(
+                        "total_loops",
+                        if loops == u32::MAX {
+                            "-1".into()
+                        } else {
+                            loops.to_string()
+                        },
+                    );
                     self.execute(id, &app, &arg, uuid, locked, loops);
                     if let Some(leg) = self.legs.get_mut(&id)
                         && leg.state == State::Routing
@@ -80,7 +93,14 @@ impl World {
         self.fire_app(id, "CHANNEL_EXECUTE", app, &data, &uuid);
         let ran = self.run(id, app, &data, loops);
         let frame_id = self.fresh();
-        let frame = |work| Frame { id: frame_id, app: app.to_owned(), data: data.clone(), uuid, locked, work };
+        let frame = |work| Frame {
+            id: frame_id,
+            app: app.to_owned(),
+            data: data.clone(),
+            uuid,
+            locked,
+            work,
+        };
         match ran {
             Ran::Done(response) => {
                 self.complete(id, &frame(Work::Park), response);
@@ -131,7 +151,12 @@ impl World {
     /// What sounded stops sounding, because something runs over it.
     fn pause_top(&mut self, id: LegId) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
-        if let Some(Frame { work: Work::Sound { left, position, since, .. }, .. }) = leg.stack.last_mut()
+        if let Some(Frame {
+            work: Work::Sound {
+                left, position, since, ..
+            },
+            ..
+        }) = leg.stack.last_mut()
             && let Some(began) = since.take()
         {
             let ran = began.elapsed();
@@ -143,9 +168,12 @@ impl World {
     /// What is innermost begins (`fresh`), or goes on.
     fn begin_top(&mut self, id: LegId, fresh: bool) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
-        let Some(frame) = leg.stack.last_mut() else { return };
+        let Some(frame) = leg.stack.last_mut() else {
+            return self.hear(id);
+        };
         let frame_id = frame.id;
         match &mut frame.work {
+            Work::Sound { since: Some(_), .. } => {}
             Work::Sound { left, since, .. } => {
                 *since = Some(Instant::now());
                 if let Some(left) = *left {
@@ -165,7 +193,12 @@ impl World {
             Work::Sleep if fresh => {
                 let ms = frame.data.trim().parse().unwrap_or(0);
                 self.after(Duration::from_millis(ms), move |world| {
-                    if world.legs.get(&id).and_then(|l| l.stack.last()).is_some_and(|f| f.id == frame_id) {
+                    if world
+                        .legs
+                        .get(&id)
+                        .and_then(|l| l.stack.last())
+                        .is_some_and(|f| f.id == frame_id)
+                    {
                         world.finish_top(id, None);
                     }
                 });
@@ -192,10 +225,19 @@ impl World {
             leg.vars.remove("current_loop");
             leg.vars.remove("total_loops");
         }
-        self.begin_top(id, false);
+        // What is queued comes first: the sound underneath is not heard for a moment in between.
         self.pump(id);
+        self.begin_top(id, false);
         let Some(leg) = self.legs.get(&id) else { return };
-        if matches!(leg.stack.last(), Some(Frame { work: Work::Socket, .. })) && leg.conn.is_none() && !leg.stranded {
+        if matches!(
+            leg.stack.last(),
+            Some(Frame {
+                work: Work::Socket { .. },
+                ..
+            })
+        ) && leg.conn.is_none()
+            && !leg.stranded
+        {
             // Nobody holds the call any more: what ran to its end was the last thing.
             return self.finish_top(id, None);
         }
@@ -216,11 +258,10 @@ impl World {
             leg.vars.set("playback_ms", ms.to_string());
             leg.vars.set("playback_samples", (ms * 8).to_string());
         }
-        if matches!(frame.work, Work::Socket | Work::Park) {
+        if matches!(frame.work, Work::Socket { parked: true } | Work::Park) {
             self.fire_leg(id, "CHANNEL_UNPARK", true, &[]);
         }
         self.complete(id, &frame, response);
-        self.hear(id);
     }
 
     /// Everything on the channel is broken off, innermost first.
@@ -233,6 +274,7 @@ impl World {
             let response = matches!(frame.work, Work::Sound { .. }).then_some("PLAYBACK ERROR");
             self.pop_frame(id, response);
         }
+        self.hear(id);
     }
 
     /// Takes the next step of the dialplan; behind the last one the call ends.
@@ -256,7 +298,11 @@ impl World {
         let mut position = Duration::ZERO;
         let mut source = 0;
         let sound = match leg.stack.last() {
-            Some(Frame { id, work: Work::Sound { file, position: at, .. }, .. }) => {
+            Some(Frame {
+                id,
+                work: Work::Sound { file, position: at, .. },
+                ..
+            }) => {
                 position = *at;
                 source = *id;
                 Sound::Playing(file.clone())

@@ -47,7 +47,10 @@ pub(crate) struct Vars(Vec<(Cow<'static, str>, String)>);
 
 impl Vars {
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
+        self.0
+            .iter()
+            .find(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, v)| v.as_str())
     }
 
     /// Sets a variable behind the others; an empty value removes it.
@@ -77,7 +80,9 @@ impl Vars {
 
 /// What FreeSWITCH takes for true.
 pub(crate) fn is_true(text: &str) -> bool {
-    ["yes", "on", "true", "t", "enabled", "active", "allow"].iter().any(|t| t.eq_ignore_ascii_case(text))
+    ["yes", "on", "true", "t", "enabled", "active", "allow"]
+        .iter()
+        .any(|t| t.eq_ignore_ascii_case(text))
         || text.parse::<i64>().is_ok_and(|n| n != 0)
 }
 
@@ -134,14 +139,19 @@ pub(crate) struct Times {
 /// What a running application does.
 #[derive(Debug)]
 pub(crate) enum Work {
-    /// `socket`, parked under the controller.
-    Socket,
+    /// `socket`; parked under the controller once it has sent `connect`.
+    Socket { parked: bool },
     /// `park`.
     Park,
     /// `answer` on its way.
     Answering,
     /// A sound: what is left of it, and since when it runs.
-    Sound { file: String, left: Option<Duration>, position: Duration, since: Option<Instant> },
+    Sound {
+        file: String,
+        left: Option<Duration>,
+        position: Duration,
+        since: Option<Instant>,
+    },
     /// `sleep`.
     Sleep,
     /// `bridge`: dialling or talking.
@@ -169,8 +179,16 @@ impl Frame {
 /// A queued `sendmsg`.
 #[derive(Debug, Clone)]
 pub(crate) enum Message {
-    Execute { app: String, arg: String, uuid: String, locked: bool, loops: u32 },
-    Hangup { cause: String },
+    Execute {
+        app: String,
+        arg: String,
+        uuid: String,
+        locked: bool,
+        loops: u32,
+    },
+    Hangup {
+        cause: String,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -339,5 +357,9 @@ pub(crate) fn known_cause(text: &str) -> String {
         "CRASH",
     ];
     let upper = text.trim().to_ascii_uppercase();
-    if KNOWN.contains(&upper.as_str()) { upper } else { "NORMAL_CLEARING".into() }
+    if KNOWN.contains(&upper.as_str()) {
+        upper
+    } else {
+        "NORMAL_CLEARING".into()
+    }
 }

@@ -19,12 +19,18 @@ pub struct Frame {
     pub body: String,
     /// Short names of the legs (`caller`, `agent1001`) by UUID.
     pub names: BTreeMap<String, String>,
+    /// When it came: milliseconds since the connection.
+    pub at: u64,
 }
 
 impl Frame {
     pub fn get(&self, name: &str) -> Option<String> {
         let inner = self.event();
-        inner.iter().chain(&self.headers).find(|(n, _)| n == name).map(|(_, v)| decode(v))
+        inner
+            .iter()
+            .chain(&self.headers)
+            .find(|(n, _)| n == name)
+            .map(|(_, v)| decode(v))
     }
 
     /// The headers of the event inside, when there is one.
@@ -36,8 +42,21 @@ impl Frame {
         }
     }
 
+    /// Milliseconds from this event's own stamp to its arrival, on the scale of the connection's first frame.
+    pub fn late_by(&self, first: &Frame) -> u64 {
+        let stamp = |f: &Frame| f.get("Event-Date-Timestamp").and_then(|t| t.parse::<u64>().ok());
+        match (stamp(self), stamp(first)) {
+            (Some(own), Some(start)) => (self.at - first.at).saturating_sub(own.saturating_sub(start) / 1000),
+            _ => 0,
+        }
+    }
+
     pub fn names(&self) -> Vec<String> {
-        self.headers.iter().map(|(n, _)| n.clone()).chain(self.event().into_iter().map(|(n, _)| n)).collect()
+        self.headers
+            .iter()
+            .map(|(n, _)| n.clone())
+            .chain(self.event().into_iter().map(|(n, _)| n))
+            .collect()
     }
 
     /// Whose frame this is, and what it says in one line.
@@ -74,12 +93,21 @@ impl Frame {
             ];
             return (leg, rename(line.join(" ")));
         }
-        let text = [get("Reply-Text"), get("Content-Disposition"), self.body.trim().to_owned()].join(" ");
+        let text = [
+            get("Reply-Text"),
+            get("Content-Disposition"),
+            self.body.trim().to_owned(),
+        ]
+        .join(" ");
         let text = match text.find("Job-UUID: ") {
             Some(at) => text[..at + 10].to_owned(),
             None => text,
         };
-        let text = if text.contains("[Job-UUID]=") { "filter Job-UUID".to_owned() } else { text };
+        let text = if text.contains("[Job-UUID]=") {
+            "filter Job-UUID".to_owned()
+        } else {
+            text
+        };
         ("control".into(), rename(format!("{kind} {text}")))
     }
 }
@@ -105,7 +133,10 @@ pub fn decode(text: &str) -> String {
 }
 
 fn parse_headers(text: &str) -> Vec<(String, String)> {
-    text.lines().filter_map(|l| l.split_once(": ")).map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
+    text.lines()
+        .filter_map(|l| l.split_once(": "))
+        .map(|(n, v)| (n.to_owned(), v.to_owned()))
+        .collect()
 }
 
 /// Takes whole frames off the front of `buffer`.
@@ -115,14 +146,22 @@ pub fn take_frames(buffer: &mut Vec<u8>, frames: &mut Vec<Frame>) {
             return;
         };
         let headers = parse_headers(&String::from_utf8_lossy(&buffer[..end]));
-        let length: usize =
-            headers.iter().find(|(n, _)| n == "Content-Length").and_then(|(_, v)| v.parse().ok()).unwrap_or(0);
+        let length: usize = headers
+            .iter()
+            .find(|(n, _)| n == "Content-Length")
+            .and_then(|(_, v)| v.parse().ok())
+            .unwrap_or(0);
         if buffer.len() < end + 2 + length {
             return;
         }
         let body = String::from_utf8_lossy(&buffer[end + 2..end + 2 + length]).into_owned();
         buffer.drain(..end + 2 + length);
-        frames.push(Frame { headers, body, names: BTreeMap::new() });
+        frames.push(Frame {
+            headers,
+            body,
+            names: BTreeMap::new(),
+            at: 0,
+        });
     }
 }
 
@@ -130,6 +169,7 @@ pub fn take_frames(buffer: &mut Vec<u8>, frames: &mut Vec<Frame>) {
 pub struct Wire {
     stream: DuplexStream,
     buffer: Vec<u8>,
+    began: Instant,
     pub frames: Vec<Frame>,
 }
 
@@ -142,7 +182,12 @@ impl Incoming {
     }
 
     pub async fn next(&mut self) -> Wire {
-        Wire { stream: self.0.recv().await.expect("the switch connects"), buffer: Vec::new(), frames: Vec::new() }
+        Wire {
+            stream: self.0.recv().await.expect("the switch connects"),
+            buffer: Vec::new(),
+            began: Instant::now(),
+            frames: Vec::new(),
+        }
     }
 
     pub fn is_waiting(&self) -> bool {
@@ -158,7 +203,10 @@ impl Wire {
             let sender = sender.clone();
             async move {
                 let (ours, theirs) = tokio::io::duplex(64 * 1024);
-                sender.send(theirs).await.map_err(|_| std::io::ErrorKind::ConnectionRefused)?;
+                sender
+                    .send(theirs)
+                    .await
+                    .map_err(|_| std::io::ErrorKind::ConnectionRefused)?;
                 Ok::<_, std::io::Error>(ours)
             }
         };
@@ -168,7 +216,12 @@ impl Wire {
     pub fn inbound(switch: &simswitch::SimSwitch) -> Self {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         switch.accept(theirs);
-        Self { stream: ours, buffer: Vec::new(), frames: Vec::new() }
+        Self {
+            stream: ours,
+            buffer: Vec::new(),
+            began: Instant::now(),
+            frames: Vec::new(),
+        }
     }
 
     pub async fn send(&mut self, text: &str) {
@@ -177,18 +230,27 @@ impl Wire {
 
     /// Collects what comes until `end`; false when the peer closed.
     pub async fn read_until(&mut self, end: Instant) -> bool {
-        let mut chunk = [0; 16 * 1024];
-        loop {
-            let Ok(read) = tokio::time::timeout_at(end, self.stream.read(&mut chunk)).await else {
-                return true;
-            };
-            match read {
-                Ok(n) if n > 0 => {
-                    self.buffer.extend_from_slice(&chunk[..n]);
-                    take_frames(&mut self.buffer, &mut self.frames);
-                }
-                _ => return false,
+        while let Ok(open) = tokio::time::timeout_at(end, self.read_more()).await {
+            if !open {
+                return false;
             }
+        }
+        true
+    }
+
+    /// Waits for the next bytes; false when the peer closed.
+    async fn read_more(&mut self) -> bool {
+        let mut chunk = [0; 16 * 1024];
+        match self.stream.read(&mut chunk).await {
+            Ok(n) if n > 0 => {
+                self.buffer.extend_from_slice(&chunk[..n]);
+                let before = self.frames.len();
+                take_frames(&mut self.buffer, &mut self.frames);
+                let at = u64::try_from(self.began.elapsed().as_millis()).unwrap();
+                self.frames[before..].iter_mut().for_each(|frame| frame.at = at);
+                true
+            }
+            _ => false,
         }
     }
 
@@ -197,42 +259,47 @@ impl Wire {
     }
 
     pub async fn read_to_end(&mut self) {
-        assert!(!self.read_for(Duration::from_secs(700)).await, "the switch closes: {:?}", self.frames.last());
+        assert!(
+            !self.read_for(Duration::from_secs(700)).await,
+            "the switch closes: {:?}",
+            self.frames.last()
+        );
     }
 
-    /// Sends commands (each ends with a blank line here) and waits for the same number of replies; the last reply.
+    /// Sends a command and waits for its reply.
     pub async fn ask(&mut self, text: &str) -> Frame {
         let before = self.frames.len();
         self.send(text).await;
-        for _ in 0..1000 {
-            let reply = self.frames[before..]
-                .iter()
-                .find(|f| matches!(f.get("Content-Type").as_deref(), Some("command/reply" | "api/response")));
-            if let Some(reply) = reply {
+        let end = Instant::now() + Duration::from_secs(700);
+        loop {
+            let is_reply =
+                |f: &&Frame| matches!(f.get("Content-Type").as_deref(), Some("command/reply" | "api/response"));
+            if let Some(reply) = self.frames[before..].iter().find(is_reply) {
                 return reply.clone();
             }
-            assert!(
-                self.read_for(ms(1)).await || !self.frames[before..].is_empty(),
-                "closed before the reply to {text:?}"
-            );
+            let more = tokio::time::timeout_at(end, self.read_more()).await;
+            assert_eq!(more, Ok(true), "no reply to {text:?}");
         }
-        panic!("no reply to {text:?}");
     }
 
     /// Events of a name received so far.
     pub fn events(&self, name: &str) -> Vec<&Frame> {
-        self.frames.iter().filter(|f| f.get("Event-Name").as_deref() == Some(name)).collect()
+        self.frames
+            .iter()
+            .filter(|f| f.get("Event-Name").as_deref() == Some(name))
+            .collect()
     }
 
     /// Waits for the `n`th event of a name.
     pub async fn event(&mut self, name: &str, n: usize) -> Frame {
-        for _ in 0..200_000 {
+        let end = Instant::now() + Duration::from_secs(700);
+        loop {
             if let Some(frame) = self.events(name).get(n - 1) {
                 return (*frame).clone();
             }
-            assert!(self.read_for(ms(1)).await, "closed before {name}");
+            let more = tokio::time::timeout_at(end, self.read_more()).await;
+            assert_eq!(more, Ok(true), "no {name}");
         }
-        panic!("no {name}");
     }
 }
 
@@ -256,8 +323,16 @@ impl Capture {
         take_frames(&mut bytes, &mut frames);
         assert!(bytes.is_empty(), "{name}: {} bytes are no frame", bytes.len());
         let names = Self::names(&log, &frames);
-        for frame in &mut frames {
+        let received = log.lines().filter_map(|l| l.trim_start().split_once(" <- "));
+        let times: Vec<f64> = received.map(|(time, _)| time.trim().parse().unwrap()).collect();
+        assert_eq!(
+            times.len() + usize::from(name == "inbound-link"),
+            frames.len(),
+            "{name}: one line a frame"
+        );
+        for (n, frame) in frames.iter_mut().enumerate() {
             frame.names.clone_from(&names);
+            frame.at = times.get(n).map_or(0, |seconds| (seconds * 1000.0).round() as u64);
         }
         Self { log, frames }
     }
@@ -281,7 +356,16 @@ impl Capture {
         let names = &self.frames[0].names;
         names
             .iter()
-            .map(|(uuid, name)| (uuid.clone(), if name == "caller" { caller.uuid().to_owned() } else { uuid.clone() }))
+            .map(|(uuid, name)| {
+                (
+                    uuid.clone(),
+                    if name == "caller" {
+                        caller.uuid().to_owned()
+                    } else {
+                        uuid.clone()
+                    },
+                )
+            })
             .collect()
     }
 
@@ -299,8 +383,11 @@ impl Capture {
                 text = text.replace(theirs, ours);
             }
             // A job's identity is chosen by the switch; the filter must name the one this switch will choose.
-            let text =
-                if text.starts_with("bgapi ") { format!("{text}\nJob-UUID: {}", job_of(self, line)) } else { text };
+            let text = if text.starts_with("bgapi ") {
+                format!("{text}\nJob-UUID: {}", job_of(self, line))
+            } else {
+                text
+            };
             all.push(((seconds * 1000.0).round() as u64, format!("{text}\n\n")));
         }
         all
@@ -308,9 +395,17 @@ impl Capture {
 
     /// Gives the frames of a replay the capture's names.
     pub fn rename(&self, frames: Vec<Frame>, ids: &BTreeMap<String, String>) -> Vec<Frame> {
-        let names: BTreeMap<String, String> =
-            ids.iter().map(|(theirs, ours)| (ours.clone(), self.frames[0].names[theirs].clone())).collect();
-        frames.into_iter().map(|frame| Frame { names: names.clone(), ..frame }).collect()
+        let names: BTreeMap<String, String> = ids
+            .iter()
+            .map(|(theirs, ours)| (ours.clone(), self.frames[0].names[theirs].clone()))
+            .collect();
+        frames
+            .into_iter()
+            .map(|frame| Frame {
+                names: names.clone(),
+                ..frame
+            })
+            .collect()
     }
 }
 
