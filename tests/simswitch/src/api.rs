@@ -47,18 +47,10 @@ impl World {
             }),
             "uuid_setvar" | "uuid_setvar_multi" => self.api_setvar(name, arg),
             "uuid_getvar" => self.with_leg(arg, |world, id, rest| {
-                let value = world
-                    .legs
-                    .get(&id)
-                    .and_then(|l| l.vars.get(rest.trim()))
-                    .unwrap_or("_undef_");
+                let value = world.legs.get(&id).and_then(|l| l.vars.get(rest.trim())).unwrap_or("_undef_");
                 value.to_owned()
             }),
-            "uuid_exists" => done(if self.up_leg(arg.trim()).is_some() {
-                "true"
-            } else {
-                "false"
-            }),
+            "uuid_exists" => done(if self.up_leg(arg.trim()).is_some() { "true" } else { "false" }),
             "uuid_dump" => self.with_leg(arg, |world, id, rest| world.dump(id, rest.trim())),
             "uuid_transfer" => self.with_leg(arg, |world, id, rest| {
                 let mut words = rest.split_whitespace();
@@ -100,11 +92,7 @@ impl World {
                 "+OK Message sent\n".into()
             }),
             "hupall" => {
-                let cause = known_cause(if arg.trim().is_empty() {
-                    "MANAGER_REQUEST"
-                } else {
-                    split(arg.trim()).0
-                });
+                let cause = known_cause(if arg.trim().is_empty() { "MANAGER_REQUEST" } else { split(arg.trim()).0 });
                 let all: Vec<LegId> = self.legs.keys().copied().collect();
                 for id in all {
                     self.hangup(id, &cause, false);
@@ -115,16 +103,12 @@ impl World {
             "sofia_contact" => Outcome::Done(self.sofia_contact(arg)),
             "user_exists" => {
                 let user = arg.split_whitespace().nth(1).unwrap_or_default();
-                done(if self.phones.get(user).is_some_and(|p| p.is_known()) {
-                    "true"
-                } else {
-                    "false"
-                })
+                done(if self.phones.get(user).is_some_and(|p| p.is_known()) { "true" } else { "false" })
             }
             "status" => Outcome::Done(self.status()),
-            "version" => Outcome::Done(format!(
-                "FreeSWITCH Version {VERSION} (git cc93a68 2026-08-21 14:10:14Z 64bit)\n"
-            )),
+            "version" => {
+                Outcome::Done(format!("FreeSWITCH Version {VERSION} (git cc93a68 2026-08-21 14:10:14Z 64bit)\n"))
+            }
             "expand" => {
                 let text = self.expand(None, arg);
                 let (name, arg) = split(&text);
@@ -157,11 +141,7 @@ impl World {
 
     fn api_kill(&mut self, arg: &str) -> Outcome {
         self.with_leg(arg, |world, id, rest| {
-            let cause = if rest.trim().is_empty() {
-                "NORMAL_CLEARING".into()
-            } else {
-                known_cause(rest)
-            };
+            let cause = if rest.trim().is_empty() { "NORMAL_CLEARING".into() } else { known_cause(rest) };
             world.hangup(id, &cause, false);
             "+OK\n".into()
         })
@@ -176,11 +156,7 @@ impl World {
             (Some(x), Some(y)) => self.order_bridge(x, y),
             _ => false,
         };
-        Outcome::Done(if bridged {
-            format!("+OK {b}\n")
-        } else {
-            "-ERR Invalid uuid\n".into()
-        })
+        Outcome::Done(if bridged { format!("+OK {b}\n") } else { "-ERR Invalid uuid\n".into() })
     }
 
     fn api_setvar(&mut self, name: &str, arg: &str) -> Outcome {

@@ -43,11 +43,7 @@ impl World {
             "playback" | "endless_playback" | "gentones" => self.app_playback(id, app, data, loops),
             "sleep" => Ran::Running(Work::Sleep),
             "hangup" => {
-                let cause = if data.is_empty() {
-                    "NORMAL_CLEARING".into()
-                } else {
-                    crate::leg::known_cause(data)
-                };
+                let cause = if data.is_empty() { "NORMAL_CLEARING".into() } else { crate::leg::known_cause(data) };
                 self.hangup(id, &cause, false);
                 Ran::Done(None)
             }
@@ -82,21 +78,14 @@ impl World {
         // `set` expands its value a second time: escaping does not help a caller's text.
         let value = self.expand(Some(id), value);
         if let Some(leg) = self.legs.get_mut(&id) {
-            leg.vars.set(
-                name.trim().to_owned(),
-                if value == "_undef_" { String::new() } else { value },
-            );
+            leg.vars.set(name.trim().to_owned(), if value == "_undef_" { String::new() } else { value });
         }
         Ran::Done(None)
     }
 
     fn app_park(&mut self, id: LegId) {
         self.fire_leg(id, "CHANNEL_PARK", true, &[]);
-        let timeout = self
-            .legs
-            .get(&id)
-            .and_then(|l| l.vars.get("park_timeout"))
-            .map(str::to_owned);
+        let timeout = self.legs.get(&id).and_then(|l| l.vars.get("park_timeout")).map(str::to_owned);
         let Some(timeout) = timeout else { return };
         let (seconds, cause) = timeout.split_once(':').unwrap_or((&timeout, "NORMAL_CLEARING"));
         let cause = crate::leg::known_cause(cause);
@@ -122,22 +111,13 @@ impl World {
         if !leg.has_media() {
             self.mark_early(id);
         }
-        let length = if app == "endless_playback" || loops == u32::MAX {
-            Length::Endless
-        } else {
-            self.length(data)
-        };
+        let length = if app == "endless_playback" || loops == u32::MAX { Length::Endless } else { self.length(data) };
         let left = match length {
             Length::Missing => return Ran::Done(Some("FILE NOT FOUND")),
             Length::Endless => None,
             Length::For(length) => Some(length * loops.max(1)),
         };
-        Ran::Running(Work::Sound {
-            file: data.to_owned(),
-            left,
-            position: Duration::ZERO,
-            since: None,
-        })
+        Ran::Running(Work::Sound { file: data.to_owned(), left, position: Duration::ZERO, since: None })
     }
 
     /// How long a sound lasts.
@@ -174,11 +154,7 @@ impl World {
         if bare.contains("://") {
             return Length::Endless;
         }
-        if bare.is_empty() {
-            Length::Missing
-        } else {
-            Length::For(Duration::from_secs(2))
-        }
+        if bare.is_empty() { Length::Missing } else { Length::For(Duration::from_secs(2)) }
     }
 
     /// `socket HOST:PORT[|HOST:PORT...] [async] [full]`.
@@ -252,12 +228,7 @@ impl World {
 
     /// `connect`: the whole channel, as one reply without a length.
     pub(crate) fn answer_connect(&mut self, id: ConnId) {
-        let Some(leg_id) = self
-            .conns
-            .get(&id)
-            .and_then(|c| c.leg)
-            .filter(|l| self.legs.contains_key(l))
-        else {
+        let Some(leg_id) = self.conns.get(&id).and_then(|c| c.leg).filter(|l| self.legs.contains_key(l)) else {
             return self.say(id, "-ERR command not found");
         };
         let mut event = self.event("CHANNEL_DATA");
@@ -270,10 +241,7 @@ impl World {
         event.push("Reply-Text", "+OK\n");
         event.push("Socket-Mode", "async");
         event.push("Control", if conn.full { "full" } else { "single-channel" });
-        crate::wire::header_lines(
-            event.headers.iter().map(|(n, v)| (n.as_ref(), v.as_str())),
-            &mut conn.out,
-        );
+        crate::wire::header_lines(event.headers.iter().map(|(n, v)| (n.as_ref(), v.as_str())), &mut conn.out);
         conn.out.push('\n');
         if conn.phase == Phase::Fresh {
             conn.phase = Phase::Connected;
@@ -310,10 +278,7 @@ impl World {
         let resume = leg.vars.is_true("socket_resume");
         let at_once = |c: &crate::conn::Conn| c.opened.elapsed() < Duration::from_millis(2);
         let early = unparked || conn.and_then(|c| self.conns.get(&c)).is_some_and(at_once);
-        let hangs_up = leg
-            .messages
-            .iter()
-            .any(|m| matches!(m, crate::leg::Message::Hangup { .. }));
+        let hangs_up = leg.messages.iter().any(|m| matches!(m, crate::leg::Message::Hangup { .. }));
         if early && in_socket && strands && !hangs_up {
             leg.stranded = true;
             self.note_stranded(id);
@@ -332,13 +297,7 @@ impl World {
             }
             if !resume {
                 // What runs goes on to its end, then the dialplan behind `socket`.
-                if matches!(
-                    leg.stack.last(),
-                    Some(Frame {
-                        work: Work::Socket { .. },
-                        ..
-                    })
-                ) {
+                if matches!(leg.stack.last(), Some(Frame { work: Work::Socket { .. }, .. })) {
                     world.finish_top(id, None);
                 }
             } else if in_socket && leg.bridge.is_none() {

@@ -35,11 +35,9 @@ impl World {
     }
 
     fn bridge_stands(&self, a: LegId, b: LegId, token: u64) -> bool {
-        [a, b].iter().all(|id| {
-            self.legs
-                .get(id)
-                .is_some_and(|l| l.is_up() && l.bridge.is_some_and(|b| b.token == token))
-        })
+        [a, b]
+            .iter()
+            .all(|id| self.legs.get(id).is_some_and(|l| l.is_up() && l.bridge.is_some_and(|b| b.token == token)))
     }
 
     fn prepare_bridge(&mut self, id: LegId, peer: LegId, side: Side, token: u64) {
@@ -55,12 +53,7 @@ impl World {
         let (peer_uuid, peer_name) = (peer_leg.uuid.clone(), peer_leg.name.clone());
         let (callee_name, callee_number) = (peer_leg.profile.name.clone(), peer_leg.profile.number.clone());
         let Some(leg) = self.legs.get_mut(&id) else { return };
-        leg.bridge = Some(Bridge {
-            peer,
-            side,
-            up: false,
-            token,
-        });
+        leg.bridge = Some(Bridge { peer, side, up: false, token });
         leg.state = State::Hibernate;
         leg.routed += 1;
         leg.other = other;
@@ -77,11 +70,8 @@ impl World {
             Some(old) if old.starts_with("ARRAY::") => format!("{old}|:{source}"),
             Some(old) => format!("ARRAY::{old}|:{source}"),
         };
-        let (destination, name, number) = (
-            leg.profile.destination.clone(),
-            leg.profile.orig_name.clone(),
-            leg.profile.orig_number.clone(),
-        );
+        let (destination, name, number) =
+            (leg.profile.destination.clone(), leg.profile.orig_name.clone(), leg.profile.orig_number.clone());
         leg.vars.set("transfer_history", history);
         if side == Side::A {
             leg.vars.set("uuid_bridge", peer_uuid.as_str());
@@ -166,11 +156,7 @@ impl World {
         peer.bridge = None;
         if old.up {
             let (who, by) = (self.describe(id), self.describe(taker));
-            self.violate(Violation::TakenAway {
-                at: self.clock.elapsed(),
-                caller: who,
-                by,
-            });
+            self.violate(Violation::TakenAway { at: self.clock.elapsed(), caller: who, by });
         }
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.vars.set("last_bridge_hangup_cause", "PICKED_OFF");
@@ -180,10 +166,7 @@ impl World {
 
     /// `intercept UUID` as an originated leg's application.
     pub(crate) fn intercept(&mut self, id: LegId, target: &str) {
-        let unbridged_only = self
-            .legs
-            .get(&id)
-            .is_some_and(|l| l.vars.is_true("intercept_unbridged_only"));
+        let unbridged_only = self.legs.get(&id).is_some_and(|l| l.vars.is_true("intercept_unbridged_only"));
         let Some(target) = self.up_leg(target) else { return };
         let talks = self.legs.get(&target).is_some_and(|l| l.talks_to().is_some());
         if (talks && unbridged_only) || target == id {
@@ -251,12 +234,7 @@ impl World {
             let number = peer_leg.profile.destination.clone();
             if let Some(leg) = self.legs.get_mut(&id) {
                 leg.other = other;
-                leg.bridge = Some(Bridge {
-                    peer,
-                    side,
-                    up: false,
-                    token,
-                });
+                leg.bridge = Some(Bridge { peer, side, up: false, token });
                 leg.vars.set("bridge_channel", name);
                 leg.vars.set("bridge_uuid", uuid.as_str());
                 leg.vars.set("signal_bond", uuid.as_str());
@@ -300,12 +278,7 @@ impl World {
 
     /// What plays over a bridge (hold music) ends with it; the `bridge` application itself does not.
     fn unwind_nested(&mut self, id: LegId) {
-        while self
-            .legs
-            .get(&id)
-            .and_then(|l| l.stack.last())
-            .is_some_and(|f| matches!(f.work, Work::Sound { .. }))
-        {
+        while self.legs.get(&id).and_then(|l| l.stack.last()).is_some_and(|f| matches!(f.work, Work::Sound { .. })) {
             self.finish_top(id, Some("PLAYBACK ERROR"));
         }
     }
@@ -345,12 +318,7 @@ impl World {
             Some(old) if old.starts_with("ARRAY::") => format!("{old}|:{source}"),
             Some(old) => format!("ARRAY::{old}|:{source}"),
         };
-        let forwards = leg
-            .vars
-            .get("max_forwards")
-            .and_then(|n| n.parse::<i64>().ok())
-            .unwrap_or(70)
-            - 1;
+        let forwards = leg.vars.get("max_forwards").and_then(|n| n.parse::<i64>().ok()).unwrap_or(70) - 1;
         leg.vars.set("transfer_history", history);
         leg.vars.set("max_forwards", forwards.to_string());
         leg.vars.set("transfer_source", source);
@@ -389,11 +357,7 @@ impl World {
             leg.other.clear();
         }
         self.hear(id);
-        if self
-            .legs
-            .get(&bridge.peer)
-            .is_some_and(|p| p.bridge.is_some_and(|b| b.token == bridge.token))
-        {
+        if self.legs.get(&bridge.peer).is_some_and(|p| p.bridge.is_some_and(|b| b.token == bridge.token)) {
             self.bridge_lost(bridge.peer, "NORMAL_CLEARING");
         }
     }

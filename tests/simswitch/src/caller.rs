@@ -22,22 +22,13 @@ impl CallSpec {
     /// A call from a trunk: no authenticated user.
     #[must_use]
     pub fn trunk(number: &str, destination: &str) -> Self {
-        Self {
-            destination: destination.into(),
-            number: number.into(),
-            ..Self::default()
-        }
+        Self { destination: destination.into(), number: number.into(), ..Self::default() }
     }
 
     /// A call from a phone of the directory, authenticated as that phone.
     #[must_use]
     pub fn phone(phone: &str, destination: &str) -> Self {
-        Self {
-            destination: destination.into(),
-            number: phone.into(),
-            phone: Some(phone.into()),
-            ..Self::default()
-        }
+        Self { destination: destination.into(), number: phone.into(), phone: Some(phone.into()), ..Self::default() }
     }
 
     /// The display name. Default: the number.
@@ -121,11 +112,7 @@ impl World {
             history: Vec::new(),
         };
         self.callers.insert(caller, state);
-        let name = if spec.name.is_empty() {
-            spec.number.clone()
-        } else {
-            spec.name.clone()
-        };
+        let name = if spec.name.is_empty() { spec.number.clone() } else { spec.name.clone() };
         let leg = self.new_leg(NewLeg {
             uuid: uuid.clone(),
             direction: Direction::Inbound,
@@ -155,19 +142,10 @@ impl World {
         };
         let terminators = leg.vars.get("playback_terminators").unwrap_or("*").to_owned();
         let digit_text = digit.to_string();
-        let extra = [
-            ("DTMF-Digit", digit_text.as_str()),
-            ("DTMF-Duration", "960"),
-            ("DTMF-Source", "RTP"),
-        ];
+        let extra = [("DTMF-Digit", digit_text.as_str()), ("DTMF-Duration", "960"), ("DTMF-Source", "RTP")];
         self.fire_leg(id, "DTMF", false, &extra);
         let ends = terminators == "any" || (terminators != "none" && terminators.contains(digit));
-        if ends
-            && self
-                .legs
-                .get(&id)
-                .and_then(|l| l.stack.last())
-                .is_some_and(|f| matches!(f.work, Work::Sound { .. }))
+        if ends && self.legs.get(&id).and_then(|l| l.stack.last()).is_some_and(|f| matches!(f.work, Work::Sound { .. }))
         {
             if let Some(leg) = self.legs.get_mut(&id) {
                 leg.vars.set("playback_terminator_used", digit_text);
@@ -190,17 +168,11 @@ impl World {
         };
         let leg = caller.leg.and_then(|l| self.legs.get(&l));
         CallerView {
-            hears: leg
-                .and_then(|l| l.audio.now.as_ref())
-                .map_or(Sound::Ringing, |s| s.sound.clone()),
+            hears: leg.and_then(|l| l.audio.now.as_ref()).map_or(Sound::Ringing, |s| s.sound.clone()),
             answered: leg.is_some_and(|l| l.is_answered()),
             sounds: leg
                 .map(|l| {
-                    l.stack
-                        .iter()
-                        .filter(|f| matches!(f.work, Work::Sound { .. }))
-                        .map(|f| f.data.clone())
-                        .collect()
+                    l.stack.iter().filter(|f| matches!(f.work, Work::Sound { .. })).map(|f| f.data.clone()).collect()
                 })
                 .unwrap_or_default(),
             ended: caller.ended.clone(),
@@ -256,14 +228,7 @@ impl Caller {
     /// A variable of the caller's channel.
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<String> {
-        self.shared.read(|world| {
-            world
-                .legs
-                .get(&world.leg_id(&self.uuid)?)?
-                .vars
-                .get(name)
-                .map(str::to_owned)
-        })
+        self.shared.read(|world| world.legs.get(&world.leg_id(&self.uuid)?)?.vars.get(name).map(str::to_owned))
     }
 
     /// Hangs up.
@@ -291,10 +256,7 @@ impl Caller {
     pub async fn wait_for(&self, condition: impl Fn(&CallerView) -> bool) -> CallerView {
         let end = self.shared.patience_ends();
         loop {
-            let Some(notify) = self
-                .shared
-                .read(|world| world.callers.get(&self.id).map(|c| c.notify.clone()))
-            else {
+            let Some(notify) = self.shared.read(|world| world.callers.get(&self.id).map(|c| c.notify.clone())) else {
                 return self.view();
             };
             let changed = notify.notified();
@@ -310,8 +272,7 @@ impl Caller {
 
     /// Waits until the caller hears a sound whose name contains `name`.
     pub async fn wait_hears(&self, name: &str) {
-        self.wait_for(|view| matches!(&view.hears, Sound::Playing(file) if file.contains(name)))
-            .await;
+        self.wait_for(|view| matches!(&view.hears, Sound::Playing(file) if file.contains(name))).await;
     }
 
     /// Waits until the caller talks to somebody; who that is.

@@ -11,8 +11,7 @@ use crate::world::World;
 const MAX_MESSAGES: usize = 256;
 
 fn starts(line: &str, word: &str) -> bool {
-    line.get(..word.len())
-        .is_some_and(|head| head.eq_ignore_ascii_case(word))
+    line.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word))
 }
 
 impl World {
@@ -77,27 +76,12 @@ impl World {
         }
         if outbound && starts(line, "getvar") {
             let name = line.split_once(' ').map_or("", |(_, name)| name);
-            let value = conn
-                .leg
-                .and_then(|l| self.legs.get(&l))
-                .and_then(|l| l.vars.get(name))
-                .unwrap_or("")
-                .to_owned();
+            let value =
+                conn.leg.and_then(|l| self.legs.get(&l)).and_then(|l| l.vars.get(name)).unwrap_or("").to_owned();
             // Unframed and cut: a value with line feeds breaks the stream, as in FreeSWITCH.
-            let cut = value
-                .char_indices()
-                .map(|(i, c)| i + c.len_utf8())
-                .take_while(|end| *end <= 511)
-                .last();
+            let cut = value.char_indices().map(|(i, c)| i + c.len_utf8()).take_while(|end| *end <= 511).last();
             let text = value[..cut.unwrap_or(0)].to_owned();
-            return self.say(
-                id,
-                if text.is_empty() {
-                    "-ERR command not found"
-                } else {
-                    &text
-                },
-            );
+            return self.say(id, if text.is_empty() { "-ERR command not found" } else { &text });
         }
         if starts(line, "myevents") && (outbound || line.len() > 9) {
             let text = self.myevents(id, line);
@@ -178,12 +162,7 @@ impl World {
     }
 
     fn with_own_leg(&mut self, id: ConnId, f: impl FnOnce(&mut crate::leg::Leg)) {
-        if let Some(leg) = self
-            .conns
-            .get(&id)
-            .and_then(|c| c.leg)
-            .and_then(|l| self.legs.get_mut(&l))
-        {
+        if let Some(leg) = self.conns.get(&id).and_then(|c| c.leg).and_then(|l| self.legs.get_mut(&l)) {
             f(leg);
         }
     }
@@ -335,31 +314,15 @@ impl World {
             }
         }
         self.reindex(id);
-        if named {
-            "+OK events nixed"
-        } else {
-            "-ERR no keywords supplied"
-        }
+        if named { "+OK events nixed" } else { "-ERR no keywords supplied" }
     }
 
     fn sendmsg(&mut self, id: ConnId, command: &Command) {
         let given = command.line[7..].trim();
-        let given = if given.is_empty() {
-            command.get("session-id").unwrap_or("")
-        } else {
-            given
-        };
-        let own = self
-            .conns
-            .get(&id)
-            .and_then(|c| c.leg)
-            .filter(|l| self.legs.contains_key(l));
+        let given = if given.is_empty() { command.get("session-id").unwrap_or("") } else { given };
+        let own = self.conns.get(&id).and_then(|c| c.leg).filter(|l| self.legs.contains_key(l));
         let own_uuid = self.conns.get(&id).map(|c| c.own_uuid.clone()).unwrap_or_default();
-        let target = if given.is_empty() || given == own_uuid {
-            own
-        } else {
-            self.up_leg(given)
-        };
+        let target = if given.is_empty() || given == own_uuid { own } else { self.up_leg(given) };
         let Some(target) = target else {
             return self.say(id, &format!("-ERR invalid session id [{given}]"));
         };
@@ -380,20 +343,14 @@ impl World {
         let what = command.get("call-command")?;
         if what.eq_ignore_ascii_case("hangup") {
             let cause = command.get("hangup-cause").unwrap_or("NORMAL_CLEARING");
-            return Some(Message::Hangup {
-                cause: crate::leg::known_cause(cause),
-            });
+            return Some(Message::Hangup { cause: crate::leg::known_cause(cause) });
         }
         if !what.eq_ignore_ascii_case("execute") {
             return None;
         }
         let app = command.get("execute-app-name")?.to_owned();
         let arg = match (command.get("execute-app-arg"), &command.body) {
-            (_, Some(body))
-                if command
-                    .get("content-type")
-                    .is_some_and(|t| t.eq_ignore_ascii_case("text/plain")) =>
-            {
+            (_, Some(body)) if command.get("content-type").is_some_and(|t| t.eq_ignore_ascii_case("text/plain")) => {
                 body.clone()
             }
             (Some(arg), _) => arg.to_owned(),
@@ -403,13 +360,7 @@ impl World {
         let locked = command.get("event-lock").is_some_and(crate::leg::is_true);
         let loops = command.get("loops").and_then(|l| l.parse::<i64>().ok()).unwrap_or(1);
         let loops = u32::try_from(loops).unwrap_or(u32::MAX).max(1);
-        Some(Message::Execute {
-            app,
-            arg,
-            uuid,
-            locked,
-            loops,
-        })
+        Some(Message::Execute { app, arg, uuid, locked, loops })
     }
 
     fn sendevent(&mut self, id: ConnId, command: &Command) {
@@ -467,20 +418,11 @@ impl World {
             Some(chosen) => chosen.chars().take(36).collect(),
             None => self.rng.uuid(),
         };
-        let owner = self
-            .conns
-            .get(&id)
-            .filter(|c| c.leg.is_some())
-            .map(|c| c.own_uuid.clone());
+        let owner = self.conns.get(&id).filter(|c| c.leg.is_some()).map(|c| c.own_uuid.clone());
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.out.push_str(&wire::job_reply(&uuid));
         }
-        let job = Job {
-            uuid,
-            owner,
-            command: name.to_owned(),
-            arg: arg.to_owned(),
-        };
+        let job = Job { uuid, owner, command: name.to_owned(), arg: arg.to_owned() };
         if let Outcome::Done(text) = self.api(name, arg, Waiter::Job(job.clone())) {
             self.job_done(&job, &text);
         }

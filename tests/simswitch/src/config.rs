@@ -133,9 +133,6 @@ impl Default for Config {
 
 impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Config")
-            .field("domain", &self.domain)
-            .field("seed", &self.seed)
-            .finish_non_exhaustive()
+        f.debug_struct("Config").field("domain", &self.domain).field("seed", &self.seed).finish_non_exhaustive()
     }
 }

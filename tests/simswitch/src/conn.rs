@@ -111,9 +111,7 @@ impl Conn {
 
     /// An OR over the lines; an event with none of the named headers is dropped.
     fn passes_filters(&self, event: &Event) -> bool {
-        self.filters
-            .iter()
-            .any(|(name, wanted)| event.get(name).is_some_and(|v| v.eq_ignore_ascii_case(wanted)))
+        self.filters.iter().any(|(name, wanted)| event.get(name).is_some_and(|v| v.eq_ignore_ascii_case(wanted)))
     }
 
     /// What must be true of an event for this connection to want it, when that can be said by identities alone.
@@ -137,10 +135,8 @@ impl World {
     pub(crate) fn open_conn(&mut self, stream: Box<dyn Stream>, leg: Option<LegId>, full: bool) -> ConnId {
         let id = self.fresh();
         let writable = Arc::new(Notify::new());
-        let (own_uuid, own_name) = leg
-            .and_then(|l| self.legs.get(&l))
-            .map(|l| (l.uuid.clone(), l.name.clone()))
-            .unwrap_or_default();
+        let (own_uuid, own_name) =
+            leg.and_then(|l| self.legs.get(&l)).map(|l| (l.uuid.clone(), l.name.clone())).unwrap_or_default();
         let conn = Conn {
             leg,
             own_uuid,
@@ -156,11 +152,7 @@ impl World {
             session_down: false,
             events: VecDeque::new(),
             overflowed: false,
-            out: if leg.is_some() {
-                String::new()
-            } else {
-                "Content-Type: auth/request\n\n".into()
-            },
+            out: if leg.is_some() { String::new() } else { "Content-Type: auth/request\n\n".into() },
             writable: writable.clone(),
             types: HashSet::new(),
             all: false,
@@ -189,11 +181,7 @@ impl World {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         let keys = conn.identity_keys();
         let open = conn.listening && keys.is_none();
-        let keys = if conn.listening {
-            keys.unwrap_or_default()
-        } else {
-            HashSet::new()
-        };
+        let keys = if conn.listening { keys.unwrap_or_default() } else { HashSet::new() };
         let old = std::mem::replace(&mut conn.keys, keys.clone());
         for gone in old.difference(&keys) {
             if let Some(set) = self.keyed.get_mut(gone) {
@@ -215,11 +203,7 @@ impl World {
 
     /// Whether anybody could want an event of this leg: most of a big load's events are wanted by nobody.
     pub(crate) fn is_wanted(&self, name: &str, uuid: &str) -> bool {
-        let takes = |id: &ConnId| {
-            self.conns
-                .get(id)
-                .is_some_and(|c| c.listening && (c.all || c.types.contains(name)))
-        };
+        let takes = |id: &ConnId| self.conns.get(id).is_some_and(|c| c.listening && (c.all || c.types.contains(name)));
         self.keyed.get(uuid).is_some_and(|set| set.iter().any(takes)) || self.unkeyed.iter().any(takes)
     }
 
@@ -338,10 +322,7 @@ impl World {
             return;
         }
         let session = if conn.leg.is_some() {
-            format!(
-                "Controlled-Session-UUID: {}\nContent-Disposition: disconnect\n",
-                conn.own_uuid
-            )
+            format!("Controlled-Session-UUID: {}\nContent-Disposition: disconnect\n", conn.own_uuid)
         } else {
             String::new()
         };
@@ -462,11 +443,7 @@ async fn write_task(
                 let Some(conn) = world.conns.get_mut(&id) else {
                     return (String::new(), true);
                 };
-                let bytes = if conn.frozen {
-                    String::new()
-                } else {
-                    std::mem::take(&mut conn.out)
-                };
+                let bytes = if conn.frozen { String::new() } else { std::mem::take(&mut conn.out) };
                 let (closing, more) = (conn.phase == Phase::Closing, !conn.events.is_empty());
                 if more {
                     world.schedule_flush(id);

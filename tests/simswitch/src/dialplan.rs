@@ -63,10 +63,7 @@ impl QueueRoute {
             socket: socket.into(),
             waiting_tone: "tone_stream://%(1000,0,425)".into(),
             tries: 60,
-            fallback: vec![
-                step("playback", "sorry.wav"),
-                step("hangup", "NORMAL_TEMPORARY_FAILURE"),
-            ],
+            fallback: vec![step("playback", "sorry.wav"), step("hangup", "NORMAL_TEMPORARY_FAILURE")],
         }
     }
 
@@ -138,12 +135,7 @@ impl Dialplan {
                 ]);
             }
             let internal = request.destination.len() == 4 && request.destination.bytes().all(|b| b.is_ascii_digit());
-            internal.then(|| {
-                vec![
-                    step("answer", ""),
-                    step("playback", "tone_stream://%(1000,0,1633);loops=-1"),
-                ]
-            })
+            internal.then(|| vec![step("answer", ""), step("playback", "tone_stream://%(1000,0,1633);loops=-1")])
         })
     }
 

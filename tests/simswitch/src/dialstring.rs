@@ -129,10 +129,7 @@ fn block(text: &str, open: char, close: char) -> Option<(&str, &str)> {
 
 /// `name=value` pairs of one block.
 fn pairs(inside: &str) -> Vec<(String, String)> {
-    let (separator, text) = match inside
-        .strip_prefix("^^")
-        .and_then(|rest| rest.chars().next().map(|c| (c, rest)))
-    {
+    let (separator, text) = match inside.strip_prefix("^^").and_then(|rest| rest.chars().next().map(|c| (c, rest))) {
         Some((c, rest)) => (c, &rest[c.len_utf8()..]),
         None => (',', inside),
     };
@@ -173,11 +170,7 @@ pub(crate) fn originate(argument: &str) -> Result<Originate, String> {
         return Err(USAGE.into());
     };
     let (variables, dial) = take_variables(url).map_err(|cause| format!("-ERR {cause}\n"))?;
-    let mut wanted = Originate {
-        variables,
-        dial,
-        ..Originate::default()
-    };
+    let mut wanted = Originate { variables, dial, ..Originate::default() };
     match target.strip_prefix('&').and_then(|app| app.split_once('(')) {
         Some((app, arg)) => {
             wanted.app = app.to_owned();
@@ -209,10 +202,7 @@ mod tests {
         .unwrap();
         assert_eq!(value(&o, "origination_caller_id_name"), Some("Hans Muster"));
         assert_eq!(value(&o, "api_on_answer"), Some("uuid_bridge C L"));
-        assert_eq!(
-            (o.dial.as_str(), o.app.as_str(), o.arg.as_str()),
-            ("user/1001@lab", "park", "")
-        );
+        assert_eq!((o.dial.as_str(), o.app.as_str(), o.arg.as_str()), ("user/1001@lab", "park", ""));
     }
 
     #[test]

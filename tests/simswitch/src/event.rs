@@ -26,10 +26,7 @@ pub(crate) struct Event {
 
 impl Event {
     pub(crate) fn new(name: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            name: name.into(),
-            ..Self::default()
-        }
+        Self { name: name.into(), ..Self::default() }
     }
 
     pub(crate) fn push(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) {
@@ -38,10 +35,7 @@ impl Event {
 
     /// The first header of that name, in any case.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(n, _)| n.eq_ignore_ascii_case(name))
-            .map(|(_, v)| v.as_str())
+        self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
     }
 
     /// The whole frame.
@@ -68,21 +62,12 @@ impl Event {
         let length = self.body.as_ref().map(|b| b.len().to_string());
         let extra = length.iter().map(|l| ("Content-Length", l.as_str()));
         let body = self.body.iter().map(|b| ("_body", b.as_str()));
-        wire::json_object(
-            self.headers
-                .iter()
-                .map(|(n, v)| (n.as_ref(), v.as_str()))
-                .chain(extra)
-                .chain(body),
-        )
+        wire::json_object(self.headers.iter().map(|(n, v)| (n.as_ref(), v.as_str())).chain(extra).chain(body))
     }
 }
 
 fn frame(kind: &str, body: &str) -> String {
-    format!(
-        "Content-Length: {}\nContent-Type: text/event-{kind}\n\n{body}",
-        body.len()
-    )
+    format!("Content-Length: {}\nContent-Type: text/event-{kind}\n\n{body}", body.len())
 }
 
 /// Every event type a connection may name. A name outside this list is ignored by `event`, as FreeSWITCH does.

@@ -53,22 +53,9 @@ impl World {
             };
             match message {
                 Message::Hangup { cause } => return self.hangup(id, &cause, false),
-                Message::Execute {
-                    app,
-                    arg,
-                    uuid,
-                    locked,
-                    loops,
-                } => {
+                Message::Execute { app, arg, uuid, locked, loops } => {
                     leg.vars.set("current_loop", "1");
-                    leg.vars.set(
-                        "total_loops",
-                        if loops == u32::MAX {
-                            "-1".into()
-                        } else {
-                            loops.to_string()
-                        },
-                    );
+                    leg.vars.set("total_loops", if loops == u32::MAX { "-1".into() } else { loops.to_string() });
                     self.execute(id, &app, &arg, uuid, locked, loops);
                     if let Some(leg) = self.legs.get_mut(&id)
                         && leg.state == State::Routing
@@ -93,14 +80,7 @@ impl World {
         self.fire_app(id, "CHANNEL_EXECUTE", app, &data, &uuid);
         let ran = self.run(id, app, &data, loops);
         let frame_id = self.fresh();
-        let frame = |work| Frame {
-            id: frame_id,
-            app: app.to_owned(),
-            data: data.clone(),
-            uuid,
-            locked,
-            work,
-        };
+        let frame = |work| Frame { id: frame_id, app: app.to_owned(), data: data.clone(), uuid, locked, work };
         match ran {
             Ran::Done(response) => {
                 self.complete(id, &frame(Work::Park), response);
@@ -151,12 +131,7 @@ impl World {
     /// What sounded stops sounding, because something runs over it.
     fn pause_top(&mut self, id: LegId) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
-        if let Some(Frame {
-            work: Work::Sound {
-                left, position, since, ..
-            },
-            ..
-        }) = leg.stack.last_mut()
+        if let Some(Frame { work: Work::Sound { left, position, since, .. }, .. }) = leg.stack.last_mut()
             && let Some(began) = since.take()
         {
             let ran = began.elapsed();
@@ -193,12 +168,7 @@ impl World {
             Work::Sleep if fresh => {
                 let ms = frame.data.trim().parse().unwrap_or(0);
                 self.after(Duration::from_millis(ms), move |world| {
-                    if world
-                        .legs
-                        .get(&id)
-                        .and_then(|l| l.stack.last())
-                        .is_some_and(|f| f.id == frame_id)
-                    {
+                    if world.legs.get(&id).and_then(|l| l.stack.last()).is_some_and(|f| f.id == frame_id) {
                         world.finish_top(id, None);
                     }
                 });
@@ -229,13 +199,8 @@ impl World {
         self.pump(id);
         self.begin_top(id, false);
         let Some(leg) = self.legs.get(&id) else { return };
-        if matches!(
-            leg.stack.last(),
-            Some(Frame {
-                work: Work::Socket { .. },
-                ..
-            })
-        ) && leg.conn.is_none()
+        if matches!(leg.stack.last(), Some(Frame { work: Work::Socket { .. }, .. }))
+            && leg.conn.is_none()
             && !leg.stranded
         {
             // Nobody holds the call any more: what ran to its end was the last thing.
@@ -298,11 +263,7 @@ impl World {
         let mut position = Duration::ZERO;
         let mut source = 0;
         let sound = match leg.stack.last() {
-            Some(Frame {
-                id,
-                work: Work::Sound { file, position: at, .. },
-                ..
-            }) => {
+            Some(Frame { id, work: Work::Sound { file, position: at, .. }, .. }) => {
                 position = *at;
                 source = *id;
                 Sound::Playing(file.clone())

@@ -75,14 +75,7 @@ impl World {
             leg.vars.set("sip_term_cause", term);
         }
         if let Some(bridge) = leg.bridge.filter(|b| b.up) {
-            leg.vars.set(
-                "last_bridge_role",
-                if bridge.side == Side::A {
-                    "originator"
-                } else {
-                    "originatee"
-                },
-            );
+            leg.vars.set("last_bridge_role", if bridge.side == Side::A { "originator" } else { "originatee" });
         }
         self.fire_leg(id, "CHANNEL_HANGUP", true, &[]);
         self.hear(id);
@@ -108,10 +101,8 @@ impl World {
             self.hangup(peer, "ORIGINATOR_CANCEL", false);
         }
         let Some(bridge) = bridge else { return self.finalize(id) };
-        let peer_up = self
-            .legs
-            .get(&bridge.peer)
-            .is_some_and(|p| p.is_up() && p.bridge.is_some_and(|b| b.token == bridge.token));
+        let peer_up =
+            self.legs.get(&bridge.peer).is_some_and(|p| p.is_up() && p.bridge.is_some_and(|b| b.token == bridge.token));
         match bridge.side {
             // The originator ends: its partner is hung up with it. Which of the two reports first differs from capture
             // to capture, so it is left to chance here.
@@ -153,11 +144,7 @@ impl World {
         let cause = cause.to_owned();
         let delay = self.config.timing.unbridge;
         self.after(delay, move |world| {
-            if world
-                .legs
-                .get(&id)
-                .is_some_and(|l| l.bridge.is_some_and(|b| b.token == token))
-            {
+            if world.legs.get(&id).is_some_and(|l| l.bridge.is_some_and(|b| b.token == token)) {
                 world.unwind_before_join(id);
                 world.bridge_lost(id, &cause);
             }

@@ -20,11 +20,7 @@ fn origin(name: &str) -> (&'static str, &'static str, u32) {
         "CHANNEL_ANSWER" => ("switch_channel.c", "switch_channel_perform_mark_answered", 3848),
         "CHANNEL_HANGUP" => ("switch_channel.c", "switch_channel_perform_hangup", 3557),
         "CHANNEL_STATE" => ("switch_channel.c", "switch_channel_perform_set_running_state", 2459),
-        "CHANNEL_HANGUP_COMPLETE" => (
-            "switch_core_state_machine.c",
-            "switch_core_session_reporting_state",
-            962,
-        ),
+        "CHANNEL_HANGUP_COMPLETE" => ("switch_core_state_machine.c", "switch_core_session_reporting_state", 962),
         "CHANNEL_CREATE" => ("switch_core_state_machine.c", "switch_core_session_run", 626),
         "CHANNEL_PROGRESS" => ("switch_channel.c", "switch_channel_perform_mark_ring_ready_value", 3394),
         "CHANNEL_PARK" | "CHANNEL_UNPARK" => ("switch_ivr.c", "switch_ivr_park", 990),
@@ -103,10 +99,7 @@ pub(crate) fn profile(event: &mut Event, prefix: &str, direction: &str, leg: &Le
     let p = &leg.profile;
     let mut push = |name: &str, value: &str| event.push(format!("{prefix}-{name}"), value);
     push("Direction", direction);
-    push(
-        "Logical-Direction",
-        if p.logical_inbound { "inbound" } else { "outbound" },
-    );
+    push("Logical-Direction", if p.logical_inbound { "inbound" } else { "outbound" });
     profile_who(&mut push, p, &leg.uuid, &leg.name);
     push("Profile-Index", &p.index.to_string());
     profile_times(&mut push, &leg.times);
@@ -167,15 +160,7 @@ pub(crate) fn other_leg(peer: &Leg, kind: &str) -> Vec<crate::event::Header> {
         let mut push = |name: &str, value: &str| event.push(format!("Other-Leg-{name}"), value);
         push("Direction", direction);
         push("Logical-Direction", "inbound");
-        profile_who(
-            &mut push,
-            &Profile {
-                transfer_source: String::new(),
-                ..p.clone()
-            },
-            &peer.uuid,
-            &peer.name,
-        );
+        profile_who(&mut push, &Profile { transfer_source: String::new(), ..p.clone() }, &peer.uuid, &peer.name);
         profile_times(&mut push, &peer.times);
     }
     event.headers
@@ -234,35 +219,16 @@ pub(crate) fn report(leg: &mut Leg, q850: u32) {
     let mut set = |name: &'static str, value: String| leg.vars.set(name, value);
     set("caller_id", caller_id);
     let from = |start: u64, end: u64| {
-        if start == 0 || end == 0 {
-            0
-        } else {
-            end.saturating_sub(start)
-        }
+        if start == 0 || end == 0 { 0 } else { end.saturating_sub(start) }
     };
     let spans = [
         ("duration", "mduration", "uduration", from(t.created, t.hangup)),
         ("billsec", "billmsec", "billusec", from(t.answered, t.hangup)),
-        (
-            "progresssec",
-            "progressmsec",
-            "progressusec",
-            from(t.created, t.progress),
-        ),
+        ("progresssec", "progressmsec", "progressusec", from(t.created, t.progress)),
         ("answersec", "answermsec", "answerusec", from(t.created, t.answered)),
         ("waitsec", "waitmsec", "waitusec", from(t.created, t.bridged)),
-        (
-            "progress_mediasec",
-            "progress_mediamsec",
-            "progress_mediausec",
-            from(t.created, t.progress_media),
-        ),
-        (
-            "flow_billsec",
-            "flow_billmsec",
-            "flow_billusec",
-            from(t.created, t.hangup),
-        ),
+        ("progress_mediasec", "progress_mediamsec", "progress_mediausec", from(t.created, t.progress_media)),
+        ("flow_billsec", "flow_billmsec", "flow_billusec", from(t.created, t.hangup)),
     ];
     for (s, ms, us, span) in spans {
         set(s, (span / 1_000_000).to_string());

@@ -47,10 +47,7 @@ pub(crate) struct Vars(Vec<(Cow<'static, str>, String)>);
 
 impl Vars {
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(n, _)| n.eq_ignore_ascii_case(name))
-            .map(|(_, v)| v.as_str())
+        self.0.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
     }
 
     /// Sets a variable behind the others; an empty value removes it.
@@ -80,9 +77,7 @@ impl Vars {
 
 /// What FreeSWITCH takes for true.
 pub(crate) fn is_true(text: &str) -> bool {
-    ["yes", "on", "true", "t", "enabled", "active", "allow"]
-        .iter()
-        .any(|t| t.eq_ignore_ascii_case(text))
+    ["yes", "on", "true", "t", "enabled", "active", "allow"].iter().any(|t| t.eq_ignore_ascii_case(text))
         || text.parse::<i64>().is_ok_and(|n| n != 0)
 }
 
@@ -146,12 +141,7 @@ pub(crate) enum Work {
     /// `answer` on its way.
     Answering,
     /// A sound: what is left of it, and since when it runs.
-    Sound {
-        file: String,
-        left: Option<Duration>,
-        position: Duration,
-        since: Option<Instant>,
-    },
+    Sound { file: String, left: Option<Duration>, position: Duration, since: Option<Instant> },
     /// `sleep`.
     Sleep,
     /// `bridge`: dialling or talking.
@@ -179,16 +169,8 @@ impl Frame {
 /// A queued `sendmsg`.
 #[derive(Debug, Clone)]
 pub(crate) enum Message {
-    Execute {
-        app: String,
-        arg: String,
-        uuid: String,
-        locked: bool,
-        loops: u32,
-    },
-    Hangup {
-        cause: String,
-    },
+    Execute { app: String, arg: String, uuid: String, locked: bool, loops: u32 },
+    Hangup { cause: String },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -357,9 +339,5 @@ pub(crate) fn known_cause(text: &str) -> String {
         "CRASH",
     ];
     let upper = text.trim().to_ascii_uppercase();
-    if KNOWN.contains(&upper.as_str()) {
-        upper
-    } else {
-        "NORMAL_CLEARING".into()
-    }
+    if KNOWN.contains(&upper.as_str()) { upper } else { "NORMAL_CLEARING".into() }
 }

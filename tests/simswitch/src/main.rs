@@ -35,9 +35,7 @@ struct Options {
 }
 
 fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, String> {
-    value
-        .parse()
-        .map_err(|_| format!("{name} wants a number, not {value:?}"))
+    value.parse().map_err(|_| format!("{name} wants a number, not {value:?}"))
 }
 
 fn seconds(name: &str, value: &str) -> Result<Duration, String> {
@@ -63,9 +61,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
         if name == "--help" || name == "-h" {
             return Err(USAGE.into());
         }
-        let value = arguments
-            .next()
-            .ok_or_else(|| format!("{name} wants a value\n{USAGE}"))?;
+        let value = arguments.next().ok_or_else(|| format!("{name} wants a value\n{USAGE}"))?;
         match name.as_str() {
             "--controller" => o.controller = value,
             "--link" => o.link = value,
@@ -128,27 +124,17 @@ async fn run(o: Options) -> Result<(), String> {
     });
     switch.dial_out_tcp();
     if o.link != "off" {
-        let address: SocketAddr = o
-            .link
-            .parse()
-            .map_err(|_| format!("--link {:?} is no address", o.link))?;
-        let listener = tokio::net::TcpListener::bind(address)
-            .await
-            .map_err(|e| format!("cannot listen on {address}: {e}"))?;
+        let address: SocketAddr = o.link.parse().map_err(|_| format!("--link {:?} is no address", o.link))?;
+        let listener =
+            tokio::net::TcpListener::bind(address).await.map_err(|e| format!("cannot listen on {address}: {e}"))?;
         let inbound = switch.clone();
         tokio::spawn(async move { inbound.listen(listener).await });
     }
     for phone in o.phones.0..=o.phones.1 {
         let phone = switch.phone(&phone.to_string());
-        let phone = phone.on_ring(Behaviour::Converse {
-            after: o.ring,
-            talk: o.talk,
-        });
+        let phone = phone.on_ring(Behaviour::Converse { after: o.ring, talk: o.talk });
         if let Some(queue) = &o.login {
-            switch
-                .call(&CallSpec::phone(phone.number(), &format!("*41{queue}")))
-                .wait_ended()
-                .await;
+            switch.call(&CallSpec::phone(phone.number(), &format!("*41{queue}"))).wait_ended().await;
         }
     }
     let reporter = switch.clone();
@@ -169,12 +155,7 @@ async fn run(o: Options) -> Result<(), String> {
         let patience = o.patience;
         callers.spawn(async move {
             let waits = async {
-                if caller
-                    .wait_for(|view| view.ended.is_some() || !view.talked_to.is_empty())
-                    .await
-                    .ended
-                    .is_none()
-                {
+                if caller.wait_for(|view| view.ended.is_some() || !view.talked_to.is_empty()).await.ended.is_none() {
                     caller.wait_for(|view| view.ended.is_some()).await;
                 }
             };

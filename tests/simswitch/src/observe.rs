@@ -137,23 +137,15 @@ impl World {
     pub(crate) fn note_ring(&mut self, id: LegId, originated: bool) {
         self.stats.rings += 1;
         let at = self.clock.elapsed();
-        let Some(Leg {
-            owner: Owner::Phone(number),
-            rings_for,
-            ..
-        }) = self.legs.get(&id)
-        else {
+        let Some(Leg { owner: Owner::Phone(number), rings_for, .. }) = self.legs.get(&id) else {
             return;
         };
         let (number, caller) = (number.clone(), rings_for.clone());
         let caller_id =
-            caller
-                .as_ref()
-                .and_then(|uuid| self.leg_id(uuid))
-                .and_then(|l| match self.legs.get(&l)?.owner {
-                    Owner::Caller(caller) => Some(caller),
-                    Owner::Phone(_) => None,
-                });
+            caller.as_ref().and_then(|uuid| self.leg_id(uuid)).and_then(|l| match self.legs.get(&l)?.owner {
+                Owner::Caller(caller) => Some(caller),
+                Owner::Phone(_) => None,
+            });
         if let Some(state) = caller_id.and_then(|c| self.callers.get_mut(&c))
             && state.first_offer.is_none()
         {
@@ -167,25 +159,12 @@ impl World {
         let now = self.micros();
         let talking = u64::try_from(self.config.bounds.talking.as_micros()).unwrap_or(u64::MAX);
         let mut found = Vec::new();
-        for other in phone
-            .legs
-            .iter()
-            .filter(|l| **l != id)
-            .filter_map(|l| self.legs.get(l))
-            .filter(|l| l.is_up())
-        {
+        for other in phone.legs.iter().filter(|l| **l != id).filter_map(|l| self.legs.get(l)).filter(|l| l.is_up()) {
             if other.from_originate && !other.is_answered() {
                 let callers = (other.rings_for.clone(), caller.clone());
-                found.push(Violation::RungTwice {
-                    at,
-                    phone: number.clone(),
-                    callers,
-                });
+                found.push(Violation::RungTwice { at, phone: number.clone(), callers });
             } else if other.is_answered() && now.saturating_sub(other.times.answered) > talking {
-                found.push(Violation::RungWhileTalking {
-                    at,
-                    phone: number.clone(),
-                });
+                found.push(Violation::RungWhileTalking { at, phone: number.clone() });
             }
         }
         self.violations.extend(found);
@@ -211,10 +190,7 @@ impl World {
             return;
         };
         let Some(caller) = leg.rings_for.clone() else { return };
-        let waits = self
-            .up_leg(&caller)
-            .and_then(|c| self.legs.get(&c))
-            .is_some_and(|c| c.bridge.is_none());
+        let waits = self.up_leg(&caller).and_then(|c| self.legs.get(&c)).is_some_and(|c| c.bridge.is_none());
         if !waits {
             let (at, phone) = (self.clock.elapsed(), self.party(id));
             self.violate(Violation::StrayRing { at, phone, caller });
@@ -248,9 +224,7 @@ impl World {
             {
                 caller.talked_to.push((at, party));
                 caller.notify.notify_waiters();
-                self.stats
-                    .answer_to_talk
-                    .push(Duration::from_micros(now.saturating_sub(answered)));
+                self.stats.answer_to_talk.push(Duration::from_micros(now.saturating_sub(answered)));
             }
             self.watch_rings_for(&uuid);
         }

@@ -48,9 +48,7 @@ impl World {
                 .filter(|(name, _)| name.starts_with("api_on_answer") || name.starts_with("execute_on_answer"))
                 .find_map(|(_, text)| {
                     let mut words = text.split([' ', ':']).filter(|w| !w.is_empty());
-                    matches!(words.next(), Some("uuid_bridge" | "intercept"))
-                        .then(|| words.next())?
-                        .map(str::to_owned)
+                    matches!(words.next(), Some("uuid_bridge" | "intercept")).then(|| words.next())?.map(str::to_owned)
                 })
         };
         let dialing = Dialing { app, arg, waiter };
@@ -70,17 +68,9 @@ impl World {
             variables.push(("origination_caller_id_name".into(), name));
             variables.push(("origination_caller_id_number".into(), number));
         }
-        let dialing = Dialing {
-            app: String::new(),
-            arg: String::new(),
-            waiter,
-        };
+        let dialing = Dialing { app: String::new(), arg: String::new(), waiter };
         let id = self.ring(&dial, &variables, Some(dialing), None)?;
-        let dialed = self
-            .legs
-            .get(&id)
-            .map(|l| l.profile.destination.clone())
-            .unwrap_or_default();
+        let dialed = self.legs.get(&id).map(|l| l.profile.destination.clone()).unwrap_or_default();
         let domain = self.config.domain.clone();
         if let Some(leg) = aleg.and_then(|id| self.legs.get_mut(&id)) {
             leg.dialed_peer = Some(id);
@@ -115,10 +105,7 @@ impl World {
             Some(uuid) => uuid.to_owned(),
             None => self.rng.uuid(),
         };
-        let timeout = get("originate_timeout")
-            .or(get("leg_timeout"))
-            .and_then(|t| t.trim().parse().ok())
-            .unwrap_or(60);
+        let timeout = get("originate_timeout").or(get("leg_timeout")).and_then(|t| t.trim().parse().ok()).unwrap_or(60);
         let (cid_name, cid_number) = (get("origination_caller_id_name"), get("origination_caller_id_number"));
         let originated = !matches!(dialing.as_ref().map(|d| &d.waiter), Some(Waiter::Bridge(_)));
         let id = self.new_leg(NewLeg {
@@ -161,12 +148,7 @@ impl World {
             return self.reachable(dial, phone.registration);
         }
         let Some(user) = dial.strip_prefix("user/") else {
-            return Err(if dial.starts_with("sofia/") {
-                "NO_ROUTE_DESTINATION"
-            } else {
-                "CHAN_NOT_IMPLEMENTED"
-            }
-            .into());
+            return Err(if dial.starts_with("sofia/") { "NO_ROUTE_DESTINATION" } else { "CHAN_NOT_IMPLEMENTED" }.into());
         };
         let (user, domain) = user.split_once('@').unwrap_or((user, &self.config.domain));
         match self.phones.get(user) {
@@ -213,11 +195,7 @@ impl World {
         self.note_answered(id);
         let Some(leg) = self.legs.get(&id) else { return };
         let on_answer = |prefix: &str| -> Vec<String> {
-            leg.vars
-                .iter()
-                .filter(|(n, _)| n.starts_with(prefix))
-                .map(|(_, v)| v.to_owned())
-                .collect()
+            leg.vars.iter().filter(|(n, _)| n.starts_with(prefix)).map(|(_, v)| v.to_owned()).collect()
         };
         let (commands, applications) = (on_answer("api_on_answer"), on_answer("execute_on_answer"));
         for text in applications {
@@ -233,11 +211,8 @@ impl World {
             let (name, arg) = crate::command::split(&text);
             let _ = self.api(name, arg, Waiter::Nobody);
         }
-        if let Some(Waiter::Bridge(aleg)) = self
-            .legs
-            .get(&id)
-            .and_then(|l| l.dialing.as_ref())
-            .map(|d| d.waiter.clone())
+        if let Some(Waiter::Bridge(aleg)) =
+            self.legs.get(&id).and_then(|l| l.dialing.as_ref()).map(|d| d.waiter.clone())
         {
             if let Some(leg) = self.legs.get_mut(&id) {
                 leg.dialing = None;

@@ -136,10 +136,7 @@ impl World {
             Owner::Phone(number) => Some(number.clone()),
             Owner::Caller(caller) => self.callers.get(caller).and_then(|c| c.phone.clone()),
         };
-        let port = phone
-            .as_ref()
-            .and_then(|p| self.phones.get(p))
-            .map_or(47_025, |p| p.port);
+        let port = phone.as_ref().and_then(|p| self.phones.get(p)).map_or(47_025, |p| p.port);
         let facts = template::Facts {
             uuid: &new.uuid,
             number: &new.number,
@@ -156,11 +153,8 @@ impl World {
         } else {
             template::outbound(&facts, &mut self.rng, &new.variables)
         };
-        let (callee_name, callee_number) = if inbound {
-            (String::new(), String::new())
-        } else {
-            ("Outbound Call".into(), new.destination.clone())
-        };
+        let (callee_name, callee_number) =
+            if inbound { (String::new(), String::new()) } else { ("Outbound Call".into(), new.destination.clone()) };
         let mut leg = Leg {
             uuid: new.uuid.clone(),
             owner: new.owner,
@@ -171,10 +165,7 @@ impl World {
             call_state: "DOWN",
             answer_state: "ringing",
             hit_dialplan: inbound,
-            presence_id: phone
-                .as_ref()
-                .map(|p| format!("{p}@{}", self.config.domain))
-                .unwrap_or_default(),
+            presence_id: phone.as_ref().map(|p| format!("{p}@{}", self.config.domain)).unwrap_or_default(),
             call_uuid: new.uuid.clone(),
             codec: inbound,
             profile: Profile {
@@ -190,20 +181,12 @@ impl World {
                 addr: if inbound { "127.0.0.1".into() } else { String::new() },
                 ani: new.number,
                 destination: new.destination,
-                source: if inbound {
-                    "mod_sofia"
-                } else {
-                    "src/switch_ivr_originate.c"
-                },
+                source: if inbound { "mod_sofia" } else { "src/switch_ivr_originate.c" },
                 transfer_source: String::new(),
                 rdnis: String::new(),
                 index: 1,
             },
-            times: Times {
-                profile: micros,
-                created: micros,
-                ..Times::default()
-            },
+            times: Times { profile: micros, created: micros, ..Times::default() },
             other: Vec::new(),
             bridge_pair: None,
             vars,
@@ -240,11 +223,7 @@ impl World {
     /// A trunk's call enters in the public context and is transferred to the default one before anything else.
     fn enter_public(&mut self, leg: &mut Leg) {
         let destination = leg.profile.destination.clone();
-        let source = format!(
-            "{}:{}:bl_xfer:{destination}/default/XML",
-            leg.times.created / 1_000_000,
-            self.rng.uuid()
-        );
+        let source = format!("{}:{}:bl_xfer:{destination}/default/XML", leg.times.created / 1_000_000, self.rng.uuid());
         leg.profile.rdnis = destination;
         leg.profile.index = 2;
         leg.profile.transfer_source.clone_from(&source);
@@ -276,9 +255,7 @@ impl World {
         let progress = self.config.timing.progress;
         self.after(progress, move |world| world.progress(id));
         if behaviour == Behaviour::Busy {
-            self.after(progress + Duration::from_millis(97), move |world| {
-                world.phone_refuses(id, "USER_BUSY")
-            });
+            self.after(progress + Duration::from_millis(97), move |world| world.phone_refuses(id, "USER_BUSY"));
             return;
         }
         self.begin_ring(&number, id);
@@ -294,9 +271,7 @@ impl World {
                 });
             }
             Behaviour::Decline { after } => {
-                self.after(progress.max(after), move |world| {
-                    world.phone_refuses(id, "CALL_REJECTED")
-                });
+                self.after(progress.max(after), move |world| world.phone_refuses(id, "CALL_REJECTED"));
             }
             Behaviour::Manual | Behaviour::Ignore | Behaviour::Busy | Behaviour::Crash => {}
         }
@@ -311,14 +286,7 @@ impl World {
             leg: leg.uuid.clone(),
             number: leg.profile.number.clone(),
             // mod_sofia drops what stands before a colon in the display name.
-            name: leg
-                .profile
-                .name
-                .rsplit(':')
-                .next()
-                .unwrap_or_default()
-                .trim()
-                .to_owned(),
+            name: leg.profile.name.rsplit(':').next().unwrap_or_default().trim().to_owned(),
             caller: caller.clone(),
             ended: None,
         };
@@ -389,12 +357,7 @@ impl World {
         }
         let at = self.clock.elapsed();
         if let Some(phone) = self.phones.get_mut(&number) {
-            phone.missed.push(Missed {
-                at,
-                number: shown,
-                name,
-                cause: cause.to_owned(),
-            });
+            phone.missed.push(Missed { at, number: shown, name, cause: cause.to_owned() });
         }
     }
 
@@ -425,10 +388,8 @@ impl World {
         }
         let destination = destination.to_owned();
         self.after(Duration::from_millis(2), move |world| {
-            let stands = world
-                .legs
-                .get(&bridge.peer)
-                .is_some_and(|l| l.bridge.is_some_and(|b| b.token == bridge.token));
+            let stands =
+                world.legs.get(&bridge.peer).is_some_and(|l| l.bridge.is_some_and(|b| b.token == bridge.token));
             if stands {
                 world.redirect(bridge.peer, &destination);
             }
@@ -450,10 +411,7 @@ impl World {
             self.fire_leg(id, "CHANNEL_HOLD", true, &[]);
             self.hear(id);
             self.after(Duration::from_millis(160), move |world| {
-                let held = world
-                    .legs
-                    .get(&id)
-                    .is_some_and(|l| l.held && l.talks_to() == Some(peer));
+                let held = world.legs.get(&id).is_some_and(|l| l.held && l.talks_to() == Some(peer));
                 if held && let Some(other) = world.legs.get_mut(&peer) {
                     other.vars.set("current_loop", "1");
                     other.vars.set("total_loops", "-1");
@@ -502,15 +460,7 @@ impl World {
                     phone.notify.notify_waiters();
                 }
                 let silent = leg.is_answered() && leg.is_up() && !leg.held;
-                if let (
-                    true,
-                    Some(Segment {
-                        at,
-                        sound: Sound::Silence,
-                        ..
-                    }),
-                ) = (silent, leg.audio.now.clone())
-                {
+                if let (true, Some(Segment { at, sound: Sound::Silence, .. })) = (silent, leg.audio.now.clone()) {
                     let bound = self.config.bounds.silence;
                     self.after(bound, move |world| world.note_silence(id, at));
                 }

@@ -200,26 +200,18 @@ impl Phone {
     /// What it does now.
     #[must_use]
     pub fn view(&self) -> PhoneView {
-        self.shared
-            .read(|world| world.phone_view(&self.number))
-            .unwrap_or(PhoneView {
-                ringing: Vec::new(),
-                calls: Vec::new(),
-                missed: Vec::new(),
-                registration: Registration::Unknown,
-            })
+        self.shared.read(|world| world.phone_view(&self.number)).unwrap_or(PhoneView {
+            ringing: Vec::new(),
+            calls: Vec::new(),
+            missed: Vec::new(),
+            registration: Registration::Unknown,
+        })
     }
 
     /// Every ringing so far, oldest first.
     #[must_use]
     pub fn rings(&self) -> Vec<Ring> {
-        self.shared.read(|world| {
-            world
-                .phones
-                .get(&self.number)
-                .map(|p| p.rings.clone())
-                .unwrap_or_default()
-        })
+        self.shared.read(|world| world.phones.get(&self.number).map(|p| p.rings.clone()).unwrap_or_default())
     }
 
     /// Whether it rings.
@@ -307,9 +299,7 @@ impl Phone {
     pub async fn wait_for(&self, condition: impl Fn(&PhoneView) -> bool) -> PhoneView {
         let end = self.shared.patience_ends();
         loop {
-            let Some(notify) = self
-                .shared
-                .read(|world| world.phones.get(&self.number).map(|p| p.notify.clone()))
+            let Some(notify) = self.shared.read(|world| world.phones.get(&self.number).map(|p| p.notify.clone()))
             else {
                 return self.view();
             };

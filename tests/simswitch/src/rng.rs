@@ -19,11 +19,7 @@ impl Rng {
 
     /// A number in `from..to`; `from` when the range is empty.
     pub(crate) fn between(&mut self, from: u64, to: u64) -> u64 {
-        if to <= from {
-            from
-        } else {
-            from + self.next() % (to - from)
-        }
+        if to <= from { from } else { from + self.next() % (to - from) }
     }
 
     /// A version 4 identity in the usual notation.
@@ -42,8 +38,6 @@ impl Rng {
     /// A word of `len` characters as SIP tags and branches look.
     pub(crate) fn word(&mut self, len: usize) -> String {
         const LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
-        (0..len)
-            .map(|_| char::from(LETTERS[self.between(0, LETTERS.len() as u64) as usize]))
-            .collect()
+        (0..len).map(|_| char::from(LETTERS[self.between(0, LETTERS.len() as u64) as usize])).collect()
     }
 }

@@ -12,10 +12,8 @@ fn json(rows: &[Row]) -> String {
     if rows.is_empty() {
         return "{\"row_count\":0}".into();
     }
-    let rows: Vec<String> = rows
-        .iter()
-        .map(|row| wire::json_object(row.iter().map(|(n, v)| (n.as_str(), v.as_str()))))
-        .collect();
+    let rows: Vec<String> =
+        rows.iter().map(|row| wire::json_object(row.iter().map(|(n, v)| (n.as_str(), v.as_str())))).collect();
     format!("{{\"row_count\":{},\"rows\":[{}]}}", rows.len(), rows.join(","))
 }
 
@@ -36,16 +34,8 @@ fn text(rows: &[Row]) -> String {
 /// One channel's columns; `detailed` adds what only `show channels` and `detailed_...` have.
 fn columns(leg: &Leg, prefix: &str, detailed: bool) -> Row {
     let p = &leg.profile;
-    let direction = if leg.direction == Direction::Inbound {
-        "inbound"
-    } else {
-        "outbound"
-    };
-    let codec = if leg.codec {
-        ("PCMU", "8000", "64000")
-    } else {
-        ("", "", "")
-    };
+    let direction = if leg.direction == Direction::Inbound { "inbound" } else { "outbound" };
+    let codec = if leg.codec { ("PCMU", "8000", "64000") } else { ("", "", "") };
     let (app, data) = leg.stack.last().map_or(("", ""), |f| (f.app.as_str(), f.data.as_str()));
     let mut row = Row::new();
     let mut push = |name: &str, value: &str| row.push((format!("{prefix}{name}"), value.to_owned()));
@@ -108,11 +98,7 @@ impl World {
         };
         if words.next() == Some("count") {
             let total = rows.len();
-            return if as_json {
-                format!("{{\"row_count\":{total}}}")
-            } else {
-                format!("\n{total} total.\n")
-            };
+            return if as_json { format!("{{\"row_count\":{total}}}") } else { format!("\n{total} total.\n") };
         }
         if as_json { json(&rows) } else { text(&rows) }
     }
@@ -155,11 +141,7 @@ impl World {
                 }
                 None if !bridged_only => {
                     let mut row = columns(leg, "", detailed);
-                    row.extend(
-                        columns(leg, "b_", detailed)
-                            .into_iter()
-                            .map(|(name, _)| (name, String::new())),
-                    );
+                    row.extend(columns(leg, "b_", detailed).into_iter().map(|(name, _)| (name, String::new())));
                     row.push(("call_created_epoch".into(), String::new()));
                     rows.push(row);
                 }

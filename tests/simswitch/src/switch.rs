@@ -39,9 +39,7 @@ impl SimSwitch {
     /// Starts a switch. Must be called inside a tokio runtime.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        Self {
-            shared: Shared::start(config),
-        }
+        Self { shared: Shared::start(config) }
     }
 
     /// Says how the `socket` application reaches the controller: a closure from `HOST:PORT` to a stream, or an error
@@ -96,10 +94,7 @@ impl SimSwitch {
                 world.register(number, Registration::Registered);
             }
         });
-        Phone {
-            shared: self.shared.clone(),
-            number: number.to_owned(),
-        }
+        Phone { shared: self.shared.clone(), number: number.to_owned() }
     }
 
     /// Makes a call.
@@ -119,12 +114,7 @@ impl SimSwitch {
     #[must_use]
     pub fn legs(&self) -> Vec<LegView> {
         self.shared.read(|world| {
-            world
-                .legs
-                .iter()
-                .filter(|(_, leg)| leg.is_up())
-                .map(|(id, leg)| world.view(*id, leg))
-                .collect()
+            world.legs.iter().filter(|(_, leg)| leg.is_up()).map(|(id, leg)| world.view(*id, leg)).collect()
         })
     }
 
@@ -154,8 +144,7 @@ impl SimSwitch {
 
     /// Forgets callers whose calls have ended: their handles show nothing any more. For load that runs for long.
     pub fn forget_ended(&self) {
-        self.shared
-            .change(|world| world.callers.retain(|_, caller| caller.ended.is_none()));
+        self.shared.change(|world| world.callers.retain(|_, caller| caller.ended.is_none()));
     }
 
     /// Connections open now, outbound and inbound.
@@ -171,10 +160,7 @@ impl SimSwitch {
             let mut lamps: Vec<Lamp> = Vec::new();
             for headers in &world.presence {
                 let get = |name: &str| {
-                    headers
-                        .iter()
-                        .find(|(n, _)| n.eq_ignore_ascii_case(name))
-                        .map_or("", |(_, v)| v.as_str())
+                    headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map_or("", |(_, v)| v.as_str())
                 };
                 let lamp = Lamp {
                     entity: get("from").to_owned(),
@@ -193,9 +179,7 @@ impl SimSwitch {
     /// Whether that lamp is lit (`*4199900*1001`, with or without the domain).
     #[must_use]
     pub fn is_lit(&self, entity: &str) -> bool {
-        self.lamps()
-            .iter()
-            .any(|l| l.lit && l.entity.split('@').next() == entity.split('@').next())
+        self.lamps().iter().any(|l| l.lit && l.entity.split('@').next() == entity.split('@').next())
     }
 
     /// Changes the faults in force.

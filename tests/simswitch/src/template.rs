@@ -182,23 +182,11 @@ impl Fill<'_> {
 
 /// A call that comes in, from a trunk or from an authenticated phone: its channel name and its variables.
 pub(crate) fn inbound(facts: &Facts<'_>, rng: &mut Rng, extra: &[(String, String)]) -> (String, Vars) {
-    let (host, profile, listen) = if facts.phone.is_some() {
-        (facts.domain, "internal", "5060")
-    } else {
-        ("pstn", "trunk", "5080")
-    };
+    let (host, profile, listen) =
+        if facts.phone.is_some() { (facts.domain, "internal", "5060") } else { ("pstn", "trunk", "5080") };
     let channel = format!("sofia/{profile}/{}@{host}", facts.number);
     let hex = rng.uuid().replace('-', "");
-    let fill = Fill {
-        facts,
-        channel,
-        host,
-        profile,
-        listen,
-        tag: rng.word(8),
-        branch: rng.word(12),
-        hex,
-    };
+    let fill = Fill { facts, channel, host, profile, listen, tag: rng.word(8), branch: rng.word(12), hex };
     let mut vars = Vars::default();
     fill.add(INBOUND_HEAD, &mut vars);
     if facts.phone.is_some() {
@@ -216,11 +204,7 @@ pub(crate) fn inbound(facts: &Facts<'_>, rng: &mut Rng, extra: &[(String, String
 
 /// A leg that is rung: its channel name and its variables, those of `originate` among them.
 pub(crate) fn outbound(facts: &Facts<'_>, rng: &mut Rng, extra: &[(String, String)]) -> (String, Vars) {
-    let channel = format!(
-        "sofia/internal/{}@127.0.0.1:{}",
-        facts.phone.unwrap_or_default(),
-        facts.port
-    );
+    let channel = format!("sofia/internal/{}@127.0.0.1:{}", facts.phone.unwrap_or_default(), facts.port);
     let (tag, branch) = (rng.word(13), rng.word(13));
     let fill = Fill {
         facts,

@@ -96,10 +96,7 @@ pub(crate) struct Command {
 impl Command {
     /// The first header of that name, in any case.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(n, _)| n.eq_ignore_ascii_case(name))
-            .map(|(_, v)| v.as_str())
+        self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
     }
 }
 
@@ -207,10 +204,7 @@ mod tests {
     #[test]
     fn values_are_encoded_as_in_the_captures() {
         let mut out = String::new();
-        encode(
-            "\"Hans Muster\" <sip:079@pstn>;tag=1, *41 'x' 100%0A 5% {a} /b",
-            &mut out,
-        );
+        encode("\"Hans Muster\" <sip:079@pstn>;tag=1, *41 'x' 100%0A 5% {a} /b", &mut out);
         assert_eq!(
             out,
             "%22Hans%20Muster%22%20%3Csip%3A079%40pstn%3E%3Btag%3D1,%20*41%20'x'%20100%0A%205%25%20%7Ba%7D%20/b"

@@ -30,8 +30,7 @@ fn lab(socket_at: &'static [&'static str]) -> Config {
         dialplan,
         lengths: Some(Arc::new(|name: &str| {
             // The prompts of `prompt-over-moh` last 1.265 s together.
-            name.starts_with("/usr/share/freeswitch/sounds")
-                .then_some(Length::For(Duration::from_micros(632_500)))
+            name.starts_with("/usr/share/freeswitch/sounds").then_some(Length::For(Duration::from_micros(632_500)))
         })),
         ..Config::default()
     }
@@ -58,11 +57,8 @@ async fn replay(
         all.entry(at).or_insert_with(Vec::new).push(what);
         all
     });
-    let mut steps: Vec<(u64, Option<String>)> = capture
-        .sent(&ids)
-        .into_iter()
-        .map(|(at, text)| (at, Some(text)))
-        .collect();
+    let mut steps: Vec<(u64, Option<String>)> =
+        capture.sent(&ids).into_iter().map(|(at, text)| (at, Some(text))).collect();
     steps.extend(script.keys().map(|at| (*at, None)));
     steps.sort_by_key(|(at, _)| *at);
     let mut script = script;
@@ -70,11 +66,7 @@ async fn replay(
         wire.read_until(start + ms(at)).await;
         match command {
             Some(text) => drop(wire.ask(&text).await),
-            None => script
-                .remove(&at)
-                .unwrap()
-                .into_iter()
-                .for_each(|what| what(&switch, &caller)),
+            None => script.remove(&at).unwrap().into_iter().for_each(|what| what(&switch, &caller)),
         }
     }
     wire.read_to_end().await;
@@ -98,11 +90,7 @@ fn assert_same(name: &str, capture: &Capture, simulated: &[Frame]) {
         let none = Vec::new();
         let mine = ours.get(leg).unwrap_or(&none);
         if let Some(at) = (0..lines.len().max(mine.len())).find(|i| lines.get(*i) != mine.get(*i)) {
-            panic!(
-                "{name}: {leg}, frame {at}:\n captured: {:?}\nsimulated: {:?}",
-                lines.get(at),
-                mine.get(at)
-            );
+            panic!("{name}: {leg}, frame {at}:\n captured: {:?}\nsimulated: {:?}", lines.get(at), mine.get(at));
         }
     }
     let extra: Vec<_> = ours.keys().filter(|leg| !real.contains_key(*leg)).collect();
@@ -132,10 +120,7 @@ fn assert_timing(name: &str, capture: &Capture, simulated: &[Frame]) {
     let (real, ours) = (keyed(&capture.frames), keyed(simulated));
     for (key, at) in &real {
         let mine = ours[key];
-        assert!(
-            mine.abs_diff(*at) <= TOLERANCE,
-            "{name}: {key:?} came at {at} ms there and at {mine} ms here"
-        );
+        assert!(mine.abs_diff(*at) <= TOLERANCE, "{name}: {key:?} came at {at} ms there and at {mine} ms here");
     }
 }
 
@@ -199,10 +184,7 @@ fn assert_headers(name: &str, capture: &Capture, simulated: &[Frame], everywhere
     for (line, frames) in &ours {
         for frame in frames {
             for header in frame.names() {
-                assert!(
-                    everywhere.contains(&header),
-                    "{name}: {line:?} has {header}, which no capture has"
-                );
+                assert!(everywhere.contains(&header), "{name}: {line:?} has {header}, which no capture has");
             }
         }
     }
@@ -214,10 +196,7 @@ fn assert_headers(name: &str, capture: &Capture, simulated: &[Frame], everywhere
                 let read =
                     READ.contains(&header.as_str()) || header.starts_with("Caller-") || header.starts_with("Channel-");
                 let optional = header == "variable_sip_h_Referred-By";
-                assert!(
-                    !read || optional || mine.contains(&header),
-                    "{name}: {line:?} lacks {header}"
-                );
+                assert!(!read || optional || mine.contains(&header), "{name}: {line:?} lacks {header}");
             }
         }
     }
@@ -241,22 +220,12 @@ fn manual(number: &str) -> (&str, Behaviour, Registration) {
 
 #[tokio::test(start_paused = true)]
 async fn wait_then_caller_hangs_up() {
-    check(
-        "wait-then-caller-hangs-up",
-        hans(),
-        &[],
-        vec![does(2045, |_, c| c.hang_up())],
-    )
-    .await;
+    check("wait-then-caller-hangs-up", hans(), &[], vec![does(2045, |_, c| c.hang_up())]).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn dtmf_while_waiting() {
-    let script = vec![
-        does(1180, |_, c| c.dtmf('1')),
-        does(1460, |_, c| c.dtmf('*')),
-        does(2550, |_, c| c.hang_up()),
-    ];
+    let script = vec![does(1180, |_, c| c.dtmf('1')), does(1460, |_, c| c.dtmf('*')), does(2550, |_, c| c.hang_up())];
     check("dtmf-while-waiting", hans(), &[], script).await;
 }
 
@@ -290,25 +259,13 @@ async fn agent_declines() {
 
 #[tokio::test(start_paused = true)]
 async fn agent_does_not_exist() {
-    check(
-        "agent-does-not-exist",
-        hans(),
-        &[],
-        vec![does(1550, |_, c| c.hang_up())],
-    )
-    .await;
+    check("agent-does-not-exist", hans(), &[], vec![does(1550, |_, c| c.hang_up())]).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn agent_not_registered() {
     let phones = [("1044", Behaviour::Manual, Registration::Unregistered)];
-    check(
-        "agent-not-registered",
-        hans(),
-        &phones,
-        vec![does(1550, |_, c| c.hang_up())],
-    )
-    .await;
+    check("agent-not-registered", hans(), &phones, vec![does(1550, |_, c| c.hang_up())]).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -320,13 +277,7 @@ async fn agent_no_answer() {
 #[tokio::test(start_paused = true)]
 async fn caller_hangs_up_while_agent_rings() {
     let phones = [("1001", Behaviour::Ignore, Registration::Registered)];
-    check(
-        "caller-hangs-up-while-agent-rings",
-        hans(),
-        &phones,
-        vec![does(1235, |_, c| c.hang_up())],
-    )
-    .await;
+    check("caller-hangs-up-while-agent-rings", hans(), &phones, vec![does(1235, |_, c| c.hang_up())]).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -335,28 +286,13 @@ async fn bridge_by_uuid_bridge_agent_hangs_up() {
         does(445, |s, _| assert!(s.phone("1001").answer())),
         does(3050, |s, _| assert!(s.phone("1001").hang_up())),
     ];
-    check(
-        "bridge-by-uuid-bridge-agent-hangs-up",
-        hans(),
-        &[manual("1001")],
-        script,
-    )
-    .await;
+    check("bridge-by-uuid-bridge-agent-hangs-up", hans(), &[manual("1001")], script).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn bridge_by_uuid_bridge_caller_hangs_up() {
-    let script = vec![
-        does(445, |s, _| assert!(s.phone("1001").answer())),
-        does(3050, |_, c| c.hang_up()),
-    ];
-    check(
-        "bridge-by-uuid-bridge-caller-hangs-up",
-        hans(),
-        &[manual("1001")],
-        script,
-    )
-    .await;
+    let script = vec![does(445, |s, _| assert!(s.phone("1001").answer())), does(3050, |_, c| c.hang_up())];
+    check("bridge-by-uuid-bridge-caller-hangs-up", hans(), &[manual("1001")], script).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -375,13 +311,7 @@ async fn ring_all_two_answer_within_5_ms() {
         does(560, |s, _| assert!(s.phone("1002").answer())),
         does(3050, |s, _| assert!(s.phone("1002").hang_up())),
     ];
-    check(
-        "ring-all-two-answer-within-5-ms",
-        hans(),
-        &[manual("1001"), manual("1002"), manual("1003")],
-        script,
-    )
-    .await;
+    check("ring-all-two-answer-within-5-ms", hans(), &[manual("1001"), manual("1002"), manual("1003")], script).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -397,10 +327,7 @@ async fn agent_holds_the_caller() {
 
 #[tokio::test(start_paused = true)]
 async fn agent_blind_transfers_the_caller() {
-    let phones = [
-        manual("1001"),
-        ("1002", Behaviour::Answer { after: ms(300) }, Registration::Registered),
-    ];
+    let phones = [manual("1001"), ("1002", Behaviour::Answer { after: ms(300) }, Registration::Registered)];
     let script = vec![
         does(365, |s, _| assert!(s.phone("1001").answer())),
         does(2060, |s, _| assert!(s.phone("1001").blind_transfer("1002"))),

@@ -17,8 +17,7 @@ async fn waiting(config: Config) -> (SimSwitch, Incoming, Caller, Wire) {
     wire.ask("connect\n\n").await;
     wire.ask("linger 1\n\n").await;
     wire.ask("event plain ALL\n\n").await;
-    wire.ask("sendmsg\ncall-command: execute\nexecute-app-name: answer\n\n")
-        .await;
+    wire.ask("sendmsg\ncall-command: execute\nexecute-app-name: answer\n\n").await;
     wire.read_for(ms(100)).await;
     (switch, incoming, caller, wire)
 }
@@ -26,11 +25,7 @@ async fn waiting(config: Config) -> (SimSwitch, Incoming, Caller, Wire) {
 fn originate(caller: &Caller, leg: &str, phone: &str, app: &str) -> String {
     let app = app.replace("CALLER", caller.uuid());
     let uuid = caller.uuid();
-    let on_answer = if app == "&park()" {
-        format!(",api_on_answer='uuid_bridge {uuid} {leg}'")
-    } else {
-        String::new()
-    };
+    let on_answer = if app == "&park()" { format!(",api_on_answer='uuid_bridge {uuid} {leg}'") } else { String::new() };
     format!("bgapi originate {{origination_uuid={leg}{on_answer}}}user/{phone}@lab {app}\nJob-UUID: {leg}\n\n")
 }
 
@@ -44,12 +39,7 @@ async fn replies_and_events_can_be_late() {
     wire.read_for(ms(299)).await;
     assert_eq!(wire.frames.len(), before);
     wire.read_for(ms(310)).await;
-    assert_eq!(
-        wire.frames.len(),
-        before + 2,
-        "one behind the other, {:?} after the question",
-        asked.elapsed()
-    );
+    assert_eq!(wire.frames.len(), before + 2, "one behind the other, {:?} after the question", asked.elapsed());
     switch.faults(|f| {
         f.reply_delay = None;
         f.event_delay = Some(ms(700));
@@ -70,8 +60,7 @@ async fn a_connection_with_late_replies_is_still_taken() {
     let caller = switch.call(&CallSpec::trunk("079", "99900"));
     let mut wire = incoming.next().await;
     wire.ask("connect\n\n").await;
-    wire.ask("sendmsg\ncall-command: execute\nexecute-app-name: answer\n\n")
-        .await;
+    wire.ask("sendmsg\ncall-command: execute\nexecute-app-name: answer\n\n").await;
     caller.wait_for(|view| view.answered).await;
 }
 
@@ -87,17 +76,9 @@ async fn one_event_and_one_job_can_be_lost() {
     wire.ask("bgapi status\n\n").await;
     wire.ask("bgapi version\n\n").await;
     wire.read_for(ms(50)).await;
-    let digits: Vec<_> = wire
-        .events("DTMF")
-        .iter()
-        .map(|f| f.get("DTMF-Digit").unwrap())
-        .collect();
+    let digits: Vec<_> = wire.events("DTMF").iter().map(|f| f.get("DTMF-Digit").unwrap()).collect();
     assert_eq!(digits, ["2"]);
-    let jobs: Vec<_> = wire
-        .events("BACKGROUND_JOB")
-        .iter()
-        .map(|f| f.get("Job-Command").unwrap())
-        .collect();
+    let jobs: Vec<_> = wire.events("BACKGROUND_JOB").iter().map(|f| f.get("Job-Command").unwrap()).collect();
     assert_eq!(jobs, ["version"]);
 }
 
@@ -138,18 +119,12 @@ async fn a_restart_takes_every_call_and_connection() {
     let mut link = Wire::inbound(&switch);
     link.ask("auth ClueCon\n\n").await;
     switch.restart();
-    assert!(
-        !wire.read_for(ms(10)).await && !link.read_for(ms(10)).await,
-        "both closed, without a word"
-    );
+    assert!(!wire.read_for(ms(10)).await && !link.read_for(ms(10)).await, "both closed, without a word");
     assert_eq!(caller.wait_ended().await, "CRASH");
     assert!(phone.view().is_idle() && switch.legs().is_empty());
     let again = switch.call(&CallSpec::trunk("079", "99900"));
     let mut wire = incoming.next().await;
-    assert_eq!(
-        wire.ask("connect\n\n").await.get("Unique-ID").as_deref(),
-        Some(again.uuid())
-    );
+    assert_eq!(wire.ask("connect\n\n").await.get("Unique-ID").as_deref(), Some(again.uuid()));
     tokio::time::sleep(Duration::from_secs(100)).await;
 }
 
@@ -176,11 +151,7 @@ async fn a_phone_rung_twice_or_while_talking_is_noticed() {
     phone.wait_talking().await;
     wire.read_for(ms(1000)).await;
     wire.ask(&originate(&caller, "leg-3", "1001", "&park()")).await;
-    assert!(
-        matches!(switch.violations()[1..], [Violation::RungWhileTalking { .. }]),
-        "{:?}",
-        switch.violations()
-    );
+    assert!(matches!(switch.violations()[1..], [Violation::RungWhileTalking { .. }]), "{:?}", switch.violations());
 }
 
 #[tokio::test(start_paused = true)]
@@ -193,52 +164,29 @@ async fn a_leg_that_rings_for_nobody_and_answers_into_silence_is_noticed() {
     wire.read_for(ms(400)).await;
     assert_eq!(switch.violations(), []);
     wire.read_for(ms(200)).await;
-    assert!(
-        matches!(switch.violations()[..], [Violation::StrayRing { .. }]),
-        "{:?}",
-        switch.violations()
-    );
+    assert!(matches!(switch.violations()[..], [Violation::StrayRing { .. }]), "{:?}", switch.violations());
     phone.answer();
     tokio::time::sleep(ms(1100)).await;
-    assert!(
-        matches!(switch.violations()[1..], [Violation::Silence { .. }]),
-        "{:?}",
-        switch.violations()
-    );
+    assert!(matches!(switch.violations()[1..], [Violation::Silence { .. }]), "{:?}", switch.violations());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_taken_out_of_a_conversation_is_noticed() {
     let (switch, _incoming, caller, mut wire) = waiting(Config::default()).await;
-    let (first, second) = (
-        switch.phone("1001"),
-        switch.phone("1002").on_ring(Behaviour::Answer { after: ms(50) }),
-    );
-    wire.ask(&originate(&caller, "leg-1", "1001", "&intercept(CALLER)"))
-        .await;
+    let (first, second) = (switch.phone("1001"), switch.phone("1002").on_ring(Behaviour::Answer { after: ms(50) }));
+    wire.ask(&originate(&caller, "leg-1", "1001", "&intercept(CALLER)")).await;
     first.wait_ringing().await;
     first.answer();
     first.wait_talking().await;
-    wire.ask(&originate(&caller, "leg-2", "1002", "&intercept(CALLER)"))
-        .await;
+    wire.ask(&originate(&caller, "leg-2", "1002", "&intercept(CALLER)")).await;
     second.wait_talking().await;
     first.wait_idle().await;
-    assert!(
-        switch
-            .violations()
-            .iter()
-            .any(|v| matches!(v, Violation::TakenAway { .. })),
-        "{:?}",
-        switch.violations()
-    );
+    assert!(switch.violations().iter().any(|v| matches!(v, Violation::TakenAway { .. })), "{:?}", switch.violations());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_does_not_read_overflows_its_queue_only() {
-    let config = Config {
-        event_queue: 500,
-        ..Config::default()
-    };
+    let config = Config { event_queue: 500, ..Config::default() };
     let (switch, _incoming, caller, wire) = waiting(config).await;
     for n in 0..5000 {
         caller.dtmf('1');
@@ -246,11 +194,7 @@ async fn a_peer_that_does_not_read_overflows_its_queue_only() {
             tokio::time::sleep(ms(20)).await;
         }
     }
-    assert!(
-        matches!(switch.violations()[..], [Violation::Overflow { .. }]),
-        "{:?}",
-        switch.violations()
-    );
+    assert!(matches!(switch.violations()[..], [Violation::Overflow { .. }]), "{:?}", switch.violations());
     drop(wire);
     caller.wait_hears("tone_stream").await;
 }
@@ -272,8 +216,6 @@ async fn it_speaks_over_tcp_as_well() {
     .unwrap();
     caller.wait_for(|view| view.answered).await;
     let mut line = String::new();
-    tokio::io::AsyncBufReadExt::read_line(&mut reader, &mut line)
-        .await
-        .unwrap();
+    tokio::io::AsyncBufReadExt::read_line(&mut reader, &mut line).await.unwrap();
     assert_eq!(line, "Event-Name: CHANNEL_DATA\n");
 }

@@ -27,21 +27,14 @@ fn kinds(frames: &[Frame]) -> Vec<String> {
         let state = f.get("Channel-State").unwrap_or_default();
         format!("{name} {} {cause} {state}", f.get("Event-Subclass").unwrap_or_default())
     };
-    frames
-        .iter()
-        .filter(|f| f.get("Content-Type").as_deref() == Some("text/event-plain"))
-        .map(of)
-        .collect()
+    frames.iter().filter(|f| f.get("Content-Type").as_deref() == Some("text/event-plain")).map(of).collect()
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_link_sees_what_the_capture_saw() {
     let capture = Capture::load("inbound-link");
     let switch = SimSwitch::new(Config::default());
-    let (phone1, phone2) = (
-        switch.phone("1001"),
-        switch.phone("1002").on_ring(Behaviour::Answer { after: ms(300) }),
-    );
+    let (phone1, phone2) = (switch.phone("1001"), switch.phone("1002").on_ring(Behaviour::Answer { after: ms(300) }));
     let _other = switch.phone("1003");
     for phone in [&phone1, &phone2] {
         phone.set_registration(Registration::Unregistered);
@@ -89,11 +82,7 @@ async fn the_link_sees_what_the_capture_saw() {
     wire.ask("exit\n\n").await;
     wire.read_to_end().await;
 
-    assert_eq!(
-        kinds(&wire.frames),
-        kinds(&capture.frames),
-        "left is simulated, right is captured"
-    );
+    assert_eq!(kinds(&wire.frames), kinds(&capture.frames), "left is simulated, right is captured");
 
     let answers = |frames: &[Frame]| -> Vec<Frame> {
         let other = |f: &&Frame| f.get("Content-Type").as_deref() != Some("text/event-plain");
@@ -109,29 +98,20 @@ async fn the_link_sees_what_the_capture_saw() {
         );
         assert_eq!(ours.get("Content-Type"), theirs.get("Content-Type"));
         if theirs.body.starts_with("{\"Event-Name\"") {
-            let (mine, real): (BTreeSet<_>, BTreeSet<_>) = (
-                fields(&ours.body).into_iter().collect(),
-                fields(&theirs.body).into_iter().collect(),
-            );
+            let (mine, real): (BTreeSet<_>, BTreeSet<_>) =
+                (fields(&ours.body).into_iter().collect(), fields(&theirs.body).into_iter().collect());
             for name in mine.difference(&real) {
                 assert!(everywhere.contains(name), "uuid_dump has {name}");
             }
-            for name in [
-                "Unique-ID",
-                "Channel-State",
-                "Answer-State",
-                "Other-Leg-Unique-ID",
-                "variable_sip_auth_username",
-            ] {
+            for name in
+                ["Unique-ID", "Channel-State", "Answer-State", "Other-Leg-Unique-ID", "variable_sip_auth_username"]
+            {
                 assert!(mine.contains(name), "uuid_dump lacks {name}");
             }
         } else if theirs.body.starts_with('{') {
             assert_eq!(fields(&ours.body), fields(&theirs.body), "{}", theirs.body);
         } else if !theirs.get("Reply-Text").unwrap_or_default().starts_with("+OK d25f") {
-            assert_eq!(
-                (ours.get("Reply-Text"), &ours.body),
-                (theirs.get("Reply-Text"), &theirs.body)
-            );
+            assert_eq!((ours.get("Reply-Text"), &ours.body), (theirs.get("Reply-Text"), &theirs.body));
         }
     }
     for frame in &wire.frames {
@@ -145,15 +125,9 @@ async fn the_link_sees_what_the_capture_saw() {
 async fn a_wrong_password_is_told_and_closed() {
     let switch = SimSwitch::new(Config::default());
     let mut wire = Wire::inbound(&switch);
-    assert_eq!(
-        wire.ask("api status\n\n").await.get("Reply-Text").unwrap(),
-        "-ERR command not found"
-    );
+    assert_eq!(wire.ask("api status\n\n").await.get("Reply-Text").unwrap(), "-ERR command not found");
     let mut wire = Wire::inbound(&switch);
-    assert_eq!(
-        wire.ask("auth wrong\n\n").await.get("Reply-Text").unwrap(),
-        "-ERR invalid"
-    );
+    assert_eq!(wire.ask("auth wrong\n\n").await.get("Reply-Text").unwrap(), "-ERR invalid");
     wire.read_to_end().await;
 }
 
@@ -166,21 +140,8 @@ async fn json_events_carry_the_same_headers() {
     let caller = switch.call(&CallSpec::phone("1001", "9000").name("O\"Neil"));
     wire.ask("bgapi status\n\n").await;
     wire.read_for(ms(100)).await;
-    let bodies: Vec<_> = wire
-        .frames
-        .iter()
-        .map(|f| f.body.as_str())
-        .filter(|b| b.starts_with('{'))
-        .collect();
-    assert!(
-        bodies[0].contains(&format!("\"Unique-ID\":\"{}\"", caller.uuid())),
-        "{}",
-        bodies[0]
-    );
-    assert!(
-        bodies[0].contains("\"Caller-Caller-ID-Name\":\"O\\\"Neil\""),
-        "{}",
-        bodies[0]
-    );
+    let bodies: Vec<_> = wire.frames.iter().map(|f| f.body.as_str()).filter(|b| b.starts_with('{')).collect();
+    assert!(bodies[0].contains(&format!("\"Unique-ID\":\"{}\"", caller.uuid())), "{}", bodies[0]);
+    assert!(bodies[0].contains("\"Caller-Caller-ID-Name\":\"O\\\"Neil\""), "{}", bodies[0]);
     assert!(bodies[1].contains("\"_body\":\"UP 0 years"), "{}", bodies[1]);
 }

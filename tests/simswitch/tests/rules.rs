@@ -81,12 +81,7 @@ fn sounds(caller: &Caller) -> Vec<(String, Duration)> {
 async fn unlocked_prompts_nest_and_locked_ones_queue() {
     let (switch, mut incoming) = switch(config());
     let (caller, mut wire) = waiting(&switch, &mut incoming).await;
-    wire.send(&format!(
-        "{}{}",
-        execute("playback", "one.wav", false),
-        execute("playback", "two.wav", false)
-    ))
-    .await;
+    wire.send(&format!("{}{}", execute("playback", "one.wav", false), execute("playback", "two.wav", false))).await;
     wire.read_for(ms(5000)).await;
     let heard: Vec<_> = sounds(&caller).into_iter().skip(1).map(|(file, _)| file).collect();
     assert_eq!(
@@ -96,19 +91,10 @@ async fn unlocked_prompts_nest_and_locked_ones_queue() {
     );
 
     let (caller, mut wire) = waiting(&switch, &mut incoming).await;
-    wire.send(&format!(
-        "{}{}",
-        execute("playback", "one.wav", true),
-        execute("playback", "two.wav", true)
-    ))
-    .await;
+    wire.send(&format!("{}{}", execute("playback", "one.wav", true), execute("playback", "two.wav", true))).await;
     wire.read_for(ms(5000)).await;
     let heard: Vec<_> = sounds(&caller).into_iter().skip(1).map(|(file, _)| file).collect();
-    assert_eq!(
-        heard,
-        ["one.wav", "two.wav", "local_stream://moh"],
-        "each plays to its end"
-    );
+    assert_eq!(heard, ["one.wav", "two.wav", "local_stream://moh"], "each plays to its end");
 }
 
 #[tokio::test(start_paused = true)]
@@ -119,9 +105,7 @@ async fn music_goes_on_after_a_prompt_where_it_was() {
     wire.ask(&execute("playback", "one.wav", true)).await;
     wire.read_for(ms(2000)).await;
     let history = caller.history();
-    let [.., before, prompt, after] = history.as_slice() else {
-        panic!("{history:?}")
-    };
+    let [.., before, prompt, after] = history.as_slice() else { panic!("{history:?}") };
     assert_eq!(prompt.sound, Sound::Playing("one.wav".into()));
     assert_eq!(after.sound, before.sound);
     assert_eq!(after.position, prompt.at - before.at, "the same position in the stream");
@@ -149,11 +133,7 @@ async fn a_missing_file_and_an_unknown_application() {
     let (caller, mut wire) = waiting(&switch, &mut incoming).await;
     wire.ask(&execute("playback", "gone.wav", true)).await;
     wire.read_for(ms(100)).await;
-    let last = wire
-        .events("CHANNEL_EXECUTE_COMPLETE")
-        .last()
-        .unwrap()
-        .get("Application-Response");
+    let last = wire.events("CHANNEL_EXECUTE_COMPLETE").last().unwrap().get("Application-Response");
     assert_eq!(last.as_deref(), Some("FILE NOT FOUND"));
     assert_eq!(caller.hears(), Sound::Playing("local_stream://moh".into()));
     wire.ask(&execute("no_such_application", "", false)).await;
@@ -172,11 +152,7 @@ async fn the_application_argument_may_come_in_the_body_and_its_uuid_comes_back()
     caller.wait_hears("one.wav").await;
     caller.wait_hears("moh").await;
     wire.read_for(ms(30)).await;
-    let done = wire
-        .events("CHANNEL_EXECUTE_COMPLETE")
-        .last()
-        .unwrap()
-        .get("Application-UUID");
+    let done = wire.events("CHANNEL_EXECUTE_COMPLETE").last().unwrap().get("Application-UUID");
     assert_eq!(done.as_deref(), Some("mine-1"));
 }
 
@@ -205,10 +181,7 @@ async fn an_event_is_at_most_20_ms_old_and_a_command_fetches_it() {
     caller.dtmf('7');
     assert!(wire.events("DTMF").is_empty());
     wire.read_for(ms(10)).await;
-    assert!(
-        wire.events("DTMF").is_empty(),
-        "nothing was sent to the connection: it sleeps"
-    );
+    assert!(wire.events("DTMF").is_empty(), "nothing was sent to the connection: it sleeps");
     wire.read_for(ms(10)).await;
     assert_eq!(wire.events("DTMF").len(), 1);
     caller.dtmf('8');
@@ -224,8 +197,7 @@ async fn api_originate_holds_the_whole_connection() {
     let (caller, mut wire) = waiting(&switch, &mut incoming).await;
     wire.read_for(ms(50)).await;
     let before = wire.frames.len();
-    wire.send("api originate {originate_timeout=5}user/1001@lab &park()\n\napi uuid_exists x\n\n")
-        .await;
+    wire.send("api originate {originate_timeout=5}user/1001@lab &park()\n\napi uuid_exists x\n\n").await;
     caller.dtmf('1');
     phone.wait_ringing().await;
     wire.read_for(ms(1000)).await;
@@ -264,48 +236,29 @@ async fn filters_are_an_or_and_myevents_an_own_leg_only() {
     wire.ask(&offer(&caller, "leg-2", "1001")).await;
     wire.event("CHANNEL_CREATE", 1).await;
     wire.ask(&offer(&caller, "leg-3", "9999")).await;
-    assert_eq!(
-        wire.event("BACKGROUND_JOB", 1).await.body.lines().last(),
-        Some("-ERR SUBSCRIBER_ABSENT")
-    );
+    assert_eq!(wire.event("BACKGROUND_JOB", 1).await.body.lines().last(), Some("-ERR SUBSCRIBER_ABSENT"));
     let reply = wire.ask("filter delete Unique-ID leg-2\n\n").await;
-    assert_eq!(
-        reply.get("Reply-Text").unwrap(),
-        "+OK filter deleted. [Unique-ID][leg-2]"
-    );
+    assert_eq!(reply.get("Reply-Text").unwrap(), "+OK filter deleted. [Unique-ID][leg-2]");
 
     let other = switch.call(&CallSpec::trunk("078", "99900"));
     let mut wire = incoming.next().await;
     wire.ask("connect\n\n").await;
     wire.ask("myevents\n\n").await;
-    assert_eq!(
-        wire.ask("myevents\n\n").await.get("Reply-Text").unwrap(),
-        "-ERR aready enabled."
-    );
+    assert_eq!(wire.ask("myevents\n\n").await.get("Reply-Text").unwrap(), "-ERR aready enabled.");
     wire.ask("event plain BACKGROUND_JOB CHANNEL_HOLD\n\n").await;
     wire.ask("bgapi status\n\n").await;
     caller.dtmf('3');
     other.dtmf('4');
     wire.read_for(ms(100)).await;
     assert!(wire.events("BACKGROUND_JOB").is_empty());
-    let digits: Vec<_> = wire
-        .events("DTMF")
-        .iter()
-        .map(|f| f.get("DTMF-Digit").unwrap())
-        .collect();
+    let digits: Vec<_> = wire.events("DTMF").iter().map(|f| f.get("DTMF-Digit").unwrap()).collect();
     assert_eq!(digits, ["4"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_connection_loops_in_the_dialplan_and_then_falls_back() {
-    let queue = QueueRoute {
-        tries: 3,
-        ..QueueRoute::new("127.0.0.1:8084 async full")
-    };
-    let switch = SimSwitch::new(Config {
-        dialplan: Dialplan::new().queue(queue).internal(),
-        ..config()
-    });
+    let queue = QueueRoute { tries: 3, ..QueueRoute::new("127.0.0.1:8084 async full") };
+    let switch = SimSwitch::new(Config { dialplan: Dialplan::new().queue(queue).internal(), ..config() });
     let caller = switch.call(&CallSpec::trunk("0791234567", "99900"));
     assert_eq!(caller.wait_ended().await, "NORMAL_TEMPORARY_FAILURE");
     let tone = "tone_stream://%(1000,0,425)";
@@ -334,18 +287,14 @@ async fn a_dead_controller_gives_the_waiting_caller_back_to_the_dialplan() {
     drop(wire);
     caller.wait_hears("tone_stream").await;
     let mut again = incoming.next().await;
-    assert_eq!(
-        again.ask("connect\n\n").await.get("Unique-ID").as_deref(),
-        Some(caller.uuid())
-    );
+    assert_eq!(again.ask("connect\n\n").await.get("Unique-ID").as_deref(), Some(caller.uuid()));
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_resume_the_music_plays_for_ever() {
     let (switch, mut incoming) = switch(config());
     let (caller, mut wire) = waiting(&switch, &mut incoming).await;
-    wire.ask(&format!("api uuid_setvar {} socket_resume false\n\n", caller.uuid()))
-        .await;
+    wire.ask(&format!("api uuid_setvar {} socket_resume false\n\n", caller.uuid())).await;
     drop(wire);
     tokio::time::sleep(Duration::from_secs(500)).await;
     assert_eq!(caller.hears(), Sound::Playing("local_stream://moh".into()));
@@ -382,10 +331,7 @@ async fn exit_lets_the_dialplan_go_on() {
     let (caller, mut wire) = waiting(&switch, &mut incoming).await;
     wire.send("exit\n\n").await;
     wire.read_to_end().await;
-    assert_eq!(
-        wire.frames.last().unwrap().get("Content-Disposition").as_deref(),
-        Some("disconnect")
-    );
+    assert_eq!(wire.frames.last().unwrap().get("Content-Disposition").as_deref(), Some("disconnect"));
     caller.wait_hears("tone_stream").await;
 }
 
@@ -400,22 +346,13 @@ async fn a_connection_closed_before_the_park_strands_the_call() {
         caller.wait_for(|view| view.stranded).await;
         tokio::time::sleep(Duration::from_secs(1000)).await;
         assert_eq!(caller.ended(), None);
-        assert!(
-            matches!(switch.violations()[..], [Violation::Stranded { .. }]),
-            "{:?}",
-            switch.violations()
-        );
+        assert!(matches!(switch.violations()[..], [Violation::Stranded { .. }]), "{:?}", switch.violations());
     }
     let (switch, mut incoming) = switch(config());
     let caller = switch.call(&CallSpec::trunk("079", "99900"));
     let mut wire = incoming.next().await;
-    wire.send("connect\n\nsendmsg\ncall-command: hangup\nhangup-cause: USER_BUSY\n\n")
-        .await;
-    assert_eq!(
-        caller.wait_ended().await,
-        "USER_BUSY",
-        "a queued hang-up is carried out"
-    );
+    wire.send("connect\n\nsendmsg\ncall-command: hangup\nhangup-cause: USER_BUSY\n\n").await;
+    assert_eq!(caller.wait_ended().await, "USER_BUSY", "a queued hang-up is carried out");
     drop(wire);
 }
 
@@ -461,10 +398,7 @@ async fn who_is_called_off_shows_a_missed_call_unless_somebody_else_took_it() {
     for (n, cause) in ["LOSE_RACE", "ORIGINATOR_CANCEL", "NORMAL_CLEARING"].iter().enumerate() {
         wire.ask(&offer(&caller, &format!("leg-{n}"), "1001")).await;
         let ring = phone.wait_ringing().await;
-        assert_eq!(
-            (ring.number.as_str(), ring.caller.as_deref()),
-            ("079", Some(caller.uuid()))
-        );
+        assert_eq!((ring.number.as_str(), ring.caller.as_deref()), ("079", Some(caller.uuid())));
         wire.ask(&format!("api uuid_kill leg-{n} {cause}\n\n")).await;
         phone.wait_idle().await;
     }
@@ -483,8 +417,7 @@ async fn a_phone_that_does_not_answer_sip_is_given_up() {
     let phone = switch.phone("1001").on_ring(Behaviour::Crash);
     let (caller, mut wire) = waiting(&switch, &mut incoming).await;
     wire.ask("filter Job-UUID leg-1\n\n").await;
-    wire.ask(&offer(&caller, "leg-1", "1001").replace("originate_timeout=20", "originate_timeout=60"))
-        .await;
+    wire.ask(&offer(&caller, "leg-1", "1001").replace("originate_timeout=20", "originate_timeout=60")).await;
     let job = wire.event("BACKGROUND_JOB", 1).await;
     assert!(job.body.ends_with("-ERR RECOVERY_ON_TIMER_EXPIRE\n"), "{}", job.body);
     assert!(phone.rings().is_empty(), "it never rang");
@@ -506,16 +439,10 @@ async fn uuid_bridge_needs_media_and_living_legs() {
 #[tokio::test(start_paused = true)]
 async fn a_private_call_rings_bridges_and_ends() {
     let (switch, _incoming) = switch(config());
-    let (anna, bruno) = (
-        switch.phone("1001"),
-        switch.phone("1002").on_ring(Behaviour::Answer { after: ms(900) }),
-    );
+    let (anna, bruno) = (switch.phone("1001"), switch.phone("1002").on_ring(Behaviour::Answer { after: ms(900) }));
     let call = switch.call(&CallSpec::phone("1001", "1002"));
     assert_eq!(call.wait_talking().await, "1002");
-    assert_eq!(
-        (anna.view().talks_to(), bruno.view().talks_to()),
-        (Some("1002"), Some("1001"))
-    );
+    assert_eq!((anna.view().talks_to(), bruno.view().talks_to()), (Some("1002"), Some("1001")));
     anna.hang_up();
     assert_eq!(call.wait_ended().await, "NORMAL_CLEARING");
     bruno.wait_idle().await;
@@ -563,8 +490,7 @@ async fn text_of_a_caller_in_an_argument_is_executed_and_recorded() {
     assert_eq!(switch.executed(), []);
     wire.ask(&execute("set", "name=${system(touch /tmp/x)}", false)).await;
     wire.read_for(ms(30)).await;
-    wire.ask("bgapi originate {origination_caller_id_name='${lua(x)}'}user/1001@lab &park()\n\n")
-        .await;
+    wire.ask("bgapi originate {origination_caller_id_name='${lua(x)}'}user/1001@lab &park()\n\n").await;
     wire.ask("api reload mod_event_socket\n\n").await;
     let executed: Vec<_> = switch.executed().into_iter().map(|r| r.executed).collect();
     assert_eq!(executed, ["system touch /tmp/x", "lua x", "reload mod_event_socket"]);

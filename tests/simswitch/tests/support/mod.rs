@@ -26,11 +26,7 @@ pub struct Frame {
 impl Frame {
     pub fn get(&self, name: &str) -> Option<String> {
         let inner = self.event();
-        inner
-            .iter()
-            .chain(&self.headers)
-            .find(|(n, _)| n == name)
-            .map(|(_, v)| decode(v))
+        inner.iter().chain(&self.headers).find(|(n, _)| n == name).map(|(_, v)| decode(v))
     }
 
     /// The headers of the event inside, when there is one.
@@ -52,11 +48,7 @@ impl Frame {
     }
 
     pub fn names(&self) -> Vec<String> {
-        self.headers
-            .iter()
-            .map(|(n, _)| n.clone())
-            .chain(self.event().into_iter().map(|(n, _)| n))
-            .collect()
+        self.headers.iter().map(|(n, _)| n.clone()).chain(self.event().into_iter().map(|(n, _)| n)).collect()
     }
 
     /// Whose frame this is, and what it says in one line.
@@ -93,21 +85,12 @@ impl Frame {
             ];
             return (leg, rename(line.join(" ")));
         }
-        let text = [
-            get("Reply-Text"),
-            get("Content-Disposition"),
-            self.body.trim().to_owned(),
-        ]
-        .join(" ");
+        let text = [get("Reply-Text"), get("Content-Disposition"), self.body.trim().to_owned()].join(" ");
         let text = match text.find("Job-UUID: ") {
             Some(at) => text[..at + 10].to_owned(),
             None => text,
         };
-        let text = if text.contains("[Job-UUID]=") {
-            "filter Job-UUID".to_owned()
-        } else {
-            text
-        };
+        let text = if text.contains("[Job-UUID]=") { "filter Job-UUID".to_owned() } else { text };
         ("control".into(), rename(format!("{kind} {text}")))
     }
 }
@@ -133,10 +116,7 @@ pub fn decode(text: &str) -> String {
 }
 
 fn parse_headers(text: &str) -> Vec<(String, String)> {
-    text.lines()
-        .filter_map(|l| l.split_once(": "))
-        .map(|(n, v)| (n.to_owned(), v.to_owned()))
-        .collect()
+    text.lines().filter_map(|l| l.split_once(": ")).map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
 }
 
 /// Takes whole frames off the front of `buffer`.
@@ -146,22 +126,14 @@ pub fn take_frames(buffer: &mut Vec<u8>, frames: &mut Vec<Frame>) {
             return;
         };
         let headers = parse_headers(&String::from_utf8_lossy(&buffer[..end]));
-        let length: usize = headers
-            .iter()
-            .find(|(n, _)| n == "Content-Length")
-            .and_then(|(_, v)| v.parse().ok())
-            .unwrap_or(0);
+        let length: usize =
+            headers.iter().find(|(n, _)| n == "Content-Length").and_then(|(_, v)| v.parse().ok()).unwrap_or(0);
         if buffer.len() < end + 2 + length {
             return;
         }
         let body = String::from_utf8_lossy(&buffer[end + 2..end + 2 + length]).into_owned();
         buffer.drain(..end + 2 + length);
-        frames.push(Frame {
-            headers,
-            body,
-            names: BTreeMap::new(),
-            at: 0,
-        });
+        frames.push(Frame { headers, body, names: BTreeMap::new(), at: 0 });
     }
 }
 
@@ -203,10 +175,7 @@ impl Wire {
             let sender = sender.clone();
             async move {
                 let (ours, theirs) = tokio::io::duplex(64 * 1024);
-                sender
-                    .send(theirs)
-                    .await
-                    .map_err(|_| std::io::ErrorKind::ConnectionRefused)?;
+                sender.send(theirs).await.map_err(|_| std::io::ErrorKind::ConnectionRefused)?;
                 Ok::<_, std::io::Error>(ours)
             }
         };
@@ -216,12 +185,7 @@ impl Wire {
     pub fn inbound(switch: &simswitch::SimSwitch) -> Self {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         switch.accept(theirs);
-        Self {
-            stream: ours,
-            buffer: Vec::new(),
-            began: Instant::now(),
-            frames: Vec::new(),
-        }
+        Self { stream: ours, buffer: Vec::new(), began: Instant::now(), frames: Vec::new() }
     }
 
     pub async fn send(&mut self, text: &str) {
@@ -259,11 +223,7 @@ impl Wire {
     }
 
     pub async fn read_to_end(&mut self) {
-        assert!(
-            !self.read_for(Duration::from_secs(700)).await,
-            "the switch closes: {:?}",
-            self.frames.last()
-        );
+        assert!(!self.read_for(Duration::from_secs(700)).await, "the switch closes: {:?}", self.frames.last());
     }
 
     /// Sends a command and waits for its reply.
@@ -284,10 +244,7 @@ impl Wire {
 
     /// Events of a name received so far.
     pub fn events(&self, name: &str) -> Vec<&Frame> {
-        self.frames
-            .iter()
-            .filter(|f| f.get("Event-Name").as_deref() == Some(name))
-            .collect()
+        self.frames.iter().filter(|f| f.get("Event-Name").as_deref() == Some(name)).collect()
     }
 
     /// Waits for the `n`th event of a name.
@@ -325,11 +282,7 @@ impl Capture {
         let names = Self::names(&log, &frames);
         let received = log.lines().filter_map(|l| l.trim_start().split_once(" <- "));
         let times: Vec<f64> = received.map(|(time, _)| time.trim().parse().unwrap()).collect();
-        assert_eq!(
-            times.len() + usize::from(name == "inbound-link"),
-            frames.len(),
-            "{name}: one line a frame"
-        );
+        assert_eq!(times.len() + usize::from(name == "inbound-link"), frames.len(), "{name}: one line a frame");
         for (n, frame) in frames.iter_mut().enumerate() {
             frame.names.clone_from(&names);
             frame.at = times.get(n).map_or(0, |seconds| (seconds * 1000.0).round() as u64);
@@ -356,16 +309,7 @@ impl Capture {
         let names = &self.frames[0].names;
         names
             .iter()
-            .map(|(uuid, name)| {
-                (
-                    uuid.clone(),
-                    if name == "caller" {
-                        caller.uuid().to_owned()
-                    } else {
-                        uuid.clone()
-                    },
-                )
-            })
+            .map(|(uuid, name)| (uuid.clone(), if name == "caller" { caller.uuid().to_owned() } else { uuid.clone() }))
             .collect()
     }
 
@@ -383,11 +327,8 @@ impl Capture {
                 text = text.replace(theirs, ours);
             }
             // A job's identity is chosen by the switch; the filter must name the one this switch will choose.
-            let text = if text.starts_with("bgapi ") {
-                format!("{text}\nJob-UUID: {}", job_of(self, line))
-            } else {
-                text
-            };
+            let text =
+                if text.starts_with("bgapi ") { format!("{text}\nJob-UUID: {}", job_of(self, line)) } else { text };
             all.push(((seconds * 1000.0).round() as u64, format!("{text}\n\n")));
         }
         all
@@ -395,17 +336,9 @@ impl Capture {
 
     /// Gives the frames of a replay the capture's names.
     pub fn rename(&self, frames: Vec<Frame>, ids: &BTreeMap<String, String>) -> Vec<Frame> {
-        let names: BTreeMap<String, String> = ids
-            .iter()
-            .map(|(theirs, ours)| (ours.clone(), self.frames[0].names[theirs].clone()))
-            .collect();
-        frames
-            .into_iter()
-            .map(|frame| Frame {
-                names: names.clone(),
-                ..frame
-            })
-            .collect()
+        let names: BTreeMap<String, String> =
+            ids.iter().map(|(theirs, ours)| (ours.clone(), self.frames[0].names[theirs].clone())).collect();
+        frames.into_iter().map(|frame| Frame { names: names.clone(), ..frame }).collect()
     }
 }
 
