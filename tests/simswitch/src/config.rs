@@ -39,6 +39,8 @@ pub struct Timing {
     pub unbridge: Duration,
     /// A phone that answers no INVITE at all is given up after this (SIP timer B).
     pub sip_timeout: Duration,
+    /// An answered phone that sends no audio any more is hung up after this (`MEDIA_TIMEOUT`).
+    pub media_timeout: Duration,
     /// The outbound peer must have sent `connect` within this.
     pub connect: Duration,
     /// Between two HEARTBEAT events.
@@ -58,6 +60,7 @@ impl Default for Timing {
             bridge: ms(20),
             unbridge: ms(20),
             sip_timeout: Duration::from_secs(32),
+            media_timeout: Duration::from_secs(30),
             connect: Duration::from_secs(25),
             heartbeat: Duration::from_secs(20),
         }

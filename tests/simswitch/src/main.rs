@@ -4,9 +4,9 @@ use simswitch::{Behaviour, CallSpec, Config, Dialplan, QueueRoute, SimSwitch};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-const USAGE: &str = "simswitch [OPTION VALUE]...
-  --controller HOST:PORT   where `socket` connects to               (127.0.0.1:8084)
-  --link HOST:PORT         inbound listener; `off` for none         (127.0.0.1:8021)
+const USAGE: &str = "simswitch --controller HOST:PORT [OPTION VALUE]...
+  --controller HOST:PORT   where `socket` connects to; no default: load must not hit whoever listens there
+  --link HOST:PORT         inbound listener; `off` for none         (off)
   --domain NAME            directory domain of the phones           (lab)
   --phones FIRST-LAST      numbers of the phones                    (1001-1010)
   --ring SECONDS           every phone answers after this           (2)
@@ -44,8 +44,8 @@ fn seconds(name: &str, value: &str) -> Result<Duration, String> {
 
 fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
     let mut o = Options {
-        controller: "127.0.0.1:8084".into(),
-        link: "127.0.0.1:8021".into(),
+        controller: String::new(),
+        link: "off".into(),
         domain: "lab".into(),
         phones: (1001, 1010),
         ring: Duration::from_secs(2),
@@ -80,6 +80,11 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
             "--seed" => o.seed = number(&name, &value)?,
             _ => return Err(format!("unknown option {name}\n{USAGE}")),
         }
+    }
+    if o.controller.is_empty() {
+        return Err(format!(
+            "--controller is missing: say where the controller listens\n{USAGE}"
+        ));
     }
     if o.rate <= 0.0 {
         return Err("--rate must be above 0".into());

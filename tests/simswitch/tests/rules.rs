@@ -1,81 +1,12 @@
-//! What `shared/freeswitch` says a real switch does, rule by rule, asked of the simulated one.
+//! What is measured of a real switch, rule by rule, asked of the simulated one: commands, events, sounds, dialplan.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod support;
 
-use simswitch::{
-    Behaviour, CallSpec, Caller, Config, Dialplan, Length, QueueRoute, Registration, SimSwitch, Sound, Violation,
-};
-use std::sync::Arc;
+use simswitch::{Behaviour, CallSpec, Config, Dialplan, QueueRoute, SimSwitch, Sound, Violation};
 use std::time::Duration;
-use support::{Incoming, Wire, ms};
-
-fn config() -> Config {
-    Config {
-        lengths: Some(Arc::new(|name: &str| match name {
-            "one.wav" => Some(Length::For(ms(1000))),
-            "gone.wav" => Some(Length::Missing),
-            _ => None,
-        })),
-        ..Config::default()
-    }
-}
-
-fn execute(app: &str, arg: &str, locked: bool) -> String {
-    let lock = if locked { "event-lock: true\n" } else { "" };
-    format!("sendmsg\ncall-command: execute\nexecute-app-name: {app}\nexecute-app-arg: {arg}\n{lock}\n")
-}
-
-/// A caller from a trunk, answered and waiting with music, and the connection that controls it.
-async fn waiting(switch: &SimSwitch, incoming: &mut Incoming) -> (Caller, Wire) {
-    let caller = switch.call(&CallSpec::trunk("0791234567", "99900").name("Hans Muster"));
-    let mut wire = incoming.next().await;
-    wire.ask("connect\n\n").await;
-    for command in ["linger 2\n\n", "event plain ALL\n\n"] {
-        wire.ask(command).await;
-    }
-    wire.ask(&format!("filter Unique-ID {}\n\n", caller.uuid())).await;
-    wire.ask(&execute("set", "hangup_after_bridge=true", false)).await;
-    wire.ask(&execute("answer", "", false)).await;
-    wire.ask(&execute("playback", "local_stream://moh", false)).await;
-    caller.wait_hears("moh").await;
-    (caller, wire)
-}
-
-fn switch(config: Config) -> (SimSwitch, Incoming) {
-    let switch = SimSwitch::new(config);
-    let (incoming, connector) = Wire::outbound();
-    switch.dial_out_via(connector);
-    (switch, incoming)
-}
-
-fn offer(caller: &Caller, leg: &str, phone: &str) -> String {
-    let uuid = caller.uuid();
-    format!(
-        "bgapi originate {{origination_uuid={leg},originate_timeout=20,origination_caller_id_number=079,\
-         api_on_answer_1='uuid_setvar {uuid} socket_resume false',api_on_answer_2='uuid_bridge {uuid} {leg}'}}\
-         user/{phone}@lab &park()\nJob-UUID: {leg}\n\n"
-    )
-}
-
-fn intercept(caller: &Caller, leg: &str, phone: &str) -> String {
-    format!(
-        "bgapi originate {{origination_uuid={leg},originate_timeout=20,intercept_unbridged_only=true,\
-         hangup_after_bridge=true}}user/{phone}@lab &intercept({})\nJob-UUID: {leg}\n\n",
-        caller.uuid()
-    )
-}
-
-fn sounds(caller: &Caller) -> Vec<(String, Duration)> {
-    caller
-        .history()
-        .into_iter()
-        .filter_map(|s| match s.sound {
-            Sound::Playing(file) => Some((file, s.position)),
-            _ => None,
-        })
-        .collect()
-}
+use support::ms;
+use support::scene::{config, execute, offer, sounds, switch, waiting};
 
 #[tokio::test(start_paused = true)]
 async fn unlocked_prompts_nest_and_locked_ones_queue() {
@@ -302,30 +233,6 @@ async fn without_resume_the_music_plays_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_conversation_survives_its_controller_only_with_resume_off() {
-    let (switch, mut incoming) = switch(config());
-    let phone = switch.phone("1001").on_ring(Behaviour::Answer { after: ms(500) });
-    let (caller, mut wire) = waiting(&switch, &mut incoming).await;
-    wire.ask(&offer(&caller, "leg-1", "1001")).await;
-    assert_eq!(caller.wait_talking().await, "1001");
-    assert_eq!(phone.wait_talking().await, "0791234567");
-    drop(wire);
-    tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!(caller.view().talks_to(), Some("1001"));
-    phone.hang_up();
-    caller.wait_ended().await;
-
-    let (caller, mut wire) = waiting(&switch, &mut incoming).await;
-    let resumed = offer(&caller, "leg-2", "1001").replace("socket_resume false", "socket_resume true");
-    wire.ask(&resumed).await;
-    caller.wait_talking().await;
-    drop(wire);
-    caller.wait_ended().await;
-    phone.wait_idle().await;
-    assert_eq!(switch.stats().cut_by_reset, 1);
-}
-
-#[tokio::test(start_paused = true)]
 async fn exit_lets_the_dialplan_go_on() {
     let (switch, mut incoming) = switch(config());
     let (caller, mut wire) = waiting(&switch, &mut incoming).await;
@@ -363,107 +270,6 @@ async fn a_peer_that_never_connects_is_dropped_after_25_s() {
     let mut wire = incoming.next().await;
     assert!(wire.read_for(ms(24_900)).await);
     assert!(!wire.read_for(ms(200)).await);
-}
-
-#[tokio::test(start_paused = true)]
-async fn one_of_two_phones_gets_the_caller_and_nobody_misses_a_call() {
-    let (switch, mut incoming) = switch(config());
-    let phones = [switch.phone("1001"), switch.phone("1002"), switch.phone("1003")];
-    let (caller, mut wire) = waiting(&switch, &mut incoming).await;
-    for (i, phone) in phones.iter().enumerate() {
-        wire.ask(&intercept(&caller, &format!("leg-{i}"), phone.number())).await;
-        phone.wait_ringing().await;
-    }
-    phones[0].answer();
-    wire.read_for(ms(5)).await;
-    phones[1].answer();
-    assert_eq!(caller.wait_talking().await, "1002");
-    wire.ask("api uuid_kill leg-2 LOSE_RACE\n\n").await;
-    phones[0].wait_idle().await;
-    phones[2].wait_idle().await;
-    assert!(phones.iter().all(|p| p.view().missed.is_empty()));
-    assert_eq!(switch.violations(), []);
-    wire.ask(&intercept(&caller, "late", "1001")).await;
-    phones[0].wait_ringing().await;
-    phones[0].answer();
-    phones[0].wait_idle().await;
-    assert_eq!(caller.view().talks_to(), Some("1002"), "intercept_unbridged_only");
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_is_called_off_shows_a_missed_call_unless_somebody_else_took_it() {
-    let (switch, mut incoming) = switch(config());
-    let phone = switch.phone("1001");
-    let (caller, mut wire) = waiting(&switch, &mut incoming).await;
-    for (n, cause) in ["LOSE_RACE", "ORIGINATOR_CANCEL", "NORMAL_CLEARING"].iter().enumerate() {
-        wire.ask(&offer(&caller, &format!("leg-{n}"), "1001")).await;
-        let ring = phone.wait_ringing().await;
-        assert_eq!((ring.number.as_str(), ring.caller.as_deref()), ("079", Some(caller.uuid())));
-        wire.ask(&format!("api uuid_kill leg-{n} {cause}\n\n")).await;
-        phone.wait_idle().await;
-    }
-    let missed: Vec<_> = phone.view().missed.into_iter().map(|m| m.cause).collect();
-    assert_eq!(missed, ["ORIGINATOR_CANCEL", "NORMAL_CLEARING"]);
-    wire.ask(&offer(&caller, "leg-9", "1001")).await;
-    phone.wait_ringing().await;
-    phone.decline();
-    phone.wait_idle().await;
-    assert_eq!(phone.view().missed.len(), 2, "who declined knows of the call");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_phone_that_does_not_answer_sip_is_given_up() {
-    let (switch, mut incoming) = switch(config());
-    let phone = switch.phone("1001").on_ring(Behaviour::Crash);
-    let (caller, mut wire) = waiting(&switch, &mut incoming).await;
-    wire.ask("filter Job-UUID leg-1\n\n").await;
-    wire.ask(&offer(&caller, "leg-1", "1001").replace("originate_timeout=20", "originate_timeout=60")).await;
-    let job = wire.event("BACKGROUND_JOB", 1).await;
-    assert!(job.body.ends_with("-ERR RECOVERY_ON_TIMER_EXPIRE\n"), "{}", job.body);
-    assert!(phone.rings().is_empty(), "it never rang");
-}
-
-#[tokio::test(start_paused = true)]
-async fn uuid_bridge_needs_media_and_living_legs() {
-    let (switch, mut incoming) = switch(config());
-    let phone = switch.phone("1001");
-    let (caller, mut wire) = waiting(&switch, &mut incoming).await;
-    wire.ask(&offer(&caller, "leg-1", "1001")).await;
-    phone.wait_ringing().await;
-    let reply = wire.ask(&format!("api uuid_bridge {} leg-1\n\n", caller.uuid())).await;
-    assert_eq!(reply.body, "-ERR Invalid uuid\n");
-    let reply = wire.ask(&format!("api uuid_bridge {} nobody\n\n", caller.uuid())).await;
-    assert_eq!(reply.body, "-ERR Invalid uuid\n");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_private_call_rings_bridges_and_ends() {
-    let (switch, _incoming) = switch(config());
-    let (anna, bruno) = (switch.phone("1001"), switch.phone("1002").on_ring(Behaviour::Answer { after: ms(900) }));
-    let call = switch.call(&CallSpec::phone("1001", "1002"));
-    assert_eq!(call.wait_talking().await, "1002");
-    assert_eq!((anna.view().talks_to(), bruno.view().talks_to()), (Some("1002"), Some("1001")));
-    anna.hang_up();
-    assert_eq!(call.wait_ended().await, "NORMAL_CLEARING");
-    bruno.wait_idle().await;
-    switch.phone("1003").set_registration(Registration::Unregistered);
-    let call = switch.call(&CallSpec::phone("1001", "1003"));
-    assert_eq!(call.wait_ended().await, "USER_NOT_REGISTERED");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_bridged_caller_is_transferred_and_reaches_the_next_number() {
-    let (switch, mut incoming) = switch(config());
-    let phone = switch.phone("1001").on_ring(Behaviour::Answer { after: ms(100) });
-    let (caller, mut wire) = waiting(&switch, &mut incoming).await;
-    wire.ask(&offer(&caller, "leg-1", "1001")).await;
-    phone.wait_talking().await;
-    assert!(phone.blind_transfer("1005"));
-    phone.wait_idle().await;
-    caller.wait_hears("tone_stream://%(1000,0,1633)").await;
-    wire.read_for(ms(100)).await;
-    assert_eq!(wire.events("CHANNEL_UNBRIDGE").len(), 1);
-    assert_eq!(caller.view().talked_to.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -509,4 +315,69 @@ async fn an_authenticated_phone_stays_itself_whatever_it_claims() {
     let _trunk = switch.call(&CallSpec::trunk("079", "*4199900"));
     let mut wire = incoming.next().await;
     assert_eq!(wire.ask("connect\n\n").await.get("variable_sip_auth_username"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_full_only_the_own_call_can_be_told() {
+    let queue = QueueRoute::new("127.0.0.1:8084 async");
+    let (switch, mut incoming) = switch(Config {
+        dialplan: Dialplan::new().queue(queue),
+        ..config()
+    });
+    let caller = switch.call(&CallSpec::trunk("079", "99900"));
+    let mut wire = incoming.next().await;
+    assert_eq!(
+        wire.ask("connect\n\n").await.get("Control").as_deref(),
+        Some("single-channel")
+    );
+    for refused in [
+        "api status",
+        "bgapi status",
+        "event plain ALL",
+        "linger 5",
+        "sendevent PRESENCE_IN",
+    ] {
+        let reply = wire.ask(&format!("{refused}\n\n")).await;
+        assert_eq!(reply.get("Reply-Text").unwrap(), "-ERR command not found", "{refused}");
+    }
+    assert_eq!(
+        wire.ask("myevents\n\n").await.get("Reply-Text").unwrap(),
+        "+OK Events Enabled"
+    );
+    wire.ask("sendmsg\ncall-command: hangup\n\n").await;
+    caller.wait_ended().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stray_carriage_return_is_answered_ok_and_does_nothing() {
+    let (switch, mut incoming) = switch(config());
+    let (caller, mut wire) = waiting(&switch, &mut incoming).await;
+    wire.read_for(ms(50)).await;
+    let reply = wire
+        .ask("sendmsg\ncall-command: hangup\r\nhangup-cause: USER_BUSY\n\n")
+        .await;
+    assert_eq!(reply.get("Reply-Text").unwrap(), "+OK");
+    wire.read_for(ms(1000)).await;
+    assert_eq!(caller.ended(), None);
+}
+
+/// Everything a controller receives in a little scenario, with the times.
+async fn whole_run(seed: u64) -> Vec<(u64, Vec<(String, String)>, String)> {
+    let (switch, mut incoming) = switch(Config { seed, ..config() });
+    let phone = switch.phone("1001").on_ring(Behaviour::Converse {
+        after: ms(700),
+        talk: ms(900),
+    });
+    let (caller, mut wire) = waiting(&switch, &mut incoming).await;
+    wire.ask(&offer(&caller, "leg-1", "1001")).await;
+    phone.wait_talking().await;
+    wire.read_to_end().await;
+    wire.frames.into_iter().map(|f| (f.at, f.headers, f.body)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_seed_is_the_same_run_to_the_byte() {
+    let first = whole_run(7).await;
+    assert_eq!(first, whole_run(7).await);
+    assert_ne!(first, whole_run(8).await);
 }

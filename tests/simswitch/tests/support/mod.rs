@@ -1,6 +1,8 @@
 //! A bare controller: sends text, splits frames, and reads the captures.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod scene;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
