@@ -319,16 +319,8 @@ impl World {
 
     fn sendmsg(&mut self, id: ConnId, command: &Command) {
         let given = first_line(&command.line)[7..].trim();
-        let given = if given.is_empty() {
-            command.get("session-id").unwrap_or("")
-        } else {
-            given
-        };
-        let own = self
-            .conns
-            .get(&id)
-            .and_then(|c| c.leg)
-            .filter(|l| self.legs.contains_key(l));
+        let given = if given.is_empty() { command.get("session-id").unwrap_or("") } else { given };
+        let own = self.conns.get(&id).and_then(|c| c.leg).filter(|l| self.legs.contains_key(l));
         let own_uuid = self.conns.get(&id).map(|c| c.own_uuid.clone()).unwrap_or_default();
         let target = if given.is_empty() || given == own_uuid { own } else { self.up_leg(given) };
         let Some(target) = target else {

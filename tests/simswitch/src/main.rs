@@ -82,9 +82,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, Strin
         }
     }
     if o.controller.is_empty() {
-        return Err(format!(
-            "--controller is missing: say where the controller listens\n{USAGE}"
-        ));
+        return Err(format!("--controller is missing: say where the controller listens\n{USAGE}"));
     }
     if o.rate <= 0.0 {
         return Err("--rate must be above 0".into());

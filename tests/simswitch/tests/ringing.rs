@@ -65,10 +65,7 @@ async fn who_is_called_off_shows_a_missed_call_unless_somebody_else_took_it() {
     for (n, cause) in ["LOSE_RACE", "ORIGINATOR_CANCEL", "NORMAL_CLEARING"].iter().enumerate() {
         wire.ask(&offer(&caller, &format!("leg-{n}"), "1001")).await;
         let ring = phone.wait_ringing().await;
-        assert_eq!(
-            (ring.number.as_str(), ring.caller.as_deref()),
-            ("079", Some(caller.uuid()))
-        );
+        assert_eq!((ring.number.as_str(), ring.caller.as_deref()), ("079", Some(caller.uuid())));
         wire.ask(&format!("api uuid_kill leg-{n} {cause}\n\n")).await;
         phone.wait_idle().await;
     }
@@ -87,8 +84,7 @@ async fn a_phone_that_does_not_answer_sip_is_given_up() {
     let phone = switch.phone("1001").on_ring(Behaviour::Crash);
     let (caller, mut wire) = waiting(&switch, &mut incoming).await;
     wire.ask("filter Job-UUID leg-1\n\n").await;
-    wire.ask(&offer(&caller, "leg-1", "1001").replace("originate_timeout=20", "originate_timeout=60"))
-        .await;
+    wire.ask(&offer(&caller, "leg-1", "1001").replace("originate_timeout=20", "originate_timeout=60")).await;
     let job = wire.event("BACKGROUND_JOB", 1).await;
     assert!(job.body.ends_with("-ERR RECOVERY_ON_TIMER_EXPIRE\n"), "{}", job.body);
     assert!(phone.rings().is_empty(), "it never rang");
@@ -110,16 +106,10 @@ async fn uuid_bridge_needs_media_and_living_legs() {
 #[tokio::test(start_paused = true)]
 async fn a_private_call_rings_bridges_and_ends() {
     let (switch, _incoming) = switch(config());
-    let (anna, bruno) = (
-        switch.phone("1001"),
-        switch.phone("1002").on_ring(Behaviour::Answer { after: ms(900) }),
-    );
+    let (anna, bruno) = (switch.phone("1001"), switch.phone("1002").on_ring(Behaviour::Answer { after: ms(900) }));
     let call = switch.call(&CallSpec::phone("1001", "1002"));
     assert_eq!(call.wait_talking().await, "1002");
-    assert_eq!(
-        (anna.view().talks_to(), bruno.view().talks_to()),
-        (Some("1002"), Some("1001"))
-    );
+    assert_eq!((anna.view().talks_to(), bruno.view().talks_to()), (Some("1002"), Some("1001")));
     anna.hang_up();
     assert_eq!(call.wait_ended().await, "NORMAL_CLEARING");
     bruno.wait_idle().await;
@@ -146,16 +136,9 @@ async fn a_bridged_caller_is_transferred_and_reaches_the_next_number() {
 #[tokio::test(start_paused = true)]
 async fn behind_a_conversation_the_dialplan_goes_on_unless_told_otherwise() {
     let (switch, mut incoming) = switch(config());
-    let phone = switch.phone("1001").on_ring(Behaviour::Converse {
-        after: ms(100),
-        talk: ms(1000),
-    });
+    let phone = switch.phone("1001").on_ring(Behaviour::Converse { after: ms(100), talk: ms(1000) });
     let (caller, mut wire) = waiting(&switch, &mut incoming).await;
-    wire.ask(&format!(
-        "api uuid_setvar {} hangup_after_bridge false\n\n",
-        caller.uuid()
-    ))
-    .await;
+    wire.ask(&format!("api uuid_setvar {} hangup_after_bridge false\n\n", caller.uuid())).await;
     wire.ask(&offer(&caller, "leg-1", "1001")).await;
     phone.wait_talking().await;
     phone.wait_idle().await;
@@ -166,16 +149,10 @@ async fn behind_a_conversation_the_dialplan_goes_on_unless_told_otherwise() {
 #[tokio::test(start_paused = true)]
 async fn intercept_on_answer_connects_as_well() {
     let (switch, mut incoming) = switch(config());
-    let phone = switch.phone("1001").on_ring(Behaviour::Converse {
-        after: ms(100),
-        talk: ms(1000),
-    });
+    let phone = switch.phone("1001").on_ring(Behaviour::Converse { after: ms(100), talk: ms(1000) });
     let (caller, mut wire) = waiting(&switch, &mut incoming).await;
     let uuid = caller.uuid();
-    wire.ask(&format!(
-        "bgapi originate {{execute_on_answer='intercept {uuid}'}}user/1001@lab &park()\n\n"
-    ))
-    .await;
+    wire.ask(&format!("bgapi originate {{execute_on_answer='intercept {uuid}'}}user/1001@lab &park()\n\n")).await;
     assert_eq!(caller.wait_talking().await, "1001");
     phone.wait_idle().await;
     caller.wait_ended().await;
@@ -187,8 +164,7 @@ async fn a_parked_leg_leaves_when_its_time_is_up() {
     let (switch, mut incoming) = switch(config());
     let phone = switch.phone("1001").on_ring(Behaviour::Answer { after: ms(100) });
     let (_caller, mut wire) = waiting(&switch, &mut incoming).await;
-    wire.ask("bgapi originate {origination_uuid=p,park_timeout=5:NO_ANSWER}user/1001@lab &park()\n\n")
-        .await;
+    wire.ask("bgapi originate {origination_uuid=p,park_timeout=5:NO_ANSWER}user/1001@lab &park()\n\n").await;
     phone.wait_for(|view| !view.calls.is_empty()).await;
     let answered = switch.now();
     phone.wait_idle().await;

@@ -320,30 +320,15 @@ async fn an_authenticated_phone_stays_itself_whatever_it_claims() {
 #[tokio::test(start_paused = true)]
 async fn without_full_only_the_own_call_can_be_told() {
     let queue = QueueRoute::new("127.0.0.1:8084 async");
-    let (switch, mut incoming) = switch(Config {
-        dialplan: Dialplan::new().queue(queue),
-        ..config()
-    });
+    let (switch, mut incoming) = switch(Config { dialplan: Dialplan::new().queue(queue), ..config() });
     let caller = switch.call(&CallSpec::trunk("079", "99900"));
     let mut wire = incoming.next().await;
-    assert_eq!(
-        wire.ask("connect\n\n").await.get("Control").as_deref(),
-        Some("single-channel")
-    );
-    for refused in [
-        "api status",
-        "bgapi status",
-        "event plain ALL",
-        "linger 5",
-        "sendevent PRESENCE_IN",
-    ] {
+    assert_eq!(wire.ask("connect\n\n").await.get("Control").as_deref(), Some("single-channel"));
+    for refused in ["api status", "bgapi status", "event plain ALL", "linger 5", "sendevent PRESENCE_IN"] {
         let reply = wire.ask(&format!("{refused}\n\n")).await;
         assert_eq!(reply.get("Reply-Text").unwrap(), "-ERR command not found", "{refused}");
     }
-    assert_eq!(
-        wire.ask("myevents\n\n").await.get("Reply-Text").unwrap(),
-        "+OK Events Enabled"
-    );
+    assert_eq!(wire.ask("myevents\n\n").await.get("Reply-Text").unwrap(), "+OK Events Enabled");
     wire.ask("sendmsg\ncall-command: hangup\n\n").await;
     caller.wait_ended().await;
 }
@@ -353,9 +338,7 @@ async fn a_stray_carriage_return_is_answered_ok_and_does_nothing() {
     let (switch, mut incoming) = switch(config());
     let (caller, mut wire) = waiting(&switch, &mut incoming).await;
     wire.read_for(ms(50)).await;
-    let reply = wire
-        .ask("sendmsg\ncall-command: hangup\r\nhangup-cause: USER_BUSY\n\n")
-        .await;
+    let reply = wire.ask("sendmsg\ncall-command: hangup\r\nhangup-cause: USER_BUSY\n\n").await;
     assert_eq!(reply.get("Reply-Text").unwrap(), "+OK");
     wire.read_for(ms(1000)).await;
     assert_eq!(caller.ended(), None);
@@ -364,10 +347,7 @@ async fn a_stray_carriage_return_is_answered_ok_and_does_nothing() {
 /// Everything a controller receives in a little scenario, with the times.
 async fn whole_run(seed: u64) -> Vec<(u64, Vec<(String, String)>, String)> {
     let (switch, mut incoming) = switch(Config { seed, ..config() });
-    let phone = switch.phone("1001").on_ring(Behaviour::Converse {
-        after: ms(700),
-        talk: ms(900),
-    });
+    let phone = switch.phone("1001").on_ring(Behaviour::Converse { after: ms(700), talk: ms(900) });
     let (caller, mut wire) = waiting(&switch, &mut incoming).await;
     wire.ask(&offer(&caller, "leg-1", "1001")).await;
     phone.wait_talking().await;
