@@ -280,7 +280,8 @@ impl World {
             return;
         }
         leg.stranded = false;
-        if !resume && !in_socket {
+        // A transfer under way goes on without the controller.
+        if (!resume && !in_socket) || leg.state == State::Routing {
             return;
         }
         leg.routed += 1;
