@@ -10,5 +10,9 @@ mod house;
 mod setting;
 mod whole;
 
+mod offers;
 mod order;
+mod races;
 mod strategies;
+mod timeout;
+mod wrap_up;
