@@ -10,6 +10,8 @@ mod house;
 mod setting;
 mod whole;
 
+mod codes;
+mod hearing;
 mod offers;
 mod order;
 mod races;
