@@ -1,14 +1,16 @@
 //! The daemon: the parts put together, started and drained in order.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::time::{sleep_until, timeout};
 use uuid::Uuid;
 
 use crate::acd::fact::{Fact, Record};
-use crate::acd::ids::OfferId;
+use crate::acd::ids::{CallId, Instance, QueueNumber};
+use crate::acd::time::Wall;
 use crate::clock::Clock;
 use crate::config::{Change, Config, diff};
 use crate::dispatch::Dispatcher;
@@ -18,9 +20,16 @@ use crate::floor::Floor;
 use crate::journal::{Journal, Restored};
 use crate::observe;
 use crate::session::{self, SessionSettings, Shared};
+use crate::switch::{self, Switches};
 
 /// How long waiting callers may take to be back in the dialplan when the daemon goes down.
 pub const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long callers who waited when the daemon ended may take to come back; the dialplan brings them within 2 s.
+const RETURN_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How many facts a listener may be behind before it has to look at the whole picture.
+const FACTS_BEHIND: usize = 1024;
 
 /// Makes random numbers; passed in, so that a test can repeat a run.
 pub type Random = Arc<dyn Fn() -> u128 + Send + Sync>;
@@ -35,6 +44,7 @@ pub struct Daemon {
     floor: Arc<Floor>,
     clock: Arc<Clock>,
     journal: Arc<Journal>,
+    switches: Arc<Switches>,
     shared: Arc<Shared>,
     config: Mutex<Arc<Config>>,
     settings: watch::Sender<Arc<SessionSettings>>,
@@ -52,8 +62,12 @@ impl Daemon {
         let bell = Arc::new(Notify::new());
         let ring = bell.clone();
         let book = journal.clone();
+        let (told, _) = broadcast::channel(FACTS_BEHIND);
+        let tell = told.clone();
         let facts = move |record: Record| {
             observe::log(&record);
+            // Nobody listens while no switch is linked.
+            let _ = tell.send(record.clone());
             // Logins were written down before they became true, so that they could be confirmed.
             if !matches!(record.fact, Fact::AgentLoggedIn { .. } | Fact::AgentLoggedOut { .. }) {
                 book.record(record);
@@ -75,13 +89,28 @@ impl Daemon {
             #[allow(clippy::cast_possible_truncation)]
             random: Box::new(move || dice() as u64),
         });
-        let new_offer = move || OfferId(uuid::Builder::from_random_bytes(random().to_be_bytes()).into_uuid());
+        let instance = Instance::of(&config.state.to_string_lossy());
+        let new_offer = move || instance.offer(random());
         tokio::spawn(dispatch(Dispatcher::new(floor.clone(), Box::new(new_offer)), bell, clock.clone()));
+        let switches =
+            Switches::new(floor.clone(), clock.clone(), settings.subscribe(), instance, told, config.freeswitch.len());
+        if !config.freeswitch.is_empty() {
+            floor.adopt_unended(&restored.conversations);
+            tokio::spawn(switch::watch_blindness(switches.clone()));
+        }
+        for (index, address) in config.freeswitch.iter().enumerate() {
+            tokio::spawn(switch::keep(switches.clone(), index, address.clone(), draining.subscribe()));
+        }
+        if !restored.waiting.is_empty() {
+            let facts = switches.facts.subscribe();
+            tokio::spawn(await_returns(floor.clone(), clock.clone(), facts, restored.waiting.clone()));
+        }
         let (alive, gone) = mpsc::channel(1);
         Arc::new(Self {
             floor,
             clock,
             journal,
+            switches,
             shared,
             config: Mutex::new(Arc::new(config)),
             settings,
@@ -104,6 +133,11 @@ impl Daemon {
     /// The store.
     pub fn journal(&self) -> &Arc<Journal> {
         &self.journal
+    }
+
+    /// The links to FreeSWITCH.
+    pub fn switches(&self) -> &Arc<Switches> {
+        &self.switches
     }
 
     /// The configuration as it is now.
@@ -178,6 +212,38 @@ fn session_settings(config: &Config) -> SessionSettings {
         codes: config.feature_codes.clone(),
         prompts: config.prompts.clone(),
         language: config.language.clone(),
+    }
+}
+
+/// Gives the callers who waited when the daemon last ended, and did not come back, their end in the records.
+async fn await_returns(
+    floor: Arc<Floor>,
+    clock: Arc<Clock>,
+    mut facts: broadcast::Receiver<Record>,
+    waiting: Vec<Record>,
+) {
+    let mut missing: HashMap<CallId, (QueueNumber, Wall)> = waiting
+        .into_iter()
+        .filter_map(|record| match record.fact {
+            Fact::CallEntered { call, queue, .. } => Some((call, (queue, record.at))),
+            _ => None,
+        })
+        .collect();
+    let back = async {
+        while !missing.is_empty() {
+            match facts.recv().await {
+                Ok(Record { fact: Fact::CallEntered { call, .. }, .. }) => drop(missing.remove(&call)),
+                Ok(_) => {}
+                Err(broadcast::error::RecvError::Lagged(_)) => missing.retain(|call, _| !floor.has_call(call)),
+                Err(broadcast::error::RecvError::Closed) => return,
+            }
+        }
+    };
+    // Running out of time is the ordinary end: who hung up meanwhile never comes.
+    let _ = timeout(RETURN_PATIENCE, back).await;
+    let now = clock.now();
+    for (call, (queue, entered)) in missing {
+        floor.record(now, Fact::CallLost { call, queue, waited: now.wall.since(entered) });
     }
 }
 

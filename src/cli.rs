@@ -20,11 +20,26 @@ pub struct Cli {
 }
 
 /// What to do.
-#[derive(Clone, Copy, Debug, Default, Subcommand)]
+#[derive(Clone, Debug, Default, Subcommand)]
 pub enum What {
     /// Run the queue.
     #[default]
     Serve,
+    /// Show queues, waiting callers, agents, and why the first caller waits.
+    Status {
+        /// As JSON, for programs.
+        #[arg(long)]
+        json: bool,
+        /// The running daemon's socket; the one of the configuration when absent.
+        #[arg(long, value_name = "PATH")]
+        control: Option<PathBuf>,
+    },
+    /// Have the running daemon read its configuration again; exit code 0 when it was applied.
+    Reload {
+        /// The running daemon's socket; the one of the configuration when absent.
+        #[arg(long, value_name = "PATH")]
+        control: Option<PathBuf>,
+    },
     /// Check the configuration file: print every problem with its place; exit code 0 or 1.
     Check,
 }

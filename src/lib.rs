@@ -4,6 +4,7 @@
 //! one task per call ([`session`]), pure decisions ([`acd`]), typed commands, FreeSWITCH.
 
 pub mod acd;
+pub mod admin;
 pub mod app;
 pub mod cli;
 pub mod clock;
@@ -14,3 +15,4 @@ pub mod floor;
 pub mod journal;
 pub mod observe;
 pub mod session;
+pub mod switch;

@@ -67,6 +67,11 @@ impl Leg {
         self.answered && !self.told
     }
 
+    /// Whether the phone may still be ringing for all we know.
+    pub fn is_ringing(&self) -> bool {
+        !self.answered && !self.told && self.called_off.is_none()
+    }
+
     /// Whether it was called off.
     pub fn is_called_off(&self) -> bool {
         self.called_off.is_some()

@@ -53,7 +53,8 @@ pub enum Application {
     Intercept(ChannelId),
 }
 
-/// What FreeSWITCH does itself in the instant the leg is answered, in the order given (`api_on_answer_N`).
+/// What FreeSWITCH does itself in the instant the leg is answered, in the order given (`api_on_answer_N`; several run
+/// in the order in which they are written, whatever their numbers).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OnAnswer {
     /// Sets a variable of a channel.
@@ -65,6 +66,10 @@ pub enum OnAnswer {
         /// Its value.
         value: SafeText,
     },
+    /// The leg takes the channel over, by the application `intercept` (`execute_on_answer`): with
+    /// [`Originate::intercept_unbridged_only`] the way for several phones that ring at once. (As the leg's own
+    /// application, `&intercept`, it was seen to cut the caller off when two phones are answered within 6 ms.)
+    Intercept(ChannelId),
     /// Connects two channels.
     Bridge {
         /// The one.
@@ -155,6 +160,7 @@ impl Originate {
             OnAnswer::SetVariable { channel, name: variable, value } => {
                 self.put(&name, format_args!("'uuid_setvar {channel} {} {}'", variable.0, shown(value)))
             }
+            OnAnswer::Intercept(channel) => self.put("execute_on_answer", format_args!("'intercept {channel}'")),
             OnAnswer::Bridge { channel, other } => self.put(&name, format_args!("'uuid_bridge {channel} {other}'")),
         }
     }

@@ -169,10 +169,10 @@ impl House {
     }
 
     /// What the agent does, in the words of the live picture.
-    pub fn activity(&self, agent: &str) -> &'static str {
+    pub fn activity(&self, agent: &str) -> String {
         let daemon = self.daemon();
         let view = daemon.floor().view(daemon.clock().now());
-        view.agents.iter().find(|a| a.id.as_str() == agent).map_or("unknown", |a| a.activity)
+        view.agents.into_iter().find(|a| a.id.as_str() == agent).map_or("unknown".to_owned(), |a| a.activity)
     }
 
     /// The numbers of those who wait, in order.

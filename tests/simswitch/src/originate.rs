@@ -268,7 +268,7 @@ impl World {
         };
         let bound = self.config.bounds.stray_ring;
         for id in ringing {
-            self.after(bound, move |world| world.note_stray(id, bound));
+            self.after(bound, move |world| world.note_stray(id));
         }
     }
 }
