@@ -54,11 +54,7 @@ fn read_events(mut bytes: &[u8], kept: bool) -> Read {
             }
         }
     });
-    Read {
-        allocations: info.count_total,
-        events,
-        values,
-    }
+    Read { allocations: info.count_total, events, values }
 }
 
 #[test]
@@ -70,22 +66,11 @@ fn an_event_with_six_headers_read_takes_at_most_four_allocations() {
             continue;
         }
         for kept in [false, true] {
-            let Read {
-                allocations,
-                events,
-                values,
-            } = read_events(&std::fs::read(&path).unwrap(), kept);
-            println!(
-                "{}: {allocations} allocations, {events} events, kept: {kept}",
-                path.display()
-            );
+            let Read { allocations, events, values } = read_events(&std::fs::read(&path).unwrap(), kept);
+            println!("{}: {allocations} allocations, {events} events, kept: {kept}", path.display());
             // BACKGROUND_JOB and CUSTOM events are about no channel.
             assert!(values >= 4 * events, "only {values} values in {events} events");
-            assert!(
-                allocations <= 4 * events,
-                "{}: {allocations} for {events} events",
-                path.display()
-            );
+            assert!(allocations <= 4 * events, "{}: {allocations} for {events} events", path.display());
         }
     }
 }

@@ -15,12 +15,7 @@ fn captures() -> Vec<(String, Vec<u8>)> {
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|ext| ext == "esl"))
-        .map(|path| {
-            (
-                path.file_stem().unwrap().to_string_lossy().into_owned(),
-                std::fs::read(&path).unwrap(),
-            )
-        })
+        .map(|path| (path.file_stem().unwrap().to_string_lossy().into_owned(), std::fs::read(&path).unwrap()))
         .collect();
     found.sort();
     assert!(found.len() >= 18, "only {} captures", found.len());
@@ -49,10 +44,7 @@ fn capture(name: &str) -> Vec<Frame> {
 fn logged(name: &str) -> Vec<String> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/captures/{name}.log"));
     let log = std::fs::read_to_string(path).unwrap();
-    log.lines()
-        .filter_map(|line| line.split_once(" <- "))
-        .map(|(_, frame)| frame.to_owned())
-        .collect()
+    log.lines().filter_map(|line| line.split_once(" <- ")).map(|(_, frame)| frame.to_owned()).collect()
 }
 
 #[test]
@@ -67,16 +59,10 @@ fn every_frame_is_what_the_log_says() {
         for (frame, line) in frames.iter().zip(logged) {
             match frame.kind() {
                 FrameKind::CommandReply if frame.is_channel() => {
-                    assert_eq!(
-                        line,
-                        format!("command/reply with the channel: {} headers", frame.headers().len())
-                    );
+                    assert_eq!(line, format!("command/reply with the channel: {} headers", frame.headers().len()));
                 }
                 FrameKind::CommandReply => {
-                    assert_eq!(
-                        line,
-                        format!("command/reply {}", frame.headers().get("Reply-Text").unwrap())
-                    );
+                    assert_eq!(line, format!("command/reply {}", frame.headers().get("Reply-Text").unwrap()));
                 }
                 FrameKind::ApiResponse => {
                     let shown = line.strip_prefix("api/response '").unwrap().trim_end_matches('\'');
@@ -129,10 +115,7 @@ fn the_answer_to_connect_is_the_channel() {
     let reply = Reply::of_frame(frames[0].clone()).unwrap();
     assert_eq!(reply.text(), "");
     assert_eq!(reply.header("Reply-Text").unwrap(), "+OK\n");
-    assert_eq!(
-        reply.header("Unique-ID").unwrap(),
-        "7c2a4d50-e05e-41a0-a85f-ef4a2edd6ddc"
-    );
+    assert_eq!(reply.header("Unique-ID").unwrap(), "7c2a4d50-e05e-41a0-a85f-ef4a2edd6ddc");
     assert_eq!(reply.header("Channel-Caller-ID-Name").unwrap(), "Hans Muster");
     assert_eq!(reply.header("Event-Name").unwrap(), "CHANNEL_DATA");
     assert_eq!(reply.variable("sip_auth_username"), None);
@@ -147,22 +130,14 @@ fn the_answer_to_connect_is_the_channel() {
 
 #[test]
 fn a_background_job_has_a_body() {
-    let jobs: BTreeMap<_, _> = [
-        "agent-busy",
-        "agent-declines",
-        "agent-no-answer",
-        "caller-hangs-up-while-agent-rings",
-    ]
-    .into_iter()
-    .map(|name| {
-        let event = capture(name)
-            .iter()
-            .filter_map(Frame::event)
-            .find(|e| e.kind() == EventKind::BackgroundJob);
-        let result = freeswitch_queue::esl::JobResult::of_event(&event.unwrap()).unwrap();
-        (name, result.outcome.failure().unwrap().as_str())
-    })
-    .collect();
+    let jobs: BTreeMap<_, _> = ["agent-busy", "agent-declines", "agent-no-answer", "caller-hangs-up-while-agent-rings"]
+        .into_iter()
+        .map(|name| {
+            let event = capture(name).iter().filter_map(Frame::event).find(|e| e.kind() == EventKind::BackgroundJob);
+            let result = freeswitch_queue::esl::JobResult::of_event(&event.unwrap()).unwrap();
+            (name, result.outcome.failure().unwrap().as_str())
+        })
+        .collect();
     let expected = [
         ("agent-busy", "USER_BUSY"),
         ("agent-declines", "CALL_REJECTED"),

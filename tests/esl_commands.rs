@@ -18,10 +18,7 @@ struct Arrived {
 
 impl Arrived {
     fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(found, _)| found == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -45,10 +42,7 @@ fn arrive(mut stream: &str) -> Vec<Arrived> {
             .map(|line| line.split_once(':').unwrap_or_else(|| panic!("{line:?} is no header")))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim_start_matches(' ').to_owned()))
             .collect();
-        let length = headers
-            .iter()
-            .find(|(name, _)| name == "content-length")
-            .map(|(_, text)| text.parse().unwrap());
+        let length = headers.iter().find(|(name, _)| name == "content-length").map(|(_, text)| text.parse().unwrap());
         let body = length.map(|length: usize| rest[..length].to_owned());
         stream = &rest[length.unwrap_or(0)..];
         commands.push(Arrived { command, headers, body });

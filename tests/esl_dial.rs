@@ -15,32 +15,16 @@ fn the_model_is_as_gullible_as_the_real_one() {
     let read = |block: &str| {
         let dialled = dial(&format!("originate {{a=1,name={block},z=9}}user/1 &park()"))?;
         Some((
-            dialled
-                .variables
-                .into_iter()
-                .map(|(k, v)| format!("{k}={v}"))
-                .collect::<Vec<_>>()
-                .join(" "),
+            dialled.variables.into_iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(" "),
             dialled.endpoint,
         ))
     };
     let good = |text: &str| Some((text.to_owned(), "user/1".to_owned()));
     assert_eq!(read("'Hans Muster'"), good("a=1 name=Hans Muster z=9"));
     // Each of these is a fact that was measured: what makes a safe alphabet necessary.
-    assert_eq!(
-        read("'Muster, Hans'"),
-        good("a=1 name=Muster z=9"),
-        "a comma ends the value even inside quotes"
-    );
-    assert_eq!(
-        read("'x,origination_uuid=evil'"),
-        good("a=1 name=x origination_uuid=evil z=9")
-    );
-    assert_eq!(
-        read("'x}user/9'").unwrap().1,
-        "user/9,z=9}user/1",
-        "a brace ends the block"
-    );
+    assert_eq!(read("'Muster, Hans'"), good("a=1 name=Muster z=9"), "a comma ends the value even inside quotes");
+    assert_eq!(read("'x,origination_uuid=evil'"), good("a=1 name=x origination_uuid=evil z=9"));
+    assert_eq!(read("'x}user/9'").unwrap().1, "user/9,z=9}user/1", "a brace ends the block");
     assert_eq!(read("O'Brien"), good("a=1 name=O'Brien z=9"));
     assert_eq!(read("O'Brien,b='c d'"), None, "an odd quote swallows what follows");
     assert_eq!(read("''"), good("a=1 z=9"), "an empty value is no variable");
@@ -115,13 +99,7 @@ fn hostile_names_are_harmless() {
         assert_harmless("Hans", name);
         assert_harmless(name, name);
     }
-    for bytes in [
-        &b"\xff\xfe"[..],
-        b"a\xc3",
-        b"\xed\xa0\x80",
-        b"\xf8\x88\x80\x80\x80",
-        b"ab\x80cd",
-    ] {
+    for bytes in [&b"\xff\xfe"[..], b"a\xc3", b"\xed\xa0\x80", b"\xf8\x88\x80\x80\x80", b"ab\x80cd"] {
         let safe = SafeText::from_bytes(bytes);
         assert_harmless(safe.as_str(), safe.as_str());
     }
@@ -129,16 +107,11 @@ fn hostile_names_are_harmless() {
 
 #[test]
 fn a_name_cannot_order_a_reload() {
-    for name in [
-        "reload mod_event_socket",
-        "reload MOD_event_SOCKET mod_event_socket",
-        "mod_event_soc\u{212a}et reload",
-    ] {
+    for name in
+        ["reload mod_event_socket", "reload MOD_event_SOCKET mod_event_socket", "mod_event_soc\u{212a}et reload"]
+    {
         let call = originate(&SafeText::new(name), &SafeText::new(name)).call();
-        assert!(
-            !call.as_str().to_ascii_lowercase().contains("mod_event_socket"),
-            "{call}"
-        );
+        assert!(!call.as_str().to_ascii_lowercase().contains("mod_event_socket"), "{call}");
     }
 }
 

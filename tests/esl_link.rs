@@ -31,11 +31,7 @@ async fn expect(peer: &mut DuplexStream, text: &str) {
 
 fn event(name: &str) -> Vec<u8> {
     let body = format!("Event-Name: {name}\nUnique-ID: u\n\n");
-    format!(
-        "Content-Length: {}\nContent-Type: text/event-plain\n\n{body}",
-        body.len()
-    )
-    .into_bytes()
+    format!("Content-Length: {}\nContent-Type: text/event-plain\n\n{body}", body.len()).into_bytes()
 }
 
 fn api() -> Command {
@@ -48,17 +44,12 @@ async fn replies_belong_to_commands_in_order() {
     let mut sent = link.send_all(&[Command::Connect, api(), Command::Linger(2)]).unwrap();
     expect(&mut peer, "connect\n\napi status\n\nlinger 2\n\n").await;
     peer.write_all(OK).await.unwrap();
-    peer.write_all(b"Content-Type: api/response\nContent-Length: 9\n\n-ERR no!\n")
-        .await
-        .unwrap();
+    peer.write_all(b"Content-Type: api/response\nContent-Length: 9\n\n-ERR no!\n").await.unwrap();
     peer.write_all(NO).await.unwrap();
     let linger = sent.pop().unwrap().await;
     assert_eq!(linger, Outcome::Refused("command not found".into()));
     assert_eq!(sent.pop().unwrap().await, Outcome::Refused("no!".into()));
-    assert_eq!(
-        sent.pop().unwrap().await.done().unwrap().header("Reply-Text").unwrap(),
-        "+OK"
-    );
+    assert_eq!(sent.pop().unwrap().await.done().unwrap().header("Reply-Text").unwrap(), "+OK");
 }
 
 #[tokio::test(start_paused = true)]
@@ -98,9 +89,7 @@ async fn notices_are_typed() {
         .unwrap();
     drop(peer);
     assert_eq!(events.next().await, Some(Incoming::Lingering(Some(2))));
-    let Some(Incoming::Event(event)) = events.next().await else {
-        panic!("no event")
-    };
+    let Some(Incoming::Event(event)) = events.next().await else { panic!("no event") };
     assert_eq!(event.kind(), EventKind::ChannelHangupComplete);
     assert_eq!(events.next().await, Some(Incoming::Disconnecting));
     assert_eq!(events.next().await, Some(Incoming::Closed(CloseReason::Peer)));
@@ -108,11 +97,7 @@ async fn notices_are_typed() {
 
 #[tokio::test(start_paused = true)]
 async fn ordinary_events_go_first_when_nobody_takes_them() {
-    let limits = LinkLimits {
-        events: 2,
-        essential_events: 3,
-        ..LinkLimits::default()
-    };
+    let limits = LinkLimits { events: 2, essential_events: 3, ..LinkLimits::default() };
     let (link, mut events, mut peer) = open(limits);
     for name in ["DTMF", "DTMF", "DTMF", "DTMF", "CHANNEL_ANSWER"] {
         peer.write_all(&event(name)).await.unwrap();
@@ -133,11 +118,7 @@ async fn ordinary_events_go_first_when_nobody_takes_them() {
 
 #[tokio::test(start_paused = true)]
 async fn essential_events_are_never_dropped_the_connection_is() {
-    let limits = LinkLimits {
-        events: 1,
-        essential_events: 2,
-        ..LinkLimits::default()
-    };
+    let limits = LinkLimits { events: 1, essential_events: 2, ..LinkLimits::default() };
     let (_link, mut events, mut peer) = open(limits);
     for _ in 0..4 {
         peer.write_all(&event("CHANNEL_HANGUP")).await.unwrap();
@@ -168,10 +149,7 @@ async fn slow_peers_are_closed() {
     let (_link, mut events, mut peer) = open(limits);
     peer.write_all(b"Content-Type: comm").await.unwrap();
     let from = tokio::time::Instant::now();
-    assert_eq!(
-        events.next().await,
-        Some(Incoming::Closed(CloseReason::SlowFrame(limits.one_frame)))
-    );
+    assert_eq!(events.next().await, Some(Incoming::Closed(CloseReason::SlowFrame(limits.one_frame))));
     assert!(from.elapsed() < limits.one_frame + BLUR);
     // Half a frame that grows all the time.
     let (_link, mut events, mut peer) = open(limits);
@@ -186,22 +164,14 @@ async fn slow_peers_are_closed() {
     let (link, mut events, _peer) = open(limits);
     let pending = link.send(&Command::Connect).unwrap();
     assert_eq!(pending.await, Outcome::Unknown(Unknown::TimedOut(limits.reply)));
-    assert_eq!(
-        events.next().await,
-        Some(Incoming::Closed(CloseReason::Silent(limits.silence)))
-    );
+    assert_eq!(events.next().await, Some(Incoming::Closed(CloseReason::Silent(limits.silence))));
     // Nobody reads.
     let (ours, _theirs) = duplex(16);
     let (link, mut events) = Link::open(ours, limits);
-    link.send(&Command::Events(freeswitch_queue::esl::command::EventSet::of(
-        EventKind::NAMED,
-    )))
-    .unwrap()
-    .log_refusal("event");
-    assert_eq!(
-        events.next().await,
-        Some(Incoming::Closed(CloseReason::SlowWrite(limits.write)))
-    );
+    link.send(&Command::Events(freeswitch_queue::esl::command::EventSet::of(EventKind::NAMED)))
+        .unwrap()
+        .log_refusal("event");
+    assert_eq!(events.next().await, Some(Incoming::Closed(CloseReason::SlowWrite(limits.write))));
     // Nothing owed: silence is no fault.
     let (link, _events, _peer) = open(limits);
     tokio::time::sleep(Duration::from_secs(3600)).await;
@@ -212,18 +182,13 @@ async fn slow_peers_are_closed() {
 async fn garbage_and_unasked_replies_end_the_connection() {
     let (_link, mut events, mut peer) = open(LinkLimits::default());
     peer.write_all(b"Content-Length: lots\n\n").await.unwrap();
-    assert!(matches!(
-        events.next().await,
-        Some(Incoming::Closed(CloseReason::Frame(_)))
-    ));
+    assert!(matches!(events.next().await, Some(Incoming::Closed(CloseReason::Frame(_)))));
     let (_link, mut events, mut peer) = open(LinkLimits::default());
     peer.write_all(OK).await.unwrap();
     assert_eq!(events.next().await, Some(Incoming::Closed(CloseReason::OutOfStep)));
     let (link, _events, mut peer) = open(LinkLimits::default());
     let pending = link.send(&Command::Connect).unwrap();
-    peer.write_all(b"Content-Type: api/response\nContent-Length: 0\n\n")
-        .await
-        .unwrap();
+    peer.write_all(b"Content-Type: api/response\nContent-Length: 0\n\n").await.unwrap();
     assert_eq!(pending.await, Outcome::Unknown(Unknown::Closed(CloseReason::OutOfStep)));
     let (_link, mut events, mut peer) = open(LinkLimits::default());
     peer.write_all(b"Content-Type: auth/req").await.unwrap();
@@ -233,15 +198,9 @@ async fn garbage_and_unasked_replies_end_the_connection() {
 
 #[tokio::test(start_paused = true)]
 async fn commands_are_bounded() {
-    let limits = LinkLimits {
-        commands: 2,
-        ..LinkLimits::default()
-    };
+    let limits = LinkLimits { commands: 2, ..LinkLimits::default() };
     let (link, _events, mut peer) = open(limits);
-    assert!(
-        link.send_all(&[Command::Connect, Command::Connect, Command::Connect])
-            .is_err()
-    );
+    assert!(link.send_all(&[Command::Connect, Command::Connect, Command::Connect]).is_err());
     let _kept = link.send_all(&[Command::Connect, Command::MyEvents]).unwrap();
     assert!(link.send(&Command::Exit).is_err());
     expect(&mut peer, "connect\n\nmyevents plain\n\n").await;
@@ -252,16 +211,8 @@ async fn a_login_succeeds_or_says_why_not() {
     let password = Secret::new("ClueCon").unwrap();
     for (hello, answer, sees) in [
         (&b"Content-Type: auth/request\n\n"[..], OK, "in"),
-        (
-            b"Content-Type: auth/request\n\n",
-            b"Content-Type: command/reply\nReply-Text: -ERR invalid\n\n",
-            "password",
-        ),
-        (
-            b"Content-Type: text/rude-rejection\nContent-Length: 24\n\nAccess Denied, go away.\n",
-            b"",
-            "rejected",
-        ),
+        (b"Content-Type: auth/request\n\n", b"Content-Type: command/reply\nReply-Text: -ERR invalid\n\n", "password"),
+        (b"Content-Type: text/rude-rejection\nContent-Length: 24\n\nAccess Denied, go away.\n", b"", "rejected"),
         (b"", b"", "nothing"),
     ] {
         let (ours, mut theirs) = duplex(1 << 12);
@@ -321,16 +272,11 @@ impl std::io::Write for Log {
 async fn a_refusal_is_logged_when_nobody_waits_for_it() {
     let log = Log::default();
     let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
 
     let (link, _events, mut peer) = open(LinkLimits::default());
-    link.send(&Command::Linger(1))
-        .unwrap()
-        .log_refusal("keeping the connection");
+    link.send(&Command::Linger(1)).unwrap().log_refusal("keeping the connection");
     drop(link.send(&Command::MyEvents).unwrap());
     let last = link.send(&Command::Connect).unwrap();
     peer.write_all(&[NO, NO, OK].concat()).await.unwrap();
@@ -345,13 +291,7 @@ async fn a_refusal_is_logged_when_nobody_waits_for_it() {
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.len(), 3, "{text}");
-    for (line, what) in lines
-        .iter()
-        .zip(["keeping the connection", "nobody waits for", "leaving the events"])
-    {
-        assert!(
-            line.contains("WARN") && line.contains("command not found") && line.contains(what),
-            "{line}"
-        );
+    for (line, what) in lines.iter().zip(["keeping the connection", "nobody waits for", "leaving the events"]) {
+        assert!(line.contains("WARN") && line.contains("command not found") && line.contains(what), "{line}");
     }
 }

@@ -29,10 +29,7 @@ async fn accept(server: &Server) -> Accepted {
 
 async fn read_to_end(stream: &mut TcpStream) -> String {
     let mut all = String::new();
-    timeout(PATIENCE, stream.read_to_string(&mut all))
-        .await
-        .unwrap()
-        .unwrap();
+    timeout(PATIENCE, stream.read_to_string(&mut all)).await.unwrap().unwrap();
     all
 }
 
@@ -47,11 +44,7 @@ async fn a_stranger_is_closed_at_once() {
 
 #[tokio::test]
 async fn a_call_too_many_goes_back_to_the_dialplan_once_it_is_parked() {
-    let (server, address) = server(ServerLimits {
-        connections: 1,
-        ..ServerLimits::default()
-    })
-    .await;
+    let (server, address) = server(ServerLimits { connections: 1, ..ServerLimits::default() }).await;
     let _first = TcpStream::connect(address).await.unwrap();
     let first = accept(&server).await;
     assert_eq!(server.free_places(), 0);
@@ -99,10 +92,7 @@ async fn an_inbound_link_logs_in_and_says_what_is_wrong_when_it_cannot() {
     });
     let password = Secret::new("ClueCon").unwrap();
     let (_link, mut events) = connect(&address, &password, LinkLimits::default()).await.unwrap();
-    assert!(matches!(
-        timeout(PATIENCE, events.next()).await.unwrap(),
-        Some(Incoming::Event(_))
-    ));
+    assert!(matches!(timeout(PATIENCE, events.next()).await.unwrap(), Some(Incoming::Event(_))));
     switch.await.unwrap();
     let error = connect(&address, &password, LinkLimits::default()).await.unwrap_err();
     assert!(matches!(error, ConnectError::Io { .. }));

@@ -68,8 +68,6 @@ pub enum TimeoutCause {
     LastAgentLoggedOut,
     /// The queue was taken out of the configuration.
     QueueRemoved,
-    /// The queue already has as many callers as it may hold.
-    QueueFull,
 }
 
 /// What was done with a caller after the wait had ended.
@@ -216,6 +214,16 @@ pub enum Fact {
     /// The caller went back to the dialplan, which will bring the call again: the daemon was draining or
     /// lost its connection to a live call.
     CallReturned {
+        /// The caller's channel.
+        call: CallId,
+        /// The queue.
+        queue: QueueNumber,
+        /// How long the caller had waited in this queue.
+        #[serde(rename = "waited_ms", with = "millis")]
+        waited: Duration,
+    },
+    /// Somebody outside the queue took the caller away: a transfer or a pick-up by other means.
+    CallTaken {
         /// The caller's channel.
         call: CallId,
         /// The queue.

@@ -1,6 +1,24 @@
-//! Every decision of the queue: pure state machines that know neither sockets nor clocks.
+//! Every decision of the queue: pure state machines that know neither sockets nor clocks, neither
+//! maps nor random sources. What happens comes in as values together with [`time::Now`]; what is to
+//! be done goes out as values.
+//!
+//! - [`agent`]: one record per agent for all queues;
+//! - [`queue`]: who waits, in which order, and who was tried for whom;
+//! - [`pairing`]: which free agent is next for which caller;
+//! - [`call`]: one caller's way from entering to leaving;
+//! - [`announce`]: when which position is spoken;
+//! - [`feature`]: dialled feature codes;
+//! - [`fact`]: what happened.
 
+pub mod agent;
+pub mod announce;
+pub mod call;
 pub mod fact;
+pub mod feature;
 pub mod ids;
+pub mod leg;
+pub mod pairing;
+pub mod queue;
 pub mod settings;
 pub mod time;
+pub mod timers;

@@ -97,11 +97,7 @@ pub(crate) enum Verdict {
 pub(crate) fn verdict(text: &str) -> (Verdict, &str) {
     fn prefix(text: &str) -> IResult<&str, (Verdict, &str)> {
         let refused = alt((tag("-ERR"), tag("-USAGE:"), tag("-")));
-        alt((
-            (value(Verdict::Refused, refused), rest),
-            (value(Verdict::Done, tag("+OK")), rest),
-        ))
-        .parse_complete(text)
+        alt(((value(Verdict::Refused, refused), rest), (value(Verdict::Done, tag("+OK")), rest))).parse_complete(text)
     }
     let (verdict, rest) = prefix(text).map_or((Verdict::Done, text), |(_, found)| found);
     (verdict, rest.trim())
@@ -129,11 +125,7 @@ impl JobOutcome {
     pub fn failure(&self) -> Option<Cause> {
         match self {
             Self::Done(_) => None,
-            Self::Failed(text) => Some(
-                text.split_ascii_whitespace()
-                    .next()
-                    .map_or(Cause::Other, Cause::from_name),
-            ),
+            Self::Failed(text) => Some(text.split_ascii_whitespace().next().map_or(Cause::Other, Cause::from_name)),
         }
     }
 }
@@ -154,10 +146,7 @@ impl JobResult {
             return None;
         }
         let job = Uuid::try_parse(&event.header("Job-UUID")?).ok()?;
-        Some(Self {
-            job,
-            outcome: JobOutcome::of_text(&event.body_text()),
-        })
+        Some(Self { job, outcome: JobOutcome::of_text(&event.body_text()) })
     }
 }
 
@@ -199,10 +188,7 @@ mod tests {
     #[test]
     fn calls_are_one_line() {
         let channel = ChannelId::new("abc").unwrap();
-        assert_eq!(
-            ApiCall::uuid_kill(&channel, Cause::LoseRace).as_str(),
-            "uuid_kill abc LOSE_RACE"
-        );
+        assert_eq!(ApiCall::uuid_kill(&channel, Cause::LoseRace).as_str(), "uuid_kill abc LOSE_RACE");
         assert_eq!(ApiCall::new(" "), Err(TextError::Empty));
         assert!(ApiCall::new("status\n\nexit").is_err());
     }

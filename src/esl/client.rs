@@ -44,10 +44,7 @@ pub enum ConnectError {
 /// # Errors
 /// [`ConnectError`], which says what to do.
 pub async fn connect(address: &str, password: &Secret, limits: LinkLimits) -> Result<(Link, Events), ConnectError> {
-    let failed = |source| ConnectError::Io {
-        address: address.to_owned(),
-        source,
-    };
+    let failed = |source| ConnectError::Io { address: address.to_owned(), source };
     let stream = match timeout(limits.reply, TcpStream::connect(address)).await {
         Ok(connected) => connected.map_err(failed)?,
         Err(_) => return Err(failed(io::ErrorKind::TimedOut.into())),

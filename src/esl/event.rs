@@ -29,27 +29,17 @@ impl Event {
     /// than announced is what there is of it.
     pub fn plain(block: Bytes, most_headers: usize) -> Self {
         let indexed = Index::of_block(&block, most_headers);
-        let body = match indexed
-            .index
-            .lines(&block)
-            .next_back()
-            .and_then(|last| last.strip_prefix(b"Content-Length: "))
+        let body = match indexed.index.lines(&block).next_back().and_then(|last| last.strip_prefix(b"Content-Length: "))
         {
             Some(length) => {
-                let length = std::str::from_utf8(length)
-                    .ok()
-                    .and_then(|text| text.parse().ok())
-                    .unwrap_or(0);
+                let length = std::str::from_utf8(length).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
                 block.slice(indexed.end..indexed.end.saturating_add(length).min(block.len()))
             }
             None => Bytes::new(),
         };
         let headers = Headers::new(block, indexed.index, Writing::Encoded);
         let kind = headers.raw("Event-Name").map_or(EventKind::Other, EventKind::from_name);
-        Self {
-            kind,
-            form: Form::Plain { headers, body },
-        }
+        Self { kind, form: Form::Plain { headers, body } }
     }
 
     /// Reads the body of a `text/event-json` frame; `None` when it is not a JSON object.
@@ -57,13 +47,8 @@ impl Event {
     /// Prefer plain events: JSON events copy invalid UTF-8 as it is and cost several times as much to read.
     pub fn json(text: &[u8], most_headers: usize) -> Option<Self> {
         let event = JsonEvent::parse(text, most_headers)?;
-        let kind = event
-            .get("", "Event-Name")
-            .map_or(EventKind::Other, |name| EventKind::from_name(name.as_bytes()));
-        Some(Self {
-            kind,
-            form: Form::Json(event),
-        })
+        let kind = event.get("", "Event-Name").map_or(EventKind::Other, |name| EventKind::from_name(name.as_bytes()));
+        Some(Self { kind, form: Form::Json(event) })
     }
 
     /// What it is about.
@@ -130,8 +115,7 @@ impl Event {
 
     /// The `Event-UUID` that was sent with the command that executed the application.
     pub fn application_uuid(&self) -> Option<Uuid> {
-        self.header("Application-UUID")
-            .and_then(|text| Uuid::try_parse(&text).ok())
+        self.header("Application-UUID").and_then(|text| Uuid::try_parse(&text).ok())
     }
 }
 
@@ -147,14 +131,8 @@ mod tests {
     #[test]
     fn a_body_is_as_long_as_its_header_says() {
         let job = plain("Event-Name: BACKGROUND_JOB\nContent-Length: 5\n\n-ERR xyz");
-        assert_eq!(
-            (job.kind(), job.body_text()),
-            (EventKind::BackgroundJob, "-ERR ".into())
-        );
-        assert_eq!(
-            plain("Event-Name: CUSTOM\nContent-Length: 500\n\nshort").body_text(),
-            "short"
-        );
+        assert_eq!((job.kind(), job.body_text()), (EventKind::BackgroundJob, "-ERR ".into()));
+        assert_eq!(plain("Event-Name: CUSTOM\nContent-Length: 500\n\nshort").body_text(), "short");
         assert_eq!(plain("Event-Name: CUSTOM\nContent-Length: x\n\nshort").body_text(), "");
         assert_eq!(plain("Event-Name: CUSTOM\n\nrest").body_text(), "");
         assert_eq!(plain("Content-Length: 9\nEvent-Name: CUSTOM\n\nrest").body_text(), "");
@@ -191,9 +169,6 @@ mod tests {
         assert_eq!((json.kind(), json.hangup_cause()), (plain.kind(), plain.hangup_cause()));
         assert_eq!(json.body(), plain.body());
         assert_eq!(Event::json(b"[1]", 1000), None);
-        assert_eq!(
-            Event::json(b"{\"Event-Name\":\"\xff\"}", 1000).unwrap().name(),
-            "\u{fffd}"
-        );
+        assert_eq!(Event::json(b"{\"Event-Name\":\"\xff\"}", 1000).unwrap().name(), "\u{fffd}");
     }
 }

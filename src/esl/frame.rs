@@ -35,12 +35,7 @@ impl Default for FrameLimits {
     /// Room for many times what FreeSWITCH was seen to send (a head of 190 lines and 12 kB, bodies of 11 kB), and for
     /// `show channels as json` (1 kB a channel) on a switch with thousands of them.
     fn default() -> Self {
-        Self {
-            head: 256 << 10,
-            headers: 4096,
-            line: 64 << 10,
-            body: 16 << 20,
-        }
+        Self { head: 256 << 10, headers: 4096, line: 64 << 10, body: 16 << 20 }
     }
 }
 
@@ -122,17 +117,8 @@ pub struct Frame {
 
 impl Frame {
     fn new(kind: FrameKind, bytes: Bytes, index: Index, body_at: usize, most_headers: usize) -> Self {
-        let writing = if bytes.starts_with(CHANNEL) {
-            Writing::Encoded
-        } else {
-            Writing::Plain
-        };
-        Self {
-            kind,
-            headers: Headers::new(bytes, index, writing),
-            body_at,
-            most_headers,
-        }
+        let writing = if bytes.starts_with(CHANNEL) { Writing::Encoded } else { Writing::Plain };
+        Self { kind, headers: Headers::new(bytes, index, writing), body_at, most_headers }
     }
 
     /// What it is.
@@ -198,32 +184,19 @@ enum Position {
     /// In its head: the lines so far, and up to where there is no further line end.
     Head { index: Index, scanned: usize },
     /// In its body.
-    Body {
-        kind: FrameKind,
-        index: Index,
-        body_at: usize,
-        end: usize,
-    },
+    Body { kind: FrameKind, index: Index, body_at: usize, end: usize },
 }
 
 impl Position {
     fn begin() -> Self {
-        Self::Head {
-            index: Index::begin(),
-            scanned: 0,
-        }
+        Self::Head { index: Index::begin(), scanned: 0 }
     }
 }
 
 impl Decoder {
     /// A decoder at the beginning of a stream.
     pub fn new(limits: FrameLimits) -> Self {
-        Self {
-            limits,
-            buffer: BytesMut::new(),
-            at: Position::begin(),
-            failed: None,
-        }
+        Self { limits, buffer: BytesMut::new(), at: Position::begin(), failed: None }
     }
 
     /// Where received bytes are to be appended, so that a socket can read straight into it. It has room for 1 to
@@ -274,19 +247,9 @@ impl Decoder {
                     let length = usize::try_from(envelope.length).unwrap_or(usize::MAX);
                     within(FrameLimit::Body, self.limits.body, length)?;
                     let (kind, index) = (envelope.kind, std::mem::take(index));
-                    self.at = Position::Body {
-                        kind,
-                        index,
-                        body_at,
-                        end: body_at.saturating_add(length),
-                    };
+                    self.at = Position::Body { kind, index, body_at, end: body_at.saturating_add(length) };
                 }
-                Position::Body {
-                    kind,
-                    index,
-                    body_at,
-                    end,
-                } => {
+                Position::Body { kind, index, body_at, end } => {
                     if self.buffer.len() < *end {
                         return Ok(None);
                     }
@@ -326,11 +289,7 @@ fn find_end_of_head(
 }
 
 fn within(limit: FrameLimit, most: usize, found: usize) -> Result<(), FrameError> {
-    if found > most {
-        Err(FrameError::TooLarge { limit, most, found })
-    } else {
-        Ok(())
-    }
+    if found > most { Err(FrameError::TooLarge { limit, most, found }) } else { Ok(()) }
 }
 
 /// What a head says about its frame.
@@ -356,10 +315,7 @@ fn envelope(buffer: &[u8], index: &Index) -> Result<Envelope, FrameError> {
             found_kind = found_kind.or_else(|| kind(value).ok().map(|(_, kind)| kind));
         }
     }
-    Ok(Envelope {
-        kind: found_kind.unwrap_or(FrameKind::Other),
-        length: found_length.unwrap_or(0),
-    })
+    Ok(Envelope { kind: found_kind.unwrap_or(FrameKind::Other), length: found_length.unwrap_or(0) })
 }
 
 /// `NAME: VALUE`.
@@ -405,12 +361,7 @@ mod tests {
         frames(limits, bytes).unwrap_err().to_string()
     }
 
-    const SMALL: FrameLimits = FrameLimits {
-        head: 64,
-        headers: 3,
-        line: 40,
-        body: 10,
-    };
+    const SMALL: FrameLimits = FrameLimits { head: 64, headers: 3, line: 40, body: 10 };
 
     #[test]
     fn a_stream_is_cut_into_frames() {
@@ -418,10 +369,7 @@ mod tests {
             Content-Type: command/reply\nReply-Text: +OK accepted\n\nX: y";
         let frames = frames(FrameLimits::default(), stream).unwrap();
         let kinds: Vec<_> = frames.iter().map(Frame::kind).collect();
-        assert_eq!(
-            kinds,
-            [FrameKind::AuthRequest, FrameKind::ApiResponse, FrameKind::CommandReply]
-        );
+        assert_eq!(kinds, [FrameKind::AuthRequest, FrameKind::ApiResponse, FrameKind::CommandReply]);
         assert_eq!(frames[1].body_text(), "+OK");
         assert_eq!(frames[2].headers().get("Reply-Text").unwrap(), "+OK accepted");
         assert!(frames[2].body().is_empty());
@@ -440,25 +388,13 @@ mod tests {
 
     #[test]
     fn a_limit_says_its_name_and_value() {
+        assert_eq!(error(SMALL, &[b'x'; 41]), "the peer sent 41 bytes in a header line, 40 are allowed");
         assert_eq!(
-            error(SMALL, &[b'x'; 41]),
-            "the peer sent 41 bytes in a header line, 40 are allowed"
-        );
-        assert_eq!(
-            error(
-                SMALL,
-                b"a: 0123456789012345678901234567\nb: 0123456789012345678901234567\nc: 0"
-            ),
+            error(SMALL, b"a: 0123456789012345678901234567\nb: 0123456789012345678901234567\nc: 0"),
             "the peer sent 68 bytes in a head, 64 are allowed"
         );
-        assert_eq!(
-            error(SMALL, b"a: 1\nb: 1\nc: 1\nd: 1\n"),
-            "the peer sent 4 header lines in a head, 3 are allowed"
-        );
-        assert_eq!(
-            error(SMALL, b"Content-Length: 11\n\n"),
-            "the peer sent 11 bytes in a body, 10 are allowed"
-        );
+        assert_eq!(error(SMALL, b"a: 1\nb: 1\nc: 1\nd: 1\n"), "the peer sent 4 header lines in a head, 3 are allowed");
+        assert_eq!(error(SMALL, b"Content-Length: 11\n\n"), "the peer sent 11 bytes in a body, 10 are allowed");
         assert_eq!(
             error(SMALL, b"Content-Length: 10x\n\n"),
             "the peer sent a Content-Length that is not a number: \"10x\""

@@ -39,32 +39,21 @@ impl Index {
         let mut start = 0;
         for newline in memchr_iter(b'\n', block) {
             if newline == start {
-                return Indexed {
-                    index: Self { starts },
-                    end: newline + 1,
-                };
+                return Indexed { index: Self { starts }, end: newline + 1 };
             }
             if starts.len() > most {
                 let end = memmem::find(block, b"\n\n").map_or(block.len(), |at| at + 2);
-                return Indexed {
-                    index: Self { starts },
-                    end,
-                };
+                return Indexed { index: Self { starts }, end };
             }
             start = newline + 1;
             starts.push(offset(start));
         }
-        Indexed {
-            index: Self { starts },
-            end: block.len(),
-        }
+        Indexed { index: Self { starts }, end: block.len() }
     }
 
     /// An index that has seen no line yet, for a block that arrives in pieces.
     pub(crate) fn begin() -> Self {
-        Self {
-            starts: SmallVec::from_slice(&[0]),
-        }
+        Self { starts: SmallVec::from_slice(&[0]) }
     }
 
     /// Notes that a line ended just before `next`.
@@ -283,12 +272,7 @@ mod tests {
 
     #[test]
     fn the_first_of_two_equal_names_counts() {
-        assert_eq!(
-            encoded("Unique-ID: core\nUnique-ID: forged\n\n")
-                .get("Unique-ID")
-                .unwrap(),
-            "core"
-        );
+        assert_eq!(encoded("Unique-ID: core\nUnique-ID: forged\n\n").get("Unique-ID").unwrap(), "core");
     }
 
     #[test]

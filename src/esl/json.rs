@@ -17,23 +17,14 @@ impl JsonEvent {
     pub(crate) fn parse(text: &[u8], most: usize) -> Option<Self> {
         let text = String::from_utf8_lossy(text);
         let Members(mut headers) = serde_json::from_str(&text).ok()?;
-        let body = headers
-            .iter()
-            .position(|(name, _)| name == "_body")
-            .map(|at| headers.remove(at).1);
+        let body = headers.iter().position(|(name, _)| name == "_body").map(|at| headers.remove(at).1);
         headers.truncate(most);
-        Some(Self {
-            headers,
-            body: body.unwrap_or_default(),
-        })
+        Some(Self { headers, body: body.unwrap_or_default() })
     }
 
     /// The first header named `prefix` and `name` together that is not empty.
     pub(crate) fn get(&self, prefix: &str, name: &str) -> Option<&str> {
-        let (_, value) = self
-            .headers
-            .iter()
-            .find(|(found, _)| found.strip_prefix(prefix) == Some(name))?;
+        let (_, value) = self.headers.iter().find(|(found, _)| found.strip_prefix(prefix) == Some(name))?;
         (!value.is_empty() && value != "_undef_").then_some(value)
     }
 

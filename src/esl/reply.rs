@@ -66,11 +66,7 @@ impl Reply {
     }
 
     fn spoken(&self) -> Cow<'_, str> {
-        if self.is_api() {
-            self.body_text()
-        } else {
-            self.header("Reply-Text").unwrap_or_default()
-        }
+        if self.is_api() { self.body_text() } else { self.header("Reply-Text").unwrap_or_default() }
     }
 }
 

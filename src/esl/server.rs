@@ -34,12 +34,7 @@ pub struct ServerLimits {
 impl Default for ServerLimits {
     /// Thousands of calls, which is more than one FreeSWITCH carries.
     fn default() -> Self {
-        Self {
-            connections: 4096,
-            turned_away: 256,
-            park: Duration::from_secs(3),
-            link: LinkLimits::default(),
-        }
+        Self { connections: 4096, turned_away: 256, park: Duration::from_secs(3), link: LinkLimits::default() }
     }
 }
 
@@ -78,12 +73,7 @@ impl Server {
         let listener = TcpListener::bind(address).await?;
         let places = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
         let doors = Arc::new(Semaphore::new(limits.turned_away.clamp(1, Semaphore::MAX_PERMITS)));
-        Ok(Self {
-            listener,
-            limits,
-            places,
-            doors,
-        })
+        Ok(Self { listener, limits, places, doors })
     }
 
     /// Where it listens.
@@ -121,12 +111,7 @@ impl Server {
             let _ = tcp::prepare(&stream);
             if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
                 let (link, events) = Link::open(stream, self.limits.link);
-                return Accepted {
-                    link,
-                    events,
-                    peer,
-                    place: Place(place),
-                };
+                return Accepted { link, events, peer, place: Place(place) };
             }
             tracing::warn!(%peer, most = self.limits.connections, "turned a call away: there are as many as allowed");
             self.show_out(stream).await;
@@ -157,9 +142,7 @@ where
     let (link, mut events) = Link::open(io, limits);
     // In one write, so that the subscription is there before the park.
     match link.send_all(&[Command::Connect, Command::MyEvents]) {
-        Ok(sent) => sent
-            .into_iter()
-            .for_each(|pending| pending.log_refusal("turning a call away")),
+        Ok(sent) => sent.into_iter().for_each(|pending| pending.log_refusal("turning a call away")),
         Err(Full) => return,
     }
     let parked = async {

@@ -32,9 +32,7 @@ pub enum TextError {
 }
 
 fn refuse_breaks(text: &str) -> Result<(), TextError> {
-    text.chars()
-        .find(|c| matches!(c, '\n' | '\r' | '\0'))
-        .map_or(Ok(()), |c| Err(TextError::LineBreak(c)))
+    text.chars().find(|c| matches!(c, '\n' | '\r' | '\0')).map_or(Ok(()), |c| Err(TextError::LineBreak(c)))
 }
 
 /// Whether `text` holds the module's name in any case.
@@ -43,9 +41,7 @@ pub(crate) fn names_module(text: &str) -> bool {
 }
 
 fn find_module(text: &str) -> Option<usize> {
-    text.as_bytes()
-        .windows(MODULE.len())
-        .position(|window| window.eq_ignore_ascii_case(MODULE.as_bytes()))
+    text.as_bytes().windows(MODULE.len()).position(|window| window.eq_ignore_ascii_case(MODULE.as_bytes()))
 }
 
 /// Text for the head of a command: one line, without NUL, and not naming FreeSWITCH's module.
@@ -137,10 +133,7 @@ pub(crate) fn word<'a>(text: &'a str, longest: usize, others: &str) -> Result<&'
     if text.len() > longest {
         return Err(TextError::TooLong(longest));
     }
-    if let Some(c) = text
-        .chars()
-        .find(|&c| !c.is_ascii_alphanumeric() && !others.contains(c))
-    {
+    if let Some(c) = text.chars().find(|&c| !c.is_ascii_alphanumeric() && !others.contains(c)) {
         return Err(TextError::Character(c));
     }
     if names_module(text) {
@@ -309,10 +302,7 @@ mod tests {
 
     #[test]
     fn channels_are_words() {
-        assert_eq!(
-            ChannelId::from(Uuid::nil()).as_str(),
-            "00000000-0000-0000-0000-000000000000"
-        );
+        assert_eq!(ChannelId::from(Uuid::nil()).as_str(), "00000000-0000-0000-0000-000000000000");
         assert_eq!(ChannelId::new(""), Err(TextError::Empty));
         assert_eq!(ChannelId::new("a b"), Err(TextError::Character(' ')));
         assert_eq!(ChannelId::new(&"a".repeat(257)), Err(TextError::TooLong(256)));

@@ -17,14 +17,8 @@ pub struct EventSet {
 impl EventSet {
     /// Events by their kinds. [`EventKind::Other`] has no name and is left out.
     pub fn of(kinds: &[EventKind]) -> Self {
-        let kinds = kinds
-            .iter()
-            .copied()
-            .filter(|kind| !matches!(kind, EventKind::Other | EventKind::Custom));
-        Self {
-            kinds: kinds.collect(),
-            subclasses: Vec::new(),
-        }
+        let kinds = kinds.iter().copied().filter(|kind| !matches!(kind, EventKind::Other | EventKind::Custom));
+        Self { kinds: kinds.collect(), subclasses: Vec::new() }
     }
 
     /// And the CUSTOM events of a subclass such as `sofia::register`.
@@ -32,8 +26,7 @@ impl EventSet {
     /// # Errors
     /// [`TextError`] when the subclass is not a word.
     pub fn custom(mut self, subclass: &str) -> Result<Self, TextError> {
-        self.subclasses
-            .push(Line::of_checked(word(subclass, 128, "_-:.")?.to_owned()));
+        self.subclasses.push(Line::of_checked(word(subclass, 128, "_-:.")?.to_owned()));
         Ok(self)
     }
 
@@ -64,26 +57,17 @@ impl Filter {
     /// # Errors
     /// [`TextError`] when the header's name is not a word, or the value is not one line.
     pub fn new(header: &str, value: &str) -> Result<Self, TextError> {
-        Ok(Self {
-            header: Line::of_checked(word(header, 128, "_-")?.to_owned()),
-            value: Line::new(value.to_owned())?,
-        })
+        Ok(Self { header: Line::of_checked(word(header, 128, "_-")?.to_owned()), value: Line::new(value.to_owned())? })
     }
 
     /// The events of a channel.
     pub fn channel(channel: &ChannelId) -> Self {
-        Self {
-            header: Line::of_checked("Unique-ID"),
-            value: Line::of_checked(channel.to_string()),
-        }
+        Self { header: Line::of_checked("Unique-ID"), value: Line::of_checked(channel.to_string()) }
     }
 
     /// The end of a background job.
     pub fn job(job: Uuid) -> Self {
-        Self {
-            header: Line::of_checked("Job-UUID"),
-            value: Line::of_checked(job.to_string()),
-        }
+        Self { header: Line::of_checked("Job-UUID"), value: Line::of_checked(job.to_string()) }
     }
 
     pub(super) fn render(&self, verb: &str, out: &mut BytesMut) {
@@ -105,11 +89,7 @@ impl SendEvent {
     /// # Errors
     /// [`TextError`] when the name is not a word.
     pub fn new(name: &str) -> Result<Self, TextError> {
-        Ok(Self {
-            name: Line::of_checked(word(name, 128, "_-:.")?.to_owned()),
-            headers: Vec::new(),
-            body: None,
-        })
+        Ok(Self { name: Line::of_checked(word(name, 128, "_-:.")?.to_owned()), headers: Vec::new(), body: None })
     }
 
     /// With a header.
@@ -121,8 +101,7 @@ impl SendEvent {
         if name.eq_ignore_ascii_case("content-length") {
             return Err(TextError::Character('-'));
         }
-        self.headers
-            .push((Line::of_checked(name.to_owned()), Line::new(value.to_owned())?));
+        self.headers.push((Line::of_checked(name.to_owned()), Line::new(value.to_owned())?));
         Ok(self)
     }
 

@@ -32,15 +32,7 @@ impl Execute {
     /// [`TextError`] when the name is not a word.
     pub fn new(app: &str) -> Result<Self, TextError> {
         let app = Line::of_checked(word(app, 64, "_-")?.to_owned());
-        Ok(Self {
-            channel: None,
-            app,
-            argument: None,
-            event: None,
-            locked: false,
-            loops: None,
-            in_body: false,
-        })
+        Ok(Self { channel: None, app, argument: None, event: None, locked: false, loops: None, in_body: false })
     }
 
     /// An application and its argument.
@@ -49,28 +41,19 @@ impl Execute {
     /// [`TextError`] when the name is not a word, or the argument holds a line break or NUL.
     pub fn with(app: &str, argument: &str) -> Result<Self, TextError> {
         let argument = Some(Argument::new(argument.to_owned())?).filter(|text| !text.as_str().is_empty());
-        Ok(Self {
-            argument,
-            ..Self::new(app)?
-        })
+        Ok(Self { argument, ..Self::new(app)? })
     }
 
     /// On another channel than the connection's own.
     #[must_use]
     pub fn on(self, channel: ChannelId) -> Self {
-        Self {
-            channel: Some(channel),
-            ..self
-        }
+        Self { channel: Some(channel), ..self }
     }
 
     /// With an id that comes back as `Application-UUID` of CHANNEL_EXECUTE_COMPLETE.
     #[must_use]
     pub fn event_uuid(self, id: Uuid) -> Self {
-        Self {
-            event: Some(id),
-            ..self
-        }
+        Self { event: Some(id), ..self }
     }
 
     /// To its end before the next queued command runs. Without it FreeSWITCH runs the application at once, nested
@@ -83,10 +66,7 @@ impl Execute {
     /// This many times.
     #[must_use]
     pub fn loops(self, times: u32) -> Self {
-        Self {
-            loops: Some(times),
-            ..self
-        }
+        Self { loops: Some(times), ..self }
     }
 
     /// With the argument in the body however short it is: for arguments with text from outside. Long ones, and those

@@ -191,35 +191,16 @@ mod tests {
 
     #[test]
     fn simple_commands() {
-        let kinds = EventSet::of(&[
-            EventKind::Dtmf,
-            EventKind::Custom,
-            EventKind::ChannelPark,
-            EventKind::Other,
-        ]);
-        let custom = kinds
-            .clone()
-            .custom("sofia::register")
-            .unwrap()
-            .custom("sofia::expire")
-            .unwrap();
+        let kinds = EventSet::of(&[EventKind::Dtmf, EventKind::Custom, EventKind::ChannelPark, EventKind::Other]);
+        let custom = kinds.clone().custom("sofia::register").unwrap().custom("sofia::expire").unwrap();
         for (command, text) in [
             (Command::Connect, "connect\n\n"),
             (Command::MyEvents, "myevents plain\n\n"),
-            (
-                Command::Events(custom),
-                "event plain DTMF CHANNEL_PARK CUSTOM sofia::register sofia::expire\n\n",
-            ),
+            (Command::Events(custom), "event plain DTMF CHANNEL_PARK CUSTOM sofia::register sofia::expire\n\n"),
             (Command::NixEvents(kinds), "nixevent DTMF CHANNEL_PARK\n\n"),
             (Command::NoEvents, "noevents\n\n"),
-            (
-                Command::Filter(Filter::channel(&channel())),
-                "filter Unique-ID 7c2a4d50\n\n",
-            ),
-            (
-                Command::FilterDelete(Filter::channel(&channel())),
-                "filter delete Unique-ID 7c2a4d50\n\n",
-            ),
+            (Command::Filter(Filter::channel(&channel())), "filter Unique-ID 7c2a4d50\n\n"),
+            (Command::FilterDelete(Filter::channel(&channel())), "filter delete Unique-ID 7c2a4d50\n\n"),
             (Command::Linger(2), "linger 2\n\n"),
             (Command::NoLinger, "nolinger\n\n"),
             (Command::DivertEvents(true), "divert_events on\n\n"),
@@ -229,40 +210,23 @@ mod tests {
         ] {
             assert_eq!(rendered(command), text);
         }
-        let job = Command::BgApi {
-            job: JOB,
-            call: ApiCall::uuid_exists(&channel()),
-        };
-        assert_eq!(
-            rendered(job),
-            format!("bgapi uuid_exists 7c2a4d50\nJob-UUID: {JOB_TEXT}\n\n")
-        );
-        let user = Command::UserAuth {
-            user: Line::new("a@b").unwrap(),
-            secret: Secret::new("x").unwrap(),
-        };
+        let job = Command::BgApi { job: JOB, call: ApiCall::uuid_exists(&channel()) };
+        assert_eq!(rendered(job), format!("bgapi uuid_exists 7c2a4d50\nJob-UUID: {JOB_TEXT}\n\n"));
+        let user = Command::UserAuth { user: Line::new("a@b").unwrap(), secret: Secret::new("x").unwrap() };
         assert!(!format!("{user:?}").contains("\"x\""));
         assert_eq!(rendered(user), "userauth a@b:x\n\n");
     }
 
     #[test]
     fn an_application_and_its_options() {
-        let execute = Execute::with("playback", "/a b.wav")
-            .unwrap()
-            .locked()
-            .loops(2)
-            .event_uuid(JOB)
-            .on(channel());
+        let execute = Execute::with("playback", "/a b.wav").unwrap().locked().loops(2).event_uuid(JOB).on(channel());
         let text = format!(
             "sendmsg 7c2a4d50\ncall-command: execute\nexecute-app-name: playback\nloops: 2\nevent-lock: true\n\
              Event-UUID: {JOB_TEXT}\nexecute-app-arg: /a b.wav\n\n"
         );
         assert_eq!(rendered(execute), text);
         let answer = Execute::new("answer").unwrap();
-        assert_eq!(
-            rendered(answer),
-            "sendmsg\ncall-command: execute\nexecute-app-name: answer\n\n"
-        );
+        assert_eq!(rendered(answer), "sendmsg\ncall-command: execute\nexecute-app-name: answer\n\n");
         assert_eq!(Execute::with("answer", "").unwrap(), Execute::new("answer").unwrap());
     }
 
@@ -270,31 +234,16 @@ mod tests {
     fn long_outside_and_trapped_arguments_travel_in_the_body() {
         let head = "sendmsg\ncall-command: execute\nexecute-app-name: log\ncontent-type: text/plain\ncontent-length: ";
         let long = "x".repeat(LONG_ARGUMENT + 1);
-        assert_eq!(
-            rendered(Execute::with("log", &long).unwrap()),
-            format!("{head}129\n\n{long}")
-        );
+        assert_eq!(rendered(Execute::with("log", &long).unwrap()), format!("{head}129\n\n{long}"));
         let trap = "RELOAD mod_EVENT_socket";
-        assert_eq!(
-            rendered(Execute::with("log", trap).unwrap()),
-            format!("{head}23\n\n{trap}")
-        );
-        assert_eq!(
-            rendered(Execute::with("log", "\u{fc}").unwrap().in_body()),
-            format!("{head}2\n\n\u{fc}")
-        );
+        assert_eq!(rendered(Execute::with("log", trap).unwrap()), format!("{head}23\n\n{trap}"));
+        assert_eq!(rendered(Execute::with("log", "\u{fc}").unwrap().in_body()), format!("{head}2\n\n\u{fc}"));
     }
 
     #[test]
     fn messages_to_a_channel() {
-        let hangup = Command::Hangup {
-            channel: Some(channel()),
-            cause: Cause::UserBusy,
-        };
-        assert_eq!(
-            rendered(hangup),
-            "sendmsg 7c2a4d50\ncall-command: hangup\nhangup-cause: USER_BUSY\n\n"
-        );
+        let hangup = Command::Hangup { channel: Some(channel()), cause: Cause::UserBusy };
+        assert_eq!(rendered(hangup), "sendmsg 7c2a4d50\ncall-command: hangup\nhangup-cause: USER_BUSY\n\n");
         let unicast = Command::Unicast(Unicast {
             channel: None,
             local: "127.0.0.1:8025".parse().unwrap(),
@@ -310,10 +259,7 @@ mod tests {
     #[test]
     fn an_event_to_fire() {
         let event = SendEvent::new("PRESENCE_IN").unwrap().header("proto", "sip").unwrap();
-        assert_eq!(
-            rendered(Command::SendEvent(event.clone())),
-            "sendevent PRESENCE_IN\nproto: sip\n\n"
-        );
+        assert_eq!(rendered(Command::SendEvent(event.clone())), "sendevent PRESENCE_IN\nproto: sip\n\n");
         let with_body = event.clone().body("a\nb").unwrap();
         let text = "sendevent PRESENCE_IN\nproto: sip\ncontent-length: 3\n\na\nb";
         assert_eq!(rendered(Command::SendEvent(with_body)), text);

@@ -47,11 +47,7 @@ pub struct Events {
 
 impl Events {
     pub(super) fn new(receiver: mpsc::Receiver<Incoming>, shared: Arc<Shared>) -> Self {
-        Self {
-            receiver,
-            shared,
-            ended: false,
-        }
+        Self { receiver, shared, ended: false }
     }
 
     /// What comes next; [`Incoming::Closed`] is the last, then `None` for ever. Cancel safe.
@@ -95,11 +91,7 @@ pub(super) struct Outlet {
 
 impl Outlet {
     pub(super) fn new(sender: mpsc::Sender<Incoming>, limits: &LinkLimits) -> Self {
-        Self {
-            sender,
-            reserve: limits.essential_events,
-            missed: 0,
-        }
+        Self { sender, reserve: limits.essential_events, missed: 0 }
     }
 
     /// Passes something on without waiting. What is ordinary is dropped when there is no room for it; when there is

@@ -141,12 +141,7 @@ impl Link {
         let room = limits.events.max(1).saturating_add(limits.essential_events);
         let (sender, receiver) = mpsc::channel(room);
         tokio::spawn(task::run(io, Arc::clone(&shared), sender));
-        (
-            Self {
-                handle: Arc::new(Handle(Arc::clone(&shared))),
-            },
-            Events::new(receiver, shared),
-        )
+        (Self { handle: Arc::new(Handle(Arc::clone(&shared))) }, Events::new(receiver, shared))
     }
 
     /// Queues a command. It is written at once, together with what else is queued.

@@ -27,35 +27,19 @@ pub struct Pending {
 
 #[derive(Debug)]
 enum From {
-    Link {
-        receiver: oneshot::Receiver<Outcome>,
-        shared: Arc<Shared>,
-        number: u64,
-    },
+    Link { receiver: oneshot::Receiver<Outcome>, shared: Arc<Shared>, number: u64 },
     Over(Option<Outcome>),
 }
 
 impl Pending {
     pub(super) fn new(receiver: oneshot::Receiver<Outcome>, shared: Arc<Shared>, number: u64) -> Self {
         let limit = shared.limits.reply;
-        Self {
-            from: From::Link {
-                receiver,
-                shared,
-                number,
-            },
-            limit,
-            timer: None,
-        }
+        Self { from: From::Link { receiver, shared, number }, limit, timer: None }
     }
 
     /// A command that was never sent.
     pub(super) fn over(outcome: Outcome) -> Self {
-        Self {
-            from: From::Over(Some(outcome)),
-            limit: Duration::ZERO,
-            timer: None,
-        }
+        Self { from: From::Over(Some(outcome)), limit: Duration::ZERO, timer: None }
     }
 
     /// Waits at most this long.
@@ -68,11 +52,7 @@ impl Pending {
     /// Goes on without waiting; a refusal is logged, named `what`.
     pub fn log_refusal(mut self, what: &'static str) {
         let outcome = match &mut self.from {
-            From::Link {
-                receiver,
-                shared,
-                number,
-            } => {
+            From::Link { receiver, shared, number } => {
                 if shared.log_refusal(*number, what) {
                     return;
                 }
@@ -96,11 +76,7 @@ impl Future for Pending {
         let receiver = match &mut this.from {
             From::Link { receiver, .. } => receiver,
             From::Over(outcome) => {
-                return Poll::Ready(
-                    outcome
-                        .take()
-                        .unwrap_or(Outcome::Unknown(Unknown::Closed(CloseReason::Local))),
-                );
+                return Poll::Ready(outcome.take().unwrap_or(Outcome::Unknown(Unknown::Closed(CloseReason::Local))));
             }
         };
         if let Poll::Ready(outcome) = Pin::new(receiver).poll(cx) {
@@ -108,9 +84,6 @@ impl Future for Pending {
         }
         let limit = this.limit;
         let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
-        timer
-            .as_mut()
-            .poll(cx)
-            .map(|()| Outcome::Unknown(Unknown::TimedOut(limit)))
+        timer.as_mut().poll(cx).map(|()| Outcome::Unknown(Unknown::TimedOut(limit)))
     }
 }

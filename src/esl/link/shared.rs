@@ -75,11 +75,7 @@ impl Shared {
             closing: false,
             closed: None,
         };
-        Self {
-            limits,
-            state: Mutex::new(state),
-            wake_writer: Notify::new(),
-        }
+        Self { limits, state: Mutex::new(state), wake_writer: Notify::new() }
     }
 
     /// Every change under the lock is complete before anything can panic, so a poisoned lock is as good as any.
@@ -108,10 +104,7 @@ impl Shared {
         for command in commands {
             let (sender, receiver) = oneshot::channel();
             let number = state.first + state.owed.len() as u64;
-            state.owed.push_back(Owed {
-                is_api: command.is_api(),
-                to: Receiver::Waiting(sender),
-            });
+            state.owed.push_back(Owed { is_api: command.is_api(), to: Receiver::Waiting(sender) });
             pending.push(Pending::new(receiver, Arc::clone(self), number));
         }
         state.silent_since.get_or_insert_with(Instant::now);
@@ -136,11 +129,7 @@ impl Shared {
     /// Takes what is to be written; `None` when nothing is and the connection should be closed.
     pub(super) fn take_unwritten(&self) -> Option<BytesMut> {
         let mut state = self.state();
-        if state.closing && state.unwritten.is_empty() {
-            None
-        } else {
-            Some(state.unwritten.split())
-        }
+        if state.closing && state.unwritten.is_empty() { None } else { Some(state.unwritten.split()) }
     }
 
     /// Bytes came in.

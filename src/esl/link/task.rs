@@ -156,10 +156,7 @@ async fn overdue(shared: &Shared, frame_since: Option<Instant>) -> CloseReason {
         if frame_end.is_some_and(|end| end <= Instant::now()) {
             return CloseReason::SlowFrame(one_frame);
         }
-        if shared
-            .silent_since()
-            .is_some_and(|since| since + silence <= Instant::now())
-        {
+        if shared.silent_since().is_some_and(|since| since + silence <= Instant::now()) {
             return CloseReason::Silent(silence);
         }
     }

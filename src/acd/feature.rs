@@ -1,0 +1,144 @@
+//! Dialled numbers: a queue, or a feature code by which an agent logs in or out.
+
+use super::ids::{AgentId, QueueNumber};
+
+/// The prefixes of the feature codes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeatureCodes {
+    /// Before the queue's number: log in.
+    pub login: String,
+    /// Before the queue's number: log out.
+    pub logout: String,
+}
+
+impl Default for FeatureCodes {
+    fn default() -> Self {
+        Self { login: "*41".to_owned(), logout: "*42".to_owned() }
+    }
+}
+
+/// What a dialled number means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Dialled {
+    /// Wait in this queue.
+    Queue(QueueNumber),
+    /// Log in to, or out of, this queue. The agent in the suffix of a lamp key says whose lamp the key
+    /// shows; it does not say who dials.
+    Feature {
+        /// In (true) or out.
+        login: bool,
+        /// The queue.
+        queue: QueueNumber,
+        /// The agent of the lamp key's suffix, if one was dialled.
+        lamp: Option<AgentId>,
+    },
+    /// Neither.
+    Other,
+}
+
+impl FeatureCodes {
+    /// Reads a dialled number.
+    pub fn read(&self, dialled: &str) -> Dialled {
+        let feature = |prefix: &str, login| {
+            let rest = dialled.strip_prefix(prefix)?;
+            let (number, lamp) = match rest.split_once('*') {
+                Some((number, agent)) => (number, Some(AgentId::new(agent).ok()?)),
+                None => (rest, None),
+            };
+            Some(Dialled::Feature { login, queue: QueueNumber::new(number).ok()?, lamp })
+        };
+        feature(&self.login, true)
+            .or_else(|| feature(&self.logout, false))
+            .or_else(|| QueueNumber::new(dialled).ok().map(Dialled::Queue))
+            .unwrap_or(Dialled::Other)
+    }
+}
+
+/// Who dials, as far as FreeSWITCH has authenticated it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authenticated {
+    /// The user of the SIP account.
+    pub user: String,
+    /// The domain of the directory it belongs to.
+    pub domain: Option<String>,
+}
+
+/// What the agent hears after a feature code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FeatureAnswer {
+    /// Logged in.
+    LoggedIn,
+    /// Logged out.
+    LoggedOut,
+    /// There is no such queue.
+    NoSuchQueue,
+    /// The user is not a participant of the queue.
+    NotAMember,
+    /// The call is not that of an authenticated phone.
+    NotAuthenticated,
+    /// It could not be done now.
+    Failed,
+}
+
+/// Whose login a feature code changes.
+///
+/// # Errors
+/// The refusal to be spoken. Nothing about the caller but the authenticated user is looked at.
+pub fn authorise(
+    who: Option<&Authenticated>,
+    domain: Option<&str>,
+    participants: Option<&[AgentId]>,
+) -> Result<AgentId, FeatureAnswer> {
+    let who = who.ok_or(FeatureAnswer::NotAuthenticated)?;
+    if let (Some(wanted), Some(has)) = (domain, who.domain.as_deref())
+        && !wanted.eq_ignore_ascii_case(has)
+    {
+        return Err(FeatureAnswer::NotAuthenticated);
+    }
+    let participants = participants.ok_or(FeatureAnswer::NoSuchQueue)?;
+    participants.iter().find(|p| p.as_str() == who.user).cloned().ok_or(FeatureAnswer::NotAMember)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn q(n: &str) -> QueueNumber {
+        QueueNumber::new(n).unwrap()
+    }
+
+    /// Q14, Q16: the codes, with and without the lamp key's suffix.
+    #[test]
+    fn codes_are_read() {
+        let codes = FeatureCodes::default();
+        let feature = |login, n, lamp: Option<&str>| Dialled::Feature {
+            login,
+            queue: q(n),
+            lamp: lamp.map(|l| AgentId::new(l).unwrap()),
+        };
+        assert_eq!(codes.read("99900"), Dialled::Queue(q("99900")));
+        assert_eq!(codes.read("*4199900"), feature(true, "99900", None));
+        assert_eq!(codes.read("*4299900"), feature(false, "99900", None));
+        assert_eq!(codes.read("*4199900*1001"), feature(true, "99900", Some("1001")));
+        for odd in ["", "*41", "*42x", "*4199900*", "*4199900*10;1", "*4399900", "1001@x", "*4199900*1*1"] {
+            assert_eq!(codes.read(odd), Dialled::Other, "{odd}");
+        }
+    }
+
+    /// Q14: only the authenticated user of our domain, and only participants.
+    #[test]
+    fn only_the_authenticated_participant_may() {
+        let list = [AgentId::new("1001").unwrap()];
+        let who = |user: &str, domain: &str| Authenticated { user: user.into(), domain: Some(domain.into()) };
+        let ok = authorise(Some(&who("1001", "LAB")), Some("lab"), Some(&list));
+        assert_eq!(ok.unwrap().as_str(), "1001");
+        assert_eq!(authorise(None, None, Some(&list)), Err(FeatureAnswer::NotAuthenticated));
+        assert_eq!(
+            authorise(Some(&who("1001", "other")), Some("lab"), Some(&list)),
+            Err(FeatureAnswer::NotAuthenticated)
+        );
+        assert_eq!(authorise(Some(&who("1002", "lab")), None, Some(&list)), Err(FeatureAnswer::NotAMember));
+        assert_eq!(authorise(Some(&who("1001", "lab")), None, None), Err(FeatureAnswer::NoSuchQueue));
+    }
+}

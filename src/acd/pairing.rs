@@ -1,0 +1,283 @@
+//! Which free agent is next for which caller: a pure, total order.
+//!
+//! A [`Bench`] holds a queue's free agents in the order of its strategy; [`choose`] picks from it for
+//! one caller. Nobody may be overtaken in a queue: while the longest waiting caller without an offer
+//! cannot be offered to the free agents only because they just missed that very caller, they are held
+//! for that caller and not offered to those behind.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::ids::AgentId;
+use super::queue::{PAUSE_AFTER_MISS, Place, Queue, Tried, Waiting};
+use super::settings::{QueueSettings, Strategy};
+use super::time::{Mono, Wall};
+
+/// A free agent's seat: smaller is sooner.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Seat {
+    /// For `longest-idle` the end of the last conversation; never had one comes first.
+    idle_since: Option<Wall>,
+    /// The place in the queue's list.
+    listed: u32,
+    agent: AgentId,
+}
+
+/// The free agents of one queue, in the order of its strategy.
+#[derive(Clone, Debug)]
+pub struct Bench {
+    settings: Arc<QueueSettings>,
+    listed: HashMap<AgentId, u32>,
+    seats: BTreeSet<Seat>,
+    seated: HashMap<AgentId, Seat>,
+}
+
+impl Bench {
+    /// An empty bench for a queue of these settings.
+    pub fn new(settings: Arc<QueueSettings>) -> Self {
+        let listed = settings.participants.iter().cloned().zip(0..).collect();
+        Self { settings, listed, seats: BTreeSet::new(), seated: HashMap::new() }
+    }
+
+    /// The settings the bench was made for.
+    pub fn settings(&self) -> &Arc<QueueSettings> {
+        &self.settings
+    }
+
+    /// Seats a free agent, whose last conversation ended then. Who is not in the list is not seated.
+    pub fn seat(&mut self, agent: &AgentId, last_conversation_end: Option<Wall>) {
+        self.unseat(agent);
+        let Some(&listed) = self.listed.get(agent) else { return };
+        let idle_since = if self.settings.strategy == Strategy::LongestIdle { last_conversation_end } else { None };
+        let seat = Seat { idle_since, listed, agent: agent.clone() };
+        self.seats.insert(seat.clone());
+        self.seated.insert(agent.clone(), seat);
+    }
+
+    /// Takes an agent from the bench.
+    pub fn unseat(&mut self, agent: &AgentId) {
+        if let Some(seat) = self.seated.remove(agent) {
+            self.seats.remove(&seat);
+        }
+    }
+
+    /// Whether nobody is free.
+    pub fn is_empty(&self) -> bool {
+        self.seats.is_empty()
+    }
+
+    fn agents(&self) -> impl Iterator<Item = &AgentId> {
+        self.seats.iter().map(|s| &s.agent)
+    }
+}
+
+/// What is to be done for one caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// Ring these, in this order.
+    Ring(Vec<AgentId>),
+    /// The free agents are held for this caller until then; nobody behind may have them before.
+    Hold(Mono),
+    /// Nothing can be done for this caller; look at the next.
+    Pass,
+}
+
+/// Chooses for the caller at `place`.
+pub fn choose(queue: &mut Queue, place: Place, bench: &Bench, now: Mono) -> Choice {
+    let simultaneous = bench.settings.strategy == Strategy::Simultaneous;
+    let random = bench.settings.strategy == Strategy::Random;
+    let Some(w) = queue.at(place) else { return Choice::Pass };
+    if bench.is_empty() || (!simultaneous && !w.offers.is_empty()) {
+        return Choice::Pass;
+    }
+    let untried = |w: &Waiting| bench.agents().any(|a| w.tried.get(a).is_none_or(|t| t.round < w.round));
+    if !untried(w) {
+        if !w.offers.is_empty() {
+            return Choice::Pass;
+        }
+        w.round += 1;
+    }
+    let due = |t: &Tried| t.at.plus(PAUSE_AFTER_MISS);
+    let may = |a: &&AgentId| w.tried.get(*a).is_none_or(|t| t.round < w.round && due(t) <= now);
+    let chosen: Vec<AgentId> = if simultaneous {
+        bench.agents().filter(may).cloned().collect()
+    } else if random {
+        bench.agents().filter(may).min_by_key(|a| shuffle(w.seed, w.round, a)).cloned().into_iter().collect()
+    } else {
+        bench.agents().find(may).cloned().into_iter().collect()
+    };
+    if !chosen.is_empty() {
+        return Choice::Ring(chosen);
+    }
+    if !w.offers.is_empty() {
+        return Choice::Pass;
+    }
+    bench.agents().filter_map(|a| w.tried.get(a)).map(due).min().map_or(Choice::Pass, Choice::Hold)
+}
+
+/// An agent's rank in the caller's own random order (SplitMix64 over FNV-1a of the id).
+fn shuffle(seed: u64, round: u32, agent: &AgentId) -> u64 {
+    let id = agent
+        .as_str()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3));
+    let mut z = (seed ^ id ^ u64::from(round).rotate_left(32)).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Duration;
+
+    use uuid::Uuid;
+
+    use super::super::ids::{CallId, OfferId};
+    use super::super::queue::tests::settings;
+    use super::*;
+
+    fn id(n: &str) -> AgentId {
+        AgentId::new(n).unwrap()
+    }
+    fn ids(ns: &[&str]) -> Vec<AgentId> {
+        ns.iter().map(|n| id(n)).collect()
+    }
+    fn at(ms: u64) -> Mono {
+        Mono(Duration::from_millis(ms))
+    }
+    struct Room {
+        queue: Queue,
+        bench: Bench,
+        place: Place,
+        offers: u128,
+    }
+    impl Room {
+        fn new(strategy: Strategy, agents: &[&str]) -> Self {
+            let s = settings(strategy, agents);
+            let mut queue = Queue::new(s.clone());
+            let place = queue.enter(CallId::new("x").unwrap(), Place { entered: Wall(0), seq: 0 }, 7);
+            let mut bench = Bench::new(s);
+            for a in agents {
+                bench.seat(&id(a), None);
+            }
+            Self { queue, bench, place, offers: 0 }
+        }
+        fn choose(&mut self, ms: u64) -> Choice {
+            choose(&mut self.queue, self.place, &self.bench, at(ms))
+        }
+        fn ring(&mut self, agent: &str) -> OfferId {
+            self.offers += 1;
+            let offer = OfferId(Uuid::from_u128(self.offers));
+            assert!(self.queue.confirm(&CallId::new("x").unwrap(), offer, id(agent)));
+            self.bench.unseat(&id(agent));
+            offer
+        }
+        fn miss(&mut self, agent: &str, ms: u64) {
+            let offer = self.ring(agent);
+            self.queue.missed(&CallId::new("x").unwrap(), offer, at(ms));
+            self.bench.seat(&id(agent), None);
+        }
+    }
+
+    /// Q6 `as-listed`: in list order; who cannot take it now is skipped at once.
+    #[test]
+    fn as_listed_goes_by_the_list() {
+        let mut r = Room::new(Strategy::AsListed, &["3", "1", "2"]);
+        assert_eq!(r.choose(0), Choice::Ring(ids(&["3"])));
+        r.bench.unseat(&id("3"));
+        assert_eq!(r.choose(0), Choice::Ring(ids(&["1"])));
+    }
+
+    /// Q6 `simultaneous`: every candidate; who becomes free meanwhile joins.
+    #[test]
+    fn simultaneous_rings_everybody_and_whoever_becomes_free() {
+        let mut r = Room::new(Strategy::Simultaneous, &["1", "2", "3"]);
+        r.bench.unseat(&id("2"));
+        assert_eq!(r.choose(0), Choice::Ring(ids(&["1", "3"])));
+        r.ring("1");
+        r.ring("3");
+        assert_eq!(r.choose(0), Choice::Pass);
+        r.bench.seat(&id("2"), None);
+        assert_eq!(r.choose(0), Choice::Ring(ids(&["2"])));
+    }
+
+    /// Q6, Q7: who declined is not rung again while others still ring for this caller.
+    #[test]
+    fn simultaneous_starts_over_only_when_all_have_failed() {
+        let mut r = Room::new(Strategy::Simultaneous, &["1", "2"]);
+        let two = r.ring("2");
+        r.miss("1", 0);
+        assert_eq!(r.choose(60_000), Choice::Pass);
+        r.queue.missed(&CallId::new("x").unwrap(), two, at(60_000));
+        r.bench.seat(&id("2"), None);
+        assert_eq!(r.choose(60_000), Choice::Ring(ids(&["1"])));
+    }
+
+    /// Q6 `longest-idle`: longest ago first, never first of all, ties by the list.
+    #[test]
+    fn longest_idle_goes_by_the_end_of_the_last_conversation() {
+        let mut r = Room::new(Strategy::LongestIdle, &["1", "2", "3", "4"]);
+        r.bench.seat(&id("1"), Some(Wall(30)));
+        r.bench.seat(&id("2"), Some(Wall(20)));
+        r.bench.seat(&id("3"), Some(Wall(20)));
+        assert_eq!(r.choose(0), Choice::Ring(ids(&["4"])));
+        r.bench.unseat(&id("4"));
+        assert_eq!(r.choose(0), Choice::Ring(ids(&["2"])));
+        r.bench.unseat(&id("2"));
+        assert_eq!(r.choose(0), Choice::Ring(ids(&["3"])));
+    }
+
+    /// Q6 `random`: a fresh order for every caller, stable for the same caller.
+    #[test]
+    fn random_is_a_fresh_order_for_every_caller() {
+        let agents: Vec<String> = (0..5).map(|n| n.to_string()).collect();
+        let agents: Vec<&str> = agents.iter().map(String::as_str).collect();
+        let mut counts = HashMap::new();
+        for seed in 0..1000 {
+            let mut r = Room::new(Strategy::Random, &agents);
+            r.queue.at(r.place).unwrap().seed = seed;
+            let Choice::Ring(first) = r.choose(0) else { panic!("nobody was chosen") };
+            assert_eq!(r.choose(0), Choice::Ring(first.clone()));
+            *counts.entry(first[0].clone()).or_insert(0) += 1;
+        }
+        assert!(counts.len() == 5 && counts.values().all(|&n| n > 140 && n < 260), "{counts:?}");
+    }
+
+    /// Q7: untried first, then from the start again, never within 5 s of the failed offer.
+    #[test]
+    fn a_failed_offer_moves_on_and_starts_over_after_a_pause() {
+        let mut r = Room::new(Strategy::AsListed, &["1", "2"]);
+        r.miss("1", 0);
+        assert_eq!(r.choose(0), Choice::Ring(ids(&["2"])));
+        r.miss("2", 1_000);
+        assert_eq!(r.choose(1_000), Choice::Hold(at(5_000)));
+        assert_eq!(r.choose(4_999), Choice::Hold(at(5_000)));
+        assert_eq!(r.choose(5_000), Choice::Ring(ids(&["1"])));
+        r.miss("1", 5_500);
+        assert_eq!(r.choose(5_500), Choice::Hold(at(6_000)));
+        assert_eq!(r.choose(6_000), Choice::Ring(ids(&["2"])));
+    }
+
+    /// Q7: a busy colleague who was never tried does not keep the only free agent from being tried again.
+    #[test]
+    fn starting_over_looks_at_candidates_only() {
+        let mut r = Room::new(Strategy::AsListed, &["1", "2"]);
+        r.bench.unseat(&id("2"));
+        r.miss("1", 0);
+        assert_eq!(r.choose(5_000), Choice::Ring(ids(&["1"])));
+        r.miss("1", 6_000);
+        r.bench.seat(&id("2"), None);
+        assert_eq!(r.choose(6_000), Choice::Ring(ids(&["2"])));
+    }
+
+    #[test]
+    fn who_is_not_in_the_list_is_not_seated() {
+        let mut r = Room::new(Strategy::AsListed, &["1"]);
+        r.bench.unseat(&id("1"));
+        r.bench.seat(&id("9"), None);
+        assert!(r.bench.is_empty());
+        assert_eq!(r.choose(0), Choice::Pass);
+    }
+}

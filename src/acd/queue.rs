@@ -1,0 +1,473 @@
+//! One queue: who waits, in which order, who is being rung for whom, and who was tried.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::fact::{CancelCause, TimeoutCause};
+use super::ids::{AgentId, CallId, OfferId};
+use super::settings::{QueueSettings, Strategy};
+use super::time::{Mono, Wall};
+
+/// No agent is rung again for the same caller within this time of a failed offer.
+pub const PAUSE_AFTER_MISS: Duration = Duration::from_secs(5);
+
+/// A place in the line: the time of entry into this queue, then the order of arrival. Across queues it
+/// tells who has waited longest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// When the caller entered this queue.
+    pub entered: Wall,
+    /// Tells apart who entered in the same millisecond.
+    pub seq: u64,
+}
+
+/// A failed offer of an agent for one caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tried {
+    pub(super) at: Mono,
+    pub(super) round: u32,
+}
+
+/// One waiting caller.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    pub(super) call: CallId,
+    pub(super) offers: Vec<(OfferId, AgentId)>,
+    pub(super) tried: HashMap<AgentId, Tried>,
+    pub(super) round: u32,
+    pub(super) seed: u64,
+    /// The wait is ending: no more offers.
+    closing: bool,
+    orders: Orders,
+}
+
+impl Waiting {
+    /// The caller.
+    pub fn call(&self) -> &CallId {
+        &self.call
+    }
+
+    /// The agents being rung for the caller.
+    pub fn offers(&self) -> &[(OfferId, AgentId)] {
+        &self.offers
+    }
+
+    /// When an offer of `agent` for this caller last failed.
+    pub fn tried_at(&self, agent: &AgentId) -> Option<Mono> {
+        self.tried.get(agent).map(|t| t.at)
+    }
+}
+
+/// What the call of a waiting caller is to do, collected until it looks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Orders {
+    /// Ring these.
+    pub ring: Vec<(OfferId, AgentId)>,
+    /// Call these off.
+    pub call_off: Vec<(OfferId, CancelCause)>,
+    /// End the wait.
+    pub end: Option<TimeoutCause>,
+    /// The queue's settings changed.
+    pub settings: Option<Arc<QueueSettings>>,
+}
+
+/// What became of an offer that was to be called off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CalledOff {
+    /// The call will end the leg.
+    Ordered,
+    /// Nobody had begun to ring: the offer can be released at once.
+    NeverRang,
+    /// There is no such offer.
+    Stale,
+}
+
+/// What a caller leaves behind in a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// When the caller had entered.
+    pub entered: Wall,
+    /// Offers whose ringing nobody had begun: to be released at once.
+    pub never_rang: Vec<(OfferId, AgentId)>,
+    /// Callers who wanted to know of a better position.
+    pub improved: Vec<CallId>,
+}
+
+/// One queue.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    settings: Arc<QueueSettings>,
+    logged_in: BTreeSet<AgentId>,
+    waiting: BTreeMap<Place, Waiting>,
+    places: HashMap<CallId, Place>,
+    unserved: BTreeSet<Place>,
+    listening: BTreeSet<Place>,
+    retired: bool,
+}
+
+impl Queue {
+    /// A queue nobody waits in and nobody is logged in to.
+    pub fn new(settings: Arc<QueueSettings>) -> Self {
+        Self {
+            settings,
+            logged_in: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            places: HashMap::new(),
+            unserved: BTreeSet::new(),
+            listening: BTreeSet::new(),
+            retired: false,
+        }
+    }
+
+    /// The admin took the queue away: it takes no new callers.
+    pub fn retire(&mut self) {
+        self.retired = true;
+    }
+
+    /// The queue is configured (again). True when it had been taken away.
+    pub fn revive(&mut self) -> bool {
+        std::mem::take(&mut self.retired)
+    }
+
+    /// Whether the admin took the queue away.
+    pub fn is_retired(&self) -> bool {
+        self.retired
+    }
+
+    /// The configured part.
+    pub fn settings(&self) -> &Arc<QueueSettings> {
+        &self.settings
+    }
+
+    /// Takes a changed configured part and tells the waiting callers; returns whom to wake.
+    pub fn set_settings(&mut self, settings: Arc<QueueSettings>) -> Vec<CallId> {
+        self.settings = settings.clone();
+        for w in self.waiting.values_mut() {
+            w.orders.settings = Some(settings.clone());
+        }
+        self.waiting.values().map(|w| w.call.clone()).collect()
+    }
+
+    /// Who is logged in.
+    pub fn logged_in(&self) -> &BTreeSet<AgentId> {
+        &self.logged_in
+    }
+
+    /// The waiting callers in order.
+    pub fn waiting(&self) -> impl Iterator<Item = (Place, &Waiting)> {
+        self.waiting.iter().map(|(p, w)| (*p, w))
+    }
+
+    /// How many callers wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// An agent is logged in from now on.
+    pub fn login(&mut self, agent: AgentId) {
+        self.logged_in.insert(agent);
+    }
+
+    /// An agent is logged in no more. When that was the last one, every wait ends: returns whom to wake.
+    pub fn logout(&mut self, agent: &AgentId) -> Vec<CallId> {
+        self.logged_in.remove(agent);
+        if self.logged_in.is_empty() { self.end_all(TimeoutCause::LastAgentLoggedOut) } else { Vec::new() }
+    }
+
+    /// Ends every wait; returns whom to wake.
+    pub fn end_all(&mut self, cause: TimeoutCause) -> Vec<CallId> {
+        for w in self.waiting.values_mut() {
+            w.orders.end.get_or_insert(cause);
+            w.closing = true;
+        }
+        self.unserved.clear();
+        self.waiting.values().map(|w| w.call.clone()).collect()
+    }
+
+    /// Ends one caller's wait.
+    pub fn end_one(&mut self, call: &CallId, cause: TimeoutCause) {
+        if let Some((place, w)) = self.entry(call) {
+            w.orders.end.get_or_insert(cause);
+            w.closing = true;
+            self.unserved.remove(&place);
+        }
+    }
+
+    /// Who stands at this place.
+    pub fn call_at(&self, place: Place) -> Option<CallId> {
+        self.waiting.get(&place).map(|w| w.call.clone())
+    }
+
+    /// A caller enters. `seed` makes the caller's random order of agents.
+    pub fn enter(&mut self, call: CallId, mut place: Place, seed: u64) -> Place {
+        while self.waiting.contains_key(&place) {
+            place.seq += 1;
+        }
+        self.places.insert(call.clone(), place);
+        self.unserved.insert(place);
+        let w = Waiting {
+            call,
+            offers: Vec::new(),
+            tried: HashMap::new(),
+            round: 0,
+            seed,
+            closing: false,
+            orders: Orders::default(),
+        };
+        self.waiting.insert(place, w);
+        place
+    }
+
+    /// A caller leaves, for whatever reason. `None` when the caller does not wait here.
+    pub fn leave(&mut self, call: &CallId) -> Option<Left> {
+        let place = self.places.remove(call)?;
+        self.unserved.remove(&place);
+        self.listening.remove(&place);
+        let w = self.waiting.remove(&place)?;
+        let behind: Vec<Place> = self.listening.range(place..).copied().collect();
+        let improved = behind
+            .iter()
+            .filter_map(|p| {
+                self.listening.remove(p);
+                self.waiting.get(p).map(|w| w.call.clone())
+            })
+            .collect();
+        Some(Left { entered: place.entered, never_rang: w.orders.ring, improved })
+    }
+
+    /// No more offers for this caller, whose wait is ending.
+    pub fn close(&mut self, call: &CallId) {
+        if let Some((place, w)) = self.entry(call) {
+            w.closing = true;
+            self.unserved.remove(&place);
+        }
+    }
+
+    /// Confirms a claimed offer. False when the caller is no longer there to be served; the claim is to
+    /// be released then.
+    pub fn confirm(&mut self, call: &CallId, offer: OfferId, agent: AgentId) -> bool {
+        match self.entry(call) {
+            Some((place, w)) if !w.closing => {
+                w.offers.push((offer, agent.clone()));
+                w.orders.ring.push((offer, agent));
+                self.unserved.remove(&place);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// An offer failed. The agent counts as tried for this caller.
+    pub fn missed(&mut self, call: &CallId, offer: OfferId, now: Mono) {
+        let Some((place, w)) = self.entry(call) else { return };
+        let Some(agent) = remove_offer(&mut w.offers, offer) else {
+            return;
+        };
+        w.tried.insert(agent, Tried { at: now, round: w.round });
+        self.unserve(place);
+    }
+
+    /// An offer was called off without being missed.
+    pub fn cancelled(&mut self, call: &CallId, offer: OfferId) {
+        let Some((place, w)) = self.entry(call) else { return };
+        if remove_offer(&mut w.offers, offer).is_some() {
+            self.unserve(place);
+        }
+    }
+
+    /// Orders an offer to be called off.
+    pub fn call_off(&mut self, call: &CallId, offer: OfferId, cause: CancelCause) -> CalledOff {
+        let Some((place, w)) = self.entry(call) else {
+            return CalledOff::Stale;
+        };
+        let before = w.orders.ring.len();
+        w.orders.ring.retain(|(o, _)| *o != offer);
+        if w.orders.ring.len() < before {
+            remove_offer(&mut w.offers, offer);
+            self.unserve(place);
+            return CalledOff::NeverRang;
+        }
+        if w.offers.iter().any(|(o, _)| *o == offer) {
+            w.orders.call_off.push((offer, cause));
+            return CalledOff::Ordered;
+        }
+        CalledOff::Stale
+    }
+
+    /// Takes what the call is to do. With `listen`, the caller is woken at the next better position.
+    pub fn take_orders(&mut self, call: &CallId, listen: bool) -> Option<Orders> {
+        let (place, w) = self.entry(call)?;
+        let orders = std::mem::take(&mut w.orders);
+        if listen {
+            self.listening.insert(place);
+        }
+        Some(orders)
+    }
+
+    /// The caller's position, first is 1, counted up to `most`; beyond that it is `most`.
+    pub fn position(&self, call: &CallId, most: u32) -> Option<u32> {
+        let place = self.places.get(call)?;
+        let ahead = self.waiting.range(..place).take(most as usize).count();
+        Some(u32::try_from(ahead).unwrap_or(most).saturating_add(1).min(most))
+    }
+
+    /// The next caller behind `after` for whom an agent may be looked for. With the strategy
+    /// `simultaneous` that includes those who are being rung for already.
+    pub fn next_to_serve(&self, after: Option<Place>) -> Option<Place> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        match self.settings.strategy {
+            Strategy::Simultaneous => {
+                self.waiting.range((from, Bound::Unbounded)).find(|(_, w)| !w.closing).map(|(p, _)| *p)
+            }
+            _ => self.unserved.range((from, Bound::Unbounded)).next().copied(),
+        }
+    }
+
+    pub(super) fn at(&mut self, place: Place) -> Option<&mut Waiting> {
+        self.waiting.get_mut(&place)
+    }
+
+    fn entry(&mut self, call: &CallId) -> Option<(Place, &mut Waiting)> {
+        let place = *self.places.get(call)?;
+        self.waiting.get_mut(&place).map(|w| (place, w))
+    }
+
+    fn unserve(&mut self, place: Place) {
+        if self.waiting.get(&place).is_some_and(|w| w.offers.is_empty() && !w.closing) {
+            self.unserved.insert(place);
+        }
+    }
+}
+
+fn remove_offer(offers: &mut Vec<(OfferId, AgentId)>, offer: OfferId) -> Option<AgentId> {
+    let i = offers.iter().position(|(o, _)| *o == offer)?;
+    Some(offers.remove(i).1)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(super) mod tests {
+    use uuid::Uuid;
+
+    use super::super::ids::QueueNumber;
+    use super::super::settings::{Language, Music, Timeout};
+    use super::*;
+
+    pub(in crate::acd) fn settings(strategy: Strategy, participants: &[&str]) -> Arc<QueueSettings> {
+        Arc::new(QueueSettings {
+            number: QueueNumber::new("99900").unwrap(),
+            name: "Service".into(),
+            strategy,
+            participants: participants.iter().map(|p| AgentId::new(p).unwrap()).collect(),
+            max_wait: None,
+            wrap_up: Duration::ZERO,
+            ring_time: Duration::from_secs(20),
+            music: Music::Ringtone,
+            language: Language("en".into()),
+            announce_every: None,
+            timeout: Timeout::default(),
+        })
+    }
+    fn call(n: &str) -> CallId {
+        CallId::new(n).unwrap()
+    }
+    fn agent(n: &str) -> AgentId {
+        AgentId::new(n).unwrap()
+    }
+    fn place(ms: i64) -> Place {
+        Place { entered: Wall(ms), seq: 0 }
+    }
+    fn offer(n: u128) -> OfferId {
+        OfferId(Uuid::from_u128(n))
+    }
+    fn three() -> Queue {
+        let mut q = Queue::new(settings(Strategy::AsListed, &["1001"]));
+        q.enter(call("b"), place(20), 0);
+        q.enter(call("c"), place(30), 0);
+        q.enter(call("a"), place(10), 0);
+        q
+    }
+
+    /// Q4: the order is that of the entry, also for callers who come back with an older entry.
+    #[test]
+    fn callers_stand_in_the_order_of_their_entry() {
+        let q = three();
+        let order: Vec<_> = q.waiting().map(|(_, w)| w.call().as_str().to_owned()).collect();
+        assert_eq!(order, ["a", "b", "c"]);
+        assert_eq!(q.position(&call("a"), 31), Some(1));
+        assert_eq!(q.position(&call("c"), 31), Some(3));
+        assert_eq!(q.position(&call("c"), 2), Some(2));
+        assert_eq!(q.position(&call("x"), 31), None);
+    }
+
+    #[test]
+    fn the_same_millisecond_and_number_makes_two_places() {
+        let mut q = three();
+        assert_eq!(q.enter(call("d"), place(20), 0), Place { entered: Wall(20), seq: 1 });
+        assert_eq!(q.len(), 4);
+    }
+
+    /// Q8: an offer that the caller did not stay for is not confirmed.
+    #[test]
+    fn an_offer_is_confirmed_only_for_a_caller_who_waits() {
+        let mut q = three();
+        assert!(q.confirm(&call("a"), offer(1), agent("1001")));
+        assert_eq!(q.next_to_serve(None), Some(place(20)));
+        q.close(&call("b"));
+        assert!(!q.confirm(&call("b"), offer(2), agent("1001")));
+        assert!(!q.confirm(&call("x"), offer(2), agent("1001")));
+        assert_eq!(q.next_to_serve(None), Some(place(30)));
+        q.missed(&call("a"), offer(1), Mono::default());
+        assert_eq!(q.next_to_serve(None), Some(place(10)));
+        assert_eq!(q.next_to_serve(Some(place(10))), Some(place(30)));
+    }
+
+    /// Q15: an offer nobody had begun to ring needs no leg to be ended.
+    #[test]
+    fn calling_off_knows_whether_it_rang() {
+        let mut q = three();
+        q.confirm(&call("a"), offer(1), agent("1001"));
+        assert_eq!(q.call_off(&call("a"), offer(1), CancelCause::LoggedOut), CalledOff::NeverRang);
+        assert_eq!(q.call_off(&call("a"), offer(1), CancelCause::LoggedOut), CalledOff::Stale);
+        q.confirm(&call("a"), offer(2), agent("1001"));
+        assert_eq!(q.take_orders(&call("a"), false).unwrap().ring, [(offer(2), agent("1001"))]);
+        assert_eq!(q.call_off(&call("a"), offer(2), CancelCause::LoggedOut), CalledOff::Ordered);
+        let orders = q.take_orders(&call("a"), false).unwrap();
+        assert_eq!(orders.call_off, [(offer(2), CancelCause::LoggedOut)]);
+        assert!(orders.ring.is_empty());
+        q.cancelled(&call("a"), offer(2));
+        assert_eq!(q.next_to_serve(None), Some(place(10)));
+    }
+
+    /// Q11: only who stands behind a leaver has a better position, and only who asked is woken.
+    #[test]
+    fn a_leaver_wakes_those_behind_who_listen() {
+        let mut q = three();
+        q.take_orders(&call("a"), true);
+        q.take_orders(&call("c"), true);
+        let left = q.leave(&call("b")).unwrap();
+        assert_eq!(left.entered, Wall(20));
+        assert_eq!(left.improved, [call("c")]);
+        assert_eq!(q.leave(&call("b")), None);
+        assert!(q.leave(&call("a")).unwrap().improved.is_empty());
+    }
+
+    /// Q13: the last logout ends every wait, and nothing is offered to those who leave.
+    #[test]
+    fn the_last_logout_ends_every_wait() {
+        let mut q = three();
+        q.login(agent("1001"));
+        q.login(agent("1002"));
+        assert!(q.logout(&agent("1002")).is_empty());
+        assert_eq!(q.logout(&agent("1001")).len(), 3);
+        assert_eq!(q.take_orders(&call("a"), false).unwrap().end, Some(TimeoutCause::LastAgentLoggedOut));
+        assert_eq!(q.next_to_serve(None), None);
+    }
+}

@@ -1,0 +1,173 @@
+//! Brings callers and free agents together: rank, claim, confirm.
+//!
+//! [`Dispatcher::run`] is called when the bell was rung or its own next deadline is due; between that
+//! it does nothing. It keeps a bench of free agents for each queue, brought up to date from what
+//! changed on the floor, so that the cost of a decision does not grow with the number of callers who
+//! wait or of agents who talk.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::acd::ids::{AgentId, OfferId, QueueNumber};
+use crate::acd::pairing::{Bench, Choice, choose};
+use crate::acd::queue::Place;
+use crate::acd::time::{Mono, Now};
+use crate::floor::{Floor, OfferKey};
+
+/// Makes the identity of a new offer.
+pub type NewOffer = Box<dyn FnMut() -> OfferId + Send>;
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    Agent(AgentId),
+    Queue(QueueNumber),
+}
+
+/// The one place where callers and agents are paired.
+pub struct Dispatcher {
+    floor: Arc<Floor>,
+    benches: HashMap<QueueNumber, Bench>,
+    /// In which benches an agent sits.
+    seated: HashMap<AgentId, Vec<QueueNumber>>,
+    due: BTreeSet<(Mono, Due)>,
+    new_offer: NewOffer,
+}
+
+impl Dispatcher {
+    /// A dispatcher for this floor.
+    pub fn new(floor: Arc<Floor>, new_offer: NewOffer) -> Self {
+        Self { floor, benches: HashMap::new(), seated: HashMap::new(), due: BTreeSet::new(), new_offer }
+    }
+
+    /// Makes every offer that can be made now. Returns when to be called again at the latest.
+    pub fn run(&mut self, now: Now) -> Option<Mono> {
+        let mut queues = BTreeSet::new();
+        while let Some((at, _)) = self.due.first()
+            && *at <= now.mono
+        {
+            match self.due.pop_first() {
+                Some((_, Due::Agent(agent))) => self.floor.tick_agent(&agent, now),
+                Some((_, Due::Queue(queue))) => {
+                    queues.insert(queue);
+                }
+                None => {}
+            }
+        }
+        loop {
+            let changed = self.floor.take_changed();
+            if changed.agents.is_empty() && changed.queues.is_empty() && queues.is_empty() {
+                return self.due.first().map(|(at, _)| *at);
+            }
+            queues.extend(changed.queues);
+            for queue in &queues {
+                self.refresh_bench(queue);
+            }
+            for agent in changed.agents {
+                self.seat(&agent, now, &mut queues);
+            }
+            self.pair(std::mem::take(&mut queues), now);
+        }
+    }
+
+    /// Makes a queue's bench anew when its settings changed.
+    fn refresh_bench(&mut self, queue: &QueueNumber) {
+        let Some(settings) = self.floor.participants(queue) else {
+            self.benches.remove(queue);
+            return;
+        };
+        if self.benches.get(queue).is_some_and(|b| Arc::ptr_eq(b.settings(), &settings)) {
+            return;
+        }
+        let mut bench = Bench::new(settings.clone());
+        for agent in &settings.participants {
+            let free = self.floor.agent(agent, |a| a.available(queue).is_ok().then(|| a.last_conversation_end()));
+            if let Some(Some(last)) = free {
+                bench.seat(agent, last);
+                let seats = self.seated.entry(agent.clone()).or_default();
+                if !seats.contains(queue) {
+                    seats.push(queue.clone());
+                }
+            }
+        }
+        self.benches.insert(queue.clone(), bench);
+    }
+
+    /// Brings an agent's seats up to date; adds the queues where the agent may now be wanted.
+    fn seat(&mut self, agent: &AgentId, now: Now, wanted: &mut BTreeSet<QueueNumber>) {
+        self.unseat(agent);
+        let known = self.floor.agent(agent, |a| {
+            let free = a.free().is_ok();
+            let logins: Vec<QueueNumber> = if free { a.logins().keys().cloned().collect() } else { Vec::new() };
+            (logins, a.last_conversation_end(), a.deadline())
+        });
+        let Some((logins, last, deadline)) = known else { return };
+        if let Some(at) = deadline {
+            self.due.insert((at.max(now.mono), Due::Agent(agent.clone())));
+        }
+        for queue in &logins {
+            self.refresh_bench(queue);
+            if let Some(bench) = self.benches.get_mut(queue) {
+                bench.seat(agent, last);
+            }
+        }
+        wanted.extend(logins.iter().cloned());
+        if !logins.is_empty() {
+            self.seated.insert(agent.clone(), logins);
+        }
+    }
+
+    fn unseat(&mut self, agent: &AgentId) {
+        for queue in self.seated.remove(agent).unwrap_or_default() {
+            if let Some(bench) = self.benches.get_mut(&queue) {
+                bench.unseat(agent);
+            }
+        }
+    }
+
+    /// Serves the callers of these queues in the order in which they have waited, over all of them.
+    fn pair(&mut self, queues: BTreeSet<QueueNumber>, now: Now) {
+        let mut heads: BTreeSet<(Place, QueueNumber)> = BTreeSet::new();
+        for queue in queues {
+            if let Some(place) = self.next(&queue, None) {
+                heads.insert((place, queue));
+            }
+        }
+        while let Some((place, queue)) = heads.pop_first() {
+            let Some(bench) = self.benches.get(&queue) else { continue };
+            let chosen = self.floor.with_queue(&queue, |q| (q.call_at(place), choose(q, place, bench, now.mono)));
+            match chosen {
+                Some((Some(call), Choice::Ring(agents))) => {
+                    for agent in agents {
+                        let key =
+                            OfferKey { offer: (self.new_offer)(), call: call.clone(), queue: queue.clone(), agent };
+                        self.offer(&key, now);
+                    }
+                }
+                Some((_, Choice::Hold(until))) => {
+                    self.due.insert((until, Due::Queue(queue)));
+                    continue;
+                }
+                _ => {}
+            }
+            if let Some(next) = self.next(&queue, Some(place)) {
+                heads.insert((next, queue));
+            }
+        }
+    }
+
+    /// The next caller to look at, unless nobody is free.
+    fn next(&self, queue: &QueueNumber, after: Option<Place>) -> Option<Place> {
+        if self.benches.get(queue)?.is_empty() {
+            return None;
+        }
+        self.floor.queue(queue, |q| q.next_to_serve(after)).flatten()
+    }
+
+    fn offer(&mut self, key: &OfferKey, now: Now) {
+        self.unseat(&key.agent);
+        // A lost claim or confirmation leaves a note of what changed, and the loop comes round again.
+        if self.floor.claim(key, now).is_ok() {
+            self.floor.confirm(key, now);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Carries out what a call wants done on the floor.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::acd::call::{Desk, Input};
+use crate::acd::fact::{EndedBy, Fact};
+use crate::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
+use crate::acd::time::{Now, Wall};
+
+use super::{Floor, OfferKey};
+
+/// What the floor knows of a caller.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The number, reduced to safe characters.
+    pub number: Arc<str>,
+    /// When the caller first entered any queue, if that was before.
+    pub first_entered: Option<Wall>,
+    /// Whether the caller comes back after the controller had been away.
+    pub returned: bool,
+}
+
+/// The place where one call's wishes are carried out. Dropping it takes the call off the floor.
+pub struct CallDesk {
+    floor: Arc<Floor>,
+    call: CallId,
+    caller: Caller,
+    queue: Option<QueueNumber>,
+    offers: HashMap<OfferId, (AgentId, QueueNumber)>,
+    seed: u64,
+}
+
+impl CallDesk {
+    /// A desk for a call that was admitted. `seed` makes the caller's random order of agents.
+    pub fn new(floor: Arc<Floor>, call: CallId, caller: Caller, seed: u64) -> Self {
+        Self { floor, call, caller, queue: None, offers: HashMap::new(), seed }
+    }
+
+    /// The queue the call is in, or was in last.
+    pub fn queue(&self) -> Option<&QueueNumber> {
+        self.queue.as_ref()
+    }
+
+    /// When the caller first entered any queue.
+    pub fn first_entered(&self) -> Option<Wall> {
+        self.caller.first_entered
+    }
+
+    /// Carries one wish out, and gives the answer if there is one.
+    pub fn carry_out(&mut self, wish: Desk, now: Now) -> Option<Input> {
+        match wish {
+            Desk::Enter(queue, place) => {
+                let entered = self.floor.enter(&self.call, &queue, place, &self.caller, self.seed, now);
+                if let Some((_, place)) = &entered {
+                    self.caller.first_entered.get_or_insert(place.entered);
+                    self.queue = Some(queue);
+                }
+                self.caller.returned = false;
+                return Some(Input::Entered(entered));
+            }
+            Desk::Look { listen } => {
+                let queue = self.queue.clone()?;
+                let (orders, position) = self.floor.look(&self.call, &queue, listen)?;
+                for (offer, agent) in &orders.ring {
+                    self.offers.insert(*offer, (agent.clone(), queue.clone()));
+                }
+                return Some(Input::Looked { orders, position });
+            }
+            Desk::Close => {
+                if let Some(queue) = &self.queue {
+                    self.floor.close(&self.call, queue);
+                }
+            }
+            Desk::Outcome(offer, outcome) => {
+                if let Some(key) = self.key(offer) {
+                    self.floor.outcome(&key, outcome, now);
+                }
+            }
+            Desk::Gone(offer) => self.release(offer, EndedBy::Unknown, now),
+            Desk::Ended(offer, by) => self.release(offer, by, now),
+            Desk::Lost(offer) => {
+                if let Some(key) = self.key(offer) {
+                    self.floor.lost(&key, now);
+                    self.offers.remove(&offer);
+                }
+            }
+            Desk::Answered(offer) => {
+                if let Some(key) = self.key(offer) {
+                    self.floor.answered(&key, now);
+                }
+            }
+            Desk::Leave(leave) => {
+                if let Some(queue) = &self.queue {
+                    self.floor.leave(&self.call, queue, leave, now);
+                }
+            }
+            Desk::WentOn(onward) => {
+                if let Some(queue) = self.queue.clone() {
+                    self.floor.record(now, Fact::CallWentOn { call: self.call.clone(), queue, onward });
+                }
+            }
+        }
+        None
+    }
+
+    fn key(&self, offer: OfferId) -> Option<OfferKey> {
+        let (agent, queue) = self.offers.get(&offer)?.clone();
+        Some(OfferKey { offer, call: self.call.clone(), queue, agent })
+    }
+
+    fn release(&mut self, offer: OfferId, by: EndedBy, now: Now) {
+        if let Some(key) = self.key(offer) {
+            self.floor.release(&key, by, now);
+            self.offers.remove(&offer);
+        }
+    }
+}
+
+impl Drop for CallDesk {
+    fn drop(&mut self) {
+        self.floor.dismiss(&self.call);
+    }
+}

@@ -1,0 +1,378 @@
+//! The live picture: queues, agents and calls in concurrent maps.
+//!
+//! Every method is synchronous and holds one guard at a time; what is decided, `acd` decides. Whatever
+//! could make an offer possible is noted as changed, and the bell of the dispatcher is rung.
+
+mod desk;
+mod roster;
+mod supervision;
+mod view;
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use dashmap::DashMap;
+
+use crate::acd::agent::{Agent, Released, Unavailable};
+use crate::acd::announce::HIGHEST;
+use crate::acd::call::Leave;
+use crate::acd::fact::{CancelCause, EndedBy, Fact, Record, TimeoutCause};
+use crate::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
+use crate::acd::leg::Outcome;
+use crate::acd::queue::{CalledOff, Left, Orders, Place, Queue};
+use crate::acd::settings::QueueSettings;
+use crate::acd::time::{Now, Wall};
+
+pub use desk::{CallDesk, Caller};
+pub use roster::LoginChange;
+pub use supervision::HeldView;
+pub use view::{AgentView, CandidateView, FloorView, QueueView, WaitingView};
+
+/// Wakes the task of a call. Must not block.
+pub type Wake = Box<dyn Fn() + Send + Sync>;
+
+/// Takes a fact. Must not block.
+pub type Facts = Box<dyn Fn(Record) + Send + Sync>;
+
+/// What changed since the dispatcher last looked.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// Queues whose callers, settings or pauses changed.
+    pub queues: BTreeSet<QueueNumber>,
+    /// Agents who became free, or are free no longer.
+    pub agents: BTreeSet<AgentId>,
+}
+
+/// One offer, addressed whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfferKey {
+    /// The offer.
+    pub offer: OfferId,
+    /// The caller.
+    pub call: CallId,
+    /// The queue the caller waits in.
+    pub queue: QueueNumber,
+    /// The agent.
+    pub agent: AgentId,
+}
+
+struct Admitted {
+    wake: Wake,
+    number: Arc<str>,
+}
+
+/// The live picture of everything.
+pub struct Floor {
+    queues: DashMap<QueueNumber, Queue>,
+    agents: DashMap<AgentId, Agent>,
+    calls: DashMap<CallId, Admitted>,
+    changed: Mutex<Changed>,
+    /// Whether somebody compares with FreeSWITCH, and looks after legs without a session.
+    supervised: AtomicBool,
+    bell: Wake,
+    facts: Facts,
+    arrivals: AtomicU64,
+}
+
+impl Floor {
+    /// An empty floor. `bell` is rung when the dispatcher has something to look at.
+    pub fn new(bell: Wake, facts: Facts) -> Self {
+        Self {
+            queues: DashMap::new(),
+            agents: DashMap::new(),
+            calls: DashMap::new(),
+            changed: Mutex::default(),
+            supervised: AtomicBool::new(false),
+            bell,
+            facts,
+            arrivals: AtomicU64::new(0),
+        }
+    }
+
+    /// Admits a call, whose task is woken when there is something for it. False when a call of that
+    /// identity is here already.
+    pub fn admit(&self, call: &CallId, number: Arc<str>, wake: Wake) -> bool {
+        match self.calls.entry(call.clone()) {
+            dashmap::Entry::Occupied(_) => false,
+            dashmap::Entry::Vacant(v) => {
+                v.insert(Admitted { wake, number });
+                true
+            }
+        }
+    }
+
+    /// The call's task is done.
+    pub fn dismiss(&self, call: &CallId) {
+        self.calls.remove(call);
+    }
+
+    /// How many calls are here, waiting or talking.
+    pub fn calls(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Takes what changed since the last look.
+    pub fn take_changed(&self) -> Changed {
+        std::mem::take(&mut lock(&self.changed))
+    }
+
+    /// Whether a call's task is here.
+    pub fn has_call(&self, call: &CallId) -> bool {
+        self.calls.contains_key(call)
+    }
+
+    /// A caller enters a queue, at `place` when coming back. `None` when there is no such queue.
+    pub fn enter(
+        &self,
+        call: &CallId,
+        queue: &QueueNumber,
+        place: Option<Place>,
+        caller: &Caller,
+        seed: u64,
+        now: Now,
+    ) -> Option<(Arc<QueueSettings>, Place)> {
+        let fresh = || Place { entered: now.wall, seq: self.arrivals.fetch_add(1, Ordering::Relaxed) };
+        let (settings, place) = {
+            let mut q = self.queues.get_mut(queue).filter(|q| !q.is_retired())?;
+            let at = q.enter(call.clone(), place.unwrap_or_else(fresh), seed);
+            if q.logged_in().is_empty() {
+                q.end_one(call, TimeoutCause::NobodyLoggedIn);
+            }
+            (q.settings().clone(), at)
+        };
+        self.record(
+            now,
+            Fact::CallEntered {
+                call: call.clone(),
+                queue: queue.clone(),
+                caller: caller.number.clone(),
+                first_entered: caller.first_entered.unwrap_or(place.entered),
+                returned: caller.returned,
+            },
+        );
+        self.queue_changed(queue);
+        Some((settings, place))
+    }
+
+    /// What the call is to do, and its position.
+    pub fn look(&self, call: &CallId, queue: &QueueNumber, listen: bool) -> Option<(Orders, u32)> {
+        let mut q = self.queues.get_mut(queue)?;
+        let orders = q.take_orders(call, listen)?;
+        let position = q.position(call, HIGHEST + 1)?;
+        Some((orders, position))
+    }
+
+    /// No more offers for this caller.
+    pub fn close(&self, call: &CallId, queue: &QueueNumber) {
+        if let Some(mut q) = self.queues.get_mut(queue) {
+            q.close(call);
+        }
+    }
+
+    /// An offer has its outcome.
+    pub fn outcome(&self, key: &OfferKey, outcome: Outcome, now: Now) {
+        let OfferKey { offer, call, queue, agent } = key.clone();
+        let fact = match outcome {
+            Outcome::Missed(cause) => {
+                if let Some(mut q) = self.queues.get_mut(&queue) {
+                    q.missed(&call, offer, now.mono);
+                }
+                if let Some(mut a) = self.agents.get_mut(&agent) {
+                    a.tried(offer, cause, now);
+                }
+                Fact::OfferMissed { offer, call, queue, agent, cause }
+            }
+            Outcome::Cancelled(cause) => {
+                if let Some(mut q) = self.queues.get_mut(&queue) {
+                    q.cancelled(&call, offer);
+                }
+                Fact::OfferCancelled { offer, call, queue, agent, cause }
+            }
+        };
+        self.record(now, fact);
+        self.queue_changed(&key.queue);
+    }
+
+    /// The leg of an offer is gone: the agent is released, with wrap-up after a conversation.
+    pub fn release(&self, key: &OfferKey, by: EndedBy, now: Now) {
+        let wrap_up = self.queues.get(&key.queue).map_or(Duration::ZERO, |q| q.settings().wrap_up);
+        let released = self.agents.get_mut(&key.agent).and_then(|mut a| a.release(key.offer, wrap_up, now));
+        if let Some(Released::Conversation { since, wrap_up_until }) = released {
+            let OfferKey { offer, call, queue, agent } = key.clone();
+            let talked = now.wall.since(since);
+            self.record(
+                now,
+                Fact::ConversationEnded { offer, call, queue: queue.clone(), agent: agent.clone(), talked, by },
+            );
+            if let Some(until) = wrap_up_until {
+                self.record(now, Fact::WrapUpStarted { agent, queue, until });
+            }
+        }
+        if released.is_some() {
+            self.agents.remove_if(&key.agent, |_, a| a.is_retired());
+            self.agent_changed(&key.agent);
+        }
+    }
+
+    /// The call will hear nothing of the leg of an offer any more. Whoever compares with FreeSWITCH releases
+    /// the agent when the leg is gone; without that the agent is released now.
+    pub fn lost(&self, key: &OfferKey, now: Now) {
+        if !self.supervised.load(Ordering::Relaxed) {
+            self.release(key, EndedBy::Unknown, now);
+        }
+    }
+
+    /// The caller was connected to the agent of this offer.
+    pub fn answered(&self, key: &OfferKey, now: Now) {
+        let connected = self.agents.get_mut(&key.agent).is_some_and(|mut a| a.connected(key.offer, now));
+        debug_assert!(connected, "an offer that holds nobody was answered: {key:?}");
+        let Some(left) = self.leave_queue(&key.call, &key.queue, CancelCause::AnsweredElsewhere, now) else { return };
+        let OfferKey { offer, call, queue, agent } = key.clone();
+        let waited = now.wall.since(left.entered);
+        self.record(now, Fact::CallAnswered { offer, call, queue, agent, waited });
+    }
+
+    /// The caller leaves the queue without an agent.
+    pub fn leave(&self, call: &CallId, queue: &QueueNumber, leave: Leave, now: Now) {
+        let cancel = match leave {
+            Leave::TimedOut(_) => CancelCause::CallTimedOut,
+            Leave::Returned => CancelCause::Draining,
+            Leave::Abandoned | Leave::Taken | Leave::Lost => CancelCause::CallerGone,
+        };
+        let Some(left) = self.leave_queue(call, queue, cancel, now) else { return };
+        let waited = now.wall.since(left.entered);
+        let (call, queue) = (call.clone(), queue.clone());
+        self.record(
+            now,
+            match leave {
+                Leave::Abandoned => Fact::CallAbandoned { call, queue, waited },
+                Leave::TimedOut(cause) => Fact::CallTimedOut { call, queue, cause, waited },
+                Leave::Returned => Fact::CallReturned { call, queue, waited },
+                Leave::Taken => Fact::CallTaken { call, queue, waited },
+                Leave::Lost => Fact::CallLost { call, queue, waited },
+            },
+        );
+    }
+
+    fn leave_queue(&self, call: &CallId, queue: &QueueNumber, cancel: CancelCause, now: Now) -> Option<Left> {
+        let left = self.queues.get_mut(queue)?.leave(call)?;
+        self.queues.remove_if(queue, |_, q| q.is_retired() && q.is_empty());
+        for (offer, agent) in &left.never_rang {
+            let key = OfferKey { offer: *offer, call: call.clone(), queue: queue.clone(), agent: agent.clone() };
+            self.never_rang(&key, cancel, now);
+        }
+        self.wake_all(&left.improved);
+        self.queue_changed(queue);
+        Some(left)
+    }
+
+    fn never_rang(&self, key: &OfferKey, cause: CancelCause, now: Now) {
+        let OfferKey { offer, call, queue, agent } = key.clone();
+        self.record(now, Fact::OfferCancelled { offer, call, queue, agent, cause });
+        self.release(key, EndedBy::Unknown, now);
+    }
+
+    /// Claims an agent for an offer.
+    ///
+    /// # Errors
+    /// Why the agent cannot be claimed.
+    pub fn claim(&self, key: &OfferKey, now: Now) -> Result<(), Unavailable> {
+        let mut agent = self.agents.get_mut(&key.agent).ok_or(Unavailable::LoggedOut)?;
+        agent.claim(key.offer, key.call.clone(), key.queue.clone(), now)
+    }
+
+    /// Confirms a claimed offer with the caller's queue and wakes the call; gives the claim back when the
+    /// caller is no longer there. False then.
+    pub fn confirm(&self, key: &OfferKey, now: Now) -> bool {
+        let confirmed =
+            self.queues.get_mut(&key.queue).is_some_and(|mut q| q.confirm(&key.call, key.offer, key.agent.clone()));
+        if !confirmed {
+            self.release(key, EndedBy::Unknown, now);
+            return false;
+        }
+        let OfferKey { offer, call, queue, agent } = key.clone();
+        self.record(now, Fact::OfferMade { offer, call, queue, agent });
+        let still_in = self.agents.get_mut(&key.agent).is_some_and(|mut a| {
+            a.ringing(key.offer);
+            a.logins().contains_key(&key.queue)
+        });
+        if !still_in {
+            // Logged out between the claim and now: whoever did it found nothing to call off.
+            self.call_off(key, CancelCause::LoggedOut, now);
+        }
+        self.wake_all(std::slice::from_ref(&key.call));
+        true
+    }
+
+    /// Orders an offer to be called off.
+    fn call_off(&self, key: &OfferKey, cause: CancelCause, now: Now) {
+        let done = self.queues.get_mut(&key.queue).map(|mut q| q.call_off(&key.call, key.offer, cause));
+        match done {
+            Some(CalledOff::NeverRang) => self.never_rang(key, cause, now),
+            Some(CalledOff::Ordered) => self.wake_all(std::slice::from_ref(&key.call)),
+            Some(CalledOff::Stale) | None => {}
+        }
+    }
+
+    /// Lets time pass for one agent.
+    pub fn tick_agent(&self, agent: &AgentId, now: Now) {
+        let ended = self.agents.get_mut(agent).is_some_and(|mut a| a.tick(now));
+        if ended {
+            self.record(now, Fact::WrapUpEnded { agent: agent.clone() });
+        }
+        self.agents.remove_if(agent, |_, a| a.is_retired() && a.held().is_none());
+        lock(&self.changed).agents.insert(agent.clone());
+    }
+
+    /// Reads an agent.
+    pub fn agent<R>(&self, agent: &AgentId, read: impl FnOnce(&Agent) -> R) -> Option<R> {
+        self.agents.get(agent).map(|a| read(&a))
+    }
+
+    /// Reads a queue.
+    pub fn queue<R>(&self, queue: &QueueNumber, read: impl FnOnce(&Queue) -> R) -> Option<R> {
+        self.queues.get(queue).map(|q| read(&q))
+    }
+
+    /// Works on a queue; for the dispatcher.
+    pub fn with_queue<R>(&self, queue: &QueueNumber, work: impl FnOnce(&mut Queue) -> R) -> Option<R> {
+        self.queues.get_mut(queue).map(|mut q| work(&mut q))
+    }
+
+    /// Records a fact.
+    pub fn record(&self, now: Now, fact: Fact) {
+        (self.facts)(Record { at: now.wall, fact });
+    }
+
+    fn wake_all(&self, calls: &[CallId]) {
+        for call in calls {
+            if let Some(c) = self.calls.get(call) {
+                (c.wake)();
+            }
+        }
+    }
+
+    fn queue_changed(&self, queue: &QueueNumber) {
+        lock(&self.changed).queues.insert(queue.clone());
+        (self.bell)();
+    }
+
+    fn agent_changed(&self, agent: &AgentId) {
+        lock(&self.changed).agents.insert(agent.clone());
+        (self.bell)();
+    }
+
+    fn number_of(&self, call: &CallId) -> Arc<str> {
+        self.calls.get(call).map_or_else(|| Arc::from(""), |c| c.number.clone())
+    }
+}
+
+/// A poisoned lock means that a thread panicked while it held a plain set: the set is still a set.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// When an agent logged in, for whoever restores it.
+pub type Logins = Vec<(AgentId, QueueNumber, Wall)>;

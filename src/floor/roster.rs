@@ -1,0 +1,212 @@
+//! Who works where: logins, and what the admin configured.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::acd::agent::Agent;
+use crate::acd::fact::{CancelCause, Fact, TimeoutCause};
+use crate::acd::feature::FeatureAnswer;
+use crate::acd::ids::{AgentId, QueueNumber};
+use crate::acd::queue::Queue;
+use crate::acd::settings::{AgentSettings, QueueSettings};
+use crate::acd::time::{Now, Wall};
+
+use super::{Floor, OfferKey};
+
+/// What a login or logout changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginChange {
+    /// It is so now.
+    Changed,
+    /// It was so already.
+    Already,
+    /// There is no such queue, or the agent is none of its participants.
+    Refused(FeatureAnswer),
+}
+
+impl Floor {
+    /// Takes a whole configuration: new queues and agents appear, changed ones change, and those that are
+    /// no longer there end as softly as they can. Calls, logins and counters of all others stay untouched.
+    /// Returns who was logged out where, because the configuration no longer has it.
+    pub fn configure(
+        &self,
+        agents: &[AgentSettings],
+        queues: &[QueueSettings],
+        now: Now,
+    ) -> Vec<(AgentId, QueueNumber)> {
+        let agents: BTreeMap<&AgentId, &AgentSettings> = agents.iter().map(|a| (&a.id, a)).collect();
+        let queues: BTreeMap<&QueueNumber, &QueueSettings> = queues.iter().map(|q| (&q.number, q)).collect();
+        for (id, settings) in &agents {
+            let mut agent =
+                self.agents.entry((*id).clone()).or_insert_with(|| Agent::new(Arc::new((*settings).clone())));
+            agent.revive();
+            if **agent.settings() != **settings {
+                agent.set_settings(Arc::new((*settings).clone()));
+            }
+        }
+        for (number, settings) in &queues {
+            self.configure_queue(number, settings);
+        }
+        let gone: Vec<QueueNumber> =
+            self.queues.iter().filter(|q| !queues.contains_key(q.key())).map(|q| q.key().clone()).collect();
+        for number in gone {
+            let waiting = self.queues.get_mut(&number).map(|mut q| {
+                q.retire();
+                q.end_all(TimeoutCause::QueueRemoved)
+            });
+            self.wake_all(&waiting.unwrap_or_default());
+            self.queues.remove_if(&number, |_, q| q.is_empty());
+            self.queue_changed(&number);
+        }
+        let logged_out = self.log_out_strangers(&queues, now);
+        let gone: Vec<AgentId> =
+            self.agents.iter().filter(|a| !agents.contains_key(a.key())).map(|a| a.key().clone()).collect();
+        for id in gone {
+            if let Some(mut a) = self.agents.get_mut(&id) {
+                a.retire();
+            }
+            self.agents.remove_if(&id, |_, a| a.held().is_none());
+            self.agent_changed(&id);
+        }
+        logged_out
+    }
+
+    fn configure_queue(&self, number: &QueueNumber, settings: &QueueSettings) {
+        let wake = {
+            let mut fresh = false;
+            let mut queue = self.queues.entry(number.clone()).or_insert_with(|| {
+                fresh = true;
+                Queue::new(Arc::new(settings.clone()))
+            });
+            let returned = queue.revive();
+            if fresh || (!returned && **queue.settings() == *settings) {
+                Vec::new()
+            } else {
+                queue.set_settings(Arc::new(settings.clone()))
+            }
+        };
+        self.wake_all(&wake);
+        self.queue_changed(number);
+    }
+
+    /// Logs everybody out of queues they are no longer participants of.
+    fn log_out_strangers(
+        &self,
+        queues: &BTreeMap<&QueueNumber, &QueueSettings>,
+        now: Now,
+    ) -> Vec<(AgentId, QueueNumber)> {
+        let mut strangers = Vec::new();
+        for agent in &self.agents {
+            for queue in agent.logins().keys() {
+                if queues.get(queue).is_none_or(|q| !q.participants.contains(agent.key())) {
+                    strangers.push((agent.key().clone(), queue.clone()));
+                }
+            }
+        }
+        for (agent, queue) in &strangers {
+            self.log_out(agent, queue, CancelCause::Reconfigured, now);
+        }
+        strangers
+    }
+
+    /// Brings back what the store kept: logins of those who are still participants, and when each agent
+    /// last had a conversation and is to be left alone until.
+    pub fn restore(
+        &self,
+        logins: &[(AgentId, QueueNumber, Wall)],
+        last_conversation_end: &[(AgentId, Wall)],
+        wrap_up_until: &[(AgentId, Wall)],
+        now: Now,
+    ) {
+        for (agent, queue, since) in logins {
+            if self.participates(agent, queue) {
+                self.apply_login(agent, queue, *since);
+            }
+        }
+        let ends: BTreeMap<_, _> = last_conversation_end.iter().map(|(a, w)| (a, *w)).collect();
+        let wraps: BTreeMap<_, _> = wrap_up_until.iter().map(|(a, w)| (a, *w)).collect();
+        let all: BTreeSet<&AgentId> = ends.keys().chain(wraps.keys()).copied().collect();
+        for agent in all {
+            if let Some(mut a) = self.agents.get_mut(agent) {
+                a.restore(ends.get(agent).copied(), wraps.get(agent).copied(), now);
+            }
+            self.agent_changed(agent);
+        }
+    }
+
+    /// The participants of a queue; `None` when there is no such queue.
+    pub fn participants(&self, queue: &QueueNumber) -> Option<Arc<QueueSettings>> {
+        self.queues.get(queue).filter(|q| !q.is_retired()).map(|q| q.settings().clone())
+    }
+
+    fn participates(&self, agent: &AgentId, queue: &QueueNumber) -> bool {
+        self.participants(queue).is_some_and(|s| s.participants.contains(agent))
+    }
+
+    /// Whether a login or logout would change anything.
+    pub fn login_change(&self, agent: &AgentId, queue: &QueueNumber, login: bool) -> LoginChange {
+        let Some(settings) = self.participants(queue) else {
+            return LoginChange::Refused(FeatureAnswer::NoSuchQueue);
+        };
+        if !settings.participants.contains(agent) {
+            return LoginChange::Refused(FeatureAnswer::NotAMember);
+        }
+        let is_in = self.agents.get(agent).is_some_and(|a| a.logins().contains_key(queue));
+        if is_in == login { LoginChange::Already } else { LoginChange::Changed }
+    }
+
+    /// Logs an agent in, if that is a change and still allowed.
+    pub fn log_in(&self, agent: &AgentId, queue: &QueueNumber, now: Now) -> LoginChange {
+        let change = self.login_change(agent, queue, true);
+        if change == LoginChange::Changed {
+            self.apply_login(agent, queue, now.wall);
+            self.record(now, Fact::AgentLoggedIn { agent: agent.clone(), queue: queue.clone() });
+        }
+        change
+    }
+
+    fn apply_login(&self, agent: &AgentId, queue: &QueueNumber, since: Wall) {
+        let changed = self.agents.get_mut(agent).is_some_and(|mut a| a.login(queue.clone(), since));
+        if changed {
+            if let Some(mut q) = self.queues.get_mut(queue) {
+                q.login(agent.clone());
+            }
+            self.agent_changed(agent);
+        }
+    }
+
+    /// Logs an agent out, if that is a change. A phone that rings for the queue is called off; when nobody
+    /// is left, every wait in the queue ends.
+    pub fn log_out(&self, agent: &AgentId, queue: &QueueNumber, cause: CancelCause, now: Now) -> LoginChange {
+        let (changed, held) = match self.agents.get_mut(agent) {
+            Some(mut a) => (a.logout(queue), a.ringing_for(queue).cloned()),
+            None => (false, None),
+        };
+        if !changed {
+            return LoginChange::Already;
+        }
+        self.record(now, Fact::AgentLoggedOut { agent: agent.clone(), queue: queue.clone() });
+        let wake = self.queues.get_mut(queue).map(|mut q| q.logout(agent)).unwrap_or_default();
+        if let Some(held) = held {
+            let key = OfferKey { offer: held.offer, call: held.call, queue: held.queue, agent: agent.clone() };
+            self.call_off(&key, cause, now);
+        }
+        self.wake_all(&wake);
+        self.agent_changed(agent);
+        LoginChange::Changed
+    }
+
+    /// FreeSWITCH tells of a call of the agent outside any queue, or of its end.
+    pub fn set_elsewhere(&self, agent: &AgentId, since: Option<Wall>) {
+        if self.agents.get_mut(agent).is_some_and(|mut a| a.set_elsewhere(since)) {
+            self.agent_changed(agent);
+        }
+    }
+
+    /// FreeSWITCH tells whether the agent's phone can be reached.
+    pub fn set_reachable(&self, agent: &AgentId, reachable: bool, now: Now) {
+        if self.agents.get_mut(agent).is_some_and(|mut a| a.set_reachable(reachable, now)) {
+            self.agent_changed(agent);
+        }
+    }
+}
