@@ -5,7 +5,7 @@
 mod caller;
 mod channel;
 mod feature;
-mod hear;
+pub(crate) mod hear;
 mod place;
 mod wire;
 

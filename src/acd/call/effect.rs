@@ -56,17 +56,23 @@ pub enum Wire {
         agent: AgentId,
         /// Whether others ring for the same caller, so that the first to answer must win.
         shared: bool,
-        /// How long.
+        /// How long; [`Wire::RingOut`] ends it on time, FreeSWITCH's own time-out is only there for when we are not.
         ring_time: Duration,
     },
     /// End an agent's leg before it is connected.
     CallOff(OfferId, CancelCause),
+    /// The ring time of an offer is over: end its leg as not answered, if it still rings.
+    RingOut(OfferId),
+    /// Connect the caller with this leg, which was answered before the caller could be connected.
+    Join(OfferId),
     /// End an agent's leg whatever its state.
     EndLeg(OfferId),
     /// A connection failed after the phone was answered: make the caller survive our death again.
     Rearm,
     /// Caller and agent are connected: the caller's place in the line is of no more use.
     Connected,
+    /// Somebody else has the caller: the end of our connection must not concern the call.
+    LetGo,
     /// Send the caller to an internal number.
     Transfer(Arc<str>),
     /// Hang the caller up.

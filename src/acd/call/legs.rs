@@ -13,6 +13,7 @@ impl Call {
         let Stage::Waiting(w) = &self.stage else { return };
         let (shared, ring_time) = (w.settings.strategy == Strategy::Simultaneous, w.settings.ring_time);
         self.legs.insert(offer, Leg::new(agent.clone()));
+        self.timers.set(Timer::Ring(offer), now.mono.plus(ring_time));
         self.timers.set(Timer::Leg(offer), now.mono.plus(ring_time).plus(SILENCE_AFTER_RING_TIME));
         self.wire(Wire::Ring { offer, agent, shared, ring_time });
     }
@@ -48,6 +49,17 @@ impl Call {
         self.timers.set(Timer::Leg(offer), now.mono.plus(LEG_PATIENCE));
     }
 
+    /// A phone that answers by itself can be faster than the caller's own answer, and FreeSWITCH connects nobody
+    /// who has no media yet. Had the connection been made, this news would have come before that of the phone.
+    pub(super) fn caller_answered(&mut self) {
+        if !matches!(self.stage, Stage::Waiting(_)) {
+            return;
+        }
+        if let Some(offer) = self.legs.iter().find(|(_, l)| l.is_connecting()).map(|(o, _)| *o) {
+            self.wire(Wire::Join(offer));
+        }
+    }
+
     pub(super) fn leg_ended(&mut self, offer: OfferId, end: LegEnd, by_transfer: bool, now: Now) {
         if let Stage::Talking { offer: talking, transferred, .. } = &mut self.stage
             && *talking == offer
@@ -75,6 +87,7 @@ impl Call {
             return;
         }
         self.timers.clear(Timer::Leg(offer));
+        self.timers.clear(Timer::Ring(offer));
         match self.stage {
             Stage::Talking { offer: talking, caller_gone, transferred } if talking == offer => {
                 let by = match (caller_gone, transferred) {
@@ -136,6 +149,7 @@ impl Call {
         }
         let outcome = leg.ended(LegEnd::Missed(MissCause::Failed), false);
         self.legs.remove(&offer);
+        self.timers.clear(Timer::Ring(offer));
         if let Some(outcome) = outcome {
             self.desk(Desk::Outcome(offer, outcome));
         }

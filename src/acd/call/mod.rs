@@ -44,6 +44,7 @@ enum Timer {
     Message,
     MusicGrace,
     TakenAway,
+    Ring(OfferId),
     Leg(OfferId),
     Parting,
 }
@@ -180,6 +181,9 @@ impl Call {
             Input::TakenAway => {
                 if matches!(self.stage, Stage::Waiting(_)) {
                     self.timers.set(Timer::TakenAway, now.mono.plus(LEG_PATIENCE));
+                    if !self.legs.values().any(Leg::is_connecting) {
+                        self.wire(Wire::LetGo);
+                    }
                 }
             }
             Input::Played(what) => self.played(what, now),
@@ -188,6 +192,7 @@ impl Call {
                     self.over();
                 }
             }
+            Input::CallerAnswered => self.caller_answered(),
             Input::CallerGone => self.caller_gone(now),
             Input::Disconnected => self.disconnected(),
             Input::Drain => self.drain(now),
@@ -222,6 +227,11 @@ impl Call {
                         self.desk(Desk::Leave(Leave::Taken));
                         self.over();
                         self.call_off_all(CancelCause::CallerGone, now);
+                    }
+                }
+                Timer::Ring(offer) => {
+                    if self.legs.get(&offer).is_some_and(Leg::is_ringing) {
+                        self.wire(Wire::RingOut(offer));
                     }
                 }
                 Timer::Leg(offer) => self.leg_overdue(offer, now),
