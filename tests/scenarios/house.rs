@@ -135,7 +135,9 @@ impl House {
     pub fn log_in(&self, agent: &str, queue: &str) {
         let (agent, queue) = (AgentId::new(agent).unwrap(), QueueNumber::new(queue).unwrap());
         let daemon = self.daemon();
-        assert_eq!(daemon.floor().log_in(&agent, &queue, daemon.clock().now()), LoginChange::Changed);
+        let now = daemon.clock().now();
+        assert_eq!(daemon.floor().log_in(&agent, &queue, now), LoginChange::Changed);
+        drop(daemon.journal().login(agent, queue, now.wall));
     }
 
     /// The agent logs out, without dialling for it.
@@ -144,6 +146,7 @@ impl House {
         let daemon = self.daemon();
         let now = daemon.clock().now();
         assert_eq!(daemon.floor().log_out(&agent, &queue, CancelCause::LoggedOut, now), LoginChange::Changed);
+        drop(daemon.journal().logout(agent, queue, now.wall));
     }
 
     /// What has happened so far.

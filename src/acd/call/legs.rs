@@ -36,16 +36,32 @@ impl Call {
         }
     }
 
+    /// A leg that was called off before FreeSWITCH had it, or had told of it, is called off once more.
+    pub(super) fn call_off_again(&mut self, offer: OfferId) {
+        if let Some(cause) = self.legs.get(&offer).and_then(Leg::called_off) {
+            self.wire(Wire::CallOff(offer, cause));
+        }
+    }
+
+    /// A phone that answers by itself can be faster than the caller's own answer, and FreeSWITCH connects nobody
+    /// who has no media yet. Had the connection been made, this news would have come before that of the phone.
+    pub(super) fn caller_answered(&mut self) {
+        if !matches!(self.stage, Stage::Waiting(_)) {
+            return;
+        }
+        if let Some(offer) = self.legs.iter().find(|(_, l)| l.is_connecting()).map(|(o, _)| *o) {
+            self.wire(Wire::Join(offer));
+        }
+    }
+
     pub(super) fn end_leg(&mut self, offer: OfferId) {
         self.wire(Wire::EndLeg(offer));
     }
 
     pub(super) fn leg_answered(&mut self, offer: OfferId, now: Now) {
         let Some(leg) = self.legs.get_mut(&offer) else { return };
-        if leg.answered() {
-            // Called off while the answer was on its way. The connection, if there is one, decides.
-            return;
-        }
+        leg.answered();
+        // When it was called off while the answer was on its way, the connection decides, if there is one.
         self.timers.set(Timer::Leg(offer), now.mono.plus(LEG_PATIENCE));
     }
 

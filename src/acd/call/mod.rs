@@ -151,18 +151,15 @@ impl Call {
             Input::Entered(entered) => self.entered(entered, now),
             Input::Looked { orders, position } => self.looked(orders, position, now),
             Input::LegCreated(offer) => {
-                if self.legs.get_mut(&offer).is_some_and(Leg::created) {
-                    self.end_leg(offer);
+                if let Some(leg) = self.legs.get_mut(&offer) {
+                    leg.created();
+                    self.call_off_again(offer);
                 }
             }
             Input::LegAnswered(offer) => self.leg_answered(offer, now),
             Input::LegHungUp(offer, end, transferred) => self.leg_ended(offer, end, transferred, now),
             Input::LegGone(offer, end) => self.leg_gone(offer, end, now),
-            Input::Originated(offer, Ok(())) => {
-                if self.legs.get(&offer).is_some_and(Leg::is_called_off) {
-                    self.end_leg(offer);
-                }
-            }
+            Input::Originated(offer, Ok(())) => self.call_off_again(offer),
             Input::Originated(offer, Err(end)) => {
                 // An answered leg is taken from `originate` while it is being connected, which `originate` then
                 // reports as its failure. The leg itself tells how it goes on.
