@@ -20,6 +20,12 @@ impl Call {
         self.desk(Desk::Enter(queue, place));
     }
 
+    pub(super) fn look(&mut self, now: Now) {
+        let Stage::Waiting(w) = &self.stage else { return };
+        let listen = w.announcer.as_ref().is_some_and(|a| a.is_rested(now.mono));
+        self.desk(Desk::Look { listen });
+    }
+
     pub(super) fn entered(&mut self, entered: Option<(Arc<QueueSettings>, Place)>, now: Now) {
         if !matches!(self.stage, Stage::New) {
             return;
@@ -35,12 +41,6 @@ impl Call {
         self.stage = Stage::Waiting(Wait { queue, settings, entered: place.entered, announcer, announcement: None });
         self.set_max_wait(now);
         self.look(now);
-    }
-
-    pub(super) fn look(&mut self, now: Now) {
-        let Stage::Waiting(w) = &self.stage else { return };
-        let listen = w.announcer.as_ref().is_some_and(|a| a.is_rested(now.mono));
-        self.desk(Desk::Look { listen });
     }
 
     pub(super) fn looked(&mut self, orders: Orders, position: u32, now: Now) {
@@ -84,7 +84,7 @@ impl Call {
         self.set_max_wait(now);
     }
 
-    fn set_max_wait(&mut self, now: Now) {
+    pub(super) fn set_max_wait(&mut self, now: Now) {
         let Stage::Waiting(w) = &self.stage else { return };
         match w.settings.max_wait {
             Some(max) => {
