@@ -1,11 +1,18 @@
 //! The call queue (ACD) beside FreeSWITCH.
 //!
 //! The way of a call is one straight line: socket bytes, frames and events ([`esl`]),
-//! one task per call (`session`), pure decisions ([`acd`]), typed commands, FreeSWITCH.
+//! one task per call ([`session`]), pure decisions ([`acd`]), typed commands, FreeSWITCH.
 
 pub mod acd;
+pub mod admin;
+pub mod app;
+pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod dispatch;
 pub mod esl;
 pub mod floor;
 pub mod journal;
+pub mod observe;
+pub mod session;
+pub mod switch;

@@ -1,3 +1,144 @@
 //! The daemon `freeswitch-queue`.
 
-fn main() {}
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use clap::Parser;
+use freeswitch_queue::admin::{self, Door, Reloaded, Request, Status};
+use freeswitch_queue::app::{Daemon, limits, system_random};
+use freeswitch_queue::cli::{Cli, LogFormat, What, check};
+use freeswitch_queue::clock::Clock;
+use freeswitch_queue::config;
+use freeswitch_queue::esl::server::Server;
+use freeswitch_queue::journal::{Journal, Options};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command.unwrap_or_default() {
+        What::Check => return if check(&cli.config) { ExitCode::SUCCESS } else { ExitCode::FAILURE },
+        What::Status { json, control } => status(&cli.config, control, json),
+        What::Reload { control } => reload(&cli.config, control),
+        What::Serve => {
+            init_log(cli.log);
+            serve(&cli.config)
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("freeswitch-queue: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn init_log(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+}
+
+#[tokio::main]
+async fn serve(path: &Path) -> anyhow::Result<()> {
+    let config = config::load(path).map_err(|problems| anyhow!("the configuration is refused\n{problems}"))?;
+    let state = config.state.clone();
+    let (journal, restored) = tokio::task::spawn_blocking(move || Journal::open(state, Options::default()))
+        .await
+        .context("opening the store")??;
+    let server = Server::bind(config.listen, limits()).await.with_context(|| {
+        format!(
+            "cannot listen on {}: is another daemon running, or `listen` not an address of this machine?",
+            config.listen
+        )
+    })?;
+    let address = server.local_addr().context("reading back the address")?;
+    let mut signals = Signals::new().context("watching for signals")?;
+    let door = Door::open(&config.control).with_context(|| {
+        format!("cannot open the control socket {}; choose another `control`", config.control.display())
+    })?;
+    let queues = config.queues.len();
+    let daemon = Daemon::start(config, journal, &restored, Clock::system(), system_random());
+    tracing::info!(%address, queues, logins = restored.logins.len(), "ready");
+    tokio::select! {
+        () = daemon.listen(server) => {}
+        () = door.serve(daemon.clone(), path.to_owned()) => {}
+        () = watch_signals(&mut signals, &daemon, path) => {}
+    }
+    tracing::info!("going down: waiting callers go back to the dialplan, conversations go on");
+    daemon.drain().await;
+    Ok(())
+}
+
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
+/// Reloads on SIGHUP; ends when the daemon is to go down.
+async fn watch_signals(signals: &mut Signals, daemon: &Arc<Daemon>, path: &Path) {
+    loop {
+        tokio::select! {
+            _ = signals.terminate.recv() => return,
+            _ = signals.interrupt.recv() => return,
+            _ = signals.hangup.recv() => drop(admin::reload(daemon, path)),
+        }
+    }
+}
+
+/// Asks the running daemon.
+#[tokio::main(flavor = "current_thread")]
+async fn ask(file: &Path, control: Option<PathBuf>, request: Request) -> anyhow::Result<String> {
+    let control = match control {
+        Some(path) => path,
+        None => {
+            config::load(file)
+                .map_err(|problems| {
+                    anyhow!("the configuration does not tell the socket; name it with --control\n{problems}")
+                })?
+                .control
+        }
+    };
+    admin::ask(&control, request).await.with_context(|| {
+        format!("no daemon answers at {}; is it running, and do you run this as its user?", control.display())
+    })
+}
+
+fn status(file: &Path, control: Option<PathBuf>, json: bool) -> anyhow::Result<()> {
+    let text = ask(file, control, Request::Status)?;
+    if json {
+        println!("{text}");
+    } else {
+        let status: Status =
+            serde_json::from_str(&text).context("the daemon's answer cannot be read; is it of this version?")?;
+        print!("{}", admin::table(&status));
+    }
+    Ok(())
+}
+
+fn reload(file: &Path, control: Option<PathBuf>) -> anyhow::Result<()> {
+    let text = ask(file, control, Request::Reload)?;
+    match serde_json::from_str(&text).context("the daemon's answer cannot be read; is it of this version?")? {
+        Reloaded::Applied(changes) if changes.is_empty() => println!("nothing has changed"),
+        Reloaded::Applied(changes) => changes.iter().for_each(|change| println!("{change}")),
+        Reloaded::Refused(problems) => return Err(anyhow!("nothing was changed\n{problems}")),
+    }
+    Ok(())
+}

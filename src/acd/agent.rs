@@ -41,8 +41,6 @@ pub enum Activity {
     Talking(Held),
     /// Left alone after a conversation.
     WrapUp {
-        /// The queue of the conversation.
-        queue: QueueNumber,
         /// When it ends.
         until: Mono,
         /// The same moment for people and records.
@@ -191,13 +189,13 @@ impl Agent {
     }
 
     /// Takes what the store kept from before a restart.
-    pub fn restore(&mut self, last_conversation_end: Option<Wall>, wrap_up: Option<(QueueNumber, Wall)>, now: Now) {
+    pub fn restore(&mut self, last_conversation_end: Option<Wall>, wrap_up_until: Option<Wall>, now: Now) {
         self.last_conversation_end = last_conversation_end;
-        if let Some((queue, until_wall)) = wrap_up
+        if let Some(until_wall) = wrap_up_until
             && until_wall > now.wall
         {
             let until = now.mono.plus(until_wall.since(now.wall));
-            self.activity = Activity::WrapUp { queue, until, until_wall };
+            self.activity = Activity::WrapUp { until, until_wall };
         }
     }
 
@@ -254,6 +252,15 @@ impl Agent {
         }
     }
 
+    /// A conversation that began before our time goes on. False when the agent is held by something else.
+    pub fn adopt(&mut self, offer: OfferId, call: CallId, queue: QueueNumber, since: Wall) -> bool {
+        if self.held().is_some() {
+            return false;
+        }
+        self.activity = Activity::Talking(Held { offer, call, queue, since });
+        true
+    }
+
     /// The agent was connected to the caller of `offer`. False when the offer is stale.
     pub fn connected(&mut self, offer: OfferId, now: Now) -> bool {
         match &self.activity {
@@ -291,11 +298,10 @@ impl Agent {
             }
             Activity::Talking(h) if h.offer == offer => {
                 let since = h.since;
-                let queue = h.queue.clone();
                 self.last_conversation_end = Some(now.wall);
                 let wrap_up_until = (!wrap_up.is_zero()).then(|| now.wall.plus(wrap_up));
                 self.activity = match wrap_up_until {
-                    Some(until_wall) => Activity::WrapUp { queue, until: now.mono.plus(wrap_up), until_wall },
+                    Some(until_wall) => Activity::WrapUp { until: now.mono.plus(wrap_up), until_wall },
                     None => Activity::Idle,
                 };
                 Some(Released::Conversation { since, wrap_up_until })
@@ -467,10 +473,10 @@ mod tests {
     fn a_wrap_up_survives_a_restart() {
         let mut a = agent();
         a.login(q("1"), Wall(5));
-        a.restore(Some(Wall(3)), Some((q("1"), Wall(1_002_000))), now(500));
+        a.restore(Some(Wall(3)), Some(Wall(1_002_000)), now(500));
         assert_eq!(a.deadline(), Some(Mono(Duration::from_secs(2))));
         let mut b = agent();
-        b.restore(None, Some((q("1"), Wall(1_000_100))), now(500));
+        b.restore(None, Some(Wall(1_000_100)), now(500));
         assert_eq!(b.deadline(), None);
     }
 }

@@ -342,10 +342,12 @@ impl Call {
                 }
             }
             Input::Originated(offer, Err(end)) => {
-                if self.legs.get(&offer).is_some_and(Leg::exists) {
-                    self.leg_ended(offer, end, false, now);
-                } else {
-                    self.leg_gone(offer, end, now);
+                // An answered leg is taken from `originate` while it is being connected, which `originate` then
+                // reports as its failure. The leg itself tells how it goes on.
+                match self.legs.get(&offer) {
+                    Some(leg) if leg.is_connecting() => {}
+                    Some(leg) if leg.exists() => self.leg_ended(offer, end, false, now),
+                    _ => self.leg_gone(offer, end, now),
                 }
             }
             Input::LegMissing(offer) => {

@@ -50,7 +50,7 @@ macro_rules! text_id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.pad(&self.0)
             }
         }
 
@@ -130,5 +130,64 @@ pub struct OfferId(pub Uuid);
 impl fmt::Display for OfferId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.as_hyphenated().fmt(f)
+    }
+}
+
+/// One installation of the daemon. Every leg it orders carries its mark in the UUID, so that after a restart,
+/// or beside another controller on the same switch, it knows its own legs by their names alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instance(u32);
+
+/// The first bytes of every leg's UUID.
+const MARK: [u8; 3] = *b"fsq";
+
+impl Instance {
+    /// The installation known by `name`, the same after every restart: 24 bits of FNV-1a.
+    pub fn of(name: &str) -> Self {
+        let hash = name.bytes().fold(0x811c_9dc5_u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
+        Self((hash >> 24) ^ (hash & 0x00ff_ffff))
+    }
+
+    /// A new offer: a UUID of version 8 (RFC 9562) with the mark, the installation and 74 random bits.
+    pub fn offer(self, random: u128) -> OfferId {
+        let mut bytes = random.to_be_bytes();
+        bytes[..3].copy_from_slice(&MARK);
+        bytes[3..6].copy_from_slice(&self.0.to_be_bytes()[1..]);
+        OfferId(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+
+    /// Whether this installation ordered the leg.
+    pub fn ordered(self, offer: OfferId) -> bool {
+        let bytes = offer.0.as_bytes();
+        bytes[..3] == MARK && bytes[3..6] == self.0.to_be_bytes()[1..]
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Q22: a leg is known by its name.
+    #[test]
+    fn an_installation_knows_its_own_legs() {
+        let (a, b) = (Instance::of("/var/lib/a/state.db"), Instance::of("/var/lib/b/state.db"));
+        for random in [0, u128::MAX, 0x1234_5678_9abc_def0] {
+            let offer = a.offer(random);
+            assert!(a.ordered(offer) && !b.ordered(offer));
+            assert_eq!(offer.0.get_version_num(), 8);
+        }
+        assert_ne!(a.offer(1), a.offer(2));
+        assert!(!a.ordered(OfferId(Uuid::from_u128(7))));
+    }
+
+    #[test]
+    fn ids_refuse_what_could_not_be_named() {
+        assert_eq!(QueueNumber::new("99900").unwrap().as_str(), "99900");
+        assert_eq!(QueueNumber::new(""), Err(IdError::Empty));
+        assert_eq!(QueueNumber::new("99a"), Err(IdError::Character('a')));
+        assert_eq!(QueueNumber::new(&"9".repeat(33)), Err(IdError::TooLong(32)));
+        assert_eq!(AgentId::new("10 01"), Err(IdError::Character(' ')));
+        assert_eq!(CallId::new("a\nb"), Err(IdError::Character('\n')));
     }
 }

@@ -23,6 +23,17 @@ pub enum Strategy {
     Random,
 }
 
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AsListed => "as-listed",
+            Self::Simultaneous => "simultaneous",
+            Self::LongestIdle => "longest-idle",
+            Self::Random => "random",
+        })
+    }
+}
+
 /// What a waiting caller hears.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Music {

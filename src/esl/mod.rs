@@ -1,1 +1,34 @@
-//! See the crate's documentation.
+//! The wire: everything FreeSWITCH's Event Socket sends and takes, and nothing about queues.
+//!
+//! Bytes become [`frame::Frame`]s, frames become [`event::Event`]s and [`reply::Reply`]s, and
+//! [`command::Command`]s become bytes. [`link`] runs a connection; [`server`] takes the connections FreeSWITCH
+//! opens (`socket` application), [`client`] opens one to `mod_event_socket`'s own port.
+//!
+//! Decoded text is hostile: callers choose their names, numbers and SIP headers, and percent-decoding brings line
+//! breaks and control characters back. What goes out again passes [`text::SafeText`] first.
+
+pub mod api;
+pub mod cause;
+pub mod client;
+pub mod command;
+pub mod dial;
+pub mod event;
+pub mod frame;
+pub mod headers;
+mod json;
+pub mod kind;
+pub mod link;
+pub mod reply;
+pub mod server;
+mod tcp;
+pub mod text;
+
+pub use api::{ApiCall, JobOutcome, JobResult};
+pub use cause::Cause;
+pub use command::{Command, Execute};
+pub use dial::{Endpoint, OnAnswer, Originate};
+pub use event::Event;
+pub use kind::EventKind;
+pub use link::{CloseReason, Events, Full, Incoming, Link, LinkLimits, Pending};
+pub use reply::{Outcome, Reply, Unknown};
+pub use text::{ChannelId, SafeText};

@@ -5,10 +5,11 @@
 
 mod desk;
 mod roster;
+mod supervision;
 mod view;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use crate::acd::time::{Now, Wall};
 
 pub use desk::{CallDesk, Caller};
 pub use roster::LoginChange;
+pub use supervision::HeldView;
 pub use view::{AgentView, CandidateView, FloorView, QueueView, WaitingView};
 
 /// Wakes the task of a call. Must not block.
@@ -67,7 +69,8 @@ pub struct Floor {
     agents: DashMap<AgentId, Agent>,
     calls: DashMap<CallId, Admitted>,
     changed: Mutex<Changed>,
-    orphans: Mutex<Vec<OfferKey>>,
+    /// Whether somebody compares with FreeSWITCH, and looks after legs without a session.
+    supervised: AtomicBool,
     bell: Wake,
     facts: Facts,
     arrivals: AtomicU64,
@@ -81,7 +84,7 @@ impl Floor {
             agents: DashMap::new(),
             calls: DashMap::new(),
             changed: Mutex::default(),
-            orphans: Mutex::default(),
+            supervised: AtomicBool::new(false),
             bell,
             facts,
             arrivals: AtomicU64::new(0),
@@ -115,9 +118,9 @@ impl Floor {
         std::mem::take(&mut lock(&self.changed))
     }
 
-    /// Takes the legs nobody will hear of any more, for whoever can look after them.
-    pub fn take_orphans(&self) -> Vec<OfferKey> {
-        std::mem::take(&mut lock(&self.orphans))
+    /// Whether a call's task is here.
+    pub fn has_call(&self, call: &CallId) -> bool {
+        self.calls.contains_key(call)
     }
 
     /// A caller enters a queue, at `place` when coming back. `None` when there is no such queue.
@@ -213,11 +216,12 @@ impl Floor {
         }
     }
 
-    /// Nothing will be heard of the leg of an offer any more: the agent is released, and the leg is left
-    /// to whoever compares with FreeSWITCH.
+    /// The call will hear nothing of the leg of an offer any more. Whoever compares with FreeSWITCH releases
+    /// the agent when the leg is gone; without that the agent is released now.
     pub fn lost(&self, key: &OfferKey, now: Now) {
-        lock(&self.orphans).push(key.clone());
-        self.release(key, EndedBy::Unknown, now);
+        if !self.supervised.load(Ordering::Relaxed) {
+            self.release(key, EndedBy::Unknown, now);
+        }
     }
 
     /// The caller was connected to the agent of this offer.

@@ -27,7 +27,13 @@ pub enum LoginChange {
 impl Floor {
     /// Takes a whole configuration: new queues and agents appear, changed ones change, and those that are
     /// no longer there end as softly as they can. Calls, logins and counters of all others stay untouched.
-    pub fn configure(&self, agents: &[AgentSettings], queues: &[QueueSettings], now: Now) {
+    /// Returns who was logged out where, because the configuration no longer has it.
+    pub fn configure(
+        &self,
+        agents: &[AgentSettings],
+        queues: &[QueueSettings],
+        now: Now,
+    ) -> Vec<(AgentId, QueueNumber)> {
         let agents: BTreeMap<&AgentId, &AgentSettings> = agents.iter().map(|a| (&a.id, a)).collect();
         let queues: BTreeMap<&QueueNumber, &QueueSettings> = queues.iter().map(|q| (&q.number, q)).collect();
         for (id, settings) in &agents {
@@ -52,7 +58,7 @@ impl Floor {
             self.queues.remove_if(&number, |_, q| q.is_empty());
             self.queue_changed(&number);
         }
-        self.log_out_strangers(&queues, now);
+        let logged_out = self.log_out_strangers(&queues, now);
         let gone: Vec<AgentId> =
             self.agents.iter().filter(|a| !agents.contains_key(a.key())).map(|a| a.key().clone()).collect();
         for id in gone {
@@ -62,6 +68,7 @@ impl Floor {
             self.agents.remove_if(&id, |_, a| a.held().is_none());
             self.agent_changed(&id);
         }
+        logged_out
     }
 
     fn configure_queue(&self, number: &QueueNumber, settings: &QueueSettings) {
@@ -83,7 +90,11 @@ impl Floor {
     }
 
     /// Logs everybody out of queues they are no longer participants of.
-    fn log_out_strangers(&self, queues: &BTreeMap<&QueueNumber, &QueueSettings>, now: Now) {
+    fn log_out_strangers(
+        &self,
+        queues: &BTreeMap<&QueueNumber, &QueueSettings>,
+        now: Now,
+    ) -> Vec<(AgentId, QueueNumber)> {
         let mut strangers = Vec::new();
         for agent in &self.agents {
             for queue in agent.logins().keys() {
@@ -92,9 +103,10 @@ impl Floor {
                 }
             }
         }
-        for (agent, queue) in strangers {
-            self.log_out(&agent, &queue, CancelCause::Reconfigured, now);
+        for (agent, queue) in &strangers {
+            self.log_out(agent, queue, CancelCause::Reconfigured, now);
         }
+        strangers
     }
 
     /// Brings back what the store kept: logins of those who are still participants, and when each agent
@@ -103,7 +115,7 @@ impl Floor {
         &self,
         logins: &[(AgentId, QueueNumber, Wall)],
         last_conversation_end: &[(AgentId, Wall)],
-        wrap_up: &[(AgentId, QueueNumber, Wall)],
+        wrap_up_until: &[(AgentId, Wall)],
         now: Now,
     ) {
         for (agent, queue, since) in logins {
@@ -112,11 +124,11 @@ impl Floor {
             }
         }
         let ends: BTreeMap<_, _> = last_conversation_end.iter().map(|(a, w)| (a, *w)).collect();
-        let wraps: BTreeMap<_, _> = wrap_up.iter().map(|(a, q, w)| (a, (q.clone(), *w))).collect();
+        let wraps: BTreeMap<_, _> = wrap_up_until.iter().map(|(a, w)| (a, *w)).collect();
         let all: BTreeSet<&AgentId> = ends.keys().chain(wraps.keys()).copied().collect();
         for agent in all {
             if let Some(mut a) = self.agents.get_mut(agent) {
-                a.restore(ends.get(agent).copied(), wraps.get(agent).cloned(), now);
+                a.restore(ends.get(agent).copied(), wraps.get(agent).copied(), now);
             }
             self.agent_changed(agent);
         }

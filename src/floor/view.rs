@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::acd::agent::{Activity, Unavailable};
 use crate::acd::ids::{AgentId, CallId, QueueNumber};
@@ -12,7 +12,7 @@ use crate::acd::time::{Mono, Now, Wall};
 use super::Floor;
 
 /// Everything, at one moment (each queue and agent is copied whole; between two of them time may pass).
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FloorView {
     /// When.
     pub at: Wall,
@@ -23,7 +23,7 @@ pub struct FloorView {
 }
 
 /// One queue.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct QueueView {
     /// Its number.
     pub number: QueueNumber,
@@ -38,7 +38,7 @@ pub struct QueueView {
 }
 
 /// One waiting caller.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WaitingView {
     /// The channel.
     pub call: CallId,
@@ -51,7 +51,7 @@ pub struct WaitingView {
 }
 
 /// One participant as seen from a queue's first caller without an offer.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CandidateView {
     /// The agent.
     pub agent: AgentId,
@@ -60,7 +60,7 @@ pub struct CandidateView {
 }
 
 /// One agent.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AgentView {
     /// The SIP user.
     pub id: AgentId,
@@ -69,7 +69,7 @@ pub struct AgentView {
     /// Where the agent is logged in.
     pub logins: Vec<QueueNumber>,
     /// What the agent is doing, in a word.
-    pub activity: &'static str,
+    pub activity: String,
     /// Since when, or for wrap-up until when.
     pub moment: Option<Wall>,
     /// The caller of an offer or a conversation.
@@ -98,7 +98,7 @@ impl Floor {
                     id: a.key().clone(),
                     name: a.settings().name.clone(),
                     logins: a.logins().keys().cloned().collect(),
-                    activity,
+                    activity: activity.to_owned(),
                     moment,
                     call: a.held().map(|h| h.call.clone()),
                 }

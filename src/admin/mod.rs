@@ -1,0 +1,205 @@
+//! The running daemon's own door: a Unix socket on which `freeswitch-queue status` and `reload` ask.
+//!
+//! A request is one line, an answer is everything until the end of the connection.
+
+mod status;
+
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::app::Daemon;
+use crate::config;
+use crate::floor::FloorView;
+
+pub use status::table;
+
+/// How long a request may take, from the first byte to the last of the answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How many requests are served at a time.
+const AT_ONCE: usize = 8;
+/// The longest request.
+const LONGEST: u64 = 256;
+
+/// What can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// The live picture, as JSON.
+    Status,
+    /// Read the configuration again.
+    Reload,
+}
+
+impl Request {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Reload => "reload",
+        }
+    }
+
+    fn read(line: &str) -> Option<Self> {
+        [Self::Status, Self::Reload].into_iter().find(|r| r.word() == line.trim())
+    }
+}
+
+/// The live picture, and how the daemon itself is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// The version of the daemon.
+    pub version: String,
+    /// How many switches are configured.
+    pub switches: usize,
+    /// How many of them are linked.
+    pub linked: usize,
+    /// How many differences to FreeSWITCH were repaired since the start.
+    pub repairs: usize,
+    /// What is wrong with the store; `None` when nothing is.
+    pub store: Option<String>,
+    /// Calls that wait or talk.
+    pub calls: usize,
+    /// Queues and agents.
+    #[serde(flatten)]
+    pub floor: FloorView,
+}
+
+/// The answer to a reload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reloaded {
+    /// It was applied; the differences, in words.
+    Applied(Vec<String>),
+    /// It was refused, and nothing was changed; why.
+    Refused(String),
+}
+
+/// The door, open.
+#[derive(Debug)]
+pub struct Door {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Door {
+    /// Opens the door at `path`, for the daemon's own user only. What a killed daemon left there is removed.
+    ///
+    /// # Errors
+    /// The system's error; also when something else than a socket is there, or another daemon answers.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        if let Ok(found) = std::fs::symlink_metadata(path) {
+            if !found.file_type().is_socket() {
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, "it exists and is no socket"));
+            }
+            if std::os::unix::net::UnixStream::connect(path).is_ok() {
+                return Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon answers there"));
+            }
+            std::fs::remove_file(path)?;
+        }
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(Self { listener, path: path.to_owned() })
+    }
+
+    /// Answers requests, for ever. `file` is the configuration that a reload reads.
+    pub async fn serve(self, daemon: Arc<Daemon>, file: PathBuf) {
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        loop {
+            let Ok(place) = places.clone().acquire_owned().await else { return };
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    let (daemon, file) = (daemon.clone(), file.clone());
+                    tokio::spawn(async move {
+                        if timeout(PATIENCE, answer(stream, &daemon, &file)).await.is_err() {
+                            tracing::debug!("a request took too long");
+                        }
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a request could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        // A file left behind is removed by the next start.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+async fn answer(stream: UnixStream, daemon: &Daemon, file: &Path) -> io::Result<()> {
+    let (input, mut output) = stream.into_split();
+    let mut line = String::new();
+    BufReader::new(input.take(LONGEST)).read_line(&mut line).await?;
+    let text = match Request::read(&line) {
+        Some(Request::Status) => serde_json::to_string(&status_of(daemon)),
+        Some(Request::Reload) => serde_json::to_string(&reload(daemon, file)),
+        None => Ok("unknown request; ask for status or reload".to_owned()),
+    };
+    output.write_all(text.unwrap_or_else(|error| error.to_string()).as_bytes()).await?;
+    output.shutdown().await
+}
+
+/// The live picture, and how the daemon itself is.
+pub fn status_of(daemon: &Daemon) -> Status {
+    let health = daemon.journal().health().borrow().clone();
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        switches: daemon.config().freeswitch.len(),
+        linked: daemon.switches().up(),
+        repairs: daemon.switches().repairs(),
+        store: match health {
+            crate::journal::Health::Ok => None,
+            crate::journal::Health::Degraded { reason, dropped, .. } => {
+                Some(format!("{reason} ({dropped} records given up)"))
+            }
+        },
+        calls: daemon.floor().calls(),
+        floor: daemon.floor().view(daemon.clock().now()),
+    }
+}
+
+/// Reads the configuration again, and applies it if nothing is wrong with it.
+pub fn reload(daemon: &Daemon, file: &Path) -> Reloaded {
+    match config::load(file) {
+        Ok(config) => {
+            let changes = daemon.reconfigure(config);
+            tracing::info!(changes = changes.len(), "the configuration was read again");
+            for change in &changes {
+                tracing::info!("{change}");
+            }
+            Reloaded::Applied(changes.iter().map(ToString::to_string).collect())
+        }
+        Err(problems) => {
+            tracing::error!("the configuration is refused and nothing was changed\n{problems}");
+            Reloaded::Refused(problems.to_string())
+        }
+    }
+}
+
+/// Asks the daemon whose door is at `path`.
+///
+/// # Errors
+/// The system's error, when no daemon answers there.
+pub async fn ask(path: &Path, request: Request) -> io::Result<String> {
+    let asked = async {
+        let mut stream = UnixStream::connect(path).await?;
+        stream.write_all(format!("{}\n", request.word()).as_bytes()).await?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await?;
+        Ok(text)
+    };
+    timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}

@@ -1,0 +1,104 @@
+//! The live picture as a table for people.
+
+use std::fmt::Write as _;
+
+use crate::acd::time::Wall;
+use crate::floor::{AgentView, QueueView};
+
+use super::Status;
+
+/// Writes the picture as text.
+pub fn table(status: &Status) -> String {
+    let mut out = String::new();
+    let now = status.floor.at;
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        out,
+        "freeswitch-queue {}: {} calls, {} of {} switches linked, {} repairs, store {}",
+        status.version,
+        status.calls,
+        status.linked,
+        status.switches,
+        status.repairs,
+        status.store.as_deref().unwrap_or("ok"),
+    );
+    for queue in &status.floor.queues {
+        write_queue(&mut out, queue, &status.floor.agents, now);
+    }
+    let _ = writeln!(out, "\nAGENT         NAME                  LOGGED IN TO          DOING");
+    for agent in &status.floor.agents {
+        let logins: Vec<&str> = agent.logins.iter().map(|q| q.as_str()).collect();
+        let logins = if logins.is_empty() { "-".to_owned() } else { logins.join(",") };
+        let _ = writeln!(out, "{:<13} {:<21} {:<21} {}", agent.id, agent.name, logins, doing(agent, now));
+    }
+    out
+}
+
+fn write_queue(out: &mut String, queue: &QueueView, agents: &[AgentView], now: Wall) {
+    let _ = writeln!(out, "\n{} {} ({}): {} waiting", queue.number, queue.name, queue.strategy, queue.waiting.len());
+    for (i, caller) in queue.waiting.iter().enumerate() {
+        let ringing: Vec<&str> = caller.ringing.iter().map(|a| a.as_str()).collect();
+        let ringing = if ringing.is_empty() { String::new() } else { format!(", ringing {}", ringing.join(",")) };
+        let _ = writeln!(
+            out,
+            "  {:>4}. {:<20} waits {}{ringing}",
+            i + 1,
+            if caller.number.is_empty() { "anonymous" } else { &caller.number },
+            lasting(now, caller.since),
+        );
+    }
+    if !queue.candidates.is_empty() {
+        let _ = writeln!(out, "  The first of them who rings nobody waits because:");
+        for candidate in &queue.candidates {
+            let name = agents.iter().find(|a| a.id == candidate.agent).map_or("", |a| &a.name);
+            let reason = candidate.reason.as_deref().unwrap_or("is being offered this moment");
+            let _ = writeln!(out, "        {} {name}: {reason}", candidate.agent);
+        }
+    }
+}
+
+fn doing(agent: &AgentView, now: Wall) -> String {
+    match (agent.activity.as_str(), agent.moment) {
+        ("wrap-up", Some(until)) => format!("wrap-up for another {}", lasting(until, now)),
+        ("idle", Some(since)) => format!("idle, last conversation {} ago", lasting(now, since)),
+        (activity, Some(since)) => format!("{activity} for {}", lasting(now, since)),
+        (activity, None) => activity.to_owned(),
+    }
+}
+
+fn lasting(to: Wall, from: Wall) -> String {
+    let seconds = to.since(from).as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, s) => format!("{m}:{s:02}"),
+        (h, m, s) => format!("{h}:{m:02}:{s:02}"),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Q24: the table says who waits and why.
+    #[test]
+    fn the_table_tells_who_waits_and_why() {
+        let status: Status = serde_json::from_str(
+            r#"{"version":"1","switches":1,"linked":1,"repairs":0,"store":null,"calls":1,"at":1000000,
+            "queues":[{"number":"99900","name":"Service","strategy":"as-listed",
+              "waiting":[{"call":"x","number":"0791234567","since":925000,"ringing":[]}],
+              "candidates":[{"agent":"1001","reason":"wrap-up for another 12 s"}]}],
+            "agents":[{"id":"1001","name":"Anna","logins":["99900"],"activity":"wrap-up","moment":1012000,"call":null}]}"#,
+        )
+        .unwrap();
+        let text = table(&status);
+        for part in [
+            "99900 Service (as-listed): 1 waiting",
+            "   1. 0791234567           waits 1:15",
+            "1001 Anna: wrap-up for another 12 s",
+            "1001          Anna                  99900                 wrap-up for another 12 s",
+        ] {
+            assert!(text.contains(part), "{part:?} is not in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The daemon: the parts put together, started and drained in order.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, broadcast, mpsc, watch};
+use tokio::time::{sleep_until, timeout};
+use uuid::Uuid;
+
+use crate::acd::fact::{Fact, Record};
+use crate::acd::ids::Instance;
+use crate::clock::Clock;
+use crate::config::{Change, Config, diff};
+use crate::dispatch::Dispatcher;
+use crate::esl::server::{Server, ServerLimits};
+use crate::esl::{Events, Link};
+use crate::floor::Floor;
+use crate::journal::{Journal, Restored};
+use crate::observe;
+use crate::session::{self, SessionSettings, Shared};
+use crate::switch::{self, Switches};
+
+/// How long waiting callers may take to be back in the dialplan when the daemon goes down.
+pub const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How many facts a listener may be behind before it has to look at the whole picture.
+const FACTS_BEHIND: usize = 1024;
+
+/// Makes random numbers; passed in, so that a test can repeat a run.
+pub type Random = Arc<dyn Fn() -> u128 + Send + Sync>;
+
+/// The system's randomness.
+pub fn system_random() -> Random {
+    Arc::new(|| Uuid::new_v4().as_u128())
+}
+
+/// What a running daemon holds on to.
+pub struct Daemon {
+    floor: Arc<Floor>,
+    clock: Arc<Clock>,
+    journal: Arc<Journal>,
+    switches: Arc<Switches>,
+    shared: Arc<Shared>,
+    config: Mutex<Arc<Config>>,
+    settings: watch::Sender<Arc<SessionSettings>>,
+    draining: watch::Sender<bool>,
+    /// Every session holds a clone: when the last is gone, the receiver knows.
+    alive: Mutex<Option<mpsc::Sender<()>>>,
+    gone: tokio::sync::Mutex<mpsc::Receiver<()>>,
+}
+
+impl Daemon {
+    /// Puts the parts together and starts the dispatcher. Must be called within a tokio runtime.
+    pub fn start(config: Config, journal: Journal, restored: &Restored, clock: Clock, random: Random) -> Arc<Self> {
+        let clock = Arc::new(clock);
+        let journal = Arc::new(journal);
+        let bell = Arc::new(Notify::new());
+        let ring = bell.clone();
+        let book = journal.clone();
+        let (told, _) = broadcast::channel(FACTS_BEHIND);
+        let tell = told.clone();
+        let facts = move |record: Record| {
+            observe::log(&record);
+            // Nobody listens while no switch is linked.
+            let _ = tell.send(record.clone());
+            // Logins were written down before they became true, so that they could be confirmed.
+            if !matches!(record.fact, Fact::AgentLoggedIn { .. } | Fact::AgentLoggedOut { .. }) {
+                book.record(record);
+            }
+        };
+        let floor = Arc::new(Floor::new(Box::new(move || ring.notify_one()), Box::new(facts)));
+        let now = clock.now();
+        floor.configure(&config.agents, &config.queues, now);
+        floor.restore(&restored.logins, &restored.last_conversation_end, &restored.wrap_up_until, now);
+        let (settings, settings_seen) = watch::channel(Arc::new(session_settings(&config)));
+        let (draining, draining_seen) = watch::channel(false);
+        let dice = random.clone();
+        let shared = Arc::new(Shared {
+            floor: floor.clone(),
+            clock: clock.clone(),
+            settings: settings_seen,
+            draining: draining_seen,
+            journal: journal.clone(),
+            #[allow(clippy::cast_possible_truncation)]
+            random: Box::new(move || dice() as u64),
+        });
+        let instance = Instance::of(&config.state.to_string_lossy());
+        let new_offer = move || instance.offer(random());
+        tokio::spawn(dispatch(Dispatcher::new(floor.clone(), Box::new(new_offer)), bell, clock.clone()));
+        let switches =
+            Switches::new(floor.clone(), clock.clone(), settings.subscribe(), instance, told, config.freeswitch.len());
+        if !config.freeswitch.is_empty() {
+            floor.adopt_unended(&restored.conversations);
+            tokio::spawn(switch::watch_blindness(switches.clone()));
+        }
+        for (index, address) in config.freeswitch.iter().enumerate() {
+            tokio::spawn(switch::keep(switches.clone(), index, address.clone(), draining.subscribe()));
+        }
+        let (alive, gone) = mpsc::channel(1);
+        Arc::new(Self {
+            floor,
+            clock,
+            journal,
+            switches,
+            shared,
+            config: Mutex::new(Arc::new(config)),
+            settings,
+            draining,
+            alive: Mutex::new(Some(alive)),
+            gone: tokio::sync::Mutex::new(gone),
+        })
+    }
+
+    /// The live picture.
+    pub fn floor(&self) -> &Arc<Floor> {
+        &self.floor
+    }
+
+    /// The time.
+    pub fn clock(&self) -> &Arc<Clock> {
+        &self.clock
+    }
+
+    /// The store.
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+
+    /// The links to FreeSWITCH.
+    pub fn switches(&self) -> &Arc<Switches> {
+        &self.switches
+    }
+
+    /// The configuration as it is now.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Runs one connection in a task of its own; `keep` lives as long as it does.
+    pub fn serve<K: Send + 'static>(&self, link: Link, events: Events, keep: K) {
+        let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(alive) = alive else { return };
+        let shared = self.shared.clone();
+        tokio::spawn(async move {
+            session::run(shared, link, events).await;
+            drop((keep, alive));
+        });
+    }
+
+    /// Takes connections until the daemon drains.
+    pub async fn listen(&self, server: Server) {
+        let mut draining = self.draining.subscribe();
+        loop {
+            let accepted = tokio::select! {
+                accepted = server.accept(|peer| self.config().allow.iter().any(|net| net.contains(&peer))) => accepted,
+                _ = draining.wait_for(|&d| d) => return,
+            };
+            self.serve(accepted.link, accepted.events, accepted.place);
+        }
+    }
+
+    /// Applies another configuration to what runs, and tells the difference.
+    pub fn reconfigure(&self, config: Config) -> Vec<Change> {
+        let config = Arc::new(config);
+        let old = std::mem::replace(&mut *self.config.lock().unwrap_or_else(PoisonError::into_inner), config.clone());
+        let changes = diff(&old, &config);
+        self.settings.send_replace(Arc::new(session_settings(&config)));
+        let now = self.clock.now();
+        for (agent, queue) in self.floor.configure(&config.agents, &config.queues, now) {
+            let written = self.journal.logout(agent.clone(), queue.clone(), now.wall);
+            tokio::spawn(async move {
+                if let Err(error) = written.await {
+                    tracing::error!(%agent, %queue, %error, "a logout by configuration was not written down");
+                }
+            });
+        }
+        changes
+    }
+
+    /// Goes down: no new calls, waiting callers go back to the dialplan, conversations go on by themselves.
+    pub async fn drain(&self) {
+        self.draining.send_replace(true);
+        self.alive.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut gone = self.gone.lock().await;
+        if timeout(DRAIN_PATIENCE, gone.recv()).await.is_err() {
+            tracing::warn!(calls = self.floor.calls(), "calls were left behind; FreeSWITCH's dialplan takes them");
+        }
+        if let Err(unwritten) = self.journal.close().await {
+            tracing::error!(%unwritten, "the store could not take the last records");
+        }
+    }
+}
+
+/// How many calls there is room for: more than one FreeSWITCH carries.
+pub fn limits() -> ServerLimits {
+    ServerLimits { connections: 16_384, ..ServerLimits::default() }
+}
+
+fn session_settings(config: &Config) -> SessionSettings {
+    SessionSettings {
+        token: config.token.as_ref().map(|t| t.expose().to_owned()),
+        domain: config.domain.clone(),
+        codes: config.feature_codes.clone(),
+        prompts: config.prompts.clone(),
+        language: config.language.clone(),
+    }
+}
+
+/// Runs the dispatcher: when the bell was rung, and when one of its own deadlines is due.
+async fn dispatch(mut dispatcher: Dispatcher, bell: Arc<Notify>, clock: Arc<Clock>) {
+    loop {
+        match dispatcher.run(clock.now()) {
+            Some(at) => tokio::select! {
+                () = bell.notified() => {}
+                () = sleep_until(clock.instant(at)) => {}
+            },
+            None => bell.notified().await,
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Arguments and exit codes.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// The call queue (ACD) beside FreeSWITCH.
+#[derive(Debug, Parser)]
+#[command(name = "freeswitch-queue", version, about)]
+pub struct Cli {
+    /// What to do; `serve` when absent.
+    #[command(subcommand)]
+    pub command: Option<What>,
+    /// The configuration file.
+    #[arg(long, short, global = true, default_value = "queues.yaml", value_name = "FILE")]
+    pub config: PathBuf,
+    /// How logs are written to standard error; `RUST_LOG` chooses what (default `info`).
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub log: LogFormat,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Default, Subcommand)]
+pub enum What {
+    /// Run the queue.
+    #[default]
+    Serve,
+    /// Show queues, waiting callers, agents, and why the first caller waits.
+    Status {
+        /// As JSON, for programs.
+        #[arg(long)]
+        json: bool,
+        /// The running daemon's socket; the one of the configuration when absent.
+        #[arg(long, value_name = "PATH")]
+        control: Option<PathBuf>,
+    },
+    /// Have the running daemon read its configuration again; exit code 0 when it was applied.
+    Reload {
+        /// The running daemon's socket; the one of the configuration when absent.
+        #[arg(long, value_name = "PATH")]
+        control: Option<PathBuf>,
+    },
+    /// Check the configuration file: print every problem with its place; exit code 0 or 1.
+    Check,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Checks the file and says what is wrong with it. True when nothing is.
+pub fn check(path: &Path) -> bool {
+    match crate::config::load(path) {
+        Ok(config) => {
+            println!(
+                "{}: {} queues, {} agents, nothing wrong",
+                path.display(),
+                config.queues.len(),
+                config.agents.len()
+            );
+            true
+        }
+        Err(problems) => {
+            eprintln!("{problems}");
+            false
+        }
+    }
+}

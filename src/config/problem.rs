@@ -1,0 +1,225 @@
+//! What is wrong with a configuration, said to the person who has to put it right.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use super::sources::Sources;
+
+/// So many problems are reported; a file with more is better fixed in rounds.
+const MOST_PROBLEMS: usize = 1000;
+
+/// A line and a column in the file, both counted from 1, the column in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark {
+    /// The line.
+    pub line: usize,
+    /// The column.
+    pub column: usize,
+}
+
+/// Where a problem is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// The file as a whole.
+    File(Arc<str>),
+    /// A place in the file.
+    At(Arc<str>, Mark),
+    /// An environment variable.
+    Variable(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(file) => f.write_str(file),
+            Self::At(file, mark) => write!(f, "{file}:{}:{}", mark.line, mark.column),
+            Self::Variable(name) => write!(f, "environment variable {name}"),
+        }
+    }
+}
+
+/// One thing that is wrong, and how to put it right.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// Where.
+    pub place: Place,
+    /// The key, such as `queues[1].number`; empty when no single key is meant.
+    pub key: String,
+    /// What is wrong.
+    pub what: String,
+    /// What to do.
+    pub fix: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { place, key, what, fix } = self;
+        let colon = if key.is_empty() { "" } else { ": " };
+        write!(f, "{place}: {key}{colon}{what}; {fix}")
+    }
+}
+
+/// Everything that is wrong with a configuration, in the order of the file. Never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problems {
+    list: Vec<Problem>,
+    more: usize,
+}
+
+impl Problems {
+    /// The problems, sorted by place.
+    pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
+        self.list.iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Problems {
+    type Item = &'a Problem;
+    type IntoIter = std::slice::Iter<'a, Problem>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl From<Problem> for Problems {
+    fn from(problem: Problem) -> Self {
+        Self { list: vec![problem], more: 0 }
+    }
+}
+
+impl fmt::Display for Problems {
+    /// One line a problem.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, problem) in self.list.iter().enumerate() {
+            write!(f, "{}{problem}", if i == 0 { "" } else { "\n" })?;
+        }
+        match self.more {
+            0 => Ok(()),
+            more => write!(f, "\nand {more} more problems; put these right first"),
+        }
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// Why one value cannot be taken, before it is known where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) what: String,
+    pub(super) fix: String,
+}
+
+impl Fault {
+    pub(super) fn new(what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { what: what.into(), fix: fix.into() }
+    }
+}
+
+/// The way from the top of the configuration to one value, as it is built on the stack of the walk.
+#[derive(Clone, Copy)]
+pub(super) enum KeyPath<'a> {
+    Root,
+    Key(&'a KeyPath<'a>, &'a str),
+    Index(&'a KeyPath<'a>, usize),
+}
+
+impl<'a> KeyPath<'a> {
+    pub(super) fn key(&'a self, key: &'a str) -> Self {
+        Self::Key(self, key)
+    }
+
+    pub(super) fn index(&'a self, index: usize) -> Self {
+        Self::Index(self, index)
+    }
+
+    pub(super) fn parent(&self) -> Option<&'a Self> {
+        match *self {
+            Self::Root => None,
+            Self::Key(parent, _) | Self::Index(parent, _) => Some(parent),
+        }
+    }
+}
+
+impl fmt::Display for KeyPath<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Key(Self::Root, key) => f.write_str(key),
+            Self::Key(parent, key) => write!(f, "{parent}.{key}"),
+            Self::Index(parent, index) => write!(f, "{parent}[{index}]"),
+        }
+    }
+}
+
+/// Collects problems, and knows where each key was written.
+pub(super) struct Report<'s> {
+    sources: &'s Sources,
+    problems: Vec<Problem>,
+    more: usize,
+    keys: HashSet<String>,
+}
+
+impl<'s> Report<'s> {
+    pub(super) fn new(sources: &'s Sources) -> Self {
+        Self { sources, problems: Vec::new(), more: 0, keys: HashSet::new() }
+    }
+
+    /// Notes a problem at a place of the file that the caller knows.
+    pub(super) fn at(&mut self, mark: Mark, key: &KeyPath<'_>, fault: Fault) {
+        self.push(Place::At(Arc::clone(&self.sources.file), mark), key.to_string(), fault);
+    }
+
+    /// Notes a problem with an environment variable.
+    pub(super) fn variable(&mut self, name: &str, key: String, fault: Fault) {
+        self.push(Place::Variable(name.to_owned()), key, fault);
+    }
+
+    /// Notes a problem of a key, unless that key already has one: what follows from a problem is not
+    /// worth a line of its own.
+    pub(super) fn add(&mut self, key: &KeyPath<'_>, fault: Fault) {
+        let text = key.to_string();
+        if self.problems.len() == MOST_PROBLEMS {
+            self.more += 1;
+        } else if !self.keys.contains(&text) {
+            self.push(self.sources.place(key), text, fault);
+        }
+    }
+
+    /// The value, or nothing and a problem of `key`.
+    pub(super) fn take<T>(&mut self, key: &KeyPath<'_>, value: Result<T, Fault>) -> Option<T> {
+        value.map_err(|fault| self.add(key, fault)).ok()
+    }
+
+    /// Where `key` was written, for a problem that has to speak of two places.
+    pub(super) fn place(&self, key: &KeyPath<'_>) -> Place {
+        self.sources.place(key)
+    }
+
+    /// Whether something below `key` has a problem.
+    pub(super) fn inside(&self, key: &KeyPath<'_>) -> bool {
+        let above = key.to_string();
+        let below = |key: &String| key.strip_prefix(&above).is_some_and(|rest| rest.starts_with(['.', '[']));
+        self.keys.iter().any(below)
+    }
+
+    fn push(&mut self, place: Place, key: String, Fault { what, fix }: Fault) {
+        if self.problems.len() == MOST_PROBLEMS {
+            self.more += 1;
+            return;
+        }
+        self.keys.insert(key.clone());
+        self.problems.push(Problem { place, key, what, fix });
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// Everything that was noted, in the order of the file.
+    pub(super) fn into_problems(mut self) -> Problems {
+        self.problems.sort();
+        Problems { list: self.problems, more: self.more }
+    }
+}

@@ -1,0 +1,220 @@
+//! The queues: each checked by itself, against the agents, and against the other queues.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::problem::{Fault, KeyPath, Report};
+use super::raw::{RawAction, RawAnnouncement, RawQueue, RawTimeout};
+use super::scalar::quoted;
+use super::text;
+use super::validate::{known_language, optional, required, unique};
+use crate::acd::ids::AgentId;
+use crate::acd::settings::{Language, Music, QueueSettings, Timeout, TimeoutAction};
+
+/// What a queue is checked against.
+pub(super) struct Context<'a> {
+    /// Every agent's id, as written.
+    pub(super) agents: &'a HashSet<String>,
+    pub(super) languages: &'a [Language],
+    /// The language of queues that name none.
+    pub(super) language: &'a Language,
+    /// Whether FreeSWITCH's files are this machine's files.
+    pub(super) local_files: bool,
+}
+
+pub(super) fn queues(
+    raw: Option<Vec<Option<RawQueue>>>,
+    context: &Context<'_>,
+    report: &mut Report<'_>,
+) -> Vec<QueueSettings> {
+    let top = KeyPath::Root;
+    let key = top.key("queues");
+    let raw = raw.unwrap_or_default();
+    if raw.is_empty() {
+        report.add(&key, Fault::new("there are no queues", "describe at least one under queues:"));
+    }
+    let numbers = unique(raw.iter().map(|raw| raw.as_ref()?.number.as_ref()), &key, "number", report);
+    let each = raw.into_iter().enumerate();
+    each.filter_map(|(i, raw)| one(raw?, &key.index(i), &numbers, context, report)).collect()
+}
+
+fn one(
+    raw: RawQueue,
+    here: &KeyPath<'_>,
+    numbers: &HashSet<String>,
+    context: &Context<'_>,
+    report: &mut Report<'_>,
+) -> Option<QueueSettings> {
+    let own = raw.number.clone();
+    let number = required(raw.number, &here.key("number"), text::queue_number, "number: \"99900\"", report);
+    let name = required(raw.name, &here.key("name"), text::name, "name: Service client", report);
+    let strategy = optional(raw.strategy, &here.key("strategy"), text::strategy, report).unwrap_or_default();
+    let participants = participants(raw.participants, &here.key("participants"), context, report);
+    let mut time = |value: Option<f64>, key: &str, unit, least, most, name| {
+        value.and_then(|value| report.take(&here.key(key), text::span(value, unit, least, most, name)))
+    };
+    let max_wait = time(raw.max_wait_minutes, "max_wait_minutes", 60.0, 0.01, 1440.0, "minutes");
+    let wrap_up = time(raw.wrap_up_seconds, "wrap_up_seconds", 1.0, 0.0, 3600.0, "seconds").unwrap_or_default();
+    let ring_time = time(raw.ring_seconds, "ring_seconds", 1.0, 1.0, 300.0, "seconds").unwrap_or(DEFAULT_RING_TIME);
+    let key = here.key("music");
+    let music = optional(raw.music, &key, text::music, report).unwrap_or_default();
+    if let Music::File(path) = &music
+        && context.local_files
+    {
+        report.take(&key, text::present(path));
+    }
+    let (language, announce_every) = spoken(raw.language, raw.position_announcement, here, context, report);
+    let timeout =
+        timeout(raw.timeout.unwrap_or_default(), own.as_deref(), &here.key("timeout"), numbers, context, report);
+    Some(QueueSettings {
+        number: number?,
+        name: name?,
+        strategy,
+        participants,
+        max_wait,
+        wrap_up,
+        ring_time,
+        music,
+        language,
+        announce_every,
+        timeout,
+    })
+}
+
+const DEFAULT_RING_TIME: Duration = Duration::from_secs(20);
+const DEFAULT_ANNOUNCE_EVERY: Duration = Duration::from_secs(30);
+
+fn participants(
+    raw: Option<Vec<Option<String>>>,
+    key: &KeyPath<'_>,
+    context: &Context<'_>,
+    report: &mut Report<'_>,
+) -> Vec<AgentId> {
+    let Some(list) = raw else {
+        let fix = "add it: participants: [\"1001\"], or [] for none";
+        report.add(key, Fault::new("this key is missing", fix));
+        return Vec::new();
+    };
+    let mut seen = HashSet::new();
+    let mut participants = Vec::new();
+    for (i, text) in list.into_iter().enumerate() {
+        let (here, Some(text)) = (key.index(i), text) else {
+            continue;
+        };
+        if !context.agents.contains(&text) {
+            let fix = format!("add {{ id: {} }} under agents, or remove it here", quoted(&text));
+            report.add(&here, Fault::new(format!("{} is not an agent", quoted(&text)), fix));
+        } else if !seen.insert(text.clone()) {
+            let fix = "keep the place in the list that is meant";
+            report.add(&here, Fault::new(format!("{} is listed twice", quoted(&text)), fix));
+        }
+        // An id that is wrong is reported where the agent is described.
+        participants.extend(AgentId::new(&text));
+    }
+    participants
+}
+
+/// The queue's one language, and how often positions are announced.
+fn spoken(
+    language: Option<String>,
+    announcement: Option<RawAnnouncement>,
+    here: &KeyPath<'_>,
+    context: &Context<'_>,
+    report: &mut Report<'_>,
+) -> (Language, Option<Duration>) {
+    let mut known = |text: Option<String>, key: &KeyPath<'_>| {
+        text.and_then(|text| known_language(&text, key, context.languages, report))
+    };
+    let of_queue = known(language, &here.key("language"));
+    let Some(announcement) = announcement else {
+        return (of_queue.unwrap_or_else(|| context.language.clone()), None);
+    };
+    let key = here.key("position_announcement");
+    let place = key.key("language");
+    let of_announcement = known(announcement.language, &place);
+    if let (Some(queue), Some(announced)) = (&of_queue, &of_announcement)
+        && queue != announced
+    {
+        let what = format!("the queue speaks {queue}, its announcement {announced}");
+        report.add(&place, Fault::new(what, "name one language, in one of the two places"));
+    }
+    let every = announcement
+        .every_seconds
+        .and_then(|value| report.take(&key.key("every_seconds"), text::span(value, 1.0, 5.0, 3600.0, "seconds")));
+    let language = of_queue.or(of_announcement).unwrap_or_else(|| context.language.clone());
+    (language, Some(every.unwrap_or(DEFAULT_ANNOUNCE_EVERY)))
+}
+
+fn timeout(
+    raw: RawTimeout,
+    own: Option<&str>,
+    key: &KeyPath<'_>,
+    numbers: &HashSet<String>,
+    context: &Context<'_>,
+    report: &mut Report<'_>,
+) -> Timeout {
+    let place = key.key("message");
+    let message = optional(raw.message, &place, text::switch_path, report);
+    if let Some(path) = &message
+        && context.local_files
+    {
+        report.take(&place, text::present(path));
+    }
+    let place = key.key("action");
+    let action = raw.action.and_then(|raw| action(raw, own, &place, numbers, report)).unwrap_or_default();
+    Timeout { message, action }
+}
+
+fn action(
+    raw: RawAction,
+    own: Option<&str>,
+    key: &KeyPath<'_>,
+    numbers: &HashSet<String>,
+    report: &mut Report<'_>,
+) -> Option<TimeoutAction> {
+    const CHOICES: &str = "write hangup, { transfer: \"1005\" } or { queue: \"99901\" }";
+    let onward = match raw {
+        RawAction::Word(word) if word == "hangup" => return Some(TimeoutAction::Hangup),
+        RawAction::Word(word) => {
+            report.add(key, Fault::new(format!("{} is no action", quoted(&word)), CHOICES));
+            return None;
+        }
+        RawAction::Onward(onward) => onward,
+    };
+    let itself = |text: &str| own == Some(text);
+    match (onward.transfer, onward.queue) {
+        (Some(number), None) => {
+            let place = key.key("transfer");
+            let to: Arc<str> = report.take(&place, text::transfer(&number))?;
+            if itself(&number) {
+                let fix = "send callers somewhere else, or write action: hangup";
+                report.add(&place, Fault::new("the queue would send its callers to itself", fix));
+            }
+            Some(TimeoutAction::Transfer(to))
+        }
+        (None, Some(number)) => {
+            let place = key.key("queue");
+            let to = report.take(&place, text::queue_number(&number))?;
+            if itself(&number) {
+                let fix = "name another queue, or write action: hangup";
+                report.add(&place, Fault::new("the queue would send its callers to itself", fix));
+            } else if !numbers.contains(&number) {
+                let what = format!("there is no queue {}", quoted(&number));
+                report.add(&place, Fault::new(what, "name the number of a queue in this file"));
+            }
+            Some(TimeoutAction::Queue(to))
+        }
+        (Some(_), Some(_)) => {
+            report.add(key, Fault::new("an action goes to one place, not to two", CHOICES));
+            None
+        }
+        // Empty, or what is in it was already reported.
+        (None, None) => {
+            if !report.inside(key) {
+                report.add(key, Fault::new("the action says nothing", CHOICES));
+            }
+            None
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! The queues.
+
+use std::time::Duration;
+
+use super::*;
+use crate::acd::settings::{Music, Strategy, TimeoutAction};
+
+#[test]
+fn q2_numbers_and_names() {
+    let fix = "write 1 to 32 digits, such as \"99900\"";
+    for (number, why) in [
+        ("", "it is empty"),
+        ("99 900", "it may not contain ' '"),
+        ("*41", "it may not contain '*'"),
+        ("٣", "it may not contain '٣'"),
+    ] {
+        wrong(
+            &GOOD.replace("99900", number),
+            &[&format!("4:13: queues[0].number: \"{number}\" is no queue number: {why}; {fix}")],
+        );
+    }
+    wrong(&GOOD.replace("Support", "\"\""), &["5:11: queues[0].name: it is empty; write a text"]);
+    wrong(
+        &GOOD.replace("Support", "\"a\\rb\""),
+        &["5:11: queues[0].name: it holds a line break; write it on one line"],
+    );
+    assert_eq!(&*read(&GOOD.replace("Support", "\"100 % $ {x}\"")).unwrap().queues[0].name, "100 % $ {x}");
+    let second = "  - { number: \"99900\", name: Other, participants: [] }\n";
+    wrong(
+        &format!("{GOOD}{second}"),
+        &["7:15: queues[1].number: \"99900\" is already queues[0].number in line 4; each needs its own"],
+    );
+}
+
+#[test]
+fn q2_participants_are_agents_each_once() {
+    wrong(
+        &GOOD.replace("[\"1001\"]", "[\"1001\", \"1003\", \"1001\"]"),
+        &[
+            "6:28: queues[0].participants[1]: \"1003\" is not an agent; add { id: \"1003\" } under agents, or remove it here",
+            "6:36: queues[0].participants[2]: \"1001\" is listed twice; keep the place in the list that is meant",
+        ],
+    );
+    assert!(read(&GOOD.replace("[\"1001\"]", "[]")).unwrap().queues[0].participants.is_empty());
+}
+
+#[test]
+fn q2_strategies() {
+    for (word, strategy) in [
+        ("as-listed", Strategy::AsListed),
+        ("simultaneous", Strategy::Simultaneous),
+        ("longest-idle", Strategy::LongestIdle),
+        ("random", Strategy::Random),
+    ] {
+        assert_eq!(with_queue(&format!("strategy: {word}")).queues[0].strategy, strategy);
+    }
+    wrong_queue(
+        "strategy: longest_idle",
+        &["7:15: queues[0].strategy: \"longest_idle\" is no strategy; did you mean longest-idle?"],
+    );
+    wrong_queue(
+        "strategy: best",
+        &[
+            "7:15: queues[0].strategy: \"best\" is no strategy; write one of as-listed, simultaneous, longest-idle, random",
+        ],
+    );
+}
+
+#[test]
+fn q2_times_have_units_and_bounds() {
+    let queue = &with_queue("max_wait_minutes: 0.5\nwrap_up_seconds: 1.5\nring_seconds: 300").queues[0];
+    assert_eq!(queue.max_wait, Some(Duration::from_secs(30)));
+    assert_eq!(queue.wrap_up, Duration::from_millis(1500));
+    assert_eq!(queue.ring_time, Duration::from_secs(300));
+    for (text, shown) in [("0", "0"), ("-1", "-1"), ("1441", "1441"), ("99999999999999999999", "100000000000000000000")]
+    {
+        wrong_queue(
+            &format!("max_wait_minutes: {text}"),
+            &[&format!(
+                "7:23: queues[0].max_wait_minutes: {shown} minutes is out of range; write 0.01 to 1440 minutes"
+            )],
+        );
+    }
+    wrong_queue(
+        "wrap_up_seconds: 3601",
+        &["7:22: queues[0].wrap_up_seconds: 3601 seconds is out of range; write 0 to 3600 seconds"],
+    );
+    wrong_queue(
+        "ring_seconds: 0",
+        &["7:19: queues[0].ring_seconds: 0 seconds is out of range; write 1 to 300 seconds"],
+    );
+    wrong_queue(
+        "position_announcement: { every_seconds: 1 }",
+        &["7:45: queues[0].position_announcement.every_seconds: 1 seconds is out of range; write 5 to 3600 seconds"],
+    );
+    for number in [".nan", ".inf", "0x10", "1e3"] {
+        wrong_queue(
+            &format!("wrap_up_seconds: {number}"),
+            &[&format!(
+                "7:22: queues[0].wrap_up_seconds: {number} is not a plain decimal number; write it with digits and a point only"
+            )],
+        );
+    }
+    wrong_queue("max_wait_minutes: 1,5", &["7:23: queues[0].max_wait_minutes: 1,5 has a comma; write a point: 1.5"]);
+    wrong_queue(
+        "wrap_up_seconds: 30s",
+        &[
+            "7:22: queues[0].wrap_up_seconds: 30s is not a number; write a plain number without a unit, such as 30 or 0.5",
+        ],
+    );
+    wrong_queue(
+        "wrap_up_seconds: 030",
+        &[
+            "7:22: queues[0].wrap_up_seconds: 030 begins with 0, which some YAML readers take as octal; write it without leading zeros",
+        ],
+    );
+    let huge = "9".repeat(400);
+    let problems = read(&super::queue(&format!("wrap_up_seconds: {huge}"))).unwrap_err().to_string();
+    assert_eq!(
+        problems,
+        "queues.yaml:7:22: queues[0].wrap_up_seconds: inf seconds is out of range; write 0 to 3600 seconds"
+    );
+}
+
+#[test]
+fn q2_music() {
+    let music = |text: &str| with_queue(&format!("music: \"{text}\"")).queues[0].music.clone();
+    assert_eq!(music("ringtone"), Music::Ringtone);
+    for stream in ["local_stream://moh", "tone_stream://%(1000,4000,425);loops=-1"] {
+        assert_eq!(music(stream), Music::Stream(stream.into()));
+    }
+    assert_eq!(music("${sounds_dir}/music.wav"), Music::File("${sounds_dir}/music.wav".into()));
+    wrong_queue("music: ringtones", &["7:12: queues[0].music: \"ringtones\" is no music; did you mean ringtone?"]);
+    wrong_queue(
+        "music: moh.wav",
+        &[
+            "7:12: queues[0].music: \"moh.wav\" is not a path that FreeSWITCH can find; write ringtone, an absolute path, or a stream such as local_stream://moh",
+        ],
+    );
+    wrong_queue(
+        "music: \"local_stream://${system(x)}\"",
+        &[
+            "7:12: queues[0].music: \"local_stream://${system(x)}\" holds a ${...} that is not just the name of a variable; write the value out",
+        ],
+    );
+    wrong_queue(
+        "music: \"local_stream://a\\nb\"",
+        &["7:12: queues[0].music: it holds a line break; write it on one line"],
+    );
+}
+
+#[test]
+fn q2_sound_files_must_exist_when_freeswitch_is_on_this_machine() {
+    let fix = "put it there, or write a path such as ${sounds_dir}/sorry.wav when only FreeSWITCH can see it";
+    wrong_queue(
+        "music: /no/such/moh.wav\ntimeout: { message: /no/such/sorry.wav }",
+        &[
+            &format!("7:12: queues[0].music: there is no file /no/such/moh.wav; {fix}"),
+            &format!("8:25: queues[0].timeout.message: there is no file /no/such/sorry.wav; {fix}"),
+        ],
+    );
+    wrong_queue(
+        "timeout: { message: / }",
+        &["7:25: queues[0].timeout.message: / is a folder; name a sound file in it"],
+    );
+    wrong_queue(
+        "timeout: { message: sorry.wav }",
+        &[
+            "7:25: queues[0].timeout.message: \"sorry.wav\" is not a path that FreeSWITCH can find; write an absolute path, such as /var/lib/queue/sorry.wav, or ${sounds_dir}/sorry.wav",
+        ],
+    );
+    wrong_queue(
+        "timeout: { message: /a!b.wav }",
+        &[
+            "7:25: queues[0].timeout.message: \"/a!b.wav\" holds '!', which separates files in FreeSWITCH; rename the file",
+        ],
+    );
+    let with_switch = |address: &str| {
+        let queue = super::queue("timeout: { message: /no/such/sorry.wav }");
+        read(&format!("freeswitch: [{{ address: \"{address}\", password: x }}]\n{queue}"))
+    };
+    for here in ["127.0.0.1:8021", "[::1]:8021", "localhost:8021"] {
+        assert!(with_switch(here).is_err(), "{here}");
+    }
+    for elsewhere in ["10.0.0.1:8021", "pbx.example.ch:8021"] {
+        assert!(with_switch(elsewhere).is_ok(), "{elsewhere}");
+    }
+    let there = std::env::current_exe().unwrap();
+    let config = with_queue(&format!("timeout: {{ message: \"{}\" }}", there.display()));
+    assert_eq!(config.queues[0].timeout.message.as_deref(), there.to_str());
+}
+
+#[test]
+fn q2_languages_of_queues() {
+    let language = |lines: &str| with_queue(lines).queues[0].clone();
+    assert_eq!(&*language("language: fr").language.0, "fr");
+    let announced = language("position_announcement: { language: it }");
+    assert_eq!((&*announced.language.0, announced.announce_every), ("it", Some(Duration::from_secs(30))));
+    let both = language("language: fr\nposition_announcement: { language: fr, every_seconds: 45 }");
+    assert_eq!((&*both.language.0, both.announce_every), ("fr", Some(Duration::from_secs(45))));
+    assert_eq!(language("position_announcement: {}").announce_every, Some(Duration::from_secs(30)));
+    wrong_queue(
+        "language: rm\nposition_announcement: { language: es }",
+        &[
+            "7:15: queues[0].language: \"rm\" is not among the languages (de, fr, it, en); choose one of them, or add its prompts and then its name under languages",
+            "8:40: queues[0].position_announcement.language: \"es\" is not among the languages (de, fr, it, en); choose one of them, or add its prompts and then its name under languages",
+        ],
+    );
+    wrong_queue(
+        "language: fr\nposition_announcement: { language: de }",
+        &[
+            "8:40: queues[0].position_announcement.language: the queue speaks fr, its announcement de; name one language, in one of the two places",
+        ],
+    );
+}
+
+#[test]
+fn q2_timeout_actions() {
+    let action = |text: &str| with_queue(&format!("timeout: {{ action: {text} }}")).queues[0].timeout.action.clone();
+    assert_eq!(action("hangup"), TimeoutAction::Hangup);
+    assert_eq!(action("{ transfer: \"1005\" }"), TimeoutAction::Transfer("1005".into()));
+    assert_eq!(with_queue("timeout: {}").queues[0].timeout.action, TimeoutAction::Hangup);
+    let fix = "write hangup, { transfer: \"1005\" } or { queue: \"99901\" }";
+    wrong_queue(
+        "timeout: { action: hang-up }",
+        &[&format!("7:24: queues[0].timeout.action: \"hang-up\" is no action; {fix}")],
+    );
+    wrong_queue(
+        "timeout: { action: {} }",
+        &[&format!("7:24: queues[0].timeout.action: the action says nothing; {fix}")],
+    );
+    wrong_queue(
+        "timeout: { action: { transfer: \"1\", queue: \"2\" } }",
+        &[&format!("7:24: queues[0].timeout.action: an action goes to one place, not to two; {fix}")],
+    );
+    wrong_queue(
+        "timeout: { action: { queue: \"99901\" } }",
+        &["7:33: queues[0].timeout.action.queue: there is no queue \"99901\"; name the number of a queue in this file"],
+    );
+    wrong_queue(
+        "timeout: { action: { queue: \"99900\" } }",
+        &[
+            "7:33: queues[0].timeout.action.queue: the queue would send its callers to itself; name another queue, or write action: hangup",
+        ],
+    );
+    wrong_queue(
+        "timeout: { action: { transfer: \"99900\" } }",
+        &[
+            "7:36: queues[0].timeout.action.transfer: the queue would send its callers to itself; send callers somewhere else, or write action: hangup",
+        ],
+    );
+    wrong_queue(
+        "timeout: { action: { transfer: \"1005 XML x\" } }",
+        &[
+            "7:36: queues[0].timeout.action.transfer: \"1005 XML x\" may not hold ' '; write one internal number, such as \"1005\"",
+        ],
+    );
+}

@@ -1,0 +1,304 @@
+//! Single values: text → what it stands for, or why it cannot be taken.
+//!
+//! What ends in a command to FreeSWITCH is held to an alphabet here: `originate` reads `{}[]<>,|'\$` and
+//! spaces as syntax, every application argument expands `${...}`, API calls included (measured), and a
+//! line break begins another header.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::Secret;
+use super::problem::Fault;
+use super::scalar::{nearest, quoted, show};
+use crate::acd::ids::{AgentId, QueueNumber};
+use crate::acd::settings::{Language, Music, Strategy};
+
+type Checked<T> = Result<T, Fault>;
+
+/// Whether a character draws nothing or changes the way its neighbours are drawn.
+fn invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
+}
+
+fn visible(text: &str, longest: usize) -> Checked<()> {
+    if text.trim().is_empty() {
+        return Err(Fault::new("it is empty", "write a text"));
+    }
+    if text.chars().count() > longest {
+        return Err(Fault::new(format!("it is longer than {longest} characters"), "shorten it"));
+    }
+    match text.chars().find(|&c| invisible(c)) {
+        Some('\n' | '\r') => Err(Fault::new("it holds a line break", "write it on one line")),
+        Some(c) => {
+            Err(Fault::new(format!("it holds the invisible character U+{:04X}", c as u32), "type it anew without it"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn of_alphabet(text: &str, longest: usize, allowed: impl Fn(char) -> bool, fix: &str) -> Checked<()> {
+    visible(text, longest)?;
+    match text.chars().find(|&c| !allowed(c)) {
+        Some(c) => Err(Fault::new(format!("{} may not hold {c:?}", quoted(text)), fix)),
+        None => Ok(()),
+    }
+}
+
+/// A name people read.
+pub(super) fn name(text: &str) -> Checked<Arc<str>> {
+    visible(text, 100)?;
+    Ok(Arc::from(text.trim()))
+}
+
+/// A queue's short number.
+pub(super) fn queue_number(text: &str) -> Checked<QueueNumber> {
+    QueueNumber::new(text).map_err(|e| {
+        Fault::new(format!("{} is no queue number: {e}", quoted(text)), "write 1 to 32 digits, such as \"99900\"")
+    })
+}
+
+/// An agent's id.
+pub(super) fn agent_id(text: &str) -> Checked<AgentId> {
+    AgentId::new(text).map_err(|e| {
+        let fix = "write the user of the phone's SIP account: 1 to 64 of A-Z a-z 0-9 . _ - +";
+        Fault::new(format!("{} is no agent's id: {e}", quoted(text)), fix)
+    })
+}
+
+/// The FreeSWITCH dial string of one endpoint.
+pub(super) fn dial(text: &str) -> Checked<Arc<str>> {
+    const EXAMPLE: &str = "write one endpoint, such as \"sofia/gateway/mobile/0791234567\"";
+    visible(text, 256)?;
+    let fault = |what: String| Err(Fault::new(what, EXAMPLE));
+    match text.chars().find(|c| !(c.is_ascii_alphanumeric() || "/@._-+:;=*#%~".contains(*c))) {
+        Some(',' | '|') => {
+            return fault(format!(
+                "{} names several endpoints (, and | separate them), but an offer rings one",
+                quoted(text)
+            ));
+        }
+        Some(c @ ('{' | '}' | '[' | ']' | '<' | '>')) => {
+            return fault(format!("{} holds {c:?}, which begins or ends channel variables", quoted(text)));
+        }
+        Some('$') => {
+            return fault(format!("{} holds '$', which FreeSWITCH replaces by something else", quoted(text)));
+        }
+        Some(c) => return fault(format!("{} may not hold {c:?}", quoted(text))),
+        None => {}
+    }
+    match text.split_once('/') {
+        Some((kind, rest)) if !kind.is_empty() && !rest.is_empty() && !text.contains(":_:") => Ok(Arc::from(text)),
+        _ => fault(format!("{} is no dial string", quoted(text))),
+    }
+}
+
+/// The number a caller is transferred to.
+pub(super) fn transfer(text: &str) -> Checked<Arc<str>> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "*#+._-".contains(c);
+    of_alphabet(text, 64, allowed, "write one internal number, such as \"1005\"")?;
+    Ok(Arc::from(text))
+}
+
+/// The code in front of the queue number that logs in or out.
+pub(super) fn feature_code(text: &str) -> Checked<String> {
+    const FIX: &str = "write * or # and up to 7 digits, * or #, such as \"*41\"";
+    of_alphabet(text, 8, |c| c.is_ascii_digit() || c == '*' || c == '#', FIX)?;
+    if !text.starts_with(['*', '#']) {
+        return Err(Fault::new(
+            format!("{} does not begin with * or #, as numbers of queues and phones could", quoted(text)),
+            FIX,
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// The directory domain of the agents' phones.
+pub(super) fn domain(text: &str) -> Checked<String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+    of_alphabet(text, 253, allowed, "write a host name or an IPv4 address, such as pbx.example.ch")?;
+    Ok(text.to_owned())
+}
+
+/// The token of the `socket` application. No message shows it.
+pub(super) fn token(text: &str) -> Checked<Secret> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.~".contains(c);
+    if text.is_empty() || text.len() > 128 || !text.chars().all(allowed) {
+        let what = "the token cannot be written behind HOST:PORT/ of the socket application";
+        return Err(Fault::new(what, "write 1 to 128 of A-Z a-z 0-9 - _ . ~"));
+    }
+    Ok(Secret::new(text))
+}
+
+/// The password of an Event Socket. No message shows it.
+pub(super) fn password(text: &str) -> Checked<Secret> {
+    visible(text, 128)?;
+    Ok(Secret::new(text))
+}
+
+/// Where to listen.
+pub(super) fn listen(text: &str) -> Checked<SocketAddr> {
+    text.parse().map_err(|_| {
+        let fix = "write them as 127.0.0.1:8084 or [::1]:8084";
+        Fault::new(format!("{} is not an IP address and a port", quoted(text)), fix)
+    })
+}
+
+/// A network, or a single address.
+pub(super) fn network(text: &str) -> Checked<IpNet> {
+    const EXAMPLE: &str = "write it as 10.1.0.0/16, 10.1.2.3 or fd00::/8";
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(IpNet::from(address));
+    }
+    let net: IpNet = text.parse().map_err(|_| Fault::new(format!("{} is not a network", quoted(text)), EXAMPLE))?;
+    if net != net.trunc() {
+        let fix = format!("write {} for the network, or {} for the one address", net.trunc(), net.addr());
+        return Err(Fault::new(format!("{} has an address inside of the network", quoted(text)), fix));
+    }
+    Ok(net)
+}
+
+/// Host and port of FreeSWITCH's Event Socket.
+pub(super) fn switch_address(text: &str) -> Checked<String> {
+    const EXAMPLE: &str = "write host and port, such as \"127.0.0.1:8021\"";
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return if address.port() == 0 {
+            Err(Fault::new("port 0 cannot be reached", EXAMPLE))
+        } else {
+            Ok(text.to_owned())
+        };
+    }
+    let host = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+    match text.rsplit_once(':') {
+        Some((name, port)) if !name.is_empty() && name.len() <= 253 && name.chars().all(host) => {
+            match port.parse::<u16>() {
+                Ok(1..) => Ok(text.to_owned()),
+                _ => Err(Fault::new(format!("{} is not a port", quoted(port)), EXAMPLE)),
+            }
+        }
+        _ => Err(Fault::new(format!("{} is not a host and a port", quoted(text)), EXAMPLE)),
+    }
+}
+
+/// Whether a switch of this address shares this machine's loopback, and so, as a rule, its files.
+pub(super) fn is_local(address: &str) -> bool {
+    address.parse::<SocketAddr>().map_or_else(|_| address.starts_with("localhost:"), |a| a.ip().is_loopback())
+}
+
+/// The name of a language: a folder of prompts.
+pub(super) fn language(text: &str) -> Checked<Language> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    of_alphabet(text, 16, allowed, "write the name of a folder of prompts, such as de or pt-br")?;
+    Ok(Language(Arc::from(text)))
+}
+
+/// The strategies as they are written.
+pub(super) const STRATEGIES: [(&str, Strategy); 4] = [
+    ("as-listed", Strategy::AsListed),
+    ("simultaneous", Strategy::Simultaneous),
+    ("longest-idle", Strategy::LongestIdle),
+    ("random", Strategy::Random),
+];
+
+/// How agents are chosen.
+pub(super) fn strategy(text: &str) -> Checked<Strategy> {
+    let words = || STRATEGIES.iter().map(|(word, _)| *word);
+    STRATEGIES.iter().find(|(word, _)| *word == text).map(|(_, strategy)| *strategy).ok_or_else(|| {
+        let fix = match nearest(text, words()) {
+            Some(meant) => format!("did you mean {meant}?"),
+            None => format!("write one of {}", words().collect::<Vec<_>>().join(", ")),
+        };
+        Fault::new(format!("{} is no strategy", quoted(text)), fix)
+    })
+}
+
+/// A path as FreeSWITCH sees it: absolute, or below one of FreeSWITCH's own folders (`${sounds_dir}/x.wav`).
+pub(super) fn switch_path(text: &str) -> Checked<Arc<str>> {
+    const EXAMPLE: &str = "write an absolute path, such as /var/lib/queue/sorry.wav, or ${sounds_dir}/sorry.wav";
+    visible(text, 1024)?;
+    expansions(text)?;
+    let under_variable = text.starts_with("${") && text.contains("}/");
+    if !(text.starts_with('/') || under_variable) || text.ends_with(' ') {
+        return Err(Fault::new(format!("{} is not a path that FreeSWITCH can find", quoted(text)), EXAMPLE));
+    }
+    if text.contains('!') {
+        return Err(Fault::new(
+            format!("{} holds '!', which separates files in FreeSWITCH", quoted(text)),
+            "rename the file",
+        ));
+    }
+    Ok(Arc::from(text))
+}
+
+/// Refuses every `${...}` that is more than the name of a variable: `${system(...)}` runs a command.
+fn expansions(text: &str) -> Checked<()> {
+    for part in text.split("${").skip(1) {
+        let name = part.split('}').next().unwrap_or_default();
+        if name.len() == part.len() || name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            let what = format!("{} holds a ${{...}} that is not just the name of a variable", quoted(text));
+            return Err(Fault::new(what, "write the value out"));
+        }
+    }
+    Ok(())
+}
+
+/// What waiting callers hear.
+pub(super) fn music(text: &str) -> Checked<Music> {
+    if text == "ringtone" {
+        return Ok(Music::Ringtone);
+    }
+    if let Some((scheme, rest)) = text.split_once("://") {
+        visible(text, 1024)?;
+        expansions(text)?;
+        let sound = !rest.is_empty() && scheme.starts_with(|c: char| c.is_ascii_lowercase());
+        if sound && scheme.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {
+            return Ok(Music::Stream(Arc::from(text)));
+        }
+    }
+    switch_path(text).map(Music::File).map_err(|fault| match nearest(text, ["ringtone"]) {
+        Some(_) => Fault::new(format!("{} is no music", quoted(text)), "did you mean ringtone?"),
+        None => Fault::new(fault.what, "write ringtone, an absolute path, or a stream such as local_stream://moh"),
+    })
+}
+
+/// A path on this machine.
+pub(super) fn local_path(text: &str) -> Checked<String> {
+    visible(text, 1024)?;
+    Ok(text.to_owned())
+}
+
+/// Looks for a sound file on this machine.
+///
+/// # Errors
+/// A [`Fault`] when it is certain that there is none. A folder that may not be looked into, or a path that
+/// only FreeSWITCH can complete, is no reason to refuse.
+pub(super) fn present(path: &str) -> Checked<()> {
+    let fix = "put it there, or write a path such as ${sounds_dir}/sorry.wav when only FreeSWITCH can see it";
+    if !path.starts_with('/') || path.contains("${") {
+        return Ok(());
+    }
+    match std::fs::metadata(Path::new(path)) {
+        Ok(found) if found.is_dir() => {
+            Err(Fault::new(format!("{} is a folder", show(path)), "name a sound file in it"))
+        }
+        Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+            Err(Fault::new(format!("there is no file {}", show(path)), fix))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A time of `value` units of `unit` seconds each, to the millisecond.
+pub(super) fn span(value: f64, unit: f64, least: f64, most: f64, name: &str) -> Checked<Duration> {
+    if !(least..=most).contains(&value) {
+        let fix = format!("write {least} to {most} {name}");
+        let what = format!("{} {name} is out of range", show(&value.to_string()));
+        return Err(Fault::new(what, fix));
+    }
+    // Within bounds, so that the cast cuts nothing off.
+    Ok(Duration::from_millis((value * unit * 1000.0).round() as u64))
+}

@@ -1,0 +1,241 @@
+//! Raw values → domain types: every check that needs more than one value, and every default.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::environment::MOST_SWITCHES;
+use super::problem::{Fault, KeyPath, Place, Report};
+use super::raw::{Raw, RawAgent, RawFeatureCodes, RawSwitch};
+use super::scalar::quoted;
+use super::{Config, FeatureCodes, SwitchAddress, queue, text};
+use crate::acd::settings::{AgentSettings, Language};
+
+/// The longest path of a Unix socket, in bytes (`sun_path` of Linux less its end).
+const LONGEST_SOCKET: usize = 107;
+
+/// Checks everything, reports everything that is wrong, and builds what is right. The result counts only
+/// when nothing was reported.
+pub(super) fn config(raw: Raw, folder: &Path, report: &mut Report<'_>) -> Config {
+    let top = KeyPath::Root;
+    let freeswitch = switches(raw.freeswitch, &top.key("freeswitch"), report);
+    let (languages, language) = languages(raw.languages, raw.language, report);
+    let state = path(raw.state, "state.db", folder, &top.key("state"), report);
+    let beside = state.parent().unwrap_or(folder).to_path_buf();
+    let control = match raw.control {
+        Some(_) => path(raw.control, "", folder, &top.key("control"), report),
+        None => beside.join("freeswitch-queue.sock"),
+    };
+    let key = top.key("control");
+    if control.as_os_str().len() > LONGEST_SOCKET {
+        let what = format!("the socket's path is longer than {LONGEST_SOCKET} bytes: {}", control.display());
+        report.add(&key, Fault::new(what, "choose a shorter path"));
+    }
+    if control == state {
+        report.add(&key, Fault::new("state and control are the same file", "give each its own path"));
+    }
+    let local = freeswitch.iter().all(|switch| text::is_local(&switch.address));
+    let (agents, ids) = agents(raw.agents, report);
+    let context = queue::Context { agents: &ids, languages: &languages, language: &language, local_files: local };
+    let queues = queue::queues(raw.queues, &context, report);
+    Config {
+        listen: optional(raw.listen, &top.key("listen"), text::listen, report)
+            .unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8084))),
+        allow: networks(raw.allow, &top.key("allow"), report),
+        token: optional(raw.token, &top.key("token"), text::token, report),
+        freeswitch,
+        state,
+        control,
+        domain: optional(raw.domain, &top.key("domain"), text::domain, report),
+        prompts: optional(raw.prompts, &top.key("prompts"), text::switch_path, report)
+            .map_or_else(|| "${conf_dir}/fsq/prompts".to_owned(), |path| path.trim_end_matches('/').to_owned()),
+        languages,
+        language,
+        feature_codes: feature_codes(raw.feature_codes, report),
+        agents,
+        queues,
+    }
+}
+
+/// Checks a text that may be left out.
+pub(super) fn optional<T>(
+    raw: Option<String>,
+    key: &KeyPath<'_>,
+    check: fn(&str) -> Result<T, Fault>,
+    report: &mut Report<'_>,
+) -> Option<T> {
+    raw.and_then(|text| report.take(key, check(&text)))
+}
+
+/// Checks a text that must be there.
+pub(super) fn required<T>(
+    raw: Option<String>,
+    key: &KeyPath<'_>,
+    check: fn(&str) -> Result<T, Fault>,
+    example: &str,
+    report: &mut Report<'_>,
+) -> Option<T> {
+    if raw.is_none() {
+        report.add(key, Fault::new("this key is missing", format!("add it: {example}")));
+    }
+    optional(raw, key, check, report)
+}
+
+/// The values of one key over the items of a list, good or not. A value that is used twice is reported.
+pub(super) fn unique<'r>(
+    values: impl Iterator<Item = Option<&'r String>>,
+    list: &KeyPath<'_>,
+    key: &str,
+    report: &mut Report<'_>,
+) -> HashSet<String> {
+    let mut first: HashMap<&str, usize> = HashMap::new();
+    for (i, value) in values.enumerate() {
+        let Some(value) = value else { continue };
+        let earlier = *first.entry(value).or_insert(i);
+        if earlier != i {
+            let (there, here) = (list.index(earlier), list.index(i));
+            let there = there.key(key);
+            let place = match report.place(&there) {
+                Place::At(_, mark) => format!("line {}", mark.line),
+                other => other.to_string(),
+            };
+            let what = format!("{} is already {there} in {place}", quoted(value));
+            report.add(&here.key(key), Fault::new(what, "each needs its own"));
+        }
+    }
+    first.into_keys().map(str::to_owned).collect()
+}
+
+fn path(raw: Option<String>, default: &str, folder: &Path, key: &KeyPath<'_>, report: &mut Report<'_>) -> PathBuf {
+    let checked = optional(raw, key, text::local_path, report);
+    folder.join(checked.as_deref().unwrap_or(default))
+}
+
+fn networks(raw: Option<Vec<Option<String>>>, key: &KeyPath<'_>, report: &mut Report<'_>) -> Vec<IpNet> {
+    let Some(list) = raw else {
+        let v4 = IpNet::new_assert(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8);
+        return vec![v4, IpNet::from(IpAddr::V6(Ipv6Addr::LOCALHOST))];
+    };
+    if list.is_empty() {
+        report.add(key, Fault::new("nobody could connect", "name a network, or remove the key for this machine only"));
+    }
+    let checked = list.into_iter().enumerate();
+    checked.filter_map(|(i, net)| optional(net, &key.index(i), text::network, report)).collect()
+}
+
+fn switches(raw: Option<Vec<Option<RawSwitch>>>, key: &KeyPath<'_>, report: &mut Report<'_>) -> Vec<SwitchAddress> {
+    let raw = raw.unwrap_or_default();
+    unique(raw.iter().map(|raw| raw.as_ref()?.address.as_ref()), key, "address", report);
+    if raw.len() > MOST_SWITCHES {
+        let what = format!("there are more than {MOST_SWITCHES} switches");
+        report.add(key, Fault::new(what, "run another daemon for the others"));
+    }
+    let mut switches = Vec::new();
+    for (i, raw) in raw.into_iter().enumerate() {
+        let here = key.index(i);
+        // Nothing, where the file has nothing wrong, is what a variable left that counts past the list's end.
+        let Some(raw) = raw else {
+            let fix = "count the places in the variables' names from 0 without gaps";
+            report.add(&here, Fault::new("this switch is missing", fix));
+            continue;
+        };
+        let example = "address: \"127.0.0.1:8021\"";
+        let address = required(raw.address, &here.key("address"), text::switch_address, example, report);
+        let password = required(raw.password, &here.key("password"), text::password, "password: ClueCon", report);
+        if let (Some(address), Some(password)) = (address, password) {
+            switches.push(SwitchAddress { address, password });
+        }
+    }
+    switches
+}
+
+fn languages(
+    list: Option<Vec<Option<String>>>,
+    default: Option<String>,
+    report: &mut Report<'_>,
+) -> (Vec<Language>, Language) {
+    let top = KeyPath::Root;
+    let key = top.key("languages");
+    let named = list.is_some();
+    let mut languages: Vec<Language> = Vec::new();
+    for (i, name) in list.unwrap_or_default().into_iter().enumerate() {
+        let here = key.index(i);
+        let Some(language) = optional(name, &here, text::language, report) else {
+            continue;
+        };
+        if languages.contains(&language) {
+            report.add(&here, Fault::new(format!("{language} is named twice"), "name each language once"));
+        } else {
+            languages.push(language);
+        }
+    }
+    if !named {
+        languages = ["de", "fr", "it", "en"].map(|name| Language(Arc::from(name))).to_vec();
+    }
+    let english = Language(Arc::from("en"));
+    let Some(first) = languages.first() else {
+        if !report.inside(&key) {
+            report.add(&key, Fault::new("there are no languages", "name one that has prompts, or remove the key"));
+        }
+        return (languages, english);
+    };
+    let usual = if languages.contains(&english) { english } else { first.clone() };
+    let named = default.and_then(|text| known_language(&text, &top.key("language"), &languages, report));
+    (languages, named.unwrap_or(usual))
+}
+
+/// A language that is in the list of languages.
+pub(super) fn known_language(
+    text: &str,
+    key: &KeyPath<'_>,
+    known: &[Language],
+    report: &mut Report<'_>,
+) -> Option<Language> {
+    let language = report.take(key, text::language(text))?;
+    // Without any, the list itself is the problem.
+    if known.is_empty() || known.contains(&language) {
+        return Some(language);
+    }
+    let names: Vec<&str> = known.iter().map(|language| &*language.0).collect();
+    let what = format!("{} is not among the languages ({})", quoted(text), names.join(", "));
+    report.add(key, Fault::new(what, "choose one of them, or add its prompts and then its name under languages"));
+    None
+}
+
+fn feature_codes(raw: Option<RawFeatureCodes>, report: &mut Report<'_>) -> FeatureCodes {
+    let (top, raw) = (KeyPath::Root, raw.unwrap_or_default());
+    let key = top.key("feature_codes");
+    let login = optional(raw.login, &key.key("login"), text::feature_code, report).unwrap_or_else(|| "*41".to_owned());
+    let place = key.key("logout");
+    let logout = optional(raw.logout, &place, text::feature_code, report).unwrap_or_else(|| "*42".to_owned());
+    if login.starts_with(&logout) || logout.starts_with(&login) {
+        let what = format!("login {} and logout {} cannot be told apart when dialled", quoted(&login), quoted(&logout));
+        report.add(&place, Fault::new(what, "let neither begin with the other"));
+    }
+    FeatureCodes { login, logout }
+}
+
+/// The agents, and every id that was written, good or not.
+fn agents(raw: Option<Vec<Option<RawAgent>>>, report: &mut Report<'_>) -> (Vec<AgentSettings>, HashSet<String>) {
+    let top = KeyPath::Root;
+    let key = top.key("agents");
+    let raw = raw.unwrap_or_default();
+    let ids = unique(raw.iter().map(|raw| raw.as_ref()?.id.as_ref()), &key, "id", report);
+    let mut agents = Vec::new();
+    for (i, raw) in raw.into_iter().enumerate() {
+        let (here, Some(raw)) = (key.index(i), raw) else {
+            continue;
+        };
+        let id = required(raw.id, &here.key("id"), text::agent_id, "id: \"1001\"", report);
+        let name = optional(raw.name, &here.key("name"), text::name, report);
+        let dial = optional(raw.dial, &here.key("dial"), text::dial, report);
+        if let Some(id) = id {
+            let name = name.unwrap_or_else(|| Arc::from(id.as_str()));
+            agents.push(AgentSettings { id, name, dial });
+        }
+    }
+    (agents, ids)
+}

@@ -1,0 +1,91 @@
+//! The way in: a connection to FreeSWITCH's own Event Socket port.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::command::{Command, Secret};
+use super::link::{CloseReason, Events, Incoming, Link, LinkLimits};
+use super::reply::{NotDone, Unknown};
+use super::tcp;
+
+/// Why there is no connection to FreeSWITCH.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The port could not be reached.
+    #[error(
+        "cannot connect to the Event Socket at {address}: {source}; is FreeSWITCH running and is that the listen-port of event_socket.conf.xml?"
+    )]
+    Io {
+        /// Where.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// FreeSWITCH's access list refused this machine.
+    #[error("FreeSWITCH refused this machine ({0}); allow its address with apply-inbound-acl in event_socket.conf.xml")]
+    Rejected(String),
+    /// The password is wrong.
+    #[error("FreeSWITCH refused the password ({0}); it is the one in event_socket.conf.xml")]
+    Password(String),
+    /// The connection ended before the login was done.
+    #[error("the connection ended before the login was done: {0}")]
+    Closed(CloseReason),
+    /// The other side did not answer in time.
+    #[error("no answer within {0:?}; is that the Event Socket port?")]
+    TimedOut(Duration),
+}
+
+/// Connects to `address` (`host:port`) and logs in. Takes at most twice [`LinkLimits::reply`].
+///
+/// # Errors
+/// [`ConnectError`], which says what to do.
+pub async fn connect(address: &str, password: &Secret, limits: LinkLimits) -> Result<(Link, Events), ConnectError> {
+    let failed = |source| ConnectError::Io { address: address.to_owned(), source };
+    let stream = match timeout(limits.reply, TcpStream::connect(address)).await {
+        Ok(connected) => connected.map_err(failed)?,
+        Err(_) => return Err(failed(io::ErrorKind::TimedOut.into())),
+    };
+    tcp::prepare(&stream).map_err(failed)?;
+    login(stream, password, limits).await
+}
+
+/// Logs in on a connection that is open. Takes at most [`LinkLimits::reply`].
+///
+/// # Errors
+/// [`ConnectError`], which says what to do.
+pub async fn login<S>(io: S, password: &Secret, limits: LinkLimits) -> Result<(Link, Events), ConnectError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (link, mut events) = Link::open(io, limits);
+    match timeout(limits.reply, authenticate(&link, &mut events, password)).await {
+        Ok(done) => done.map(|()| (link, events)),
+        Err(_) => Err(ConnectError::TimedOut(limits.reply)),
+    }
+}
+
+async fn authenticate(link: &Link, events: &mut Events, password: &Secret) -> Result<(), ConnectError> {
+    loop {
+        match events.next().await {
+            Some(Incoming::AuthRequest) => break,
+            Some(Incoming::Rejected(text)) => return Err(ConnectError::Rejected(text)),
+            Some(Incoming::Closed(reason)) => return Err(ConnectError::Closed(reason)),
+            Some(_) => {}
+            None => return Err(ConnectError::Closed(CloseReason::Peer)),
+        }
+    }
+    let reply = match link.send(&Command::Auth(password.clone())) {
+        Ok(pending) => pending.await,
+        Err(_) => return Err(ConnectError::Closed(CloseReason::OutOfStep)),
+    };
+    match reply.done() {
+        Ok(_) => Ok(()),
+        Err(NotDone::Refused(text)) => Err(ConnectError::Password(text)),
+        Err(NotDone::Unknown(Unknown::Closed(reason))) => Err(ConnectError::Closed(reason)),
+        Err(NotDone::Unknown(Unknown::TimedOut(after))) => Err(ConnectError::TimedOut(after)),
+    }
+}

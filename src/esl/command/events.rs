@@ -1,0 +1,130 @@
+//! Events asked for, and events fired.
+
+use bytes::{BufMut, BytesMut};
+use uuid::Uuid;
+
+use super::super::kind::EventKind;
+use super::super::text::{ChannelId, Line, TextError, word};
+use super::{body, header, line};
+
+/// Events to subscribe to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventSet {
+    kinds: Vec<EventKind>,
+    subclasses: Vec<Line>,
+}
+
+impl EventSet {
+    /// Events by their kinds. [`EventKind::Other`] has no name and is left out.
+    pub fn of(kinds: &[EventKind]) -> Self {
+        let kinds = kinds.iter().copied().filter(|kind| !matches!(kind, EventKind::Other | EventKind::Custom));
+        Self { kinds: kinds.collect(), subclasses: Vec::new() }
+    }
+
+    /// And the CUSTOM events of a subclass such as `sofia::register`.
+    ///
+    /// # Errors
+    /// [`TextError`] when the subclass is not a word.
+    pub fn custom(mut self, subclass: &str) -> Result<Self, TextError> {
+        self.subclasses.push(Line::of_checked(word(subclass, 128, "_-:.")?.to_owned()));
+        Ok(self)
+    }
+
+    pub(super) fn render(&self, verb: &str, out: &mut BytesMut) {
+        out.put_slice(verb.as_bytes());
+        // Every word behind CUSTOM is a subclass, so it comes last.
+        let custom = (!self.subclasses.is_empty()).then_some(EventKind::Custom.as_str());
+        let kinds = self.kinds.iter().map(|kind| kind.as_str()).chain(custom);
+        for name in kinds.chain(self.subclasses.iter().map(Line::as_str)) {
+            out.put_u8(b' ');
+            out.put_slice(name.as_bytes());
+        }
+        out.put_u8(b'\n');
+    }
+}
+
+/// A filter: of the events asked for, those with this value in this header pass. Filters are an OR; an event with none
+/// of the named headers does not pass, so a BACKGROUND_JOB needs [`Filter::job`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    header: Line,
+    value: Line,
+}
+
+impl Filter {
+    /// Events with `value` in `header`.
+    ///
+    /// # Errors
+    /// [`TextError`] when the header's name is not a word, or the value is not one line.
+    pub fn new(header: &str, value: &str) -> Result<Self, TextError> {
+        Ok(Self { header: Line::of_checked(word(header, 128, "_-")?.to_owned()), value: Line::new(value.to_owned())? })
+    }
+
+    /// The events of a channel.
+    pub fn channel(channel: &ChannelId) -> Self {
+        Self { header: Line::of_checked("Unique-ID"), value: Line::of_checked(channel.to_string()) }
+    }
+
+    /// The end of a background job.
+    pub fn job(job: Uuid) -> Self {
+        Self { header: Line::of_checked("Job-UUID"), value: Line::of_checked(job.to_string()) }
+    }
+
+    pub(super) fn render(&self, verb: &str, out: &mut BytesMut) {
+        line(out, &[verb, self.header.as_str(), " ", self.value.as_str()]);
+    }
+}
+
+/// An event to fire in FreeSWITCH.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SendEvent {
+    name: Line,
+    headers: Vec<(Line, Line)>,
+    body: Option<String>,
+}
+
+impl SendEvent {
+    /// An event by its name, such as `PRESENCE_IN`.
+    ///
+    /// # Errors
+    /// [`TextError`] when the name is not a word.
+    pub fn new(name: &str) -> Result<Self, TextError> {
+        Ok(Self { name: Line::of_checked(word(name, 128, "_-:.")?.to_owned()), headers: Vec::new(), body: None })
+    }
+
+    /// With a header.
+    ///
+    /// # Errors
+    /// [`TextError`] when the name is not a word or is `content-length`, or the value is not one line.
+    pub fn header(mut self, name: &str, value: &str) -> Result<Self, TextError> {
+        let name = word(name, 256, "_-.")?;
+        if name.eq_ignore_ascii_case("content-length") {
+            return Err(TextError::Character('-'));
+        }
+        self.headers.push((Line::of_checked(name.to_owned()), Line::new(value.to_owned())?));
+        Ok(self)
+    }
+
+    /// With a body, which may have several lines.
+    ///
+    /// # Errors
+    /// [`TextError::LineBreak`] when it holds NUL, where FreeSWITCH would cut it off.
+    pub fn body(mut self, text: &str) -> Result<Self, TextError> {
+        if text.contains('\0') {
+            return Err(TextError::LineBreak('\0'));
+        }
+        self.body = Some(text.to_owned()).filter(|text| !text.is_empty());
+        Ok(self)
+    }
+
+    pub(super) fn render(&self, out: &mut BytesMut) {
+        line(out, &["sendevent ", self.name.as_str()]);
+        for (name, value) in &self.headers {
+            header(out, name.as_str(), value.as_str());
+        }
+        match &self.body {
+            Some(text) => body(out, text),
+            None => out.put_u8(b'\n'),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Events: what FreeSWITCH tells of its own accord.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::cause::Cause;
+use super::headers::{Headers, Index, Writing};
+use super::json::JsonEvent;
+use super::kind::EventKind;
+
+/// An event. Nothing of it is decoded before it is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    kind: EventKind,
+    form: Form,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Form {
+    Plain { headers: Headers, body: Bytes },
+    Json(JsonEvent),
+}
+
+impl Event {
+    /// Reads the body of a `text/event-plain` frame: a header block, a blank line and, when the last header is
+    /// `Content-Length`, that many bytes. Headers behind the first `most_headers` are not seen; a body that is shorter
+    /// than announced is what there is of it.
+    pub fn plain(block: Bytes, most_headers: usize) -> Self {
+        let indexed = Index::of_block(&block, most_headers);
+        let body = match indexed.index.lines(&block).next_back().and_then(|last| last.strip_prefix(b"Content-Length: "))
+        {
+            Some(length) => {
+                let length = std::str::from_utf8(length).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+                block.slice(indexed.end..indexed.end.saturating_add(length).min(block.len()))
+            }
+            None => Bytes::new(),
+        };
+        let headers = Headers::new(block, indexed.index, Writing::Encoded);
+        let kind = headers.raw("Event-Name").map_or(EventKind::Other, EventKind::from_name);
+        Self { kind, form: Form::Plain { headers, body } }
+    }
+
+    /// Reads the body of a `text/event-json` frame; `None` when it is not a JSON object.
+    ///
+    /// Prefer plain events: JSON events copy invalid UTF-8 as it is and cost several times as much to read.
+    pub fn json(text: &[u8], most_headers: usize) -> Option<Self> {
+        let event = JsonEvent::parse(text, most_headers)?;
+        let kind = event.get("", "Event-Name").map_or(EventKind::Other, |name| EventKind::from_name(name.as_bytes()));
+        Some(Self { kind, form: Form::Json(event) })
+    }
+
+    /// What it is about.
+    pub fn kind(&self) -> EventKind {
+        self.kind
+    }
+
+    /// Its `Event-Name`, also when the kind is [`EventKind::Other`].
+    pub fn name(&self) -> Cow<'_, str> {
+        self.header("Event-Name").unwrap_or_default()
+    }
+
+    /// The decoded value of a header. A value that is empty (`_undef_`) reads as absent; see [`Headers`].
+    pub fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        match &self.form {
+            Form::Plain { headers, .. } => headers.get(name),
+            Form::Json(event) => event.get("", name).map(Cow::Borrowed),
+        }
+    }
+
+    /// The decoded value of a channel variable (header `variable_NAME`).
+    pub fn variable(&self, name: &str) -> Option<Cow<'_, str>> {
+        match &self.form {
+            Form::Plain { headers, .. } => headers.variable(name),
+            Form::Json(event) => event.get("variable_", name).map(Cow::Borrowed),
+        }
+    }
+
+    /// Every header in the order it was sent, decoded.
+    pub fn headers(&self) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
+        match &self.form {
+            Form::Plain { headers, .. } => headers.iter().collect(),
+            Form::Json(event) => event.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        }
+    }
+
+    /// The body; empty when there is none. It is not encoded.
+    pub fn body(&self) -> &[u8] {
+        match &self.form {
+            Form::Plain { body, .. } => body,
+            Form::Json(event) => event.body().as_bytes(),
+        }
+    }
+
+    /// The body as text, invalid UTF-8 replaced.
+    pub fn body_text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.body())
+    }
+
+    /// The channel it is about: `Unique-ID`.
+    pub fn channel(&self) -> Option<Cow<'_, str>> {
+        self.header("Unique-ID")
+    }
+
+    /// Why a channel was hung up: `Hangup-Cause`.
+    pub fn hangup_cause(&self) -> Option<Cause> {
+        self.header("Hangup-Cause").map(|name| Cause::from_name(&name))
+    }
+
+    /// The application a CHANNEL_EXECUTE or CHANNEL_EXECUTE_COMPLETE is about.
+    pub fn application(&self) -> Option<Cow<'_, str>> {
+        self.header("Application")
+    }
+
+    /// The `Event-UUID` that was sent with the command that executed the application.
+    pub fn application_uuid(&self) -> Option<Uuid> {
+        self.header("Application-UUID").and_then(|text| Uuid::try_parse(&text).ok())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    fn plain(text: &'static str) -> Event {
+        Event::plain(Bytes::from_static(text.as_bytes()), 1000)
+    }
+
+    #[test]
+    fn a_body_is_as_long_as_its_header_says() {
+        let job = plain("Event-Name: BACKGROUND_JOB\nContent-Length: 5\n\n-ERR xyz");
+        assert_eq!((job.kind(), job.body_text()), (EventKind::BackgroundJob, "-ERR ".into()));
+        assert_eq!(plain("Event-Name: CUSTOM\nContent-Length: 500\n\nshort").body_text(), "short");
+        assert_eq!(plain("Event-Name: CUSTOM\nContent-Length: x\n\nshort").body_text(), "");
+        assert_eq!(plain("Event-Name: CUSTOM\n\nrest").body_text(), "");
+        assert_eq!(plain("Content-Length: 9\nEvent-Name: CUSTOM\n\nrest").body_text(), "");
+    }
+
+    #[test]
+    fn an_event_without_a_blank_line_is_an_event() {
+        let event = plain("Event-Name: DTMF\nDTMF-Digit: 5\nDTMF-Dur");
+        assert_eq!(event.kind(), EventKind::Dtmf);
+        assert_eq!(event.header("DTMF-Digit").unwrap(), "5");
+        assert_eq!(event.headers().len(), 2);
+    }
+
+    #[test]
+    fn nothing_at_all_is_an_event_of_no_kind() {
+        assert_eq!(plain("").kind(), EventKind::Other);
+        assert_eq!(plain("\n\n").name(), "");
+        assert_eq!(plain("Event-Name: CHANNEL_SOMETHING\n\n").name(), "CHANNEL_SOMETHING");
+    }
+
+    #[test]
+    fn json_and_plain_say_the_same() {
+        let json = br#"{"Event-Name":"CHANNEL_HANGUP","Unique-ID":"u1","Hangup-Cause":"USER_BUSY",
+            "variable_a":"x y","variable_list":["1","2"],"empty":"","n":7,"_body":"text","odd":{"deep":[1]}}"#;
+        let json = Event::json(json, 1000).unwrap();
+        let plain = plain(
+            "Event-Name: CHANNEL_HANGUP\nUnique-ID: u1\nHangup-Cause: USER_BUSY\nvariable_a: x%20y\n\
+             variable_list: ARRAY%3A%3A1|%3A2\nempty: _undef_\nn: 7\nContent-Length: 4\n\ntext",
+        );
+        for name in ["Event-Name", "Unique-ID", "variable_list", "empty", "n", "absent"] {
+            assert_eq!(json.header(name), plain.header(name), "{name}");
+        }
+        assert_eq!(json.variable("a"), plain.variable("a"));
+        assert_eq!((json.kind(), json.hangup_cause()), (plain.kind(), plain.hangup_cause()));
+        assert_eq!(json.body(), plain.body());
+        assert_eq!(Event::json(b"[1]", 1000), None);
+        assert_eq!(Event::json(b"{\"Event-Name\":\"\xff\"}", 1000).unwrap().name(), "\u{fffd}");
+    }
+}

@@ -1,0 +1,423 @@
+//! Frames: a head of header lines, a blank line and, with `Content-Length`, a body.
+//!
+//! A [`Decoder`] takes bytes as they come, cut anywhere, and gives whole frames. Every byte is looked at once for the
+//! end of the head and never again for the body, so the work is linear however the bytes are cut.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use bytes::{Bytes, BytesMut};
+use memchr::memchr;
+use nom::branch::alt;
+use nom::bytes::complete::{tag, take_while1};
+use nom::character::complete::{char, space0, u64 as number};
+use nom::combinator::{all_consuming, rest, value};
+use nom::sequence::{separated_pair, terminated};
+use nom::{IResult, Parser};
+
+use super::event::Event;
+use super::headers::{Headers, Index, Writing};
+
+/// What a frame may cost. Sizes are in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameLimits {
+    /// The longest head, blank line included.
+    pub head: usize,
+    /// The most header lines in one head, and in one event.
+    pub headers: usize,
+    /// The longest header line.
+    pub line: usize,
+    /// The longest body.
+    pub body: usize,
+}
+
+impl Default for FrameLimits {
+    /// Room for many times what FreeSWITCH was seen to send (a head of 190 lines and 12 kB, bodies of 11 kB), and for
+    /// `show channels as json` (1 kB a channel) on a switch with thousands of them.
+    fn default() -> Self {
+        Self { head: 256 << 10, headers: 4096, line: 64 << 10, body: 16 << 20 }
+    }
+}
+
+/// A limit of [`FrameLimits`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameLimit {
+    /// [`FrameLimits::head`].
+    Head,
+    /// [`FrameLimits::headers`].
+    Headers,
+    /// [`FrameLimits::line`].
+    Line,
+    /// [`FrameLimits::body`].
+    Body,
+}
+
+impl fmt::Display for FrameLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Head => "bytes in a head",
+            Self::Headers => "header lines in a head",
+            Self::Line => "bytes in a header line",
+            Self::Body => "bytes in a body",
+        })
+    }
+}
+
+/// Why the bytes of a connection cannot be cut into frames any further. The connection is of no more use.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// A frame is larger than it may be.
+    #[error("the peer sent {found} {limit}, {most} are allowed")]
+    TooLarge {
+        /// Which limit.
+        limit: FrameLimit,
+        /// Its value.
+        most: usize,
+        /// What there was when it was noticed, at least.
+        found: usize,
+    },
+    /// The length of a body is not a number.
+    #[error("the peer sent a Content-Length that is not a number: {0:?}")]
+    Length(String),
+}
+
+/// What a frame is, by its `Content-Type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FrameKind {
+    /// `command/reply`: the answer to every command but `api`.
+    CommandReply,
+    /// `api/response`: the answer to `api`.
+    ApiResponse,
+    /// `text/event-plain`: an event, the robust way.
+    EventPlain,
+    /// `text/event-json`: an event as JSON.
+    EventJson,
+    /// `text/disconnect-notice`: the connection lingers or is about to end.
+    DisconnectNotice,
+    /// `auth/request`: the first frame of an inbound connection.
+    AuthRequest,
+    /// `text/rude-rejection`: FreeSWITCH's access list refused an inbound connection.
+    RudeRejection,
+    /// Anything else, and frames without a `Content-Type`.
+    Other,
+}
+
+/// How the head that answers `connect` begins (every capture of an outbound connection).
+const CHANNEL: &[u8] = b"Event-Name:";
+
+/// One frame: a slice of the receive buffer, its head indexed, its values not looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    kind: FrameKind,
+    /// The head's; its block is the whole frame.
+    headers: Headers,
+    body_at: usize,
+    most_headers: usize,
+}
+
+impl Frame {
+    fn new(kind: FrameKind, bytes: Bytes, index: Index, body_at: usize, most_headers: usize) -> Self {
+        let writing = if bytes.starts_with(CHANNEL) { Writing::Encoded } else { Writing::Plain };
+        Self { kind, headers: Headers::new(bytes, index, writing), body_at, most_headers }
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> FrameKind {
+        self.kind
+    }
+
+    /// The headers of its head.
+    ///
+    /// The head that answers `connect` is the channel itself, and percent-encoded like an event; every other head is
+    /// written as it is.
+    pub fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    /// Whether the head is a channel: the answer to `connect`.
+    pub fn is_channel(&self) -> bool {
+        self.bytes().starts_with(CHANNEL)
+    }
+
+    /// Its body; empty when it has none.
+    pub fn body(&self) -> Bytes {
+        self.bytes().slice(self.body_at..)
+    }
+
+    /// Its body as text, invalid UTF-8 replaced.
+    pub fn body_text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.bytes().get(self.body_at..).unwrap_or_default())
+    }
+
+    /// The whole frame as it was received.
+    pub fn bytes(&self) -> &Bytes {
+        self.headers.block()
+    }
+
+    /// The event in its body; `None` when it is no event, or a JSON event that is not JSON.
+    pub fn event(&self) -> Option<Event> {
+        match self.kind {
+            FrameKind::EventPlain => Some(Event::plain(self.body(), self.most_headers)),
+            FrameKind::EventJson => Event::json(&self.body(), self.most_headers),
+            _ => None,
+        }
+    }
+}
+
+/// How much is asked of the allocator at once: two to three events of a call.
+const BLOCK: usize = 16 << 10;
+/// A read of less than this is not worth a system call.
+const LEAST_ROOM: usize = 1 << 10;
+
+/// Cuts a stream of bytes into frames.
+#[derive(Debug)]
+pub struct Decoder {
+    limits: FrameLimits,
+    buffer: BytesMut,
+    at: Position,
+    failed: Option<FrameError>,
+}
+
+/// How far the frame at the buffer's beginning has been understood.
+#[derive(Debug)]
+enum Position {
+    /// In its head: the lines so far, and up to where there is no further line end.
+    Head { index: Index, scanned: usize },
+    /// In its body.
+    Body { kind: FrameKind, index: Index, body_at: usize, end: usize },
+}
+
+impl Position {
+    fn begin() -> Self {
+        Self::Head { index: Index::begin(), scanned: 0 }
+    }
+}
+
+impl Decoder {
+    /// A decoder at the beginning of a stream.
+    pub fn new(limits: FrameLimits) -> Self {
+        Self { limits, buffer: BytesMut::new(), at: Position::begin(), failed: None }
+    }
+
+    /// Where received bytes are to be appended, so that a socket can read straight into it. It has room for 1 to
+    /// 16 kB more. A frame that is kept keeps the block it came in, up to 16 kB with its neighbours.
+    pub fn buffer(&mut self) -> &mut BytesMut {
+        if self.buffer.capacity() - self.buffer.len() < LEAST_ROOM {
+            self.buffer.reserve(BLOCK);
+        }
+        &mut self.buffer
+    }
+
+    /// Appends received bytes.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Whether part of a frame was received and the rest is missing.
+    pub fn is_inside_frame(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
+    /// The next whole frame, or `None` when more bytes are needed.
+    ///
+    /// # Errors
+    /// [`FrameError`] when a limit is passed or the length of a body cannot be told. It comes again on every later
+    /// call: there is no way back into step.
+    pub fn decode(&mut self) -> Result<Option<Frame>, FrameError> {
+        match &self.failed {
+            Some(error) => Err(error.clone()),
+            None => self.advance().inspect_err(|error| self.failed = Some(error.clone())),
+        }
+    }
+
+    fn advance(&mut self) -> Result<Option<Frame>, FrameError> {
+        loop {
+            match &mut self.at {
+                Position::Head { index, scanned } => {
+                    let Some(body_at) = find_end_of_head(&self.buffer, index, scanned, &self.limits)? else {
+                        return Ok(None);
+                    };
+                    if index.len() == 0 {
+                        // Blank lines between frames mean nothing.
+                        let _ = self.buffer.split_to(body_at);
+                        self.at = Position::begin();
+                        continue;
+                    }
+                    let envelope = envelope(&self.buffer, index)?;
+                    let length = usize::try_from(envelope.length).unwrap_or(usize::MAX);
+                    within(FrameLimit::Body, self.limits.body, length)?;
+                    let (kind, index) = (envelope.kind, std::mem::take(index));
+                    self.at = Position::Body { kind, index, body_at, end: body_at.saturating_add(length) };
+                }
+                Position::Body { kind, index, body_at, end } => {
+                    if self.buffer.len() < *end {
+                        return Ok(None);
+                    }
+                    let bytes = self.buffer.split_to(*end).freeze();
+                    let frame = Frame::new(*kind, bytes, std::mem::take(index), *body_at, self.limits.headers);
+                    self.at = Position::begin();
+                    return Ok(Some(frame));
+                }
+            }
+        }
+    }
+}
+
+/// Looks at the bytes behind `scanned` for line ends, until the blank line; gives where the body begins.
+fn find_end_of_head(
+    buffer: &[u8],
+    index: &mut Index,
+    scanned: &mut usize,
+    limits: &FrameLimits,
+) -> Result<Option<usize>, FrameError> {
+    while let Some(found) = memchr(b'\n', buffer.get(*scanned..).unwrap_or_default()) {
+        let newline = *scanned + found;
+        let line = newline - index.open_line();
+        *scanned = newline + 1;
+        if line == 0 {
+            return Ok(Some(newline + 1));
+        }
+        within(FrameLimit::Line, limits.line, line)?;
+        within(FrameLimit::Headers, limits.headers, index.len() + 1)?;
+        within(FrameLimit::Head, limits.head, newline + 1)?;
+        index.line_ended(newline + 1);
+    }
+    *scanned = buffer.len();
+    within(FrameLimit::Line, limits.line, buffer.len() - index.open_line())?;
+    within(FrameLimit::Head, limits.head, buffer.len())?;
+    Ok(None)
+}
+
+fn within(limit: FrameLimit, most: usize, found: usize) -> Result<(), FrameError> {
+    if found > most { Err(FrameError::TooLarge { limit, most, found }) } else { Ok(()) }
+}
+
+/// What a head says about its frame.
+struct Envelope {
+    kind: FrameKind,
+    length: u64,
+}
+
+/// Reads what frames the frame. The first of several counts, as for every header.
+fn envelope(buffer: &[u8], index: &Index) -> Result<Envelope, FrameError> {
+    let (mut found_kind, mut found_length) = (None, None);
+    for line in index.lines(buffer) {
+        // All others are passed over by their first byte.
+        if !line.first().is_some_and(|first| first.eq_ignore_ascii_case(&b'c')) {
+            continue;
+        }
+        let Ok((_, (name, value))) = header(line) else { continue };
+        if name.eq_ignore_ascii_case(b"content-length") {
+            let wrong = |_| FrameError::Length(String::from_utf8_lossy(value).into_owned());
+            let (_, length) = length(value).map_err(wrong)?;
+            found_length.get_or_insert(length);
+        } else if name.eq_ignore_ascii_case(b"content-type") {
+            found_kind = found_kind.or_else(|| kind(value).ok().map(|(_, kind)| kind));
+        }
+    }
+    Ok(Envelope { kind: found_kind.unwrap_or(FrameKind::Other), length: found_length.unwrap_or(0) })
+}
+
+/// `NAME: VALUE`.
+fn header(line: &[u8]) -> IResult<&[u8], (&[u8], &[u8])> {
+    separated_pair(take_while1(|byte| byte != b':'), (char(':'), space0), rest).parse_complete(line)
+}
+
+fn length(value: &[u8]) -> IResult<&[u8], u64> {
+    all_consuming(terminated(number, space0)).parse_complete(value)
+}
+
+fn kind(text: &[u8]) -> IResult<&[u8], FrameKind> {
+    let known = |name: &'static str, kind| value(kind, terminated(tag(name), space0));
+    alt((
+        all_consuming(known("command/reply", FrameKind::CommandReply)),
+        all_consuming(known("text/event-plain", FrameKind::EventPlain)),
+        all_consuming(known("api/response", FrameKind::ApiResponse)),
+        all_consuming(known("text/event-json", FrameKind::EventJson)),
+        all_consuming(known("text/disconnect-notice", FrameKind::DisconnectNotice)),
+        all_consuming(known("auth/request", FrameKind::AuthRequest)),
+        all_consuming(known("text/rude-rejection", FrameKind::RudeRejection)),
+        value(FrameKind::Other, rest),
+    ))
+    .parse_complete(text)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    fn frames(limits: FrameLimits, bytes: &[u8]) -> Result<Vec<Frame>, FrameError> {
+        let mut decoder = Decoder::new(limits);
+        decoder.feed(bytes);
+        let mut frames = Vec::new();
+        while let Some(frame) = decoder.decode()? {
+            frames.push(frame);
+        }
+        Ok(frames)
+    }
+
+    fn error(limits: FrameLimits, bytes: &[u8]) -> String {
+        frames(limits, bytes).unwrap_err().to_string()
+    }
+
+    const SMALL: FrameLimits = FrameLimits { head: 64, headers: 3, line: 40, body: 10 };
+
+    #[test]
+    fn a_stream_is_cut_into_frames() {
+        let stream = b"Content-Type: auth/request\n\n\nContent-Length: 3\nContent-Type: api/response\n\n+OK\
+            Content-Type: command/reply\nReply-Text: +OK accepted\n\nX: y";
+        let frames = frames(FrameLimits::default(), stream).unwrap();
+        let kinds: Vec<_> = frames.iter().map(Frame::kind).collect();
+        assert_eq!(kinds, [FrameKind::AuthRequest, FrameKind::ApiResponse, FrameKind::CommandReply]);
+        assert_eq!(frames[1].body_text(), "+OK");
+        assert_eq!(frames[2].headers().get("Reply-Text").unwrap(), "+OK accepted");
+        assert!(frames[2].body().is_empty());
+    }
+
+    #[test]
+    fn what_is_odd_is_still_a_frame() {
+        let stream =
+            b"content-TYPE: text/event-plain\nno colon here\n: no name\n\xff\xfe: \xff\ncontent-length:2 \n\nhi\
+            Content-Type: text/unheard-of\nContent-Length-Of-Something: x\n\nContent-Typewriter: 1\n\n";
+        let frames = frames(FrameLimits::default(), stream).unwrap();
+        let kinds: Vec<_> = frames.iter().map(Frame::kind).collect();
+        assert_eq!(kinds, [FrameKind::EventPlain, FrameKind::Other, FrameKind::Other]);
+        assert_eq!(frames[0].body_text(), "hi");
+    }
+
+    #[test]
+    fn a_limit_says_its_name_and_value() {
+        assert_eq!(error(SMALL, &[b'x'; 41]), "the peer sent 41 bytes in a header line, 40 are allowed");
+        assert_eq!(
+            error(SMALL, b"a: 0123456789012345678901234567\nb: 0123456789012345678901234567\nc: 0"),
+            "the peer sent 68 bytes in a head, 64 are allowed"
+        );
+        assert_eq!(error(SMALL, b"a: 1\nb: 1\nc: 1\nd: 1\n"), "the peer sent 4 header lines in a head, 3 are allowed");
+        assert_eq!(error(SMALL, b"Content-Length: 11\n\n"), "the peer sent 11 bytes in a body, 10 are allowed");
+        assert_eq!(
+            error(SMALL, b"Content-Length: 10x\n\n"),
+            "the peer sent a Content-Length that is not a number: \"10x\""
+        );
+        let huge = "Content-Length: 99999999999999999999\n\n";
+        assert!(error(SMALL, huge.as_bytes()).contains("99999999999999999999"));
+    }
+
+    #[test]
+    fn an_error_stays() {
+        let mut decoder = Decoder::new(SMALL);
+        decoder.feed(b"Content-Length: -1\n\n");
+        let first = decoder.decode().unwrap_err();
+        decoder.feed(b"Content-Type: auth/request\n\n");
+        assert_eq!(decoder.decode().unwrap_err(), first);
+    }
+
+    #[test]
+    fn the_claim_of_a_long_body_costs_no_memory() {
+        let mut decoder = Decoder::new(FrameLimits::default());
+        decoder.feed(b"Content-Length: 16777216\n\n");
+        assert_eq!(decoder.decode(), Ok(None));
+        assert!(decoder.buffer().capacity() <= BLOCK + LEAST_ROOM);
+        assert!(decoder.is_inside_frame());
+    }
+}

@@ -1,0 +1,89 @@
+//! A reply that has not come yet.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Sleep, sleep};
+
+use super::super::reply::{Outcome, Unknown};
+use super::CloseReason;
+use super::shared::Shared;
+
+/// A command on its way: await it for its [`Outcome`], or leave the outcome to the log.
+///
+/// The wait is bounded by [`LinkLimits::reply`](super::LinkLimits::reply), or by [`Pending::within`], from the first
+/// poll on. Dropped without either choice, a refusal is still logged.
+#[must_use = "a reply is done, refused or unknown, never ignored: await it, or leave it to `log_refusal`"]
+#[derive(Debug)]
+pub struct Pending {
+    from: From,
+    limit: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+#[derive(Debug)]
+enum From {
+    Link { receiver: oneshot::Receiver<Outcome>, shared: Arc<Shared>, number: u64 },
+    Over(Option<Outcome>),
+}
+
+impl Pending {
+    pub(super) fn new(receiver: oneshot::Receiver<Outcome>, shared: Arc<Shared>, number: u64) -> Self {
+        let limit = shared.limits.reply;
+        Self { from: From::Link { receiver, shared, number }, limit, timer: None }
+    }
+
+    /// A command that was never sent.
+    pub(super) fn over(outcome: Outcome) -> Self {
+        Self { from: From::Over(Some(outcome)), limit: Duration::ZERO, timer: None }
+    }
+
+    /// Waits at most this long.
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self.timer = None;
+        self
+    }
+
+    /// Goes on without waiting; a refusal is logged, named `what`.
+    pub fn log_refusal(mut self, what: &'static str) {
+        let outcome = match &mut self.from {
+            From::Link { receiver, shared, number } => {
+                if shared.log_refusal(*number, what) {
+                    return;
+                }
+                receiver.try_recv().ok()
+            }
+            From::Over(outcome) => outcome.take(),
+        };
+        match outcome {
+            Some(Outcome::Refused(text)) => tracing::warn!(command = what, %text, "FreeSWITCH refused a command"),
+            Some(Outcome::Unknown(why)) => tracing::debug!(command = what, %why, "no reply to a command"),
+            Some(Outcome::Done(_)) | None => {}
+        }
+    }
+}
+
+impl Future for Pending {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let this = &mut *self;
+        let receiver = match &mut this.from {
+            From::Link { receiver, .. } => receiver,
+            From::Over(outcome) => {
+                return Poll::Ready(outcome.take().unwrap_or(Outcome::Unknown(Unknown::Closed(CloseReason::Local))));
+            }
+        };
+        if let Poll::Ready(outcome) = Pin::new(receiver).poll(cx) {
+            return Poll::Ready(outcome.unwrap_or(Outcome::Unknown(Unknown::Closed(CloseReason::Local))));
+        }
+        let limit = this.limit;
+        let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
+        timer.as_mut().poll(cx).map(|()| Outcome::Unknown(Unknown::TimedOut(limit)))
+    }
+}

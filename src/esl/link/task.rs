@@ -1,0 +1,163 @@
+//! The task that owns the socket.
+
+use std::sync::Arc;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::super::frame::{Decoder, Frame, FrameKind};
+use super::super::reply::Reply;
+use super::events::{Incoming, Outlet};
+use super::shared::Shared;
+use super::{CloseReason, LinkLimits};
+
+/// Runs a connection to its end.
+pub(super) async fn run<S>(io: S, shared: Arc<Shared>, events: mpsc::Sender<Incoming>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut input, mut output) = tokio::io::split(io);
+    let mut reader = Reader {
+        decoder: Decoder::new(shared.limits.frame),
+        outlet: Outlet::new(events, &shared.limits),
+        shared: &shared,
+        frame_since: None,
+    };
+    let reason = {
+        let mut reading = std::pin::pin!(reader.run(&mut input));
+        tokio::select! {
+            reason = &mut reading => reason,
+            written = write(&mut output, &shared) => match written {
+                Err(reason) => reason,
+                // Our side is closed. Closing the socket with bytes unread would make the system throw away what
+                // FreeSWITCH has not read yet, so its end is awaited, for a while.
+                Ok(()) => match timeout(shared.limits.farewell, reading).await {
+                    Ok(CloseReason::Peer) | Err(_) => CloseReason::Local,
+                    Ok(reason) => reason,
+                },
+            },
+        }
+    };
+    shared.finish(reason);
+}
+
+/// Writes what is queued until the connection is to be closed, and closes this side of it.
+async fn write<S: AsyncWrite>(output: &mut WriteHalf<S>, shared: &Shared) -> Result<(), CloseReason> {
+    let limit = shared.limits.write;
+    let slow = |_| CloseReason::SlowWrite(limit);
+    while let Some(mut bytes) = shared.take_unwritten() {
+        if bytes.is_empty() {
+            shared.wake_writer.notified().await;
+            continue;
+        }
+        timeout(limit, write_all(output, &mut bytes)).await.map_err(slow)??;
+    }
+    let _ = timeout(limit, output.shutdown()).await.map_err(slow)?;
+    Ok(())
+}
+
+async fn write_all<S: AsyncWrite>(output: &mut WriteHalf<S>, bytes: &mut BytesMut) -> Result<(), CloseReason> {
+    while bytes.has_remaining() {
+        if output.write_buf(bytes).await.map_err(failed)? == 0 {
+            return Err(CloseReason::Peer);
+        }
+    }
+    output.flush().await.map_err(failed)
+}
+
+fn failed(error: std::io::Error) -> CloseReason {
+    CloseReason::Io(error.kind())
+}
+
+struct Reader<'a> {
+    decoder: Decoder,
+    outlet: Outlet,
+    shared: &'a Shared,
+    /// When the first byte of a frame came whose last has not.
+    frame_since: Option<Instant>,
+}
+
+impl Reader<'_> {
+    /// Reads to the end; gives the reason for it.
+    async fn run<S: AsyncRead>(&mut self, input: &mut ReadHalf<S>) -> CloseReason {
+        loop {
+            let buffer = self.decoder.buffer();
+            let read = tokio::select! {
+                biased;
+                read = input.read_buf(buffer) => read,
+                reason = overdue(self.shared, self.frame_since) => return reason,
+            };
+            match read {
+                Ok(0) if self.decoder.is_inside_frame() => return CloseReason::CutOff,
+                Ok(0) => return CloseReason::Peer,
+                Ok(_) => self.shared.heard(),
+                Err(error) => return failed(error),
+            }
+            loop {
+                match self.decoder.decode() {
+                    Ok(Some(frame)) => {
+                        self.frame_since = None;
+                        if let Err(reason) = self.take(frame) {
+                            return reason;
+                        }
+                    }
+                    Ok(None) => break,
+                    Err(error) => return CloseReason::Frame(error),
+                }
+            }
+            if self.decoder.is_inside_frame() {
+                self.frame_since.get_or_insert_with(Instant::now);
+            }
+        }
+    }
+
+    fn take(&mut self, frame: Frame) -> Result<(), CloseReason> {
+        let incoming = match frame.kind() {
+            FrameKind::CommandReply | FrameKind::ApiResponse => {
+                return Reply::of_frame(frame).map_or(Ok(()), |reply| self.shared.reply(reply));
+            }
+            FrameKind::EventPlain | FrameKind::EventJson => match frame.event() {
+                Some(event) => Incoming::Event(event),
+                None => {
+                    tracing::warn!(bytes = frame.body().len(), "an event could not be read");
+                    return Ok(());
+                }
+            },
+            FrameKind::DisconnectNotice => match frame.headers().get("Content-Disposition").as_deref() {
+                Some("linger") => {
+                    Incoming::Lingering(frame.headers().get("Linger-Time").and_then(|text| text.parse().ok()))
+                }
+                _ => Incoming::Disconnecting,
+            },
+            FrameKind::AuthRequest => Incoming::AuthRequest,
+            FrameKind::RudeRejection => Incoming::Rejected(frame.body_text().trim().to_owned()),
+            FrameKind::Other => {
+                tracing::debug!(bytes = frame.bytes().len(), "a frame of an unknown kind");
+                return Ok(());
+            }
+        };
+        self.outlet.pass(incoming)
+    }
+}
+
+/// Ends when the peer has been too slow.
+async fn overdue(shared: &Shared, frame_since: Option<Instant>) -> CloseReason {
+    let LinkLimits { one_frame, silence, .. } = shared.limits;
+    loop {
+        let silent_since = shared.silent_since();
+        let frame_end = frame_since.map(|since| since + one_frame);
+        // Without anything owed there is nothing to be late with; a command sent meanwhile is noticed in time,
+        // because a whole period has to pass first.
+        let silent_end = silent_since.map_or_else(|| Instant::now() + silence, |since| since + silence);
+        let next = frame_end.map_or(silent_end, |end| end.min(silent_end));
+        sleep_until(next).await;
+        if frame_end.is_some_and(|end| end <= Instant::now()) {
+            return CloseReason::SlowFrame(one_frame);
+        }
+        if shared.silent_since().is_some_and(|since| since + silence <= Instant::now()) {
+            return CloseReason::Silent(silence);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Replies: a command is done, refused, or its fate is unknown. Never ignored.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::api::{Verdict, verdict};
+use super::frame::{Frame, FrameKind};
+use super::headers::Headers;
+use super::link::CloseReason;
+
+/// FreeSWITCH's answer to one command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply(Frame);
+
+impl Reply {
+    /// The answer that is in a frame; `None` when the frame is no answer.
+    pub fn of_frame(frame: Frame) -> Option<Self> {
+        matches!(frame.kind(), FrameKind::CommandReply | FrameKind::ApiResponse).then_some(Self(frame))
+    }
+
+    /// Whether it answers an `api`.
+    pub fn is_api(&self) -> bool {
+        self.0.kind() == FrameKind::ApiResponse
+    }
+
+    /// What FreeSWITCH says: `Reply-Text`, or all an API command printed, without a leading `+OK` or `-ERR`.
+    pub fn text(&self) -> String {
+        verdict(&self.spoken()).1.to_owned()
+    }
+
+    /// The headers. The answer to `connect` has the whole channel.
+    pub fn headers(&self) -> &Headers {
+        self.0.headers()
+    }
+
+    /// The decoded value of a header.
+    pub fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.headers().get(name)
+    }
+
+    /// The decoded value of a channel variable, in the answer to `connect`.
+    pub fn variable(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.headers().variable(name)
+    }
+
+    /// What an API command printed, as it is; empty for other commands.
+    pub fn body_text(&self) -> Cow<'_, str> {
+        self.0.body_text()
+    }
+
+    /// The job an accepted `bgapi` became.
+    pub fn job(&self) -> Option<Uuid> {
+        self.header("Job-UUID").and_then(|text| Uuid::try_parse(&text).ok())
+    }
+
+    /// Sorts the answer into done and refused.
+    pub(crate) fn outcome(self) -> Outcome {
+        match verdict(&self.spoken()) {
+            (Verdict::Done, _) => {}
+            (Verdict::Refused, text) => return Outcome::Refused(text.to_owned()),
+        }
+        Outcome::Done(self)
+    }
+
+    fn spoken(&self) -> Cow<'_, str> {
+        if self.is_api() { self.body_text() } else { self.header("Reply-Text").unwrap_or_default() }
+    }
+}
+
+/// What became of a command.
+#[must_use]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// FreeSWITCH accepted it. For `sendmsg` and `bgapi` that means queued, not done.
+    Done(Reply),
+    /// FreeSWITCH refused it; its text, without `-ERR`.
+    Refused(String),
+    /// It may have been done, or not.
+    Unknown(Unknown),
+}
+
+impl Outcome {
+    /// The reply, or why there is none.
+    ///
+    /// # Errors
+    /// [`NotDone`] when the command was refused or its fate is unknown.
+    pub fn done(self) -> Result<Reply, NotDone> {
+        match self {
+            Self::Done(reply) => Ok(reply),
+            Self::Refused(text) => Err(NotDone::Refused(text)),
+            Self::Unknown(why) => Err(NotDone::Unknown(why)),
+        }
+    }
+}
+
+/// Why a command cannot be said to be done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotDone {
+    /// FreeSWITCH refused it; its text.
+    #[error("FreeSWITCH refused: {0}")]
+    Refused(String),
+    /// It may have been done, or not.
+    #[error("no reply: {0}")]
+    Unknown(Unknown),
+}
+
+/// Why the fate of a command is unknown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// No reply came within this time. It keeps its place in line: replies to later commands are still theirs.
+    TimedOut(Duration),
+    /// The connection ended.
+    Closed(CloseReason),
+}
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut(after) => write!(f, "none within {after:?}"),
+            Self::Closed(reason) => write!(f, "{reason}"),
+        }
+    }
+}

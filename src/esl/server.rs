@@ -1,0 +1,164 @@
+//! The connections FreeSWITCH opens with its `socket` application: one for each call.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+
+use super::command::Command;
+use super::kind::EventKind;
+use super::link::{Events, Full, Incoming, Link, LinkLimits};
+use super::tcp;
+
+/// How long to wait when the system has no resources for another connection.
+const BREATHER: Duration = Duration::from_millis(100);
+
+/// What the listener may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerLimits {
+    /// Calls at the same time. Further ones are turned away.
+    pub connections: usize,
+    /// Calls being turned away at the same time. Further ones wait to be accepted.
+    pub turned_away: usize,
+    /// How long a call that is turned away may take until it is parked.
+    pub park: Duration,
+    /// Each connection.
+    pub link: LinkLimits,
+}
+
+impl Default for ServerLimits {
+    /// Thousands of calls, which is more than one FreeSWITCH carries.
+    fn default() -> Self {
+        Self { connections: 4096, turned_away: 256, park: Duration::from_secs(3), link: LinkLimits::default() }
+    }
+}
+
+/// A listener for FreeSWITCH's connections.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    limits: ServerLimits,
+    places: Arc<Semaphore>,
+    doors: Arc<Semaphore>,
+}
+
+/// A connection FreeSWITCH opened for a call.
+#[derive(Debug)]
+pub struct Accepted {
+    /// For commands. `connect` must be sent within 25 s.
+    pub link: Link,
+    /// What comes in.
+    pub events: Events,
+    /// Who connected.
+    pub peer: SocketAddr,
+    /// Counts against [`ServerLimits::connections`] until it is dropped.
+    pub place: Place,
+}
+
+/// One of the listener's places.
+#[derive(Debug)]
+pub struct Place(#[allow(dead_code)] OwnedSemaphorePermit);
+
+impl Server {
+    /// Listens on `address`.
+    ///
+    /// # Errors
+    /// The system's error, when the address is in use or not this machine's.
+    pub async fn bind(address: SocketAddr, limits: ServerLimits) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let places = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
+        let doors = Arc::new(Semaphore::new(limits.turned_away.clamp(1, Semaphore::MAX_PERMITS)));
+        Ok(Self { listener, limits, places, doors })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// How many calls there is room for.
+    pub fn free_places(&self) -> usize {
+        self.places.available_permits()
+    }
+
+    /// The next call there is room for. Cancel safe.
+    ///
+    /// A peer that is not `allowed` is not our switch: it is closed at once and logged. A call there is no room for
+    /// is turned away: see [`turn_away`].
+    pub async fn accept(&self, allowed: impl Fn(IpAddr) -> bool) -> Accepted {
+        loop {
+            let (stream, peer) = match self.listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    sleep(BREATHER).await;
+                    continue;
+                }
+            };
+            if !allowed(peer.ip().to_canonical()) {
+                tracing::warn!(%peer, "refused a connection: its address is not in `allow`");
+                continue;
+            }
+            // Failing here means that the peer is gone already, which reading will tell.
+            let _ = tcp::prepare(&stream);
+            if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+                let (link, events) = Link::open(stream, self.limits.link);
+                return Accepted { link, events, peer, place: Place(place) };
+            }
+            tracing::warn!(%peer, most = self.limits.connections, "turned a call away: there are as many as allowed");
+            self.show_out(stream).await;
+        }
+    }
+
+    /// Turns a call away beside everything else, as soon as there is a door free.
+    async fn show_out(&self, stream: TcpStream) {
+        let Ok(door) = Arc::clone(&self.doors).acquire_owned().await else {
+            return;
+        };
+        let limits = self.limits;
+        tokio::spawn(async move {
+            turn_away(stream, limits.park, limits.link).await;
+            drop(door);
+        });
+    }
+}
+
+/// Gives a call that was accepted back to the dialplan.
+///
+/// A call whose connection is closed before it is parked stays parked with nobody in charge, for ever. So: `connect`,
+/// wait for CHANNEL_PARK (at most `park`), `exit`; the dialplan goes on.
+pub async fn turn_away<S>(io: S, park: Duration, limits: LinkLimits)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (link, mut events) = Link::open(io, limits);
+    // In one write, so that the subscription is there before the park.
+    match link.send_all(&[Command::Connect, Command::MyEvents]) {
+        Ok(sent) => sent.into_iter().for_each(|pending| pending.log_refusal("turning a call away")),
+        Err(Full) => return,
+    }
+    let parked = async {
+        while let Some(incoming) = events.next().await {
+            match incoming {
+                Incoming::Event(event) if event.kind() == EventKind::ChannelPark => return,
+                Incoming::Event(event) if event.kind() == EventKind::ChannelHangup => return,
+                Incoming::Closed(_) => return,
+                _ => {}
+            }
+        }
+    };
+    if timeout(park, parked).await.is_err() {
+        tracing::warn!("a call that is turned away was not seen to park; leaving it all the same");
+    }
+    if let Ok(pending) = link.send(&Command::Exit) {
+        pending.log_refusal("exit");
+    }
+}

@@ -1,0 +1,220 @@
+//! Opening the store: only the right file, only once, only whole.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use uuid::Uuid;
+
+use super::Restored;
+use super::store::{APPLICATION, BUSY, MIGRATIONS, Store, advice};
+
+/// The path that stands for a store in memory.
+const IN_MEMORY: &str = ":memory:";
+
+/// The store cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{} {why}", path.display())]
+pub struct OpenError {
+    /// The file that stands in the way.
+    pub path: PathBuf,
+    /// Why, and what to do.
+    pub why: Refusal,
+}
+
+/// Why a file cannot be the store. Each text goes on behind the file's name.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The path is a directory.
+    #[error("is a directory; `state` must name a file in it, such as state.db")]
+    Directory,
+    /// What lies above the file cannot be reached.
+    #[error("cannot be reached ({0}); its directory must exist and belong to this user")]
+    Unreachable(#[from] io::Error),
+    /// The file may be read but not written.
+    #[error("may not be written; give it and its directory to the user that freeswitch-queue runs as")]
+    ReadOnly,
+    /// Another process has it open.
+    #[error("is in use by another freeswitch-queue; stop that one, or give this one a `state` of its own")]
+    InUse,
+    /// It is not a SQLite file.
+    #[error("is not a freeswitch-queue store (not a SQLite file); name another file in `state`, or move it away")]
+    NotSqlite,
+    /// It is a SQLite file of another program.
+    #[error("is another program's SQLite file; name another file in `state`")]
+    Foreign,
+    /// A later version of this program wrote it.
+    #[error(
+        "was written by a newer freeswitch-queue (schema {found}, this one knows {known}): run that version, or \
+         restore the copy from before the upgrade"
+    )]
+    Newer {
+        /// Its schema.
+        found: i64,
+        /// The latest schema known here.
+        known: usize,
+    },
+    /// What it says about agents cannot be trusted.
+    #[error(
+        "is damaged ({0}): restore it from a backup, or move it and its -wal file away to begin with an empty one, in \
+         which every agent has to log in again"
+    )]
+    Damaged(String),
+    /// SQLite refused for another reason.
+    #[error("cannot be opened: {advice} ({0})", advice = advice(.0))]
+    Sqlite(rusqlite::Error),
+    /// The machine has no room for one more thread.
+    #[error("cannot be used: its thread does not start ({0}); look at the limit of threads")]
+    Thread(io::Error),
+}
+
+impl From<rusqlite::Error> for Refusal {
+    fn from(failure: rusqlite::Error) -> Self {
+        match (&failure, failure.sqlite_error_code()) {
+            (_, Some(ErrorCode::NotADatabase)) => Self::NotSqlite,
+            (_, Some(ErrorCode::ReadOnly)) => Self::ReadOnly,
+            (_, Some(ErrorCode::DatabaseCorrupt)) | (rusqlite::Error::FromSqlConversionFailure(..), _) => {
+                Self::Damaged(failure.to_string())
+            }
+            _ => Self::Sqlite(failure),
+        }
+    }
+}
+
+/// A store that may be written to, and what it knew.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) store: Store,
+    pub(super) restored: Restored,
+}
+
+/// Opens a connection. A store in memory is shared by its path between the connections of this process
+/// (<https://www.sqlite.org/src/file/src/memdb.c>).
+pub(super) fn connect(path: &Path, only_read: bool) -> rusqlite::Result<Connection> {
+    let in_memory = path.starts_with(IN_MEMORY);
+    let mut flags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    flags |= match only_read && !in_memory {
+        true => OpenFlags::SQLITE_OPEN_READ_ONLY,
+        false => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+    };
+    let connection = if in_memory {
+        let name = format!("file:/{}?vfs=memdb", path.display());
+        Connection::open_with_flags(name, flags | OpenFlags::SQLITE_OPEN_URI)?
+    } else {
+        Connection::open_with_flags(path, flags)?
+    };
+    connection.busy_timeout(BUSY)?;
+    Ok(connection)
+}
+
+pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
+    if path.as_os_str() == IN_MEMORY {
+        let path = path.join(Uuid::new_v4().to_string());
+        return prepare(&path, None).map_err(|why| OpenError { path, why });
+    }
+    let path = real(path).map_err(|why| OpenError { path: path.to_owned(), why })?;
+    let mut beside = path.as_os_str().to_owned();
+    beside.push("-lock");
+    let beside = PathBuf::from(beside);
+    let lock = match lock(&beside) {
+        Ok(lock) => lock,
+        Err(why @ Refusal::InUse) => return Err(OpenError { path, why }),
+        Err(why) => return Err(OpenError { path: beside, why }),
+    };
+    prepare(&path, Some(lock)).map_err(|why| OpenError { path, why })
+}
+
+/// The file's one name, so that two names of one file share one lock, as they share SQLite's own files.
+fn real(path: &Path) -> Result<PathBuf, Refusal> {
+    if path.is_dir() {
+        return Err(Refusal::Directory);
+    }
+    if path.exists() {
+        return Ok(path.canonicalize()?);
+    }
+    let path = std::path::absolute(path)?;
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Refusal::Directory);
+    };
+    Ok(directory.canonicalize()?.join(name))
+}
+
+/// Keeps other daemons out for as long as the returned connection lives, the process's sudden death included. SQLite's
+/// own lock on an empty file beside the store serves; on the store itself it would keep readers and backups out too.
+fn lock(beside: &Path) -> Result<Connection, Refusal> {
+    let lock = connect(beside, false)?;
+    match lock.execute_batch("BEGIN EXCLUSIVE") {
+        Ok(()) => Ok(lock),
+        Err(failure) if failure.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Err(Refusal::InUse),
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+/// Checks the file, brings its schema up to date and reads it. Nothing is written before it is known to be ours.
+fn prepare(path: &Path, lock: Option<Connection>) -> Result<Opened, Refusal> {
+    let mut db = connect(path, false)?;
+    let version = check(&db)?;
+    // Readers never hold up the writer; and what is committed is on disk, power failure included.
+    db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    db.execute_batch("PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;")?;
+    migrate(&mut db, MIGRATIONS, version)?;
+    // Only what is read at start is checked, so that starting takes no longer as the records grow.
+    for table in ["logins", "agents"] {
+        let finding: String = db.query_row(&format!("PRAGMA quick_check({table})"), [], |row| row.get(0))?;
+        if finding != "ok" {
+            return Err(Refusal::Damaged(finding));
+        }
+    }
+    let store = Store::new(path.to_owned(), db, lock)?;
+    let restored = store.restore()?;
+    Ok(Opened { store, restored })
+}
+
+/// Checks that the file is this program's, or empty, and may be written. Returns its schema.
+fn check(db: &Connection) -> Result<usize, Refusal> {
+    let number = |query: &str| db.query_row(query, [], |row| row.get::<_, i64>(0));
+    let found = number("PRAGMA user_version")?;
+    let application = number("PRAGMA application_id")?;
+    let empty = number("SELECT count(*) FROM sqlite_schema")? == 0 && found == 0 && application == 0;
+    if application != APPLICATION && !empty {
+        return Err(Refusal::Foreign);
+    }
+    let known = MIGRATIONS.len();
+    let version = usize::try_from(found).ok().filter(|&version| version <= known);
+    let version = version.ok_or(Refusal::Newer { found, known })?;
+    if db.is_readonly("main")? { Err(Refusal::ReadOnly) } else { Ok(version) }
+}
+
+/// Takes the steps that a file of this `version` has not had, all or none.
+fn migrate(db: &mut Connection, steps: &[&str], version: usize) -> rusqlite::Result<()> {
+    let missing = steps.get(version..).unwrap_or_default();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for step in missing {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", i64::try_from(steps.len()).unwrap_or(i64::MAX))?;
+    transaction.commit()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_migration_takes_the_missing_steps_or_none() {
+        let mut db = Connection::open_in_memory().unwrap();
+        let version = |db: &Connection| db.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0)).unwrap();
+        migrate(&mut db, &["CREATE TABLE a (x)"], 0).unwrap();
+        let broken = ["not read again", "CREATE TABLE b (x)", "CREATE TABLE a (y)"];
+        migrate(&mut db, &broken, 1).expect_err("the last step must fail");
+        assert_eq!(version(&db), 1);
+        db.prepare("SELECT * FROM b").expect_err("nor may the step before it stay");
+        migrate(&mut db, &broken[..2], 1).unwrap();
+        assert_eq!(version(&db), 2);
+        migrate(&mut db, &broken[..2], 2).unwrap();
+    }
+}

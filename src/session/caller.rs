@@ -1,0 +1,332 @@
+//! A caller's session: from the first command to the last event.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tokio::time::sleep_until;
+use tracing::Instrument;
+
+use crate::acd::call::{Call, Effect, Input, Wire};
+use crate::acd::fact::MissCause;
+use crate::acd::ids::{OfferId, QueueNumber};
+use crate::acd::leg::LegEnd;
+use crate::acd::queue::Place;
+use crate::acd::time::Now;
+use crate::esl::text::TextError;
+use crate::esl::{ApiCall, Cause, Command, EventKind, Events, Incoming, Link, Outcome};
+use crate::floor::{CallDesk, Caller};
+
+use super::channel::Channel;
+use super::place::{Remembered, VARIABLE};
+use super::{SessionSettings, Shared, hear, wire};
+
+/// Serves a caller to the end.
+pub(super) async fn run(
+    shared: &Arc<Shared>,
+    settings: &Arc<SessionSettings>,
+    link: Link,
+    events: Events,
+    channel: Channel,
+    dialled: QueueNumber,
+) {
+    let span = tracing::info_span!("call", call = %channel.id, queue = %dialled);
+    serve(shared, settings, link, events, channel, dialled).instrument(span).await;
+}
+
+async fn serve(
+    shared: &Arc<Shared>,
+    settings: &Arc<SessionSettings>,
+    link: Link,
+    mut events: Events,
+    channel: Channel,
+    dialled: QueueNumber,
+) {
+    let wake = Arc::new(Notify::new());
+    let bell = wake.clone();
+    let number: Arc<str> = Arc::from(channel.number.as_str());
+    if !shared.floor.admit(&channel.id, number.clone(), Box::new(move || bell.notify_one())) {
+        // The connection this call had before is not over yet; the dialplan will try again.
+        tracing::info!("the call came back before its last connection had ended");
+        return super::give_back(&link, &mut events).await;
+    }
+    let mut session = Session::new(shared, settings, link, channel, dialled, number);
+    session.begin();
+    let mut draining = shared.draining.clone();
+    while !session.call.is_finished() {
+        let deadline = session.call.deadline().map(|at| shared.clock.instant(at));
+        tokio::select! {
+            biased;
+            incoming = events.next() => session.incoming(incoming),
+            Some(done) = session.watched.join_next() => {
+                if let Ok((what, outcome)) = done {
+                    session.outcome(what, outcome);
+                }
+            }
+            () = wake.notified() => session.tell(Input::Woken),
+            () = drained(&mut draining) => session.tell(Input::Drain),
+            () = async { match deadline { Some(at) => sleep_until(at).await, None => std::future::pending().await } } => {
+                session.tell(Input::Tick);
+            }
+        }
+    }
+    super::leave(&session.link);
+}
+
+/// Ends once the daemon is going down; afterwards, never again.
+async fn drained(draining: &mut watch::Receiver<bool>) {
+    loop {
+        if draining.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        if *draining.borrow() {
+            return;
+        }
+    }
+}
+
+/// A command whose outcome decides something.
+#[derive(Clone, Copy, Debug)]
+enum Watched {
+    Ring(OfferId),
+    CallOff(OfferId),
+}
+
+struct Session<'a> {
+    shared: &'a Shared,
+    settings: &'a SessionSettings,
+    link: Link,
+    channel: Channel,
+    call: Call,
+    desk: CallDesk,
+    watched: JoinSet<(Watched, Outcome)>,
+    /// Commands of the input being worked on, written in one go.
+    out: Vec<(Command, Option<Watched>)>,
+    /// Legs whose filters are still set.
+    filtered: BTreeSet<OfferId>,
+    answered: bool,
+    /// The call is parked: the connection may be ended without stranding it.
+    parked: bool,
+    /// To be given back as soon as it is parked.
+    give_back: bool,
+}
+
+impl<'a> Session<'a> {
+    fn new(
+        shared: &'a Arc<Shared>,
+        settings: &'a SessionSettings,
+        link: Link,
+        channel: Channel,
+        dialled: QueueNumber,
+        number: Arc<str>,
+    ) -> Self {
+        let (call, first_entered) = match &channel.place {
+            Some(r) => (Call::new(r.queue.clone(), r.visited.clone(), Some(r.place)), Some(r.first_entered)),
+            None => (Call::new(dialled, Vec::new(), None), None),
+        };
+        let caller = Caller { number, first_entered, returned: channel.place.is_some() };
+        let desk = CallDesk::new(shared.floor.clone(), channel.id.clone(), caller, (shared.random)());
+        Self {
+            shared,
+            settings,
+            link,
+            channel,
+            call,
+            desk,
+            watched: JoinSet::new(),
+            out: Vec::new(),
+            filtered: BTreeSet::new(),
+            answered: false,
+            parked: false,
+            give_back: false,
+        }
+    }
+
+    fn begin(&mut self) {
+        for command in wire::setup(&self.channel.channel) {
+            self.out.push((command, None));
+        }
+        self.tell(Input::Begin);
+    }
+
+    fn incoming(&mut self, incoming: Option<Incoming>) {
+        match incoming {
+            Some(Incoming::Event(event)) => {
+                let own = event.channel().is_some_and(|c| c == self.channel.id.as_str());
+                if own && matches!(event.kind(), EventKind::ChannelPark | EventKind::ChannelExecuteComplete) {
+                    self.parked = true;
+                }
+                if let Some(input) = hear::hear(&event, self.channel.id.as_str(), &self.call) {
+                    self.tell(input);
+                } else if self.give_back && self.parked {
+                    self.flush();
+                }
+            }
+            Some(Incoming::Lingering(_)) => self.tell(Input::CallerGone),
+            Some(Incoming::Closed(reason)) => {
+                tracing::debug!(%reason, "the connection ended");
+                self.tell(Input::Disconnected);
+            }
+            None => self.tell(Input::Disconnected),
+            Some(_) => {}
+        }
+    }
+
+    /// The outcome of a command that decides something.
+    fn outcome(&mut self, what: Watched, outcome: Outcome) {
+        match (what, outcome) {
+            (_, Outcome::Done(_)) => {}
+            (Watched::Ring(offer), Outcome::Refused(text)) => {
+                tracing::warn!(%offer, %text, "FreeSWITCH refused to ring an agent");
+                self.tell(Input::Originated(offer, Err(LegEnd::Missed(MissCause::Failed))));
+            }
+            (Watched::CallOff(offer), Outcome::Refused(text)) => {
+                tracing::debug!(%offer, %text, "a leg to be called off is not there");
+                self.tell(Input::LegMissing(offer));
+            }
+            // The deadline of the leg looks after it.
+            (_, Outcome::Unknown(why)) => tracing::warn!(?what, %why, "no reply to a command"),
+        }
+    }
+
+    /// Tells the call something, and does what it wants done.
+    fn tell(&mut self, input: Input) {
+        let now = self.shared.clock.now();
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            for effect in self.call.handle(input, now) {
+                match effect {
+                    Effect::Desk(wish) => inputs.extend(self.desk.carry_out(wish, now)),
+                    Effect::Wire(wire) => {
+                        if let Err(refused) = self.order(wire, now) {
+                            inputs.push_back(refused);
+                        }
+                    }
+                }
+            }
+        }
+        self.flush();
+    }
+
+    /// Turns a wish into commands. What cannot be said is what FreeSWITCH would have refused.
+    fn order(&mut self, wish: Wire, now: Now) -> Result<(), Input> {
+        let refused = match &wish {
+            Wire::Ring { offer, .. } => Some(Input::Originated(*offer, Err(LegEnd::Missed(MissCause::Failed)))),
+            Wire::Music { playing, .. } | Wire::Say(playing, _) => Some(Input::Played(*playing)),
+            _ => None,
+        };
+        self.try_order(wish, now).or_else(|error| {
+            tracing::error!(%error, "a command could not be built; check the configured texts");
+            refused.map_or(Ok(()), Err)
+        })
+    }
+
+    fn try_order(&mut self, wish: Wire, _now: Now) -> Result<(), TextError> {
+        match wish {
+            Wire::Answer => {
+                if !std::mem::replace(&mut self.answered, true) {
+                    self.push(crate::esl::Execute::new("answer")?.into());
+                }
+            }
+            Wire::Remember(place) => self.remember(place)?,
+            Wire::Music { playing, music, replace } => {
+                let command = wire::music(playing, &music)?;
+                if replace {
+                    self.push(Command::Api(ApiCall::uuid_break(&self.channel.channel)));
+                }
+                self.push(command);
+            }
+            Wire::Say(playing, saying) => self.push(wire::say(playing, &saying, self.settings)?),
+            Wire::Hush => self.push(Command::Api(ApiCall::uuid_break(&self.channel.channel))),
+            Wire::Ring { offer, agent, shared, ring_time: _ } => self.ring(offer, &agent, shared)?,
+            Wire::CallOff(offer, cause) => {
+                let (call, refused_is_gone) = wire::call_off(offer, cause)?;
+                self.out.push((Command::Api(call), refused_is_gone.then_some(Watched::CallOff(offer))));
+            }
+            Wire::EndLeg(offer) => {
+                let call = wire::end_leg(offer, Cause::OriginatorCancel)?;
+                self.out.push((Command::Api(call), Some(Watched::CallOff(offer))));
+            }
+            Wire::Rearm => self.push(wire::set("socket_resume", "true")?),
+            Wire::Connected => self.push(wire::forget_place(&self.channel.channel)?),
+            Wire::Transfer(number) => {
+                for command in wire::transfer(&number, &self.channel.context)? {
+                    self.push(command);
+                }
+            }
+            Wire::HangUp(parting) => self.push(wire::hang_up(parting)),
+            Wire::GiveBack => self.give_back = true,
+            Wire::Close => {}
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, command: Command) {
+        self.out.push((command, None));
+    }
+
+    fn remember(&mut self, place: Place) -> Result<(), TextError> {
+        let Some(queue) = self.desk.queue().cloned() else { return Ok(()) };
+        let first_entered = self.desk.first_entered().unwrap_or(place.entered);
+        let remembered = Remembered { queue, place, first_entered, visited: self.call.visited().to_vec() };
+        if !self.answered {
+            self.push(wire::set("hangup_after_bridge", "true")?);
+            self.push(wire::set("playback_terminators", "none")?);
+            // The dialplan goes on when we die; and prompts go by it, see `wire::say`.
+            self.push(wire::set("socket_resume", "true")?);
+            // The dialplan counts the rounds it held the caller without us; they are over.
+            self.push(wire::set("fsq_away", "")?);
+        }
+        self.push(wire::set(VARIABLE, &remembered.write())?);
+        Ok(())
+    }
+
+    fn ring(&mut self, offer: OfferId, agent: &crate::acd::ids::AgentId, shared: bool) -> Result<(), TextError> {
+        let queue = self.desk.queue().and_then(|q| self.shared.floor.participants(q));
+        let phone = self.shared.floor.agent(agent, |a| a.settings().clone());
+        let (Some(queue), Some(phone)) = (queue, phone) else { return Err(TextError::Empty) };
+        for command in wire::ring(offer, shared, &phone, &queue, &self.channel, self.settings)? {
+            let watched = wire::job_of(&command).map(|_| Watched::Ring(offer));
+            self.out.push((command, watched));
+        }
+        self.filtered.insert(offer);
+        Ok(())
+    }
+
+    /// Writes what has come together.
+    fn flush(&mut self) {
+        let gone: Vec<OfferId> =
+            self.filtered.iter().copied().filter(|offer| self.call.agent_of(*offer).is_none()).collect();
+        for offer in gone {
+            self.filtered.remove(&offer);
+            if let Ok(commands) = wire::forget_leg(offer) {
+                commands.into_iter().for_each(|c| self.push(c));
+            }
+        }
+        if self.give_back && self.parked {
+            self.give_back = false;
+            self.push(Command::Exit);
+        }
+        if self.out.is_empty() {
+            return;
+        }
+        let (commands, watched): (Vec<_>, Vec<_>) = std::mem::take(&mut self.out).into_iter().unzip();
+        match self.link.send_all(&commands) {
+            Ok(sent) => {
+                for (pending, watched) in sent.into_iter().zip(watched) {
+                    match watched {
+                        Some(what) => {
+                            self.watched.spawn(async move { (what, pending.await) });
+                        }
+                        None => pending.log_refusal("a command of a call"),
+                    }
+                }
+            }
+            Err(full) => {
+                tracing::error!(%full, "FreeSWITCH does not keep up with this call; its connection is closed");
+                self.link.close();
+            }
+        }
+    }
+}

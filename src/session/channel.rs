@@ -1,0 +1,67 @@
+//! What the answer to `connect` tells of a call.
+
+use crate::acd::feature::Authenticated;
+use crate::acd::ids::{CallId, IdError};
+use crate::esl::{ChannelId, Reply, SafeText};
+
+use super::place::Remembered;
+
+/// Why a connection cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoCall {
+    #[error("the reply to `connect` has no Unique-ID")]
+    NoId,
+    #[error("its Unique-ID {0:?} cannot be addressed: {1}")]
+    Id(String, IdError),
+    #[error("its Unique-ID {0:?} cannot be addressed")]
+    Channel(String),
+}
+
+/// A call as FreeSWITCH hands it over.
+#[derive(Clone, Debug)]
+pub(super) struct Channel {
+    pub(super) id: CallId,
+    pub(super) channel: ChannelId,
+    /// The number that was dialled.
+    pub(super) dialled: String,
+    /// The caller's name, reduced.
+    pub(super) name: SafeText,
+    /// The caller's number, reduced.
+    pub(super) number: SafeText,
+    /// The authenticated user, if the phone is one of the directory.
+    pub(super) who: Option<Authenticated>,
+    /// What `socket` was given behind the `/`.
+    pub(super) token: Option<String>,
+    /// Where a transfer leads.
+    pub(super) context: SafeText,
+    /// The place the caller had before the controller was away.
+    pub(super) place: Option<Remembered>,
+}
+
+impl Channel {
+    /// Reads the reply. The names of headers and variables are those of the captures.
+    pub(super) fn read(reply: &Reply) -> Result<Self, NoCall> {
+        let header = |name: &str| reply.header(name).map(|v| v.into_owned()).unwrap_or_default();
+        let variable = |name: &str| reply.variable(name).map(|v| v.into_owned()).filter(|v| !v.is_empty());
+        let unique = reply.header("Unique-ID").ok_or(NoCall::NoId)?.into_owned();
+        let id = CallId::new(&unique).map_err(|e| NoCall::Id(unique.clone(), e))?;
+        let channel = ChannelId::new(&unique).map_err(|_| NoCall::Channel(unique))?;
+        let dialled = variable("fsq_dialled").unwrap_or_else(|| header("Caller-Destination-Number"));
+        let context = variable("fsq_context").unwrap_or_else(|| header("Caller-Context"));
+        Ok(Self {
+            id,
+            channel,
+            dialled,
+            name: SafeText::new(&header("Caller-Caller-ID-Name")),
+            number: SafeText::new(&header("Caller-Caller-ID-Number")),
+            // `sip_auth_username` is set by mod_sofia from the credentials that were checked; everything else
+            // is what the phone claims.
+            who: variable("sip_auth_username").filter(|_| variable("sip_authorized").as_deref() == Some("true")).map(
+                |user| Authenticated { user, domain: variable("domain_name").or_else(|| variable("sip_auth_realm")) },
+            ),
+            token: variable("socket_path"),
+            context: SafeText::new(&context).or(SafeText::new("default")),
+            place: variable("fsq_place").and_then(|v| Remembered::read(&v)),
+        })
+    }
+}

@@ -1,0 +1,129 @@
+//! An agent's session: a feature code, its answer, and the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::acd::fact::CancelCause;
+use crate::acd::feature::{FeatureAnswer, authorise};
+use crate::acd::ids::{AgentId, QueueNumber};
+use crate::esl::text::TextError;
+use crate::esl::{Cause, Command, Events, Execute, Incoming, Link};
+use crate::floor::LoginChange;
+
+use super::channel::Channel;
+use super::{SessionSettings, Shared, leave};
+
+/// How long the answer may take until the phone has hung up.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
+
+/// Logs the phone's user in or out, says so, and hangs up.
+pub(super) async fn run(
+    shared: &Arc<Shared>,
+    settings: &SessionSettings,
+    link: Link,
+    mut events: Events,
+    channel: Channel,
+    login: bool,
+    queue: QueueNumber,
+) {
+    let found = shared.floor.participants(&queue);
+    let language = found.as_ref().map_or_else(|| settings.language.clone(), |q| q.language.clone());
+    let participants = found.as_ref().map(|q| q.participants.as_slice());
+    let answer = match authorise(channel.who.as_ref(), settings.domain.as_deref(), participants) {
+        Ok(agent) => change(shared, &agent, &queue, login).await,
+        Err(refusal) => refusal,
+    };
+    let user = channel.who.as_ref().map_or("nobody", |w| &w.user);
+    tracing::info!(call = %channel.id, %queue, user, login, ?answer, "a feature code was dialled");
+    let file = format!("{}/{language}/{}.wav", settings.prompts, prompt(answer));
+    match speak(&file) {
+        Ok(commands) => send(&link, &commands),
+        Err(error) => {
+            tracing::error!(%error, file, "a prompt cannot be named; check `prompts`");
+            send(&link, &[Command::Hangup { channel: None, cause: Cause::NormalClearing }]);
+        }
+    }
+    see_off(&link, &mut events).await;
+}
+
+async fn change(shared: &Shared, agent: &AgentId, queue: &QueueNumber, login: bool) -> FeatureAnswer {
+    let done = if login { FeatureAnswer::LoggedIn } else { FeatureAnswer::LoggedOut };
+    match shared.floor.login_change(agent, queue, login) {
+        LoginChange::Already => return done,
+        LoginChange::Refused(answer) => return answer,
+        LoginChange::Changed => {}
+    }
+    let at = shared.clock.now().wall;
+    let durable = if login {
+        shared.journal.login(agent.clone(), queue.clone(), at).await
+    } else {
+        shared.journal.logout(agent.clone(), queue.clone(), at).await
+    };
+    if let Err(error) = durable {
+        tracing::error!(%agent, %queue, login, %error, "a login was not written down, and is not confirmed");
+        return FeatureAnswer::Failed;
+    }
+    let now = shared.clock.now();
+    if login {
+        shared.floor.log_in(agent, queue, now);
+    } else {
+        shared.floor.log_out(agent, queue, CancelCause::LoggedOut, now);
+    }
+    done
+}
+
+/// The name of the prompt.
+fn prompt(answer: FeatureAnswer) -> &'static str {
+    match answer {
+        FeatureAnswer::LoggedIn => "logged-in",
+        FeatureAnswer::LoggedOut => "logged-out",
+        FeatureAnswer::NoSuchQueue => "no-such-queue",
+        FeatureAnswer::NotAMember => "not-a-member",
+        FeatureAnswer::NotAuthenticated => "not-authenticated",
+        FeatureAnswer::Failed => "failed",
+    }
+}
+
+fn speak(file: &str) -> Result<[Command; 5], TextError> {
+    Ok([
+        // The dialplan's answer for an absent controller must not follow.
+        Execute::with("set", "socket_resume=false")?.into(),
+        Execute::new("answer")?.into(),
+        // The first words would be lost while the phone sets up its audio.
+        Execute::with("sleep", "200")?.locked().into(),
+        Execute::with("playback", file)?.locked().into(),
+        Execute::new("hangup")?.locked().into(),
+    ])
+}
+
+/// Refuses a number that is neither a queue nor a feature code.
+pub(super) async fn refuse_number(link: &Link, events: &mut Events) {
+    send(link, &[Command::Hangup { channel: None, cause: Cause::UnallocatedNumber }]);
+    see_off(link, events).await;
+}
+
+fn send(link: &Link, commands: &[Command]) {
+    match link.send_all(commands) {
+        Ok(sent) => sent.into_iter().for_each(|pending| pending.log_refusal("answering a feature code")),
+        Err(full) => tracing::error!(%full, "a feature code cannot be answered"),
+    }
+}
+
+/// Waits for the end of the call.
+async fn see_off(link: &Link, events: &mut Events) {
+    let ended = async {
+        loop {
+            match events.next().await {
+                None | Some(Incoming::Closed(_) | Incoming::Lingering(_) | Incoming::Disconnecting) => return,
+                Some(_) => {}
+            }
+        }
+    };
+    if timeout(ANSWER_PATIENCE, ended).await.is_err() {
+        tracing::warn!("a phone that dialled a feature code was not hung up in time");
+        send(link, &[Command::Hangup { channel: None, cause: Cause::NormalClearing }]);
+    }
+    leave(link);
+}

@@ -1,0 +1,103 @@
+//! Events as what a call is told.
+
+use uuid::Uuid;
+
+use crate::acd::call::{Call, Input, Playing};
+use crate::acd::fact::MissCause;
+use crate::acd::ids::OfferId;
+use crate::acd::leg::LegEnd;
+use crate::esl::{Cause, Event, EventKind, JobResult};
+
+/// What the session named things it had executed, so that their ends can be told apart.
+pub(super) fn playing_uuid(playing: Playing) -> Uuid {
+    Uuid::from_u64_pair(PLAYING, u64::from(playing.0))
+}
+
+/// The name of the one transfer a session may order.
+pub(super) const TRANSFER: Uuid = Uuid::from_u64_pair(PLAYING, 0);
+
+/// The first half of the ids of executed applications, an arbitrary constant of version 8 (RFC 9562).
+const PLAYING: u64 = 0x6673_7100_706c_8001;
+
+/// How a leg ended, by its hang-up cause.
+pub(super) fn leg_end(cause: Cause) -> LegEnd {
+    LegEnd::Missed(match cause {
+        Cause::NoAnswer | Cause::NoUserResponse | Cause::AllottedTimeout | Cause::RecoveryOnTimerExpire => {
+            MissCause::NoAnswer
+        }
+        Cause::UserBusy => MissCause::Busy,
+        Cause::CallRejected => MissCause::Declined,
+        Cause::UserNotRegistered => MissCause::NotRegistered,
+        Cause::SubscriberAbsent | Cause::UnallocatedNumber | Cause::NoRouteDestination => MissCause::Unknown,
+        Cause::LoseRace | Cause::PickedOff | Cause::OriginatorCancel => return LegEnd::Elsewhere,
+        Cause::NormalClearing | Cause::None => return LegEnd::Cleared,
+        _ => MissCause::Failed,
+    })
+}
+
+/// What an event means to the call on channel `own`. `None` for what is of no concern.
+pub(super) fn hear(event: &Event, own: &str, call: &Call) -> Option<Input> {
+    if event.kind() == EventKind::BackgroundJob {
+        let job = JobResult::of_event(event)?;
+        tracing::debug!(job = %job.job, outcome = ?job.outcome, "a job ended");
+        let offer = OfferId(job.job);
+        call.agent_of(offer)?;
+        return Some(Input::Originated(offer, job.outcome.failure().map_or(Ok(()), |cause| Err(leg_end(cause)))));
+    }
+    let channel = event.channel()?;
+    if event.kind() == EventKind::ChannelBridge {
+        return bridged(event, own, call);
+    }
+    if channel == own {
+        return own_event(event);
+    }
+    let offer = OfferId(Uuid::try_parse(&channel).ok()?);
+    call.agent_of(offer)?;
+    let end = || leg_end(event.hangup_cause().unwrap_or(Cause::Other));
+    Some(match event.kind() {
+        EventKind::ChannelCreate => Input::LegCreated(offer),
+        EventKind::ChannelAnswer => Input::LegAnswered(offer),
+        EventKind::ChannelHangup => Input::LegHungUp(offer, end(), was_transferred(event)),
+        EventKind::ChannelHangupComplete => Input::LegGone(offer, end()),
+        _ => return None,
+    })
+}
+
+fn own_event(event: &Event) -> Option<Input> {
+    Some(match event.kind() {
+        EventKind::ChannelHangup | EventKind::ChannelHangupComplete => Input::CallerGone,
+        EventKind::ChannelUnpark => Input::TakenAway,
+        EventKind::ChannelExecuteComplete => {
+            let id = event.application_uuid()?;
+            if id == TRANSFER {
+                return Some(Input::MovedOn);
+            }
+            let (first, number) = id.as_u64_pair();
+            if first != PLAYING {
+                return None;
+            }
+            Input::Played(Playing(u32::try_from(number).ok()?))
+        }
+        _ => return None,
+    })
+}
+
+/// A bridge is told of either leg: whose event it is depends on how they were connected.
+fn bridged(event: &Event, own: &str, call: &Call) -> Option<Input> {
+    let a = event.header("Bridge-A-Unique-ID").unwrap_or_default();
+    let b = event.header("Bridge-B-Unique-ID").unwrap_or_default();
+    let other = if a == own {
+        b
+    } else if b == own {
+        a
+    } else {
+        return None;
+    };
+    let ours = Uuid::try_parse(&other).ok().map(OfferId).filter(|o| call.agent_of(*o).is_some());
+    Some(ours.map_or(Input::TakenAway, Input::Bridged))
+}
+
+/// Whether a leg ended because its agent passed the caller on (captures: `BLIND_TRANSFER`).
+fn was_transferred(event: &Event) -> bool {
+    event.variable("endpoint_disposition").is_some_and(|d| d.ends_with("_TRANSFER"))
+}

@@ -1,0 +1,135 @@
+//! One task for every connection FreeSWITCH opens: a caller who waits and talks, or an agent who dialled
+//! a feature code. A session translates: events into what a call is told, and what a call wants into
+//! commands. It decides nothing.
+
+mod caller;
+mod channel;
+mod feature;
+mod hear;
+mod place;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::acd::feature::{Dialled, FeatureCodes};
+use crate::acd::settings::Language;
+use crate::clock::Clock;
+use crate::esl::command::EventSet;
+use crate::esl::{Command, EventKind, Events, Incoming, Link, Outcome};
+use crate::floor::Floor;
+use crate::journal::Journal;
+
+use channel::Channel;
+
+/// How long a call may take to be parked before it is left all the same.
+const PARK_PATIENCE: Duration = Duration::from_secs(3);
+
+/// What sessions need of the configuration.
+#[derive(Clone, Debug)]
+pub struct SessionSettings {
+    /// What `socket_path` must say, if anything: the sign that it is our switch.
+    pub token: Option<String>,
+    /// The directory domain of the agents' phones; FreeSWITCH's own when absent.
+    pub domain: Option<String>,
+    /// The prefixes of feature codes.
+    pub codes: FeatureCodes,
+    /// Where FreeSWITCH finds the prompts; `${...}` is expanded by FreeSWITCH.
+    pub prompts: String,
+    /// The language of what is said when no queue tells.
+    pub language: Language,
+}
+
+/// What every session shares.
+pub struct Shared {
+    /// The live picture.
+    pub floor: Arc<Floor>,
+    /// The time.
+    pub clock: Arc<Clock>,
+    /// The configuration, as it is now.
+    pub settings: watch::Receiver<Arc<SessionSettings>>,
+    /// True once the daemon is going down.
+    pub draining: watch::Receiver<bool>,
+    /// Where logins are made durable.
+    pub journal: Arc<Journal>,
+    /// Makes a random number, for the random order of agents.
+    pub random: Box<dyn Fn() -> u64 + Send + Sync>,
+}
+
+/// Runs one connection to its end.
+pub async fn run(shared: Arc<Shared>, link: Link, mut events: Events) {
+    let settings = shared.settings.borrow().clone();
+    let reply = match send_one(&link, Command::Connect).await {
+        Some(Outcome::Done(reply)) => reply,
+        Some(Outcome::Refused(text)) => return tracing::warn!(%text, "a connection is not that of a call"),
+        Some(Outcome::Unknown(why)) => return tracing::warn!(%why, "a connection did not say what call it is"),
+        None => return,
+    };
+    let channel = match Channel::read(&reply) {
+        Ok(channel) => channel,
+        Err(error) => {
+            tracing::warn!(%error, "a connection is not that of a call");
+            return give_back(&link, &mut events).await;
+        }
+    };
+    if settings.token.as_deref().is_some_and(|token| channel.token.as_deref() != Some(token)) {
+        tracing::warn!(call = %channel.id, "a call without our token went back to the dialplan: `socket HOST:PORT/TOKEN` must end with the `token` of the configuration");
+        return give_back(&link, &mut events).await;
+    }
+    let drained = *shared.draining.borrow();
+    match settings.codes.read(&channel.dialled) {
+        _ if drained => give_back(&link, &mut events).await,
+        Dialled::Queue(queue) => caller::run(&shared, &settings, link, events, channel, queue).await,
+        Dialled::Feature { login, queue, lamp: _ } => {
+            feature::run(&shared, &settings, link, events, channel, login, queue).await;
+        }
+        Dialled::Other => {
+            tracing::warn!(call = %channel.id, dialled = %channel.dialled, "a call dialled neither a queue nor a feature code");
+            feature::refuse_number(&link, &mut events).await;
+        }
+    }
+}
+
+/// Gives a call back to the dialplan. The connection must not end before the call is parked: it would stay
+/// parked for ever with nobody in charge.
+async fn give_back(link: &Link, events: &mut Events) {
+    let park = EventSet::of(&[EventKind::ChannelPark]);
+    if let Ok(sent) = link.send_all(&[Command::MyEvents, Command::Events(park)]) {
+        sent.into_iter().for_each(|pending| pending.log_refusal("giving a call back"));
+    }
+    let parked = async {
+        while let Some(incoming) = events.next().await {
+            match incoming {
+                Incoming::Event(event) if event.kind() == EventKind::ChannelPark => return,
+                Incoming::Event(event) if event.kind() == EventKind::ChannelHangup => return,
+                Incoming::Lingering(_) | Incoming::Closed(_) => return,
+                _ => {}
+            }
+        }
+    };
+    if timeout(PARK_PATIENCE, parked).await.is_err() {
+        tracing::debug!("a call given back was not seen to park");
+    }
+    leave(link);
+}
+
+/// Ends the connection.
+fn leave(link: &Link) {
+    if let Ok(pending) = link.send(&Command::Exit) {
+        pending.log_refusal("exit");
+    }
+    link.close();
+}
+
+async fn send_one(link: &Link, command: Command) -> Option<Outcome> {
+    match link.send(&command) {
+        Ok(pending) => Some(pending.await),
+        Err(full) => {
+            tracing::warn!(%full, "a call is given up");
+            None
+        }
+    }
+}

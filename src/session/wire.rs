@@ -1,0 +1,206 @@
+//! What a call wants done in FreeSWITCH, as commands.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::acd::announce::HIGHEST;
+use crate::acd::call::{Parting, Playing, Saying};
+use crate::acd::fact::CancelCause;
+use crate::acd::ids::OfferId;
+use crate::acd::settings::{AgentSettings, Music, QueueSettings};
+use crate::esl::command::{EventSet, Filter};
+use crate::esl::dial::{Application, VariableName};
+use crate::esl::text::TextError;
+use crate::esl::{ApiCall, Cause, ChannelId, Command, Endpoint, EventKind, Execute, OnAnswer, Originate, SafeText};
+
+use super::SessionSettings;
+use super::channel::Channel;
+use super::hear::{TRANSFER, playing_uuid};
+
+/// How long the connection stays open after the caller's hang-up, for the last events of the legs.
+const LINGER_SECONDS: u16 = 10;
+
+/// The ring tone of Switzerland and most of Europe: 425 Hz, 1 s on, 4 s off.
+const RINGTONE: &str = "tone_stream://%(1000,4000,425);loops=-1";
+
+/// A leg that was answered and is not connected within this time hangs itself up: nobody answers into
+/// silence, even if nobody is left to end it.
+const PARK_TIMEOUT: &str = "5";
+
+/// A leg's own variable: `yes` until it is answered.
+const RINGING: &str = "fsq_ringing";
+
+/// What the connection of a waiting caller is told first: the filter before the events, so that nothing
+/// but this call's is ever sent.
+pub(super) fn setup(channel: &ChannelId) -> [Command; 3] {
+    [
+        Command::Filter(Filter::channel(channel)),
+        Command::Events(EventSet::of(&[
+            EventKind::ChannelCreate,
+            EventKind::ChannelAnswer,
+            EventKind::ChannelBridge,
+            EventKind::ChannelHangup,
+            EventKind::ChannelHangupComplete,
+            EventKind::ChannelExecuteComplete,
+            EventKind::ChannelPark,
+            EventKind::ChannelUnpark,
+            EventKind::BackgroundJob,
+        ])),
+        Command::Linger(LINGER_SECONDS),
+    ]
+}
+
+/// Sets a variable of the caller's channel.
+pub(super) fn set(name: &str, value: &str) -> Result<Command, TextError> {
+    Ok(Execute::with("set", &format!("{name}={value}"))?.into())
+}
+
+/// Music, until something else comes.
+pub(super) fn music(playing: Playing, music: &Music) -> Result<Command, TextError> {
+    let execute = match music {
+        Music::Ringtone => Execute::with("playback", RINGTONE)?,
+        Music::Stream(url) => Execute::with("playback", url)?,
+        Music::File(path) => Execute::with("endless_playback", path)?,
+    };
+    Ok(execute.event_uuid(playing_uuid(playing)).into())
+}
+
+/// A prompt or message, over the music and to its end.
+pub(super) fn say(playing: Playing, saying: &Saying, settings: &SessionSettings) -> Result<Command, TextError> {
+    let file = match saying {
+        Saying::Message(file) => file.to_string(),
+        Saying::Position(position, language) if *position > HIGHEST => {
+            format!("{}/{language}/position-more.wav", settings.prompts)
+        }
+        Saying::Position(position, language) => format!("{}/{language}/position-{position}.wav", settings.prompts),
+    };
+    Ok(Execute::with("playback", &unless_connected(&file))?.locked().event_uuid(playing_uuid(playing)).into())
+}
+
+/// A file that turns into nothing once the caller is connected: FreeSWITCH expands the argument as it begins to
+/// play, and a prompt that was on its way when the phone was answered would play into the conversation (measured).
+/// What is switched off in the instant of the answer is `socket_resume`.
+fn unless_connected(file: &str) -> String {
+    if file.contains([':', '?', '\'', ' ', '(', ')']) {
+        // `cond` could not tell where the file's name ends.
+        return file.to_owned();
+    }
+    format!("${{cond(${{socket_resume}} == true ? {file} : silence_stream://1)}}")
+}
+
+/// Rings an agent.
+pub(super) fn ring(
+    offer: OfferId,
+    shared: bool,
+    agent: &AgentSettings,
+    queue: &QueueSettings,
+    caller: &Channel,
+    settings: &SessionSettings,
+) -> Result<[Command; 3], TextError> {
+    let leg = ChannelId::new(&offer.to_string())?;
+    let endpoint = match (&agent.dial, &settings.domain) {
+        (Some(dial), _) => Endpoint::new(dial)?,
+        (None, Some(domain)) => Endpoint::user(agent.id.as_str(), domain)?,
+        (None, None) => Endpoint::new(&format!("user/{}", agent.id))?,
+    };
+    let mut originate = Originate::new(offer.0, endpoint, Application::Park)
+        .caller_id(display_name(queue, caller), caller.number.clone())
+        .ring_time(queue.ring_time)
+        .ignore_early_media()
+        .hangup_after_bridge()
+        .variable(&VariableName::new("park_timeout")?, &SafeText::new(PARK_TIMEOUT))
+        .variable(&VariableName::new(RINGING)?, &SafeText::new("yes"))
+        .variable(&VariableName::new("fsq_agent")?, &SafeText::new(agent.id.as_str()))
+        .variable(&VariableName::new("fsq_queue")?, &SafeText::new(queue.number.as_str()))
+        .variable(&VariableName::new("fsq_call")?, &SafeText::new(caller.id.as_str()))
+        .on_answer(&OnAnswer::SetVariable {
+            channel: leg.clone(),
+            name: VariableName::new(RINGING)?,
+            value: SafeText::new("no"),
+        })
+        .on_answer(&OnAnswer::SetVariable {
+            channel: caller.channel.clone(),
+            name: VariableName::new("socket_resume")?,
+            value: SafeText::new("false"),
+        });
+    originate = if shared {
+        originate.intercept_unbridged_only().on_answer(&OnAnswer::Intercept(caller.channel.clone()))
+    } else {
+        originate.on_answer(&OnAnswer::Bridge { channel: caller.channel.clone(), other: leg.clone() })
+    };
+    Ok([
+        Command::Filter(Filter::channel(&leg)),
+        Command::Filter(Filter::job(offer.0)),
+        Command::BgApi { job: offer.0, call: originate.call() },
+    ])
+}
+
+/// What the agent's phone shows: the queue's name, then the caller's (Q17). No colon: the phone would show
+/// only what is behind it.
+fn display_name(queue: &QueueSettings, caller: &Channel) -> SafeText {
+    let name = if caller.name.is_empty() { &caller.number } else { &caller.name };
+    SafeText::new(&format!("{} - {name}", SafeText::new(&queue.name)))
+}
+
+/// Ends a leg that rings. The second part tells whether a refusal means that there is no such leg.
+///
+/// While the caller could still be connected to this very leg, it is ended only if it is still ringing, as
+/// FreeSWITCH itself sees it in that instant: an answer may be on its way to us (measured: of 40 answers within
+/// 4 ms of the command a plain `uuid_kill` cut 3 callers off, this none). A refusal then means answered, or gone.
+pub(super) fn call_off(offer: OfferId, cause: CancelCause) -> Result<(ApiCall, bool), TextError> {
+    match cause {
+        CancelCause::AnsweredElsewhere => Ok((end_leg(offer, Cause::LoseRace)?, true)),
+        CancelCause::CallerGone => Ok((end_leg(offer, Cause::OriginatorCancel)?, true)),
+        CancelCause::CallTimedOut => Ok((end_if_ringing(offer, Cause::OriginatorCancel)?, false)),
+        // Somebody else will have the caller: nobody missed anything.
+        CancelCause::LoggedOut | CancelCause::Reconfigured | CancelCause::Draining => {
+            Ok((end_if_ringing(offer, Cause::LoseRace)?, false))
+        }
+    }
+}
+
+fn end_if_ringing(offer: OfferId, cause: Cause) -> Result<ApiCall, TextError> {
+    ApiCall::new(format!(
+        "expand uuid_kill ${{cond(${{uuid_getvar({offer} {RINGING})}} == yes ? {offer} : none)}} {cause}"
+    ))
+}
+
+/// Ends a leg.
+pub(super) fn end_leg(offer: OfferId, cause: Cause) -> Result<ApiCall, TextError> {
+    Ok(ApiCall::uuid_kill(&ChannelId::new(&offer.to_string())?, cause))
+}
+
+/// Takes the filters of a leg away once it is gone, or they would pile up over a long wait.
+pub(super) fn forget_leg(offer: OfferId) -> Result<[Command; 2], TextError> {
+    let leg = ChannelId::new(&offer.to_string())?;
+    Ok([Command::FilterDelete(Filter::channel(&leg)), Command::FilterDelete(Filter::job(offer.0))])
+}
+
+/// The caller was connected: a death of ours no longer concerns the call, nor does its place in the line.
+pub(super) fn forget_place(channel: &ChannelId) -> Result<Command, TextError> {
+    Ok(Command::Api(ApiCall::new(format!("uuid_setvar {channel} {}", super::place::VARIABLE))?))
+}
+
+/// Sends the caller to an internal number.
+pub(super) fn transfer(number: &Arc<str>, context: &SafeText) -> Result<[Command; 3], TextError> {
+    let to = Execute::with("transfer", &format!("{number} XML {context}"))?.event_uuid(TRANSFER);
+    Ok([set("socket_resume", "false")?, set(super::place::VARIABLE, "")?, to.into()])
+}
+
+/// Hangs the caller up.
+pub(super) fn hang_up(parting: Parting) -> Command {
+    let cause = match parting {
+        Parting::Normal => Cause::NormalClearing,
+        Parting::NoSuchNumber => Cause::UnallocatedNumber,
+    };
+    Command::Hangup { channel: None, cause }
+}
+
+/// The id by which the end of the ringing is known.
+pub(super) fn job_of(command: &Command) -> Option<Uuid> {
+    match command {
+        Command::BgApi { job, .. } => Some(*job),
+        _ => None,
+    }
+}

@@ -1,0 +1,172 @@
+//! Compares what FreeSWITCH says (`show channels`, `show calls`) with what is believed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::acd::ids::{Instance, OfferId};
+use crate::acd::time::{Now, Wall};
+use crate::floor::{HeldView, OfferKey};
+
+/// An agent is not looked for in a survey that may have been taken before the leg was ordered.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// `show … as json`. Without rows FreeSWITCH leaves `rows` out.
+#[derive(Debug, Deserialize)]
+struct Listing<T> {
+    #[serde(default = "Vec::new")]
+    rows: Vec<T>,
+}
+
+/// A row of `show channels as json`; an empty field may be missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(super) struct ChannelRow {
+    pub(super) uuid: String,
+    pub(super) presence_id: String,
+    pub(super) created_epoch: String,
+}
+
+/// A row of `show calls as json`: two channels that are connected.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct CallRow {
+    uuid: String,
+    b_uuid: String,
+}
+
+/// What a switch has.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Survey {
+    pub(super) channels: Vec<ChannelRow>,
+    /// Who is connected to whom, both ways.
+    connected: BTreeMap<String, String>,
+}
+
+/// A difference, and how it is put right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Repair {
+    /// A leg of ours that nobody owns and nobody talks on.
+    End(OfferId),
+    /// A leg of ours that nobody owns, connected to this channel: a conversation from before our time.
+    Adopt(OfferId, String),
+    /// An agent held by a leg that is not there.
+    Release(OfferKey),
+}
+
+impl Survey {
+    /// Reads the two listings.
+    pub(super) fn read(channels: &str, calls: &str) -> Result<Self, serde_json::Error> {
+        let channels: Listing<ChannelRow> = serde_json::from_str(channels)?;
+        let calls: Listing<CallRow> = serde_json::from_str(calls)?;
+        let mut connected = BTreeMap::new();
+        for CallRow { uuid, b_uuid } in calls.rows {
+            if !uuid.is_empty() && !b_uuid.is_empty() {
+                connected.insert(uuid.clone(), b_uuid.clone());
+                connected.insert(b_uuid, uuid);
+            }
+        }
+        Ok(Self { channels: channels.rows, connected })
+    }
+
+    /// The legs of ours among the channels.
+    pub(super) fn legs(&self, instance: Instance) -> BTreeSet<OfferId> {
+        self.channels.iter().filter_map(|c| ours(&c.uuid, instance)).collect()
+    }
+
+    /// Legs without an owner.
+    pub(super) fn strays(&self, instance: Instance, held: &[HeldView]) -> Vec<Repair> {
+        let owned: BTreeSet<OfferId> = held.iter().map(|h| h.key.offer).collect();
+        let legs = self.legs(instance);
+        legs.difference(&owned)
+            .map(|&leg| match self.connected.get(&leg.to_string()) {
+                Some(other) => Repair::Adopt(leg, other.clone()),
+                None => Repair::End(leg),
+            })
+            .collect()
+    }
+}
+
+/// Whether a channel is a leg that we ordered.
+pub(super) fn ours(channel: &str, instance: Instance) -> Option<OfferId> {
+    Uuid::try_parse(channel).ok().map(OfferId).filter(|offer| instance.ordered(*offer))
+}
+
+/// Owners without a leg, on any switch. An owner is only taken for one without a leg when that was so in the
+/// survey before as well (`missing`), which is brought up to date.
+pub(super) fn widowed(
+    legs: &BTreeSet<OfferId>,
+    held: &[HeldView],
+    missing: &mut BTreeSet<OfferId>,
+    now: Now,
+) -> Vec<Repair> {
+    let settled = |h: &&HeldView| now.wall.since(h.since) >= SETTLED;
+    let without: Vec<&HeldView> = held.iter().filter(settled).filter(|h| !legs.contains(&h.key.offer)).collect();
+    let repairs =
+        without.iter().filter(|h| missing.contains(&h.key.offer)).map(|h| Repair::Release(h.key.clone())).collect();
+    *missing = without.iter().map(|h| h.key.offer).collect();
+    repairs
+}
+
+/// A moment of FreeSWITCH's in whole seconds.
+pub(super) fn epoch(seconds: &str) -> Wall {
+    Wall(seconds.parse::<i64>().unwrap_or(0).saturating_mul(1000))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use crate::acd::ids::{AgentId, CallId, QueueNumber};
+    use crate::acd::time::Mono;
+
+    use super::*;
+
+    fn us() -> Instance {
+        Instance::of("test")
+    }
+    fn held(offer: OfferId, since: i64) -> HeldView {
+        HeldView {
+            key: OfferKey {
+                offer,
+                call: CallId::new("caller").unwrap(),
+                queue: QueueNumber::new("99900").unwrap(),
+                agent: AgentId::new("1001").unwrap(),
+            },
+            since: Wall(since),
+            talking: false,
+            attended: true,
+        }
+    }
+    fn at(ms: i64) -> Now {
+        Now { mono: Mono::default(), wall: Wall(ms) }
+    }
+
+    /// Q22: strays are ended, conversations adopted, everybody else's channels left alone.
+    #[test]
+    fn legs_without_an_owner_are_found() {
+        let (a, b, c) = (us().offer(1), us().offer(2), us().offer(3));
+        let channels = format!(
+            r#"{{"row_count":4,"rows":[{{"uuid":"{a}"}},{{"uuid":"{b}","direction":"outbound"}},{{"uuid":"{c}"}},{{"uuid":"x"}}]}}"#
+        );
+        let calls = format!(r#"{{"row_count":1,"rows":[{{"uuid":"x","b_uuid":"{b}"}}]}}"#);
+        let survey = Survey::read(&channels, &calls).unwrap();
+        assert_eq!(survey.strays(us(), &[held(c, 0)]), [Repair::End(a), Repair::Adopt(b, "x".to_owned())]);
+        assert_eq!(survey.strays(Instance::of("other"), &[]), []);
+        assert_eq!(Survey::read(r#"{"row_count":0}"#, r#"{"row_count":0}"#).unwrap().channels, []);
+        assert!(Survey::read("-ERR", "").is_err());
+    }
+
+    /// Q22: an owner is believed to be without a leg only the second time.
+    #[test]
+    fn owners_without_a_leg_are_found_the_second_time() {
+        let (a, b) = (us().offer(1), us().offer(2));
+        let mut missing = BTreeSet::new();
+        let list = [held(a, 0), held(b, 9_000)];
+        assert_eq!(widowed(&BTreeSet::new(), &list, &mut missing, at(10_000)), []);
+        assert_eq!(widowed(&BTreeSet::new(), &list, &mut missing, at(10_500)), [Repair::Release(list[0].key.clone())]);
+        assert_eq!(widowed(&BTreeSet::from([a]), &list, &mut missing, at(10_900)), []);
+        assert!(missing.is_empty());
+    }
+}

@@ -1,0 +1,76 @@
+//! How often reading an event asks for memory.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::path::PathBuf;
+
+use allocation_counter::measure;
+use freeswitch_queue::esl::frame::{Decoder, FrameKind, FrameLimits};
+
+/// Six headers that every channel event has; the caller's name and the channel's name are percent-encoded.
+const READ: [&str; 6] = [
+    "Unique-ID",
+    "Channel-Call-State",
+    "Event-Date-Timestamp",
+    "Answer-State",
+    "Caller-Caller-ID-Name",
+    "Channel-Name",
+];
+
+struct Read {
+    allocations: u64,
+    events: u64,
+    values: u64,
+}
+
+/// Feeds a capture as a socket would, and reads every event; `kept` keeps them all, as a queue of them would.
+fn read_events(mut bytes: &[u8], kept: bool) -> Read {
+    let (mut events, mut values) = (0, 0);
+    let mut queue = Vec::with_capacity(100);
+    let mut decoder = Decoder::new(FrameLimits::default());
+    // What comes before the first event, the channel above all, is not an event's cost.
+    let first = memchr::memmem::find(bytes, b"Content-Length:").unwrap();
+    let (before, rest) = bytes.split_at(first);
+    bytes = rest;
+    decoder.feed(before);
+    while decoder.decode().unwrap().is_some() {}
+    let info = measure(|| {
+        while !bytes.is_empty() {
+            let buffer = decoder.buffer();
+            let (piece, rest) = bytes.split_at(bytes.len().min(buffer.capacity() - buffer.len()));
+            buffer.extend_from_slice(piece);
+            bytes = rest;
+            while let Some(frame) = decoder.decode().unwrap() {
+                if frame.kind() != FrameKind::EventPlain {
+                    continue;
+                }
+                let event = frame.event().unwrap();
+                events += 1;
+                for name in READ {
+                    values += u64::from(event.header(name).is_some());
+                }
+                if kept {
+                    queue.push(event);
+                }
+            }
+        }
+    });
+    Read { allocations: info.count_total, events, values }
+}
+
+#[test]
+fn an_event_with_six_headers_read_takes_at_most_four_allocations() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/captures");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|ext| ext != "esl") {
+            continue;
+        }
+        for kept in [false, true] {
+            let Read { allocations, events, values } = read_events(&std::fs::read(&path).unwrap(), kept);
+            println!("{}: {allocations} allocations, {events} events, kept: {kept}", path.display());
+            // BACKGROUND_JOB and CUSTOM events are about no channel.
+            assert!(values >= 4 * events, "only {values} values in {events} events");
+            assert!(allocations <= 4 * events, "{}: {allocations} for {events} events", path.display());
+        }
+    }
+}

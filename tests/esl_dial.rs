@@ -1,0 +1,321 @@
+//! Whatever the caller is called, FreeSWITCH reads the same variables and the same endpoint.
+//!
+//! The reader in here is a model of FreeSWITCH's, written from what it was seen to do: split at blanks, cut at the
+//! braces, split at commas, split at the equals sign, each pass with its own idea of quotes.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::time::Duration;
+
+use freeswitch_queue::esl::dial::{Application, Endpoint, OnAnswer, Originate, VariableName};
+use freeswitch_queue::esl::{ChannelId, SafeText};
+use proptest::prelude::*;
+use unicode_normalization::char::is_combining_mark;
+use uuid::Uuid;
+
+/// What FreeSWITCH makes of an `originate`.
+#[derive(Debug, PartialEq)]
+struct Dialled {
+    variables: Vec<(String, String)>,
+    endpoint: String,
+    application: String,
+}
+
+/// Splits at `delimiter` outside quotes. A `'` opens a quote only when another one follows; a backslash takes the next
+/// character as it is; quotes and blanks around a piece are taken off.
+fn split(text: &str, delimiter: char, most: usize) -> Vec<String> {
+    let chars: Vec<char> = text.chars().collect();
+    let mut pieces = Vec::new();
+    let mut piece = Vec::new();
+    let (mut quoted, mut at) = (false, 0);
+    while at < chars.len() {
+        let c = chars[at];
+        let closes_later = chars[at + 1..].contains(&'\'');
+        if c == '\\' && at + 1 < chars.len() {
+            at += 1;
+            piece.push((chars[at], true));
+        } else if c == '\'' && (quoted || closes_later) {
+            quoted = !quoted;
+        } else if c == delimiter && !quoted && pieces.len() + 1 < most {
+            pieces.push(std::mem::take(&mut piece));
+        } else {
+            piece.push((c, quoted));
+        }
+        at += 1;
+    }
+    // FreeSWITCH does not count what is empty behind the last delimiter.
+    if !piece.is_empty() {
+        pieces.push(piece);
+    }
+    pieces
+        .into_iter()
+        .map(|piece| {
+            let bare = |&(c, kept): &(char, bool)| c == ' ' && !kept;
+            let from = piece.iter().position(|c| !bare(c)).unwrap_or(piece.len());
+            let to = piece.iter().rposition(|c| !bare(c)).map_or(from, |last| last + 1);
+            piece[from..to].iter().map(|(c, _)| c).collect()
+        })
+        .collect()
+}
+
+/// Reads `originate {..}endpoint &application`; `None` when FreeSWITCH would not.
+fn dial(command: &str) -> Option<Dialled> {
+    let arguments = command.strip_prefix("originate ")?;
+    // The first pass: at blanks, quotes taken off.
+    let [dial, application] = &split(arguments, ' ', 10)[..] else {
+        return None;
+    };
+    // The braces count, quoted or not.
+    let mut depth = 0;
+    let end = dial.char_indices().find(|&(_, c)| {
+        depth += i32::from(c == '{') - i32::from(c == '}');
+        depth == 0
+    })?;
+    let (block, endpoint) = (dial.get(1..end.0)?, dial.get(end.0 + 1..)?);
+    let (delimiter, block) = match block.strip_prefix("^^") {
+        Some(rest) => (rest.chars().next()?, &rest[rest.chars().next()?.len_utf8()..]),
+        None => (',', block),
+    };
+    let variables = split(block, delimiter, 1024)
+        .iter()
+        .filter_map(|pair| match &split(pair, '=', 2)[..] {
+            [name, value] => Some((name.clone(), value.clone())),
+            _ => None,
+        })
+        .collect();
+    Some(Dialled { variables, endpoint: endpoint.to_owned(), application: application.clone() })
+}
+
+const LEG: Uuid = Uuid::from_u128(0x7c2a);
+
+fn originate(name: &SafeText, number: &SafeText) -> Originate {
+    let caller = ChannelId::new("f3bb10a3-4a6f-460c-b7ac-5b56de304794").unwrap();
+    let resume = VariableName::new("socket_resume").unwrap();
+    Originate::new(LEG, Endpoint::user("1001", "pbx.example.ch").unwrap(), Application::Intercept(caller.clone()))
+        .ignore_early_media()
+        .ring_time(Duration::from_secs(20))
+        .caller_id(name.clone(), number.clone())
+        .variable(&VariableName::new("queue_caller").unwrap(), name)
+        .on_answer(&OnAnswer::SetVariable { channel: caller.clone(), name: resume, value: SafeText::new("false") })
+        .on_answer(&OnAnswer::Bridge { channel: caller, other: ChannelId::from(LEG) })
+}
+
+fn or_dash(text: &SafeText) -> String {
+    if text.is_empty() { "-".to_owned() } else { text.as_str().to_owned() }
+}
+
+fn assert_harmless(name: &str, number: &str) {
+    let (name, number) = (SafeText::new(name), SafeText::new(number));
+    let dialled = dial(originate(&name, &number).call().as_str()).expect("FreeSWITCH could not read it");
+    let shown_number = if number.is_empty() { "anonymous".to_owned() } else { number.as_str().to_owned() };
+    let shown_name = if name.is_empty() { shown_number.clone() } else { name.as_str().to_owned() };
+    let caller = "f3bb10a3-4a6f-460c-b7ac-5b56de304794";
+    let expected = Dialled {
+        variables: [
+            ("origination_uuid", LEG.to_string()),
+            ("ignore_early_media", "true".to_owned()),
+            ("originate_timeout", "20".to_owned()),
+            ("origination_caller_id_name", shown_name),
+            ("origination_caller_id_number", shown_number),
+            ("queue_caller", or_dash(&name)),
+            ("api_on_answer_1", format!("uuid_setvar {caller} socket_resume false")),
+            ("api_on_answer_2", format!("uuid_bridge {caller} {LEG}")),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into(),
+        endpoint: "user/1001@pbx.example.ch".to_owned(),
+        application: format!("&intercept({caller})"),
+    };
+    assert_eq!(dialled, expected);
+    for (_, value) in &dialled.variables {
+        // Variables are expanded, `:` cuts names in mod_sofia, and control characters are nobody's name.
+        assert!(!value.contains(['$', ':', '\\', '`', '"', '<', '>']), "{value:?}");
+        assert!(!value.starts_with("^^") && !value.chars().any(char::is_control), "{value:?}");
+    }
+}
+
+#[test]
+fn the_model_is_as_gullible_as_the_real_one() {
+    let read = |block: &str| {
+        let dialled = dial(&format!("originate {{a=1,name={block},z=9}}user/1 &park()"))?;
+        Some((
+            dialled.variables.into_iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(" "),
+            dialled.endpoint,
+        ))
+    };
+    let good = |text: &str| Some((text.to_owned(), "user/1".to_owned()));
+    assert_eq!(read("'Hans Muster'"), good("a=1 name=Hans Muster z=9"));
+    // Each of these is a fact that was measured: what makes a safe alphabet necessary.
+    assert_eq!(read("'Muster, Hans'"), good("a=1 name=Muster z=9"), "a comma ends the value even inside quotes");
+    assert_eq!(read("'x,origination_uuid=evil'"), good("a=1 name=x origination_uuid=evil z=9"));
+    assert_eq!(read("'x}user/9'").unwrap().1, "user/9,z=9}user/1", "a brace ends the block");
+    assert_eq!(read("O'Brien"), good("a=1 name=O'Brien z=9"));
+    assert_eq!(read("O'Brien,b='c d'"), None, "an odd quote swallows what follows");
+    assert_eq!(read("''"), good("a=1 z=9"), "an empty value is no variable");
+}
+
+#[test]
+fn hostile_names_are_harmless() {
+    let long = "\u{c4}rger, ".repeat(1300);
+    assert!(long.len() > 10_000);
+    for name in [
+        "",
+        "'",
+        "''",
+        "'''",
+        "\\",
+        "\\'",
+        "\"",
+        "{",
+        "}",
+        "[x=y]",
+        "<a>b",
+        ",",
+        "\\,",
+        "a,b=c",
+        "^^:a=b:c",
+        "^^",
+        "$",
+        "${uuid}",
+        "${system(id)}",
+        "x' &system(id)",
+        "}user/9 &park()",
+        "'}user/9 &park() '",
+        "Support: Hans",
+        "O'Brien",
+        "O'Neil 'Jim' O'",
+        "a\nb",
+        "a\r\n\r\nexit\n\n",
+        "\0",
+        "a\0b",
+        "\u{7f}\u{80}\u{9f}",
+        "\u{202e}gnoL",
+        "\u{2066}x\u{2069}",
+        "\u{200f}\u{5d0}\u{5d1}",
+        "\u{627}\u{644}\u{633}\u{644}\u{627}\u{645}",
+        "e\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}",
+        "\u{301}",
+        "\u{feff}",
+        "\u{fffd}",
+        "\u{1f600}\u{200d}\u{1f600}",
+        "\u{1d11e}",
+        "\u{37e}",
+        "\u{ff0c}\u{ff5b}\u{ff5d}\u{ff07}",
+        "%0A%0D%2C",
+        "_undef_",
+        "reload mod_event_socket",
+        "unload MOD_EVENT_SOCKET",
+        "-",
+        "--",
+        "+41 (0)79/123.45@x",
+        " ",
+        "\t\u{a0}\u{3000}\u{2028}",
+        "&park()",
+        "|",
+        ":_:",
+        "undefined",
+        &long,
+        &"'".repeat(10_001),
+        &"\u{301}".repeat(5_001),
+        &"\u{202e}".repeat(4_000),
+    ] {
+        assert_harmless(name, "0791234567");
+        assert_harmless("Hans", name);
+        assert_harmless(name, name);
+    }
+    for bytes in [&b"\xff\xfe"[..], b"a\xc3", b"\xed\xa0\x80", b"\xf8\x88\x80\x80\x80", b"ab\x80cd"] {
+        let safe = SafeText::from_bytes(bytes);
+        assert_harmless(safe.as_str(), safe.as_str());
+    }
+}
+
+#[test]
+fn a_name_cannot_order_a_reload() {
+    for name in
+        ["reload mod_event_socket", "reload MOD_event_SOCKET mod_event_socket", "mod_event_soc\u{212a}et reload"]
+    {
+        let call = originate(&SafeText::new(name), &SafeText::new(name)).call();
+        assert!(!call.as_str().to_ascii_lowercase().contains("mod_event_socket"), "{call}");
+    }
+}
+
+fn hostile() -> impl Strategy<Value = String> {
+    prop_oneof![
+        any::<String>(),
+        // Made of what means something to FreeSWITCH.
+        prop::collection::vec(
+            prop::sample::select(vec![
+                "'",
+                "\\",
+                ",",
+                "{",
+                "}",
+                "[",
+                "]",
+                "<",
+                ">",
+                "=",
+                "^^",
+                "^^:",
+                "$",
+                "${",
+                " ",
+                "&",
+                "(",
+                ")",
+                ":",
+                "|",
+                "\"",
+                "a",
+                "origination_uuid=",
+                "user/9",
+                "\n",
+                "\r",
+                "\0",
+                "\u{301}",
+                "\u{202e}",
+                "\u{5d0}",
+                "mod_event_socket",
+                "reload",
+            ]),
+            0..60
+        )
+        .prop_map(|parts| parts.concat()),
+        "\\PC{0,40}",
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn any_name_is_harmless(name in hostile(), number in hostile()) {
+        assert_harmless(&name, &number);
+    }
+
+    #[test]
+    fn safe_text_is_of_the_alphabet_and_stays(text in hostile()) {
+        let safe = SafeText::new(&text);
+        prop_assert!(safe.as_str().len() <= SafeText::LONGEST);
+        prop_assert_eq!(safe.as_str().trim(), safe.as_str());
+        prop_assert!(!safe.as_str().contains("  "));
+        let allowed = |c: char| c.is_alphanumeric() || " -_.+@()/".contains(c) || is_combining_mark(c);
+        prop_assert!(safe.as_str().chars().all(allowed));
+        prop_assert_eq!(&SafeText::new(safe.as_str()), &safe);
+    }
+
+    #[test]
+    fn any_bytes_make_a_safe_text(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let safe = SafeText::from_bytes(&bytes);
+        assert_harmless(safe.as_str(), safe.as_str());
+    }
+
+    #[test]
+    fn an_endpoint_is_the_one_that_was_meant(dial_to in "[ -~]{1,40}") {
+        let Ok(endpoint) = Endpoint::new(&dial_to) else { return Ok(()) };
+        let call = Originate::new(LEG, endpoint, Application::Park).call();
+        let dialled = dial(call.as_str()).unwrap();
+        prop_assert_eq!(dialled.endpoint, dial_to);
+        prop_assert_eq!(dialled.application, "&park()");
+        prop_assert_eq!(dialled.variables.len(), 1);
+    }
+}

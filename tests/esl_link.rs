@@ -1,0 +1,253 @@
+//! A connection over an in-memory pipe, on virtual time.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::time::Duration;
+
+use freeswitch_queue::esl::client::{ConnectError, login};
+use freeswitch_queue::esl::command::{Command, Secret};
+use freeswitch_queue::esl::link::{CloseReason, Events, Incoming, Link, LinkLimits};
+use freeswitch_queue::esl::reply::{Outcome, Unknown};
+use freeswitch_queue::esl::server::turn_away;
+use freeswitch_queue::esl::{ApiCall, EventKind};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+const OK: &[u8] = b"Content-Type: command/reply\nReply-Text: +OK\n\n";
+const NO: &[u8] = b"Content-Type: command/reply\nReply-Text: -ERR command not found\n\n";
+const BLUR: Duration = Duration::from_millis(5);
+
+fn open(limits: LinkLimits) -> (Link, Events, DuplexStream) {
+    let (ours, theirs) = duplex(1 << 16);
+    let (link, events) = Link::open(ours, limits);
+    (link, events, theirs)
+}
+
+/// Reads until the other side has sent exactly `text`.
+async fn expect(peer: &mut DuplexStream, text: &str) {
+    let mut read = vec![0; text.len()];
+    peer.read_exact(&mut read).await.unwrap();
+    assert_eq!(String::from_utf8(read).unwrap(), text);
+}
+
+fn event(name: &str) -> Vec<u8> {
+    let body = format!("Event-Name: {name}\nUnique-ID: u\n\n");
+    format!("Content-Length: {}\nContent-Type: text/event-plain\n\n{body}", body.len()).into_bytes()
+}
+
+fn api() -> Command {
+    Command::Api(ApiCall::new("status").unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn replies_belong_to_commands_in_order() {
+    let (link, _events, mut peer) = open(LinkLimits::default());
+    let mut sent = link.send_all(&[Command::Connect, api(), Command::Linger(2)]).unwrap();
+    expect(&mut peer, "connect\n\napi status\n\nlinger 2\n\n").await;
+    peer.write_all(OK).await.unwrap();
+    peer.write_all(b"Content-Type: api/response\nContent-Length: 9\n\n-ERR no!\n").await.unwrap();
+    peer.write_all(NO).await.unwrap();
+    let linger = sent.pop().unwrap().await;
+    assert_eq!(linger, Outcome::Refused("command not found".into()));
+    assert_eq!(sent.pop().unwrap().await, Outcome::Refused("no!".into()));
+    assert_eq!(sent.pop().unwrap().await.done().unwrap().header("Reply-Text").unwrap(), "+OK");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_that_was_given_up_on_keeps_its_place() {
+    let (link, _events, mut peer) = open(LinkLimits::default());
+    let first = link.send(&Command::Connect).unwrap().within(Duration::from_secs(1));
+    assert_eq!(first.await, Outcome::Unknown(Unknown::TimedOut(Duration::from_secs(1))));
+    let second = link.send(&Command::Linger(1)).unwrap();
+    peer.write_all(NO).await.unwrap();
+    peer.write_all(OK).await.unwrap();
+    assert!(matches!(second.await, Outcome::Done(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_waits_when_the_peer_closes() {
+    let (link, mut events, peer) = open(LinkLimits::default());
+    let pending = link.send(&Command::Connect).unwrap();
+    drop(peer);
+    assert!(matches!(pending.await, Outcome::Unknown(Unknown::Closed(_))));
+    assert!(matches!(events.next().await, Some(Incoming::Closed(_))));
+    assert_eq!(events.next().await, None);
+    let later = link.send(&Command::Connect).unwrap();
+    assert!(matches!(later.await, Outcome::Unknown(Unknown::Closed(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn notices_are_typed() {
+    let (_link, mut events, mut peer) = open(LinkLimits::default());
+    peer.write_all(
+        b"Content-Type: text/disconnect-notice\nContent-Disposition: linger\nLinger-Time: 2\nContent-Length: 0\n\n",
+    )
+    .await
+    .unwrap();
+    peer.write_all(&event("CHANNEL_HANGUP_COMPLETE")).await.unwrap();
+    peer.write_all(b"Content-Type: text/disconnect-notice\nContent-Disposition: disconnect\nContent-Length: 3\n\nbye")
+        .await
+        .unwrap();
+    drop(peer);
+    assert_eq!(events.next().await, Some(Incoming::Lingering(Some(2))));
+    let Some(Incoming::Event(event)) = events.next().await else { panic!("no event") };
+    assert_eq!(event.kind(), EventKind::ChannelHangupComplete);
+    assert_eq!(events.next().await, Some(Incoming::Disconnecting));
+    assert_eq!(events.next().await, Some(Incoming::Closed(CloseReason::Peer)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn ordinary_events_go_first_when_nobody_takes_them() {
+    let limits = LinkLimits { events: 2, essential_events: 3, ..LinkLimits::default() };
+    let (link, mut events, mut peer) = open(limits);
+    for name in ["DTMF", "DTMF", "DTMF", "DTMF", "CHANNEL_ANSWER"] {
+        peer.write_all(&event(name)).await.unwrap();
+    }
+    // A reply behind them shows that they were read, and that reading waits for nobody.
+    let pending = link.send(&Command::Connect).unwrap();
+    peer.write_all(OK).await.unwrap();
+    assert!(matches!(pending.await, Outcome::Done(_)));
+    let mut seen = Vec::new();
+    while let Some(incoming) = events.try_next() {
+        seen.push(match incoming {
+            Incoming::Event(event) => event.kind().as_str().to_owned(),
+            other => format!("{other:?}"),
+        });
+    }
+    assert_eq!(seen, ["DTMF", "DTMF", "Missed(2)", "CHANNEL_ANSWER"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn essential_events_are_never_dropped_the_connection_is() {
+    let limits = LinkLimits { events: 1, essential_events: 2, ..LinkLimits::default() };
+    let (_link, mut events, mut peer) = open(limits);
+    for _ in 0..4 {
+        peer.write_all(&event("CHANNEL_HANGUP")).await.unwrap();
+    }
+    let mut end = Vec::new();
+    peer.read_to_end(&mut end).await.unwrap();
+    for _ in 0..3 {
+        assert!(matches!(events.next().await, Some(Incoming::Event(_))));
+    }
+    assert_eq!(events.next().await, Some(Incoming::Closed(CloseReason::Overrun)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_is_written_before_the_end() {
+    let (link, events, mut peer) = open(LinkLimits::default());
+    link.send(&Command::Exit).unwrap().log_refusal("exit");
+    drop(link);
+    let mut all = String::new();
+    peer.read_to_string(&mut all).await.unwrap();
+    assert_eq!(all, "exit\n\n");
+    drop(events);
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_peers_are_closed() {
+    let limits = LinkLimits::default();
+    // Half a frame.
+    let (_link, mut events, mut peer) = open(limits);
+    peer.write_all(b"Content-Type: comm").await.unwrap();
+    let from = tokio::time::Instant::now();
+    assert_eq!(events.next().await, Some(Incoming::Closed(CloseReason::SlowFrame(limits.one_frame))));
+    assert!(from.elapsed() < limits.one_frame + BLUR);
+    // Half a frame that grows all the time.
+    let (_link, mut events, mut peer) = open(limits);
+    let drip = async {
+        while peer.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let (closed, ()) = tokio::join!(events.next(), drip);
+    assert_eq!(closed, Some(Incoming::Closed(CloseReason::SlowFrame(limits.one_frame))));
+    // No answer.
+    let (link, mut events, _peer) = open(limits);
+    let pending = link.send(&Command::Connect).unwrap();
+    assert_eq!(pending.await, Outcome::Unknown(Unknown::TimedOut(limits.reply)));
+    assert_eq!(events.next().await, Some(Incoming::Closed(CloseReason::Silent(limits.silence))));
+    // Nobody reads.
+    let (ours, _theirs) = duplex(16);
+    let (link, mut events) = Link::open(ours, limits);
+    link.send(&Command::Events(freeswitch_queue::esl::command::EventSet::of(EventKind::NAMED)))
+        .unwrap()
+        .log_refusal("event");
+    assert_eq!(events.next().await, Some(Incoming::Closed(CloseReason::SlowWrite(limits.write))));
+    // Nothing owed: silence is no fault.
+    let (link, _events, _peer) = open(limits);
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(link.closed(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn garbage_and_unasked_replies_end_the_connection() {
+    let (_link, mut events, mut peer) = open(LinkLimits::default());
+    peer.write_all(b"Content-Length: lots\n\n").await.unwrap();
+    assert!(matches!(events.next().await, Some(Incoming::Closed(CloseReason::Frame(_)))));
+    let (_link, mut events, mut peer) = open(LinkLimits::default());
+    peer.write_all(OK).await.unwrap();
+    assert_eq!(events.next().await, Some(Incoming::Closed(CloseReason::OutOfStep)));
+    let (link, _events, mut peer) = open(LinkLimits::default());
+    let pending = link.send(&Command::Connect).unwrap();
+    peer.write_all(b"Content-Type: api/response\nContent-Length: 0\n\n").await.unwrap();
+    assert_eq!(pending.await, Outcome::Unknown(Unknown::Closed(CloseReason::OutOfStep)));
+    let (_link, mut events, mut peer) = open(LinkLimits::default());
+    peer.write_all(b"Content-Type: auth/req").await.unwrap();
+    drop(peer);
+    assert_eq!(events.next().await, Some(Incoming::Closed(CloseReason::CutOff)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn commands_are_bounded() {
+    let limits = LinkLimits { commands: 2, ..LinkLimits::default() };
+    let (link, _events, mut peer) = open(limits);
+    assert!(link.send_all(&[Command::Connect, Command::Connect, Command::Connect]).is_err());
+    let _kept = link.send_all(&[Command::Connect, Command::MyEvents]).unwrap();
+    assert!(link.send(&Command::Exit).is_err());
+    expect(&mut peer, "connect\n\nmyevents plain\n\n").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_succeeds_or_says_why_not() {
+    let password = Secret::new("ClueCon").unwrap();
+    for (hello, answer, sees) in [
+        (&b"Content-Type: auth/request\n\n"[..], OK, "in"),
+        (b"Content-Type: auth/request\n\n", b"Content-Type: command/reply\nReply-Text: -ERR invalid\n\n", "password"),
+        (b"Content-Type: text/rude-rejection\nContent-Length: 24\n\nAccess Denied, go away.\n", b"", "rejected"),
+        (b"", b"", "nothing"),
+    ] {
+        let (ours, mut theirs) = duplex(1 << 12);
+        theirs.write_all(hello).await.unwrap();
+        let answering = async {
+            if !answer.is_empty() {
+                expect(&mut theirs, "auth ClueCon\n\n").await;
+                theirs.write_all(answer).await.unwrap();
+            }
+        };
+        let (result, ()) = tokio::join!(login(ours, &password, LinkLimits::default()), answering);
+        match (result, sees) {
+            (Ok(_), "in") => {}
+            (Err(ConnectError::Password(text)), "password") => assert_eq!(text, "invalid"),
+            (Err(ConnectError::Rejected(text)), "rejected") => assert_eq!(text, "Access Denied, go away."),
+            (Err(ConnectError::TimedOut(after)), "nothing") => assert_eq!(after, LinkLimits::default().reply),
+            (other, sees) => panic!("{other:?} in place of {sees}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_is_turned_away_once_it_is_parked() {
+    let (ours, mut theirs) = duplex(1 << 12);
+    let park = Duration::from_secs(3);
+    let turning = tokio::spawn(turn_away(ours, park, LinkLimits::default()));
+    expect(&mut theirs, "connect\n\nmyevents plain\n\n").await;
+    theirs.write_all(OK).await.unwrap();
+    theirs.write_all(OK).await.unwrap();
+    theirs.write_all(&event("CHANNEL_EXECUTE")).await.unwrap();
+    // Nothing more comes before the park.
+    let mut byte = [0];
+    assert!(tokio::time::timeout(park / 2, theirs.read(&mut byte)).await.is_err());
+    theirs.write_all(&event("CHANNEL_PARK")).await.unwrap();
+    let mut rest = String::new();
+    theirs.read_to_string(&mut rest).await.unwrap();
+    assert_eq!(rest, "exit\n\n");
+    turning.await.unwrap();
+}

@@ -1,0 +1,100 @@
+//! The listener over real TCP: who is let in, who is turned away, and how.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use freeswitch_queue::esl::client::{ConnectError, connect};
+use freeswitch_queue::esl::command::{Command, Secret};
+use freeswitch_queue::esl::link::{Incoming, LinkLimits};
+use freeswitch_queue::esl::server::{Accepted, Server, ServerLimits};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+const OK: &[u8] = b"Content-Type: command/reply\nReply-Text: +OK\n\n";
+const PARK: &[u8] = b"Content-Length: 26\nContent-Type: text/event-plain\n\nEvent-Name: CHANNEL_PARK\n\n";
+
+async fn server(limits: ServerLimits) -> (Arc<Server>, SocketAddr) {
+    let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into(), limits).await.unwrap();
+    let address = server.local_addr().unwrap();
+    (Arc::new(server), address)
+}
+
+async fn accept(server: &Server) -> Accepted {
+    timeout(PATIENCE, server.accept(|ip| ip.is_loopback())).await.unwrap()
+}
+
+async fn read_to_end(stream: &mut TcpStream) -> String {
+    let mut all = String::new();
+    timeout(PATIENCE, stream.read_to_string(&mut all)).await.unwrap().unwrap();
+    all
+}
+
+#[tokio::test]
+async fn a_stranger_is_closed_at_once() {
+    let (server, address) = server(ServerLimits::default()).await;
+    let accepting = tokio::spawn(async move { server.accept(|_| false).await });
+    let mut stranger = TcpStream::connect(address).await.unwrap();
+    assert_eq!(read_to_end(&mut stranger).await, "");
+    accepting.abort();
+}
+
+#[tokio::test]
+async fn a_call_too_many_goes_back_to_the_dialplan_once_it_is_parked() {
+    let (server, address) = server(ServerLimits { connections: 1, ..ServerLimits::default() }).await;
+    let _first = TcpStream::connect(address).await.unwrap();
+    let first = accept(&server).await;
+    assert_eq!(server.free_places(), 0);
+    // The second is turned away while a third is waited for.
+    let accepting = {
+        let server = Arc::clone(&server);
+        tokio::spawn(async move { accept(&server).await })
+    };
+    let mut second = TcpStream::connect(address).await.unwrap();
+    let mut read = vec![0; "connect\n\nmyevents plain\n\n".len()];
+    timeout(PATIENCE, second.read_exact(&mut read)).await.unwrap().unwrap();
+    assert_eq!(read, b"connect\n\nmyevents plain\n\n");
+    second.write_all(&[OK, OK, PARK].concat()).await.unwrap();
+    assert_eq!(read_to_end(&mut second).await, "exit\n\n");
+    // A place that is given back is there for the next.
+    drop(first);
+    let _third = TcpStream::connect(address).await.unwrap();
+    timeout(PATIENCE, accepting).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn what_was_sent_last_arrives_though_bytes_are_unread() {
+    let (server, address) = server(ServerLimits::default()).await;
+    let mut switch = TcpStream::connect(address).await.unwrap();
+    let Accepted { link, events, .. } = accept(&server).await;
+    // Bytes that nobody has read when the connection ends would make the system reset it.
+    switch.write_all(&PARK.repeat(100)).await.unwrap();
+    link.send(&Command::Exit).unwrap().log_refusal("exit");
+    drop((link, events));
+    assert_eq!(read_to_end(&mut switch).await, "exit\n\n");
+}
+
+#[tokio::test]
+async fn an_inbound_link_logs_in_and_says_what_is_wrong_when_it_cannot() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let switch = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"Content-Type: auth/request\n\n").await.unwrap();
+        let mut read = vec![0; "auth ClueCon\n\n".len()];
+        stream.read_exact(&mut read).await.unwrap();
+        assert_eq!(read, b"auth ClueCon\n\n");
+        stream.write_all(&[OK, PARK].concat()).await.unwrap();
+        // Nobody listens after this.
+    });
+    let password = Secret::new("ClueCon").unwrap();
+    let (_link, mut events) = connect(&address, &password, LinkLimits::default()).await.unwrap();
+    assert!(matches!(timeout(PATIENCE, events.next()).await.unwrap(), Some(Incoming::Event(_))));
+    switch.await.unwrap();
+    let error = connect(&address, &password, LinkLimits::default()).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Io { .. }));
+    assert!(error.to_string().contains(&address), "{error}");
+}

@@ -1,0 +1,94 @@
+//! Every fact, from end to end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use freeswitch_queue::acd::fact::{CancelCause, EndedBy, Fact, MissCause, Onward, Record, TimeoutCause};
+use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
+use freeswitch_queue::acd::time::Wall;
+use freeswitch_queue::journal::{Journal, Options};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::{all, patient};
+
+fn any_fact() -> impl Strategy<Value = Fact> {
+    let agent = "[A-Za-z0-9._+-]{1,64}".prop_map(|text| AgentId::new(&text).unwrap());
+    let queue = "[0-9]{1,32}".prop_map(|text| QueueNumber::new(&text).unwrap());
+    let call = "[A-Za-z0-9_.@:-]{1,256}".prop_map(|text| CallId::new(&text).unwrap());
+    let offer = any::<u128>().prop_map(|bits| OfferId(Uuid::from_u128(bits)));
+    let text = any::<String>().prop_map(|text| Arc::<str>::from(text.as_str()));
+    let (wall, lasted) = (any::<i64>().prop_map(Wall), any::<u64>().prop_map(Duration::from_millis));
+    let miss = prop::sample::select(vec![
+        MissCause::NoAnswer,
+        MissCause::Busy,
+        MissCause::Declined,
+        MissCause::NotRegistered,
+        MissCause::Unknown,
+        MissCause::NotConnected,
+        MissCause::Failed,
+    ]);
+    let cancel = prop::sample::select(vec![
+        CancelCause::CallerGone,
+        CancelCause::AnsweredElsewhere,
+        CancelCause::CallTimedOut,
+        CancelCause::LoggedOut,
+        CancelCause::Reconfigured,
+        CancelCause::Draining,
+    ]);
+    let timeout = prop::sample::select(vec![
+        TimeoutCause::MaxWait,
+        TimeoutCause::NobodyLoggedIn,
+        TimeoutCause::LastAgentLoggedOut,
+        TimeoutCause::QueueRemoved,
+    ]);
+    let by = prop::sample::select(vec![EndedBy::Caller, EndedBy::Agent, EndedBy::Transfer, EndedBy::Unknown]);
+    let onward = prop_oneof![
+        Just(Onward::HungUp),
+        text.clone().prop_map(Onward::Transferred),
+        queue.clone().prop_map(Onward::Queue),
+    ];
+    let subjects = (offer, call, queue, agent);
+    let details = (miss, cancel, timeout, by, onward, text, any::<bool>(), wall, lasted);
+    (0..16, subjects, details).prop_map(|(kind, subjects, details)| {
+        let (offer, call, queue, agent) = subjects;
+        let (miss, cancel, timeout, by, onward, caller, returned, wall, lasted) = details;
+        match kind {
+            0 => Fact::CallEntered { call, queue, caller, first_entered: wall, returned },
+            1 => Fact::OfferMade { offer, call, queue, agent },
+            2 => Fact::OfferMissed { offer, call, queue, agent, cause: miss },
+            3 => Fact::OfferCancelled { offer, call, queue, agent, cause: cancel },
+            4 => Fact::CallAnswered { offer, call, queue, agent, waited: lasted },
+            5 => Fact::ConversationEnded { offer, call, queue, agent, talked: lasted, by },
+            6 => Fact::CallAbandoned { call, queue, waited: lasted },
+            7 => Fact::CallTimedOut { call, queue, cause: timeout, waited: lasted },
+            8 => Fact::CallWentOn { call, queue, onward },
+            9 => Fact::CallReturned { call, queue, waited: lasted },
+            10 => Fact::CallLost { call, queue, waited: lasted },
+            11 => Fact::AgentLoggedIn { agent, queue },
+            12 => Fact::AgentLoggedOut { agent, queue },
+            13 => Fact::WrapUpStarted { agent, queue, until: wall },
+            14 => Fact::WrapUpEnded { agent },
+            _ => Fact::CallTaken { call, queue, waited: lasted },
+        }
+    })
+}
+
+fn any_record() -> impl Strategy<Value = Record> {
+    ((0..i64::MAX).prop_map(Wall), any_fact()).prop_map(|(at, fact)| Record { at, fact })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    /// Q23: every fact comes back as it was recorded.
+    #[test]
+    fn q23_every_fact_survives_the_store(mut records in prop::collection::vec(any_record(), 1..100)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (journal, _) = Journal::open(":memory:", Options { keep: Duration::MAX, ..patient() }).unwrap();
+        records.iter().cloned().for_each(|record| journal.record(record));
+        let found = runtime.block_on(all(&journal));
+        records.sort_by_key(|record| record.at);
+        prop_assert_eq!(found, records);
+    }
+}

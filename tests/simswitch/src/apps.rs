@@ -1,0 +1,332 @@
+//! The applications themselves.
+
+use crate::config::Length;
+use crate::conn::Phase;
+use crate::exec::Ran;
+use crate::leg::{ConnId, Frame, LegId, State, Work};
+use crate::world::World;
+use std::time::Duration;
+use tokio::time::Instant;
+
+impl World {
+    pub(crate) fn run(&mut self, id: LegId, app: &str, data: &str, loops: u32) -> Ran {
+        match app {
+            "set" | "export" | "set_global" => self.app_set(id, data),
+            "unset" => {
+                if let Some(leg) = self.legs.get_mut(&id) {
+                    leg.vars.remove(data.trim());
+                }
+                Ran::Done(None)
+            }
+            "multiset" => {
+                for pair in data.split_whitespace() {
+                    self.app_set(id, pair);
+                }
+                Ran::Done(None)
+            }
+            "answer" if self.legs.get(&id).is_some_and(|l| l.is_answered()) => Ran::Done(None),
+            "answer" => Ran::Running(Work::Answering),
+            "pre_answer" => {
+                self.mark_early(id);
+                Ran::Done(None)
+            }
+            "ring_ready" => {
+                let micros = self.micros();
+                if let Some(leg) = self.legs.get_mut(&id)
+                    && leg.times.progress == 0
+                {
+                    leg.times.progress = micros;
+                    self.fire_leg(id, "CHANNEL_PROGRESS", true, &[]);
+                }
+                Ran::Done(None)
+            }
+            "playback" | "endless_playback" | "gentones" => self.app_playback(id, app, data, loops),
+            "sleep" => Ran::Running(Work::Sleep),
+            "hangup" => {
+                let cause = if data.is_empty() { "NORMAL_CLEARING".into() } else { crate::leg::known_cause(data) };
+                self.hangup(id, &cause, false);
+                Ran::Done(None)
+            }
+            "transfer" => {
+                let destination = data.split_whitespace().next().unwrap_or_default().to_owned();
+                self.redirect(id, &destination);
+                Ran::Done(None)
+            }
+            "park" => {
+                self.app_park(id);
+                Ran::Running(Work::Park)
+            }
+            "intercept" => {
+                self.intercept(id, data.trim());
+                Ran::Done(None)
+            }
+            "bridge" => self.app_bridge(id, data),
+            "socket" => self.app_socket(id, data),
+            "log" | "info" | "event" | "presence" | "sched_hangup" | "break" => Ran::Done(None),
+            _ => {
+                // FreeSWITCH hangs the call up on an application it does not know.
+                self.hangup(id, "DESTINATION_OUT_OF_ORDER", false);
+                Ran::Done(None)
+            }
+        }
+    }
+
+    fn app_set(&mut self, id: LegId, data: &str) -> Ran {
+        let Some((name, value)) = data.split_once('=') else {
+            return Ran::Done(None);
+        };
+        // `set` expands its value a second time: escaping does not help a caller's text.
+        let value = self.expand(Some(id), value);
+        if let Some(leg) = self.legs.get_mut(&id) {
+            leg.vars.set(name.trim().to_owned(), if value == "_undef_" { String::new() } else { value });
+        }
+        Ran::Done(None)
+    }
+
+    fn app_park(&mut self, id: LegId) {
+        self.fire_leg(id, "CHANNEL_PARK", true, &[]);
+        let timeout = self.legs.get(&id).and_then(|l| l.vars.get("park_timeout")).map(str::to_owned);
+        let Some(timeout) = timeout else { return };
+        let (seconds, cause) = timeout.split_once(':').unwrap_or((&timeout, "NORMAL_CLEARING"));
+        let cause = crate::leg::known_cause(cause);
+        let Some(routed) = self.legs.get(&id).map(|l| l.routed) else {
+            return;
+        };
+        if let Ok(seconds) = seconds.trim().parse() {
+            self.after(Duration::from_secs(seconds), move |world| {
+                let parked = world.legs.get(&id).is_some_and(|l| {
+                    l.routed == routed && matches!(l.stack.last(), Some(Frame { work: Work::Park, .. }))
+                });
+                if parked {
+                    world.hangup(id, &cause, false);
+                }
+            });
+        }
+    }
+
+    fn app_playback(&mut self, id: LegId, app: &str, data: &str, loops: u32) -> Ran {
+        let Some(leg) = self.legs.get(&id) else {
+            return Ran::Done(None);
+        };
+        if !leg.has_media() {
+            self.mark_early(id);
+        }
+        let length = if app == "endless_playback" || loops == u32::MAX { Length::Endless } else { self.length(data) };
+        let left = match length {
+            Length::Missing => return Ran::Done(Some("FILE NOT FOUND")),
+            Length::Endless => None,
+            Length::For(length) => Some(length * loops.max(1)),
+        };
+        Ran::Running(Work::Sound { file: data.to_owned(), left, position: Duration::ZERO, since: None })
+    }
+
+    /// How long a sound lasts.
+    fn length(&self, name: &str) -> Length {
+        if let Some(length) = self.config.lengths.as_ref().and_then(|f| f(name)) {
+            return length;
+        }
+        let bare = match name.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
+            Some((_, rest)) => rest,
+            None => name,
+        };
+        if let Some(list) = bare.strip_prefix("file_string://") {
+            let mut sum = Duration::ZERO;
+            let mut any = false;
+            for part in list.split('!').filter(|p| !p.is_empty()) {
+                match self.length(part) {
+                    Length::Endless => return Length::Endless,
+                    Length::Missing => {}
+                    Length::For(length) => {
+                        any = true;
+                        sum += length;
+                    }
+                }
+            }
+            return if any { Length::For(sum) } else { Length::Missing };
+        }
+        if let Some(ms) = bare.strip_prefix("silence_stream://") {
+            let ms: i64 = ms.split(',').next().and_then(|n| n.parse().ok()).unwrap_or(0);
+            return u64::try_from(ms).map_or(Length::Endless, |ms| Length::For(Duration::from_millis(ms)));
+        }
+        if let Some(tones) = bare.strip_prefix("tone_stream://") {
+            return tone_length(tones);
+        }
+        if bare.contains("://") {
+            return Length::Endless;
+        }
+        if bare.is_empty() { Length::Missing } else { Length::For(Duration::from_secs(2)) }
+    }
+
+    /// `socket HOST:PORT[|HOST:PORT...] [async] [full]`.
+    fn app_socket(&mut self, id: LegId, data: &str) -> Ran {
+        let mut words = data.split_whitespace();
+        let hosts: Vec<String> = words.next().unwrap_or_default().split('|').map(str::to_owned).collect();
+        let full = words.any(|w| w == "full");
+        let frame = self.next_frame(id);
+        let Some(leg) = self.legs.get_mut(&id) else {
+            return Ran::Done(None);
+        };
+        leg.frame_base = frame;
+        leg.stranded = false;
+        let (host, path) = hosts.first().map_or(("", None), |h| match h.split_once('/') {
+            Some((host, path)) => (host, Some(path)),
+            None => (h.as_str(), None),
+        });
+        leg.vars.set("socket_host", host.split(':').next().unwrap_or_default());
+        if let Some(path) = path {
+            leg.vars.set("socket_path", path);
+        }
+        let Some(connector) = self.connector.clone().filter(|_| !self.faults.controller_away) else {
+            return Ran::Done(None);
+        };
+        // Held as unattended until a connection takes it, so that nothing runs in between.
+        leg.stranded = true;
+        leg.routed += 1;
+        let routed = leg.routed;
+        let shared = self.shared.clone();
+        tokio::spawn(async move {
+            let mut stream = None;
+            for host in hosts {
+                let target = host.split('/').next().unwrap_or_default().to_owned();
+                if let Ok(Ok(open)) = tokio::time::timeout(Duration::from_secs(5), connector.connect(target)).await {
+                    stream = Some(open);
+                    break;
+                }
+            }
+            if let Some(shared) = shared.upgrade() {
+                shared.change(|world| {
+                    let waiting = world.legs.get(&id).is_some_and(|l| l.routed == routed && l.is_up());
+                    match stream {
+                        Some(stream) if waiting => world.socket_open(id, stream, full),
+                        None if waiting => {
+                            if let Some(leg) = world.legs.get_mut(&id) {
+                                leg.stranded = false;
+                            }
+                            world.finish_top(id, None);
+                        }
+                        _ => {}
+                    }
+                });
+            }
+        });
+        Ran::Running(Work::Socket)
+    }
+
+    fn socket_open(&mut self, id: LegId, stream: Box<dyn crate::conn::Stream>, full: bool) {
+        let conn = self.open_conn(stream, Some(id), full);
+        if let Some(leg) = self.legs.get_mut(&id) {
+            leg.conn = Some(conn);
+        }
+        self.stats.sockets += 1;
+        let wait = self.config.timing.connect;
+        self.after(wait, move |world| {
+            if world.conns.get(&conn).is_some_and(|c| c.phase == Phase::Fresh) {
+                world.end_conn(conn);
+            }
+        });
+    }
+
+    /// `connect`: the whole channel, as one reply without a length.
+    pub(crate) fn answer_connect(&mut self, id: ConnId) {
+        let Some(leg_id) = self.conns.get(&id).and_then(|c| c.leg).filter(|l| self.legs.contains_key(l)) else {
+            return self.say(id, "-ERR command not found");
+        };
+        let mut event = self.event("CHANNEL_DATA");
+        let Some(leg) = self.legs.get(&leg_id) else { return };
+        crate::headers::profile(&mut event, "Channel", "inbound", leg);
+        crate::headers::channel(&mut event, leg);
+        crate::headers::variables(&mut event, leg);
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        event.push("Content-Type", "command/reply");
+        event.push("Reply-Text", "+OK\n");
+        event.push("Socket-Mode", "async");
+        event.push("Control", if conn.full { "full" } else { "single-channel" });
+        crate::wire::header_lines(event.headers.iter().map(|(n, v)| (n.as_ref(), v.as_str())), &mut conn.out);
+        conn.out.push('\n');
+        if conn.phase == Phase::Fresh {
+            conn.phase = Phase::Connected;
+        }
+    }
+
+    /// The call is parked under its connection; from now on it can be told what to do.
+    pub(crate) fn park_connected(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        conn.phase = Phase::Serving;
+        let Some(leg_id) = conn.leg else { return };
+        if let Some(leg) = self.legs.get_mut(&leg_id) {
+            leg.stranded = false;
+            leg.frame_base = Instant::now();
+        }
+        self.fire_leg(leg_id, "CHANNEL_PARK", true, &[]);
+        if self.legs.get(&leg_id).is_some_and(|l| !l.messages.is_empty()) {
+            self.schedule_tick(leg_id);
+        }
+    }
+
+    /// The call's connection is over.
+    pub(crate) fn controller_gone(&mut self, id: LegId, before: Phase) {
+        let strands = self.config.early_close_strands;
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let unparked = matches!(before, Phase::Fresh | Phase::Connected);
+        let conn = leg.conn.take();
+        let in_socket = leg.stack.iter().any(|f| matches!(f.work, Work::Socket));
+        let resume = leg.vars.is_true("socket_resume");
+        let at_once = |c: &crate::conn::Conn| c.opened.elapsed() < Duration::from_millis(2);
+        let early = unparked || conn.and_then(|c| self.conns.get(&c)).is_some_and(at_once);
+        let hangs_up = leg.messages.iter().any(|m| matches!(m, crate::leg::Message::Hangup { .. }));
+        if early && in_socket && strands && !hangs_up {
+            leg.stranded = true;
+            self.note_stranded(id);
+            return;
+        }
+        leg.stranded = false;
+        if !resume && !in_socket {
+            return;
+        }
+        leg.routed += 1;
+        let routed = leg.routed;
+        self.after(Duration::from_millis(1), move |world| {
+            let Some(leg) = world.legs.get_mut(&id) else { return };
+            if !leg.is_up() || leg.routed != routed {
+                return;
+            }
+            if !resume {
+                // What runs goes on to its end, then the dialplan behind `socket`.
+                if matches!(leg.stack.last(), Some(Frame { work: Work::Socket, .. })) {
+                    world.finish_top(id, None);
+                }
+            } else if in_socket && leg.bridge.is_none() {
+                leg.state = State::Reset;
+                world.unwind(id);
+                if let Some(leg) = world.legs.get_mut(&id) {
+                    leg.messages.clear();
+                    leg.state = State::Execute;
+                    leg.running = State::Execute;
+                }
+                world.advance(id);
+            } else {
+                // The channel is reset in the middle of something else: a conversation is cut.
+                world.stats.cut_by_reset += 1;
+                world.hangup(id, "NORMAL_CLEARING", false);
+            }
+        });
+    }
+}
+
+/// `%(on,off,frequencies...)` groups and `loops=N`.
+fn tone_length(text: &str) -> Length {
+    let mut once = Duration::ZERO;
+    let mut loops: i64 = 1;
+    for part in text.split(';') {
+        if let Some(n) = part.strip_prefix("loops=").or_else(|| part.strip_prefix("L=")) {
+            loops = n.trim().parse().unwrap_or(1);
+        }
+        for group in part.split("%(").skip(1) {
+            let group = group.split(')').next().unwrap_or_default();
+            for ms in group.split(',').take(2) {
+                once += Duration::from_millis(ms.trim().parse().unwrap_or(0));
+            }
+        }
+    }
+    u32::try_from(loops).map_or(Length::Endless, |loops| Length::For(once * loops))
+}

@@ -1,0 +1,82 @@
+//! `${...}` in applications and commands, and the record of what text managed to execute.
+
+use crate::leg::LegId;
+use crate::observe::SecurityRecord;
+use crate::world::World;
+
+impl World {
+    /// Replaces `${variable}` by its value, and notes every `${api(...)}` as executed: in FreeSWITCH it is.
+    pub(crate) fn expand(&mut self, id: Option<LegId>, text: &str) -> String {
+        if !text.contains("${") {
+            return text.to_owned();
+        }
+        let mut out = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find("${") {
+            out.push_str(&rest[..at]);
+            let inside = &rest[at + 2..];
+            let Some(end) = closing(inside) else {
+                out.push_str(&rest[at..]);
+                return out;
+            };
+            let name = &inside[..end];
+            rest = &inside[end + 1..];
+            if let Some((api, arg)) = name.split_once('(').filter(|_| name.ends_with(')')) {
+                let arg = arg.trim_end_matches(')');
+                self.note_security(id, &format!("{api} {arg}"), text);
+                out.push_str(&self.harmless_api(api, arg));
+            } else {
+                let value = match id.and_then(|id| self.legs.get(&id)) {
+                    Some(leg) => leg.vars.get(name).unwrap_or_default().to_owned(),
+                    None if name == "domain" => self.config.domain.clone(),
+                    None => String::new(),
+                };
+                out.push_str(&value);
+            }
+        }
+        out.push_str(rest);
+        out
+    }
+
+    /// The few calls whose result a dialplan may want; everything else is only noted.
+    fn harmless_api(&mut self, api: &str, arg: &str) -> String {
+        match api {
+            "create_uuid" => self.rng.uuid(),
+            "strepoch" => (self.micros() / 1_000_000).to_string(),
+            "user_exists" => arg
+                .split_whitespace()
+                .nth(1)
+                .is_some_and(|user| self.phones.get(user).is_some_and(|p| p.is_known()))
+                .to_string(),
+            _ => String::new(),
+        }
+    }
+
+    pub(crate) fn note_security(&mut self, id: Option<LegId>, executed: &str, text: &str) {
+        let leg = id.and_then(|id| self.legs.get(&id)).map(|l| l.uuid.clone());
+        self.security.push(SecurityRecord {
+            at: self.clock.elapsed(),
+            leg,
+            executed: executed.to_owned(),
+            text: text.to_owned(),
+        });
+    }
+}
+
+/// The brace that closes, with nested ones counted.
+fn closing(text: &str) -> Option<usize> {
+    let mut depth = 1usize;
+    for (at, c) in text.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(at);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}

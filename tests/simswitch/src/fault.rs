@@ -1,0 +1,43 @@
+//! What can go wrong on purpose.
+
+use crate::event::Event;
+use std::time::Duration;
+
+/// Faults in force. All off by default; a scenario turns them on and off as it goes.
+#[derive(Debug, Clone, Default)]
+pub struct Faults {
+    /// `socket` finds nobody: refused.
+    pub controller_away: bool,
+    /// Every reply comes this much later; the connection stands still meanwhile.
+    pub reply_delay: Option<Duration>,
+    /// Every event is queued this much later.
+    pub event_delay: Option<Duration>,
+    /// The next events of these names are lost, one for each entry.
+    pub lose_events: Vec<String>,
+    /// The next BACKGROUND_JOB events of these commands are lost, one for each entry.
+    pub lose_jobs: Vec<String>,
+    /// This many `originate` commands are accepted and never heard of again: no leg, no result.
+    pub swallow_originates: u32,
+    /// Connections neither read nor write; set with `SimSwitch::freeze`.
+    pub(crate) frozen: bool,
+}
+
+impl Faults {
+    pub(crate) fn loses(&mut self, event: &Event) -> bool {
+        take(&mut self.lose_events, &event.name)
+    }
+
+    pub(crate) fn loses_job(&mut self, command: &str) -> bool {
+        take(&mut self.lose_jobs, command)
+    }
+}
+
+fn take(list: &mut Vec<String>, name: &str) -> bool {
+    match list.iter().position(|n| n == name) {
+        Some(at) => {
+            list.remove(at);
+            true
+        }
+        None => false,
+    }
+}

@@ -1,0 +1,343 @@
+//! One channel: its state, its variables, what runs on it.
+
+use crate::audio::AudioLog;
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::time::Duration;
+use tokio::time::Instant;
+
+pub(crate) type LegId = u64;
+pub(crate) type ConnId = u64;
+
+/// FreeSWITCH's channel states with its numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum State {
+    Init = 1,
+    Routing = 2,
+    SoftExecute = 3,
+    Execute = 4,
+    ExchangeMedia = 5,
+    ConsumeMedia = 7,
+    Hibernate = 8,
+    Reset = 9,
+    Hangup = 10,
+    Reporting = 11,
+}
+
+impl State {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Init => "CS_INIT",
+            Self::Routing => "CS_ROUTING",
+            Self::SoftExecute => "CS_SOFT_EXECUTE",
+            Self::Execute => "CS_EXECUTE",
+            Self::ExchangeMedia => "CS_EXCHANGE_MEDIA",
+            Self::ConsumeMedia => "CS_CONSUME_MEDIA",
+            Self::Hibernate => "CS_HIBERNATE",
+            Self::Reset => "CS_RESET",
+            Self::Hangup => "CS_HANGUP",
+            Self::Reporting => "CS_REPORTING",
+        }
+    }
+}
+
+/// A channel's variables in the order they were set.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Vars(Vec<(Cow<'static, str>, String)>);
+
+impl Vars {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
+    }
+
+    /// Sets a variable behind the others; an empty value removes it.
+    pub(crate) fn set(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) {
+        let (name, value) = (name.into(), value.into());
+        if value.is_empty() {
+            self.remove(&name);
+        } else if let Some(slot) = self.0.iter_mut().find(|(n, _)| n.eq_ignore_ascii_case(&name)) {
+            slot.1 = value;
+        } else {
+            self.0.push((name, value));
+        }
+    }
+
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.0.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
+    }
+
+    pub(crate) fn is_true(&self, name: &str) -> bool {
+        self.get(name).is_some_and(is_true)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(n, v)| (n.as_ref(), v.as_str()))
+    }
+}
+
+/// What FreeSWITCH takes for true.
+pub(crate) fn is_true(text: &str) -> bool {
+    ["yes", "on", "true", "t", "enabled", "active", "allow"].iter().any(|t| t.eq_ignore_ascii_case(text))
+        || text.parse::<i64>().is_ok_and(|n| n != 0)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Inbound,
+    Outbound,
+}
+
+/// Who is at the other end of the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// A caller of the test.
+    Caller(u64),
+    /// A phone by its number, rung by the switch.
+    Phone(String),
+}
+
+/// The caller profile.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Profile {
+    pub(crate) logical_inbound: bool,
+    pub(crate) username: String,
+    pub(crate) dialplan: bool,
+    pub(crate) name: String,
+    pub(crate) number: String,
+    pub(crate) orig_name: String,
+    pub(crate) orig_number: String,
+    pub(crate) callee_name: String,
+    pub(crate) callee_number: String,
+    pub(crate) addr: String,
+    pub(crate) ani: String,
+    pub(crate) destination: String,
+    pub(crate) source: &'static str,
+    pub(crate) transfer_source: String,
+    pub(crate) rdnis: String,
+    pub(crate) index: u32,
+}
+
+/// Microseconds since 1970, 0 for never.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Times {
+    pub(crate) profile: u64,
+    pub(crate) created: u64,
+    pub(crate) answered: u64,
+    pub(crate) progress: u64,
+    pub(crate) progress_media: u64,
+    pub(crate) hangup: u64,
+    pub(crate) bridged: u64,
+    pub(crate) last_hold: u64,
+    pub(crate) hold_accum: u64,
+}
+
+/// What a running application does.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// `socket`, parked under the controller.
+    Socket,
+    /// `park`.
+    Park,
+    /// `answer` on its way.
+    Answering,
+    /// A sound: what is left of it, and since when it runs.
+    Sound { file: String, left: Option<Duration>, position: Duration, since: Option<Instant> },
+    /// `sleep`.
+    Sleep,
+    /// `bridge`: dialling or talking.
+    Bridge,
+}
+
+/// One application on the channel's stack; the last one is the innermost.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    pub(crate) id: u64,
+    pub(crate) app: String,
+    pub(crate) data: String,
+    pub(crate) uuid: String,
+    pub(crate) locked: bool,
+    pub(crate) work: Work,
+}
+
+impl Frame {
+    /// Whether queued commands run nested inside this application.
+    pub(crate) fn listens(&self) -> bool {
+        !self.locked && !matches!(self.work, Work::Answering)
+    }
+}
+
+/// A queued `sendmsg`.
+#[derive(Debug, Clone)]
+pub(crate) enum Message {
+    Execute { app: String, arg: String, uuid: String, locked: bool, loops: u32 },
+    Hangup { cause: String },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The originator: CHANNEL_BRIDGE and CHANNEL_UNBRIDGE are its events.
+    A,
+    B,
+}
+
+/// A bridge between two legs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bridge {
+    pub(crate) peer: LegId,
+    pub(crate) side: Side,
+    /// Audio flows.
+    pub(crate) up: bool,
+    /// Orders and their timers carry it; one that does not match is stale.
+    pub(crate) token: u64,
+}
+
+/// Why a leg was rung, and who waits for the result.
+#[derive(Debug, Clone)]
+pub(crate) struct Dialing {
+    /// The application to run once answered.
+    pub(crate) app: String,
+    pub(crate) arg: String,
+    pub(crate) waiter: Waiter,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Waiter {
+    /// A background job.
+    Job(Job),
+    /// `api originate`: the connection stands still until the end.
+    Api(ConnId),
+    /// The `bridge` application of this leg.
+    Bridge(LegId),
+    /// Nobody (an `originate` inside `api_on_answer` and the like).
+    Nobody,
+}
+
+/// A `bgapi` under way.
+#[derive(Debug, Clone)]
+pub(crate) struct Job {
+    pub(crate) uuid: String,
+    pub(crate) owner: Option<String>,
+    pub(crate) command: String,
+    pub(crate) arg: String,
+}
+
+#[derive(Debug)]
+pub(crate) struct Leg {
+    pub(crate) uuid: String,
+    pub(crate) owner: Owner,
+    pub(crate) direction: Direction,
+    pub(crate) name: String,
+    pub(crate) running: State,
+    pub(crate) state: State,
+    pub(crate) call_state: &'static str,
+    pub(crate) answer_state: &'static str,
+    pub(crate) hit_dialplan: bool,
+    pub(crate) presence_id: String,
+    pub(crate) call_uuid: String,
+    pub(crate) codec: bool,
+    pub(crate) profile: Profile,
+    pub(crate) times: Times,
+    pub(crate) other: Vec<(Cow<'static, str>, String)>,
+    pub(crate) bridge_pair: Option<(String, String)>,
+    pub(crate) vars: Vars,
+    pub(crate) last_app: (String, String),
+    pub(crate) stack: Vec<Frame>,
+    pub(crate) messages: VecDeque<Message>,
+    pub(crate) plan: VecDeque<(String, String)>,
+    pub(crate) frame_base: Instant,
+    pub(crate) tick_due: bool,
+    pub(crate) conn: Option<ConnId>,
+    pub(crate) bridge: Option<Bridge>,
+    pub(crate) dialing: Option<Dialing>,
+    pub(crate) dialed_peer: Option<LegId>,
+    /// The caller this leg was rung for, when its `originate` says so.
+    pub(crate) rings_for: Option<String>,
+    pub(crate) from_originate: bool,
+    pub(crate) held: bool,
+    pub(crate) cause: Option<String>,
+    /// Orders to the channel after this are stale.
+    pub(crate) routed: u64,
+    /// Parked under a connection that closed too early: nobody is in charge any more.
+    pub(crate) stranded: bool,
+    pub(crate) audio: AudioLog,
+}
+
+impl Leg {
+    pub(crate) fn is_answered(&self) -> bool {
+        self.times.answered != 0
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.cause.is_none()
+    }
+
+    pub(crate) fn has_media(&self) -> bool {
+        self.is_answered() || self.times.progress_media != 0
+    }
+
+    /// Whether both directions of audio flow to somebody.
+    pub(crate) fn talks_to(&self) -> Option<LegId> {
+        self.bridge.filter(|b| b.up).map(|b| b.peer)
+    }
+
+    pub(crate) fn may_execute(&self) -> bool {
+        self.stack.iter().all(|f| !f.locked) && self.stack.last().is_none_or(Frame::listens)
+    }
+}
+
+/// Q.850 code of a hang-up cause by name; what FreeSWITCH invented counts as 16.
+pub(crate) fn q850(cause: &str) -> u32 {
+    match cause {
+        "UNALLOCATED_NUMBER" => 1,
+        "NO_ROUTE_DESTINATION" => 3,
+        "USER_BUSY" => 17,
+        "NO_USER_RESPONSE" => 18,
+        "NO_ANSWER" => 19,
+        "SUBSCRIBER_ABSENT" => 20,
+        "CALL_REJECTED" => 21,
+        "DESTINATION_OUT_OF_ORDER" => 27,
+        "INVALID_NUMBER_FORMAT" => 28,
+        "NORMAL_UNSPECIFIED" => 31,
+        "NORMAL_TEMPORARY_FAILURE" => 41,
+        "RECOVERY_ON_TIMER_EXPIRE" => 102,
+        "INTERWORKING" => 127,
+        _ => 16,
+    }
+}
+
+/// Every cause FreeSWITCH knows by name here; any other text it takes for NORMAL_CLEARING.
+pub(crate) fn known_cause(text: &str) -> String {
+    const KNOWN: &[&str] = &[
+        "UNALLOCATED_NUMBER",
+        "NO_ROUTE_DESTINATION",
+        "NORMAL_CLEARING",
+        "USER_BUSY",
+        "NO_USER_RESPONSE",
+        "NO_ANSWER",
+        "SUBSCRIBER_ABSENT",
+        "CALL_REJECTED",
+        "DESTINATION_OUT_OF_ORDER",
+        "INVALID_NUMBER_FORMAT",
+        "NORMAL_UNSPECIFIED",
+        "NORMAL_CIRCUIT_CONGESTION",
+        "NORMAL_TEMPORARY_FAILURE",
+        "SWITCH_CONGESTION",
+        "SERVICE_UNAVAILABLE",
+        "RECOVERY_ON_TIMER_EXPIRE",
+        "INTERWORKING",
+        "ORIGINATOR_CANCEL",
+        "LOSE_RACE",
+        "MANAGER_REQUEST",
+        "BLIND_TRANSFER",
+        "ATTENDED_TRANSFER",
+        "ALLOTTED_TIMEOUT",
+        "MEDIA_TIMEOUT",
+        "PICKED_OFF",
+        "USER_NOT_REGISTERED",
+        "PROGRESS_TIMEOUT",
+        "SYSTEM_SHUTDOWN",
+        "CRASH",
+    ];
+    let upper = text.trim().to_ascii_uppercase();
+    if KNOWN.contains(&upper.as_str()) { upper } else { "NORMAL_CLEARING".into() }
+}

@@ -1,0 +1,2 @@
+//! The simulated switch as a program.
+fn main() {}

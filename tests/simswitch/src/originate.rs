@@ -1,0 +1,272 @@
+//! Ringing phones.
+
+use crate::api::Outcome;
+use crate::dialstring;
+use crate::leg::{Dialing, Direction, LegId, Owner, State, Waiter};
+use crate::party::{NewLeg, Registration};
+use crate::world::World;
+use tokio::time::Instant;
+
+/// A channel that dials itself, or a system application in `originate`: text from outside got where it must not.
+const EXECUTING: &[&str] = &["system", "bg_system", "lua", "python", "javascript", "perl"];
+
+impl World {
+    /// `originate`.
+    pub(crate) fn originate(&mut self, argument: &str, waiter: Waiter) -> Outcome {
+        let argument = self.expand(None, argument);
+        let wanted = match dialstring::originate(&argument) {
+            Ok(wanted) => wanted,
+            Err(text) => return Outcome::Done(text),
+        };
+        if EXECUTING.contains(&wanted.app.as_str()) {
+            self.note_security(None, &format!("{} {}", wanted.app, wanted.arg), &argument);
+        }
+        if self.faults.swallow_originates > 0 {
+            self.faults.swallow_originates -= 1;
+            return Outcome::Later;
+        }
+        let mut variables = wanted.variables.clone();
+        let mut default = |name: &str, value: Option<String>| {
+            if let Some(value) = value
+                && !variables.iter().any(|(n, _)| n == name)
+            {
+                variables.push((name.into(), value));
+            }
+        };
+        default("origination_caller_id_name", wanted.cid_name);
+        default("origination_caller_id_number", wanted.cid_number);
+        default("originate_timeout", wanted.timeout.map(|t| t.to_string()));
+        let (app, arg) = match wanted.extension {
+            Some(extension) => ("transfer".to_owned(), extension),
+            None => (wanted.app, wanted.arg),
+        };
+        let target = if app == "intercept" {
+            Some(arg.trim().to_owned())
+        } else {
+            variables
+                .iter()
+                .filter(|(name, _)| name.starts_with("api_on_answer") || name.starts_with("execute_on_answer"))
+                .find_map(|(_, text)| {
+                    let mut words = text.split([' ', ':']).filter(|w| !w.is_empty());
+                    matches!(words.next(), Some("uuid_bridge" | "intercept")).then(|| words.next())?.map(str::to_owned)
+                })
+        };
+        let dialing = Dialing { app, arg, waiter };
+        match self.ring(&wanted.dial, &variables, Some(dialing), target) {
+            Ok(_) => Outcome::Later,
+            Err(cause) => Outcome::Done(format!("-ERR {cause}\n")),
+        }
+    }
+
+    /// Rings for the `bridge` application of `aleg`.
+    pub(crate) fn dial(&mut self, dial: &str, waiter: Waiter, aleg: Option<LegId>) -> Result<LegId, String> {
+        let (mut variables, dial) = dialstring::take_variables(dial)?;
+        if let Some(leg) = aleg.and_then(|id| self.legs.get(&id)) {
+            let from = |effective: &str, own: &str| leg.vars.get(effective).unwrap_or(own).to_owned();
+            let name = from("effective_caller_id_name", &leg.profile.name);
+            let number = from("effective_caller_id_number", &leg.profile.number);
+            variables.push(("origination_caller_id_name".into(), name));
+            variables.push(("origination_caller_id_number".into(), number));
+        }
+        let dialing = Dialing { app: String::new(), arg: String::new(), waiter };
+        let id = self.ring(&dial, &variables, Some(dialing), None)?;
+        let dialed = self.legs.get(&id).map(|l| l.profile.destination.clone()).unwrap_or_default();
+        let domain = self.config.domain.clone();
+        if let Some(leg) = aleg.and_then(|id| self.legs.get_mut(&id)) {
+            leg.dialed_peer = Some(id);
+            leg.vars.set("dialed_user", dialed);
+            leg.vars.set("dialed_domain", domain);
+        }
+        if let Some(leg) = self.legs.get_mut(&id) {
+            leg.from_originate = false;
+            leg.profile.source = "mod_sofia";
+            for name in ["origination_caller_id_name", "origination_caller_id_number"] {
+                leg.vars.remove(name);
+            }
+        }
+        Ok(id)
+    }
+
+    /// Makes the leg and sends the INVITE; a cause when there is nobody to send it to.
+    fn ring(
+        &mut self,
+        dial: &str,
+        variables: &[(String, String)],
+        dialing: Option<Dialing>,
+        rings_for: Option<String>,
+    ) -> Result<LegId, String> {
+        if let Some(cause) = dial.strip_prefix("error/") {
+            return Err(crate::leg::known_cause(cause));
+        }
+        let number = self.phone_of(dial)?;
+        let get = |name: &str| variables.iter().rev().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+        let uuid = match get("origination_uuid") {
+            Some(uuid) if self.by_uuid.contains_key(uuid) => return Err("DESTINATION_OUT_OF_ORDER".into()),
+            Some(uuid) => uuid.to_owned(),
+            None => self.rng.uuid(),
+        };
+        let timeout = get("originate_timeout").or(get("leg_timeout")).and_then(|t| t.trim().parse().ok()).unwrap_or(60);
+        let (cid_name, cid_number) = (get("origination_caller_id_name"), get("origination_caller_id_number"));
+        let originated = !matches!(dialing.as_ref().map(|d| &d.waiter), Some(Waiter::Bridge(_)));
+        let id = self.new_leg(NewLeg {
+            uuid: uuid.clone(),
+            direction: Direction::Outbound,
+            owner: Owner::Phone(number.clone()),
+            name: cid_name.unwrap_or("").to_owned(),
+            number: cid_number.unwrap_or("0000000000").to_owned(),
+            destination: number.clone(),
+            variables: variables.to_vec(),
+        });
+        if let Some(leg) = self.legs.get_mut(&id) {
+            leg.dialing = dialing;
+            if let Some(caller) = &rings_for {
+                self.rings.entry(caller.clone()).or_default().push(id);
+            }
+            leg.rings_for = rings_for;
+            leg.from_originate = originated;
+        }
+        self.fire_leg(id, "CHANNEL_CREATE", true, &[]);
+        if let Some(leg) = self.legs.get_mut(&id) {
+            leg.running = State::ConsumeMedia;
+            leg.state = State::ConsumeMedia;
+        }
+        self.note_ring(id, originated);
+        let invite = self.config.timing.invite;
+        self.after(invite, move |world| world.invite(id));
+        let end = self.clock.whole_seconds_after(Instant::now(), timeout);
+        self.at(end, move |world| {
+            if world.legs.get(&id).is_some_and(|l| l.is_up() && !l.is_answered()) {
+                world.hangup(id, "NO_ANSWER", false);
+            }
+        });
+        Ok(id)
+    }
+
+    /// The phone a dial string reaches, or why none does.
+    fn phone_of(&self, dial: &str) -> Result<String, String> {
+        if let Some(phone) = self.phones.get(dial) {
+            return self.reachable(dial, phone.registration);
+        }
+        let Some(user) = dial.strip_prefix("user/") else {
+            return Err(if dial.starts_with("sofia/") { "NO_ROUTE_DESTINATION" } else { "CHAN_NOT_IMPLEMENTED" }.into());
+        };
+        let (user, domain) = user.split_once('@').unwrap_or((user, &self.config.domain));
+        match self.phones.get(user) {
+            Some(phone) if domain == self.config.domain => self.reachable(user, phone.registration),
+            _ => Err("SUBSCRIBER_ABSENT".into()),
+        }
+    }
+
+    fn reachable(&self, number: &str, registration: Registration) -> Result<String, String> {
+        match registration {
+            Registration::Registered => Ok(number.to_owned()),
+            Registration::Unregistered => Err("USER_NOT_REGISTERED".into()),
+            Registration::Unknown => Err("SUBSCRIBER_ABSENT".into()),
+        }
+    }
+
+    /// 180: the phone rings.
+    pub(crate) fn progress(&mut self, id: LegId) {
+        let micros = self.micros();
+        let tag = self.rng.word(8);
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        if !leg.is_up() || leg.times.progress != 0 {
+            return;
+        }
+        leg.times.progress = micros;
+        leg.profile.addr = "127.0.0.1".into();
+        let display = leg.profile.name.clone();
+        let (number, to) = (leg.profile.number.clone(), leg.profile.destination.clone());
+        leg.vars.set("sip_from_display", display);
+        leg.vars.set("sip_from_user", number);
+        leg.vars.set("sip_to_user", to);
+        leg.vars.set("sip_to_host", "127.0.0.1");
+        leg.vars.set("sip_to_tag", tag);
+        leg.vars.set("sip_network_ip", "127.0.0.1");
+        self.fire_leg(id, "CHANNEL_PROGRESS", true, &[]);
+        if let Some(leg) = self.legs.get_mut(&id) {
+            leg.call_state = "RINGING";
+        }
+    }
+
+    /// 200: the phone answered.
+    pub(crate) fn dial_answered(&mut self, id: LegId) {
+        self.mark_answered(id);
+        self.note_answered(id);
+        let Some(leg) = self.legs.get(&id) else { return };
+        let on_answer = |prefix: &str| -> Vec<String> {
+            leg.vars.iter().filter(|(n, _)| n.starts_with(prefix)).map(|(_, v)| v.to_owned()).collect()
+        };
+        let (commands, applications) = (on_answer("api_on_answer"), on_answer("execute_on_answer"));
+        for text in applications {
+            let (app, arg) = match text.split_once("::") {
+                Some(parts) => parts,
+                None => crate::command::split(&text),
+            };
+            let uuid = self.rng.uuid();
+            self.execute(id, app, arg, uuid, false, 1);
+        }
+        for text in commands {
+            let text = self.expand(Some(id), &text);
+            let (name, arg) = crate::command::split(&text);
+            let _ = self.api(name, arg, Waiter::Nobody);
+        }
+        if let Some(Waiter::Bridge(aleg)) =
+            self.legs.get(&id).and_then(|l| l.dialing.as_ref()).map(|d| d.waiter.clone())
+        {
+            if let Some(leg) = self.legs.get_mut(&id) {
+                leg.dialing = None;
+            }
+            if let Some(leg) = self.legs.get_mut(&aleg) {
+                leg.dialed_peer = None;
+            }
+            return self.bridge_answered(aleg, id);
+        }
+        let delay = self.config.timing.originate_done;
+        self.after(delay, move |world| world.originated(id));
+    }
+
+    /// `originate` has what it wanted: its caller is told, the leg goes its way.
+    fn originated(&mut self, id: LegId) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        if !leg.is_up() {
+            return;
+        }
+        let Some(dialing) = leg.dialing.take() else { return };
+        leg.frame_base = Instant::now();
+        let text = format!("+OK {}\n", leg.uuid);
+        match &dialing.waiter {
+            Waiter::Job(job) => self.job_done(&job.clone(), &text),
+            Waiter::Api(conn) => self.unblock(*conn, Some(&text)),
+            Waiter::Bridge(_) | Waiter::Nobody => {}
+        }
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        if leg.bridge.is_some() || leg.state == State::Routing {
+            return;
+        }
+        let (name, number) = (leg.profile.name.clone(), leg.profile.number.clone());
+        leg.vars.set("pre_transfer_caller_id_name", name.as_str());
+        leg.vars.set("pre_transfer_caller_id_number", number.as_str());
+        leg.vars.set("channel_cid_flipped", "yes");
+        leg.profile.callee_name = name;
+        leg.profile.callee_number = number;
+        leg.profile.name = "Outbound Call".into();
+        leg.profile.number = leg.profile.destination.clone();
+        leg.running = State::Execute;
+        leg.state = State::Execute;
+        leg.hit_dialplan = true;
+        leg.plan = [(dialing.app, dialing.arg)].into();
+        self.advance(id);
+    }
+
+    /// Checks a while later that a ringing leg still rings for somebody.
+    pub(crate) fn watch_rings_for(&mut self, uuid: &str) {
+        let Some(ringing) = self.rings.get(uuid).cloned() else {
+            return;
+        };
+        let bound = self.config.bounds.stray_ring;
+        for id in ringing {
+            self.after(bound, move |world| world.note_stray(id, bound));
+        }
+    }
+}
