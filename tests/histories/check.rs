@@ -1,7 +1,7 @@
 //! What must be so whenever nothing is left to be done at a moment.
 
+use crate::legs::{Leg, State};
 use crate::sim::{Session, Sim};
-use crate::world::{Leg, State};
 
 /// How long a call may go without a word of a leg before it has to do something about it.
 const PATIENCE: u64 = 10_000;
@@ -42,17 +42,16 @@ impl Sim {
         let talks = s.talks == Some(leg.offer);
         let caller = self.model.callers.iter().find(|c| c.call == leg.call);
         let wanted = caller.is_some_and(|c| c.closed.is_none() && c.offers.iter().any(|(o, _)| *o == leg.offer));
-        let connecting = leg.told_answered && !leg.told_ended && caller.is_some();
+        let connecting = leg.is_connecting() && caller.is_some();
         let ended = leg.told_ended || leg.killed_existing || (leg.killed && !leg.told_created);
-        assert!(talks || wanted || connecting || ended, "Q8: nobody ends {leg:?}");
+        assert!(talks || wanted || connecting || ended || leg.state == State::Dead, "Q8: nobody ends {leg:?}");
         let talks_on = talks && !leg.told_ended && !s.caller_gone;
         let patience = if leg.killed || leg.told_answered { leg.touched } else { leg.touched.max(leg.ring_over) };
         assert!(talks_on || self.now <= patience + PATIENCE, "Q8: nothing is done about {leg:?}");
     }
 
     fn check_session(&mut self, s: &mut Session) {
-        let connecting = |l: &&Leg| l.call == s.id && l.told_answered && !l.told_ended && !l.told_gone;
-        let connecting = self.world.legs.iter().any(|l| connecting(&l));
+        let connecting = self.world.legs.iter().any(|l| l.call == s.id && l.is_connecting());
         let Some(caller) = self.model.callers.iter().find(|c| c.call == s.id) else {
             let stays = s.to_go_on && !s.caller_gone && !s.ear.hears_message(self.now);
             assert!(!stays, "Q13: nothing is done with {} after the wait", s.id);
@@ -66,10 +65,9 @@ impl Sim {
         }
         let position = self.model.position(&s.id).expect("a position");
         s.ear.check(position, connecting || s.taken.is_some(), self.now);
-        let answered =
-            |l: &&Leg| l.call == s.id && l.state != State::Dead && !matches!(l.state, State::Ordered | State::Ringing);
-        let untold = |l: &&Leg| l.call == s.id && !l.told_ended && l.state == State::Dead && !l.told_gone;
-        let busy = self.world.legs.iter().any(|l| answered(&l) || untold(&l) || l.fault.is_some());
+        let answered = |l: &Leg| l.call == s.id && matches!(l.state, State::Answered | State::Talking);
+        let untold = |l: &Leg| l.call == s.id && l.state == State::Dead && !l.told_ended && !l.told_gone;
+        let busy = self.world.legs.iter().any(|l| answered(l) || untold(l));
         let armed = self.world.callers.iter().any(|c| c.call == s.id && c.armed);
         assert!(armed || busy || s.taken.is_some(), "Q19: the death of the daemon would lose {}", s.id);
     }

@@ -61,7 +61,9 @@ impl Counts {
 pub(crate) struct Journal {
     pub(crate) logins: Vec<(AgentId, QueueNumber, Wall)>,
     pub(crate) ends: Vec<(AgentId, Wall)>,
-    pub(crate) wraps: Vec<(AgentId, QueueNumber, Wall)>,
+    pub(crate) wraps: Vec<(AgentId, Wall)>,
+    /// Answered calls whose conversation has not ended.
+    pub(crate) conversations: Vec<Record>,
     waiting: Vec<(CallId, QueueNumber)>,
     offers: Vec<(OfferId, Offer)>,
     pub(crate) counts: Counts,
@@ -74,7 +76,15 @@ impl Journal {
     }
 
     pub(crate) fn wrap_up(&self, agent: &AgentId) -> Option<u64> {
-        self.wraps.iter().find(|w| w.0 == *agent).map(|w| since_start(w.2))
+        self.wraps.iter().find(|w| w.0 == *agent).map(|w| since_start(w.1))
+    }
+
+    /// The first of the agent's conversations that have not ended.
+    pub(crate) fn conversation(&self, agent: &AgentId) -> Option<OfferId> {
+        self.conversations.iter().find_map(|r| match &r.fact {
+            Fact::CallAnswered { offer, agent: a, .. } if a == agent => Some(*offer),
+            _ => None,
+        })
     }
 
     pub(crate) fn has_offer(&self, offer: OfferId) -> bool {
@@ -115,10 +125,15 @@ impl Journal {
             Fact::CallAnswered { offer, call, queue, .. } => {
                 self.offer(*offer, Offer::Open, Offer::Talking);
                 self.waits(call, queue);
+                self.conversations.push(record.clone());
                 self.counts.answered += 1;
             }
             Fact::ConversationEnded { offer, agent, .. } => {
-                self.offer(*offer, Offer::Talking, Offer::Over);
+                let ended = |r: &Record| matches!(&r.fact, Fact::CallAnswered { offer: o, .. } if o == offer);
+                self.conversations.retain(|r| !ended(r));
+                // A conversation may be taken up after the death of the daemon it began with.
+                let forgotten = self.offers.iter().any(|o| *o == (*offer, Offer::Forgotten));
+                self.offer(*offer, if forgotten { Offer::Forgotten } else { Offer::Talking }, Offer::Over);
                 self.ends.retain(|e| e.0 != *agent);
                 self.ends.push((agent.clone(), record.at));
             }
@@ -141,9 +156,9 @@ impl Journal {
             Fact::CallWentOn { .. } => {}
             Fact::AgentLoggedIn { agent, queue } => self.logins.push((agent.clone(), queue.clone(), record.at)),
             Fact::AgentLoggedOut { agent, queue } => self.logins.retain(|l| l.0 != *agent || l.1 != *queue),
-            Fact::WrapUpStarted { agent, queue, until } => {
+            Fact::WrapUpStarted { agent, until, .. } => {
                 self.wraps.retain(|w| w.0 != *agent);
-                self.wraps.push((agent.clone(), queue.clone(), *until));
+                self.wraps.push((agent.clone(), *until));
             }
             Fact::WrapUpEnded { agent } => self.wraps.retain(|w| w.0 != *agent),
         }

@@ -14,10 +14,12 @@
 mod check;
 mod ear;
 mod journal;
+mod legs;
 mod model;
 mod rng;
 mod sim;
 mod step;
+mod supervise;
 mod world;
 
 use std::panic::{set_hook, take_hook};

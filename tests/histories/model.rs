@@ -316,8 +316,17 @@ impl Model {
             a.logins = journal.logins.iter().filter(|l| l.0 == s.id).map(|l| l.1.clone()).collect();
             a.last_talk_end = journal.last_end(&s.id);
             a.rest = journal.wrap_up(&s.id).filter(|until| *until > now).map(|until| (until, true));
+            a.offer = journal.conversation(&s.id);
+            a.talking = a.offer.is_some();
             self.agents.push(a);
         }
+    }
+
+    /// A conversation from before this daemon's time goes on.
+    pub(crate) fn adopted(&mut self, agent: &AgentId, offer: OfferId) {
+        let a = self.agent(agent).expect("an agent");
+        assert_eq!(a.offer, None, "Q8: {agent} holds an offer");
+        (a.offer, a.talking) = (Some(offer), true);
     }
 
     pub(crate) fn set_private(&mut self, agent: &AgentId, private: bool) {

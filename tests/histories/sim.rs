@@ -20,6 +20,7 @@ use crate::journal::{Counts, Journal, wall};
 use crate::model::Model;
 use crate::rng::Rng;
 use crate::step::{Office, Step, agent_id, queue_number};
+use crate::supervise::Supervisor;
 use crate::world::{Conn, News, Parted, World};
 
 /// Callers who may be there at once.
@@ -36,6 +37,8 @@ pub(crate) struct Session {
     /// The wait timed out, and nothing was done with the caller yet.
     pub(crate) to_go_on: bool,
     pub(crate) caller_gone: bool,
+    disconnected: bool,
+    armed_once: bool,
     /// The conversation with the agent of this offer.
     pub(crate) talks: Option<OfferId>,
 }
@@ -46,7 +49,8 @@ pub(crate) struct Sim {
     born: u64,
     rng: Rng,
     office: Office,
-    floor: Arc<Floor>,
+    pub(crate) floor: Arc<Floor>,
+    pub(crate) supervisor: Supervisor,
     dispatcher: Dispatcher,
     dispatch_at: Option<Mono>,
     bell: Arc<AtomicBool>,
@@ -83,6 +87,7 @@ impl Sim {
             rng: Rng::branch(seed, 3),
             office: Office::new(),
             floor,
+            supervisor: Supervisor::default(),
             dispatcher,
             dispatch_at: None,
             bell,
@@ -96,6 +101,7 @@ impl Sim {
             trace: traced.then(Vec::new),
             lives: 0,
         };
+        sim.set_supervised(true);
         sim.reload();
         sim
     }
@@ -147,7 +153,8 @@ impl Sim {
         match input {
             Input::Played(playing) => s.ear.told_over(*playing, self.now),
             Input::TakenAway => s.taken = s.taken.or(Some(self.now)),
-            Input::CallerGone | Input::Disconnected => s.caller_gone = true,
+            Input::CallerGone => s.caller_gone = true,
+            Input::Disconnected => (s.caller_gone, s.disconnected) = (true, true),
             _ => {}
         }
     }
@@ -183,9 +190,13 @@ impl Sim {
             }
             Desk::Lost(offer) => {
                 let leg = self.world.leg(offer);
-                assert!(leg.is_faulty() || s.caller_gone, "a healthy leg is given up: {leg:?}");
+                assert!(leg.is_faulty() || s.disconnected, "a healthy leg is given up: {leg:?}");
+                leg.lost = true;
                 s.talks = s.talks.filter(|o| *o != offer);
-                self.model.released(offer);
+                // With somebody to look after it, the agent stays held until it is gone.
+                if self.supervisor.next.is_none() {
+                    self.model.released(offer);
+                }
             }
             Desk::Answered(offer) => s.talks = Some(offer),
             Desk::Leave(leave) => s.to_go_on = matches!(leave, freeswitch_queue::acd::call::Leave::TimedOut(_)),
@@ -210,16 +221,15 @@ impl Sim {
             Wire::Remember(place) => {
                 let c = self.world.caller(&s.id).expect("a caller");
                 c.place = Some(place);
-                c.armed = true;
+                c.armed |= !std::mem::replace(&mut s.armed_once, true);
             }
             Wire::Say(playing, _) => self.world.say(&s.id, playing),
             Wire::Hush => self.world.hush(&s.id),
             Wire::Ring { offer, agent, shared, ring_time } => self.world.ring(conn, offer, &agent, shared, ring_time),
-            Wire::CallOff(offer, _) => self.world.kill(offer, LegEnd::Elsewhere),
+            Wire::CallOff(offer, cause) => self.world.call_off(offer, cause),
             Wire::EndLeg(offer) => self.world.kill(offer, LegEnd::Cleared),
             Wire::Rearm => {
-                let connecting = |l: &&crate::world::Leg| l.conn == conn && l.told_answered && !l.told_ended;
-                let other = self.world.legs.iter().find(connecting);
+                let other = self.world.legs.iter().find(|l| l.conn == conn && l.is_connecting());
                 assert!(other.is_none(), "Q19: the death of the daemon would cut a conversation: {other:?}");
                 self.world.caller(&s.id).expect("a caller").armed = true;
             }
@@ -232,7 +242,7 @@ impl Sim {
     }
 
     /// Passes the facts on, to the books and to the reference.
-    fn take_facts(&mut self) {
+    pub(crate) fn take_facts(&mut self) {
         let records = std::mem::take(&mut *self.facts.lock().unwrap());
         for record in records {
             self.note(|| format!("   {:?}", record.fact));
@@ -269,6 +279,8 @@ impl Sim {
             taken: None,
             to_go_on: false,
             caller_gone: false,
+            disconnected: false,
+            armed_once: false,
             talks: None,
         };
         self.sessions.insert(conn, session);
@@ -294,7 +306,8 @@ impl Sim {
             let wakes = usize::from(!self.wakes.lock().unwrap().is_empty());
             let bell = usize::from(self.bell.load(Ordering::Relaxed) || self.dispatch_due());
             let world = usize::from(self.world.next_moment().is_some_and(|at| at <= self.now));
-            let all = due.len() + wakes + bell + world;
+            let survey = usize::from(self.supervisor.next.is_some_and(|at| at <= self.now));
+            let all = due.len() + wakes + bell + survey + world;
             if all == 0 {
                 break;
             }
@@ -305,10 +318,11 @@ impl Sim {
                 self.wake();
             } else if n < due.len() + wakes + bell {
                 self.dispatch();
+            } else if n < due.len() + wakes + bell + survey {
+                self.survey();
             } else if let Some(news) = self.world.pop() {
                 self.pass_on(news);
             }
-            self.take_orphans();
         }
         self.check();
     }
@@ -333,16 +347,9 @@ impl Sim {
     fn pass_on(&mut self, news: News) {
         match news {
             News::Tell(conn, input) => self.feed(conn, input),
+            // Who goes down takes no more calls.
+            News::Back(call) if self.model.draining => self.world.bring_back(&call),
             News::Back(call) => self.begin(&call, true),
-            News::UnwatchedOver(agent) => self.set_private(&agent, false),
-        }
-    }
-
-    fn take_orphans(&mut self) {
-        for key in self.floor.take_orphans() {
-            if let Some(agent) = self.world.reap(key.offer) {
-                self.set_private(&agent, true);
-            }
         }
     }
 
@@ -357,7 +364,11 @@ impl Sim {
         let sessions = self.sessions.values().filter_map(|s| s.call.deadline()).chain(self.dispatch_at);
         let core = sessions.map(|at| self.moment(at));
         let ears = self.sessions.values().filter_map(|s| s.ear.next_moment(self.now));
-        core.chain(ears).chain(self.world.next_moment()).chain(self.model.next_moment(self.now)).min()
+        core.chain(ears)
+            .chain(self.world.next_moment())
+            .chain(self.supervisor.next)
+            .chain(self.model.next_moment(self.now))
+            .min()
     }
 
     fn pass(&mut self, ms: u64) {
@@ -412,9 +423,9 @@ impl Sim {
         self.floor.configure(&agents, &queues, self.time());
         let j = &self.journal;
         self.floor.restore(&j.logins, &j.ends, &j.wraps, self.time());
-        for agent in self.world.daemon_died() {
-            self.set_private(&agent, true);
-        }
+        self.floor.adopt_unended(&j.conversations);
+        self.world.daemon_died();
+        self.set_supervised(true);
         self.dispatch();
     }
 
@@ -498,6 +509,7 @@ impl Sim {
             }
             Step::Steal(n) => nth(n).iter().for_each(|c| self.world.steal(c)),
             Step::Silence(n) => nth(n).iter().for_each(|c| self.world.silence(c)),
+            Step::Supervised(yes) => self.set_supervised(yes),
             Step::Drain => self.drain(),
             Step::Crash => self.restart(),
             Step::SwitchCrash => self.switch_crash(),

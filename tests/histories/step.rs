@@ -56,6 +56,8 @@ pub(crate) enum Step {
     Steal(u8),
     /// The caller's music ends, as a file that cannot be played.
     Silence(u8),
+    /// Somebody compares with FreeSWITCH, or nobody does.
+    Supervised(bool),
     /// The daemon goes down in order, and comes back.
     Drain,
     /// The daemon is killed, and comes back.
@@ -241,6 +243,7 @@ enum Kind {
     Cut,
     Steal,
     Silence,
+    Supervised,
     Drain,
     Crash,
     SwitchCrash,
@@ -274,6 +277,7 @@ impl Taste {
             (1, Cut),
             (1, Steal),
             (2, Silence),
+            (1, Supervised),
             (1, Drain),
             (1, Crash),
             (1, SwitchCrash),
@@ -387,6 +391,7 @@ fn some_step(rng: &mut Rng, taste: &Taste) -> Step {
         Kind::Cut => Step::Cut(nth),
         Kind::Steal => Step::Steal(nth),
         Kind::Silence => Step::Silence(nth),
+        Kind::Supervised => Step::Supervised(yes),
         Kind::Drain => Step::Drain,
         Kind::Crash => Step::Crash,
         Kind::SwitchCrash => Step::SwitchCrash,
