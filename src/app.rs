@@ -1,5 +1,6 @@
 //! The daemon: the parts put together, started and drained in order.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use tokio::time::{sleep_until, timeout};
 use uuid::Uuid;
 
 use crate::acd::fact::{Fact, Record};
-use crate::acd::ids::Instance;
+use crate::acd::ids::{CallId, Instance, QueueNumber};
+use crate::acd::time::Wall;
 use crate::clock::Clock;
 use crate::config::{Change, Config, diff};
 use crate::dispatch::Dispatcher;
@@ -22,6 +24,9 @@ use crate::switch::{self, Switches};
 
 /// How long waiting callers may take to be back in the dialplan when the daemon goes down.
 pub const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long callers who waited when the daemon ended may take to come back; the dialplan brings them within 2 s.
+const RETURN_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How many facts a listener may be behind before it has to look at the whole picture.
 const FACTS_BEHIND: usize = 1024;
@@ -95,6 +100,10 @@ impl Daemon {
         }
         for (index, address) in config.freeswitch.iter().enumerate() {
             tokio::spawn(switch::keep(switches.clone(), index, address.clone(), draining.subscribe()));
+        }
+        if !restored.waiting.is_empty() {
+            let facts = switches.facts.subscribe();
+            tokio::spawn(await_returns(floor.clone(), clock.clone(), facts, restored.waiting.clone()));
         }
         let (alive, gone) = mpsc::channel(1);
         Arc::new(Self {
@@ -203,6 +212,38 @@ fn session_settings(config: &Config) -> SessionSettings {
         codes: config.feature_codes.clone(),
         prompts: config.prompts.clone(),
         language: config.language.clone(),
+    }
+}
+
+/// Gives the callers who waited when the daemon last ended, and did not come back, their end in the records.
+async fn await_returns(
+    floor: Arc<Floor>,
+    clock: Arc<Clock>,
+    mut facts: broadcast::Receiver<Record>,
+    waiting: Vec<Record>,
+) {
+    let mut missing: HashMap<CallId, (QueueNumber, Wall)> = waiting
+        .into_iter()
+        .filter_map(|record| match record.fact {
+            Fact::CallEntered { call, queue, .. } => Some((call, (queue, record.at))),
+            _ => None,
+        })
+        .collect();
+    let back = async {
+        while !missing.is_empty() {
+            match facts.recv().await {
+                Ok(Record { fact: Fact::CallEntered { call, .. }, .. }) => drop(missing.remove(&call)),
+                Ok(_) => {}
+                Err(broadcast::error::RecvError::Lagged(_)) => missing.retain(|call, _| !floor.has_call(call)),
+                Err(broadcast::error::RecvError::Closed) => return,
+            }
+        }
+    };
+    // Running out of time is the ordinary end: who hung up meanwhile never comes.
+    let _ = timeout(RETURN_PATIENCE, back).await;
+    let now = clock.now();
+    for (call, (queue, entered)) in missing {
+        floor.record(now, Fact::CallLost { call, queue, waited: now.wall.since(entered) });
     }
 }
 

@@ -74,6 +74,8 @@ pub enum Input {
     Played(Playing),
     /// The transfer was carried out.
     MovedOn,
+    /// The caller's own channel was answered.
+    CallerAnswered,
     /// The caller hung up, or was hung up.
     CallerGone,
     /// The connection of this call has ended; nothing more will be heard.
@@ -130,17 +132,23 @@ pub enum Wire {
         agent: AgentId,
         /// Whether others ring for the same caller, so that the first to answer must win.
         shared: bool,
-        /// How long.
+        /// How long; [`Wire::RingOut`] ends it on time, FreeSWITCH's own time-out is only there for when we are not.
         ring_time: Duration,
     },
     /// End an agent's leg before it is connected.
     CallOff(OfferId, CancelCause),
+    /// The ring time of an offer is over: end its leg as not answered, if it still rings.
+    RingOut(OfferId),
+    /// Connect the caller with this leg, which was answered before the caller could be connected.
+    Join(OfferId),
     /// End an agent's leg whatever its state.
     EndLeg(OfferId),
     /// A connection failed after the phone was answered: make the caller survive our death again.
     Rearm,
     /// Caller and agent are connected: the caller's place in the line is of no more use.
     Connected,
+    /// Somebody else has the caller: the end of our connection must not concern the call.
+    LetGo,
     /// Send the caller to an internal number.
     Transfer(Arc<str>),
     /// Hang the caller up.
@@ -223,6 +231,7 @@ enum Timer {
     Message,
     MusicGrace,
     TakenAway,
+    Ring(OfferId),
     Leg(OfferId),
     Parting,
 }
@@ -359,6 +368,9 @@ impl Call {
             Input::TakenAway => {
                 if matches!(self.stage, Stage::Waiting(_)) {
                     self.timers.set(Timer::TakenAway, now.mono.plus(LEG_PATIENCE));
+                    if !self.legs.values().any(Leg::is_connecting) {
+                        self.wire(Wire::LetGo);
+                    }
                 }
             }
             Input::Played(what) => self.played(what, now),
@@ -367,6 +379,7 @@ impl Call {
                     self.over();
                 }
             }
+            Input::CallerAnswered => self.caller_answered(),
             Input::CallerGone => self.caller_gone(now),
             Input::Disconnected => self.disconnected(),
             Input::Drain => self.drain(now),
@@ -499,6 +512,7 @@ impl Call {
         let Stage::Waiting(w) = &self.stage else { return };
         let (shared, ring_time) = (w.settings.strategy == Strategy::Simultaneous, w.settings.ring_time);
         self.legs.insert(offer, Leg::new(agent.clone()));
+        self.timers.set(Timer::Ring(offer), now.mono.plus(ring_time));
         self.timers.set(Timer::Leg(offer), now.mono.plus(ring_time).plus(SILENCE_AFTER_RING_TIME));
         self.wire(Wire::Ring { offer, agent, shared, ring_time });
     }
@@ -534,6 +548,17 @@ impl Call {
         self.timers.set(Timer::Leg(offer), now.mono.plus(LEG_PATIENCE));
     }
 
+    /// A phone that answers by itself can be faster than the caller's own answer, and FreeSWITCH connects nobody
+    /// who has no media yet. Had the connection been made, this news would have come before that of the phone.
+    fn caller_answered(&mut self) {
+        if !matches!(self.stage, Stage::Waiting(_)) {
+            return;
+        }
+        if let Some(offer) = self.legs.iter().find(|(_, l)| l.is_connecting()).map(|(o, _)| *o) {
+            self.wire(Wire::Join(offer));
+        }
+    }
+
     fn leg_ended(&mut self, offer: OfferId, end: LegEnd, by_transfer: bool, now: Now) {
         if let Stage::Talking { offer: talking, transferred, .. } = &mut self.stage
             && *talking == offer
@@ -561,6 +586,7 @@ impl Call {
             return;
         }
         self.timers.clear(Timer::Leg(offer));
+        self.timers.clear(Timer::Ring(offer));
         match self.stage {
             Stage::Talking { offer: talking, caller_gone, transferred } if talking == offer => {
                 let by = match (caller_gone, transferred) {
@@ -798,6 +824,11 @@ impl Call {
                         self.call_off_all(CancelCause::CallerGone, now);
                     }
                 }
+                Timer::Ring(offer) => {
+                    if self.legs.get(&offer).is_some_and(Leg::is_ringing) {
+                        self.wire(Wire::RingOut(offer));
+                    }
+                }
                 Timer::Leg(offer) => self.leg_overdue(offer, now),
                 Timer::Parting => self.over(),
             }
@@ -833,6 +864,7 @@ impl Call {
         }
         let outcome = leg.ended(LegEnd::Missed(MissCause::Failed), false);
         self.legs.remove(&offer);
+        self.timers.clear(Timer::Ring(offer));
         if let Some(outcome) = outcome {
             self.desk(Desk::Outcome(offer, outcome));
         }

@@ -67,6 +67,11 @@ impl Leg {
         self.answered && !self.told
     }
 
+    /// Whether the phone may still be ringing for all we know.
+    pub fn is_ringing(&self) -> bool {
+        !self.answered && !self.told && self.called_off.is_none()
+    }
+
     /// Whether it was called off.
     pub fn is_called_off(&self) -> bool {
         self.called_off.is_some()
@@ -97,7 +102,8 @@ impl Leg {
         self.told = true;
         Some(match (self.called_off, end) {
             (Some(cause), _) => Outcome::Cancelled(cause),
-            (None, LegEnd::Elsewhere) => Outcome::Cancelled(CancelCause::AnsweredElsewhere),
+            // Ended by us because nothing was heard of it: nobody else has the caller.
+            (None, LegEnd::Elsewhere) if !self.given_up => Outcome::Cancelled(CancelCause::AnsweredElsewhere),
             (None, LegEnd::Cleared) if self.answered && another_connecting => {
                 Outcome::Cancelled(CancelCause::AnsweredElsewhere)
             }
@@ -139,6 +145,18 @@ mod tests {
         assert!(l.created());
         assert!(l.answered());
         assert_eq!(l.ended(LegEnd::Cleared, false), Some(Outcome::Cancelled(CancelCause::CallerGone)));
+    }
+
+    /// A leg that was given up did not lose to anybody.
+    #[test]
+    fn a_leg_given_up_is_a_failure() {
+        let mut l = leg();
+        assert!(!l.answered());
+        assert!(l.give_up());
+        assert_eq!(l.ended(LegEnd::Elsewhere, false), Some(Outcome::Missed(MissCause::NotConnected)));
+        let mut silent = leg();
+        assert!(silent.give_up());
+        assert_eq!(silent.ended(LegEnd::Elsewhere, false), Some(Outcome::Missed(MissCause::Failed)));
     }
 
     /// The loser of a race answered, and yet missed nothing.

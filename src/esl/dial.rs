@@ -32,8 +32,11 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`TextError`] when it holds anything but letters, digits and `/ @ . : - _ + ; = % * # ! ~`: above all no
-    /// comma or bar (several phones behind one offer), no braces, brackets, quotes, blanks or `$`.
+    /// comma, bar or `:_:` (several phones behind one offer), no braces, brackets, quotes, blanks or `$`.
     pub fn new(dial: &str) -> Result<Self, TextError> {
+        if dial.contains(":_:") {
+            return Err(TextError::Character(':'));
+        }
         Ok(Self(word(dial, 512, "/@.:-_+;=%*#!~")?.to_owned()))
     }
 

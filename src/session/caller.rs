@@ -19,7 +19,7 @@ use crate::esl::{ApiCall, Cause, Command, EventKind, Events, Incoming, Link, Out
 use crate::floor::{CallDesk, Caller};
 
 use super::channel::Channel;
-use super::place::{Remembered, VARIABLE};
+use super::place::Remembered;
 use super::{SessionSettings, Shared, hear, wire};
 
 /// Serves a caller to the end.
@@ -244,12 +244,15 @@ impl<'a> Session<'a> {
                 let (call, refused_is_gone) = wire::call_off(offer, cause)?;
                 self.out.push((Command::Api(call), refused_is_gone.then_some(Watched::CallOff(offer))));
             }
+            Wire::RingOut(offer) => self.push(Command::Api(wire::end_if_ringing(offer, Cause::NoAnswer)?)),
+            Wire::Join(offer) => self.push(Command::Api(wire::join(&self.channel.channel, offer)?)),
             Wire::EndLeg(offer) => {
                 let call = wire::end_leg(offer, Cause::OriginatorCancel)?;
                 self.out.push((Command::Api(call), Some(Watched::CallOff(offer))));
             }
             Wire::Rearm => self.push(wire::set("socket_resume", "true")?),
             Wire::Connected => self.push(wire::forget_place(&self.channel.channel)?),
+            Wire::LetGo => self.push(wire::let_go(&self.channel.channel)?),
             Wire::Transfer(number) => {
                 for command in wire::transfer(&number, &self.channel.context)? {
                     self.push(command);
@@ -270,15 +273,7 @@ impl<'a> Session<'a> {
         let Some(queue) = self.desk.queue().cloned() else { return Ok(()) };
         let first_entered = self.desk.first_entered().unwrap_or(place.entered);
         let remembered = Remembered { queue, place, first_entered, visited: self.call.visited().to_vec() };
-        if !self.answered {
-            self.push(wire::set("hangup_after_bridge", "true")?);
-            self.push(wire::set("playback_terminators", "none")?);
-            // The dialplan goes on when we die; and prompts go by it, see `wire::say`.
-            self.push(wire::set("socket_resume", "true")?);
-            // The dialplan counts the rounds it held the caller without us; they are over.
-            self.push(wire::set("fsq_away", "")?);
-        }
-        self.push(wire::set(VARIABLE, &remembered.write())?);
+        self.push(wire::prepare(&remembered, !self.answered)?);
         Ok(())
     }
 

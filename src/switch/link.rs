@@ -13,6 +13,7 @@ use crate::esl::{
     ApiCall, Cause, ChannelId, CloseReason, Command, Event, EventKind, Events, Incoming, Link, Outcome, Reply,
 };
 use crate::floor::OfferKey;
+use crate::session::hear::was_transferred;
 
 use super::phones::{Change, Phones};
 use super::survey::{Repair, Survey, epoch, ours, widowed};
@@ -280,9 +281,7 @@ impl Up<'_> {
         let held = self.switches.floor.held_by(&key.agent).filter(|h| h.key.offer == leg && !h.attended);
         if let Some(held) = held {
             let by = match event.variable("sip_hangup_disposition").as_deref() {
-                _ if event.variable("endpoint_disposition").is_some_and(|d| d.ends_with("_TRANSFER")) => {
-                    EndedBy::Transfer
-                }
+                _ if was_transferred(event) => EndedBy::Transfer,
                 Some("recv_bye") => EndedBy::Agent,
                 Some("send_bye") => EndedBy::Caller,
                 _ => EndedBy::Unknown,

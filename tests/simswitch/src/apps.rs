@@ -209,7 +209,7 @@ impl World {
                 });
             }
         });
-        Ran::Running(Work::Socket)
+        Ran::Running(Work::Socket { parked: false })
     }
 
     fn socket_open(&mut self, id: LegId, stream: Box<dyn crate::conn::Stream>, full: bool) {
@@ -256,6 +256,11 @@ impl World {
         if let Some(leg) = self.legs.get_mut(&leg_id) {
             leg.stranded = false;
             leg.frame_base = Instant::now();
+            for frame in &mut leg.stack {
+                if let Work::Socket { parked } = &mut frame.work {
+                    *parked = true;
+                }
+            }
         }
         self.fire_leg(leg_id, "CHANNEL_PARK", true, &[]);
         if self.legs.get(&leg_id).is_some_and(|l| !l.messages.is_empty()) {
@@ -269,7 +274,7 @@ impl World {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         let unparked = matches!(before, Phase::Fresh | Phase::Connected);
         let conn = leg.conn.take();
-        let in_socket = leg.stack.iter().any(|f| matches!(f.work, Work::Socket));
+        let in_socket = leg.stack.iter().any(|f| matches!(f.work, Work::Socket { .. }));
         let resume = leg.vars.is_true("socket_resume");
         let at_once = |c: &crate::conn::Conn| c.opened.elapsed() < Duration::from_millis(2);
         let early = unparked || conn.and_then(|c| self.conns.get(&c)).is_some_and(at_once);
@@ -292,7 +297,7 @@ impl World {
             }
             if !resume {
                 // What runs goes on to its end, then the dialplan behind `socket`.
-                if matches!(leg.stack.last(), Some(Frame { work: Work::Socket, .. })) {
+                if matches!(leg.stack.last(), Some(Frame { work: Work::Socket { .. }, .. })) {
                     world.finish_top(id, None);
                 }
             } else if in_socket && leg.bridge.is_none() {
