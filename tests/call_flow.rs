@@ -4,9 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use freeswitch_queue::acd::call::Desk::*;
 use freeswitch_queue::acd::call::Input::*;
-use freeswitch_queue::acd::call::Wire::*;
 use freeswitch_queue::acd::call::{Call, Desk, Effect, Input, Leave, Parting, Playing, Saying, Wire};
 use freeswitch_queue::acd::fact::{CancelCause, EndedBy, MissCause, Onward, TimeoutCause};
 use freeswitch_queue::acd::ids::{AgentId, OfferId, QueueNumber};
@@ -72,7 +70,7 @@ impl Stand {
     /// A caller who begins to wait at 0 ms.
     fn waiting(settings: Arc<QueueSettings>) -> Self {
         let mut s = Self { call: Call::new(q("1"), Vec::new(), None) };
-        s.gives(0, Begin, &[desk(Enter(q("1"), None))]);
+        s.gives(0, Begin, &[desk(Desk::Enter(q("1"), None))]);
         s.tell(0, Entered(Some((settings, place(0)))));
         s.gives(0, nothing_to_do(1), &[]);
         s
@@ -83,7 +81,8 @@ impl Stand {
         let shared = settings.strategy == Strategy::Simultaneous;
         let mut s = Self::waiting(settings);
         let ring = offers.iter().map(|o| (*o, anna())).collect();
-        let rung = |o: &OfferId| wire(Ring { offer: *o, agent: anna(), shared, ring_time: Duration::from_secs(20) });
+        let rung =
+            |o: &OfferId| wire(Wire::Ring { offer: *o, agent: anna(), shared, ring_time: Duration::from_secs(20) });
         let rung: Vec<Effect> = offers.iter().map(rung).collect();
         s.gives(0, Looked { orders: Orders { ring, ..Orders::default() }, position: 1 }, &rung);
         for o in offers {
@@ -96,7 +95,7 @@ impl Stand {
     fn talking() -> Self {
         let mut s = Self::ringing(settings(|_| ()), &[A]);
         s.gives(2000, LegAnswered(A), &[]);
-        s.gives(2010, Bridged(A), &[desk(Answered(A)), wire(Connected)]);
+        s.gives(2010, Bridged(A), &[desk(Desk::Answered(A)), wire(Wire::Connected)]);
         assert_eq!(s.call.deadline(), None, "a conversation may last");
         s
     }
@@ -133,5 +132,73 @@ fn end(cause: TimeoutCause) -> Input {
 }
 
 fn missed(offer: OfferId, cause: MissCause) -> Effect {
-    desk(Outcome(offer, self::Outcome::Missed(cause)))
+    desk(Desk::Outcome(offer, Outcome::Missed(cause)))
+}
+
+fn cancelled(offer: OfferId, cause: CancelCause) -> Effect {
+    desk(Desk::Outcome(offer, Outcome::Cancelled(cause)))
+}
+
+fn ringtone(playing: u32, replace: bool) -> Effect {
+    wire(Wire::Music { playing: Playing(playing), music: Music::Ringtone, replace })
+}
+
+fn simultaneous() -> Arc<QueueSettings> {
+    settings(|s| s.strategy = Strategy::Simultaneous)
+}
+
+/// Q10, Q19: the caller waits on as before: with music, and not to be lost by our death.
+#[test]
+fn a_connection_that_fails_late_leaves_no_silence() {
+    let mut s = Stand::ringing(settings(|_| ()), &[A]);
+    s.gives(2000, LegAnswered(A), &[]);
+    s.gives(2005, Played(Playing(1)), &[]);
+    s.at_last(2305, &[]);
+    s.gives(4000, LegHungUp(A, GONE, false), &[missed(A, MissCause::NotConnected), wire(Wire::Rearm)]);
+    s.gives(4001, LegGone(A, GONE), &[desk(Desk::Gone(A))]);
+    s.at_last(4300, &[ringtone(2, false)]);
+}
+
+/// Q10, Q19: the same when nothing is ever heard of the leg again.
+#[test]
+fn a_connection_that_is_never_heard_of_leaves_no_silence() {
+    let mut s = Stand::ringing(settings(|_| ()), &[A]);
+    s.gives(2000, LegAnswered(A), &[]);
+    s.gives(2005, Played(Playing(1)), &[]);
+    s.at_last(2305, &[]);
+    s.at_last(7000, &[wire(Wire::EndLeg(A))]);
+    s.at_last(12_000, &[missed(A, MissCause::NotConnected), wire(Wire::Rearm), desk(Desk::Lost(A))]);
+    s.at_last(12_300, &[ringtone(2, false)]);
+    assert_eq!(s.call.legs().count(), 0);
+}
+
+/// Q19: while another is being connected the channel stays as that one's answer left it, or our death would cut
+/// the conversation.
+#[test]
+fn the_loser_of_a_race_does_not_rearm_the_caller() {
+    let mut s = Stand::ringing(simultaneous(), &[A, B]);
+    s.gives(2000, LegAnswered(A), &[]);
+    s.gives(2005, LegAnswered(B), &[]);
+    s.gives(2010, LegHungUp(A, CALLED_OFF, false), &[cancelled(A, CancelCause::AnsweredElsewhere)]);
+    s.gives(2011, LegGone(A, CALLED_OFF), &[desk(Desk::Gone(A))]);
+    s.gives(2030, Bridged(B), &[desk(Desk::Answered(B)), wire(Wire::Connected)]);
+}
+
+/// Q23: every offer has an outcome, also when the connection is lost.
+#[test]
+fn a_lost_connection_leaves_no_offer_without_an_outcome() {
+    let mut s = Stand::ringing(simultaneous(), &[A, B]);
+    s.gives(500, LegHungUp(B, LegEnd::Missed(MissCause::Declined), false), &[missed(B, MissCause::Declined)]);
+    s.gives(
+        501,
+        Disconnected,
+        &[
+            desk(Desk::Leave(Leave::Lost)),
+            cancelled(A, CancelCause::CallerGone),
+            desk(Desk::Lost(A)),
+            desk(Desk::Lost(B)),
+            wire(Wire::Close),
+        ],
+    );
+    s.is_done();
 }

@@ -272,16 +272,11 @@ impl std::io::Write for Log {
 async fn a_refusal_is_logged_when_nobody_waits_for_it() {
     let log = Log::default();
     let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
 
     let (link, _events, mut peer) = open(LinkLimits::default());
-    link.send(&Command::Linger(1))
-        .unwrap()
-        .log_refusal("keeping the connection");
+    link.send(&Command::Linger(1)).unwrap().log_refusal("keeping the connection");
     drop(link.send(&Command::MyEvents).unwrap());
     let last = link.send(&Command::Connect).unwrap();
     peer.write_all(&[NO, NO, OK].concat()).await.unwrap();
@@ -296,13 +291,7 @@ async fn a_refusal_is_logged_when_nobody_waits_for_it() {
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.len(), 3, "{text}");
-    for (line, what) in lines
-        .iter()
-        .zip(["keeping the connection", "nobody waits for", "leaving the events"])
-    {
-        assert!(
-            line.contains("WARN") && line.contains("command not found") && line.contains(what),
-            "{line}"
-        );
+    for (line, what) in lines.iter().zip(["keeping the connection", "nobody waits for", "leaving the events"]) {
+        assert!(line.contains("WARN") && line.contains("command not found") && line.contains(what), "{line}");
     }
 }

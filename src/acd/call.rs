@@ -574,9 +574,26 @@ impl Call {
         if let Some(outcome) = leg.ended(end, others || talking) {
             self.timers.set(Timer::Leg(offer), now.mono.plus(LEG_PATIENCE));
             self.desk(Desk::Outcome(offer, outcome));
-            if was_connecting && matches!(self.stage, Stage::Waiting(_)) {
-                self.wire(Wire::Rearm);
+            // Whoever is being connected to another stays as that one's answer has left the channel.
+            let elsewhere = outcome == Outcome::Cancelled(CancelCause::AnsweredElsewhere);
+            if was_connecting && !others && !elsewhere {
+                self.not_connected(now);
             }
+        }
+    }
+
+    /// A connection was begun and failed: the caller waits on.
+    fn not_connected(&mut self, now: Now) {
+        match self.stage {
+            Stage::Waiting(_) => {
+                self.wire(Wire::Rearm);
+                if !self.music_plays {
+                    self.timers.set(Timer::MusicGrace, now.mono.plus(MUSIC_GRACE));
+                }
+            }
+            // The caller may go on to another queue.
+            Stage::Ending { .. } => self.wire(Wire::Rearm),
+            _ => {}
         }
     }
 
@@ -785,11 +802,23 @@ impl Call {
             Stage::Waiting(_) | Stage::Ending { left: false, .. } => self.desk(Desk::Leave(Leave::Lost)),
             _ => {}
         }
-        for offer in std::mem::take(&mut self.legs).into_keys() {
+        for offer in self.forget_legs(CancelCause::CallerGone) {
             self.desk(Desk::Lost(offer));
         }
         self.timers.clear_all();
         self.over();
+    }
+
+    /// Nothing more will be heard of any leg: whatever was not told of them yet is told now.
+    fn forget_legs(&mut self, cause: CancelCause) -> Vec<OfferId> {
+        let mut legs = std::mem::take(&mut self.legs);
+        for (offer, leg) in &mut legs {
+            leg.call_off(cause);
+            if let Some(outcome) = leg.ended(LegEnd::Cleared, false) {
+                self.desk(Desk::Outcome(*offer, outcome));
+            }
+        }
+        legs.into_keys().collect()
     }
 
     fn drain(&mut self, now: Now) {
@@ -798,7 +827,7 @@ impl Call {
             Stage::New => self.part(Wire::GiveBack, now),
             // A conversation goes on without us.
             Stage::Talking { .. } => {
-                self.legs.clear();
+                self.forget_legs(CancelCause::Draining);
                 self.over();
             }
             _ => {}
@@ -862,12 +891,12 @@ impl Call {
             self.timers.set(Timer::Leg(offer), now.mono.plus(LEG_PATIENCE));
             return self.end_leg(offer);
         }
-        let outcome = leg.ended(LegEnd::Missed(MissCause::Failed), false);
-        self.legs.remove(&offer);
-        self.timers.clear(Timer::Ring(offer));
-        if let Some(outcome) = outcome {
-            self.desk(Desk::Outcome(offer, outcome));
+        if !talking {
+            self.leg_ended(offer, LegEnd::Missed(MissCause::Failed), false, now);
         }
+        self.legs.remove(&offer);
+        self.timers.clear(Timer::Leg(offer));
+        self.timers.clear(Timer::Ring(offer));
         self.desk(Desk::Lost(offer));
         if talking {
             self.over();

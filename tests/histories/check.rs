@@ -36,6 +36,8 @@ impl Sim {
             assert!(!holds, "Q8: the agent is held by what is gone: {leg:?}");
             return;
         }
+        let rings_on = leg.state == State::Ringing && !leg.killed;
+        assert!(!rings_on || leg.rung_out || self.now < leg.ring_over, "Q2: it rings for too long: {leg:?}");
         if leg.lost {
             return;
         }

@@ -14,6 +14,8 @@ use crate::world::{Conn, Due, World};
 
 /// A leg that was answered and is not connected hangs itself up after this time.
 const PARKED: u64 = 5000;
+/// How much longer than its ring time FreeSWITCH itself would let a leg ring.
+const MARGIN: u64 = 2000;
 /// How long a leg that cannot be ended lasts.
 const DEAF: u64 = 60_000;
 
@@ -36,9 +38,9 @@ pub(crate) struct Leg {
     shared: bool,
     pub(crate) state: State,
     pub(crate) fault: Option<Fault>,
-    ring_time: u64,
-    /// When its ring time is over.
+    /// When its ring time is over, and whether the daemon said so.
     pub(crate) ring_over: u64,
+    pub(crate) rung_out: bool,
     /// When the daemon was last told of it, or last did something about it.
     pub(crate) touched: u64,
     pub(crate) told_created: bool,
@@ -142,7 +144,7 @@ impl World {
             return;
         }
         leg.state = State::Ringing;
-        let (agent, fault, ring_time) = (leg.agent.clone(), leg.fault, leg.ring_time);
+        let (agent, fault, ring_over) = (leg.agent.clone(), leg.fault, leg.ring_over);
         self.tell_of(offer, Input::LegCreated(offer));
         let phone = self.phones.iter().find(|p| p.0 == agent).map_or(Phone::Rings, |p| p.1);
         let in_use = self.legs.iter().any(|l| l.agent == agent && l.offer != offer && l.exists());
@@ -155,12 +157,13 @@ impl World {
         if fault == Some(Fault::Deaf) {
             self.at(DEAF, Due::Fail(offer, LegEnd::Cleared));
         } else {
-            self.at(ring_time, Due::RingOver(offer));
+            let left = ring_over.saturating_sub(self.now) + MARGIN;
+            self.at(left, Due::RingOver(offer));
         }
     }
 
     pub(crate) fn ring_over(&mut self, offer: OfferId) {
-        if self.leg(offer).state == State::Ringing {
+        if self.leg(offer).state == State::Ringing && self.leg(offer).fault != Some(Fault::Deaf) {
             self.die(offer, LegEnd::Missed(MissCause::NoAnswer), false);
         }
     }
@@ -179,6 +182,8 @@ impl World {
             c.armed = false;
         }
         let alone = self.caller(&call).is_some_and(|c| c.alive && c.with.is_none());
+        // Nobody is connected who has no media yet.
+        let early = self.caller(&call).is_some_and(|c| !c.answered);
         if fault == Some(Fault::NotBridged) || fault == Some(Fault::Parked) {
             let delay = if fault == Some(Fault::Parked) { PARKED } else { self.rng.below(2000) };
             self.at(delay, Due::Fail(offer, LegEnd::Cleared));
@@ -188,7 +193,7 @@ impl World {
         } else if shared {
             let delay = self.rng.below(40);
             self.at(delay, Due::Pick(offer));
-        } else if alone {
+        } else if alone && !early {
             self.unpark(&call);
             self.connected(offer);
         } else {
@@ -210,7 +215,7 @@ impl World {
             return;
         }
         let call = self.leg(offer).call.clone();
-        let open = self.caller(&call).is_some_and(|c| c.alive && c.with.is_none() && !c.away);
+        let open = self.caller(&call).is_some_and(|c| c.alive && c.answered && c.with.is_none() && !c.away);
         let rival = self.caller(&call).and_then(|c| c.picking).filter(|o| *o != offer);
         let rival = rival.filter(|o| self.leg(*o).state == State::Answered);
         let end = if self.rng.chance(50) { LegEnd::Elsewhere } else { LegEnd::Cleared };
@@ -319,8 +324,8 @@ impl World {
             shared,
             state: State::Ordered,
             fault,
-            ring_time,
             ring_over: self.now + ring_time,
+            rung_out: false,
             touched: self.now,
             told_created: false,
             told_answered: false,
@@ -348,6 +353,24 @@ impl World {
             _ => self.rng.within(1, 4),
         };
         self.at(delay, Due::Create(offer));
+    }
+
+    /// The ring time is over.
+    pub(crate) fn ring_out(&mut self, offer: OfferId) {
+        let now = self.now;
+        let leg = self.leg(offer);
+        assert_eq!(leg.ring_over, now, "how long the phone rings");
+        leg.rung_out = true;
+        self.ring_over(offer);
+    }
+
+    /// Connects the caller with a leg that was answered too early.
+    pub(crate) fn join_now(&mut self, offer: OfferId) {
+        let (call, state) = (self.leg(offer).call.clone(), self.leg(offer).state);
+        if state == State::Answered && self.caller(&call).is_some_and(|c| c.alive && !c.away && c.with.is_none()) {
+            self.unpark(&call);
+            self.connected(offer);
+        }
     }
 
     /// Calls a leg off. Whoever may just have answered is spared unless the caller is out of reach, and

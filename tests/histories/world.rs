@@ -44,6 +44,7 @@ pub(crate) enum Due {
     Join(OfferId),
     Fail(OfferId, LegEnd),
     SayOver(CallId, Playing),
+    CallerAnswered(CallId),
     CallerEnds(CallId),
     Linger(Conn),
     Back(CallId),
@@ -70,6 +71,8 @@ pub(crate) struct Caller {
     pub(crate) first_entered: Option<Wall>,
     /// Whether the dialplan would bring the caller back if the daemon died.
     pub(crate) armed: bool,
+    /// The caller's own channel is answered.
+    pub(crate) answered: bool,
     music: Option<Playing>,
     saying: Option<Playing>,
     /// The leg that is about to take the caller, and the one that has.
@@ -133,6 +136,7 @@ impl World {
                     }
                 }
                 Due::SayOver(call, playing) => self.say_over(&call, playing),
+                Due::CallerAnswered(call) => self.caller_answered(&call),
                 Due::CallerEnds(call) => self.caller_ends(&call),
                 Due::Linger(conn) => self.tell(conn, Input::Disconnected),
                 Due::Create(offer) => self.create(offer),
@@ -192,6 +196,7 @@ impl World {
             place: None,
             first_entered: None,
             armed: false,
+            answered: false,
             music: None,
             saying: None,
             picking: None,
@@ -280,6 +285,19 @@ impl World {
     }
 
     // What the daemon orders.
+
+    pub(crate) fn answer_caller(&mut self, call: &CallId) {
+        let delay = self.rng.below(40);
+        self.at(delay, Due::CallerAnswered(call.clone()));
+    }
+
+    fn caller_answered(&mut self, call: &CallId) {
+        let Some(c) = self.caller(call).filter(|c| c.alive && !c.answered) else { return };
+        c.answered = true;
+        if let Some(conn) = c.conn {
+            self.tell(conn, Input::CallerAnswered);
+        }
+    }
 
     pub(crate) fn music(&mut self, call: &CallId, playing: Playing, replace: bool) {
         let c = self.caller(call).expect("a caller");

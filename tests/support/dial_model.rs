@@ -79,11 +79,7 @@ pub fn dial(command: &str) -> Option<Dialled> {
             _ => None,
         })
         .collect();
-    Some(Dialled {
-        variables,
-        endpoint: endpoint.to_owned(),
-        application: application.clone(),
-    })
+    Some(Dialled { variables, endpoint: endpoint.to_owned(), application: application.clone() })
 }
 
 /// The leg every test dials.
@@ -93,48 +89,25 @@ pub const LEG: Uuid = Uuid::from_u128(0x7c2a);
 pub fn originate(name: &SafeText, number: &SafeText) -> Originate {
     let caller = ChannelId::new("f3bb10a3-4a6f-460c-b7ac-5b56de304794").unwrap();
     let resume = VariableName::new("socket_resume").unwrap();
-    Originate::new(
-        LEG,
-        Endpoint::user("1001", "pbx.example.ch").unwrap(),
-        Application::Intercept(caller.clone()),
-    )
-    .ignore_early_media()
-    .ring_time(Duration::from_secs(20))
-    .caller_id(name.clone(), number.clone())
-    .variable(&VariableName::new("queue_caller").unwrap(), name)
-    .on_answer(&OnAnswer::SetVariable {
-        channel: caller.clone(),
-        name: resume,
-        value: SafeText::new("false"),
-    })
-    .on_answer(&OnAnswer::Bridge {
-        channel: caller,
-        other: ChannelId::from(LEG),
-    })
+    Originate::new(LEG, Endpoint::user("1001", "pbx.example.ch").unwrap(), Application::Intercept(caller.clone()))
+        .ignore_early_media()
+        .ring_time(Duration::from_secs(20))
+        .caller_id(name.clone(), number.clone())
+        .variable(&VariableName::new("queue_caller").unwrap(), name)
+        .on_answer(&OnAnswer::SetVariable { channel: caller.clone(), name: resume, value: SafeText::new("false") })
+        .on_answer(&OnAnswer::Bridge { channel: caller, other: ChannelId::from(LEG) })
 }
 
 fn or_dash(text: &SafeText) -> String {
-    if text.is_empty() {
-        "-".to_owned()
-    } else {
-        text.as_str().to_owned()
-    }
+    if text.is_empty() { "-".to_owned() } else { text.as_str().to_owned() }
 }
 
 /// Fails when name or number change more than what is shown.
 pub fn assert_harmless(name: &str, number: &str) {
     let (name, number) = (SafeText::new(name), SafeText::new(number));
     let dialled = dial(originate(&name, &number).call().as_str()).expect("FreeSWITCH could not read it");
-    let shown_number = if number.is_empty() {
-        "anonymous".to_owned()
-    } else {
-        number.as_str().to_owned()
-    };
-    let shown_name = if name.is_empty() {
-        shown_number.clone()
-    } else {
-        name.as_str().to_owned()
-    };
+    let shown_number = if number.is_empty() { "anonymous".to_owned() } else { number.as_str().to_owned() };
+    let shown_name = if name.is_empty() { shown_number.clone() } else { name.as_str().to_owned() };
     let caller = "f3bb10a3-4a6f-460c-b7ac-5b56de304794";
     let expected = Dialled {
         variables: [
@@ -156,9 +129,6 @@ pub fn assert_harmless(name: &str, number: &str) {
     for (_, value) in &dialled.variables {
         // Variables are expanded, `:` cuts names in mod_sofia, and control characters are nobody's name.
         assert!(!value.contains(['$', ':', '\\', '`', '"', '<', '>']), "{value:?}");
-        assert!(
-            !value.starts_with("^^") && !value.chars().any(char::is_control),
-            "{value:?}"
-        );
+        assert!(!value.starts_with("^^") && !value.chars().any(char::is_control), "{value:?}");
     }
 }

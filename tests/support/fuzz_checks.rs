@@ -15,12 +15,7 @@ use freeswitch_queue::esl::reply::Reply;
 use freeswitch_queue::esl::{JobResult, SafeText};
 
 /// Small enough to be reached.
-const LIMITS: FrameLimits = FrameLimits {
-    head: 8192,
-    headers: 200,
-    line: 1024,
-    body: 8192,
-};
+const LIMITS: FrameLimits = FrameLimits { head: 8192, headers: 200, line: 1024, body: 8192 };
 
 fn replay<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Frame>, Result<(), FrameError>) {
     let mut decoder = Decoder::new(LIMITS);
@@ -59,10 +54,7 @@ pub fn frames(data: &[u8]) {
         at += frame.bytes().len();
         assert!(frame.headers().len() <= LIMITS.headers && frame.body().len() <= LIMITS.body);
         assert!(frame.bytes().ends_with(&frame.body()));
-        frame
-            .headers()
-            .iter()
-            .for_each(|(name, _)| drop(frame.headers().get(&name)));
+        frame.headers().iter().for_each(|(name, _)| drop(frame.headers().get(&name)));
         if let Some(event) = frame.event() {
             read_all(&event);
         }
@@ -79,10 +71,7 @@ fn decoded(raw: &[u8]) -> String {
     while at < raw.len() {
         let digits = raw.get(at + 1..at + 3).and_then(|pair| std::str::from_utf8(pair).ok());
         let escape = digits.filter(|pair| pair.bytes().all(|digit| digit.is_ascii_hexdigit()));
-        match escape
-            .filter(|_| raw[at] == b'%')
-            .and_then(|pair| u8::from_str_radix(pair, 16).ok())
-        {
+        match escape.filter(|_| raw[at] == b'%').and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
             Some(byte) => {
                 out.push(byte);
                 at += 3;
@@ -145,22 +134,13 @@ pub fn json_events(data: &[u8]) {
         let Some(text) = value.as_str().filter(|_| name != "_body" && times(&name) == 1) else {
             continue;
         };
-        assert_eq!(
-            event.header(&name).as_deref(),
-            Some(text).filter(|t| !t.is_empty() && *t != "_undef_")
-        );
+        assert_eq!(event.header(&name).as_deref(), Some(text).filter(|t| !t.is_empty() && *t != "_undef_"));
     }
     read_all(&event);
 }
 
 fn read_all(event: &Event) {
-    let _ = (
-        event.kind(),
-        event.name(),
-        event.channel(),
-        event.hangup_cause(),
-        event.application_uuid(),
-    );
+    let _ = (event.kind(), event.name(), event.channel(), event.hangup_cause(), event.application_uuid());
     let _ = (event.body_text(), JobResult::of_event(event));
     event.headers().iter().for_each(|(name, _)| drop(event.header(name)));
 }
@@ -168,10 +148,7 @@ fn read_all(event: &Event) {
 /// Any bytes as a caller's name, and as the number: the dial string stays what it was.
 pub fn names(data: &[u8]) {
     let middle = data.len() / 2;
-    let (name, number) = (
-        String::from_utf8_lossy(&data[..middle]),
-        String::from_utf8_lossy(&data[middle..]),
-    );
+    let (name, number) = (String::from_utf8_lossy(&data[..middle]), String::from_utf8_lossy(&data[middle..]));
     dial_model::assert_harmless(&name, &number);
     let safe = SafeText::from_bytes(data);
     assert!(safe.as_str().len() <= SafeText::LONGEST);
