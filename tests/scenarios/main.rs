@@ -15,6 +15,7 @@ mod hearing;
 mod offers;
 mod order;
 mod races;
+mod restarts;
 mod strategies;
 mod timeout;
 mod wrap_up;
