@@ -18,6 +18,7 @@ use freeswitch_queue::floor::LoginChange;
 use freeswitch_queue::journal::{Filter, Journal, Options, Restored};
 use freeswitch_queue::switch::{Connect, limits};
 use simswitch::{Behaviour, CallSpec, Caller, Phone, SimSwitch};
+use tokio::io::DuplexStream;
 
 use crate::book::Book;
 use crate::setting::{Queue, configuration};
@@ -170,6 +171,29 @@ impl House {
         }
         // What the old one still writes, now that its connections break, goes into a store that nobody reads.
         self.switch.cut_connections();
+    }
+
+    /// The daemon goes down as on SIGTERM.
+    pub async fn drain(&self) {
+        let daemon = self.daemon();
+        daemon.drain().await;
+        *self.door.lock().unwrap() = None;
+        let life = self.life.fetch_add(1, Ordering::Relaxed);
+        let stores = self.stores.as_ref().expect("a durable house");
+        std::fs::copy(stores.join(format!("{life}.db")), stores.join(format!("{}.db", life + 2))).unwrap();
+    }
+
+    /// The admin changes the queues.
+    pub fn reconfigure(&self, queues: &[Queue]) {
+        self.daemon().reconfigure(configuration(queues, ""));
+    }
+
+    /// Somebody else connects to the daemon's port.
+    pub fn connect(&self) -> DuplexStream {
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let (link, events) = Link::open(theirs, LinkLimits::default());
+        self.daemon().serve(link, events, ());
+        ours
     }
 
     /// The time on everybody's calendar.

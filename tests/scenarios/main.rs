@@ -5,6 +5,7 @@
 #![allow(unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod admin;
 mod book;
 mod house;
 mod setting;
@@ -12,6 +13,8 @@ mod whole;
 
 mod codes;
 mod hearing;
+mod hostile;
+
 mod offers;
 mod order;
 mod races;
