@@ -20,6 +20,7 @@ struct Waiting {
 #[derive(Default)]
 struct Check {
     lines: HashMap<QueueNumber, Vec<Waiting>>,
+    entered: HashMap<(QueueNumber, CallId), (Wall, usize)>,
     offers: HashMap<OfferId, AgentId>,
     talks: HashMap<OfferId, AgentId>,
     answered: HashMap<CallId, u32>,
@@ -67,7 +68,12 @@ impl Check {
     fn take(&mut self, at: usize, record: &Record) {
         match &record.fact {
             Fact::CallEntered { call, queue, first_entered, returned, .. } => {
-                let since = (if *returned { *first_entered } else { record.at }, at);
+                let since = match self.entered.get(&(queue.clone(), call.clone())).filter(|_| *returned) {
+                    // Who comes back has the old place.
+                    Some(since) => *since,
+                    None => (if *returned { *first_entered } else { record.at }, at),
+                };
+                self.entered.insert((queue.clone(), call.clone()), since);
                 let line = self.lines.entry(queue.clone()).or_default();
                 if *returned {
                     // The daemon was killed: the entry before has no end of its own.
