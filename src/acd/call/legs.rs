@@ -65,17 +65,6 @@ impl Call {
         self.timers.set(Timer::Leg(offer), now.mono.plus(LEG_PATIENCE));
     }
 
-    /// A phone that answers by itself can be faster than the caller's own answer, and FreeSWITCH connects nobody
-    /// who has no media yet. Had the connection been made, this news would have come before that of the phone.
-    pub(super) fn caller_answered(&mut self) {
-        if !matches!(self.stage, Stage::Waiting(_)) {
-            return;
-        }
-        if let Some(offer) = self.legs.iter().find(|(_, l)| l.is_connecting()).map(|(o, _)| *o) {
-            self.wire(Wire::Join(offer));
-        }
-    }
-
     pub(super) fn leg_ended(&mut self, offer: OfferId, end: LegEnd, by_transfer: bool, now: Now) {
         if let Stage::Talking { offer: talking, transferred, .. } = &mut self.stage
             && *talking == offer
