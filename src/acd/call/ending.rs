@@ -103,7 +103,7 @@ impl Call {
             Stage::Waiting(_) | Stage::Ending { left: false, .. } => self.desk(Desk::Leave(Leave::Lost)),
             _ => {}
         }
-        for offer in std::mem::take(&mut self.legs).into_keys() {
+        for offer in self.forget_legs(CancelCause::CallerGone) {
             self.desk(Desk::Lost(offer));
         }
         self.timers.clear_all();
@@ -116,7 +116,7 @@ impl Call {
             Stage::New => self.part(Wire::GiveBack, now),
             // A conversation goes on without us.
             Stage::Talking { .. } => {
-                self.legs.clear();
+                self.forget_legs(CancelCause::Draining);
                 self.over();
             }
             _ => {}

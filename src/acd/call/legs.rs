@@ -1,10 +1,11 @@
 //! The agents' legs: ringing them, calling them off, and connecting one.
 
 use super::ending::PARTING_PATIENCE;
+use super::sound::MUSIC_GRACE;
 use super::{Call, Desk, LEG_PATIENCE, SILENCE_AFTER_RING_TIME, Stage, Timer, Wire};
 use crate::acd::fact::{CancelCause, EndedBy, MissCause};
 use crate::acd::ids::{AgentId, OfferId};
-use crate::acd::leg::{Leg, LegEnd};
+use crate::acd::leg::{Leg, LegEnd, Outcome};
 use crate::acd::settings::Strategy;
 use crate::acd::time::Now;
 
@@ -80,10 +81,39 @@ impl Call {
         if let Some(outcome) = leg.ended(end, others || talking) {
             self.timers.set(Timer::Leg(offer), now.mono.plus(LEG_PATIENCE));
             self.desk(Desk::Outcome(offer, outcome));
-            if was_connecting && matches!(self.stage, Stage::Waiting(_)) {
-                self.wire(Wire::Rearm);
+            // Whoever is being connected to another stays as that one's answer has left the channel.
+            let elsewhere = outcome == Outcome::Cancelled(CancelCause::AnsweredElsewhere);
+            if was_connecting && !others && !elsewhere {
+                self.not_connected(now);
             }
         }
+    }
+
+    /// A connection was begun and failed: the caller waits on.
+    fn not_connected(&mut self, now: Now) {
+        match self.stage {
+            Stage::Waiting(_) => {
+                self.wire(Wire::Rearm);
+                if !self.music_plays {
+                    self.timers.set(Timer::MusicGrace, now.mono.plus(MUSIC_GRACE));
+                }
+            }
+            // The caller may go on to another queue.
+            Stage::Ending { .. } => self.wire(Wire::Rearm),
+            _ => {}
+        }
+    }
+
+    /// Nothing more will be heard of any leg: whatever was not told of them yet is told now.
+    pub(super) fn forget_legs(&mut self, cause: CancelCause) -> Vec<OfferId> {
+        let mut legs = std::mem::take(&mut self.legs);
+        for (offer, leg) in &mut legs {
+            leg.call_off(cause);
+            if let Some(outcome) = leg.ended(LegEnd::Cleared, false) {
+                self.desk(Desk::Outcome(*offer, outcome));
+            }
+        }
+        legs.into_keys().collect()
     }
 
     pub(super) fn leg_gone(&mut self, offer: OfferId, end: LegEnd, now: Now) {
@@ -152,12 +182,12 @@ impl Call {
             self.timers.set(Timer::Leg(offer), now.mono.plus(LEG_PATIENCE));
             return self.end_leg(offer);
         }
-        let outcome = leg.ended(LegEnd::Missed(MissCause::Failed), false);
-        self.legs.remove(&offer);
-        self.timers.clear(Timer::Ring(offer));
-        if let Some(outcome) = outcome {
-            self.desk(Desk::Outcome(offer, outcome));
+        if !talking {
+            self.leg_ended(offer, LegEnd::Missed(MissCause::Failed), false, now);
         }
+        self.legs.remove(&offer);
+        self.timers.clear(Timer::Leg(offer));
+        self.timers.clear(Timer::Ring(offer));
         self.desk(Desk::Lost(offer));
         if talking {
             self.over();

@@ -8,7 +8,7 @@ use crate::acd::settings::Music;
 use crate::acd::time::Now;
 
 /// How soon silence after an ended music is filled, unless a connection is just being made.
-const MUSIC_GRACE: Duration = Duration::from_millis(300);
+pub(super) const MUSIC_GRACE: Duration = Duration::from_millis(300);
 /// Music that ends within this time of its start does not work.
 const MUSIC_WORKS_AFTER: Duration = Duration::from_secs(2);
 /// How often music that ends at once is tried before the ring tone takes its place, and the ring tone itself.
