@@ -20,7 +20,7 @@ use crate::floor::Floor;
 use crate::journal::{Journal, Restored};
 use crate::observe;
 use crate::session::{self, SessionSettings, Shared};
-use crate::switch::{self, Switches};
+use crate::switch::{self, Connect, Switches};
 
 /// How long waiting callers may take to be back in the dialplan when the daemon goes down.
 pub const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
@@ -57,6 +57,18 @@ pub struct Daemon {
 impl Daemon {
     /// Puts the parts together and starts the dispatcher. Must be called within a tokio runtime.
     pub fn start(config: Config, journal: Journal, restored: &Restored, clock: Clock, random: Random) -> Arc<Self> {
+        Self::start_via(config, journal, restored, clock, random, &switch::over_tcp())
+    }
+
+    /// As [`Self::start`], with another way to the switches.
+    pub fn start_via(
+        config: Config,
+        journal: Journal,
+        restored: &Restored,
+        clock: Clock,
+        random: Random,
+        connect: &Connect,
+    ) -> Arc<Self> {
         let clock = Arc::new(clock);
         let journal = Arc::new(journal);
         let bell = Arc::new(Notify::new());
@@ -99,7 +111,7 @@ impl Daemon {
             tokio::spawn(switch::watch_blindness(switches.clone()));
         }
         for (index, address) in config.freeswitch.iter().enumerate() {
-            tokio::spawn(switch::keep(switches.clone(), index, address.clone(), draining.subscribe()));
+            tokio::spawn(switch::keep(switches.clone(), connect.clone(), index, address.clone(), draining.subscribe()));
         }
         if !restored.waiting.is_empty() {
             let facts = switches.facts.subscribe();

@@ -252,10 +252,13 @@ impl Agent {
         }
     }
 
-    /// A conversation that began before our time goes on. False when the agent is held by something else.
+    /// A conversation that nobody attends to goes on. False when the agent is held by something else, or that was
+    /// known already.
     pub fn adopt(&mut self, offer: OfferId, call: CallId, queue: QueueNumber, since: Wall) -> bool {
-        if self.held().is_some() {
-            return false;
+        match &self.activity {
+            Activity::Idle | Activity::WrapUp { .. } => {}
+            Activity::Reserved(h) | Activity::Ringing(h) if h.offer == offer => {}
+            _ => return false,
         }
         self.activity = Activity::Talking(Held { offer, call, queue, since });
         true

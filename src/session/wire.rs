@@ -32,7 +32,7 @@ const RING_TIME_MARGIN: Duration = Duration::from_secs(2);
 
 /// A leg that was answered and is not connected within this time hangs itself up: nobody answers into
 /// silence, even if nobody is left to end it.
-const PARK_TIMEOUT: &str = "5";
+const PARK_TIMEOUT: &str = "3";
 
 /// A leg's own variable: `yes` until it is answered.
 const RINGING: &str = "fsq_ringing";

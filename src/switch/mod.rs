@@ -9,6 +9,7 @@ mod phones;
 mod survey;
 
 use std::collections::BTreeSet;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,8 +21,9 @@ use crate::acd::fact::Record;
 use crate::acd::ids::{Instance, OfferId};
 use crate::clock::Clock;
 use crate::config::SwitchAddress;
+use crate::esl::client::{self, ConnectError};
 use crate::esl::command::Secret;
-use crate::esl::{LinkLimits, client};
+use crate::esl::{Events, Link, LinkLimits};
 use crate::floor::Floor;
 use crate::session::SessionSettings;
 
@@ -33,6 +35,17 @@ pub const BLIND_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The first and the longest wait before a lost link is tried again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+
+/// A link being opened.
+pub type Connecting = Pin<Box<dyn Future<Output = Result<(Link, Events), ConnectError>> + Send>>;
+
+/// Opens a link to the address of a switch with its password.
+pub type Connect = Arc<dyn Fn(String, Secret) -> Connecting + Send + Sync>;
+
+/// Links over TCP: the ordinary way.
+pub fn over_tcp() -> Connect {
+    Arc::new(|address, password| Box::pin(async move { client::connect(&address, &password, limits()).await }))
+}
 
 /// What the links share.
 pub struct Switches {
@@ -103,7 +116,13 @@ impl Switches {
 }
 
 /// Keeps the link to one switch up until the daemon goes down.
-pub async fn keep(switches: Arc<Switches>, index: usize, address: SwitchAddress, mut draining: watch::Receiver<bool>) {
+pub async fn keep(
+    switches: Arc<Switches>,
+    connect: Connect,
+    index: usize,
+    address: SwitchAddress,
+    mut draining: watch::Receiver<bool>,
+) {
     let password = match Secret::new(address.password.expose()) {
         Ok(password) => password,
         Err(error) => {
@@ -115,7 +134,7 @@ pub async fn keep(switches: Arc<Switches>, index: usize, address: SwitchAddress,
     let mut told = false;
     loop {
         let connected = tokio::select! {
-            connected = client::connect(&address.address, &password, limits()) => connected,
+            connected = connect(address.address.clone(), password.clone()) => connected,
             _ = draining.wait_for(|&d| d) => return,
         };
         match connected {
@@ -164,8 +183,8 @@ pub async fn watch_blindness(switches: Arc<Switches>) {
     }
 }
 
-/// `show channels as json` has 1 kB a channel.
-fn limits() -> LinkLimits {
+/// The limits of a link: `show channels as json` has 1 kB a channel.
+pub fn limits() -> LinkLimits {
     let mut limits = LinkLimits { events: 8192, essential_events: 8192, ..LinkLimits::default() };
     limits.frame.body = 64 << 20;
     limits

@@ -76,9 +76,11 @@ impl Survey {
         self.channels.iter().filter_map(|c| ours(&c.uuid, instance)).collect()
     }
 
-    /// Legs without an owner.
+    /// Legs without an owner: nobody is held by them, or they ring for a call that no task attends to. Such a leg
+    /// keeps FreeSWITCH from giving its caller back to the dialplan (measured: the connection of an `originate`
+    /// that runs is not given up), so it is ended as soon as it is seen.
     pub(super) fn strays(&self, instance: Instance, held: &[HeldView]) -> Vec<Repair> {
-        let owned: BTreeSet<OfferId> = held.iter().map(|h| h.key.offer).collect();
+        let owned: BTreeSet<OfferId> = held.iter().filter(|h| h.attended || h.talking).map(|h| h.key.offer).collect();
         let legs = self.legs(instance);
         legs.difference(&owned)
             .map(|&leg| match self.connected.get(&leg.to_string()) {

@@ -295,6 +295,10 @@ impl Model {
                 None => self.agents.push(Agent::new(a.id.clone())),
             }
         }
+    }
+
+    /// And then, whoever is no longer in the file is gone.
+    pub(crate) fn dismissed(&mut self, agents: &[AgentSettings]) {
         for a in &mut self.agents {
             a.retired = agents.iter().all(|s| s.id != a.id);
         }

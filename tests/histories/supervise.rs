@@ -54,6 +54,7 @@ impl Sim {
             let key = OfferKey { offer: *offer, call, queue, agent };
             if self.floor.adopt(&key, wall(self.now)) {
                 self.model.adopted(&key.agent, *offer);
+                self.journal.adopted(*offer);
             }
         }
         // A call with a task looks after the legs it rings by itself.

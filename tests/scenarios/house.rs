@@ -135,7 +135,9 @@ impl House {
     pub fn log_in(&self, agent: &str, queue: &str) {
         let (agent, queue) = (AgentId::new(agent).unwrap(), QueueNumber::new(queue).unwrap());
         let daemon = self.daemon();
-        assert_eq!(daemon.floor().log_in(&agent, &queue, daemon.clock().now()), LoginChange::Changed);
+        let now = daemon.clock().now();
+        assert_eq!(daemon.floor().log_in(&agent, &queue, now), LoginChange::Changed);
+        drop(daemon.journal().login(agent, queue, now.wall));
     }
 
     /// The agent logs out, without dialling for it.
@@ -144,6 +146,7 @@ impl House {
         let daemon = self.daemon();
         let now = daemon.clock().now();
         assert_eq!(daemon.floor().log_out(&agent, &queue, CancelCause::LoggedOut, now), LoginChange::Changed);
+        drop(daemon.journal().logout(agent, queue, now.wall));
     }
 
     /// What has happened so far.
@@ -180,13 +183,24 @@ impl House {
         found.map(|q| q.waiting.iter().map(|w| w.number.to_string()).collect()).unwrap_or_default()
     }
 
+    /// What FreeSWITCH executed of texts, but for the daemon's own condition in front of a prompt.
+    pub fn executed(&self) -> Vec<String> {
+        let own = "${cond(${socket_resume} == true ? ";
+        let strange = self
+            .switch
+            .executed()
+            .into_iter()
+            .filter(|e| !(e.text.starts_with(own) && e.text.matches("${").count() <= 3));
+        strange.map(|e| e.text).collect()
+    }
+
     /// Everybody has hung up: nothing is left anywhere, and nothing happened that must not.
     pub async fn end(self) -> Book {
         // The longest a connection lingers behind its call.
         pass(15_000).await;
         let daemon = self.daemon();
         assert_eq!(self.switch.violations(), [], "the switch saw what must not happen");
-        assert_eq!(self.switch.executed(), [], "text was executed");
+        assert_eq!(self.executed(), Vec::<String>::new(), "text was executed");
         assert_eq!(self.switch.legs(), [], "a channel was left");
         assert_eq!(self.switch.connections(), 0, "a connection was left");
         assert_eq!(daemon.floor().calls(), 0, "a call was left");

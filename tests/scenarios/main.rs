@@ -10,5 +10,11 @@ mod house;
 mod setting;
 mod whole;
 
+mod codes;
+mod hearing;
+mod offers;
 mod order;
+mod races;
 mod strategies;
+mod timeout;
+mod wrap_up;
