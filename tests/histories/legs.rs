@@ -218,7 +218,9 @@ impl World {
         let open = self.caller(&call).is_some_and(|c| c.alive && c.answered && c.with.is_none() && !c.away);
         let rival = self.caller(&call).and_then(|c| c.picking).filter(|o| *o != offer);
         let rival = rival.filter(|o| self.leg(*o).state == State::Answered);
-        let end = if self.rng.chance(50) { LegEnd::Elsewhere } else { LegEnd::Cleared };
+        // Only who loses to another is told so, and not always.
+        let lost = rival.is_some() || self.caller(&call).is_some_and(|c| c.with.is_some());
+        let end = if lost && self.rng.chance(50) { LegEnd::Elsewhere } else { LegEnd::Cleared };
         if !open || (rival.is_some() && self.rng.chance(50)) {
             return self.die(offer, end, false);
         }

@@ -59,7 +59,7 @@ pub(crate) struct Sim {
     pub(crate) sessions: BTreeMap<Conn, Session>,
     pub(crate) world: World,
     pub(crate) model: Model,
-    journal: Journal,
+    pub(crate) journal: Journal,
     callers: u64,
     trace: Option<Vec<String>>,
     lives: u64,
@@ -172,6 +172,7 @@ impl Sim {
                     c.first_entered = s.desk.first_entered();
                 }
             }
+            Some(Input::Looked { position, .. }) => s.ear.looked(*position),
             Some(Input::Entered(None)) => {
                 let gone = !matches!(&done, Desk::Enter(q, _) if self.model.queue(q).is_some());
                 assert!(gone, "{} is turned away from a queue that is there", s.id);
@@ -409,6 +410,7 @@ impl Sim {
             s.ear.configured(queue.and_then(|q| self.model.queue(&q)), self.now);
         }
         self.take_facts();
+        self.model.dismissed(&agents);
     }
 
     fn restart(&mut self) {
@@ -428,6 +430,7 @@ impl Sim {
         let j = &self.journal;
         self.floor.restore(&j.logins, &j.ends, &j.wraps, self.time());
         self.floor.adopt_unended(&j.conversations);
+        self.model.agents.iter().filter_map(|a| a.offer).for_each(|o| self.journal.adopted(o));
         self.world.daemon_died();
         self.set_supervised(true);
         self.dispatch();
