@@ -24,7 +24,7 @@ use crate::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
 use crate::acd::leg::Outcome;
 use crate::acd::queue::{CalledOff, Left, Orders, Place, Queue};
 use crate::acd::settings::QueueSettings;
-use crate::acd::time::{Now, Wall};
+use crate::acd::time::Now;
 
 pub use absent::Absent;
 pub use desk::{CallDesk, Caller};
@@ -380,6 +380,3 @@ impl Floor {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-/// When an agent logged in, for whoever restores it.
-pub type Logins = Vec<(AgentId, QueueNumber, Wall)>;
