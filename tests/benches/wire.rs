@@ -224,7 +224,7 @@ async fn eslrs<S: AsyncRead + AsyncWrite + Unpin>(io: S, count: usize) {
 }
 
 async fn freeswitch_esl_tokio(io: tokio::net::TcpStream, count: usize) {
-    use freeswitch_esl_tokio::{EslClient, EslConnectOptions, EventOverflow, HeaderLookup};
+    use freeswitch_esl_tokio::{EslClient, EslConnectOptions, EventOverflow};
     let options = EslConnectOptions::new().with_event_overflow(EventOverflow::BlockFor(Duration::from_secs(60)));
     let (_client, mut events) = EslClient::adopt_stream_with_options(io, b"", options).expect("a connection");
     for _ in 0..count {
