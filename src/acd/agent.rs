@@ -26,6 +26,8 @@ pub struct Held {
     pub queue: QueueNumber,
     /// Since when.
     pub since: Wall,
+    /// The call hears nothing of the leg any more.
+    pub given_up: bool,
 }
 
 /// What the agent is doing for the queues.
@@ -237,7 +239,7 @@ impl Agent {
     /// Why the agent cannot be claimed; nothing has changed then.
     pub fn claim(&mut self, offer: OfferId, call: CallId, queue: QueueNumber, now: Now) -> Result<(), Unavailable> {
         self.available(&queue)?;
-        self.activity = Activity::Reserved(Held { offer, call, queue, since: now.wall });
+        self.activity = Activity::Reserved(Held { offer, call, queue, since: now.wall, given_up: false });
         Ok(())
     }
 
@@ -252,6 +254,15 @@ impl Agent {
         }
     }
 
+    /// The call hears nothing of the leg of this offer any more.
+    pub fn given_up(&mut self, offer: OfferId) {
+        if let Activity::Reserved(h) | Activity::Ringing(h) | Activity::Talking(h) = &mut self.activity
+            && h.offer == offer
+        {
+            h.given_up = true;
+        }
+    }
+
     /// A conversation that nobody attends to goes on. False when the agent is held by something else, or that was
     /// known already.
     pub fn adopt(&mut self, offer: OfferId, call: CallId, queue: QueueNumber, since: Wall) -> bool {
@@ -260,7 +271,7 @@ impl Agent {
             Activity::Reserved(h) | Activity::Ringing(h) if h.offer == offer => {}
             _ => return false,
         }
-        self.activity = Activity::Talking(Held { offer, call, queue, since });
+        self.activity = Activity::Talking(Held { offer, call, queue, since, given_up: false });
         true
     }
 

@@ -221,6 +221,8 @@ impl Floor {
     pub fn lost(&self, key: &OfferKey, now: Now) {
         if !self.supervised.load(Ordering::Relaxed) {
             self.release(key, EndedBy::Unknown, now);
+        } else if let Some(mut agent) = self.agents.get_mut(&key.agent) {
+            agent.given_up(key.offer);
         }
     }
 
