@@ -12,6 +12,7 @@ mod setting;
 mod whole;
 
 mod codes;
+mod crowd;
 mod hearing;
 mod hostile;
 
