@@ -26,8 +26,8 @@ pub struct Held {
     pub queue: QueueNumber,
     /// Since when.
     pub since: Wall,
-    /// Whether the call still hears of the leg. A call that comes back does not know of its last life's legs.
-    pub attended: bool,
+    /// The call hears nothing of the leg any more.
+    pub given_up: bool,
 }
 
 /// What the agent is doing for the queues.
@@ -239,7 +239,7 @@ impl Agent {
     /// Why the agent cannot be claimed; nothing has changed then.
     pub fn claim(&mut self, offer: OfferId, call: CallId, queue: QueueNumber, now: Now) -> Result<(), Unavailable> {
         self.available(&queue)?;
-        self.activity = Activity::Reserved(Held { offer, call, queue, since: now.wall, attended: true });
+        self.activity = Activity::Reserved(Held { offer, call, queue, since: now.wall, given_up: false });
         Ok(())
     }
 
@@ -254,12 +254,12 @@ impl Agent {
         }
     }
 
-    /// The call will hear nothing of the leg any more.
-    pub fn lost(&mut self, offer: OfferId) {
+    /// The call hears nothing of the leg of this offer any more.
+    pub fn given_up(&mut self, offer: OfferId) {
         if let Activity::Reserved(h) | Activity::Ringing(h) | Activity::Talking(h) = &mut self.activity
             && h.offer == offer
         {
-            h.attended = false;
+            h.given_up = true;
         }
     }
 
@@ -271,7 +271,7 @@ impl Agent {
             Activity::Reserved(h) | Activity::Ringing(h) if h.offer == offer => {}
             _ => return false,
         }
-        self.activity = Activity::Talking(Held { offer, call, queue, since, attended: false });
+        self.activity = Activity::Talking(Held { offer, call, queue, since, given_up: false });
         true
     }
 

@@ -232,6 +232,8 @@ impl Floor {
             }
         } else {
             self.release(key, EndedBy::Unknown, now);
+        } else if let Some(mut agent) = self.agents.get_mut(&key.agent) {
+            agent.given_up(key.offer);
         }
     }
 

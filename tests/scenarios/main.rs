@@ -18,6 +18,7 @@ mod hostile;
 mod offers;
 mod order;
 mod races;
+mod repairs;
 mod restarts;
 mod strategies;
 mod timeout;
