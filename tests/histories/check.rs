@@ -14,6 +14,10 @@ impl Sim {
                 self.check_leg(leg);
             }
         }
+        for a in &self.model.agents {
+            let rung = a.offer.is_none_or(|o| self.world.legs.iter().any(|l| l.offer == o));
+            assert!(rung, "Q8: {} is held by an offer that nobody rings", a.id);
+        }
         let conns: Vec<_> = self.sessions.keys().copied().collect();
         for conn in conns {
             if let Some(mut s) = self.sessions.remove(&conn) {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use freeswitch_queue::acd::call::{Call, Desk, Effect, Input, Wire};
+use freeswitch_queue::acd::call::{Call, Desk, Effect, Input, Saying, Wire};
 use freeswitch_queue::acd::fact::{CancelCause, Fact, Record};
 use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
 use freeswitch_queue::acd::leg::LegEnd;
@@ -153,6 +153,7 @@ impl Sim {
         match input {
             Input::Played(playing) => s.ear.told_over(*playing, self.now),
             Input::TakenAway => s.taken = s.taken.or(Some(self.now)),
+            Input::Bridged(_) => s.taken = None,
             Input::CallerGone => s.caller_gone = true,
             Input::Disconnected => (s.caller_gone, s.disconnected) = (true, true),
             _ => {}
@@ -216,6 +217,8 @@ impl Sim {
         let queue = place.map(|c| c.queue.clone());
         let closing = place.is_none_or(|c| c.closed.is_some());
         let position = self.model.position(&s.id);
+        let ends = matches!(wire, Wire::HangUp(_) | Wire::Transfer(_) | Wire::Say(_, Saying::Message(_)));
+        assert!(!ends || s.taken.is_none(), "{} is somebody else's, and is told to go", s.id);
         s.ear.order(&wire, queue.and_then(|q| self.model.queue(&q)), position, closing, self.now);
         match wire {
             Wire::Music { playing, replace, .. } => self.world.music(&s.id, playing, replace),
