@@ -167,7 +167,7 @@ pub(super) fn call_off(offer: OfferId, cause: CancelCause) -> Result<(ApiCall, b
 }
 
 /// Ends a leg if it still rings.
-pub(super) fn end_if_ringing(offer: OfferId, cause: Cause) -> Result<ApiCall, TextError> {
+pub(crate) fn end_if_ringing(offer: OfferId, cause: Cause) -> Result<ApiCall, TextError> {
     ApiCall::new(format!(
         "expand uuid_kill ${{cond(${{uuid_getvar({offer} {RINGING})}} == yes ? {offer} : none)}} {cause}"
     ))
@@ -208,7 +208,7 @@ pub(super) fn let_go(channel: &ChannelId) -> Result<Command, TextError> {
 }
 
 /// The caller was connected: a death of ours no longer concerns the call, nor does its place in the line.
-pub(super) fn forget_place(channel: &ChannelId) -> Result<Command, TextError> {
+pub(crate) fn forget_place(channel: &ChannelId) -> Result<Command, TextError> {
     Ok(Command::Api(ApiCall::new(format!("uuid_setvar {channel} {}", super::place::VARIABLE))?))
 }
 

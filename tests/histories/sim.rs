@@ -180,6 +180,10 @@ impl Sim {
             }
             _ => {}
         }
+        if done == Desk::Leave(freeswitch_queue::acd::call::Leave::Lost) {
+            // Nobody here finds out whether the call itself is gone.
+            self.floor.give_up(&s.id, self.time());
+        }
         self.take_facts();
         match done {
             Desk::Close => self.model.closed(&s.id, self.now),

@@ -5,6 +5,7 @@
 #![allow(unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod admin;
 mod book;
 mod house;
 mod setting;
@@ -12,9 +13,12 @@ mod whole;
 
 mod codes;
 mod hearing;
+mod hostile;
+
 mod offers;
 mod order;
 mod races;
+mod restarts;
 mod strategies;
 mod timeout;
 mod wrap_up;
