@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use freeswitch_queue::acd::call::{Call, Desk, Effect, Input, Saying, Wire};
+use freeswitch_queue::acd::call::{Call, Desk, Effect, Input, Leave, Saying, Wire};
 use freeswitch_queue::acd::fact::{CancelCause, Fact, Record};
 use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
 use freeswitch_queue::acd::leg::LegEnd;
@@ -153,7 +153,6 @@ impl Sim {
         match input {
             Input::Played(playing) => s.ear.told_over(*playing, self.now),
             Input::TakenAway => s.taken = s.taken.or(Some(self.now)),
-            Input::Bridged(_) => s.taken = None,
             Input::CallerGone => s.caller_gone = true,
             Input::Disconnected => (s.caller_gone, s.disconnected) = (true, true),
             _ => {}
@@ -186,7 +185,7 @@ impl Sim {
         }
         self.take_facts();
         match done {
-            Desk::Close => self.model.closed(&s.id, self.now),
+            Desk::Close(_) => self.model.closed(&s.id, s.taken.is_some(), self.now),
             Desk::Gone(offer) | Desk::Ended(offer, _) => {
                 if let Some(leg) = self.world.legs.iter().find(|l| l.offer == offer) {
                     assert!(leg.told_gone, "Q8: {} is released while the leg may be there", leg.agent);
@@ -204,8 +203,12 @@ impl Sim {
                     self.model.released(offer);
                 }
             }
-            Desk::Answered(offer) => s.talks = Some(offer),
-            Desk::Leave(leave) => s.to_go_on = matches!(leave, freeswitch_queue::acd::call::Leave::TimedOut(_)),
+            Desk::Answered(offer) => (s.talks, s.taken) = (Some(offer), None),
+            Desk::Leave(Leave::Taken) => {
+                let armed = self.world.caller(&s.id).is_some_and(|c| c.armed);
+                assert!(!armed, "closing the connection would cut off {}, who is with somebody else", s.id);
+            }
+            Desk::Leave(leave) => s.to_go_on = matches!(leave, Leave::TimedOut(_)),
             Desk::WentOn(_) => {
                 assert!(s.to_go_on, "{} goes on without having timed out", s.id);
                 s.ear.may_go_on(self.now);
