@@ -74,3 +74,21 @@ fn an_event_with_six_headers_read_takes_at_most_four_allocations() {
         }
     }
 }
+
+#[test]
+fn a_long_body_in_small_pieces_is_not_copied_again_and_again() {
+    const LONG: usize = 8 << 20;
+    let mut decoder = Decoder::new(FrameLimits::default());
+    let piece = [b'x'; 1024];
+    let info = measure(|| {
+        decoder.feed(format!("Content-Type: api/response\nContent-Length: {LONG}\n\n").as_bytes());
+        for _ in 0..LONG / piece.len() {
+            assert_eq!(decoder.decode(), Ok(None));
+            decoder.buffer().extend_from_slice(&piece);
+        }
+        assert_eq!(decoder.decode().unwrap().unwrap().body().len(), LONG);
+    });
+    // The buffer doubles: 8 kB to 16 MB are eleven steps.
+    assert!(info.count_total < 24, "{} allocations", info.count_total);
+    assert!(info.bytes_total < 5 * LONG as u64, "{} bytes", info.bytes_total);
+}

@@ -1,137 +1,14 @@
 //! Whatever the caller is called, FreeSWITCH reads the same variables and the same endpoint.
-//!
-//! The reader in here is a model of FreeSWITCH's, written from what it was seen to do: split at blanks, cut at the
-//! braces, split at commas, split at the equals sign, each pass with its own idea of quotes.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::time::Duration;
+#[path = "support/dial_model.rs"]
+mod model;
 
-use freeswitch_queue::esl::dial::{Application, Endpoint, OnAnswer, Originate, VariableName};
-use freeswitch_queue::esl::{ChannelId, SafeText};
+use freeswitch_queue::esl::SafeText;
+use freeswitch_queue::esl::dial::{Application, Endpoint, Originate};
+use model::{LEG, assert_harmless, dial, originate};
 use proptest::prelude::*;
 use unicode_normalization::char::is_combining_mark;
-use uuid::Uuid;
-
-/// What FreeSWITCH makes of an `originate`.
-#[derive(Debug, PartialEq)]
-struct Dialled {
-    variables: Vec<(String, String)>,
-    endpoint: String,
-    application: String,
-}
-
-/// Splits at `delimiter` outside quotes. A `'` opens a quote only when another one follows; a backslash takes the next
-/// character as it is; quotes and blanks around a piece are taken off.
-fn split(text: &str, delimiter: char, most: usize) -> Vec<String> {
-    let chars: Vec<char> = text.chars().collect();
-    let mut pieces = Vec::new();
-    let mut piece = Vec::new();
-    let (mut quoted, mut at) = (false, 0);
-    while at < chars.len() {
-        let c = chars[at];
-        let closes_later = chars[at + 1..].contains(&'\'');
-        if c == '\\' && at + 1 < chars.len() {
-            at += 1;
-            piece.push((chars[at], true));
-        } else if c == '\'' && (quoted || closes_later) {
-            quoted = !quoted;
-        } else if c == delimiter && !quoted && pieces.len() + 1 < most {
-            pieces.push(std::mem::take(&mut piece));
-        } else {
-            piece.push((c, quoted));
-        }
-        at += 1;
-    }
-    // FreeSWITCH does not count what is empty behind the last delimiter.
-    if !piece.is_empty() {
-        pieces.push(piece);
-    }
-    pieces
-        .into_iter()
-        .map(|piece| {
-            let bare = |&(c, kept): &(char, bool)| c == ' ' && !kept;
-            let from = piece.iter().position(|c| !bare(c)).unwrap_or(piece.len());
-            let to = piece.iter().rposition(|c| !bare(c)).map_or(from, |last| last + 1);
-            piece[from..to].iter().map(|(c, _)| c).collect()
-        })
-        .collect()
-}
-
-/// Reads `originate {..}endpoint &application`; `None` when FreeSWITCH would not.
-fn dial(command: &str) -> Option<Dialled> {
-    let arguments = command.strip_prefix("originate ")?;
-    // The first pass: at blanks, quotes taken off.
-    let [dial, application] = &split(arguments, ' ', 10)[..] else {
-        return None;
-    };
-    // The braces count, quoted or not.
-    let mut depth = 0;
-    let end = dial.char_indices().find(|&(_, c)| {
-        depth += i32::from(c == '{') - i32::from(c == '}');
-        depth == 0
-    })?;
-    let (block, endpoint) = (dial.get(1..end.0)?, dial.get(end.0 + 1..)?);
-    let (delimiter, block) = match block.strip_prefix("^^") {
-        Some(rest) => (rest.chars().next()?, &rest[rest.chars().next()?.len_utf8()..]),
-        None => (',', block),
-    };
-    let variables = split(block, delimiter, 1024)
-        .iter()
-        .filter_map(|pair| match &split(pair, '=', 2)[..] {
-            [name, value] => Some((name.clone(), value.clone())),
-            _ => None,
-        })
-        .collect();
-    Some(Dialled { variables, endpoint: endpoint.to_owned(), application: application.clone() })
-}
-
-const LEG: Uuid = Uuid::from_u128(0x7c2a);
-
-fn originate(name: &SafeText, number: &SafeText) -> Originate {
-    let caller = ChannelId::new("f3bb10a3-4a6f-460c-b7ac-5b56de304794").unwrap();
-    let resume = VariableName::new("socket_resume").unwrap();
-    Originate::new(LEG, Endpoint::user("1001", "pbx.example.ch").unwrap(), Application::Intercept(caller.clone()))
-        .ignore_early_media()
-        .ring_time(Duration::from_secs(20))
-        .caller_id(name.clone(), number.clone())
-        .variable(&VariableName::new("queue_caller").unwrap(), name)
-        .on_answer(&OnAnswer::SetVariable { channel: caller.clone(), name: resume, value: SafeText::new("false") })
-        .on_answer(&OnAnswer::Bridge { channel: caller, other: ChannelId::from(LEG) })
-}
-
-fn or_dash(text: &SafeText) -> String {
-    if text.is_empty() { "-".to_owned() } else { text.as_str().to_owned() }
-}
-
-fn assert_harmless(name: &str, number: &str) {
-    let (name, number) = (SafeText::new(name), SafeText::new(number));
-    let dialled = dial(originate(&name, &number).call().as_str()).expect("FreeSWITCH could not read it");
-    let shown_number = if number.is_empty() { "anonymous".to_owned() } else { number.as_str().to_owned() };
-    let shown_name = if name.is_empty() { shown_number.clone() } else { name.as_str().to_owned() };
-    let caller = "f3bb10a3-4a6f-460c-b7ac-5b56de304794";
-    let expected = Dialled {
-        variables: [
-            ("origination_uuid", LEG.to_string()),
-            ("ignore_early_media", "true".to_owned()),
-            ("originate_timeout", "20".to_owned()),
-            ("origination_caller_id_name", shown_name),
-            ("origination_caller_id_number", shown_number),
-            ("queue_caller", or_dash(&name)),
-            ("api_on_answer_1", format!("uuid_setvar {caller} socket_resume false")),
-            ("api_on_answer_2", format!("uuid_bridge {caller} {LEG}")),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into(),
-        endpoint: "user/1001@pbx.example.ch".to_owned(),
-        application: format!("&intercept({caller})"),
-    };
-    assert_eq!(dialled, expected);
-    for (_, value) in &dialled.variables {
-        // Variables are expanded, `:` cuts names in mod_sofia, and control characters are nobody's name.
-        assert!(!value.contains(['$', ':', '\\', '`', '"', '<', '>']), "{value:?}");
-        assert!(!value.starts_with("^^") && !value.chars().any(char::is_control), "{value:?}");
-    }
-}
 
 #[test]
 fn the_model_is_as_gullible_as_the_real_one() {

@@ -1,6 +1,7 @@
 //! A connection over an in-memory pipe, on virtual time.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use freeswitch_queue::esl::client::{ConnectError, login};
@@ -250,4 +251,47 @@ async fn a_call_is_turned_away_once_it_is_parked() {
     theirs.read_to_string(&mut rest).await.unwrap();
     assert_eq!(rest, "exit\n\n");
     turning.await.unwrap();
+}
+
+/// What is logged while it lives, on this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_logged_when_nobody_waits_for_it() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+
+    let (link, _events, mut peer) = open(LinkLimits::default());
+    link.send(&Command::Linger(1)).unwrap().log_refusal("keeping the connection");
+    drop(link.send(&Command::MyEvents).unwrap());
+    let last = link.send(&Command::Connect).unwrap();
+    peer.write_all(&[NO, NO, OK].concat()).await.unwrap();
+    assert!(matches!(last.await, Outcome::Done(_)));
+    // And one whose reply is there before it is left to the log.
+    let late = link.send(&Command::NoEvents).unwrap();
+    let last = link.send(&Command::Connect).unwrap();
+    peer.write_all(&[NO, OK].concat()).await.unwrap();
+    assert!(matches!(last.await, Outcome::Done(_)));
+    late.log_refusal("leaving the events");
+
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    for (line, what) in lines.iter().zip(["keeping the connection", "nobody waits for", "leaving the events"]) {
+        assert!(line.contains("WARN") && line.contains("command not found") && line.contains(what), "{line}");
+    }
 }

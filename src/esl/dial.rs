@@ -32,8 +32,11 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`TextError`] when it holds anything but letters, digits and `/ @ . : - _ + ; = % * # ! ~`: above all no
-    /// comma or bar (several phones behind one offer), no braces, brackets, quotes, blanks or `$`.
+    /// comma, bar or `:_:` (several phones behind one offer), no braces, brackets, quotes, blanks or `$`.
     pub fn new(dial: &str) -> Result<Self, TextError> {
+        if dial.contains(":_:") {
+            return Err(TextError::Character(':'));
+        }
         Ok(Self(word(dial, 512, "/@.:-_+;=%*#!~")?.to_owned()))
     }
 
@@ -48,8 +51,8 @@ impl Endpoint {
 pub enum Application {
     /// It waits for commands.
     Park,
-    /// It takes the channel over: the way for several phones that ring at once, with
-    /// [`Originate::intercept_unbridged_only`].
+    /// It takes the channel over. With several phones that ring at once this was seen to cut the caller off (3 of 30
+    /// times, two phones answered within 6 ms): [`OnAnswer::Intercept`] is the way then.
     Intercept(ChannelId),
 }
 
@@ -112,10 +115,15 @@ impl Originate {
 
     /// What the phone shows. Without it, it shows 0000000000. An empty name shows the number, an empty number
     /// `anonymous`.
+    ///
+    /// Both become parts of a SIP address. An `@` would cut off the rest of the name, so it parts words there; of the
+    /// number only ASCII letters, digits and `+-_.` are kept, so that it can be dialled.
     #[must_use]
     pub fn caller_id(self, name: SafeText, number: SafeText) -> Self {
+        let dialled = |c: &char| c.is_ascii_alphanumeric() || "+-_.".contains(*c);
+        let number = SafeText::new(&number.as_str().chars().filter(dialled).collect::<String>());
         let number = number.or(SafeText::new("anonymous"));
-        let name = name.or(number.clone());
+        let name = SafeText::new(&name.as_str().replace('@', " ")).or(number.clone());
         self.text("origination_caller_id_name", &name).text("origination_caller_id_number", &number)
     }
 
@@ -138,8 +146,8 @@ impl Originate {
         self.put("hangup_after_bridge", true)
     }
 
-    /// [`Application::Intercept`] takes only a channel nobody else has taken: of two phones that answer at once, one
-    /// gets the caller.
+    /// An `intercept` takes only a channel nobody else has taken: of two phones that answer at once, one gets the
+    /// caller.
     #[must_use]
     pub fn intercept_unbridged_only(self) -> Self {
         self.put("intercept_unbridged_only", true)
@@ -238,6 +246,15 @@ mod tests {
             .variable(&VariableName::new("x").unwrap(), &SafeText::default());
         let dial = originate.dial_string();
         assert!(dial.contains("name='anonymous',origination_caller_id_number='anonymous',x='-'}"), "{dial}");
+    }
+
+    #[test]
+    fn what_is_shown_fits_into_a_sip_address() {
+        let endpoint = Endpoint::user("1", "d").unwrap();
+        let originate = Originate::new(Uuid::nil(), endpoint, Application::Park)
+            .caller_id(SafeText::new("Anna@Home"), SafeText::new("+41 (79) 123/45@evil.example"));
+        let dial = originate.dial_string();
+        assert!(dial.contains("name='Anna Home',origination_caller_id_number='+417912345evil.example'"), "{dial}");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::esl::{ApiCall, Cause, Command, EventKind, Events, Incoming, Link, Out
 use crate::floor::{CallDesk, Caller};
 
 use super::channel::Channel;
-use super::place::{Remembered, VARIABLE};
+use super::place::Remembered;
 use super::{SessionSettings, Shared, hear, wire};
 
 /// Serves a caller to the end.
@@ -98,6 +98,7 @@ struct Session<'a> {
     settings: &'a SessionSettings,
     link: Link,
     channel: Channel,
+    dialled: QueueNumber,
     call: Call,
     desk: CallDesk,
     watched: JoinSet<(Watched, Outcome)>,
@@ -121,17 +122,19 @@ impl<'a> Session<'a> {
         dialled: QueueNumber,
         number: Arc<str>,
     ) -> Self {
-        let (call, first_entered) = match &channel.place {
+        let place = channel.place.as_ref().filter(|r| r.dialled == dialled);
+        let (call, first_entered) = match place {
             Some(r) => (Call::new(r.queue.clone(), r.visited.clone(), Some(r.place)), Some(r.first_entered)),
-            None => (Call::new(dialled, Vec::new(), None), None),
+            None => (Call::new(dialled.clone(), Vec::new(), None), None),
         };
-        let caller = Caller { number, first_entered, returned: channel.place.is_some() };
+        let caller = Caller { number, first_entered, returned: place.is_some() };
         let desk = CallDesk::new(shared.floor.clone(), channel.id.clone(), caller, (shared.random)());
         Self {
             shared,
             settings,
             link,
             channel,
+            dialled,
             call,
             desk,
             watched: JoinSet::new(),
@@ -244,12 +247,15 @@ impl<'a> Session<'a> {
                 let (call, refused_is_gone) = wire::call_off(offer, cause)?;
                 self.out.push((Command::Api(call), refused_is_gone.then_some(Watched::CallOff(offer))));
             }
+            Wire::RingOut(offer) => self.push(Command::Api(wire::end_if_ringing(offer, Cause::NoAnswer)?)),
+            Wire::Join(offer) => self.push(Command::Api(wire::join(&self.channel.channel, offer)?)),
             Wire::EndLeg(offer) => {
                 let call = wire::end_leg(offer, Cause::OriginatorCancel)?;
                 self.out.push((Command::Api(call), Some(Watched::CallOff(offer))));
             }
             Wire::Rearm => self.push(wire::set("socket_resume", "true")?),
             Wire::Connected => self.push(wire::forget_place(&self.channel.channel)?),
+            Wire::LetGo => self.push(wire::let_go(&self.channel.channel)?),
             Wire::Transfer(number) => {
                 for command in wire::transfer(&number, &self.channel.context)? {
                     self.push(command);
@@ -269,16 +275,9 @@ impl<'a> Session<'a> {
     fn remember(&mut self, place: Place) -> Result<(), TextError> {
         let Some(queue) = self.desk.queue().cloned() else { return Ok(()) };
         let first_entered = self.desk.first_entered().unwrap_or(place.entered);
-        let remembered = Remembered { queue, place, first_entered, visited: self.call.visited().to_vec() };
-        if !self.answered {
-            self.push(wire::set("hangup_after_bridge", "true")?);
-            self.push(wire::set("playback_terminators", "none")?);
-            // The dialplan goes on when we die; and prompts go by it, see `wire::say`.
-            self.push(wire::set("socket_resume", "true")?);
-            // The dialplan counts the rounds it held the caller without us; they are over.
-            self.push(wire::set("fsq_away", "")?);
-        }
-        self.push(wire::set(VARIABLE, &remembered.write())?);
+        let visited = self.call.visited().to_vec();
+        let remembered = Remembered { dialled: self.dialled.clone(), queue, place, first_entered, visited };
+        self.push(wire::prepare(&remembered, !self.answered)?);
         Ok(())
     }
 

@@ -66,6 +66,7 @@ pub(super) fn hear(event: &Event, own: &str, call: &Call) -> Option<Input> {
 fn own_event(event: &Event) -> Option<Input> {
     Some(match event.kind() {
         EventKind::ChannelHangup | EventKind::ChannelHangupComplete => Input::CallerGone,
+        EventKind::ChannelAnswer => Input::CallerAnswered,
         EventKind::ChannelUnpark => Input::TakenAway,
         EventKind::ChannelExecuteComplete => {
             let id = event.application_uuid()?;
@@ -97,7 +98,9 @@ fn bridged(event: &Event, own: &str, call: &Call) -> Option<Input> {
     Some(ours.map_or(Input::TakenAway, Input::Bridged))
 }
 
-/// Whether a leg ended because its agent passed the caller on (captures: `BLIND_TRANSFER`).
-fn was_transferred(event: &Event) -> bool {
+/// Whether a leg ended because its agent passed the caller on: `BLIND_TRANSFER` in the captures; an attended
+/// transfer leaves only `transfer_disposition` (measured).
+pub(crate) fn was_transferred(event: &Event) -> bool {
     event.variable("endpoint_disposition").is_some_and(|d| d.ends_with("_TRANSFER"))
+        || event.variable("transfer_disposition").is_some_and(|d| d == "recv_replace")
 }

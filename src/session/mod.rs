@@ -5,9 +5,9 @@
 mod caller;
 mod channel;
 mod feature;
-mod hear;
+pub(crate) mod hear;
 mod place;
-mod wire;
+pub(crate) mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +18,7 @@ use tokio::time::timeout;
 use crate::acd::feature::{Dialled, FeatureCodes};
 use crate::acd::settings::Language;
 use crate::clock::Clock;
-use crate::esl::command::EventSet;
-use crate::esl::{Command, EventKind, Events, Incoming, Link, Outcome};
+use crate::esl::{Command, EventKind, Events, Execute, Incoming, Link, Outcome};
 use crate::floor::Floor;
 use crate::journal::Journal;
 
@@ -94,17 +93,24 @@ pub async fn run(shared: Arc<Shared>, link: Link, mut events: Events) {
 }
 
 /// Gives a call back to the dialplan. The connection must not end before the call is parked: it would stay
-/// parked for ever with nobody in charge.
+/// parked for ever with nobody in charge. The park itself may be over before we can listen for it, so the call is
+/// given something to execute, which it does as soon as it is parked.
 async fn give_back(link: &Link, events: &mut Events) {
-    let park = EventSet::of(&[EventKind::ChannelPark]);
-    if let Ok(sent) = link.send_all(&[Command::MyEvents, Command::Events(park)]) {
+    let Ok(execute) = Execute::with("set", "fsq_given_back=true") else { return };
+    if let Ok(sent) = link.send_all(&[Command::MyEvents, execute.into()]) {
         sent.into_iter().for_each(|pending| pending.log_refusal("giving a call back"));
     }
     let parked = async {
         while let Some(incoming) = events.next().await {
             match incoming {
-                Incoming::Event(event) if event.kind() == EventKind::ChannelPark => return,
-                Incoming::Event(event) if event.kind() == EventKind::ChannelHangup => return,
+                Incoming::Event(event)
+                    if matches!(
+                        event.kind(),
+                        EventKind::ChannelPark | EventKind::ChannelExecuteComplete | EventKind::ChannelHangup
+                    ) =>
+                {
+                    return;
+                }
                 Incoming::Lingering(_) | Incoming::Closed(_) => return,
                 _ => {}
             }

@@ -1,6 +1,7 @@
 //! What a call wants done in FreeSWITCH, as commands.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -17,6 +18,7 @@ use crate::esl::{ApiCall, Cause, ChannelId, Command, Endpoint, EventKind, Execut
 use super::SessionSettings;
 use super::channel::Channel;
 use super::hear::{TRANSFER, playing_uuid};
+use super::place::Remembered;
 
 /// How long the connection stays open after the caller's hang-up, for the last events of the legs.
 const LINGER_SECONDS: u16 = 10;
@@ -24,9 +26,13 @@ const LINGER_SECONDS: u16 = 10;
 /// The ring tone of Switzerland and most of Europe: 425 Hz, 1 s on, 4 s off.
 const RINGTONE: &str = "tone_stream://%(1000,4000,425);loops=-1";
 
+/// FreeSWITCH counts `originate_timeout` in seconds of the calendar, up to one too few: it is given more, and we
+/// end the ringing on time.
+const RING_TIME_MARGIN: Duration = Duration::from_secs(2);
+
 /// A leg that was answered and is not connected within this time hangs itself up: nobody answers into
 /// silence, even if nobody is left to end it.
-const PARK_TIMEOUT: &str = "5";
+const PARK_TIMEOUT: &str = "3";
 
 /// A leg's own variable: `yes` until it is answered.
 const RINGING: &str = "fsq_ringing";
@@ -106,7 +112,7 @@ pub(super) fn ring(
     };
     let mut originate = Originate::new(offer.0, endpoint, Application::Park)
         .caller_id(display_name(queue, caller), caller.number.clone())
-        .ring_time(queue.ring_time)
+        .ring_time(queue.ring_time + RING_TIME_MARGIN)
         .ignore_early_media()
         .hangup_after_bridge()
         .variable(&VariableName::new("park_timeout")?, &SafeText::new(PARK_TIMEOUT))
@@ -160,7 +166,8 @@ pub(super) fn call_off(offer: OfferId, cause: CancelCause) -> Result<(ApiCall, b
     }
 }
 
-fn end_if_ringing(offer: OfferId, cause: Cause) -> Result<ApiCall, TextError> {
+/// Ends a leg if it still rings.
+pub(crate) fn end_if_ringing(offer: OfferId, cause: Cause) -> Result<ApiCall, TextError> {
     ApiCall::new(format!(
         "expand uuid_kill ${{cond(${{uuid_getvar({offer} {RINGING})}} == yes ? {offer} : none)}} {cause}"
     ))
@@ -171,14 +178,37 @@ pub(super) fn end_leg(offer: OfferId, cause: Cause) -> Result<ApiCall, TextError
     Ok(ApiCall::uuid_kill(&ChannelId::new(&offer.to_string())?, cause))
 }
 
+/// Connects the caller with a leg.
+pub(super) fn join(caller: &ChannelId, offer: OfferId) -> Result<ApiCall, TextError> {
+    Ok(ApiCall::uuid_bridge(caller, &ChannelId::new(&offer.to_string())?))
+}
+
 /// Takes the filters of a leg away once it is gone, or they would pile up over a long wait.
 pub(super) fn forget_leg(offer: OfferId) -> Result<[Command; 2], TextError> {
     let leg = ChannelId::new(&offer.to_string())?;
     Ok([Command::FilterDelete(Filter::channel(&leg)), Command::FilterDelete(Filter::job(offer.0))])
 }
 
+/// What the channel must know from now on: the caller's place and, the first time, how to go on without us.
+///
+/// - `socket_resume`: the dialplan goes on when we die; and prompts go by it, see [`say`].
+/// - `hangup_after_bridge`: nothing comes behind a conversation.
+/// - `playback_terminators`: no key ends the music.
+/// - `fsq_away`: the dialplan counts in it the rounds it held the caller without us; they are over.
+pub(super) fn prepare(place: &Remembered, first: bool) -> Result<Command, TextError> {
+    let place = format!("{}={}", super::place::VARIABLE, place.write());
+    let always =
+        if first { "socket_resume=true hangup_after_bridge=true playback_terminators=none fsq_away= " } else { "" };
+    Ok(Execute::with("multiset", &format!("{always}{place}"))?.into())
+}
+
+/// Our death no longer concerns the call.
+pub(super) fn let_go(channel: &ChannelId) -> Result<Command, TextError> {
+    Ok(Command::Api(ApiCall::new(format!("uuid_setvar {channel} socket_resume false"))?))
+}
+
 /// The caller was connected: a death of ours no longer concerns the call, nor does its place in the line.
-pub(super) fn forget_place(channel: &ChannelId) -> Result<Command, TextError> {
+pub(crate) fn forget_place(channel: &ChannelId) -> Result<Command, TextError> {
     Ok(Command::Api(ApiCall::new(format!("uuid_setvar {channel} {}", super::place::VARIABLE))?))
 }
 

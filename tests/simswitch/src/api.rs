@@ -75,6 +75,22 @@ impl World {
                 world.advance(id);
                 "+OK\n".into()
             }),
+            "uuid_broadcast" => self.with_leg(arg, |world, id, rest| {
+                let (path, _) = split(rest.trim());
+                let (app, path) = path.split_once("::").unwrap_or(("playback", path));
+                let message = crate::leg::Message::Execute {
+                    app: app.to_owned(),
+                    arg: path.to_owned(),
+                    uuid: world.rng.uuid(),
+                    locked: false,
+                    loops: 1,
+                };
+                if let Some(leg) = world.legs.get_mut(&id) {
+                    leg.messages.push_back(message);
+                }
+                world.schedule_tick(id);
+                "+OK Message sent\n".into()
+            }),
             "hupall" => {
                 let cause = known_cause(if arg.trim().is_empty() { "MANAGER_REQUEST" } else { split(arg.trim()).0 });
                 let all: Vec<LegId> = self.legs.keys().copied().collect();

@@ -111,7 +111,10 @@ impl World {
         if !leg.has_media() {
             self.mark_early(id);
         }
-        let length = if app == "endless_playback" || loops == u32::MAX { Length::Endless } else { self.length(data) };
+        let length = match self.length(data) {
+            Length::For(_) if app == "endless_playback" || loops == u32::MAX => Length::Endless,
+            length => length,
+        };
         let left = match length {
             Length::Missing => return Ran::Done(Some("FILE NOT FOUND")),
             Length::Endless => None,
@@ -209,7 +212,7 @@ impl World {
                 });
             }
         });
-        Ran::Running(Work::Socket)
+        Ran::Running(Work::Socket { parked: false })
     }
 
     fn socket_open(&mut self, id: LegId, stream: Box<dyn crate::conn::Stream>, full: bool) {
@@ -256,6 +259,11 @@ impl World {
         if let Some(leg) = self.legs.get_mut(&leg_id) {
             leg.stranded = false;
             leg.frame_base = Instant::now();
+            for frame in &mut leg.stack {
+                if let Work::Socket { parked } = &mut frame.work {
+                    *parked = true;
+                }
+            }
         }
         self.fire_leg(leg_id, "CHANNEL_PARK", true, &[]);
         if self.legs.get(&leg_id).is_some_and(|l| !l.messages.is_empty()) {
@@ -269,7 +277,7 @@ impl World {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         let unparked = matches!(before, Phase::Fresh | Phase::Connected);
         let conn = leg.conn.take();
-        let in_socket = leg.stack.iter().any(|f| matches!(f.work, Work::Socket));
+        let in_socket = leg.stack.iter().any(|f| matches!(f.work, Work::Socket { .. }));
         let resume = leg.vars.is_true("socket_resume");
         let at_once = |c: &crate::conn::Conn| c.opened.elapsed() < Duration::from_millis(2);
         let early = unparked || conn.and_then(|c| self.conns.get(&c)).is_some_and(at_once);
@@ -280,7 +288,8 @@ impl World {
             return;
         }
         leg.stranded = false;
-        if !resume && !in_socket {
+        // A transfer under way goes on without the controller.
+        if (!resume && !in_socket) || leg.state == State::Routing {
             return;
         }
         leg.routed += 1;
@@ -292,7 +301,7 @@ impl World {
             }
             if !resume {
                 // What runs goes on to its end, then the dialplan behind `socket`.
-                if matches!(leg.stack.last(), Some(Frame { work: Work::Socket, .. })) {
+                if matches!(leg.stack.last(), Some(Frame { work: Work::Socket { .. }, .. })) {
                     world.finish_top(id, None);
                 }
             } else if in_socket && leg.bridge.is_none() {

@@ -250,7 +250,11 @@ impl Caller {
     }
 
     /// Waits until the caller's state satisfies `condition`.
+    ///
+    /// # Panics
+    /// After [`crate::Config::patience`].
     pub async fn wait_for(&self, condition: impl Fn(&CallerView) -> bool) -> CallerView {
+        let end = self.shared.patience_ends();
         loop {
             let Some(notify) = self.shared.read(|world| world.callers.get(&self.id).map(|c| c.notify.clone())) else {
                 return self.view();
@@ -262,7 +266,7 @@ impl Caller {
             if condition(&view) {
                 return view;
             }
-            changed.await;
+            Shared::patiently(changed, end, || format!("caller {}: {view:?}", self.uuid)).await;
         }
     }
 

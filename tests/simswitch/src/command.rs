@@ -24,7 +24,7 @@ impl World {
                 world.unblock(id, None);
                 world.carry_out(id, &command);
                 world.work_off(id);
-                world.flush(id);
+                world.settle(id);
             });
             return;
         }
@@ -32,10 +32,10 @@ impl World {
     }
 
     fn carry_out(&mut self, id: ConnId, command: &Command) {
-        let line = command.line.clone();
+        let line = first_line(&command.line).to_owned();
         let Some(conn) = self.conns.get_mut(&id) else { return };
         let outbound = conn.leg.is_some();
-        let lower = line.to_ascii_lowercase();
+        let lower = command.line.to_ascii_lowercase();
         if lower.contains("mod_event_socket") && (lower.contains("reload") || lower.contains("unload")) {
             self.note_security(None, "reload mod_event_socket", &line);
             return self.say(id, "-ERR command not found");
@@ -60,7 +60,7 @@ impl World {
     }
 
     fn dispatch(&mut self, id: ConnId, command: &Command) {
-        let line = command.line.as_str();
+        let line = first_line(&command.line);
         let Some(conn) = self.conns.get(&id) else { return };
         let (outbound, full) = (conn.leg.is_some(), conn.full);
         if starts(line, "filter ") {
@@ -106,7 +106,7 @@ impl World {
     }
 
     fn dispatch_full(&mut self, id: ConnId, command: &Command) {
-        let line = command.line.as_str();
+        let line = first_line(&command.line);
         if starts(line, "sendevent") {
             self.sendevent(id, command);
         } else if starts(line, "api ") {
@@ -318,7 +318,7 @@ impl World {
     }
 
     fn sendmsg(&mut self, id: ConnId, command: &Command) {
-        let given = command.line[7..].trim();
+        let given = first_line(&command.line)[7..].trim();
         let given = if given.is_empty() { command.get("session-id").unwrap_or("") } else { given };
         let own = self.conns.get(&id).and_then(|c| c.leg).filter(|l| self.legs.contains_key(l));
         let own_uuid = self.conns.get(&id).map(|c| c.own_uuid.clone()).unwrap_or_default();
@@ -365,7 +365,7 @@ impl World {
 
     fn sendevent(&mut self, id: ConnId, command: &Command) {
         let uuid = self.rng.uuid();
-        let name = command.line[9..].trim().to_ascii_uppercase();
+        let name = first_line(&command.line)[9..].trim().to_ascii_uppercase();
         if name == "PRESENCE_IN" {
             self.presence.push(command.headers.clone());
         }
@@ -408,12 +408,12 @@ impl World {
         if let Some(text) = text {
             self.api_answer(id, text);
             self.work_off(id);
-            self.flush(id);
+            self.settle(id);
         }
     }
 
     fn run_bgapi(&mut self, id: ConnId, command: &Command) {
-        let (name, arg) = split(command.line[6..].trim_end_matches(['\r', '\n']));
+        let (name, arg) = split(&first_line(&command.line)[6..]);
         let uuid = match command.get("Job-UUID") {
             Some(chosen) => chosen.chars().take(36).collect(),
             None => self.rng.uuid(),
@@ -445,6 +445,11 @@ impl World {
         event.body = Some(text.to_owned());
         self.fire(event);
     }
+}
+
+/// A command ends at its first line break: what a stray carriage return glued behind it is not looked at.
+fn first_line(text: &str) -> &str {
+    text.split(['\r', '\n']).next().unwrap_or_default()
 }
 
 /// The first word and the rest behind one space.

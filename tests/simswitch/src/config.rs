@@ -39,6 +39,8 @@ pub struct Timing {
     pub unbridge: Duration,
     /// A phone that answers no INVITE at all is given up after this (SIP timer B).
     pub sip_timeout: Duration,
+    /// An answered phone that sends no audio any more is hung up after this (`MEDIA_TIMEOUT`).
+    pub media_timeout: Duration,
     /// The outbound peer must have sent `connect` within this.
     pub connect: Duration,
     /// Between two HEARTBEAT events.
@@ -58,6 +60,7 @@ impl Default for Timing {
             bridge: ms(20),
             unbridge: ms(20),
             sip_timeout: Duration::from_secs(32),
+            media_timeout: Duration::from_secs(30),
             connect: Duration::from_secs(25),
             heartbeat: Duration::from_secs(20),
         }
@@ -107,6 +110,8 @@ pub struct Config {
     /// An accepted outbound connection that closes before the call is parked leaves the call parked for ever
     /// (measured 8 times of 8). Off: the call goes on behind `socket` as after a refusal.
     pub early_close_strands: bool,
+    /// A `wait_...` of a test that is not fulfilled within this panics and says what it saw instead.
+    pub patience: Duration,
     /// Keep everything every caller and phone heard (for tests); off for load.
     pub keep_history: bool,
 }
@@ -123,6 +128,7 @@ impl Default for Config {
             password: "ClueCon".into(),
             event_queue: 100_000,
             early_close_strands: true,
+            patience: Duration::from_secs(600),
             keep_history: true,
         }
     }

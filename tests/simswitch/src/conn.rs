@@ -244,7 +244,9 @@ impl World {
         let limit = self.config.event_queue;
         let Some(conn) = self.conns.get_mut(&id) else { return };
         if conn.events.len() >= limit {
-            conn.overflowed = true;
+            if !std::mem::replace(&mut conn.overflowed, true) {
+                self.note_overflow(id);
+            }
             return;
         }
         conn.events.push_back(event);
@@ -360,6 +362,17 @@ impl World {
         self.work_off(id);
     }
 
+    /// Behind the commands read so far: events leave, and a call just taken is parked.
+    pub(crate) fn settle(&mut self, id: ConnId) {
+        self.flush(id);
+        if let Some(conn) = self.conns.get(&id) {
+            conn.writable.notify_one();
+            if conn.phase == Phase::Connected {
+                self.park_connected(id);
+            }
+        }
+    }
+
     /// Carries out the commands that have been read, then sends what they and others left.
     pub(crate) fn work_off(&mut self, id: ConnId) {
         let mut worked = false;
@@ -377,13 +390,7 @@ impl World {
             self.command(id, &command);
         }
         if worked {
-            self.flush(id);
-            if let Some(conn) = self.conns.get(&id) {
-                conn.writable.notify_one();
-                if conn.phase == Phase::Connected {
-                    self.park_connected(id);
-                }
-            }
+            self.settle(id);
         } else if self.conns.get(&id).is_some_and(|c| !c.events.is_empty()) {
             self.schedule_flush(id);
         }

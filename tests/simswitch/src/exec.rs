@@ -143,9 +143,12 @@ impl World {
     /// What is innermost begins (`fresh`), or goes on.
     fn begin_top(&mut self, id: LegId, fresh: bool) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
-        let Some(frame) = leg.stack.last_mut() else { return };
+        let Some(frame) = leg.stack.last_mut() else {
+            return self.hear(id);
+        };
         let frame_id = frame.id;
         match &mut frame.work {
+            Work::Sound { since: Some(_), .. } => {}
             Work::Sound { left, since, .. } => {
                 *since = Some(Instant::now());
                 if let Some(left) = *left {
@@ -192,10 +195,14 @@ impl World {
             leg.vars.remove("current_loop");
             leg.vars.remove("total_loops");
         }
-        self.begin_top(id, false);
+        // What is queued comes first: the sound underneath is not heard for a moment in between.
         self.pump(id);
+        self.begin_top(id, false);
         let Some(leg) = self.legs.get(&id) else { return };
-        if matches!(leg.stack.last(), Some(Frame { work: Work::Socket, .. })) && leg.conn.is_none() && !leg.stranded {
+        if matches!(leg.stack.last(), Some(Frame { work: Work::Socket { .. }, .. }))
+            && leg.conn.is_none()
+            && !leg.stranded
+        {
             // Nobody holds the call any more: what ran to its end was the last thing.
             return self.finish_top(id, None);
         }
@@ -216,11 +223,10 @@ impl World {
             leg.vars.set("playback_ms", ms.to_string());
             leg.vars.set("playback_samples", (ms * 8).to_string());
         }
-        if matches!(frame.work, Work::Socket | Work::Park) {
+        if matches!(frame.work, Work::Socket { parked: true } | Work::Park) {
             self.fire_leg(id, "CHANNEL_UNPARK", true, &[]);
         }
         self.complete(id, &frame, response);
-        self.hear(id);
     }
 
     /// Everything on the channel is broken off, innermost first.
@@ -233,6 +239,7 @@ impl World {
             let response = matches!(frame.work, Work::Sound { .. }).then_some("PLAYBACK ERROR");
             self.pop_frame(id, response);
         }
+        self.hear(id);
     }
 
     /// Takes the next step of the dialplan; behind the last one the call ends.

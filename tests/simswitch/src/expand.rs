@@ -5,7 +5,8 @@ use crate::observe::SecurityRecord;
 use crate::world::World;
 
 impl World {
-    /// Replaces `${variable}` by its value, and notes every `${api(...)}` as executed: in FreeSWITCH it is.
+    /// Replaces `${variable}` by its value, and notes every `${api(...)}` as executed: in FreeSWITCH it is. What a
+    /// command of a controller (`id` is none) looks up and compares is its own wish, and harmless.
     pub(crate) fn expand(&mut self, id: Option<LegId>, text: &str) -> String {
         if !text.contains("${") {
             return text.to_owned();
@@ -22,9 +23,11 @@ impl World {
             let name = &inside[..end];
             rest = &inside[end + 1..];
             if let Some((api, arg)) = name.split_once('(').filter(|_| name.ends_with(')')) {
-                let arg = arg.trim_end_matches(')');
-                self.note_security(id, &format!("{api} {arg}"), text);
-                out.push_str(&self.harmless_api(api, arg));
+                let arg = self.expand(id, arg.strip_suffix(')').unwrap_or(arg));
+                if id.is_some() || !matches!(api, "cond" | "uuid_getvar") {
+                    self.note_security(id, &format!("{api} {arg}"), text);
+                }
+                out.push_str(&self.harmless_api(api, &arg));
             } else {
                 let value = match id.and_then(|id| self.legs.get(&id)) {
                     Some(leg) => leg.vars.get(name).unwrap_or_default().to_owned(),
@@ -43,6 +46,14 @@ impl World {
         match api {
             "create_uuid" => self.rng.uuid(),
             "strepoch" => (self.micros() / 1_000_000).to_string(),
+            "cond" => cond(arg).to_owned(),
+            "uuid_getvar" => {
+                let (uuid, name) = crate::command::split(arg.trim());
+                match self.up_leg(uuid).and_then(|id| self.legs.get(&id)) {
+                    Some(leg) => leg.vars.get(name.trim()).unwrap_or("_undef_").to_owned(),
+                    None => "-ERR No such channel!\n".to_owned(),
+                }
+            }
             "user_exists" => arg
                 .split_whitespace()
                 .nth(1)
@@ -61,6 +72,20 @@ impl World {
             text: text.to_owned(),
         });
     }
+}
+
+/// `A == B ? X : Y` or `A != B ? X : Y`; anything else is `-ERR`.
+fn cond(text: &str) -> &str {
+    let parts = || {
+        let (test, then) = text.split_once('?')?;
+        let (yes, no) = then.split_once(':')?;
+        let (holds, (a, b)) = match test.split_once("==") {
+            Some(sides) => (true, sides),
+            None => (false, test.split_once("!=")?),
+        };
+        Some(if (a.trim() == b.trim()) == holds { yes.trim() } else { no.trim() })
+    };
+    parts().unwrap_or("-ERR")
 }
 
 /// The brace that closes, with nested ones counted.

@@ -104,23 +104,20 @@ impl World {
         let peer_up =
             self.legs.get(&bridge.peer).is_some_and(|p| p.is_up() && p.bridge.is_some_and(|b| b.token == bridge.token));
         match bridge.side {
-            // The originator ends: its partner is hung up with it.
+            // The originator ends: its partner is hung up with it. Which of the two reports first differs from capture
+            // to capture, so it is left to chance here.
             Side::A => {
-                if bridge.up {
-                    if let Some(peer) = self.legs.get_mut(&bridge.peer).filter(|_| peer_up) {
+                if bridge.up && peer_up {
+                    if let Some(peer) = self.legs.get_mut(&bridge.peer) {
                         peer.bridge = None;
                         peer.vars.set("last_bridge_hangup_cause", cause.as_str());
-                        self.hangup(bridge.peer, &cause, false);
                     }
-                    if let Some(leg) = self.legs.get_mut(&id) {
-                        leg.vars.remove("bridge_to");
-                        leg.vars.set("bridge_hangup_cause", cause.as_str());
-                    }
-                    self.fire_leg(id, "CHANNEL_UNBRIDGE", true, &[]);
+                    self.hangup(bridge.peer, &cause, false);
                 } else if peer_up {
                     self.notice_loss(bridge.peer, bridge.token, &cause);
                 }
-                self.finalize(id);
+                let delay = Duration::from_millis(2 * self.rng.between(0, 2));
+                self.after(delay, move |world| world.unbridge_last(id, bridge.up, &cause));
             }
             // The other one ends: the originator notices a frame later.
             Side::B => {
@@ -130,6 +127,17 @@ impl World {
                 }
             }
         }
+    }
+
+    /// The originator's end of a bridge, when it ends with the call.
+    fn unbridge_last(&mut self, id: LegId, was_up: bool, cause: &str) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        if was_up {
+            leg.vars.remove("bridge_to");
+            leg.vars.set("bridge_hangup_cause", cause);
+            self.fire_leg(id, "CHANNEL_UNBRIDGE", true, &[]);
+        }
+        self.finalize(id);
     }
 
     fn notice_loss(&mut self, id: LegId, token: u64, cause: &str) {

@@ -134,8 +134,8 @@ pub(crate) struct Times {
 /// What a running application does.
 #[derive(Debug)]
 pub(crate) enum Work {
-    /// `socket`, parked under the controller.
-    Socket,
+    /// `socket`; parked under the controller once it has sent `connect`.
+    Socket { parked: bool },
     /// `park`.
     Park,
     /// `answer` on its way.

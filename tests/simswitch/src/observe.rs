@@ -49,6 +49,13 @@ pub enum Violation {
         /// By whom.
         by: String,
     },
+    /// A connection did not read, and its queue of events is full: the real switch freezes for minutes.
+    Overflow {
+        /// When.
+        at: Duration,
+        /// UUID of the connection's own leg; empty for an inbound connection.
+        leg: String,
+    },
     /// A call is parked for ever: its connection was closed before it was taken.
     Stranded {
         /// When.
@@ -178,7 +185,7 @@ impl World {
         }
     }
 
-    pub(crate) fn note_stray(&mut self, id: LegId, _bound: Duration) {
+    pub(crate) fn note_stray(&mut self, id: LegId) {
         let Some(leg) = self.legs.get(&id).filter(|l| l.is_up() && !l.is_answered()) else {
             return;
         };
@@ -193,6 +200,13 @@ impl World {
     pub(crate) fn note_stranded(&mut self, id: LegId) {
         let (at, caller) = (self.clock.elapsed(), self.party(id));
         self.violate(Violation::Stranded { at, caller });
+        self.ring_owner(id);
+    }
+
+    pub(crate) fn note_overflow(&mut self, id: crate::leg::ConnId) {
+        let leg = self.conns.get(&id).map(|c| c.own_uuid.clone()).unwrap_or_default();
+        let at = self.clock.elapsed();
+        self.violate(Violation::Overflow { at, leg });
     }
 
     /// Two legs began to talk.

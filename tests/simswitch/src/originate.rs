@@ -234,7 +234,9 @@ impl World {
         }
         let Some(dialing) = leg.dialing.take() else { return };
         leg.frame_base = Instant::now();
-        let text = format!("+OK {}\n", leg.uuid);
+        // Measured: a leg that was bridged on its answer is no longer `originate`'s to hand on.
+        let text =
+            if leg.bridge.is_some() { "-ERR ORIGINATOR_CANCEL\n".to_owned() } else { format!("+OK {}\n", leg.uuid) };
         match &dialing.waiter {
             Waiter::Job(job) => self.job_done(&job.clone(), &text),
             Waiter::Api(conn) => self.unblock(*conn, Some(&text)),
@@ -266,7 +268,7 @@ impl World {
         };
         let bound = self.config.bounds.stray_ring;
         for id in ringing {
-            self.after(bound, move |world| world.note_stray(id, bound));
+            self.after(bound, move |world| world.note_stray(id));
         }
     }
 }

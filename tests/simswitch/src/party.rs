@@ -32,6 +32,13 @@ pub enum Behaviour {
         /// Ring time.
         after: Duration,
     },
+    /// Answers after ringing this long and hangs up after talking this long.
+    Converse {
+        /// Ring time.
+        after: Duration,
+        /// From the answer to the hang-up.
+        talk: Duration,
+    },
     /// Rings until somebody gives up.
     Ignore,
     /// Answers 486 at once.
@@ -202,7 +209,7 @@ impl World {
             audio: AudioLog::default(),
         };
         if inbound && phone.is_none() {
-            self.from_public(&mut leg);
+            self.enter_public(&mut leg);
         }
         self.by_uuid.insert(new.uuid, id);
         if let Some(phone) = phone.and_then(|p| self.phones.get_mut(&p)) {
@@ -214,7 +221,7 @@ impl World {
     }
 
     /// A trunk's call enters in the public context and is transferred to the default one before anything else.
-    fn from_public(&mut self, leg: &mut Leg) {
+    fn enter_public(&mut self, leg: &mut Leg) {
         let destination = leg.profile.destination.clone();
         let source = format!("{}:{}:bl_xfer:{destination}/default/XML", leg.times.created / 1_000_000, self.rng.uuid());
         leg.profile.rdnis = destination;
@@ -254,6 +261,15 @@ impl World {
         self.begin_ring(&number, id);
         match behaviour {
             Behaviour::Answer { after } => self.after(progress.max(after), move |world| world.phone_answers(id)),
+            Behaviour::Converse { after, talk } => {
+                let ring = progress.max(after);
+                self.after(ring, move |world| world.phone_answers(id));
+                self.after(ring + talk, move |world| {
+                    if world.legs.get(&id).is_some_and(Leg::is_answered) {
+                        world.hangup(id, "NORMAL_CLEARING", true);
+                    }
+                });
+            }
             Behaviour::Decline { after } => {
                 self.after(progress.max(after), move |world| world.phone_refuses(id, "CALL_REJECTED"));
             }

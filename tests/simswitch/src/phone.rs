@@ -265,6 +265,25 @@ impl Phone {
         })
     }
 
+    /// The phone loses its power: nobody hears it ring any more and it answers nothing, but the switch does not know. A
+    /// conversation ends with `MEDIA_TIMEOUT` after a while.
+    pub fn vanish(&self) {
+        self.shared.change(|world| {
+            let legs = world.phones.get_mut(&self.number).map(|phone| {
+                phone.behaviour = Behaviour::Crash;
+                phone.ringing.clear();
+                phone.rings.retain(|ring| ring.ended.is_some());
+                phone.legs.clone()
+            });
+            let wait = world.config.timing.media_timeout;
+            for id in legs.unwrap_or_default() {
+                if world.legs.get(&id).is_some_and(|leg| leg.is_answered()) {
+                    world.after(wait, move |world| world.hangup(id, "MEDIA_TIMEOUT", false));
+                }
+            }
+        });
+    }
+
     /// A lamp key of this phone subscribes to a number: PRESENCE_PROBE.
     pub fn subscribe_lamp(&self, entity: &str) {
         self.shared.change(|world| {
@@ -293,7 +312,11 @@ impl Phone {
     }
 
     /// Waits until the phone's state satisfies `condition`.
+    ///
+    /// # Panics
+    /// After [`crate::Config::patience`].
     pub async fn wait_for(&self, condition: impl Fn(&PhoneView) -> bool) -> PhoneView {
+        let end = self.shared.patience_ends();
         loop {
             let Some(notify) = self.shared.read(|world| world.phones.get(&self.number).map(|p| p.notify.clone()))
             else {
@@ -306,7 +329,7 @@ impl Phone {
             if condition(&view) {
                 return view;
             }
-            changed.await;
+            Shared::patiently(changed, end, || format!("phone {}: {view:?}", self.number)).await;
         }
     }
 

@@ -141,7 +141,8 @@ impl World {
                 }
                 None if !bridged_only => {
                     let mut row = columns(leg, "", detailed);
-                    row.push(("call_created_epoch".into(), (leg.times.created / 1_000_000).to_string()));
+                    row.extend(columns(leg, "b_", detailed).into_iter().map(|(name, _)| (name, String::new())));
+                    row.push(("call_created_epoch".into(), String::new()));
                     rows.push(row);
                 }
                 _ => {}

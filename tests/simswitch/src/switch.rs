@@ -118,6 +118,12 @@ impl SimSwitch {
         })
     }
 
+    /// How many legs live.
+    #[must_use]
+    pub fn leg_count(&self) -> usize {
+        self.shared.read(|world| world.legs.len())
+    }
+
     /// Every rule broken so far.
     #[must_use]
     pub fn violations(&self) -> Vec<Violation> {
@@ -134,6 +140,11 @@ impl SimSwitch {
     #[must_use]
     pub fn stats(&self) -> CallStats {
         self.shared.read(|world| world.stats.clone())
+    }
+
+    /// Forgets callers whose calls have ended: their handles show nothing any more. For load that runs for long.
+    pub fn forget_ended(&self) {
+        self.shared.change(|world| world.callers.retain(|_, caller| caller.ended.is_none()));
     }
 
     /// Connections open now, outbound and inbound.
@@ -204,7 +215,11 @@ impl SimSwitch {
     }
 
     /// Waits until `condition` holds; it is asked again after every change of the switch.
+    ///
+    /// # Panics
+    /// After [`Config::patience`].
     pub async fn wait_until(&self, condition: impl Fn(&Self) -> bool) {
+        let end = self.shared.patience_ends();
         loop {
             let changed = self.shared.changed.notified();
             tokio::pin!(changed);
@@ -212,7 +227,7 @@ impl SimSwitch {
             if condition(self) {
                 return;
             }
-            changed.await;
+            Shared::patiently(changed, end, || format!("legs: {:?}", self.legs())).await;
         }
     }
 }

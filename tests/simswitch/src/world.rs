@@ -13,9 +13,11 @@ use crate::party::{CallerState, PhoneState};
 use crate::rng::Rng;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 type Action = Box<dyn FnOnce(&mut World) + Send>;
@@ -44,6 +46,17 @@ impl Shared {
     /// Reads the world.
     pub(crate) fn read<R>(&self, f: impl FnOnce(&World) -> R) -> R {
         f(&self.lock())
+    }
+
+    /// Waits for the next change, at most until the test's patience ends at `end`.
+    pub(crate) async fn patiently(changed: Pin<&mut Notified<'_>>, end: Instant, saw: impl FnOnce() -> String) {
+        if tokio::time::timeout_at(end, changed).await.is_err() {
+            panic!("waited in vain (Config::patience): {}", saw());
+        }
+    }
+
+    pub(crate) fn patience_ends(&self) -> Instant {
+        Instant::now() + self.read(|world| world.config.patience)
     }
 
     /// Changes the world and rings the bells.

@@ -40,7 +40,8 @@ fn run() -> Result<bool> {
     println!("|---|---|---|---|---|");
     let mut good = true;
     for strategy in [Strategy::AsListed, Strategy::LongestIdle, Strategy::Random] {
-        let free = (Room::new(strategy, 1, 1)?.agent_comes_free()?, Room::new(strategy, callers, agents)?.agent_comes_free()?);
+        let free =
+            (Room::new(strategy, 1, 1)?.agent_comes_free()?, Room::new(strategy, callers, agents)?.agent_comes_free()?);
         let come = (Room::new(strategy, 0, 1)?.caller_comes()?, Room::new(strategy, 0, agents)?.caller_comes()?);
         for (what, (small, large)) in [("an agent comes free", free), ("a caller comes", come)] {
             let grows = large.nanos(0.5) / small.nanos(0.5);

@@ -225,7 +225,10 @@ impl Scenario {
         let callers = switch.book().here();
         row("waiting, talking", &format!("{}, {}", switch.book().waiting(), switch.book().busy()));
         if self.first > self.agents {
-            row("memory", &format!("{:.1} MB, at most {:.1} MB", megabytes(settled.memory), megabytes(settled.most_memory)));
+            row(
+                "memory",
+                &format!("{:.1} MB, at most {:.1} MB", megabytes(settled.memory), megabytes(settled.most_memory)),
+            );
             row("memory per caller", &format!("{:.1} kB", kilobytes(settled.memory - empty.memory) / callers as f64));
             sleep(Duration::from_secs(9)).await;
             let idle = daemon.cost()?;
@@ -254,12 +257,15 @@ impl Scenario {
         let book = switch.book();
         let counts = book.counts;
         let seconds = (after.at - before.at).as_secs_f64();
-        row("came, answered, ended a second", &format!(
-            "{:.0}, {:.0}, {:.0} (for {seconds:.0} s)",
-            counts.entered as f64 / seconds,
-            counts.answered as f64 / seconds,
-            counts.ended as f64 / seconds
-        ));
+        row(
+            "came, answered, ended a second",
+            &format!(
+                "{:.0}, {:.0}, {:.0} (for {seconds:.0} s)",
+                counts.entered as f64 / seconds,
+                counts.answered as f64 / seconds,
+                counts.ended as f64 / seconds
+            ),
+        );
         row("waiting, talking", &format!("{}, {}", book.waiting(), book.busy()));
         row("agent free → order to ring (median / p99 / max)", &book.free_to_offer.to_string());
         if self.first <= self.agents {

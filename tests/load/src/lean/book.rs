@@ -151,9 +151,8 @@ impl Book {
         }
         caller.offers += 1;
         let line = self.waiting.get_mut(queue);
-        let (stood, first) = line.map_or((false, None), |line| {
-            (line.remove(&(told, call)).is_some(), line.keys().next().copied())
-        });
+        let (stood, first) =
+            line.map_or((false, None), |line| (line.remove(&(told, call)).is_some(), line.keys().next().copied()));
         if !stood {
             self.wrong(format!("call {call} is rung for already, and {agent_id} is rung too"));
         }

@@ -44,7 +44,9 @@ pub(super) fn take(bytes: &[u8]) -> Option<(Command, usize)> {
             let name = header("execute-app-name").unwrap_or_default().to_owned();
             Command::Execute(name, argument, header("Event-UUID").and_then(id_of))
         }
-        "bgapi" if rest.starts_with("originate ") => ring(rest, header("Job-UUID")).unwrap_or(Command::Other(line.into())),
+        "bgapi" if rest.starts_with("originate ") => {
+            ring(rest, header("Job-UUID")).unwrap_or(Command::Other(line.into()))
+        }
         "api" => match rest.split_once("uuid_kill ").and_then(|(_, behind)| last_id(behind)) {
             Some(channel) => Command::Kill(channel),
             None => Command::Api(rest.to_owned()),
@@ -69,7 +71,9 @@ fn id_of(text: &str) -> Option<Id> {
 fn last_id(text: &str) -> Option<Id> {
     let bytes = text.as_bytes();
     let is_id = |part: &&[u8]| {
-        part.iter().enumerate().all(|(i, b)| if [8, 13, 18, 23].contains(&i) { *b == b'-' } else { b.is_ascii_hexdigit() })
+        part.iter()
+            .enumerate()
+            .all(|(i, b)| if [8, 13, 18, 23].contains(&i) { *b == b'-' } else { b.is_ascii_hexdigit() })
     };
     bytes.windows(36).filter(is_id).next_back()?.try_into().ok()
 }

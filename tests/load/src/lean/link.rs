@@ -13,7 +13,11 @@ use super::command::{Command, take};
 use super::{Id, Switch};
 
 /// Serves one link after the other; events that nobody listens to are dropped.
-pub(super) async fn serve(switch: &Arc<Switch>, listener: TcpListener, mut told: mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
+pub(super) async fn serve(
+    switch: &Arc<Switch>,
+    listener: TcpListener,
+    mut told: mpsc::Receiver<Vec<u8>>,
+) -> io::Result<()> {
     loop {
         let stream = tokio::select! {
             accepted = listener.accept() => accepted?.0,

@@ -1,6 +1,8 @@
 //! A bare controller: sends text, splits frames, and reads the captures.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod scene;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,6 +21,8 @@ pub struct Frame {
     pub body: String,
     /// Short names of the legs (`caller`, `agent1001`) by UUID.
     pub names: BTreeMap<String, String>,
+    /// When it came: milliseconds since the connection.
+    pub at: u64,
 }
 
 impl Frame {
@@ -33,6 +37,15 @@ impl Frame {
             parse_headers(self.body.split("\n\n").next().unwrap_or_default())
         } else {
             Vec::new()
+        }
+    }
+
+    /// Milliseconds from this event's own stamp to its arrival, on the scale of the connection's first frame.
+    pub fn late_by(&self, first: &Frame) -> u64 {
+        let stamp = |f: &Frame| f.get("Event-Date-Timestamp").and_then(|t| t.parse::<u64>().ok());
+        match (stamp(self), stamp(first)) {
+            (Some(own), Some(start)) => (self.at - first.at).saturating_sub(own.saturating_sub(start) / 1000),
+            _ => 0,
         }
     }
 
@@ -122,7 +135,7 @@ pub fn take_frames(buffer: &mut Vec<u8>, frames: &mut Vec<Frame>) {
         }
         let body = String::from_utf8_lossy(&buffer[end + 2..end + 2 + length]).into_owned();
         buffer.drain(..end + 2 + length);
-        frames.push(Frame { headers, body, names: BTreeMap::new() });
+        frames.push(Frame { headers, body, names: BTreeMap::new(), at: 0 });
     }
 }
 
@@ -130,6 +143,7 @@ pub fn take_frames(buffer: &mut Vec<u8>, frames: &mut Vec<Frame>) {
 pub struct Wire {
     stream: DuplexStream,
     buffer: Vec<u8>,
+    began: Instant,
     pub frames: Vec<Frame>,
 }
 
@@ -142,7 +156,12 @@ impl Incoming {
     }
 
     pub async fn next(&mut self) -> Wire {
-        Wire { stream: self.0.recv().await.expect("the switch connects"), buffer: Vec::new(), frames: Vec::new() }
+        Wire {
+            stream: self.0.recv().await.expect("the switch connects"),
+            buffer: Vec::new(),
+            began: Instant::now(),
+            frames: Vec::new(),
+        }
     }
 
     pub fn is_waiting(&self) -> bool {
@@ -168,7 +187,7 @@ impl Wire {
     pub fn inbound(switch: &simswitch::SimSwitch) -> Self {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         switch.accept(theirs);
-        Self { stream: ours, buffer: Vec::new(), frames: Vec::new() }
+        Self { stream: ours, buffer: Vec::new(), began: Instant::now(), frames: Vec::new() }
     }
 
     pub async fn send(&mut self, text: &str) {
@@ -177,18 +196,27 @@ impl Wire {
 
     /// Collects what comes until `end`; false when the peer closed.
     pub async fn read_until(&mut self, end: Instant) -> bool {
-        let mut chunk = [0; 16 * 1024];
-        loop {
-            let Ok(read) = tokio::time::timeout_at(end, self.stream.read(&mut chunk)).await else {
-                return true;
-            };
-            match read {
-                Ok(n) if n > 0 => {
-                    self.buffer.extend_from_slice(&chunk[..n]);
-                    take_frames(&mut self.buffer, &mut self.frames);
-                }
-                _ => return false,
+        while let Ok(open) = tokio::time::timeout_at(end, self.read_more()).await {
+            if !open {
+                return false;
             }
+        }
+        true
+    }
+
+    /// Waits for the next bytes; false when the peer closed.
+    async fn read_more(&mut self) -> bool {
+        let mut chunk = [0; 16 * 1024];
+        match self.stream.read(&mut chunk).await {
+            Ok(n) if n > 0 => {
+                self.buffer.extend_from_slice(&chunk[..n]);
+                let before = self.frames.len();
+                take_frames(&mut self.buffer, &mut self.frames);
+                let at = u64::try_from(self.began.elapsed().as_millis()).unwrap();
+                self.frames[before..].iter_mut().for_each(|frame| frame.at = at);
+                true
+            }
+            _ => false,
         }
     }
 
@@ -200,23 +228,20 @@ impl Wire {
         assert!(!self.read_for(Duration::from_secs(700)).await, "the switch closes: {:?}", self.frames.last());
     }
 
-    /// Sends commands (each ends with a blank line here) and waits for the same number of replies; the last reply.
+    /// Sends a command and waits for its reply.
     pub async fn ask(&mut self, text: &str) -> Frame {
         let before = self.frames.len();
         self.send(text).await;
-        for _ in 0..1000 {
-            let reply = self.frames[before..]
-                .iter()
-                .find(|f| matches!(f.get("Content-Type").as_deref(), Some("command/reply" | "api/response")));
-            if let Some(reply) = reply {
+        let end = Instant::now() + Duration::from_secs(700);
+        loop {
+            let is_reply =
+                |f: &&Frame| matches!(f.get("Content-Type").as_deref(), Some("command/reply" | "api/response"));
+            if let Some(reply) = self.frames[before..].iter().find(is_reply) {
                 return reply.clone();
             }
-            assert!(
-                self.read_for(ms(1)).await || !self.frames[before..].is_empty(),
-                "closed before the reply to {text:?}"
-            );
+            let more = tokio::time::timeout_at(end, self.read_more()).await;
+            assert_eq!(more, Ok(true), "no reply to {text:?}");
         }
-        panic!("no reply to {text:?}");
     }
 
     /// Events of a name received so far.
@@ -226,13 +251,14 @@ impl Wire {
 
     /// Waits for the `n`th event of a name.
     pub async fn event(&mut self, name: &str, n: usize) -> Frame {
-        for _ in 0..200_000 {
+        let end = Instant::now() + Duration::from_secs(700);
+        loop {
             if let Some(frame) = self.events(name).get(n - 1) {
                 return (*frame).clone();
             }
-            assert!(self.read_for(ms(1)).await, "closed before {name}");
+            let more = tokio::time::timeout_at(end, self.read_more()).await;
+            assert_eq!(more, Ok(true), "no {name}");
         }
-        panic!("no {name}");
     }
 }
 
@@ -256,8 +282,12 @@ impl Capture {
         take_frames(&mut bytes, &mut frames);
         assert!(bytes.is_empty(), "{name}: {} bytes are no frame", bytes.len());
         let names = Self::names(&log, &frames);
-        for frame in &mut frames {
+        let received = log.lines().filter_map(|l| l.trim_start().split_once(" <- "));
+        let times: Vec<f64> = received.map(|(time, _)| time.trim().parse().unwrap()).collect();
+        assert_eq!(times.len() + usize::from(name == "inbound-link"), frames.len(), "{name}: one line a frame");
+        for (n, frame) in frames.iter_mut().enumerate() {
             frame.names.clone_from(&names);
+            frame.at = times.get(n).map_or(0, |seconds| (seconds * 1000.0).round() as u64);
         }
         Self { log, frames }
     }

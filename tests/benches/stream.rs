@@ -1,0 +1,76 @@
+//! The stream that is read: the events of every capture, over and over.
+
+use std::path::{Path, PathBuf};
+
+use freeswitch_queue::esl::frame::{Decoder, Frame, FrameKind, FrameLimits};
+
+/// The headers that are read of every event, decoded: what tells a session what happened, and who is calling.
+pub const READ: [&str; 6] = [
+    "Event-Name",
+    "Unique-ID",
+    "Answer-State",
+    "Caller-Caller-ID-Name",
+    "Caller-Destination-Number",
+    "Channel-Name",
+];
+
+/// The folder of the captures.
+pub fn captures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../captures")
+}
+
+/// Every frame of every capture.
+pub fn frames() -> Vec<Frame> {
+    let mut paths: Vec<_> = std::fs::read_dir(captures())
+        .expect("the captures are in tests/captures")
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.extension().is_some_and(|ext| ext == "esl"))
+        .collect();
+    paths.sort();
+    let mut frames = Vec::new();
+    for path in paths {
+        let mut decoder = Decoder::new(FrameLimits::default());
+        decoder.feed(&std::fs::read(path).expect("a capture can be read"));
+        while let Some(frame) = decoder.decode().expect("a capture is made of frames") {
+            frames.push(frame);
+        }
+    }
+    frames
+}
+
+/// The plain events of all captures in their order, as they were on the wire.
+pub fn events() -> Vec<Frame> {
+    frames()
+        .into_iter()
+        .filter(|frame| frame.kind() == FrameKind::EventPlain)
+        .collect()
+}
+
+/// `events` one behind the other, `times` over.
+pub fn plain(events: &[Frame], times: usize) -> Vec<u8> {
+    events
+        .iter()
+        .flat_map(|frame| frame.bytes().to_vec())
+        .collect::<Vec<_>>()
+        .repeat(times)
+}
+
+/// The answer to `connect` with the largest head there is, grown to 24 kB as calls with many variables have it.
+pub fn large_head() -> Vec<u8> {
+    let channel = frames()
+        .into_iter()
+        .filter(Frame::is_channel)
+        .max_by_key(|frame| frame.bytes().len());
+    let head = channel.expect("a capture of a call").bytes().to_vec();
+    let mut large = head.strip_suffix(b"\n").unwrap_or(&head).to_vec();
+    for number in 0.. {
+        if large.len() >= 24 << 10 {
+            break;
+        }
+        large.extend_from_slice(
+            format!("variable_sip_h_X-Number-{number}: a%20value%20of%20some%20length\n").as_bytes(),
+        );
+    }
+    large.push(b'\n');
+    large
+}

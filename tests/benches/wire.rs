@@ -1,0 +1,297 @@
+//! How fast events are read: this project, three other crates and a bare scan, in one run.
+//!
+//! Every event of the stream is read and six of its headers are decoded. Crates that hide their reader behind a
+//! connection are fed over TCP on loopback, those that take any stream from memory too. This project is measured each
+//! way, so that like stands beside like.
+
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use freeswitch_queue::esl::frame::{Decoder, FrameLimits};
+use freeswitch_queue::esl::link::{Incoming, Link, LinkLimits};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Runtime;
+use wire_benches::{READ, events, large_head, plain};
+
+const OK: &[u8] = b"Content-Type: command/reply\nReply-Text: +OK\n\n";
+const RUNS: usize = 7;
+
+fn main() {
+    // `cargo test --benches` only wants to know that it runs.
+    let times = if std::env::args().any(|argument| argument == "--test") {
+        1
+    } else {
+        40
+    };
+    let sample = events();
+    let stream: &'static [u8] = plain(&sample, times).leak();
+    let json: &'static [u8] = as_json(&sample, times).leak();
+    let count = sample.len() * times;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+
+    let scan = best(|| scan(stream));
+    let decoder = best(|| decode(stream, count));
+    let link = best(|| over_memory(&runtime, stream, count, ours));
+    let eslrs_memory = best(|| over_memory(&runtime, stream, count, eslrs));
+    let link_tcp = best(|| over_tcp(&runtime, stream, count, ours_tcp));
+    let eslrs_tcp = best(|| over_tcp(&runtime, stream, count, eslrs));
+    let esl_tokio = best(|| over_tcp(&runtime, stream, count, freeswitch_esl_tokio));
+    let esl = best(|| freeswitch_esl(&runtime, json, count));
+
+    println!(
+        "{count} events, {} kB as plain events, {} kB as JSON; best of {RUNS} runs\n",
+        stream.len() / 1000,
+        json.len() / 1000
+    );
+    println!("| what | fed from | events/s | MB/s | one in |\n|---|---|---:|---:|---:|");
+    let row = |what: &str, from: &str, bytes: usize, took: Duration| {
+        let seconds = took.as_secs_f64();
+        println!(
+            "| {what} | {from} | {:.0} | {:.0} | {:.2} \u{b5}s |",
+            count as f64 / seconds,
+            bytes as f64 / seconds / 1e6,
+            seconds * 1e6 / count as f64
+        );
+    };
+    row("bare scan for line ends (memchr)", "memory", stream.len(), scan);
+    row("this project, `Decoder`", "memory", stream.len(), decoder);
+    row("this project, `Link`", "memory", stream.len(), link);
+    row("eslrs 0.1.0-rc.3", "memory", stream.len(), eslrs_memory);
+    row("this project, `Link`", "TCP", stream.len(), link_tcp);
+    row("eslrs 0.1.0-rc.3", "TCP", stream.len(), eslrs_tcp);
+    row("freeswitch-esl-tokio 2.8.0", "TCP", stream.len(), esl_tokio);
+    row(
+        "freeswitch-esl 0.1.0 (JSON only, hands no event over)",
+        "TCP",
+        json.len(),
+        esl,
+    );
+
+    let fastest = eslrs_memory.min(eslrs_tcp).min(esl_tokio).min(esl);
+    println!("\n| ratio | goal | is |\n|---|---:|---:|");
+    let ratio = |what: &str, goal: &str, a: Duration, b: Duration| {
+        println!("| {what} | {goal} | {:.1} |", a.as_secs_f64() / b.as_secs_f64());
+    };
+    ratio("`Decoder` : freeswitch-esl-tokio", "\u{2265} 10", esl_tokio, decoder);
+    ratio("`Decoder` : fastest of the three", "\u{2265} 5", fastest, decoder);
+    ratio("`Link` : freeswitch-esl-tokio, both over TCP", "", esl_tokio, link_tcp);
+    ratio(
+        "`Link` : fastest of the three, both over TCP",
+        "",
+        eslrs_tcp.min(esl_tokio).min(esl),
+        link_tcp,
+    );
+    ratio("`Link` : eslrs, both from memory", "", eslrs_memory, link);
+    let head = large_head();
+    let whole = best(|| pieces(&head, head.len()));
+    let cut = best(|| pieces(&head, 128));
+    ratio(
+        "a head of 24 kB in pieces of 128 bytes : in one",
+        "\u{2264} 3",
+        cut,
+        whole,
+    );
+}
+
+/// The shortest of several runs.
+fn best(mut run: impl FnMut() -> Duration) -> Duration {
+    (0..RUNS).map(|_| run()).min().expect("at least one run")
+}
+
+fn scan(stream: &[u8]) -> Duration {
+    let from = Instant::now();
+    black_box(memchr::memchr_iter(b'\n', black_box(stream)).count());
+    from.elapsed()
+}
+
+/// The reader alone, fed 16 kB at a time as from a socket.
+fn decode(stream: &[u8], count: usize) -> Duration {
+    let from = Instant::now();
+    let mut decoder = Decoder::new(FrameLimits::default());
+    let (mut seen, mut rest) = (0, stream);
+    while !rest.is_empty() {
+        let buffer = decoder.buffer();
+        let (piece, later) = rest.split_at(rest.len().min(buffer.capacity() - buffer.len()));
+        buffer.extend_from_slice(piece);
+        rest = later;
+        while let Some(frame) = decoder.decode().expect("frames") {
+            let event = frame.event().expect("an event");
+            for name in READ {
+                black_box(event.header(name));
+            }
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, count);
+    from.elapsed()
+}
+
+/// One large head, cut into pieces.
+fn pieces(head: &[u8], size: usize) -> Duration {
+    let from = Instant::now();
+    for _ in 0..1000 {
+        let mut decoder = Decoder::new(FrameLimits::default());
+        let mut frames = 0;
+        for piece in head.chunks(size) {
+            decoder.feed(piece);
+            frames += usize::from(decoder.decode().expect("a frame").is_some());
+        }
+        assert_eq!(frames, 1);
+    }
+    from.elapsed()
+}
+
+type Memory = tokio::io::Join<&'static [u8], tokio::io::Sink>;
+
+fn over_memory<F: Future<Output = ()>>(
+    runtime: &Runtime,
+    stream: &'static [u8],
+    count: usize,
+    reader: impl FnOnce(Memory, usize) -> F,
+) -> Duration {
+    let from = Instant::now();
+    runtime.block_on(reader(tokio::io::join(stream, tokio::io::sink()), count));
+    from.elapsed()
+}
+
+/// A FreeSWITCH that says nothing but the stream, as fast as it is taken.
+fn over_tcp<F: Future<Output = ()>>(
+    runtime: &Runtime,
+    stream: &'static [u8],
+    count: usize,
+    reader: impl FnOnce(tokio::net::TcpStream, usize) -> F,
+) -> Duration {
+    let (address, switch) = switch(move |mut peer| peer.write_all(stream));
+    let took = runtime.block_on(async {
+        let io = tokio::net::TcpStream::connect(address).await.expect("a connection");
+        let from = Instant::now();
+        reader(io, count).await;
+        from.elapsed()
+    });
+    // Readers that close before they have read everything leave an error on the other side.
+    let _ = switch.join().expect("the switch");
+    took
+}
+
+fn switch(
+    run: impl FnOnce(TcpStream) -> std::io::Result<()> + Send + 'static,
+) -> (SocketAddr, std::thread::JoinHandle<std::io::Result<()>>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let address = listener.local_addr().expect("an address");
+    (address, std::thread::spawn(move || run(listener.accept()?.0)))
+}
+
+async fn ours_tcp(io: tokio::net::TcpStream, count: usize) {
+    ours(io, count).await;
+}
+
+async fn ours<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(io: S, count: usize) {
+    // Room for all: the reader never waits for the application, and would drop what is not taken.
+    let (_link, mut events) = Link::open(
+        io,
+        LinkLimits {
+            events: count,
+            ..LinkLimits::default()
+        },
+    );
+    for _ in 0..count {
+        let Some(Incoming::Event(event)) = events.next().await else {
+            panic!("an event is missing")
+        };
+        for name in READ {
+            black_box(event.header(name));
+        }
+    }
+}
+
+async fn eslrs<S: AsyncRead + AsyncWrite + Unpin>(io: S, count: usize) {
+    let mut connection = eslrs::ESLConnection::new(io);
+    for _ in 0..count {
+        let event = connection.recv().await.expect("an event");
+        let event = eslrs::event::PlainEvent::try_from(event).expect("a plain event");
+        for name in READ {
+            let value = event.get_header(name).unwrap_or_default();
+            black_box(percent_encoding::percent_decode_str(value).decode_utf8_lossy());
+        }
+    }
+}
+
+async fn freeswitch_esl_tokio(io: tokio::net::TcpStream, count: usize) {
+    use freeswitch_esl_tokio::{EslClient, EslConnectOptions, EventOverflow};
+    let options = EslConnectOptions::new().with_event_overflow(EventOverflow::BlockFor(Duration::from_secs(60)));
+    let (_client, mut events) = EslClient::adopt_stream_with_options(io, b"", options).expect("a connection");
+    for _ in 0..count {
+        let event = events.recv().await.expect("an event").expect("a good event");
+        for name in READ {
+            black_box(event.header_str(name));
+        }
+    }
+}
+
+/// This crate subscribes to JSON by itself, reads the events for the jobs it waits for, and hands none over: what is
+/// measured is its reading alone, until the reply behind the last event is there.
+fn freeswitch_esl(runtime: &Runtime, json: &'static [u8], _count: usize) -> Duration {
+    let (address, switch) = switch(move |mut peer| {
+        peer.write_all(b"Content-Type: auth/request\n\n")?;
+        for reply in [&b"Content-Type: command/reply\nReply-Text: +OK accepted\n\n"[..], OK] {
+            command(&mut peer)?;
+            // It notes who waits for a reply after it has sent the command, and waits for ever when that is too late.
+            std::thread::sleep(Duration::from_millis(10));
+            peer.write_all(reply)?;
+        }
+        command(&mut peer)?;
+        peer.write_all(json)?;
+        peer.write_all(OK)?;
+        peer.write_all(b"Content-Type: text/disconnect-notice\nContent-Length: 0\n\n")
+    });
+    let took = runtime.block_on(async {
+        let connection = freeswitch_esl::Esl::inbound(address, "ClueCon")
+            .await
+            .expect("a connection");
+        let from = Instant::now();
+        connection.send_recv(b"noop").await.expect("a reply");
+        from.elapsed()
+    });
+    let _ = switch.join().expect("the switch");
+    took
+}
+
+/// Reads one command.
+fn command(peer: &mut TcpStream) -> std::io::Result<()> {
+    let mut read = Vec::new();
+    while !read.ends_with(b"\n\n") {
+        let mut byte = [0];
+        peer.read_exact(&mut byte)?;
+        read.extend(byte);
+    }
+    Ok(())
+}
+
+fn as_json(sample: &[freeswitch_queue::esl::frame::Frame], times: usize) -> Vec<u8> {
+    let mut stream = Vec::new();
+    for frame in sample {
+        let event = frame.event().expect("an event");
+        let headers: HashMap<_, _> = event
+            .headers()
+            .into_iter()
+            // Its own jobs are the only events it does more with than read.
+            .filter(|(name, _)| name != "Job-UUID" && name != "Application-UUID")
+            .collect();
+        let body = serde_json::to_string(&headers).expect("JSON");
+        stream.extend_from_slice(
+            format!(
+                "Content-Length: {}\nContent-Type: text/event-json\n\n{body}",
+                body.len()
+            )
+            .as_bytes(),
+        );
+    }
+    stream.repeat(times)
+}

@@ -1,0 +1,24 @@
+//! Whole calls on virtual time: the daemon's own parts against a simulated FreeSWITCH. Every test tells which rule
+//! it proves.
+
+// One binary: what its modules share is public to nobody else.
+#![allow(unreachable_pub)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod admin;
+mod book;
+mod house;
+mod setting;
+mod whole;
+
+mod codes;
+mod hearing;
+mod hostile;
+
+mod offers;
+mod order;
+mod races;
+mod restarts;
+mod strategies;
+mod timeout;
+mod wrap_up;

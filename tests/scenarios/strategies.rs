@@ -1,0 +1,149 @@
+//! Q6: in which order agents are offered.
+
+use crate::house::{House, answers, pass, play};
+use crate::setting::queue;
+
+/// Q6 `as-listed`: in list order; who cannot take it now is skipped in the same instant.
+#[test]
+fn q6_as_listed() {
+    play(async {
+        let house = House::open(&[queue("99900", &["1003", "1001", "1002"])]);
+        let first = house.caller("0791", "99900");
+        let second = house.caller("0792", "99900");
+        house.phone("1001").wait_ringing().await;
+        house.take("1003").await;
+        first.wait_talking().await;
+        house.phone("1003").hang_up();
+        first.wait_ended().await;
+        // Anna still rings for the second: the third gets the first of the list again.
+        let third = house.caller("0793", "99900");
+        assert_eq!(house.phone("1003").wait_ringing().await.number, "0793");
+        second.hang_up();
+        third.hang_up();
+        let book = house.end().await;
+        let offers: Vec<_> = book.offers().into_iter().map(|(agent, caller)| format!("{agent} {caller}")).collect();
+        assert_eq!(offers, ["1003 0791", "1001 0792", "1003 0793"]);
+        assert_eq!(book.when("0791 enters 99900"), book.when("1003 is offered 0791"));
+        assert_eq!(book.when("0792 enters 99900"), book.when("1001 is offered 0792"));
+    });
+}
+
+/// Q6 `simultaneous`: everybody rings, who becomes free joins, the first to answer gets the caller, and no other
+/// phone shows a missed call.
+#[test]
+fn q6_simultaneous() {
+    play(async {
+        let all = queue("99900", &["1001", "1002", "1003", "1004"]).with("strategy: simultaneous");
+        let house = House::open(&[all, queue("99901", &["1003"])]);
+        house.log_out("1004", "99900");
+        house.when_rung("1003", answers(100));
+        let elsewhere = house.caller("0790", "99901");
+        elsewhere.wait_talking().await;
+        house.when_rung("1003", simswitch::Behaviour::Manual);
+        let hans = house.caller("0791", "99900");
+        house.phone("1001").wait_ringing().await;
+        house.phone("1002").wait_ringing().await;
+        assert!(!house.phone("1003").is_ringing() && !house.phone("1004").is_ringing());
+        // One becomes free by the end of a conversation, one by logging in.
+        elsewhere.hang_up();
+        house.phone("1003").wait_ringing().await;
+        house.log_in("1004", "99900");
+        house.phone("1004").wait_ringing().await;
+        assert_eq!(house.phone("1001").rings().len(), 1, "nobody stopped ringing meanwhile");
+        house.take("1003").await;
+        assert_eq!(hans.wait_talking().await, "1003");
+        for other in ["1001", "1002", "1004"] {
+            house.phone(other).wait_idle().await;
+            assert_eq!(house.phone(other).view().missed, [], "{other} missed nothing");
+        }
+        pass(3_000).await;
+        house.phone("1003").hang_up();
+        assert_eq!(hans.wait_ended().await, "NORMAL_CLEARING");
+        house.end().await;
+    });
+}
+
+/// Q6 `simultaneous`: two callers wait, the second is rung for when the first has somebody.
+#[test]
+fn q6_simultaneous_serves_one_after_the_other() {
+    play(async {
+        let house = House::open(&[queue("99900", &["1001", "1002"]).with("strategy: simultaneous")]);
+        let first = house.caller("0791", "99900");
+        let second = house.caller("0792", "99900");
+        house.take("1002").await;
+        assert_eq!(first.wait_talking().await, "1002");
+        assert_eq!(house.phone("1001").wait_for(|v| v.ringing.iter().any(|r| r.number == "0792")).await.missed, []);
+        house.take("1001").await;
+        assert_eq!(second.wait_talking().await, "1001");
+        first.hang_up();
+        second.hang_up();
+        house.end().await;
+    });
+}
+
+/// Q6 `longest-idle`: never had a conversation = first, then by the end of the last one in any queue; ties by list
+/// order; an offer that led to nothing does not count.
+#[test]
+fn q6_longest_idle() {
+    play(async {
+        let idle = queue("99900", &["1001", "1002", "1003"]).with("strategy: longest-idle").with("ring_seconds: 10");
+        let house = House::open(&[idle, queue("99901", &["1003"])]);
+        let mut served = Vec::new();
+        let serve = async |number: &str, queue: &str| {
+            let caller = house.caller(number, queue);
+            let phones = ["1001", "1002", "1003"].map(|p| house.phone(p));
+            house.switch.wait_until(|_| phones.iter().any(simswitch::Phone::is_ringing)).await;
+            let phone = phones.iter().find(|p| p.is_ringing()).unwrap();
+            house.take(phone.number()).await;
+            caller.wait_talking().await;
+            pass(1_000).await;
+            caller.hang_up();
+            phone.wait_idle().await;
+            pass(1_000).await;
+            phone.number().to_owned()
+        };
+        assert_eq!(serve("0790", "99901").await, "1003");
+        for number in ["0791", "0792", "0793", "0794"] {
+            served.push(serve(number, "99900").await);
+        }
+        assert_eq!(served, ["1001", "1002", "1003", "1001"]);
+        // 1002 is next, and declines: still next for the caller behind.
+        house.when_rung("1002", simswitch::Behaviour::Decline { after: std::time::Duration::from_millis(500) });
+        let fifth = house.caller("0795", "99900");
+        assert_eq!(house.phone("1003").wait_ringing().await.number, "0795");
+        fifth.hang_up();
+        pass(10_000).await;
+        house.when_rung("1002", simswitch::Behaviour::Manual);
+        assert_eq!(serve("0796", "99900").await, "1002");
+        house.end().await;
+    });
+}
+
+/// Q6 `random`: a fresh order for every caller; everybody is first sometimes, and the order of one caller is kept
+/// until all were tried.
+#[test]
+fn q6_random() {
+    play(async {
+        let agents = ["1001", "1002", "1003"];
+        let house = House::open(&[queue("99900", &agents).with("strategy: random")]);
+        for agent in agents {
+            house.when_rung(agent, simswitch::Behaviour::Busy);
+        }
+        for n in 0..40 {
+            let caller = house.caller(&format!("079{n}"), "99900");
+            pass(2_000).await;
+            caller.hang_up();
+            pass(6_000).await;
+        }
+        let offers = house.end().await.offers();
+        let mut orders = std::collections::BTreeMap::new();
+        for three in offers.chunks(3) {
+            let order: Vec<&str> = three.iter().map(|(agent, _)| agent.as_str()).collect();
+            assert!(three.iter().all(|(_, caller)| *caller == three[0].1), "each caller tried everybody once");
+            assert_eq!(std::collections::BTreeSet::from_iter(&order).len(), 3, "{order:?}");
+            *orders.entry(order.join(" ")).or_insert(0) += 1;
+        }
+        assert_eq!(orders.values().sum::<i32>(), 40);
+        assert_eq!(orders.len(), 6, "every order occurs: {orders:?}");
+    });
+}
