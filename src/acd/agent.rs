@@ -448,6 +448,20 @@ mod tests {
         assert_eq!(a.last_conversation_end(), Some(Wall(1_005_000)));
     }
 
+    /// Q22: whether anybody hears of a leg is known of each leg.
+    #[test]
+    fn a_lost_leg_is_attended_to_by_nobody() {
+        let mut a = agent();
+        a.login(q("1"), Wall(5));
+        a.claim(A, c("x"), q("1"), now(0)).unwrap();
+        a.lost(B);
+        assert!(a.held().unwrap().attended);
+        a.lost(A);
+        assert!(!a.held().unwrap().attended);
+        assert!(a.adopt(A, c("x"), q("1"), Wall(6)));
+        assert!(!a.held().unwrap().attended);
+    }
+
     /// Q5, Q7: a phone that is not there is left alone for a while, and comes back by news or by time.
     #[test]
     fn an_unreachable_phone_is_skipped_until_it_comes_back() {

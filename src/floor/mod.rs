@@ -3,12 +3,13 @@
 //! Every method is synchronous and holds one guard at a time; what is decided, `acd` decides. Whatever
 //! could make an offer possible is noted as changed, and the bell of the dispatcher is rung.
 
+mod absent;
 mod desk;
 mod roster;
 mod supervision;
 mod view;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -25,6 +26,7 @@ use crate::acd::queue::{CalledOff, Left, Orders, Place, Queue};
 use crate::acd::settings::QueueSettings;
 use crate::acd::time::Now;
 
+pub use absent::Absent;
 pub use desk::{CallDesk, Caller};
 pub use roster::LoginChange;
 pub use supervision::HeldView;
@@ -68,6 +70,7 @@ pub struct Floor {
     queues: DashMap<QueueNumber, Queue>,
     agents: DashMap<AgentId, Agent>,
     calls: DashMap<CallId, Admitted>,
+    absent: Mutex<BTreeMap<CallId, Absent>>,
     changed: Mutex<Changed>,
     /// Whether somebody compares with FreeSWITCH, and looks after legs without a session.
     supervised: AtomicBool,
@@ -83,6 +86,7 @@ impl Floor {
             queues: DashMap::new(),
             agents: DashMap::new(),
             calls: DashMap::new(),
+            absent: Mutex::default(),
             changed: Mutex::default(),
             supervised: AtomicBool::new(false),
             bell,
@@ -133,10 +137,13 @@ impl Floor {
         seed: u64,
         now: Now,
     ) -> Option<(Arc<QueueSettings>, Place)> {
+        let back = self.comes_back(call, now);
+        // Killed at the very beginning of a wait, we leave the place in the records and not on the channel.
+        let recorded = back.as_ref().filter(|b| b.queue == *queue).map(Absent::place);
         let fresh = || Place { entered: now.wall, seq: self.arrivals.fetch_add(1, Ordering::Relaxed) };
         let (settings, place) = {
             let mut q = self.queues.get_mut(queue).filter(|q| !q.is_retired())?;
-            let at = q.enter(call.clone(), place.unwrap_or_else(fresh), seed);
+            let at = q.enter(call.clone(), place.or(recorded).unwrap_or_else(fresh), seed);
             if q.logged_in().is_empty() {
                 q.end_one(call, TimeoutCause::NobodyLoggedIn);
             }
@@ -148,8 +155,8 @@ impl Floor {
                 call: call.clone(),
                 queue: queue.clone(),
                 caller: caller.number.clone(),
-                first_entered: caller.first_entered.unwrap_or(place.entered),
-                returned: caller.returned,
+                first_entered: caller.first_entered.or(back.as_ref().map(|b| b.first_entered)).unwrap_or(place.entered),
+                returned: caller.returned || back.is_some(),
             },
         );
         self.queue_changed(queue);
@@ -164,11 +171,11 @@ impl Floor {
         Some((orders, position))
     }
 
-    /// No more offers for this caller.
-    pub fn close(&self, call: &CallId, queue: &QueueNumber) {
-        if let Some(mut q) = self.queues.get_mut(queue) {
-            q.close(call);
-        }
+    /// No more offers for this caller; whoever was not rung yet is released.
+    pub fn close(&self, call: &CallId, queue: &QueueNumber, cause: CancelCause, now: Now) {
+        let never_rang = self.queues.get_mut(queue).map(|mut q| q.close(call)).unwrap_or_default();
+        self.release_unrung(call, queue, &never_rang, cause, now);
+        self.queue_changed(queue);
     }
 
     /// An offer has its outcome.
@@ -219,7 +226,11 @@ impl Floor {
     /// The call will hear nothing of the leg of an offer any more. Whoever compares with FreeSWITCH releases
     /// the agent when the leg is gone; without that the agent is released now.
     pub fn lost(&self, key: &OfferKey, now: Now) {
-        if !self.supervised.load(Ordering::Relaxed) {
+        if self.supervised.load(Ordering::Relaxed) {
+            if let Some(mut a) = self.agents.get_mut(&key.agent) {
+                a.lost(key.offer);
+            }
+        } else {
             self.release(key, EndedBy::Unknown, now);
         } else if let Some(mut agent) = self.agents.get_mut(&key.agent) {
             agent.given_up(key.offer);
@@ -261,13 +272,24 @@ impl Floor {
     fn leave_queue(&self, call: &CallId, queue: &QueueNumber, cancel: CancelCause, now: Now) -> Option<Left> {
         let left = self.queues.get_mut(queue)?.leave(call)?;
         self.queues.remove_if(queue, |_, q| q.is_retired() && q.is_empty());
-        for (offer, agent) in &left.never_rang {
-            let key = OfferKey { offer: *offer, call: call.clone(), queue: queue.clone(), agent: agent.clone() };
-            self.never_rang(&key, cancel, now);
-        }
+        self.release_unrung(call, queue, &left.never_rang, cancel, now);
         self.wake_all(&left.improved);
         self.queue_changed(queue);
         Some(left)
+    }
+
+    fn release_unrung(
+        &self,
+        call: &CallId,
+        queue: &QueueNumber,
+        offers: &[(OfferId, AgentId)],
+        cause: CancelCause,
+        now: Now,
+    ) {
+        for (offer, agent) in offers {
+            let key = OfferKey { offer: *offer, call: call.clone(), queue: queue.clone(), agent: agent.clone() };
+            self.never_rang(&key, cause, now);
+        }
     }
 
     fn never_rang(&self, key: &OfferKey, cause: CancelCause, now: Now) {

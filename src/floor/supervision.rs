@@ -7,7 +7,7 @@ use crate::acd::fact::{EndedBy, Fact, Record};
 use crate::acd::ids::{AgentId, QueueNumber};
 use crate::acd::time::{Now, Wall};
 
-use super::{Floor, OfferKey};
+use super::{Floor, OfferKey, lock};
 
 /// An agent held by an offer or a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct HeldView {
     pub since: Wall,
     /// Whether caller and agent are believed to be connected.
     pub talking: bool,
-    /// Whether a task of ours hears of the call.
+    /// Whether a task of ours hears of the leg.
     pub attended: bool,
 }
 
@@ -51,6 +51,21 @@ impl Floor {
         };
         let attended = !given_up && self.has_call(&key.call);
         Some(HeldView { key, since, talking, attended })
+    }
+
+    /// A conversation that began before our time goes on: its agent is busy, and a caller of whom it is not known
+    /// was answered. False when the agent is unknown or held by something else.
+    pub fn adopt_found(&self, key: &OfferKey, since: Wall, now: Now) -> bool {
+        if !self.adopt(key, since) {
+            return false;
+        }
+        if let Some(who) = lock(&self.absent).remove(&key.call) {
+            let OfferKey { offer, call, agent, .. } = key.clone();
+            let waited = since.since(who.entered);
+            self.record(now, Fact::CallAnswered { offer, call, queue: who.queue, agent, waited });
+            self.ring();
+        }
+        true
     }
 
     /// A conversation that began before our time goes on: its agent is busy. False when the agent is unknown

@@ -6,12 +6,15 @@ use std::time::Duration;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::acd::ids::{Instance, OfferId};
+use crate::acd::ids::{CallId, Instance, OfferId};
 use crate::acd::time::{Now, Wall};
-use crate::floor::{HeldView, OfferKey};
+use crate::floor::{Absent, HeldView, OfferKey};
 
 /// An agent is not looked for in a survey that may have been taken before the leg was ordered.
 const SETTLED: Duration = Duration::from_secs(2);
+
+/// A caller is not looked for in surveys, of any switch, that may have been taken before the call came.
+const CAME_SINCE: Duration = Duration::from_secs(5);
 
 /// `show … as json`. Without rows FreeSWITCH leaves `rows` out.
 #[derive(Debug, Deserialize)]
@@ -54,6 +57,8 @@ pub(super) enum Repair {
     Adopt(OfferId, String),
     /// An agent held by a leg that is not there.
     Release(OfferKey),
+    /// A caller who was to come back, and is not there.
+    GiveUp(CallId),
 }
 
 impl Survey {
@@ -69,6 +74,11 @@ impl Survey {
             }
         }
         Ok(Self { channels: channels.rows, connected })
+    }
+
+    /// Every channel.
+    pub(super) fn all(&self) -> BTreeSet<String> {
+        self.channels.iter().map(|c| c.uuid.clone()).collect()
     }
 
     /// The legs of ours among the channels.
@@ -100,7 +110,7 @@ pub(super) fn ours(channel: &str, instance: Instance) -> Option<OfferId> {
 /// survey before as well (`missing`), which is brought up to date. An offer whose call still waits for its leg is
 /// that call's: the order to ring may be on its way to a slow switch, and the call has a deadline for it.
 pub(super) fn widowed(
-    legs: &BTreeSet<OfferId>,
+    channels: &BTreeSet<String>,
     held: &[HeldView],
     missing: &mut BTreeSet<OfferId>,
     now: Now,
@@ -111,6 +121,13 @@ pub(super) fn widowed(
         without.iter().filter(|h| missing.contains(&h.key.offer)).map(|h| Repair::Release(h.key.clone())).collect();
     *missing = without.iter().map(|h| h.key.offer).collect();
     repairs
+}
+
+/// Callers who were to come back, and are on no switch.
+pub(super) fn gone(channels: &BTreeSet<String>, absent: &[(CallId, Absent)], now: Now) -> Vec<Repair> {
+    let settled = |who: &Absent| who.since.is_none_or(|since| now.mono.since(since) >= CAME_SINCE);
+    let gone = absent.iter().filter(|(call, who)| settled(who) && !channels.contains(call.as_str()));
+    gone.map(|(call, _)| Repair::GiveUp(call.clone())).collect()
 }
 
 /// A moment of FreeSWITCH's in whole seconds.
@@ -181,7 +198,7 @@ mod tests {
         let list = [held(a, 0), held(b, 9_000)].map(|h| HeldView { talking: true, ..h });
         assert_eq!(widowed(&BTreeSet::new(), &list, &mut missing, at(10_000)), []);
         assert_eq!(widowed(&BTreeSet::new(), &list, &mut missing, at(10_500)), [Repair::Release(list[0].key.clone())]);
-        assert_eq!(widowed(&BTreeSet::from([a]), &list, &mut missing, at(10_900)), []);
+        assert_eq!(widowed(&BTreeSet::from([a.to_string()]), &list, &mut missing, at(10_900)), []);
         assert!(missing.is_empty());
     }
 }

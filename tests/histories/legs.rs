@@ -218,7 +218,9 @@ impl World {
         let open = self.caller(&call).is_some_and(|c| c.alive && c.answered && c.with.is_none() && !c.away);
         let rival = self.caller(&call).and_then(|c| c.picking).filter(|o| *o != offer);
         let rival = rival.filter(|o| self.leg(*o).state == State::Answered);
-        let end = if self.rng.chance(50) { LegEnd::Elsewhere } else { LegEnd::Cleared };
+        // Only who loses to another is told so, and not always.
+        let lost = rival.is_some() || self.caller(&call).is_some_and(|c| c.with.is_some());
+        let end = if lost && self.rng.chance(50) { LegEnd::Elsewhere } else { LegEnd::Cleared };
         if !open || (rival.is_some() && self.rng.chance(50)) {
             return self.die(offer, end, false);
         }
@@ -248,10 +250,16 @@ impl World {
         let leg = self.leg(offer);
         leg.state = State::Talking;
         let (call, conn) = (leg.call.clone(), leg.conn);
+        let late = self.rng.chance(10);
         let c = self.caller(&call).expect("a caller");
         c.with = Some(offer);
         c.away = false;
         match c.conn {
+            // It is the caller's channel that tells: what the agent's tells may come before.
+            Some(now) if now == conn && late => {
+                let delay = self.rng.within(10, 60);
+                self.at(delay, Due::Tell(conn, Input::Bridged(offer)));
+            }
             Some(now) if now == conn => self.tell_of(offer, Input::Bridged(offer)),
             // A leg of the caller's last life.
             Some(now) => self.tell(now, Input::TakenAway),

@@ -131,7 +131,7 @@ impl World {
                     }
                 }
                 Due::Back(call) => {
-                    if self.caller(&call).is_some_and(|c| c.alive && c.conn.is_none()) {
+                    if self.caller(&call).is_some_and(|c| c.alive && c.conn.is_none() && c.with.is_none() && !c.away) {
                         return Some(News::Back(call));
                     }
                 }
