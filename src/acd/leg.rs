@@ -75,6 +75,11 @@ impl Leg {
         self.called_off.filter(|_| !self.told)
     }
 
+    /// Whether its outcome was told: it ended, or carried the conversation.
+    pub fn is_told(&self) -> bool {
+        self.told
+    }
+
     /// Whether it was called off.
     pub fn is_called_off(&self) -> bool {
         self.called_off.is_some()

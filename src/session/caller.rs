@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -91,6 +92,7 @@ async fn drained(draining: &mut watch::Receiver<bool>) {
 enum Watched {
     Ring(OfferId),
     CallOff(OfferId),
+    ModHash,
 }
 
 struct Session<'a> {
@@ -179,7 +181,19 @@ impl<'a> Session<'a> {
     /// The outcome of a command that decides something.
     fn outcome(&mut self, what: Watched, outcome: Outcome) {
         match (what, outcome) {
+            (Watched::ModHash, Outcome::Done(reply)) => {
+                let has = reply.body_text().trim() == "true";
+                if !has {
+                    tracing::warn!(
+                        "FreeSWITCH has no mod_hash; load it, or of two agents who answer at the same instant now and then nobody gets the caller"
+                    );
+                }
+                self.shared.mod_hash.store(has, Ordering::Relaxed);
+            }
             (_, Outcome::Done(_)) => {}
+            (Watched::ModHash, Outcome::Refused(text)) => {
+                tracing::debug!(text, "FreeSWITCH does not tell whether it has mod_hash")
+            }
             (Watched::Ring(offer), Outcome::Refused(text)) => {
                 tracing::warn!(%offer, %text, "FreeSWITCH refused to ring an agent");
                 self.tell(Input::Originated(offer, Err(LegEnd::Missed(MissCause::Failed))));
@@ -285,7 +299,15 @@ impl<'a> Session<'a> {
         let queue = self.desk.queue().and_then(|q| self.shared.floor.participants(q));
         let phone = self.shared.floor.agent(agent, |a| a.settings().clone());
         let (Some(queue), Some(phone)) = (queue, phone) else { return Err(TextError::Empty) };
-        for command in wire::ring(offer, shared, &phone, &queue, &self.channel, self.settings)? {
+        let connect = match (shared, self.shared.mod_hash.load(Ordering::Relaxed)) {
+            (false, _) => wire::Connect::Alone,
+            (true, true) => wire::Connect::FirstOfSeveral,
+            (true, false) => {
+                self.out.push((wire::has_mod_hash()?, Some(Watched::ModHash)));
+                wire::Connect::Intercept
+            }
+        };
+        for command in wire::ring(offer, connect, &phone, &queue, &self.channel, self.settings)? {
             let watched = wire::job_of(&command).map(|_| Watched::Ring(offer));
             self.out.push((command, watched));
         }

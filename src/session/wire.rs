@@ -95,10 +95,26 @@ fn unless_connected(file: &str) -> String {
     format!("${{cond(${{socket_resume}} == true ? {file} : silence_stream://1)}}")
 }
 
+/// How the caller is connected in the instant the phone is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Connect {
+    /// No other phone rings for the caller.
+    Alone,
+    /// The first of several, as `mod_hash` counts them.
+    FirstOfSeveral,
+    /// The first of several, on a switch that was not seen to have `mod_hash`.
+    Intercept,
+}
+
+/// Whether the switch has `mod_hash`; the answer is `true` or `false`.
+pub(super) fn has_mod_hash() -> Result<Command, TextError> {
+    Ok(Command::Api(ApiCall::new("module_exists mod_hash")?))
+}
+
 /// Rings an agent.
 pub(super) fn ring(
     offer: OfferId,
-    shared: bool,
+    connect: Connect,
     agent: &AgentSettings,
     queue: &QueueSettings,
     caller: &Channel,
@@ -110,7 +126,11 @@ pub(super) fn ring(
         (None, Some(domain)) => Endpoint::user(agent.id.as_str(), domain)?,
         (None, None) => Endpoint::new(&format!("user/{}", agent.id))?,
     };
-    let mut originate = Originate::new(offer.0, endpoint, Application::Park)
+    let application = match connect {
+        Connect::FirstOfSeveral => Application::TakeOver(caller.channel.clone()),
+        Connect::Alone | Connect::Intercept => Application::Park,
+    };
+    let mut originate = Originate::new(offer.0, endpoint, application)
         .caller_id(display_name(queue, caller), caller.number.clone())
         .ring_time(queue.ring_time + RING_TIME_MARGIN)
         .ignore_early_media()
@@ -130,10 +150,14 @@ pub(super) fn ring(
             name: VariableName::new("socket_resume")?,
             value: SafeText::new("false"),
         });
-    originate = if shared {
-        originate.intercept_unbridged_only().on_answer(&OnAnswer::Intercept(caller.channel.clone()))
-    } else {
-        originate.on_answer(&OnAnswer::Bridge { channel: caller.channel.clone(), other: leg.clone() })
+    originate = match connect {
+        Connect::Alone => {
+            originate.on_answer(&OnAnswer::Bridge { channel: caller.channel.clone(), other: leg.clone() })
+        }
+        Connect::FirstOfSeveral => originate,
+        Connect::Intercept => {
+            originate.intercept_unbridged_only().on_answer(&OnAnswer::Intercept(caller.channel.clone()))
+        }
     };
     Ok([
         Command::Filter(Filter::channel(&leg)),

@@ -250,10 +250,16 @@ impl World {
         let leg = self.leg(offer);
         leg.state = State::Talking;
         let (call, conn) = (leg.call.clone(), leg.conn);
+        let late = self.rng.chance(10);
         let c = self.caller(&call).expect("a caller");
         c.with = Some(offer);
         c.away = false;
         match c.conn {
+            // It is the caller's channel that tells: what the agent's tells may come before.
+            Some(now) if now == conn && late => {
+                let delay = self.rng.within(10, 60);
+                self.at(delay, Due::Tell(conn, Input::Bridged(offer)));
+            }
             Some(now) if now == conn => self.tell_of(offer, Input::Bridged(offer)),
             // A leg of the caller's last life.
             Some(now) => self.tell(now, Input::TakenAway),

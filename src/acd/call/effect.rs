@@ -93,8 +93,8 @@ pub enum Desk {
         /// Whether to be woken at the next better position.
         listen: bool,
     },
-    /// No more offers: the wait is ending.
-    Close,
+    /// No more offers: the wait is ending, for this reason.
+    Close(CancelCause),
     /// An offer has its outcome.
     Outcome(OfferId, Outcome),
     /// The leg is gone: release the agent.

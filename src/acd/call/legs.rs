@@ -92,6 +92,8 @@ impl Call {
     /// A connection was begun and failed: the caller waits on.
     fn not_connected(&mut self, now: Now) {
         match self.stage {
+            // Or is with somebody else.
+            _ if self.timers.holds(Timer::TakenAway) => {}
             Stage::Waiting(_) => {
                 self.wire(Wire::Rearm);
                 if !self.music_plays {
@@ -157,6 +159,10 @@ impl Call {
         let Some(leg) = self.legs.get_mut(&offer) else { return };
         if !waiting {
             return self.end_leg(offer);
+        }
+        if leg.is_told() {
+            // Hung up before we heard that it was connected: an offer has one outcome.
+            return;
         }
         leg.connected();
         self.timers.clear_all();

@@ -19,7 +19,7 @@ pub use effect::{Desk, Effect, Leave, Parting, Saying, Wire};
 pub use input::{Input, Playing};
 
 use super::announce::Announcer;
-use super::fact::{CancelCause, TimeoutCause};
+use super::fact::TimeoutCause;
 use super::ids::{AgentId, OfferId, QueueNumber};
 use super::leg::{Leg, LegEnd};
 use super::queue::Place;
@@ -175,14 +175,7 @@ impl Call {
                 }
             }
             Input::Bridged(offer) => self.bridged(offer, now),
-            Input::TakenAway => {
-                if matches!(self.stage, Stage::Waiting(_)) {
-                    self.timers.set(Timer::TakenAway, now.mono.plus(LEG_PATIENCE));
-                    if !self.legs.values().any(Leg::is_connecting) {
-                        self.wire(Wire::LetGo);
-                    }
-                }
-            }
+            Input::TakenAway => self.taken_away(now),
             Input::Played(what) => self.played(what, now),
             Input::MovedOn => {
                 if matches!(self.stage, Stage::Parting) {
@@ -219,13 +212,7 @@ impl Call {
                     }
                 }
                 Timer::MusicGrace => self.restart_music(now),
-                Timer::TakenAway => {
-                    if matches!(self.stage, Stage::Waiting(_)) {
-                        self.desk(Desk::Leave(Leave::Taken));
-                        self.over();
-                        self.call_off_all(CancelCause::CallerGone, now);
-                    }
-                }
+                Timer::TakenAway => self.taken(now),
                 Timer::Ring(offer) => {
                     if self.legs.get(&offer).is_some_and(Leg::is_ringing) {
                         self.wire(Wire::RingOut(offer));
@@ -241,6 +228,7 @@ impl Call {
     fn advance(&mut self, now: Now) {
         if let Stage::Ending { wait, why, message, left } = &mut self.stage
             && self.legs.is_empty()
+            && !self.timers.holds(Timer::TakenAway)
         {
             let (why, done, first) = (*why, message.is_none(), !*left);
             let (queue, action) = (wait.queue.clone(), wait.settings.timeout.action.clone());

@@ -34,6 +34,7 @@ impl World {
                 });
                 Outcome::Later
             }
+            "module_exists" => done("true"),
             "uuid_kill" => self.api_kill(arg),
             "uuid_bridge" => self.api_bridge(arg),
             "uuid_break" => self.with_leg(arg, |world, id, rest| {
