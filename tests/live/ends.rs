@@ -30,7 +30,7 @@ fn a_caller_who_gives_up_stops_the_ringing(lab: &Lab) {
     lab.log_in("99900", &["1001"]);
     let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
     let ring = lab.phone("1001").rings(SOON);
-    caller.answered().hang_up();
+    caller.hang_up();
     let told = std::time::Instant::now();
     let off = ring.cancelled(SOON);
     let late = off.at.saturating_duration_since(told);
@@ -69,7 +69,6 @@ fn the_agent_hangs_up_and_is_left_alone_for_the_wrap_up(lab: &Lab) {
     ring.answer();
     caller.sound.hears(lab.phone("1001").tone, caller.since, SOON);
     let second = lab.call(&From::outside("0792222222", "Vreni"), "99900");
-    second.answered();
     ring.hang_up();
     caller.byed(SOON);
     let (at, by) = ended(lab);
@@ -99,7 +98,6 @@ fn a_blind_transfer_ends_the_agents_part_and_the_wrap_up_begins_then(lab: &Lab) 
     let (at, by) = ended(lab);
     assert_eq!(by, EndedBy::Transfer);
     let second = lab.call(&From::outside("0792222222", "Vreni"), "99900");
-    second.answered();
     let next = lab.phone("1001").rings(SOON);
     let pause = next.invite.at.saturating_duration_since(at);
     assert!((Duration::from_millis(950)..Duration::from_millis(1200)).contains(&pause), "left alone for {pause:?}");

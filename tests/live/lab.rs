@@ -26,7 +26,8 @@ pub struct Lab {
     folder: PathBuf,
     phones: BTreeMap<String, Phone>,
     daemon: RefCell<Option<Daemon>>,
-    made: Cell<u32>,
+    /// Daemons and callers so far.
+    made: Cell<(u32, u32)>,
 }
 
 impl Lab {
@@ -35,8 +36,14 @@ impl Lab {
         let folder = std::env::temp_dir().join(format!("fsq-live-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder");
         let switch = Switch::start(&programs, &folder.join("freeswitch"));
-        let mut lab =
-            Lab { switch, programs, folder, phones: BTreeMap::new(), daemon: RefCell::default(), made: Cell::new(0) };
+        let mut lab = Lab {
+            switch,
+            programs,
+            folder,
+            phones: BTreeMap::new(),
+            daemon: RefCell::default(),
+            made: Cell::new((0, 0)),
+        };
         lab.phones = users().zip(0..).map(|(user, n)| (user.clone(), Phone::new(&lab, &user, 600 + 100 * n))).collect();
         lab.register_all();
         lab
@@ -58,7 +65,8 @@ impl Lab {
 
     /// Starts a daemon with these queues.
     pub fn serve(&self, queues: &str) {
-        self.made.set(self.made.get() + 1);
+        let (daemons, callers) = self.made.get();
+        self.made.set((daemons + 1, callers));
         *self.daemon.borrow_mut() = Some(Daemon::start(&self.switch, &self.daemon_folder(), queues));
     }
 
@@ -68,7 +76,7 @@ impl Lab {
     }
 
     fn daemon_folder(&self) -> PathBuf {
-        self.folder.join(format!("daemon-{}", self.made.get()))
+        self.folder.join(format!("daemon-{}", self.made.get().0))
     }
 
     /// The daemon.
@@ -85,7 +93,7 @@ impl Lab {
     #[track_caller]
     pub fn log_in(&self, queue: &str, agents: &[&str]) {
         let calls: Vec<Caller> =
-            agents.iter().map(|user| self.call(&From::phone(user), &format!("*41{queue}"))).collect();
+            agents.iter().map(|user| self.dial(&From::phone(user), &format!("*41{queue}"))).collect();
         for agent in agents {
             self.daemon().fact(&format!("{agent} logged in to {queue}"), SOON, |fact| match fact {
                 Fact::AgentLoggedIn { agent: a, queue: q } => {
@@ -101,11 +109,19 @@ impl Lab {
         }
     }
 
-    /// Somebody calls a number.
+    /// Somebody calls a number, and is answered.
+    #[track_caller]
     pub fn call(&self, from: &From, number: &str) -> Caller {
-        let n = self.made.get();
-        self.made.set(n + 1);
-        Caller::new(self, from, number, 1700 + 100 * (n % 10))
+        let caller = self.dial(from, number);
+        caller.answered();
+        caller
+    }
+
+    /// Somebody dials a number.
+    pub fn dial(&self, from: &From, number: &str) -> Caller {
+        let (daemons, callers) = self.made.get();
+        self.made.set((daemons, callers + 1));
+        Caller::new(self, from, number, 1700 + 100 * (callers % 10))
     }
 
     /// A lamp key of a phone, programmed with a number.
@@ -135,7 +151,7 @@ impl Lab {
             if !phone.registered.get() {
                 phone.register(self);
             } else if phone.sipp.borrow().is_none() {
-                phone.repair(self);
+                phone.replace(self);
             }
             let sipp = phone.sipp.borrow();
             let rung = sipp.as_ref().map_or(0, |sipp| sipp.messages().iter().filter(|m| rang(m)).count());
@@ -146,6 +162,7 @@ impl Lab {
     /// What a test leaves behind: no channel may be left, and the daemon must end well.
     pub fn tidy(&self) -> Result<(), String> {
         let left = self.switch.channels().all_gone(SOON);
+        self.switch.forget_channels();
         if left.is_err() {
             self.switch.api("hupall");
             let _ = self.switch.channels().all_gone(SOON);
@@ -163,10 +180,15 @@ impl Lab {
     pub fn give_up(&self) -> String {
         let daemon = self.daemon.borrow_mut().take();
         let log = daemon.map_or_else(|| "  (no daemon)".to_owned(), |daemon| daemon.log());
+        if !self.switch.is_running() {
+            self.switch.launch();
+            self.register_all();
+        }
         if self.switch.channels().all_gone(Duration::ZERO).is_err() {
             self.switch.api("hupall");
             let _ = self.switch.channels().all_gone(SOON);
         }
+        self.switch.forget_channels();
         format!("the daemon's log:\n{log}\nFreeSWITCH's log: {}", self.switch.log_file().display())
     }
 
@@ -196,7 +218,7 @@ pub struct Phone {
     /// The tone it sends in a call.
     pub tone: u32,
     pub sound: Sound,
-    port: u16,
+    port: Cell<u16>,
     sipp: RefCell<Option<Sipp>>,
     /// Holds the address while nothing answers there.
     dead: RefCell<Option<UdpSocket>>,
@@ -211,7 +233,7 @@ impl Phone {
             user: user.to_owned(),
             tone,
             sound: Sound::open(tone),
-            port: udp_port(),
+            port: Cell::new(udp_port()),
             sipp: RefCell::default(),
             dead: RefCell::default(),
             registered: Cell::new(false),
@@ -231,7 +253,7 @@ impl Phone {
         let values = [("USER", self.user.as_str()), ("DOMAIN", DOMAIN), ("EXPIRES", expires.as_str())];
         let scenario = lab.scenario(&format!("register-{}.xml", self.user), include_str!("register.xml"), &values);
         let more = ["-m", "1", "-au", &self.user, "-ap", SECRET, "-timeout", "10s", "-timeout_error"];
-        Sipp::start(&lab.programs, &scenario, self.port, lab.switch.sip, &more, |_, _| {})
+        Sipp::start(&lab.programs, &scenario, self.port.get(), lab.switch.sip, &more, |_, _| {})
     }
 
     fn plug_in(&self, lab: &Lab) {
@@ -245,7 +267,7 @@ impl Phone {
             "BYE" | "CRASH" => mouth.speak_to(None),
             _ => {}
         };
-        let sipp = Sipp::start(&lab.programs, &scenario, self.port, lab.switch.sip, &[], watch);
+        let sipp = Sipp::start(&lab.programs, &scenario, self.port.get(), lab.switch.sip, &[], watch);
         *self.sipp.borrow_mut() = Some(sipp);
         self.seen.set(0);
     }
@@ -266,13 +288,16 @@ impl Phone {
     /// Cuts its line: whatever is sent there is lost. The registration stays.
     pub fn cut_off(&self) {
         *self.sipp.borrow_mut() = None;
-        *self.dead.borrow_mut() = Some(UdpSocket::bind(("127.0.0.1", self.port)).expect("the phone's port"));
+        *self.dead.borrow_mut() = Some(UdpSocket::bind(("127.0.0.1", self.port.get())).expect("the phone's port"));
     }
 
-    /// Puts it in order again.
-    pub fn repair(&self, lab: &Lab) {
-        *self.dead.borrow_mut() = None;
-        self.plug_in(lab);
+    /// Another phone takes its place; what is still being sent to the old one is lost.
+    #[track_caller]
+    pub fn replace(&self, lab: &Lab) {
+        let dead = self.dead.take();
+        self.port.set(udp_port());
+        self.register(lab);
+        *self.dead.borrow_mut() = dead;
     }
 
     /// Waits for the next call.
@@ -472,14 +497,6 @@ impl Caller {
         let ok = self.sipp.wait(wanted, SOON);
         assert!(ok.is_some(), "the call was not answered:\n{}", self.story());
         self
-    }
-
-    /// Waits until the call is refused; returns the status.
-    #[track_caller]
-    pub fn refused(&self) -> String {
-        let wanted = |m: &Message| !m.sent && m.what() != "407" && m.what() > "3" && m.what().len() == 3;
-        let refusal = self.sipp.wait(wanted, SOON);
-        refusal.unwrap_or_else(|| panic!("the call was not refused:\n{}", self.story())).what().to_owned()
     }
 
     /// Waits until FreeSWITCH hangs up.

@@ -32,7 +32,6 @@ fn changes(lab: &Lab) -> Vec<String> {
 #[track_caller]
 fn dial(lab: &Lab, from: &From, code: &str, language: &str, answer: &str) {
     let call = lab.call(from, code);
-    call.answered();
     let words = Words::of(&lab.prompt(language, answer));
     call.sound.hears_words(&words, call.since, SOON);
     let took = call.byed(SOON).at - call.since;

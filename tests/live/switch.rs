@@ -150,6 +150,19 @@ impl Switch {
         self.running.borrow().as_ref().expect("a running FreeSWITCH").2.clone()
     }
 
+    pub fn is_running(&self) -> bool {
+        self.running.borrow().is_some()
+    }
+
+    /// Waits until FreeSWITCH's own table, which is written a little later, lists no channel any more: the next
+    /// daemon is not to meet the last test.
+    pub fn forget_channels(&self) {
+        let end = Instant::now() + Duration::from_secs(3);
+        while !self.api("show channels count").starts_with("0 ") && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     pub fn log_file(&self) -> PathBuf {
         self.folder.join("log/freeswitch.log")
     }
