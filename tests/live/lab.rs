@@ -7,7 +7,7 @@ use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use freeswitch_queue::acd::fact::Fact;
+use freeswitch_queue::acd::fact::{Fact, Record};
 
 use crate::daemon::Daemon;
 use crate::lamp::Lamp;
@@ -26,6 +26,8 @@ pub struct Lab {
     folder: PathBuf,
     phones: BTreeMap<String, Phone>,
     daemon: RefCell<Option<Daemon>>,
+    /// What the daemons of this test before the present one recorded.
+    books: RefCell<Vec<Vec<Record>>>,
     /// Daemons and callers so far.
     made: Cell<(u32, u32)>,
 }
@@ -42,6 +44,7 @@ impl Lab {
             folder,
             phones: BTreeMap::new(),
             daemon: RefCell::default(),
+            books: RefCell::default(),
             made: Cell::new((0, 0)),
         };
         lab.phones = users().zip(0..).map(|(user, n)| (user.clone(), Phone::new(&lab, &user, 600 + 100 * n))).collect();
@@ -72,6 +75,8 @@ impl Lab {
 
     /// Starts the daemon again, with the same file and store.
     pub fn serve_again(&self) {
+        let before = self.daemon.borrow_mut().take();
+        self.books.borrow_mut().extend(before.map(|daemon| daemon.facts()));
         *self.daemon.borrow_mut() = Some(Daemon::again(&self.daemon_folder()));
     }
 
@@ -147,6 +152,7 @@ impl Lab {
 
     /// Makes ready for the next test.
     pub fn fresh(&self) {
+        self.books.take();
         for phone in self.phones.values() {
             if !phone.registered.get() {
                 phone.register(self);
@@ -168,10 +174,11 @@ impl Lab {
             let _ = self.switch.channels().all_gone(SOON);
         }
         if let Some(mut daemon) = self.daemon.borrow_mut().take() {
-            let facts = daemon.facts();
             daemon.terminate(Duration::from_secs(12));
             left?;
-            return crate::ledger::balanced(&facts);
+            let mut books = self.books.take();
+            books.push(daemon.facts());
+            return crate::ledger::balanced(&books).map_err(|why| format!("{why}\n{}", daemon.log()));
         }
         left
     }

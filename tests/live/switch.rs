@@ -158,7 +158,7 @@ impl Switch {
     /// daemon is not to meet the last test.
     pub fn forget_channels(&self) {
         let end = Instant::now() + Duration::from_secs(3);
-        while !self.api("show channels count").starts_with("0 ") && Instant::now() < end {
+        while !self.api("show channels count").trim_start().starts_with("0 ") && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
