@@ -6,6 +6,8 @@
 #![allow(unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "live/caller.rs"]
+mod caller;
 #[path = "live/daemon.rs"]
 mod daemon;
 #[path = "live/lab.rs"]
@@ -16,6 +18,8 @@ mod lamp;
 mod ledger;
 #[path = "live/machine.rs"]
 mod machine;
+#[path = "live/phone.rs"]
+mod phone;
 #[path = "live/sipp.rs"]
 mod sipp;
 #[path = "live/sound.rs"]

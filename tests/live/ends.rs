@@ -1,23 +1,27 @@
 //! How offers and conversations end (Q8, Q9).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use freeswitch_queue::acd::fact::{CancelCause, EndedBy, Fact};
 
-use crate::lab::{From, Lab, NINE_THOUSAND, SOON};
+use crate::caller::From;
+use crate::lab::{Lab, SOON};
+use crate::switch::NINE_THOUSAND;
 
 crate::cases!("ends":
     a_caller_who_gives_up_stops_the_ringing,
     the_caller_hangs_up,
     the_agent_hangs_up_and_is_left_alone_for_the_wrap_up,
     a_blind_transfer_ends_the_agents_part_and_the_wrap_up_begins_then,
+    a_caller_who_is_taken_away_by_somebody_else_stops_the_ringing,
+    an_ending_by_hand_is_noticed,
     a_phone_that_dies_in_the_call_is_free_when_its_leg_is_gone,
 );
 
 const ONE: &str = "  - { number: \"99900\", name: Sales, participants: [\"1001\"] }\n";
 
 /// Waits for the end of a conversation; returns who ended it.
-fn ended(lab: &Lab) -> (std::time::Instant, EndedBy) {
+fn ended(lab: &Lab) -> (Instant, EndedBy) {
     lab.daemon().fact("the end of the conversation", SOON, |fact| match fact {
         Fact::ConversationEnded { by, .. } => Some(*by),
         _ => None,
@@ -31,7 +35,7 @@ fn a_caller_who_gives_up_stops_the_ringing(lab: &Lab) {
     let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
     let ring = lab.phone("1001").rings(SOON);
     caller.hang_up();
-    let told = std::time::Instant::now();
+    let told = Instant::now();
     let off = ring.cancelled(SOON);
     let late = off.at.saturating_duration_since(told);
     assert!(late < Duration::from_millis(200), "rang on for {late:?}");
@@ -106,6 +110,53 @@ fn a_blind_transfer_ends_the_agents_part_and_the_wrap_up_begins_then(lab: &Lab) 
     next.cancelled(SOON);
     second.over(SOON);
     caller.hang_up();
+    caller.over(SOON);
+}
+
+/// Q8: an admin transfers a waiting caller.
+fn a_caller_who_is_taken_away_by_somebody_else_stops_the_ringing(lab: &Lab) {
+    lab.serve(ONE);
+    lab.log_in("99900", &["1001"]);
+    let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+    let ring = lab.phone("1001").rings(SOON);
+    let (_, channel) = lab.daemon().fact("entered", SOON, |fact| match fact {
+        Fact::CallEntered { call, .. } => Some(call.to_string()),
+        _ => None,
+    });
+    lab.switch.api(&format!("uuid_transfer {channel} 9000 XML default"));
+    ring.cancelled(SOON);
+    caller.sound.hears(NINE_THOUSAND, caller.since, SOON);
+    lab.daemon().fact("taken", SOON, |fact| matches!(fact, Fact::CallTaken { .. }).then_some(()));
+    // And what was taken is no concern of the daemon's end.
+    lab.daemon_mut().terminate(SOON);
+    let later = Instant::now();
+    caller.sound.hears(NINE_THOUSAND, later, SOON);
+    assert!(!caller.is_over(), "the call was lost");
+    lab.serve_again();
+    caller.hang_up();
+    caller.over(SOON);
+}
+
+/// Q8: an admin ends a leg that rings, and then a conversation.
+fn an_ending_by_hand_is_noticed(lab: &Lab) {
+    lab.serve("  - { number: \"99900\", name: Sales, participants: [\"1001\", \"1002\"] }\n");
+    lab.log_in("99900", &["1001", "1002"]);
+    let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+    let first = lab.phone("1001").rings(SOON);
+    let offers = |fact: &Fact| match fact {
+        Fact::OfferMade { offer, .. } => Some(offer.to_string()),
+        _ => None,
+    };
+    let (_, leg) = lab.daemon().fact("an offer", SOON, offers);
+    lab.switch.api(&format!("uuid_kill {leg}"));
+    first.cancelled(SOON);
+    let second = lab.phone("1002").rings(SOON);
+    let answered = second.answer();
+    caller.sound.hears(lab.phone("1002").tone, answered, SOON);
+    let (_, leg) = lab.daemon().nth_fact("an offer", 1, SOON, offers);
+    lab.switch.api(&format!("uuid_kill {leg}"));
+    second.byed(SOON);
+    ended(lab);
     caller.over(SOON);
 }
 

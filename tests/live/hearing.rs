@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::lab::{From, Lab, SOON};
+use crate::caller::{Caller, From};
+use crate::lab::{Lab, SOON};
 use crate::sound::{Words, samples, wav};
 
 crate::cases!("hearing":
@@ -98,7 +99,7 @@ fn the_position_is_spoken_on_entry_and_again_and_the_music_goes_on_where_it_was(
     let after = heard.iter().find_map(|(at, tone)| if *at >= end { *tone } else { None }).unwrap();
     let moved = (scale.len() + step(after) - step(before)) % scale.len();
     assert!(moved <= 1, "music before {before} Hz, after {after} Hz; heard: {}", second.sound.story(answered));
-    callers.iter().for_each(crate::lab::Caller::hang_up);
+    callers.iter().for_each(Caller::hang_up);
     ring.hang_up();
     for caller in callers.into_iter().chain([first]) {
         caller.over(SOON);

@@ -4,7 +4,8 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::lab::{From, Lab, SOON};
+use crate::caller::From;
+use crate::lab::{Lab, SOON};
 
 crate::cases!("hostile":
     the_phone_shows_the_callers_number_and_the_name_behind_the_queues,

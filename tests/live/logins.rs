@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use freeswitch_queue::acd::fact::{CancelCause, EndedBy, Fact};
 
-use crate::lab::{From, Lab, SOON};
+use crate::caller::From;
+use crate::lab::{Lab, SOON};
 use crate::sound::Words;
 
 crate::cases!("logins":

@@ -4,13 +4,15 @@ use std::time::{Duration, Instant};
 
 use freeswitch_queue::acd::fact::{EndedBy, Fact};
 
+use crate::caller::{Caller, From};
 use crate::daemon::Daemon;
-use crate::lab::{Caller, From, Lab, SOON};
+use crate::lab::{Lab, SOON};
 use crate::sound::Words;
 
 crate::cases!("restarts":
     a_daemon_told_to_end_gives_waiting_callers_back_and_leaves_conversations_alone,
     a_killed_daemon_loses_nobody_and_touches_no_conversation,
+    a_daemon_told_to_end_stops_the_ringing,
     a_phone_that_rang_when_the_daemon_was_killed_rings_for_nobody_and_then_again,
     a_phone_answered_while_the_daemon_is_dead_has_a_conversation_and_its_wrap_up,
     without_a_daemon_the_dialplan_has_the_last_word,
@@ -85,6 +87,26 @@ fn a_daemon_told_to_end_gives_waiting_callers_back_and_leaves_conversations_alon
 /// Q19.
 fn a_killed_daemon_loses_nobody_and_touches_no_conversation(lab: &Lab) {
     takes_over(lab, Daemon::kill);
+}
+
+/// Nobody is left ringing for a daemon that is not there.
+fn a_daemon_told_to_end_stops_the_ringing(lab: &Lab) {
+    lab.serve(ONE);
+    lab.log_in("99900", &["1001"]);
+    let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+    let ring = lab.phone("1001").rings(SOON);
+    lab.daemon_mut().terminate(SOON);
+    let reason = ring.cancelled(SOON);
+    assert_eq!(reason.header("Reason"), "SIP;cause=200;text=\"Call completed elsewhere\"", "no missed call");
+    let dead = Instant::now();
+    caller.sound.hears(RING_TONE, dead, Duration::from_secs(6));
+    lab.serve_again();
+    back(lab, 1);
+    let again = lab.phone("1001").rings(SOON);
+    let answered = again.answer();
+    caller.sound.hears(lab.phone("1001").tone, answered, SOON);
+    again.hang_up();
+    caller.over(SOON);
 }
 
 /// Q19: no offer is left over.

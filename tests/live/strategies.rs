@@ -4,11 +4,13 @@ use std::time::{Duration, Instant};
 
 use freeswitch_queue::acd::fact::{CancelCause, Fact, MissCause};
 
-use crate::lab::{From, Lab, SOON};
+use crate::caller::From;
+use crate::lab::{Lab, SOON};
 
 crate::cases!("strategies":
     as_listed_rings_in_list_order_and_moves_on,
     simultaneous_rings_everybody_and_the_first_to_answer_gets_the_caller,
+    simultaneous_rings_who_becomes_free_meanwhile_too,
     two_phones_answered_at_once_make_one_conversation,
     longest_idle_rings_who_has_not_talked_for_longest,
     random_rings_in_a_fresh_order_for_every_caller,
@@ -82,6 +84,24 @@ fn simultaneous_rings_everybody_and_the_first_to_answer_gets_the_caller(lab: &La
     caller.hang_up();
     rings[1].byed(SOON);
     caller.over(SOON);
+}
+
+/// Q6.
+fn simultaneous_rings_who_becomes_free_meanwhile_too(lab: &Lab) {
+    lab.serve("  - { number: \"99900\", name: Sales, strategy: simultaneous, participants: [\"1001\", \"1002\"] }\n");
+    lab.log_in("99900", &["1001"]);
+    let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+    let first = lab.phone("1001").rings(SOON);
+    let code = lab.call(&From::phone("1002"), "*4199900");
+    code.hang_up();
+    let second = lab.phone("1002").rings(SOON);
+    assert!(!first.is_over(), "the other phone stopped ringing");
+    let answered = second.answer();
+    caller.sound.hears(lab.phone("1002").tone, answered, SOON);
+    first.cancelled(SOON);
+    second.hang_up();
+    caller.over(SOON);
+    code.over(SOON);
 }
 
 /// Q6, Q8: in several offsets of a few milliseconds.

@@ -18,7 +18,7 @@ pub const PASSWORD: &str = "ClueCon";
 /// The password of every phone.
 pub const SECRET: &str = "1234";
 /// The tone of extension 9000.
-pub const ELSEWHERE: u32 = 3200;
+pub const NINE_THOUSAND: u32 = 3200;
 
 /// Questions answered with a table when phones can register and the world can call.
 const PROFILES: [&str; 2] = ["sofia status profile internal", "sofia status profile trunk"];
@@ -82,7 +82,7 @@ impl Switch {
                 ("PASSWORD", PASSWORD),
                 ("RTP_FIRST", &first.to_string()),
                 ("RTP_LAST", &(first + 500).to_string()),
-                ("TONE", &ELSEWHERE.to_string()),
+                ("TONE", &NINE_THOUSAND.to_string()),
                 ("USERS", &directory),
                 ("DOMAIN", DOMAIN),
             ],

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use freeswitch_queue::acd::fact::{CancelCause, Fact, Onward, TimeoutCause};
 
-use crate::lab::{From, Lab, NINE_THOUSAND, SOON};
+use crate::caller::From;
+use crate::lab::{Lab, SOON};
 use crate::sound::{samples, wav};
+use crate::switch::NINE_THOUSAND;
 
 crate::cases!("timeouts":
     after_the_longest_wait_the_ringing_ends_the_message_plays_and_the_call_is_hung_up,

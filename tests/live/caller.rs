@@ -1,0 +1,120 @@
+//! Who calls, and the call.
+
+use std::time::{Duration, Instant};
+
+use crate::lab::{Lab, SOON};
+use crate::machine::udp_port;
+use crate::sipp::{Message, Sipp};
+use crate::sound::Sound;
+use crate::switch::{DOMAIN, SECRET};
+
+/// Who calls.
+pub struct From {
+    user: String,
+    header: String,
+    login: Option<String>,
+}
+
+impl From {
+    /// The world outside: any number and name.
+    pub fn outside(number: &str, name: &str) -> From {
+        let name = if name.is_empty() { String::new() } else { format!("{name} ") };
+        From { user: "trunk".to_owned(), header: format!("{name}<sip:{number}@example.net>"), login: None }
+    }
+
+    /// A phone of the house.
+    pub fn phone(user: &str) -> From {
+        From { user: user.to_owned(), header: format!("<sip:{user}@{DOMAIN}>"), login: Some(user.to_owned()) }
+    }
+
+    /// A phone of the house that claims to be another.
+    pub fn phone_as(user: &str, claimed: &str) -> From {
+        From { header: format!("<sip:{claimed}@{DOMAIN}>"), ..From::phone(user) }
+    }
+}
+
+/// A caller. Dropping it hangs up.
+pub struct Caller {
+    pub sound: Sound,
+    /// The tone it sends.
+    pub tone: u32,
+    pub since: Instant,
+    sipp: Sipp,
+}
+
+impl Caller {
+    pub fn new(lab: &Lab, from: &From, number: &str, tone: u32) -> Caller {
+        let sound = Sound::open(tone);
+        let (rtp, port) = (sound.port().to_string(), udp_port());
+        let values = [
+            ("NUMBER", number),
+            ("USER", from.user.as_str()),
+            ("DOMAIN", DOMAIN),
+            ("RTP", rtp.as_str()),
+            ("FROM", from.header.as_str()),
+        ];
+        let scenario = lab.scenario(&format!("caller-{port}.xml"), include_str!("caller.xml"), &values);
+        let remote = if from.login.is_some() { lab.switch.sip } else { lab.switch.trunk };
+        let user = from.login.as_deref().unwrap_or("nobody");
+        let more = ["-m", "1", "-au", user, "-ap", SECRET];
+        let since = Instant::now();
+        let mouth = sound.mouth();
+        let watch = move |m: &Message, _: &[Message]| match m.what() {
+            "200" if !m.sent && m.header("CSeq").ends_with("INVITE") => mouth.speak_to(m.sound_port()),
+            "BYE" => mouth.speak_to(None),
+            _ => {}
+        };
+        let sipp = Sipp::start(lab.programs(), &scenario, port, remote, &more, watch);
+        Caller { sound, tone, since, sipp }
+    }
+
+    /// Waits until FreeSWITCH answers.
+    #[track_caller]
+    pub fn answered(&self) -> &Caller {
+        let wanted = |m: &Message| !m.sent && m.what() == "200" && m.header("CSeq").ends_with("INVITE");
+        let ok = self.sipp.wait(wanted, SOON);
+        assert!(ok.is_some(), "the call was not answered:\n{}", self.story());
+        self
+    }
+
+    /// Waits until FreeSWITCH hangs up.
+    #[track_caller]
+    pub fn byed(&self, within: Duration) -> Message {
+        let bye = self.sipp.wait(|m| !m.sent && m.what() == "BYE", within);
+        bye.unwrap_or_else(|| panic!("the caller was not hung up within {within:?}:\n{}", self.story()))
+    }
+
+    /// Whether FreeSWITCH has hung up.
+    pub fn is_over(&self) -> bool {
+        self.sipp.messages().iter().any(|m| !m.sent && m.what() == "BYE")
+    }
+
+    pub fn hang_up(&self) {
+        let call = self.sipp.messages().first().map(|m| m.call().to_owned());
+        if let Some(call) = call {
+            self.sipp.tell(&call, "HANGUP", "");
+        }
+    }
+
+    /// Waits until the call is over, whoever ended it.
+    #[track_caller]
+    pub fn over(mut self, within: Duration) {
+        assert!(self.sipp.ends_well(within), "the call did not end as it should:\n{}", self.story());
+    }
+
+    /// The phone is gone, without a word.
+    pub fn vanish(mut self) {
+        self.sipp.kill();
+    }
+
+    pub fn story(&self) -> String {
+        self.sipp.story(self.since)
+    }
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.hang_up();
+        self.sipp.ends_well(Duration::from_secs(1));
+    }
+}
