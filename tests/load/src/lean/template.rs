@@ -13,11 +13,11 @@ const LEG: &[u8] = b"650dc6ac-1dc9-44bb-883a-c85f599f11f6";
 const NUMBER: &[u8] = b"0791234567";
 
 /// A channel's UUID as text.
-pub type Id = [u8; 36];
+pub(super) type Id = [u8; 36];
 
 /// What changes from call to call.
 #[derive(Clone, Copy, Debug)]
-pub struct Fill<'a> {
+pub(super) struct Fill<'a> {
     /// The caller's channel.
     pub caller: &'a [u8],
     /// The agent's channel.
@@ -57,7 +57,7 @@ impl Slot {
 
 /// One frame.
 #[derive(Clone, Debug)]
-pub struct Template {
+pub(super) struct Template {
     /// What is sent before each slot.
     parts: Vec<(Vec<u8>, Slot)>,
     last: Vec<u8>,
@@ -91,7 +91,7 @@ impl Template {
     }
 
     /// Adds the frame to `out`.
-    pub fn write(&self, fill: &Fill<'_>, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, fill: &Fill<'_>, out: &mut Vec<u8>) {
         if self.is_event {
             let length: usize = self.parts.iter().map(|(text, slot)| text.len() + slot.of(fill).len()).sum();
             // Writing to a vector cannot fail.
@@ -107,7 +107,7 @@ impl Template {
 
 /// All that is said of a call.
 #[derive(Clone, Debug)]
-pub struct Templates {
+pub(super) struct Templates {
     /// The answer to `connect`.
     pub channel: Template,
     /// `set` and `answer` were executed; the caller was answered.
@@ -149,7 +149,7 @@ impl Templates {
     ///
     /// # Errors
     /// When the capture is not the one this was written for.
-    pub fn read() -> Result<Self> {
+    pub(super) fn read() -> Result<Self> {
         let frames = frames(CAPTURE);
         let event = |name: &str, channel: &[u8], application: &str| {
             let found = frames.iter().find(|frame| {
