@@ -96,6 +96,7 @@ impl Stand {
         let mut s = Self::ringing(settings(|_| ()), &[A]);
         s.gives(2000, LegAnswered(A), &[]);
         s.gives(2010, Bridged(A), &[desk(Desk::Answered(A)), wire(Wire::Connected)]);
+        s.gives(2011, Originated(A, Err(GONE)), &[]);
         assert_eq!(s.call.deadline(), None, "a conversation may last");
         s
     }
@@ -384,7 +385,6 @@ fn a_conversation_whose_end_is_not_heard_of_is_given_up() {
 }
 
 // The end of the wait.
-
 fn limited(message: bool, action: TimeoutAction) -> Arc<QueueSettings> {
     settings(|s| {
         s.max_wait = Some(Duration::from_secs(9));
