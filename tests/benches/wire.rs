@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 use wire_benches::{READ, events, large_head, plain};
 
 const OK: &[u8] = b"Content-Type: command/reply\nReply-Text: +OK\n\n";
-const RUNS: usize = 7;
+const RUNS: usize = 15;
 
 fn main() {
     // `cargo test --benches` only wants to know that it runs.
