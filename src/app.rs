@@ -1,6 +1,5 @@
 //! The daemon: the parts put together, started and drained in order.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,8 +8,7 @@ use tokio::time::{sleep_until, timeout};
 use uuid::Uuid;
 
 use crate::acd::fact::{Fact, Record};
-use crate::acd::ids::{CallId, Instance, QueueNumber};
-use crate::acd::time::Wall;
+use crate::acd::ids::Instance;
 use crate::clock::Clock;
 use crate::config::{Change, Config, diff};
 use crate::dispatch::Dispatcher;
@@ -20,13 +18,14 @@ use crate::floor::Floor;
 use crate::journal::{Journal, Restored};
 use crate::observe;
 use crate::session::{self, SessionSettings, Shared};
-use crate::switch::{self, Switches};
+use crate::switch::{self, Connect, Switches};
 
 /// How long waiting callers may take to be back in the dialplan when the daemon goes down.
 pub const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long callers who waited when the daemon ended may take to come back; the dialplan brings them within 2 s.
-const RETURN_PATIENCE: Duration = Duration::from_secs(30);
+/// How long nobody is offered to anybody after a start, until every caller who waited is back in line and
+/// FreeSWITCH was looked at: the dialplan brings callers within 2 s, in no particular order.
+const OPENING_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How many facts a listener may be behind before it has to look at the whole picture.
 const FACTS_BEHIND: usize = 1024;
@@ -57,6 +56,18 @@ pub struct Daemon {
 impl Daemon {
     /// Puts the parts together and starts the dispatcher. Must be called within a tokio runtime.
     pub fn start(config: Config, journal: Journal, restored: &Restored, clock: Clock, random: Random) -> Arc<Self> {
+        Self::start_via(config, journal, restored, clock, random, &switch::over_tcp())
+    }
+
+    /// As [`Self::start`], with another way to the switches.
+    pub fn start_via(
+        config: Config,
+        journal: Journal,
+        restored: &Restored,
+        clock: Clock,
+        random: Random,
+        connect: &Connect,
+    ) -> Arc<Self> {
         let clock = Arc::new(clock);
         let journal = Arc::new(journal);
         let bell = Arc::new(Notify::new());
@@ -91,19 +102,17 @@ impl Daemon {
         });
         let instance = Instance::of(&config.state.to_string_lossy());
         let new_offer = move || instance.offer(random());
-        tokio::spawn(dispatch(Dispatcher::new(floor.clone(), Box::new(new_offer)), bell, clock.clone()));
+        let dispatcher = Dispatcher::new(floor.clone(), Box::new(new_offer));
         let switches =
             Switches::new(floor.clone(), clock.clone(), settings.subscribe(), instance, told, config.freeswitch.len());
+        floor.expect_back(&restored.waiting);
         if !config.freeswitch.is_empty() {
             floor.adopt_unended(&restored.conversations);
-            tokio::spawn(switch::watch_blindness(switches.clone()));
         }
+        tokio::spawn(switch::watch_over(switches.clone()));
+        tokio::spawn(dispatch(dispatcher, bell, clock.clone(), switches.clone()));
         for (index, address) in config.freeswitch.iter().enumerate() {
-            tokio::spawn(switch::keep(switches.clone(), index, address.clone(), draining.subscribe()));
-        }
-        if !restored.waiting.is_empty() {
-            let facts = switches.facts.subscribe();
-            tokio::spawn(await_returns(floor.clone(), clock.clone(), facts, restored.waiting.clone()));
+            tokio::spawn(switch::keep(switches.clone(), connect.clone(), index, address.clone(), draining.subscribe()));
         }
         let (alive, gone) = mpsc::channel(1);
         Arc::new(Self {
@@ -173,7 +182,6 @@ impl Daemon {
         let config = Arc::new(config);
         let old = std::mem::replace(&mut *self.config.lock().unwrap_or_else(PoisonError::into_inner), config.clone());
         let changes = diff(&old, &config);
-        self.settings.send_replace(Arc::new(session_settings(&config)));
         let now = self.clock.now();
         for (agent, queue) in self.floor.configure(&config.agents, &config.queues, now) {
             let written = self.journal.logout(agent.clone(), queue.clone(), now.wall);
@@ -183,6 +191,8 @@ impl Daemon {
                 }
             });
         }
+        // Behind the floor, so that whoever is told of it finds the floor as it is now.
+        self.settings.send_replace(Arc::new(session_settings(&config)));
         changes
     }
 
@@ -215,40 +225,16 @@ fn session_settings(config: &Config) -> SessionSettings {
     }
 }
 
-/// Gives the callers who waited when the daemon last ended, and did not come back, their end in the records.
-async fn await_returns(
-    floor: Arc<Floor>,
-    clock: Arc<Clock>,
-    mut facts: broadcast::Receiver<Record>,
-    waiting: Vec<Record>,
-) {
-    let mut missing: HashMap<CallId, (QueueNumber, Wall)> = waiting
-        .into_iter()
-        .filter_map(|record| match record.fact {
-            Fact::CallEntered { call, queue, .. } => Some((call, (queue, record.at))),
-            _ => None,
-        })
-        .collect();
-    let back = async {
-        while !missing.is_empty() {
-            match facts.recv().await {
-                Ok(Record { fact: Fact::CallEntered { call, .. }, .. }) => drop(missing.remove(&call)),
-                Ok(_) => {}
-                Err(broadcast::error::RecvError::Lagged(_)) => missing.retain(|call, _| !floor.has_call(call)),
-                Err(broadcast::error::RecvError::Closed) => return,
-            }
+/// Runs the dispatcher: when the bell was rung, and when one of its own deadlines is due.
+async fn dispatch(mut dispatcher: Dispatcher, bell: Arc<Notify>, clock: Arc<Clock>, switches: Arc<Switches>) {
+    let opening = async {
+        while !(switches.are_in_order() && switches.floor.all_are_back()) {
+            bell.notified().await;
         }
     };
-    // Running out of time is the ordinary end: who hung up meanwhile never comes.
-    let _ = timeout(RETURN_PATIENCE, back).await;
-    let now = clock.now();
-    for (call, (queue, entered)) in missing {
-        floor.record(now, Fact::CallLost { call, queue, waited: now.wall.since(entered) });
+    if timeout(OPENING_PATIENCE, opening).await.is_err() {
+        tracing::info!("not every caller who waited is back, or no FreeSWITCH answers; going on without");
     }
-}
-
-/// Runs the dispatcher: when the bell was rung, and when one of its own deadlines is due.
-async fn dispatch(mut dispatcher: Dispatcher, bell: Arc<Notify>, clock: Arc<Clock>) {
     loop {
         match dispatcher.run(clock.now()) {
             Some(at) => tokio::select! {

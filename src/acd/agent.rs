@@ -26,6 +26,8 @@ pub struct Held {
     pub queue: QueueNumber,
     /// Since when.
     pub since: Wall,
+    /// Whether the call still hears of the leg. A call that comes back does not know of its last life's legs.
+    pub attended: bool,
 }
 
 /// What the agent is doing for the queues.
@@ -237,7 +239,7 @@ impl Agent {
     /// Why the agent cannot be claimed; nothing has changed then.
     pub fn claim(&mut self, offer: OfferId, call: CallId, queue: QueueNumber, now: Now) -> Result<(), Unavailable> {
         self.available(&queue)?;
-        self.activity = Activity::Reserved(Held { offer, call, queue, since: now.wall });
+        self.activity = Activity::Reserved(Held { offer, call, queue, since: now.wall, attended: true });
         Ok(())
     }
 
@@ -252,12 +254,24 @@ impl Agent {
         }
     }
 
-    /// A conversation that began before our time goes on. False when the agent is held by something else.
-    pub fn adopt(&mut self, offer: OfferId, call: CallId, queue: QueueNumber, since: Wall) -> bool {
-        if self.held().is_some() {
-            return false;
+    /// The call will hear nothing of the leg any more.
+    pub fn lost(&mut self, offer: OfferId) {
+        if let Activity::Reserved(h) | Activity::Ringing(h) | Activity::Talking(h) = &mut self.activity
+            && h.offer == offer
+        {
+            h.attended = false;
         }
-        self.activity = Activity::Talking(Held { offer, call, queue, since });
+    }
+
+    /// A conversation that nobody attends to goes on. False when the agent is held by something else, or that was
+    /// known already.
+    pub fn adopt(&mut self, offer: OfferId, call: CallId, queue: QueueNumber, since: Wall) -> bool {
+        match &self.activity {
+            Activity::Idle | Activity::WrapUp { .. } => {}
+            Activity::Reserved(h) | Activity::Ringing(h) if h.offer == offer => {}
+            _ => return false,
+        }
+        self.activity = Activity::Talking(Held { offer, call, queue, since, attended: false });
         true
     }
 
@@ -432,6 +446,20 @@ mod tests {
         assert!(a.tick(now(35_000)));
         assert_eq!(a.available(&q("2")), Ok(()));
         assert_eq!(a.last_conversation_end(), Some(Wall(1_005_000)));
+    }
+
+    /// Q22: whether anybody hears of a leg is known of each leg.
+    #[test]
+    fn a_lost_leg_is_attended_to_by_nobody() {
+        let mut a = agent();
+        a.login(q("1"), Wall(5));
+        a.claim(A, c("x"), q("1"), now(0)).unwrap();
+        a.lost(B);
+        assert!(a.held().unwrap().attended);
+        a.lost(A);
+        assert!(!a.held().unwrap().attended);
+        assert!(a.adopt(A, c("x"), q("1"), Wall(6)));
+        assert!(!a.held().unwrap().attended);
     }
 
     /// Q5, Q7: a phone that is not there is left alone for a while, and comes back by news or by time.

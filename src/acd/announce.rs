@@ -14,8 +14,9 @@ pub const HIGHEST: u32 = 30;
 #[derive(Clone, Debug)]
 pub struct Announcer {
     every: Duration,
-    /// The best position known to the caller; it never gets worse.
-    known: Option<u32>,
+    /// The best position the caller was told; it never gets worse.
+    told: Option<u32>,
+    looked: bool,
     /// When the last announcement, or the wait, began.
     last: Mono,
     speaking: bool,
@@ -24,7 +25,7 @@ pub struct Announcer {
 impl Announcer {
     /// For a caller who entered at `now`; the position is repeated `every` so often.
     pub fn new(every: Duration, now: Mono) -> Self {
-        Self { every, known: None, last: now, speaking: false }
+        Self { every, told: None, looked: false, last: now, speaking: false }
     }
 
     /// The interval was changed by the admin.
@@ -40,23 +41,22 @@ impl Announcer {
     /// The caller's position is looked at: what to speak now, if anything (above [`HIGHEST`] it is "more
     /// than"), and when to look again.
     pub fn look(&mut self, position: u32, now: Mono) -> (Option<u32>, Mono) {
-        let position = self.known.map_or(position, |k| k.min(position)).min(HIGHEST + 1);
-        let first = self.known.is_none();
-        let better = self.known.is_some_and(|k| position < k);
+        let position = self.told.map_or(position, |t| t.min(position)).min(HIGHEST + 1);
+        let first = !std::mem::replace(&mut self.looked, true);
+        let better = self.told.is_some_and(|t| position < t);
         let rested = self.is_rested(now);
         let repeat = now >= self.last.plus(self.every);
         let speak = !self.speaking && ((first && position > 1) || (better && rested) || repeat);
         if speak {
             self.last = now;
             self.speaking = true;
-        }
-        if speak || first {
-            self.known = Some(position);
+            self.told = Some(position);
         }
         let rest_over = self.last.plus(PAUSE_BETWEEN);
         let repeat_at = self.last.plus(self.every);
         let again = if rest_over > now { rest_over.min(repeat_at) } else { repeat_at };
-        let again = again.max(now.plus(Duration::from_secs(1)));
+        // Due already, and not to be spoken over what is being said.
+        let again = if again > now { again } else { now.plus(Duration::from_secs(1)) };
         (speak.then_some(position), again)
     }
 
@@ -108,6 +108,25 @@ mod tests {
         let mut a = Announcer::new(Duration::from_secs(30), s(0));
         assert_eq!(spoken(&mut a, 2, 0), Some(2));
         assert_eq!(spoken(&mut a, 5, 30), Some(2));
+    }
+
+    /// Q11: looking shortly before it is due does not put the announcement off.
+    #[test]
+    fn looking_puts_nothing_off() {
+        let mut a = Announcer::new(Duration::from_secs(30), s(0));
+        let just_before = Mono(Duration::from_millis(29_900));
+        assert_eq!(a.look(1, just_before), (None, s(30)));
+        assert_eq!(spoken(&mut a, 1, 30), Some(1));
+    }
+
+    /// Q11, Q19: after a restart those ahead may come back later: what was never said need not be kept.
+    #[test]
+    fn only_what_was_told_is_kept() {
+        let mut a = Announcer::new(Duration::from_secs(30), s(0));
+        assert_eq!(spoken(&mut a, 1, 0), None);
+        assert_eq!(spoken(&mut a, 3, 30), Some(3));
+        assert_eq!(spoken(&mut a, 2, 45), Some(2));
+        assert_eq!(spoken(&mut a, 3, 75), Some(2));
     }
 
     /// Q11: beyond 30 there is one sentence, and moving up behind it is no news.

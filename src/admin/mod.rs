@@ -157,7 +157,7 @@ pub fn status_of(daemon: &Daemon) -> Status {
     let health = daemon.journal().health().borrow().clone();
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        switches: daemon.config().freeswitch.len(),
+        switches: daemon.switches().count(),
         linked: daemon.switches().up(),
         repairs: daemon.switches().repairs(),
         store: match health {

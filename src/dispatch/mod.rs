@@ -142,10 +142,16 @@ impl Dispatcher {
                             OfferKey { offer: (self.new_offer)(), call: call.clone(), queue: queue.clone(), agent };
                         self.offer(&key, now);
                     }
+                    // Somebody who is only paused may have to be rung as well, later.
+                    heads.insert((place, queue));
+                    continue;
                 }
                 Some((_, Choice::Hold(until))) => {
                     self.due.insert((until, Due::Queue(queue)));
                     continue;
+                }
+                Some((_, Choice::Later(at))) => {
+                    self.due.insert((at, Due::Queue(queue.clone())));
                 }
                 _ => {}
             }

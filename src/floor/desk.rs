@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::acd::call::{Desk, Input};
+use crate::acd::call::{Desk, Input, Leave};
 use crate::acd::fact::{EndedBy, Fact};
 use crate::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
 use crate::acd::time::{Now, Wall};
@@ -88,6 +88,11 @@ impl CallDesk {
             Desk::Answered(offer) => {
                 if let Some(key) = self.key(offer) {
                     self.floor.answered(&key, now);
+                }
+            }
+            Desk::Leave(Leave::Lost) => {
+                if let (Some(queue), Some(first)) = (&self.queue, self.caller.first_entered) {
+                    self.floor.goes_missing(&self.call, queue, first, now);
                 }
             }
             Desk::Leave(leave) => {

@@ -3,12 +3,13 @@
 //! Every method is synchronous and holds one guard at a time; what is decided, `acd` decides. Whatever
 //! could make an offer possible is noted as changed, and the bell of the dispatcher is rung.
 
+mod absent;
 mod desk;
 mod roster;
 mod supervision;
 mod view;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,8 +24,9 @@ use crate::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
 use crate::acd::leg::Outcome;
 use crate::acd::queue::{CalledOff, Left, Orders, Place, Queue};
 use crate::acd::settings::QueueSettings;
-use crate::acd::time::{Now, Wall};
+use crate::acd::time::Now;
 
+pub use absent::Absent;
 pub use desk::{CallDesk, Caller};
 pub use roster::LoginChange;
 pub use supervision::HeldView;
@@ -68,6 +70,7 @@ pub struct Floor {
     queues: DashMap<QueueNumber, Queue>,
     agents: DashMap<AgentId, Agent>,
     calls: DashMap<CallId, Admitted>,
+    absent: Mutex<BTreeMap<CallId, Absent>>,
     changed: Mutex<Changed>,
     /// Whether somebody compares with FreeSWITCH, and looks after legs without a session.
     supervised: AtomicBool,
@@ -83,6 +86,7 @@ impl Floor {
             queues: DashMap::new(),
             agents: DashMap::new(),
             calls: DashMap::new(),
+            absent: Mutex::default(),
             changed: Mutex::default(),
             supervised: AtomicBool::new(false),
             bell,
@@ -133,10 +137,13 @@ impl Floor {
         seed: u64,
         now: Now,
     ) -> Option<(Arc<QueueSettings>, Place)> {
+        let back = self.comes_back(call, now);
+        // Killed at the very beginning of a wait, we leave the place in the records and not on the channel.
+        let recorded = back.as_ref().filter(|b| b.queue == *queue).map(Absent::place);
         let fresh = || Place { entered: now.wall, seq: self.arrivals.fetch_add(1, Ordering::Relaxed) };
         let (settings, place) = {
             let mut q = self.queues.get_mut(queue).filter(|q| !q.is_retired())?;
-            let at = q.enter(call.clone(), place.unwrap_or_else(fresh), seed);
+            let at = q.enter(call.clone(), place.or(recorded).unwrap_or_else(fresh), seed);
             if q.logged_in().is_empty() {
                 q.end_one(call, TimeoutCause::NobodyLoggedIn);
             }
@@ -148,8 +155,8 @@ impl Floor {
                 call: call.clone(),
                 queue: queue.clone(),
                 caller: caller.number.clone(),
-                first_entered: caller.first_entered.unwrap_or(place.entered),
-                returned: caller.returned,
+                first_entered: caller.first_entered.or(back.as_ref().map(|b| b.first_entered)).unwrap_or(place.entered),
+                returned: caller.returned || back.is_some(),
             },
         );
         self.queue_changed(queue);
@@ -219,7 +226,11 @@ impl Floor {
     /// The call will hear nothing of the leg of an offer any more. Whoever compares with FreeSWITCH releases
     /// the agent when the leg is gone; without that the agent is released now.
     pub fn lost(&self, key: &OfferKey, now: Now) {
-        if !self.supervised.load(Ordering::Relaxed) {
+        if self.supervised.load(Ordering::Relaxed) {
+            if let Some(mut a) = self.agents.get_mut(&key.agent) {
+                a.lost(key.offer);
+            }
+        } else {
             self.release(key, EndedBy::Unknown, now);
         }
     }
@@ -373,6 +384,3 @@ impl Floor {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-/// When an agent logged in, for whoever restores it.
-pub type Logins = Vec<(AgentId, QueueNumber, Wall)>;

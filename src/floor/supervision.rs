@@ -7,7 +7,7 @@ use crate::acd::fact::{EndedBy, Fact, Record};
 use crate::acd::ids::{AgentId, QueueNumber};
 use crate::acd::time::{Now, Wall};
 
-use super::{Floor, OfferKey};
+use super::{Floor, OfferKey, lock};
 
 /// An agent held by an offer or a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct HeldView {
     pub since: Wall,
     /// Whether caller and agent are believed to be connected.
     pub talking: bool,
-    /// Whether a task of ours hears of the call.
+    /// Whether a task of ours hears of the leg.
     pub attended: bool,
 }
 
@@ -43,14 +43,29 @@ impl Floor {
 
     /// What holds this agent.
     pub fn held_by(&self, agent: &AgentId) -> Option<HeldView> {
-        let (key, since, talking) = {
+        let (key, since, talking, attended) = {
             let a = self.agents.get(agent)?;
             let h = a.held()?;
             let key = OfferKey { offer: h.offer, call: h.call.clone(), queue: h.queue.clone(), agent: agent.clone() };
-            (key, h.since, matches!(a.activity(), Activity::Talking(_)))
+            (key, h.since, matches!(a.activity(), Activity::Talking(_)), h.attended)
         };
-        let attended = self.has_call(&key.call);
+        let attended = attended && self.has_call(&key.call);
         Some(HeldView { key, since, talking, attended })
+    }
+
+    /// A conversation that began before our time goes on: its agent is busy, and a caller of whom it is not known
+    /// was answered. False when the agent is unknown or held by something else.
+    pub fn adopt_found(&self, key: &OfferKey, since: Wall, now: Now) -> bool {
+        if !self.adopt(key, since) {
+            return false;
+        }
+        if let Some(who) = lock(&self.absent).remove(&key.call) {
+            let OfferKey { offer, call, agent, .. } = key.clone();
+            let waited = since.since(who.entered);
+            self.record(now, Fact::CallAnswered { offer, call, queue: who.queue, agent, waited });
+            self.ring();
+        }
+        true
     }
 
     /// A conversation that began before our time goes on: its agent is busy. False when the agent is unknown

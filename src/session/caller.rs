@@ -98,6 +98,7 @@ struct Session<'a> {
     settings: &'a SessionSettings,
     link: Link,
     channel: Channel,
+    dialled: QueueNumber,
     call: Call,
     desk: CallDesk,
     watched: JoinSet<(Watched, Outcome)>,
@@ -121,17 +122,19 @@ impl<'a> Session<'a> {
         dialled: QueueNumber,
         number: Arc<str>,
     ) -> Self {
-        let (call, first_entered) = match &channel.place {
+        let place = channel.place.as_ref().filter(|r| r.dialled == dialled);
+        let (call, first_entered) = match place {
             Some(r) => (Call::new(r.queue.clone(), r.visited.clone(), Some(r.place)), Some(r.first_entered)),
-            None => (Call::new(dialled, Vec::new(), None), None),
+            None => (Call::new(dialled.clone(), Vec::new(), None), None),
         };
-        let caller = Caller { number, first_entered, returned: channel.place.is_some() };
+        let caller = Caller { number, first_entered, returned: place.is_some() };
         let desk = CallDesk::new(shared.floor.clone(), channel.id.clone(), caller, (shared.random)());
         Self {
             shared,
             settings,
             link,
             channel,
+            dialled,
             call,
             desk,
             watched: JoinSet::new(),
@@ -272,7 +275,8 @@ impl<'a> Session<'a> {
     fn remember(&mut self, place: Place) -> Result<(), TextError> {
         let Some(queue) = self.desk.queue().cloned() else { return Ok(()) };
         let first_entered = self.desk.first_entered().unwrap_or(place.entered);
-        let remembered = Remembered { queue, place, first_entered, visited: self.call.visited().to_vec() };
+        let visited = self.call.visited().to_vec();
+        let remembered = Remembered { dialled: self.dialled.clone(), queue, place, first_entered, visited };
         self.push(wire::prepare(&remembered, !self.answered)?);
         Ok(())
     }

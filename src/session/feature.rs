@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::acd::fact::CancelCause;
+use crate::acd::fact::{CancelCause, Fact, Record};
 use crate::acd::feature::{FeatureAnswer, authorise};
 use crate::acd::ids::{AgentId, QueueNumber};
 use crate::esl::text::TextError;
@@ -63,6 +63,10 @@ async fn change(shared: &Shared, agent: &AgentId, queue: &QueueNumber, login: bo
     };
     if let Err(error) = durable {
         tracing::error!(%agent, %queue, login, %error, "a login was not written down, and is not confirmed");
+        // It may yet be, when the store recovers; but the agent was told that nothing has changed.
+        let (agent, queue) = (agent.clone(), queue.clone());
+        let fact = if login { Fact::AgentLoggedOut { agent, queue } } else { Fact::AgentLoggedIn { agent, queue } };
+        shared.journal.record(Record { at: shared.clock.now().wall, fact });
         return FeatureAnswer::Failed;
     }
     let now = shared.clock.now();

@@ -7,7 +7,7 @@ mod channel;
 mod feature;
 pub(crate) mod hear;
 mod place;
-mod wire;
+pub(crate) mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;

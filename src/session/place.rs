@@ -13,6 +13,9 @@ const VISITED: usize = 32;
 /// What the variable says: digits, `-`, `_` and `.` only, so that it needs no escaping anywhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Remembered {
+    /// The number that was dialled: who has dialled another one since does not come back, but comes anew.
+    pub(super) dialled: QueueNumber,
+    /// The queue, which by a timeout may be another than the dialled one.
     pub(super) queue: QueueNumber,
     pub(super) place: Place,
     pub(super) first_entered: Wall,
@@ -24,7 +27,8 @@ impl Remembered {
     pub(super) fn write(&self) -> String {
         let visited: Vec<&str> = self.visited.iter().take(VISITED).map(QueueNumber::as_str).collect();
         format!(
-            "1_{}_{}_{}_{}_{}",
+            "1_{}_{}_{}_{}_{}_{}",
+            self.dialled,
             self.queue,
             self.place.entered.0,
             self.place.seq,
@@ -36,13 +40,14 @@ impl Remembered {
     /// Reads the variable; `None` for anything that is not of this form.
     pub(super) fn read(text: &str) -> Option<Self> {
         let mut parts = text.split('_');
-        let (version, queue) = (parts.next()?, parts.next()?);
+        let (version, dialled, queue) = (parts.next()?, parts.next()?, parts.next()?);
         let (entered, seq, first) = (parts.next()?, parts.next()?, parts.next()?);
         let visited = parts.next()?;
         if version != "1" || parts.next().is_some() {
             return None;
         }
         Some(Self {
+            dialled: QueueNumber::new(dialled).ok()?,
             queue: QueueNumber::new(queue).ok()?,
             place: Place { entered: Wall(entered.parse().ok()?), seq: seq.parse().ok()? },
             first_entered: Wall(first.parse().ok()?),
@@ -64,15 +69,16 @@ mod tests {
     #[test]
     fn a_place_survives_the_channel() {
         let place = Remembered {
+            dialled: q("99900"),
             queue: q("99901"),
             place: Place { entered: Wall(1_795_338_329_796), seq: 7 },
             first_entered: Wall(1_795_338_300_000),
             visited: vec![q("99900"), q("99901")],
         };
         let text = place.write();
-        assert_eq!(text, "1_99901_1795338329796_7_1795338300000_99900.99901");
+        assert_eq!(text, "1_99900_99901_1795338329796_7_1795338300000_99900.99901");
         assert_eq!(Remembered::read(&text), Some(place));
-        for odd in ["", "1", "2_99901_1_1_1_99901", "1_x_1_1_1_99901", "1_99901_1_1_1_", "1_99901_1_1_1_99901_"] {
+        for odd in ["", "1", "2_1_2_1_1_1_2", "1_1_x_1_1_1_2", "1_1_2_1_1_1_", "1_1_2_1_1_1_2_"] {
             assert_eq!(Remembered::read(odd), None, "{odd}");
         }
     }

@@ -32,7 +32,7 @@ const RING_TIME_MARGIN: Duration = Duration::from_secs(2);
 
 /// A leg that was answered and is not connected within this time hangs itself up: nobody answers into
 /// silence, even if nobody is left to end it.
-const PARK_TIMEOUT: &str = "5";
+const PARK_TIMEOUT: &str = "3";
 
 /// A leg's own variable: `yes` until it is answered.
 const RINGING: &str = "fsq_ringing";
@@ -167,7 +167,7 @@ pub(super) fn call_off(offer: OfferId, cause: CancelCause) -> Result<(ApiCall, b
 }
 
 /// Ends a leg if it still rings.
-pub(super) fn end_if_ringing(offer: OfferId, cause: Cause) -> Result<ApiCall, TextError> {
+pub(crate) fn end_if_ringing(offer: OfferId, cause: Cause) -> Result<ApiCall, TextError> {
     ApiCall::new(format!(
         "expand uuid_kill ${{cond(${{uuid_getvar({offer} {RINGING})}} == yes ? {offer} : none)}} {cause}"
     ))
@@ -208,7 +208,7 @@ pub(super) fn let_go(channel: &ChannelId) -> Result<Command, TextError> {
 }
 
 /// The caller was connected: a death of ours no longer concerns the call, nor does its place in the line.
-pub(super) fn forget_place(channel: &ChannelId) -> Result<Command, TextError> {
+pub(crate) fn forget_place(channel: &ChannelId) -> Result<Command, TextError> {
     Ok(Command::Api(ApiCall::new(format!("uuid_setvar {channel} {}", super::place::VARIABLE))?))
 }
 

@@ -14,9 +14,9 @@ use crate::esl::{
 };
 use crate::floor::OfferKey;
 use crate::session::hear::was_transferred;
+use crate::session::wire::{end_if_ringing, forget_place};
 
-use super::phones::{Change, Phones};
-use super::survey::{Repair, Survey, epoch, ours, widowed};
+use super::survey::{Repair, Survey, epoch, gone, ours, widowed};
 use super::{SURVEY_EVERY, Switches, lamps};
 
 /// How many lamps are lit in one go.
@@ -28,6 +28,7 @@ enum Answer {
     Dump(OfferId, String, Outcome),
     Contact(AgentId, Outcome),
     Domain(Outcome),
+    Ended,
     Lamps,
 }
 
@@ -35,14 +36,13 @@ struct Up<'a> {
     switches: &'a Switches,
     index: usize,
     link: Link,
-    phones: Phones,
     /// Agents whose phones were seen to register here: of those an end of registration is news.
     registered: BTreeSet<AgentId>,
     missing: BTreeSet<OfferId>,
     asked: JoinSet<Answer>,
     surveying: bool,
-    /// The directory's domain, as FreeSWITCH has it.
-    domain: Option<String>,
+    /// The directory's domain, as FreeSWITCH has it; asked for when the configuration does not tell.
+    asked_domain: Option<String>,
     /// Lamps to be set, the newest state of each.
     lamps: BTreeMap<(QueueNumber, AgentId, String), bool>,
     lighting: bool,
@@ -51,16 +51,16 @@ struct Up<'a> {
 /// Serves a link until it ends; gives the reason.
 pub(super) async fn run(switches: &Switches, index: usize, link: Link, mut events: Events) -> CloseReason {
     let mut facts = switches.facts.subscribe();
+    let mut settings = switches.settings.clone();
     let mut up = Up {
         switches,
         index,
         link,
-        phones: Phones::default(),
         registered: BTreeSet::new(),
         missing: BTreeSet::new(),
         asked: JoinSet::new(),
         surveying: false,
-        domain: switches.settings.borrow().domain.clone(),
+        asked_domain: None,
         lamps: BTreeMap::new(),
         lighting: false,
     };
@@ -88,11 +88,10 @@ pub(super) async fn run(switches: &Switches, index: usize, link: Link, mut event
                 Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => up.all_lamps(),
                 Err(tokio::sync::broadcast::error::RecvError::Closed) => break CloseReason::Local,
             },
+            Ok(()) = settings.changed() => up.all_lamps(),
             _ = surveys.tick() => up.survey(),
         }
     };
-    let changes = up.phones.forget();
-    up.private_calls(changes);
     for agent in std::mem::take(&mut up.registered) {
         up.switches.floor.set_reachable(&agent, true, up.switches.clock.now());
     }
@@ -110,9 +109,8 @@ impl Up<'_> {
             Ok(set) => self.tell(&[Command::Events(set)]),
             Err(error) => tracing::error!(%error, "the link cannot listen"),
         }
-        if self.domain.is_some() {
-            self.all_lamps();
-        } else if let Ok(call) = ApiCall::new("global_getvar domain") {
+        self.all_lamps();
+        if let Ok(call) = ApiCall::new("global_getvar domain") {
             self.ask(call, Answer::Domain);
         }
     }
@@ -175,8 +173,16 @@ impl Up<'_> {
                 }
             }
             Answer::Domain(outcome) => {
-                self.domain = done(outcome).map(|reply| reply.body_text().trim().to_owned()).filter(|d| !d.is_empty());
-                self.all_lamps();
+                let told = done(outcome).map(|reply| reply.body_text().trim().to_owned());
+                self.asked_domain = told.filter(|d| !d.is_empty());
+                if self.switches.settings.borrow().domain.is_none() {
+                    self.all_lamps();
+                }
+            }
+            Answer::Ended => {
+                if !self.switches.are_in_order() {
+                    self.survey();
+                }
             }
             Answer::Lamps => {
                 self.lighting = false;
@@ -189,8 +195,11 @@ impl Up<'_> {
         let (floor, instance, now) = (&self.switches.floor, self.switches.instance, self.switches.clock.now());
         let held = floor.held();
         let mut repairs = survey.strays(instance, &held);
-        if let Some(legs) = self.switches.note(self.index, Some(survey.legs(instance))) {
-            repairs.extend(widowed(&legs, &held, &mut self.missing, now));
+        let strays = repairs.iter().any(|r| matches!(r, Repair::End(_)));
+        let seen = self.switches.note(self.index, Some(survey.all()));
+        if let Some(channels) = &seen {
+            repairs.extend(widowed(channels, &held, &mut self.missing, now));
+            repairs.extend(gone(channels, &floor.absent(), now));
         }
         let phones: BTreeMap<String, (AgentId, Wall)> = survey
             .channels
@@ -201,10 +210,12 @@ impl Up<'_> {
                 Some((row.uuid.clone(), (self.agent(user, domain)?, epoch(&row.created_epoch))))
             })
             .collect();
-        let changes = self.phones.are(&phones);
-        self.private_calls(changes);
+        self.switches.private_calls(|p| p.are(self.index, &phones));
         for repair in repairs {
             self.repair(repair);
+        }
+        if seen.is_some() && !strays {
+            self.switches.set_in_order();
         }
     }
 
@@ -213,8 +224,10 @@ impl Up<'_> {
             Repair::End(leg) => {
                 tracing::warn!(%leg, "repaired: a leg that nobody waits for was ended");
                 self.switches.repaired();
-                if let Ok(channel) = ChannelId::new(&leg.to_string()) {
-                    self.tell(&[Command::Api(ApiCall::uuid_kill(&channel, Cause::OriginatorCancel))]);
+                // Its caller may be connected to it this very moment. Nobody missed anything: the caller is offered
+                // again, or has gone long ago.
+                if let Ok(call) = end_if_ringing(leg, Cause::LoseRace) {
+                    self.ask(call, |_| Answer::Ended);
                 }
             }
             Repair::Adopt(leg, caller) => {
@@ -227,6 +240,12 @@ impl Up<'_> {
                 self.switches.repaired();
                 self.switches.floor.release(&key, EndedBy::Unknown, self.switches.clock.now());
             }
+            Repair::GiveUp(call) => {
+                if self.switches.floor.give_up(&call, self.switches.clock.now()) {
+                    tracing::warn!(%call, "repaired: a caller who was to come back has gone");
+                    self.switches.repaired();
+                }
+            }
         }
     }
 
@@ -236,8 +255,15 @@ impl Up<'_> {
         let Some(key) = key_of(&event, leg) else { return };
         // The caller may have been connected to somebody else since; then the agent is in a call of another kind.
         let since = event.header("Caller-Channel-Bridged-Time").and_then(|t| t.parse::<i64>().ok()).unwrap_or(0) / 1000;
-        let since = if since > 0 { Wall(since) } else { self.switches.clock.now().wall };
-        if self.switches.floor.adopt(&key, since) {
+        let now = self.switches.clock.now();
+        let since = if since > 0 { Wall(since) } else { now.wall };
+        if self.switches.floor.adopt_found(&key, since, now) {
+            // What we did not live to do: a caller who is passed on later comes to another queue as anybody.
+            if let Ok(channel) = ChannelId::new(key.call.as_str())
+                && let Ok(forget) = forget_place(&channel)
+            {
+                self.tell(&[forget]);
+            }
             tracing::warn!(agent = %key.agent, %leg, caller, "repaired: a conversation from before our time is attended to");
             self.switches.repaired();
         }
@@ -265,16 +291,15 @@ impl Up<'_> {
         };
         let agent = of("dialed_user", "dialed_domain").or_else(|| of("sip_auth_username", "domain_name"));
         if let Some(agent) = agent {
-            let change = self.phones.began(channel.into_owned(), agent, self.switches.clock.now().wall);
-            self.private_calls(change);
+            let at = self.switches.clock.now().wall;
+            self.switches.private_calls(|p| p.began(self.index, &channel, agent, at));
         }
     }
 
     fn channel_ended(&mut self, event: &Event) {
         let Some(channel) = event.channel() else { return };
         let Some(leg) = ours(&channel, self.switches.instance) else {
-            let change = self.phones.ended(&channel);
-            return self.private_calls(change);
+            return self.switches.private_calls(|p| p.ended(self.index, &channel));
         };
         // A leg whose call has a task of its own is that task's.
         let Some(key) = key_of(event, leg) else { return };
@@ -316,20 +341,19 @@ impl Up<'_> {
         }
     }
 
+    /// The domain of the agents' phones.
+    fn domain(&self) -> Option<String> {
+        self.switches.settings.borrow().domain.clone().or_else(|| self.asked_domain.clone())
+    }
+
     /// The agent whose phone is that of this user.
     fn agent(&self, user: &str, domain: &str) -> Option<AgentId> {
-        if self.domain.as_deref().is_some_and(|d| !d.eq_ignore_ascii_case(domain)) {
+        if self.domain().is_some_and(|d| !d.eq_ignore_ascii_case(domain)) {
             return None;
         }
         let agent = AgentId::new(user).ok()?;
         self.switches.floor.agent(&agent, |_| ())?;
         Some(agent)
-    }
-
-    fn private_calls(&self, changes: impl IntoIterator<Item = Change>) {
-        for (agent, since) in changes {
-            self.switches.floor.set_elsewhere(&agent, since);
-        }
     }
 
     fn fact(&mut self, fact: &Fact) {
@@ -338,14 +362,14 @@ impl Up<'_> {
             Fact::AgentLoggedOut { agent, queue } => (agent, queue, false),
             _ => return,
         };
-        if let Some(domain) = self.domain.clone() {
+        if let Some(domain) = self.domain() {
             self.lamps.insert((queue.clone(), agent.clone(), domain), on);
             self.light();
         }
     }
 
     fn all_lamps(&mut self) {
-        let Some(domain) = self.domain.clone() else { return };
+        let Some(domain) = self.domain() else { return };
         for (agent, queue, on) in self.switches.floor.login_states() {
             self.lamps.insert((queue, agent, domain.clone()), on);
         }

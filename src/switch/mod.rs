@@ -8,22 +8,26 @@ mod link;
 mod phones;
 mod survey;
 
-use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{broadcast, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::acd::fact::Record;
-use crate::acd::ids::{Instance, OfferId};
+use crate::acd::ids::Instance;
 use crate::clock::Clock;
 use crate::config::SwitchAddress;
+use crate::esl::client::{self, ConnectError};
 use crate::esl::command::Secret;
-use crate::esl::{LinkLimits, client};
+use crate::esl::{Events, Link, LinkLimits};
 use crate::floor::Floor;
 use crate::session::SessionSettings;
+
+use phones::{Change, Phones};
 
 /// How often FreeSWITCH is compared with what is believed.
 pub const SURVEY_EVERY: Duration = Duration::from_secs(3);
@@ -31,8 +35,23 @@ pub const SURVEY_EVERY: Duration = Duration::from_secs(3);
 /// How long no switch may be seen until agents whose calls nobody hears of are taken to be free.
 pub const BLIND_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a caller whose connection is gone may take to come back while no switch can be asked. The dialplan takes
+/// 2 s; but FreeSWITCH holds a caller back while a phone rings that was ordered on the lost connection.
+pub const RETURN_PATIENCE: Duration = Duration::from_secs(30);
+
 /// The first and the longest wait before a lost link is tried again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+
+/// A link being opened.
+pub type Connecting = Pin<Box<dyn Future<Output = Result<(Link, Events), ConnectError>> + Send>>;
+
+/// Opens a link to the address of a switch with its password.
+pub type Connect = Arc<dyn Fn(String, Secret) -> Connecting + Send + Sync>;
+
+/// Links over TCP: the ordinary way.
+pub fn over_tcp() -> Connect {
+    Arc::new(|address, password| Box::pin(async move { client::connect(&address, &password, limits()).await }))
+}
 
 /// What the links share.
 pub struct Switches {
@@ -48,8 +67,10 @@ pub struct Switches {
     pub facts: broadcast::Sender<Record>,
     up: AtomicUsize,
     repairs: AtomicUsize,
-    /// For each switch the legs of ours that it had at its last survey; `None` while it is not seen.
-    seen: Mutex<Vec<Option<BTreeSet<OfferId>>>>,
+    in_order: AtomicBool,
+    /// For each switch the channels that it had at its last survey; `None` while it is not seen.
+    seen: Mutex<Vec<Option<BTreeSet<String>>>>,
+    phones: Mutex<Phones>,
 }
 
 impl Switches {
@@ -71,8 +92,26 @@ impl Switches {
             facts,
             up: AtomicUsize::new(0),
             repairs: AtomicUsize::new(0),
+            in_order: AtomicBool::new(count == 0),
             seen: Mutex::new(vec![None; count]),
+            phones: Mutex::default(),
         })
+    }
+
+    /// How many links there are to be.
+    pub fn count(&self) -> usize {
+        lock(&self.seen).len()
+    }
+
+    /// Whether every switch was looked at since the start, and no leg from before it rings any more.
+    pub fn are_in_order(&self) -> bool {
+        self.in_order.load(Ordering::Relaxed)
+    }
+
+    fn set_in_order(&self) {
+        if !self.in_order.swap(true, Ordering::Relaxed) {
+            self.floor.ring();
+        }
     }
 
     /// How many links are up.
@@ -89,21 +128,40 @@ impl Switches {
         self.repairs.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Notes what a switch has, and returns the legs that some switch has; `None` while one is not seen.
-    fn note(&self, index: usize, legs: Option<BTreeSet<OfferId>>) -> Option<BTreeSet<OfferId>> {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Notes what a switch has, and returns the channels that some switch has; `None` while one is not seen.
+    fn note(&self, index: usize, channels: Option<BTreeSet<String>>) -> Option<BTreeSet<String>> {
+        let mut seen = lock(&self.seen);
         if let Some(slot) = seen.get_mut(index) {
-            *slot = legs;
+            *slot = channels;
         }
-        seen.iter().try_fold(BTreeSet::new(), |mut all, legs| {
-            all.extend(legs.as_ref()?.iter().copied());
+        seen.iter().try_fold(BTreeSet::new(), |mut all, channels| {
+            all.extend(channels.as_ref()?.iter().cloned());
             Some(all)
         })
     }
+
+    /// Brings up to date who is in a private call, and tells the floor.
+    fn private_calls<C: IntoIterator<Item = Change>>(&self, change: impl FnOnce(&mut Phones) -> C) {
+        let changes = change(&mut lock(&self.phones));
+        for (agent, since) in changes {
+            self.floor.set_elsewhere(&agent, since);
+        }
+    }
+}
+
+/// A poisoned lock means that a thread panicked while it held plain sets: they are still sets.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Keeps the link to one switch up until the daemon goes down.
-pub async fn keep(switches: Arc<Switches>, index: usize, address: SwitchAddress, mut draining: watch::Receiver<bool>) {
+pub async fn keep(
+    switches: Arc<Switches>,
+    connect: Connect,
+    index: usize,
+    address: SwitchAddress,
+    mut draining: watch::Receiver<bool>,
+) {
     let password = match Secret::new(address.password.expose()) {
         Ok(password) => password,
         Err(error) => {
@@ -113,9 +171,10 @@ pub async fn keep(switches: Arc<Switches>, index: usize, address: SwitchAddress,
     };
     let mut wait = BACKOFF.0;
     let mut told = false;
+    let mut blind_since = Some(Instant::now());
     loop {
         let connected = tokio::select! {
-            connected = client::connect(&address.address, &password, limits()) => connected,
+            connected = connect(address.address.clone(), password.clone()) => connected,
             _ = draining.wait_for(|&d| d) => return,
         };
         match connected {
@@ -136,12 +195,18 @@ pub async fn keep(switches: Arc<Switches>, index: usize, address: SwitchAddress,
                 );
                 told = true;
                 wait = BACKOFF.0;
+                blind_since = Some(Instant::now());
             }
             Err(error) if !told => {
                 tracing::warn!(switch = address.address, %error, "no link to FreeSWITCH; trying again and again");
                 told = true;
             }
             Err(error) => tracing::debug!(switch = address.address, %error, "still no link to FreeSWITCH"),
+        }
+        if blind_since.is_some_and(|since| since.elapsed() >= BLIND_PATIENCE) {
+            // Who was in a private call when the link was lost is taken to be free now.
+            switches.private_calls(|phones| phones.are(index, &BTreeMap::new()));
+            blind_since = None;
         }
         if timeout(wait, draining.wait_for(|&d| d)).await.is_ok() {
             return;
@@ -151,21 +216,31 @@ pub async fn keep(switches: Arc<Switches>, index: usize, address: SwitchAddress,
 }
 
 /// Watches over the watchers: when no switch was seen for [`BLIND_PATIENCE`], nobody can tell any more what
-/// became of legs without a task.
-pub async fn watch_blindness(switches: Arc<Switches>) {
+/// became of legs without a task, nor of callers who do not come back.
+pub async fn watch_over(switches: Arc<Switches>) {
     let mut blind = Duration::ZERO;
     let step = Duration::from_secs(1);
     loop {
         sleep(step).await;
-        blind = if switches.up() == 0 { blind + step } else { Duration::ZERO };
+        let (floor, now) = (&switches.floor, switches.clock.now());
+        if switches.up() > 0 {
+            blind = Duration::ZERO;
+            continue;
+        }
+        blind = blind.saturating_add(step);
         if blind == BLIND_PATIENCE {
-            switches.floor.set_supervised(false, switches.clock.now());
+            floor.set_supervised(false, now);
+        }
+        for (call, who) in floor.absent() {
+            if now.mono.since(who.since.unwrap_or_default()) >= RETURN_PATIENCE {
+                floor.give_up(&call, now);
+            }
         }
     }
 }
 
-/// `show channels as json` has 1 kB a channel.
-fn limits() -> LinkLimits {
+/// The limits of a link: `show channels as json` has 1 kB a channel.
+pub fn limits() -> LinkLimits {
     let mut limits = LinkLimits { events: 8192, essential_events: 8192, ..LinkLimits::default() };
     limits.frame.body = 64 << 20;
     limits

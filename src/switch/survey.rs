@@ -6,12 +6,15 @@ use std::time::Duration;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::acd::ids::{Instance, OfferId};
+use crate::acd::ids::{CallId, Instance, OfferId};
 use crate::acd::time::{Now, Wall};
-use crate::floor::{HeldView, OfferKey};
+use crate::floor::{Absent, HeldView, OfferKey};
 
 /// An agent is not looked for in a survey that may have been taken before the leg was ordered.
 const SETTLED: Duration = Duration::from_secs(2);
+
+/// A caller is not looked for in surveys, of any switch, that may have been taken before the call came.
+const CAME_SINCE: Duration = Duration::from_secs(5);
 
 /// `show … as json`. Without rows FreeSWITCH leaves `rows` out.
 #[derive(Debug, Deserialize)]
@@ -54,6 +57,8 @@ pub(super) enum Repair {
     Adopt(OfferId, String),
     /// An agent held by a leg that is not there.
     Release(OfferKey),
+    /// A caller who was to come back, and is not there.
+    GiveUp(CallId),
 }
 
 impl Survey {
@@ -71,14 +76,21 @@ impl Survey {
         Ok(Self { channels: channels.rows, connected })
     }
 
+    /// Every channel.
+    pub(super) fn all(&self) -> BTreeSet<String> {
+        self.channels.iter().map(|c| c.uuid.clone()).collect()
+    }
+
     /// The legs of ours among the channels.
     pub(super) fn legs(&self, instance: Instance) -> BTreeSet<OfferId> {
         self.channels.iter().filter_map(|c| ours(&c.uuid, instance)).collect()
     }
 
-    /// Legs without an owner.
+    /// Legs without an owner: nobody is held by them, or they ring for a call that no task attends to. Such a leg
+    /// keeps FreeSWITCH from giving its caller back to the dialplan (measured: the connection of an `originate`
+    /// that runs is not given up), so it is ended as soon as it is seen.
     pub(super) fn strays(&self, instance: Instance, held: &[HeldView]) -> Vec<Repair> {
-        let owned: BTreeSet<OfferId> = held.iter().map(|h| h.key.offer).collect();
+        let owned: BTreeSet<OfferId> = held.iter().filter(|h| h.attended || h.talking).map(|h| h.key.offer).collect();
         let legs = self.legs(instance);
         legs.difference(&owned)
             .map(|&leg| match self.connected.get(&leg.to_string()) {
@@ -97,17 +109,25 @@ pub(super) fn ours(channel: &str, instance: Instance) -> Option<OfferId> {
 /// Owners without a leg, on any switch. An owner is only taken for one without a leg when that was so in the
 /// survey before as well (`missing`), which is brought up to date.
 pub(super) fn widowed(
-    legs: &BTreeSet<OfferId>,
+    channels: &BTreeSet<String>,
     held: &[HeldView],
     missing: &mut BTreeSet<OfferId>,
     now: Now,
 ) -> Vec<Repair> {
     let settled = |h: &&HeldView| now.wall.since(h.since) >= SETTLED;
-    let without: Vec<&HeldView> = held.iter().filter(settled).filter(|h| !legs.contains(&h.key.offer)).collect();
+    let without: Vec<&HeldView> =
+        held.iter().filter(settled).filter(|h| !channels.contains(&h.key.offer.to_string())).collect();
     let repairs =
         without.iter().filter(|h| missing.contains(&h.key.offer)).map(|h| Repair::Release(h.key.clone())).collect();
     *missing = without.iter().map(|h| h.key.offer).collect();
     repairs
+}
+
+/// Callers who were to come back, and are on no switch.
+pub(super) fn gone(channels: &BTreeSet<String>, absent: &[(CallId, Absent)], now: Now) -> Vec<Repair> {
+    let settled = |who: &Absent| who.since.is_none_or(|since| now.mono.since(since) >= CAME_SINCE);
+    let gone = absent.iter().filter(|(call, who)| settled(who) && !channels.contains(call.as_str()));
+    gone.map(|(call, _)| Repair::GiveUp(call.clone())).collect()
 }
 
 /// A moment of FreeSWITCH's in whole seconds.
@@ -166,7 +186,7 @@ mod tests {
         let list = [held(a, 0), held(b, 9_000)];
         assert_eq!(widowed(&BTreeSet::new(), &list, &mut missing, at(10_000)), []);
         assert_eq!(widowed(&BTreeSet::new(), &list, &mut missing, at(10_500)), [Repair::Release(list[0].key.clone())]);
-        assert_eq!(widowed(&BTreeSet::from([a]), &list, &mut missing, at(10_900)), []);
+        assert_eq!(widowed(&BTreeSet::from([a.to_string()]), &list, &mut missing, at(10_900)), []);
         assert!(missing.is_empty());
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use freeswitch_queue::acd::fact::{Fact, Onward, Record};
 use freeswitch_queue::acd::ids::CallId;
+use freeswitch_queue::acd::time::Wall;
 
 /// The facts of a scenario, oldest first.
 #[derive(Clone, Debug)]
@@ -24,6 +25,11 @@ impl Book {
         self.told(|_| true)
     }
 
+    /// Each fact as a few words, with its time in milliseconds since the scenario began.
+    pub fn timed(&self) -> Vec<(i64, String)> {
+        self.records.iter().map(|r| r.at.0 - self.began).zip(self.story()).collect()
+    }
+
     /// The facts that hold one of these words.
     pub fn story_of(&self, words: &[&str]) -> Vec<String> {
         self.story().into_iter().filter(|line| words.iter().any(|w| line.contains(w))).collect()
@@ -34,6 +40,22 @@ impl Book {
         let numbers = self.numbers();
         let at = self.records.iter().find(|r| words_of(&r.fact, &numbers) == words).map(|r| r.at.0 - self.began);
         at.unwrap_or_else(|| panic!("{words:?} is not in {:#?}", self.story()))
+    }
+
+    /// A moment of the records' clock, in milliseconds since the scenario began.
+    pub fn moment(&self, at: Wall) -> i64 {
+        at.0 - self.began
+    }
+
+    /// What each entry of this caller says about the first one.
+    pub fn first_entries(&self, caller: &str) -> Vec<i64> {
+        let first = |r: &Record| match &r.fact {
+            Fact::CallEntered { caller: number, first_entered, .. } if **number == *caller => {
+                Some(self.moment(*first_entered))
+            }
+            _ => None,
+        };
+        self.records.iter().filter_map(first).collect()
     }
 
     /// Who was offered to whom: agent and caller.

@@ -5,10 +5,20 @@
 #![allow(unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod admin;
 mod book;
 mod house;
 mod setting;
 mod whole;
 
+mod codes;
+mod hearing;
+mod hostile;
+
+mod offers;
 mod order;
+mod races;
+mod restarts;
 mod strategies;
+mod timeout;
+mod wrap_up;

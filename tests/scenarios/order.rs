@@ -85,8 +85,8 @@ fn q5_only_who_is_free_is_offered() {
         let waiting = house.caller("0793", "99900");
         pass(5_000).await;
         assert_eq!(
-            (house.activity("1001"), house.activity("1002"), house.activity("1003")),
-            ("talking", "ringing", "idle")
+            [house.activity("1001"), house.activity("1002"), house.activity("1003")],
+            ["talking", "ringing", "idle"]
         );
         assert!(!house.phone("1003").is_ringing());
         house.log_in("1003", "99900");

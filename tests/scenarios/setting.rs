@@ -53,7 +53,9 @@ pub fn configuration(queues: &[Queue], more: &str) -> Config {
     agents.dedup();
     let agents: String = agents.iter().map(|a| format!("  - {{ id: {a:?} }}\n")).collect();
     let queues: String = queues.iter().map(Queue::yaml).collect();
-    let yaml = format!("domain: lab\nprompts: /prompts\n{more}agents:\n{agents}queues:\n{queues}");
+    let yaml = format!(
+        "domain: lab\nprompts: /prompts\nfreeswitch: [{{ address: \"switch:8021\", password: ClueCon }}]\n{more}agents:\n{agents}queues:\n{queues}"
+    );
     let path = Path::new("queues.yaml");
     config::parse(path, yaml.as_bytes(), Vec::new()).unwrap_or_else(|problems| panic!("{problems}\n{yaml}"))
 }

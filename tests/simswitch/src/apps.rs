@@ -111,7 +111,10 @@ impl World {
         if !leg.has_media() {
             self.mark_early(id);
         }
-        let length = if app == "endless_playback" || loops == u32::MAX { Length::Endless } else { self.length(data) };
+        let length = match self.length(data) {
+            Length::For(_) if app == "endless_playback" || loops == u32::MAX => Length::Endless,
+            length => length,
+        };
         let left = match length {
             Length::Missing => return Ran::Done(Some("FILE NOT FOUND")),
             Length::Endless => None,
@@ -285,7 +288,8 @@ impl World {
             return;
         }
         leg.stranded = false;
-        if !resume && !in_socket {
+        // A transfer under way goes on without the controller.
+        if (!resume && !in_socket) || leg.state == State::Routing {
             return;
         }
         leg.routed += 1;

@@ -1,0 +1,125 @@
+//! The end of a wait and of a call, whoever brings it about.
+
+use std::time::Duration;
+
+use super::{Call, Desk, LEG_PATIENCE, LONGEST_MESSAGE, Leave, Parting, Saying, Stage, Timer, Why, Wire};
+use crate::acd::fact::{CancelCause, Onward};
+use crate::acd::ids::QueueNumber;
+use crate::acd::settings::TimeoutAction;
+use crate::acd::time::Now;
+
+/// How long FreeSWITCH may take to end or move on a call that was told to.
+pub(super) const PARTING_PATIENCE: Duration = Duration::from_secs(5);
+
+impl Call {
+    pub(super) fn end_wait(&mut self, why: Why, now: Now) {
+        let Stage::Waiting(wait) = &self.stage else { return };
+        let wait = wait.clone();
+        for timer in [Timer::MaxWait, Timer::Announce, Timer::Announcement, Timer::MusicGrace] {
+            self.timers.clear(timer);
+        }
+        self.desk(Desk::Close);
+        if wait.announcement.is_some() {
+            self.wire(Wire::Hush);
+        }
+        let cause = match why {
+            Why::Timeout(_) => CancelCause::CallTimedOut,
+            Why::Drain => CancelCause::Draining,
+        };
+        self.call_off_all(cause, now);
+        let message = match (why, &wait.settings.timeout.message) {
+            (Why::Timeout(_), Some(file)) => Some(file.clone()),
+            _ => None,
+        };
+        let message = message.map(|file| {
+            let playing = self.next_playing();
+            self.timers.set(Timer::Message, now.mono.plus(LONGEST_MESSAGE));
+            self.wire(Wire::Say(playing, Saying::Message(file)));
+            playing
+        });
+        self.stage = Stage::Ending { wait, why, message, left: false };
+    }
+
+    pub(super) fn go_on(&mut self, from: &QueueNumber, action: TimeoutAction, now: Now) {
+        match action {
+            TimeoutAction::Queue(to) if to != *from && !self.visited.contains(&to) => {
+                self.desk(Desk::WentOn(Onward::Queue(to.clone())));
+                self.enter(to, None);
+            }
+            TimeoutAction::Transfer(number) => {
+                self.desk(Desk::WentOn(Onward::Transferred(number.clone())));
+                self.part(Wire::Transfer(number), now);
+            }
+            TimeoutAction::Queue(_) | TimeoutAction::Hangup => {
+                self.desk(Desk::WentOn(Onward::HungUp));
+                self.part(Wire::HangUp(Parting::Normal), now);
+            }
+        }
+    }
+
+    pub(super) fn part(&mut self, wire: Wire, now: Now) {
+        self.timers.clear_all();
+        self.timers.set(Timer::Parting, now.mono.plus(PARTING_PATIENCE));
+        self.music = None;
+        self.stage = Stage::Parting;
+        self.wire(wire);
+    }
+
+    pub(super) fn over(&mut self) {
+        self.stage = Stage::Over;
+        self.music = None;
+        for timer in [Timer::MaxWait, Timer::Announce, Timer::Announcement, Timer::Message] {
+            self.timers.clear(timer);
+        }
+        for timer in [Timer::MusicGrace, Timer::TakenAway, Timer::Parting] {
+            self.timers.clear(timer);
+        }
+    }
+
+    pub(super) fn caller_gone(&mut self, now: Now) {
+        match &mut self.stage {
+            Stage::Waiting(_) => self.desk(Desk::Leave(Leave::Abandoned)),
+            Stage::Ending { why, left: false, .. } => {
+                let leave = match why {
+                    Why::Timeout(cause) => Leave::TimedOut(*cause),
+                    Why::Drain => Leave::Abandoned,
+                };
+                self.desk(Desk::Leave(leave));
+            }
+            Stage::Talking { offer, caller_gone, .. } => {
+                *caller_gone = true;
+                let offer = *offer;
+                self.timers.set(Timer::Leg(offer), now.mono.plus(LEG_PATIENCE));
+                return;
+            }
+            _ => {}
+        }
+        self.over();
+        self.call_off_all(CancelCause::CallerGone, now);
+    }
+
+    pub(super) fn disconnected(&mut self) {
+        match &self.stage {
+            Stage::Waiting(_) | Stage::Ending { left: false, .. } => self.desk(Desk::Leave(Leave::Lost)),
+            _ => {}
+        }
+        for offer in self.forget_legs(CancelCause::CallerGone) {
+            self.desk(Desk::Lost(offer));
+        }
+        self.timers.clear_all();
+        self.over();
+    }
+
+    pub(super) fn drain(&mut self, now: Now) {
+        match self.stage {
+            Stage::Waiting(_) => self.end_wait(Why::Drain, now),
+            Stage::New => self.part(Wire::GiveBack, now),
+            // A conversation goes on without us.
+            Stage::Talking { .. } => {
+                self.forget_legs(CancelCause::Draining);
+                self.over();
+            }
+            _ => {}
+        }
+    }
+}

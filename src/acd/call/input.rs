@@ -1,0 +1,60 @@
+//! What a call is told.
+
+use std::sync::Arc;
+
+use crate::acd::ids::OfferId;
+use crate::acd::leg::LegEnd;
+use crate::acd::queue::{Orders, Place};
+use crate::acd::settings::QueueSettings;
+
+/// Names one thing being played, so that its end can be told from another's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Playing(pub u32);
+
+/// What FreeSWITCH and the floor tell a call.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// The caller is here.
+    Begin,
+    /// The answer to [`Desk::Enter`](super::Desk::Enter): the queue's settings and the place in the line, or no such queue.
+    Entered(Option<(Arc<QueueSettings>, Place)>),
+    /// There may be orders, or a better position.
+    Woken,
+    /// The answer to [`Desk::Look`](super::Desk::Look).
+    Looked {
+        /// What is to be done.
+        orders: Orders,
+        /// The caller's position, capped above the highest that is spoken.
+        position: u32,
+    },
+    /// The agent's channel exists.
+    LegCreated(OfferId),
+    /// The agent's phone was answered.
+    LegAnswered(OfferId),
+    /// The agent's leg is being hung up. `transferred`: because the agent passed the caller on.
+    LegHungUp(OfferId, LegEnd, bool),
+    /// The agent's channel is gone.
+    LegGone(OfferId, LegEnd),
+    /// The order to ring was carried out, or failed.
+    Originated(OfferId, Result<(), LegEnd>),
+    /// FreeSWITCH knows no such channel to call off.
+    LegMissing(OfferId),
+    /// Caller and agent are connected.
+    Bridged(OfferId),
+    /// The caller is connected to somebody who is none of our legs, or is no longer ours to command.
+    TakenAway,
+    /// Something played to its end, or was cut.
+    Played(Playing),
+    /// The transfer was carried out.
+    MovedOn,
+    /// The caller's own channel was answered.
+    CallerAnswered,
+    /// The caller hung up, or was hung up.
+    CallerGone,
+    /// The connection of this call has ended; nothing more will be heard.
+    Disconnected,
+    /// The daemon is going down.
+    Drain,
+    /// A deadline is due.
+    Tick,
+}

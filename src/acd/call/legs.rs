@@ -1,0 +1,196 @@
+//! The agents' legs: ringing them, calling them off, and connecting one.
+
+use super::ending::PARTING_PATIENCE;
+use super::sound::MUSIC_GRACE;
+use super::{Call, Desk, LEG_PATIENCE, SILENCE_AFTER_RING_TIME, Stage, Timer, Wire};
+use crate::acd::fact::{CancelCause, EndedBy, MissCause};
+use crate::acd::ids::{AgentId, OfferId};
+use crate::acd::leg::{Leg, LegEnd, Outcome};
+use crate::acd::settings::Strategy;
+use crate::acd::time::Now;
+
+impl Call {
+    pub(super) fn ring(&mut self, offer: OfferId, agent: AgentId, now: Now) {
+        let Stage::Waiting(w) = &self.stage else { return };
+        let (shared, ring_time) = (w.settings.strategy == Strategy::Simultaneous, w.settings.ring_time);
+        self.legs.insert(offer, Leg::new(agent.clone()));
+        self.timers.set(Timer::Ring(offer), now.mono.plus(ring_time));
+        self.timers.set(Timer::Leg(offer), now.mono.plus(ring_time).plus(SILENCE_AFTER_RING_TIME));
+        self.wire(Wire::Ring { offer, agent, shared, ring_time });
+    }
+
+    pub(super) fn call_off(&mut self, offer: OfferId, cause: CancelCause, now: Now) {
+        let Some(leg) = self.legs.get_mut(&offer) else { return };
+        // A phone that was answered is being connected inside FreeSWITCH this very moment: only a caller
+        // who has gone, or is talking to somebody else, takes that back.
+        let too_late = !matches!(cause, CancelCause::CallerGone | CancelCause::AnsweredElsewhere);
+        if (leg.is_connecting() && too_late) || !leg.call_off(cause) {
+            return;
+        }
+        self.timers.set(Timer::Leg(offer), now.mono.plus(LEG_PATIENCE));
+        self.wire(Wire::CallOff(offer, cause));
+    }
+
+    pub(super) fn call_off_all(&mut self, cause: CancelCause, now: Now) {
+        for offer in self.legs.keys().copied().collect::<Vec<_>>() {
+            self.call_off(offer, cause, now);
+        }
+    }
+
+    /// A leg that was called off before FreeSWITCH had it, or had told of it, is called off once more.
+    pub(super) fn call_off_again(&mut self, offer: OfferId) {
+        if let Some(cause) = self.legs.get(&offer).and_then(Leg::called_off) {
+            self.wire(Wire::CallOff(offer, cause));
+        }
+    }
+
+    /// A phone that answers by itself can be faster than the caller's own answer, and FreeSWITCH connects nobody
+    /// who has no media yet. Had the connection been made, this news would have come before that of the phone.
+    pub(super) fn caller_answered(&mut self) {
+        if !matches!(self.stage, Stage::Waiting(_)) {
+            return;
+        }
+        if let Some(offer) = self.legs.iter().find(|(_, l)| l.is_connecting()).map(|(o, _)| *o) {
+            self.wire(Wire::Join(offer));
+        }
+    }
+
+    pub(super) fn end_leg(&mut self, offer: OfferId) {
+        self.wire(Wire::EndLeg(offer));
+    }
+
+    pub(super) fn leg_answered(&mut self, offer: OfferId, now: Now) {
+        let Some(leg) = self.legs.get_mut(&offer) else { return };
+        leg.answered();
+        // When it was called off while the answer was on its way, the connection decides, if there is one.
+        self.timers.set(Timer::Leg(offer), now.mono.plus(LEG_PATIENCE));
+    }
+
+    pub(super) fn leg_ended(&mut self, offer: OfferId, end: LegEnd, by_transfer: bool, now: Now) {
+        if let Stage::Talking { offer: talking, transferred, .. } = &mut self.stage
+            && *talking == offer
+        {
+            *transferred |= by_transfer;
+            self.timers.set(Timer::Leg(offer), now.mono.plus(LEG_PATIENCE));
+            return;
+        }
+        let others = self.legs.iter().any(|(o, l)| *o != offer && l.is_connecting());
+        let talking = matches!(self.stage, Stage::Talking { .. });
+        let Some(leg) = self.legs.get_mut(&offer) else { return };
+        let was_connecting = leg.is_connecting();
+        if let Some(outcome) = leg.ended(end, others || talking) {
+            self.timers.set(Timer::Leg(offer), now.mono.plus(LEG_PATIENCE));
+            self.desk(Desk::Outcome(offer, outcome));
+            // Whoever is being connected to another stays as that one's answer has left the channel.
+            let elsewhere = outcome == Outcome::Cancelled(CancelCause::AnsweredElsewhere);
+            if was_connecting && !others && !elsewhere {
+                self.not_connected(now);
+            }
+        }
+    }
+
+    /// A connection was begun and failed: the caller waits on.
+    fn not_connected(&mut self, now: Now) {
+        match self.stage {
+            Stage::Waiting(_) => {
+                self.wire(Wire::Rearm);
+                if !self.music_plays {
+                    self.timers.set(Timer::MusicGrace, now.mono.plus(MUSIC_GRACE));
+                }
+            }
+            // The caller may go on to another queue.
+            Stage::Ending { .. } => self.wire(Wire::Rearm),
+            _ => {}
+        }
+    }
+
+    /// Nothing more will be heard of any leg: whatever was not told of them yet is told now.
+    pub(super) fn forget_legs(&mut self, cause: CancelCause) -> Vec<OfferId> {
+        let mut legs = std::mem::take(&mut self.legs);
+        for (offer, leg) in &mut legs {
+            leg.call_off(cause);
+            if let Some(outcome) = leg.ended(LegEnd::Cleared, false) {
+                self.desk(Desk::Outcome(*offer, outcome));
+            }
+        }
+        legs.into_keys().collect()
+    }
+
+    pub(super) fn leg_gone(&mut self, offer: OfferId, end: LegEnd, now: Now) {
+        self.leg_ended(offer, end, false, now);
+        if self.legs.remove(&offer).is_none() {
+            return;
+        }
+        self.timers.clear(Timer::Leg(offer));
+        self.timers.clear(Timer::Ring(offer));
+        match self.stage {
+            Stage::Talking { offer: talking, caller_gone, transferred } if talking == offer => {
+                let by = match (caller_gone, transferred) {
+                    (true, _) => EndedBy::Caller,
+                    (false, true) => EndedBy::Transfer,
+                    (false, false) => EndedBy::Agent,
+                };
+                self.desk(Desk::Ended(offer, by));
+                if caller_gone || transferred {
+                    self.over();
+                } else {
+                    self.stage = Stage::Parting;
+                    self.timers.set(Timer::Parting, now.mono.plus(PARTING_PATIENCE));
+                }
+            }
+            _ => self.desk(Desk::Gone(offer)),
+        }
+    }
+
+    pub(super) fn bridged(&mut self, offer: OfferId, now: Now) {
+        let waiting = match &self.stage {
+            Stage::Waiting(_) => true,
+            Stage::Ending { left, .. } => !left,
+            Stage::Talking { offer: talking, .. } => {
+                if *talking != offer && self.legs.contains_key(&offer) {
+                    self.end_leg(offer);
+                }
+                return;
+            }
+            _ => false,
+        };
+        let Some(leg) = self.legs.get_mut(&offer) else { return };
+        if !waiting {
+            return self.end_leg(offer);
+        }
+        leg.connected();
+        self.timers.clear_all();
+        for (other, leg) in &self.legs {
+            if *other != offer && (leg.is_called_off() || leg.exists()) {
+                self.timers.set(Timer::Leg(*other), now.mono.plus(LEG_PATIENCE));
+            }
+        }
+        self.stage = Stage::Talking { offer, caller_gone: false, transferred: false };
+        self.music = None;
+        self.desk(Desk::Answered(offer));
+        for other in self.legs.keys().copied().filter(|o| *o != offer).collect::<Vec<_>>() {
+            self.call_off(other, CancelCause::AnsweredElsewhere, now);
+        }
+        self.wire(Wire::Connected);
+    }
+
+    /// Nothing was heard of a leg for too long.
+    pub(super) fn leg_overdue(&mut self, offer: OfferId, now: Now) {
+        let talking = matches!(self.stage, Stage::Talking { offer: t, .. } if t == offer);
+        let Some(leg) = self.legs.get_mut(&offer) else { return };
+        if leg.give_up() {
+            self.timers.set(Timer::Leg(offer), now.mono.plus(LEG_PATIENCE));
+            return self.end_leg(offer);
+        }
+        if !talking {
+            self.leg_ended(offer, LegEnd::Missed(MissCause::Failed), false, now);
+        }
+        self.legs.remove(&offer);
+        self.timers.clear(Timer::Leg(offer));
+        self.timers.clear(Timer::Ring(offer));
+        self.desk(Desk::Lost(offer));
+        if talking {
+            self.over();
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! One caller's way from entering a queue to leaving it.
+//!
+//! The machine is told what FreeSWITCH and the floor say ([`Input`]) and answers with what is to be
+//! done ([`Effect`]): towards FreeSWITCH ([`Wire`]) and towards the floor ([`Desk`]). Whoever drives it
+//! carries the effects out in order and feeds the answers back.
+
+mod effect;
+mod ending;
+mod input;
+mod legs;
+mod sound;
+mod wait;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use effect::{Desk, Effect, Leave, Parting, Saying, Wire};
+pub use input::{Input, Playing};
+
+use super::announce::Announcer;
+use super::fact::{CancelCause, TimeoutCause};
+use super::ids::{AgentId, OfferId, QueueNumber};
+use super::leg::{Leg, LegEnd};
+use super::queue::Place;
+use super::settings::{Music, QueueSettings};
+use super::time::{Mono, Now, Wall};
+use super::timers::Timers;
+
+/// How long past its ring time an offer may stay without a word from FreeSWITCH.
+pub const SILENCE_AFTER_RING_TIME: Duration = Duration::from_secs(10);
+/// How long a leg may take to end, or an answered one to be connected, before it is looked after.
+pub const LEG_PATIENCE: Duration = Duration::from_secs(5);
+/// How long an announcement may last.
+pub const LONGEST_ANNOUNCEMENT: Duration = Duration::from_secs(30);
+/// How long the message of a timeout may last.
+pub const LONGEST_MESSAGE: Duration = Duration::from_secs(300);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Timer {
+    MaxWait,
+    Announce,
+    Announcement,
+    Message,
+    MusicGrace,
+    TakenAway,
+    Ring(OfferId),
+    Leg(OfferId),
+    Parting,
+}
+
+#[derive(Clone, Debug)]
+struct Wait {
+    queue: QueueNumber,
+    settings: Arc<QueueSettings>,
+    entered: Wall,
+    announcer: Option<Announcer>,
+    announcement: Option<Playing>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    Timeout(TimeoutCause),
+    Drain,
+}
+
+#[derive(Clone, Debug)]
+enum Stage {
+    /// Not in a queue yet.
+    New,
+    /// In line.
+    Waiting(Wait),
+    /// The wait is over; legs are ended, the message is played.
+    Ending { wait: Wait, why: Why, message: Option<Playing>, left: bool },
+    /// Connected to an agent.
+    Talking { offer: OfferId, caller_gone: bool, transferred: bool },
+    /// Told to hang up, to move on, or to go back to the dialplan.
+    Parting,
+    /// No longer our call: only legs to be seen off.
+    Over,
+}
+
+/// One caller's call.
+#[derive(Clone, Debug)]
+pub struct Call {
+    first: (QueueNumber, Option<Place>),
+    visited: Vec<QueueNumber>,
+    stage: Stage,
+    legs: BTreeMap<OfferId, Leg>,
+    timers: Timers<Timer>,
+    music: Option<(Playing, Music, Mono)>,
+    music_plays: bool,
+    music_failures: u32,
+    played: u32,
+    closed: bool,
+    out: Vec<Effect>,
+}
+
+impl Call {
+    /// A caller who is to wait in `queue`, having been in `visited` before by timeouts, and who comes back
+    /// to `place` when the controller had been away.
+    pub fn new(queue: QueueNumber, visited: Vec<QueueNumber>, place: Option<Place>) -> Self {
+        Self {
+            first: (queue, place),
+            visited,
+            stage: Stage::New,
+            legs: BTreeMap::new(),
+            timers: Timers::default(),
+            music: None,
+            music_plays: false,
+            music_failures: 0,
+            played: 0,
+            closed: false,
+            out: Vec::new(),
+        }
+    }
+
+    /// The queues the caller has been in by timeouts, the present one included.
+    pub fn visited(&self) -> &[QueueNumber] {
+        &self.visited
+    }
+
+    /// Who is, or was, rung by this offer.
+    pub fn agent_of(&self, offer: OfferId) -> Option<&AgentId> {
+        self.legs.get(&offer).map(|l| &l.agent)
+    }
+
+    /// The legs FreeSWITCH may still have.
+    pub fn legs(&self) -> impl Iterator<Item = OfferId> {
+        self.legs.keys().copied()
+    }
+
+    /// Whether everything is done.
+    pub fn is_finished(&self) -> bool {
+        self.closed
+    }
+
+    /// The next deadline: [`Input::Tick`] is due then.
+    pub fn deadline(&self) -> Option<Mono> {
+        self.timers.next()
+    }
+
+    /// Takes one input and tells what is to be done, in order.
+    pub fn handle(&mut self, input: Input, now: Now) -> Vec<Effect> {
+        match input {
+            Input::Begin => {
+                let (queue, place) = self.first.clone();
+                self.enter(queue, place);
+            }
+            Input::Woken => self.look(now),
+            Input::Entered(entered) => self.entered(entered, now),
+            Input::Looked { orders, position } => self.looked(orders, position, now),
+            Input::LegCreated(offer) => {
+                if let Some(leg) = self.legs.get_mut(&offer) {
+                    leg.created();
+                    self.call_off_again(offer);
+                }
+            }
+            Input::LegAnswered(offer) => self.leg_answered(offer, now),
+            Input::LegHungUp(offer, end, transferred) => self.leg_ended(offer, end, transferred, now),
+            Input::LegGone(offer, end) => self.leg_gone(offer, end, now),
+            Input::Originated(offer, Ok(())) => self.call_off_again(offer),
+            Input::Originated(offer, Err(end)) => {
+                // An answered leg is taken from `originate` while it is being connected, which `originate` then
+                // reports as its failure. The leg itself tells how it goes on.
+                match self.legs.get(&offer) {
+                    Some(leg) if leg.is_connecting() => {}
+                    Some(leg) if leg.exists() => self.leg_ended(offer, end, false, now),
+                    _ => self.leg_gone(offer, end, now),
+                }
+            }
+            Input::LegMissing(offer) => {
+                if self.legs.get(&offer).is_some_and(Leg::exists) {
+                    self.leg_gone(offer, LegEnd::Cleared, now);
+                }
+            }
+            Input::Bridged(offer) => self.bridged(offer, now),
+            Input::TakenAway => {
+                if matches!(self.stage, Stage::Waiting(_)) {
+                    self.timers.set(Timer::TakenAway, now.mono.plus(LEG_PATIENCE));
+                    if !self.legs.values().any(Leg::is_connecting) {
+                        self.wire(Wire::LetGo);
+                    }
+                }
+            }
+            Input::Played(what) => self.played(what, now),
+            Input::MovedOn => {
+                if matches!(self.stage, Stage::Parting) {
+                    self.over();
+                }
+            }
+            Input::CallerAnswered => self.caller_answered(),
+            Input::CallerGone => self.caller_gone(now),
+            Input::Disconnected => self.disconnected(),
+            Input::Drain => self.drain(now),
+            Input::Tick => self.tick(now),
+        }
+        self.advance(now);
+        std::mem::take(&mut self.out)
+    }
+
+    fn wire(&mut self, wire: Wire) {
+        self.out.push(wire.into());
+    }
+
+    fn desk(&mut self, desk: Desk) {
+        self.out.push(desk.into());
+    }
+
+    fn tick(&mut self, now: Now) {
+        while let Some(timer) = self.timers.pop_due(now.mono) {
+            match timer {
+                Timer::MaxWait => self.end_wait(Why::Timeout(TimeoutCause::MaxWait), now),
+                Timer::Announce => self.look(now),
+                Timer::Announcement => self.announcement_over(now),
+                Timer::Message => {
+                    if let Stage::Ending { message, .. } = &mut self.stage {
+                        *message = None;
+                    }
+                }
+                Timer::MusicGrace => self.restart_music(now),
+                Timer::TakenAway => {
+                    if matches!(self.stage, Stage::Waiting(_)) {
+                        self.desk(Desk::Leave(Leave::Taken));
+                        self.over();
+                        self.call_off_all(CancelCause::CallerGone, now);
+                    }
+                }
+                Timer::Ring(offer) => {
+                    if self.legs.get(&offer).is_some_and(Leg::is_ringing) {
+                        self.wire(Wire::RingOut(offer));
+                    }
+                }
+                Timer::Leg(offer) => self.leg_overdue(offer, now),
+                Timer::Parting => self.over(),
+            }
+        }
+    }
+
+    /// Takes the steps that wait for something that may just have happened.
+    fn advance(&mut self, now: Now) {
+        if let Stage::Ending { wait, why, message, left } = &mut self.stage
+            && self.legs.is_empty()
+        {
+            let (why, done, first) = (*why, message.is_none(), !*left);
+            let (queue, action) = (wait.queue.clone(), wait.settings.timeout.action.clone());
+            *left = true;
+            if first {
+                self.desk(Desk::Leave(match why {
+                    Why::Timeout(cause) => Leave::TimedOut(cause),
+                    Why::Drain => Leave::Returned,
+                }));
+            }
+            if done {
+                match why {
+                    Why::Drain => self.part(Wire::GiveBack, now),
+                    Why::Timeout(_) => self.go_on(&queue, action, now),
+                }
+            }
+        }
+        if matches!(self.stage, Stage::Over) && self.legs.is_empty() && !self.closed {
+            self.closed = true;
+            self.timers.clear_all();
+            self.wire(Wire::Close);
+        }
+    }
+}

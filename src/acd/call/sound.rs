@@ -1,0 +1,92 @@
+//! What the caller hears: music without gaps, and announcements over it.
+
+use std::time::Duration;
+
+use super::{Call, LONGEST_ANNOUNCEMENT, Playing, Saying, Stage, Timer, Wire};
+use crate::acd::leg::Leg;
+use crate::acd::settings::Music;
+use crate::acd::time::Now;
+
+/// How soon silence after an ended music is filled, unless a connection is just being made.
+pub(super) const MUSIC_GRACE: Duration = Duration::from_millis(300);
+/// Music that ends within this time of its start does not work.
+const MUSIC_WORKS_AFTER: Duration = Duration::from_secs(2);
+/// How often music that ends at once is tried before the ring tone takes its place, and the ring tone itself.
+const MUSIC_TRIES: u32 = 3;
+
+impl Call {
+    pub(super) fn next_playing(&mut self) -> Playing {
+        self.played += 1;
+        Playing(self.played)
+    }
+
+    pub(super) fn start_music(&mut self, music: Music, now: Now) {
+        let playing = self.next_playing();
+        self.music = Some((playing, music.clone(), now.mono));
+        let replace = std::mem::replace(&mut self.music_plays, true);
+        self.wire(Wire::Music { playing, music, replace });
+    }
+
+    pub(super) fn restart_music(&mut self, now: Now) {
+        let connecting = self.legs.values().any(Leg::is_connecting);
+        let taken_away = self.timers.holds(Timer::TakenAway);
+        if !matches!(self.stage, Stage::Waiting(_)) || connecting || taken_away {
+            return;
+        }
+        let Some((_, music, since)) = self.music.clone() else {
+            return;
+        };
+        let works = now.mono.since(since) >= MUSIC_WORKS_AFTER;
+        self.music_failures = if works { 0 } else { self.music_failures + 1 };
+        if self.music_failures < MUSIC_TRIES {
+            self.start_music(music, now);
+        } else if music != Music::Ringtone {
+            self.music_failures = 0;
+            self.start_music(Music::Ringtone, now);
+        }
+    }
+
+    pub(super) fn announce(&mut self, position: u32, now: Now) {
+        let Stage::Waiting(w) = &mut self.stage else { return };
+        let Some(announcer) = &mut w.announcer else { return };
+        let language = w.settings.language.clone();
+        let (look, again) = announcer.look(position, now.mono);
+        self.timers.set(Timer::Announce, again);
+        if let Some(position) = look {
+            let playing = self.next_playing();
+            if let Stage::Waiting(w) = &mut self.stage {
+                w.announcement = Some(playing);
+            }
+            self.timers.set(Timer::Announcement, now.mono.plus(LONGEST_ANNOUNCEMENT));
+            self.wire(Wire::Say(playing, Saying::Position(position, language)));
+        }
+    }
+
+    pub(super) fn announcement_over(&mut self, now: Now) {
+        let Stage::Waiting(w) = &mut self.stage else { return };
+        w.announcement = None;
+        if let Some(a) = &mut w.announcer {
+            a.spoken();
+        }
+        self.timers.clear(Timer::Announcement);
+        self.look(now);
+    }
+
+    pub(super) fn played(&mut self, what: Playing, now: Now) {
+        if self.music.as_ref().is_some_and(|(m, ..)| *m == what) {
+            self.music_plays = false;
+            if matches!(self.stage, Stage::Waiting(_)) {
+                self.timers.set(Timer::MusicGrace, now.mono.plus(MUSIC_GRACE));
+            }
+            return;
+        }
+        match &mut self.stage {
+            Stage::Waiting(w) if w.announcement == Some(what) => self.announcement_over(now),
+            Stage::Ending { message, .. } if *message == Some(what) => {
+                *message = None;
+                self.timers.clear(Timer::Message);
+            }
+            _ => {}
+        }
+    }
+}

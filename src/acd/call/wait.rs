@@ -1,0 +1,97 @@
+//! In line: entering a queue, looking at its orders, and following its settings.
+
+use std::sync::Arc;
+
+use super::{Call, Desk, Parting, Stage, Timer, Wait, Why, Wire};
+use crate::acd::announce::Announcer;
+use crate::acd::fact::CancelCause;
+use crate::acd::ids::QueueNumber;
+use crate::acd::leg::Outcome;
+use crate::acd::queue::{Orders, Place};
+use crate::acd::settings::QueueSettings;
+use crate::acd::time::Now;
+
+impl Call {
+    pub(super) fn enter(&mut self, queue: QueueNumber, place: Option<Place>) {
+        self.stage = Stage::New;
+        if !self.visited.contains(&queue) {
+            self.visited.push(queue.clone());
+        }
+        self.desk(Desk::Enter(queue, place));
+    }
+
+    pub(super) fn look(&mut self, now: Now) {
+        let Stage::Waiting(w) = &self.stage else { return };
+        let listen = w.announcer.as_ref().is_some_and(|a| a.is_rested(now.mono));
+        self.desk(Desk::Look { listen });
+    }
+
+    pub(super) fn entered(&mut self, entered: Option<(Arc<QueueSettings>, Place)>, now: Now) {
+        if !matches!(self.stage, Stage::New) {
+            return;
+        }
+        let Some((settings, place)) = entered else {
+            return self.part(Wire::HangUp(Parting::NoSuchNumber), now);
+        };
+        let announcer = settings.announce_every.map(|every| Announcer::new(every, now.mono));
+        self.wire(Wire::Remember(place));
+        self.wire(Wire::Answer);
+        self.start_music(settings.music.clone(), now);
+        let queue = settings.number.clone();
+        self.stage = Stage::Waiting(Wait { queue, settings, entered: place.entered, announcer, announcement: None });
+        self.set_max_wait(now);
+        self.look(now);
+    }
+
+    pub(super) fn looked(&mut self, orders: Orders, position: u32, now: Now) {
+        if let Some(settings) = orders.settings {
+            self.reconfigured(settings, now);
+        }
+        for (offer, cause) in orders.call_off {
+            self.call_off(offer, cause, now);
+        }
+        let waiting = matches!(self.stage, Stage::Waiting(_)) && orders.end.is_none();
+        for (offer, agent) in orders.ring {
+            if waiting {
+                self.ring(offer, agent, now);
+            } else {
+                self.desk(Desk::Outcome(offer, Outcome::Cancelled(CancelCause::CallTimedOut)));
+                self.desk(Desk::Gone(offer));
+            }
+        }
+        match orders.end {
+            Some(cause) => self.end_wait(Why::Timeout(cause), now),
+            None => self.announce(position, now),
+        }
+    }
+
+    pub(super) fn reconfigured(&mut self, settings: Arc<QueueSettings>, now: Now) {
+        let Stage::Waiting(w) = &mut self.stage else { return };
+        let music_changed = w.settings.music != settings.music;
+        w.announcer = match (w.announcer.take(), settings.announce_every) {
+            (Some(mut a), Some(every)) => {
+                a.set_every(every);
+                Some(a)
+            }
+            (None, Some(every)) => Some(Announcer::new(every, now.mono)),
+            (_, None) => None,
+        };
+        w.settings = settings.clone();
+        if music_changed {
+            self.music_failures = 0;
+            self.start_music(settings.music.clone(), now);
+        }
+        self.set_max_wait(now);
+    }
+
+    pub(super) fn set_max_wait(&mut self, now: Now) {
+        let Stage::Waiting(w) = &self.stage else { return };
+        match w.settings.max_wait {
+            Some(max) => {
+                let left = max.saturating_sub(now.wall.since(w.entered));
+                self.timers.set(Timer::MaxWait, now.mono.plus(left));
+            }
+            None => self.timers.clear(Timer::MaxWait),
+        }
+    }
+}

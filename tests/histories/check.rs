@@ -1,0 +1,76 @@
+//! What must be so whenever nothing is left to be done at a moment.
+
+use crate::legs::{Leg, State};
+use crate::sim::{Session, Sim};
+
+/// How long a call may go without a word of a leg before it has to do something about it.
+const PATIENCE: u64 = 10_000;
+
+impl Sim {
+    pub(crate) fn check(&mut self) {
+        self.model.check(self.now);
+        for leg in &self.world.legs {
+            if leg.state != State::Dead || !leg.told_gone {
+                self.check_leg(leg);
+            }
+        }
+        let conns: Vec<_> = self.sessions.keys().copied().collect();
+        for conn in conns {
+            if let Some(mut s) = self.sessions.remove(&conn) {
+                self.check_session(&mut s);
+                self.sessions.insert(conn, s);
+            }
+        }
+    }
+
+    /// Q8: no phone rings on, or answers into silence, when its caller has somebody else or is gone.
+    fn check_leg(&self, leg: &Leg) {
+        let session = self.sessions.get(&leg.conn);
+        let holds = self.model.agents.iter().any(|a| a.offer == Some(leg.offer));
+        let Some(s) = session else {
+            assert!(leg.lost || leg.state == State::Dead || self.model.draining, "nobody looks after {leg:?}");
+            return;
+        };
+        assert!(holds || leg.lost || leg.state == State::Dead, "Q8: the agent is free, and has {leg:?}");
+        if leg.told_gone {
+            assert!(!holds, "Q8: the agent is held by what is gone: {leg:?}");
+            return;
+        }
+        let rings_on = leg.state == State::Ringing && !leg.killed;
+        assert!(!rings_on || leg.rung_out || self.now < leg.ring_over, "Q2: it rings for too long: {leg:?}");
+        if leg.lost {
+            return;
+        }
+        let talks = s.talks == Some(leg.offer);
+        let caller = self.model.callers.iter().find(|c| c.call == leg.call);
+        let wanted = caller.is_some_and(|c| c.closed.is_none() && c.offers.iter().any(|(o, _)| *o == leg.offer));
+        let connecting = leg.is_connecting() && caller.is_some();
+        let ended = leg.told_ended || leg.killed_existing || (leg.killed && !leg.told_created);
+        assert!(talks || wanted || connecting || ended || leg.state == State::Dead, "Q8: nobody ends {leg:?}");
+        let talks_on = talks && !leg.told_ended && !s.caller_gone;
+        let patience = if leg.killed || leg.told_answered { leg.touched } else { leg.touched.max(leg.ring_over) };
+        assert!(talks_on || self.now <= patience + PATIENCE, "Q8: nothing is done about {leg:?}");
+    }
+
+    fn check_session(&mut self, s: &mut Session) {
+        let connecting = self.world.legs.iter().any(|l| l.call == s.id && l.is_connecting());
+        let Some(caller) = self.model.callers.iter().find(|c| c.call == s.id) else {
+            let stays = s.to_go_on && !s.caller_gone && !s.ear.hears_message(self.now);
+            assert!(!stays, "Q13: nothing is done with {} after the wait", s.id);
+            return;
+        };
+        assert!(s.taken.is_none_or(|at| self.now < at + 5000), "{} was taken away and waits", s.id);
+        assert!(!s.caller_gone, "{} has gone and waits", s.id);
+        if caller.closed.is_some() {
+            assert!(s.call.legs().next().is_some(), "Q13: the wait of {} is over, and is not ended", s.id);
+            return;
+        }
+        let position = self.model.position(&s.id).expect("a position");
+        s.ear.check(position, connecting || s.taken.is_some(), self.now);
+        let answered = |l: &Leg| l.call == s.id && matches!(l.state, State::Answered | State::Talking);
+        let untold = |l: &Leg| l.call == s.id && l.state == State::Dead && !l.told_ended && !l.told_gone;
+        let busy = self.world.legs.iter().any(|l| answered(l) || untold(l));
+        let armed = self.world.callers.iter().any(|c| c.call == s.id && c.armed);
+        assert!(armed || busy || s.taken.is_some(), "Q19: the death of the daemon would lose {}", s.id);
+    }
+}

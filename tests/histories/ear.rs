@@ -1,0 +1,174 @@
+//! What one caller hears while waiting, and the rules for it (Q10, Q11, Q13).
+
+use freeswitch_queue::acd::announce::{HIGHEST, PAUSE_BETWEEN};
+use freeswitch_queue::acd::call::{LONGEST_ANNOUNCEMENT, LONGEST_MESSAGE, Playing, Saying, Wire};
+use freeswitch_queue::acd::settings::{Music, QueueSettings};
+
+/// How soon silence is to be filled, and how short a music is one that does not work.
+const GRACE: u64 = 300;
+const WORKS_AFTER: u64 = 2000;
+
+const REST: u64 = PAUSE_BETWEEN.as_millis() as u64;
+
+/// A caller's ear, on one connection.
+#[derive(Default)]
+pub(crate) struct Ear {
+    /// When the announcements of this wait began, and what was told since.
+    began: u64,
+    told: Option<u32>,
+    /// The position on entry.
+    entry: Option<u32>,
+    /// When the last announcement began.
+    last: u64,
+    announcement: Option<(Playing, u64)>,
+    message: Option<(Playing, u64)>,
+    pub(crate) message_begun: bool,
+    music: Option<(Playing, Music, u64)>,
+    plays: bool,
+    silent_since: u64,
+    failures: u32,
+    /// Whoever is being connected is not to be disturbed by music.
+    excused: bool,
+    every: Option<u64>,
+    position: Option<u32>,
+    /// Told to go; nothing may be said any more.
+    parted: bool,
+}
+
+fn every(queue: Option<&QueueSettings>) -> Option<u64> {
+    queue.and_then(|q| q.announce_every).map(|e| e.as_millis() as u64)
+}
+
+impl Ear {
+    /// The caller is in the line.
+    pub(crate) fn entered(&mut self, queue: Option<&QueueSettings>, now: u64) {
+        (self.began, self.last, self.told, self.entry) = (now, now, None, None);
+        self.announcement = None;
+        (self.message, self.message_begun) = (None, false);
+        self.every = every(queue);
+    }
+
+    /// The file was applied: announcements may have been switched on.
+    pub(crate) fn configured(&mut self, queue: Option<&QueueSettings>, now: u64) {
+        let every = every(queue);
+        if self.every.is_none() && every.is_some() {
+            (self.began, self.last, self.told, self.entry) = (now, now, None, None);
+        }
+        self.every = every;
+    }
+
+    /// The daemon looks at the position.
+    pub(crate) fn looked(&mut self, position: u32) {
+        self.entry.get_or_insert(position);
+    }
+
+    /// The daemon wants this heard. `position` is the true one, `closing` that the wait is over.
+    pub(crate) fn order(
+        &mut self,
+        wire: &Wire,
+        queue: Option<&QueueSettings>,
+        position: Option<u32>,
+        closing: bool,
+        now: u64,
+    ) {
+        match wire {
+            Wire::Music { playing, music, replace } => {
+                assert_eq!(*replace, self.plays, "Q10: whether music is to be replaced");
+                assert!(!closing && !self.parted, "Q10: music begins for somebody who leaves");
+                self.music_begins(*playing, music, queue, now);
+            }
+            Wire::Say(playing, Saying::Position(spoken, _)) => {
+                let true_position = position.expect("a position in the line").min(HIGHEST + 1);
+                let best = self.told.map_or(true_position, |t| t.min(true_position));
+                assert_eq!(*spoken, best, "Q11: told {:?}, stands at {true_position}", self.told);
+                assert!(!self.speaks(now) && !closing && !self.parted, "Q11: spoken over something else");
+                let every = self.every.expect("announcements are on");
+                let entry = self.told.is_none() && self.began == now && *spoken > 1;
+                let better = self.told.is_some_and(|t| *spoken < t) && now >= self.last + REST;
+                assert!(entry || better || now >= self.last + every, "Q11: {spoken} is spoken too early");
+                self.told = Some(*spoken);
+                self.last = now;
+                self.announcement = Some((*playing, now));
+            }
+            Wire::Say(playing, Saying::Message(_)) => {
+                assert!(closing && !self.message_begun, "Q13: the message is played once, at the end of the wait");
+                self.message = Some((*playing, now));
+                self.message_begun = true;
+            }
+            Wire::HangUp(_) | Wire::Transfer(_) | Wire::GiveBack => {
+                assert!(!self.parted, "told to go twice");
+                self.parted = true;
+            }
+            _ => {}
+        }
+    }
+
+    fn music_begins(&mut self, playing: Playing, music: &Music, queue: Option<&QueueSettings>, now: u64) {
+        let short = self.music.as_ref().is_some_and(|(_, _, since)| now - since < WORKS_AFTER);
+        let same = self.music.as_ref().is_some_and(|(_, before, _)| before == music);
+        let wanted = queue.is_none_or(|q| q.music == *music) || *music == Music::Ringtone;
+        assert!(wanted, "Q10: {music:?} is not the queue's music");
+        let again = !self.plays && self.music.is_some();
+        self.failures = if again && same && short { self.failures + 1 } else { 0 };
+        self.music = Some((playing, music.clone(), now));
+        self.plays = true;
+    }
+
+    /// The daemon is told that something has ended.
+    pub(crate) fn told_over(&mut self, playing: Playing, now: u64) {
+        if self.announcement.is_some_and(|(p, _)| p == playing) {
+            self.announcement = None;
+        }
+        if self.message.is_some_and(|(p, _)| p == playing) {
+            self.message = None;
+        }
+        if self.plays && self.music.as_ref().is_some_and(|(p, ..)| *p == playing) {
+            self.plays = false;
+            self.silent_since = now;
+        }
+    }
+
+    fn speaks(&self, now: u64) -> bool {
+        self.announcement.is_some_and(|(_, since)| now < since + LONGEST_ANNOUNCEMENT.as_millis() as u64)
+    }
+
+    /// Q13: whether the message is still being played.
+    pub(crate) fn hears_message(&self, now: u64) -> bool {
+        self.message.is_some_and(|(_, since)| now < since + LONGEST_MESSAGE.as_millis() as u64)
+    }
+
+    /// Q13: the message, if there is one, is played to its end before anything is done with the caller.
+    pub(crate) fn may_go_on(&self, now: u64) {
+        assert!(!self.hears_message(now), "Q13: the message is cut");
+    }
+
+    /// What must be so for a waiting caller whenever nothing is left to be done at a moment.
+    pub(crate) fn check(&mut self, position: u32, excused: bool, now: u64) {
+        let position = position.min(HIGHEST + 1);
+        self.position = Some(position);
+        if let Some(every) = self.every
+            && !self.speaks(now)
+        {
+            assert!(now < self.last + every, "Q11: {position} is not repeated");
+            let better = self.told.is_some_and(|t| position < t) && now >= self.last + REST;
+            assert!(!better, "Q11: better than {:?}: {position} is not spoken", self.told);
+            let entry = self.told.is_none() && self.began == now && self.entry.is_some_and(|p| p > 1);
+            assert!(!entry, "Q11: {:?} is not spoken on entry", self.entry);
+        }
+        if std::mem::replace(&mut self.excused, excused) {
+            self.silent_since = self.silent_since.max(now);
+        }
+        let (_, music, since) = self.music.as_ref().expect("some music");
+        let tried = *music == Music::Ringtone && self.failures >= 2 && self.silent_since < since + WORKS_AFTER;
+        let silent = !self.plays && !excused && now > self.silent_since + GRACE;
+        assert!(!silent || tried, "Q10: silence since {}", self.silent_since);
+    }
+
+    /// The next moment after `now` at which something is due by itself.
+    pub(crate) fn next_moment(&self, now: u64) -> Option<u64> {
+        let repeat = self.every.map(|every| self.last + every);
+        let rested = self.every.map(|_| self.last + REST);
+        let silence = (!self.plays).then_some(self.silent_since + GRACE + 1);
+        [repeat, rested, silence].into_iter().flatten().filter(|at| *at > now).min()
+    }
+}

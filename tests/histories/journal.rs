@@ -1,0 +1,192 @@
+//! What the store would keep, folded from the facts in the plainest way; and that the facts add up.
+
+use freeswitch_queue::acd::fact::{Fact, Record};
+use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
+use freeswitch_queue::acd::time::Wall;
+
+/// The wall clock when a history begins.
+const START: i64 = 1_700_000_000_000;
+
+pub(crate) fn wall(ms: u64) -> Wall {
+    Wall(START + ms as i64)
+}
+
+pub(crate) fn since_start(wall: Wall) -> u64 {
+    (wall.0 - START) as u64
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Offer {
+    Open,
+    Over,
+    Talking,
+    /// The daemon died over it.
+    Forgotten,
+}
+
+/// Counts of what became of the calls.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) entered: u64,
+    pub(crate) answered: u64,
+    pub(crate) abandoned: u64,
+    pub(crate) timed_out: u64,
+    pub(crate) moved: u64,
+    pub(crate) lost: u64,
+    pub(crate) interrupted: u64,
+    pub(crate) offers: u64,
+}
+
+impl Counts {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.entered += other.entered;
+        self.answered += other.answered;
+        self.abandoned += other.abandoned;
+        self.timed_out += other.timed_out;
+        self.moved += other.moved;
+        self.lost += other.lost;
+        self.interrupted += other.interrupted;
+        self.offers += other.offers;
+    }
+
+    /// Whether every kind of end came often enough to mean something.
+    pub(crate) fn is_lively(&self) -> bool {
+        let kinds =
+            [self.answered, self.abandoned, self.timed_out, self.moved, self.lost, self.interrupted, self.offers];
+        kinds.iter().all(|n| *n > 100)
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Journal {
+    pub(crate) logins: Vec<(AgentId, QueueNumber, Wall)>,
+    pub(crate) ends: Vec<(AgentId, Wall)>,
+    pub(crate) wraps: Vec<(AgentId, Wall)>,
+    /// Answered calls whose conversation has not ended.
+    pub(crate) conversations: Vec<Record>,
+    waiting: Vec<(CallId, QueueNumber)>,
+    offers: Vec<(OfferId, Offer)>,
+    pub(crate) counts: Counts,
+    last: Wall,
+}
+
+impl Journal {
+    pub(crate) fn last_end(&self, agent: &AgentId) -> Option<u64> {
+        self.ends.iter().find(|e| e.0 == *agent).map(|e| since_start(e.1))
+    }
+
+    pub(crate) fn wrap_up(&self, agent: &AgentId) -> Option<u64> {
+        self.wraps.iter().find(|w| w.0 == *agent).map(|w| since_start(w.1))
+    }
+
+    /// The first of the agent's conversations that have not ended.
+    pub(crate) fn conversation(&self, agent: &AgentId) -> Option<OfferId> {
+        self.conversations.iter().find_map(|r| match &r.fact {
+            Fact::CallAnswered { offer, agent: a, .. } if a == agent => Some(*offer),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn has_offer(&self, offer: OfferId) -> bool {
+        self.offers.iter().rev().any(|(o, _)| *o == offer)
+    }
+
+    fn waits(&mut self, call: &CallId, queue: &QueueNumber) {
+        let at = self.waiting.iter().position(|w| w.0 == *call && w.1 == *queue);
+        let at = at.unwrap_or_else(|| panic!("{call} leaves {queue}, and had not entered it or has left already"));
+        self.waiting.remove(at);
+    }
+
+    fn offer(&mut self, offer: OfferId, from: Offer, to: Offer) {
+        let entry = self.offers.iter_mut().rev().find(|(o, _)| *o == offer).expect("a known offer");
+        assert_eq!(entry.1, from, "an offer has one outcome: {offer} becomes {to:?}");
+        entry.1 = to;
+    }
+
+    /// Q23: every call has one disposition, every offer one outcome.
+    pub(crate) fn take(&mut self, record: &Record) {
+        assert!(record.at >= self.last, "a record is older than the one before");
+        self.last = record.at;
+        match &record.fact {
+            Fact::CallEntered { call, queue, .. } => {
+                assert!(self.waiting.iter().all(|w| w.0 != *call), "{call} enters {queue} and waits already");
+                self.waiting.push((call.clone(), queue.clone()));
+                self.counts.entered += 1;
+            }
+            Fact::OfferMade { offer, call, queue, .. } => {
+                assert!(!self.has_offer(*offer), "{offer} is made twice");
+                assert!(self.waiting.contains(&(call.clone(), queue.clone())), "{call} does not wait");
+                self.offers.push((*offer, Offer::Open));
+                self.counts.offers += 1;
+            }
+            Fact::OfferMissed { offer, .. } | Fact::OfferCancelled { offer, .. } => {
+                self.offer(*offer, Offer::Open, Offer::Over);
+            }
+            Fact::CallAnswered { offer, call, queue, .. } => {
+                self.offer(*offer, Offer::Open, Offer::Talking);
+                self.waits(call, queue);
+                self.conversations.push(record.clone());
+                self.counts.answered += 1;
+            }
+            Fact::ConversationEnded { offer, agent, .. } => {
+                let ended = |r: &Record| matches!(&r.fact, Fact::CallAnswered { offer: o, .. } if o == offer);
+                self.conversations.retain(|r| !ended(r));
+                self.offer(*offer, Offer::Talking, Offer::Over);
+                self.ends.retain(|e| e.0 != *agent);
+                self.ends.push((agent.clone(), record.at));
+            }
+            Fact::CallAbandoned { call, queue, .. } => {
+                self.waits(call, queue);
+                self.counts.abandoned += 1;
+            }
+            Fact::CallTimedOut { call, queue, .. } => {
+                self.waits(call, queue);
+                self.counts.timed_out += 1;
+            }
+            Fact::CallReturned { call, queue, .. } | Fact::CallTaken { call, queue, .. } => {
+                self.waits(call, queue);
+                self.counts.moved += 1;
+            }
+            Fact::CallLost { call, queue, .. } => {
+                self.waits(call, queue);
+                self.counts.lost += 1;
+            }
+            Fact::CallWentOn { .. } => {}
+            Fact::AgentLoggedIn { agent, queue } => self.logins.push((agent.clone(), queue.clone(), record.at)),
+            Fact::AgentLoggedOut { agent, queue } => self.logins.retain(|l| l.0 != *agent || l.1 != *queue),
+            Fact::WrapUpStarted { agent, until, .. } => {
+                self.wraps.retain(|w| w.0 != *agent);
+                self.wraps.push((agent.clone(), *until));
+            }
+            Fact::WrapUpEnded { agent } => self.wraps.retain(|w| w.0 != *agent),
+        }
+        self.balance();
+    }
+
+    /// Entered = answered + abandoned + timed out + moved + lost + waiting.
+    fn balance(&self) {
+        let c = &self.counts;
+        let left = c.answered + c.abandoned + c.timed_out + c.moved + c.lost + c.interrupted;
+        assert_eq!(c.entered, left + self.waiting.len() as u64, "the calls do not add up");
+    }
+
+    /// The daemon died: what it was about will not be heard of again.
+    pub(crate) fn interrupted(&mut self) {
+        self.counts.interrupted += self.waiting.len() as u64;
+        self.waiting.clear();
+        for (_, state) in self.offers.iter_mut().filter(|(_, s)| *s != Offer::Over) {
+            *state = Offer::Forgotten;
+        }
+    }
+
+    /// A conversation is taken up that the daemon did not see begin, or not in this life.
+    pub(crate) fn adopted(&mut self, offer: OfferId) {
+        self.offers.iter_mut().filter(|o| o.0 == offer).for_each(|o| o.1 = Offer::Talking);
+    }
+
+    pub(crate) fn check_over(&self) {
+        assert!(self.waiting.is_empty(), "these wait for ever: {:?}", self.waiting);
+        let open: Vec<_> = self.offers.iter().filter(|o| matches!(o.1, Offer::Open | Offer::Talking)).collect();
+        assert!(open.is_empty(), "these offers never ended: {open:?}");
+    }
+}

@@ -1,0 +1,387 @@
+//! The reference: who may be offered whom, said as plainly as the contract says it, with lists that are
+//! searched from end to end. It decides nothing; it is told what the daemon does and what happens to it,
+//! and objects.
+
+use freeswitch_queue::acd::fact::{Fact, MissCause, TimeoutCause};
+use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
+use freeswitch_queue::acd::queue::Place;
+use freeswitch_queue::acd::settings::{AgentSettings, QueueSettings, Strategy};
+
+use crate::journal::{Journal, wall};
+
+const PAUSE: u64 = 5000;
+
+pub(crate) struct Agent {
+    pub(crate) id: AgentId,
+    pub(crate) logins: Vec<QueueNumber>,
+    /// The offer that holds the agent, until its leg is gone.
+    pub(crate) offer: Option<OfferId>,
+    pub(crate) talking: bool,
+    /// When the wrap-up ends, and whether a record of it was seen.
+    pub(crate) rest: Option<(u64, bool)>,
+    last_talk_end: Option<u64>,
+    pub(crate) private: bool,
+    /// The phone is not there: for good, or until then.
+    pub(crate) unreachable: Option<Option<u64>>,
+    retired: bool,
+}
+
+pub(crate) struct Caller {
+    pub(crate) call: CallId,
+    pub(crate) queue: QueueNumber,
+    pub(crate) place: Place,
+    /// When the caller entered the queue; for one who came back, before that.
+    pub(crate) entered: u64,
+    pub(crate) offers: Vec<(OfferId, AgentId)>,
+    /// Who was tried since it last started over.
+    tried: Vec<AgentId>,
+    missed: Vec<(AgentId, u64)>,
+    /// Why the wait is over, as far as the queue itself says so.
+    pub(crate) over: Vec<TimeoutCause>,
+    /// When the call stopped the wait.
+    pub(crate) closed: Option<u64>,
+}
+
+#[derive(Default)]
+pub(crate) struct Model {
+    pub(crate) queues: Vec<QueueSettings>,
+    pub(crate) agents: Vec<Agent>,
+    /// In the order of their places.
+    pub(crate) callers: Vec<Caller>,
+    pub(crate) draining: bool,
+}
+
+impl Model {
+    pub(crate) fn agent(&mut self, id: &AgentId) -> Option<&mut Agent> {
+        self.agents.iter_mut().find(|a| a.id == *id)
+    }
+
+    pub(crate) fn caller(&mut self, call: &CallId) -> Option<&mut Caller> {
+        self.callers.iter_mut().find(|c| c.call == *call)
+    }
+
+    pub(crate) fn queue(&self, number: &QueueNumber) -> Option<&QueueSettings> {
+        self.queues.iter().find(|q| q.number == *number)
+    }
+
+    fn logged_in(&self, queue: &QueueNumber) -> usize {
+        self.agents.iter().filter(|a| a.logins.contains(queue)).count()
+    }
+
+    pub(crate) fn participates(&self, agent: &AgentId, queue: &QueueNumber) -> bool {
+        self.queue(queue).is_some_and(|q| q.participants.contains(agent))
+    }
+
+    /// Q11: the position in the line, first is 1.
+    pub(crate) fn position(&self, call: &CallId) -> Option<u32> {
+        let me = self.callers.iter().find(|c| c.call == *call)?;
+        let ahead = self.callers.iter().filter(|c| c.queue == me.queue && c.place < me.place).count();
+        Some(ahead as u32 + 1)
+    }
+
+    // Who may be offered whom.
+
+    /// Q5: logged in here, not in a conversation, not ringing, not in wrap-up, not on a private call,
+    /// reachable.
+    fn is_free(a: &Agent, queue: &QueueNumber, now: u64) -> bool {
+        a.logins.contains(queue)
+            && a.offer.is_none()
+            && a.rest.is_none_or(|(until, _)| until <= now)
+            && !a.private
+            && a.unreachable.is_none_or(|until| until.is_some_and(|u| u <= now))
+    }
+
+    /// The next offer there has to be: the caller, and the agents of whom one is to be rung.
+    pub(crate) fn next_offer(&self, now: u64) -> Option<(CallId, Vec<AgentId>)> {
+        let mut held: Vec<&QueueNumber> = Vec::new();
+        // Q4: who has waited longest is served first, over all queues.
+        for c in &self.callers {
+            let Some(q) = self.queue(&c.queue) else { continue };
+            let over = c.closed.is_some() || !c.over.is_empty();
+            let rings = !c.offers.is_empty();
+            if over || held.contains(&&c.queue) || (rings && q.strategy != Strategy::Simultaneous) {
+                continue;
+            }
+            // Q6: in list order; who cannot take it now is skipped.
+            let agent = |id: &AgentId| self.agents.iter().find(|a| a.id == *id);
+            let free: Vec<&Agent> =
+                q.participants.iter().filter_map(agent).filter(|a| Self::is_free(a, &c.queue, now)).collect();
+            // Q7: whoever was not tried yet; when all were, and nobody rings, it starts over.
+            let mut turn: Vec<&Agent> = free.iter().copied().filter(|a| !c.tried.contains(&a.id)).collect();
+            if turn.is_empty() && !rings {
+                turn.clone_from(&free);
+            }
+            // Q7: never within 5 s of a failed offer.
+            let paused = |a: &Agent| c.missed.iter().any(|(id, at)| *id == a.id && now < at + PAUSE);
+            let mut ready: Vec<&Agent> = turn.into_iter().filter(|a| !paused(a)).collect();
+            if ready.is_empty() {
+                if !rings && !free.is_empty() {
+                    // Q4: nobody behind gets the agents who are only paused for the first in line.
+                    held.push(&c.queue);
+                }
+                continue;
+            }
+            match q.strategy {
+                Strategy::AsListed => ready.truncate(1),
+                Strategy::LongestIdle => {
+                    let longest = ready.iter().map(|a| a.last_talk_end).min();
+                    ready.retain(|a| Some(a.last_talk_end) == longest);
+                    ready.truncate(1);
+                }
+                Strategy::Simultaneous | Strategy::Random => {}
+            }
+            return Some((c.call.clone(), ready.into_iter().map(|a| a.id.clone()).collect()));
+        }
+        None
+    }
+
+    fn offered(&mut self, offer: OfferId, call: &CallId, agent: &AgentId, now: u64) {
+        let expected = self.next_offer(now);
+        let legal = expected.as_ref().is_some_and(|(c, agents)| c == call && agents.contains(agent));
+        assert!(legal, "Q4-Q7: {agent} is offered to {call}, while the next offer is {expected:?}");
+        let a = self.agent(agent).expect("an agent");
+        assert_eq!(a.offer, None, "Q8: {agent} holds an offer");
+        a.offer = Some(offer);
+        let c = self.caller(call).expect("a caller");
+        c.offers.push((offer, agent.clone()));
+        if c.tried.contains(agent) {
+            c.tried.clear();
+        }
+    }
+
+    /// The leg is gone, or never was: the agent is free.
+    pub(crate) fn released(&mut self, offer: OfferId) {
+        for a in self.agents.iter_mut().filter(|a| a.offer == Some(offer)) {
+            a.offer = None;
+            a.talking = false;
+        }
+        self.agents.retain(|a| !a.retired || a.offer.is_some());
+    }
+
+    // What is told.
+
+    pub(crate) fn entered(&mut self, call: CallId, queue: QueueNumber, place: Place, now: u64) {
+        assert!(self.caller(&call).is_none(), "{call} waits twice");
+        let newest = self.callers.iter().map(|c| c.place).max();
+        if place.entered == wall(now) {
+            assert!(newest.is_none_or(|n| n < place), "Q4: {call} is put before somebody who was there");
+        }
+        let over = if self.logged_in(&queue) == 0 { vec![TimeoutCause::NobodyLoggedIn] } else { Vec::new() };
+        let entered = crate::journal::since_start(place.entered);
+        let (offers, tried, missed) = (Vec::new(), Vec::new(), Vec::new());
+        self.callers.push(Caller { call, queue, place, entered, offers, tried, missed, over, closed: None });
+        self.callers.sort_by_key(|c| c.place);
+    }
+
+    /// The call stopped its wait.
+    pub(crate) fn closed(&mut self, call: &CallId, now: u64) {
+        let limit = self.limit_of(call);
+        let draining = self.draining;
+        let Some(c) = self.caller(call) else { return };
+        let due = limit.is_some_and(|at| at <= now);
+        assert!(due || draining || !c.over.is_empty(), "Q13: {call} is sent away before its time");
+        c.closed.get_or_insert(now);
+    }
+
+    /// Q13: when this caller has waited long enough.
+    pub(crate) fn limit_of(&self, call: &CallId) -> Option<u64> {
+        let c = self.callers.iter().find(|c| c.call == *call)?;
+        let max = self.queue(&c.queue)?.max_wait?;
+        Some(c.entered + max.as_millis() as u64)
+    }
+
+    pub(crate) fn fact(&mut self, fact: &Fact, now: u64) {
+        match fact {
+            Fact::OfferMade { offer, call, agent, .. } => self.offered(*offer, call, agent, now),
+            Fact::OfferMissed { offer, call, agent, cause, .. } => {
+                if let Some(c) = self.caller(call) {
+                    c.offers.retain(|(o, _)| o != offer);
+                    c.tried.push(agent.clone());
+                    c.missed.retain(|(a, _)| a != agent);
+                    c.missed.push((agent.clone(), now));
+                }
+                if let Some(a) = self.agent(agent) {
+                    let absent = matches!(cause, MissCause::NotRegistered | MissCause::Unknown);
+                    a.unreachable = absent.then_some(Some(now + PAUSE));
+                }
+            }
+            Fact::OfferCancelled { offer, call, .. } => {
+                if let Some(c) = self.caller(call) {
+                    c.offers.retain(|(o, _)| o != offer);
+                }
+            }
+            Fact::CallAnswered { offer, call, agent, waited, .. } => {
+                let c = self.caller(call).expect("an answered caller waits");
+                assert_eq!(waited.as_millis() as u64, now - c.entered, "how long {call} waited");
+                let a = self.agent(agent).expect("an agent");
+                assert_eq!(a.offer, Some(*offer), "Q8: an offer that does not hold {agent} is answered");
+                a.talking = true;
+                a.unreachable = None;
+                self.left(call);
+            }
+            Fact::ConversationEnded { offer, queue, agent, .. } => {
+                let wrap_up = self.queue(queue).map(|q| q.wrap_up.as_millis() as u64);
+                let a = self.agent(agent).expect("an agent");
+                assert!(a.talking && a.offer == Some(*offer), "a conversation of {agent} ends that was none");
+                a.last_talk_end = Some(now);
+                a.rest = wrap_up.filter(|w| *w > 0).map(|w| (now + w, false));
+            }
+            Fact::WrapUpStarted { agent, queue, until } => {
+                let known = self.queue(queue).is_some();
+                let a = self.agent(agent).expect("an agent");
+                let until = crate::journal::since_start(*until);
+                // A queue that is gone from the file may still be there for its last callers.
+                assert!(!known || a.rest == Some((until, false)), "Q9: wrap-up of {agent} until {until}");
+                a.rest = Some((until, true));
+            }
+            Fact::WrapUpEnded { agent } => {
+                let a = self.agent(agent).expect("an agent");
+                let rest = a.rest.take().map(|(until, _)| until);
+                assert_eq!(rest, Some(now), "Q9: the wrap-up of {agent} ends");
+            }
+            Fact::AgentLoggedIn { agent, queue } => {
+                assert!(self.participates(agent, queue), "Q14: {agent} is no participant of {queue}");
+                let a = self.agent(agent).expect("an agent");
+                assert!(!a.logins.contains(queue), "Q14: {agent} is logged in to {queue} twice");
+                a.logins.push(queue.clone());
+            }
+            Fact::AgentLoggedOut { agent, queue } => {
+                let a = self.agent(agent).expect("an agent");
+                assert!(a.logins.contains(queue), "Q14: {agent} was not logged in to {queue}");
+                a.logins.retain(|q| q != queue);
+                if self.logged_in(queue) == 0 {
+                    self.end_waits(queue, TimeoutCause::LastAgentLoggedOut);
+                }
+            }
+            Fact::CallTimedOut { call, cause, waited, .. } => {
+                let limit = self.limit_of(call);
+                let c = self.caller(call).expect("a caller");
+                let just = c.over.contains(cause)
+                    || (*cause == TimeoutCause::MaxWait && limit.is_none_or(|at| c.closed.is_some_and(|t| t >= at)));
+                assert!(just, "Q13: {call} timed out for {cause:?}");
+                assert_eq!(waited.as_millis() as u64, now - c.entered, "how long {call} waited");
+                self.left(call);
+            }
+            Fact::CallReturned { call, .. } => {
+                assert!(self.draining, "{call} is given back without need");
+                self.left(call);
+            }
+            Fact::CallAbandoned { call, .. } | Fact::CallTaken { call, .. } | Fact::CallLost { call, .. } => {
+                self.left(call);
+            }
+            Fact::CallEntered { .. } | Fact::CallWentOn { .. } => {}
+        }
+    }
+
+    fn left(&mut self, call: &CallId) {
+        assert!(self.caller(call).is_some(), "{call} leaves, and does not wait");
+        self.callers.retain(|c| c.call != *call);
+    }
+
+    fn end_waits(&mut self, queue: &QueueNumber, cause: TimeoutCause) {
+        self.callers.iter_mut().filter(|c| c.queue == *queue).for_each(|c| c.over.push(cause));
+    }
+
+    /// The file was applied. Logins end by facts of their own.
+    pub(crate) fn configured(&mut self, agents: &[AgentSettings], queues: Vec<QueueSettings>) {
+        let removed: Vec<QueueNumber> = self.queues.iter().map(|q| q.number.clone()).collect();
+        for number in removed.iter().filter(|n| queues.iter().all(|q| q.number != **n)) {
+            self.end_waits(number, TimeoutCause::QueueRemoved);
+        }
+        self.queues = queues;
+        for a in agents {
+            match self.agent(&a.id) {
+                Some(known) => known.retired = false,
+                None => self.agents.push(Agent::new(a.id.clone())),
+            }
+        }
+    }
+
+    /// And then, whoever is no longer in the file is gone.
+    pub(crate) fn dismissed(&mut self, agents: &[AgentSettings]) {
+        for a in &mut self.agents {
+            a.retired = agents.iter().all(|s| s.id != a.id);
+        }
+        // Who is in a conversation finishes it.
+        self.agents.retain(|a| !a.retired || a.offer.is_some());
+    }
+
+    /// The daemon has come back: what the journal kept is known, and nothing else.
+    pub(crate) fn restarted(
+        &mut self,
+        agents: &[AgentSettings],
+        queues: Vec<QueueSettings>,
+        journal: &Journal,
+        now: u64,
+    ) {
+        *self = Self { queues, ..Self::default() };
+        for s in agents {
+            let mut a = Agent::new(s.id.clone());
+            a.logins = journal.logins.iter().filter(|l| l.0 == s.id).map(|l| l.1.clone()).collect();
+            a.last_talk_end = journal.last_end(&s.id);
+            a.rest = journal.wrap_up(&s.id).filter(|until| *until > now).map(|until| (until, true));
+            a.offer = journal.conversation(&s.id);
+            a.talking = a.offer.is_some();
+            self.agents.push(a);
+        }
+    }
+
+    /// A conversation from before this daemon's time goes on.
+    pub(crate) fn adopted(&mut self, agent: &AgentId, offer: OfferId) {
+        let a = self.agent(agent).expect("an agent");
+        assert!(a.offer.is_none_or(|o| o == offer), "Q8: {agent} holds another offer");
+        (a.offer, a.talking) = (Some(offer), true);
+    }
+
+    pub(crate) fn set_private(&mut self, agent: &AgentId, private: bool) {
+        if let Some(a) = self.agent(agent) {
+            a.private = private;
+        }
+    }
+
+    pub(crate) fn set_reachable(&mut self, agent: &AgentId, reachable: bool) {
+        if let Some(a) = self.agent(agent) {
+            a.unreachable = (!reachable).then_some(None);
+        }
+    }
+
+    /// The next moment after `now` at which an offer may become due by itself.
+    pub(crate) fn next_moment(&self, now: u64) -> Option<u64> {
+        let rests = self.agents.iter().filter_map(|a| a.rest.map(|(until, _)| until));
+        let phones = self.agents.iter().filter_map(|a| a.unreachable.flatten());
+        let pauses = self.callers.iter().flat_map(|c| c.missed.iter().map(|(_, at)| at + PAUSE));
+        let limits = self.callers.iter().filter_map(|c| self.limit_of(&c.call));
+        rests.chain(phones).chain(pauses).chain(limits).filter(|at| *at > now).min()
+    }
+
+    /// What must be so whenever nothing is left to be done at a moment.
+    pub(crate) fn check(&self, now: u64) {
+        let next = self.next_offer(now);
+        assert!(next.is_none(), "Q4-Q7: somebody waits and somebody is free, and no offer is made: {next:?}");
+        for c in &self.callers {
+            let late = self.limit_of(&c.call).is_some_and(|at| at <= now);
+            assert!(c.closed.is_some() || !late, "Q13: {} has waited too long", c.call);
+            assert!(c.closed.is_some() || c.over.is_empty(), "Q13: {} waits on: {:?}", c.call, c.over);
+        }
+        for a in &self.agents {
+            assert!(a.rest.is_none_or(|(_, seen)| seen), "Q9: there is no record of the wrap-up of {}", a.id);
+            assert!(a.rest.is_none_or(|(until, _)| until > now), "Q9: the wrap-up of {} has not ended", a.id);
+        }
+    }
+}
+
+impl Agent {
+    fn new(id: AgentId) -> Self {
+        Self {
+            id,
+            logins: Vec::new(),
+            offer: None,
+            talking: false,
+            rest: None,
+            last_talk_end: None,
+            private: false,
+            unreachable: None,
+            retired: false,
+        }
+    }
+}

@@ -1,0 +1,598 @@
+//! The daemon's core between a simulated FreeSWITCH and the reference: every history runs through here.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use freeswitch_queue::acd::call::{Call, Desk, Effect, Input, Wire};
+use freeswitch_queue::acd::fact::{CancelCause, Fact, Record};
+use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
+use freeswitch_queue::acd::leg::LegEnd;
+use freeswitch_queue::acd::time::{Mono, Now};
+use freeswitch_queue::dispatch::Dispatcher;
+use freeswitch_queue::floor::{CallDesk, Caller, Floor, LoginChange};
+use uuid::Uuid;
+
+use crate::ear::Ear;
+use crate::journal::{Counts, Journal, wall};
+use crate::model::Model;
+use crate::rng::Rng;
+use crate::step::{Office, Step, agent_id, queue_number};
+use crate::supervise::Supervisor;
+use crate::world::{Conn, News, Parted, World};
+
+/// Callers who may be there at once.
+const MOST_CALLERS: usize = 12;
+
+/// One call's machine and all that belongs to it.
+pub(crate) struct Session {
+    pub(crate) id: CallId,
+    pub(crate) call: Call,
+    desk: CallDesk,
+    pub(crate) ear: Ear,
+    /// Since when somebody outside the queue has the caller, as far as the daemon was told.
+    pub(crate) taken: Option<u64>,
+    /// The wait timed out, and nothing was done with the caller yet.
+    pub(crate) to_go_on: bool,
+    pub(crate) caller_gone: bool,
+    disconnected: bool,
+    armed_once: bool,
+    /// The conversation with the agent of this offer.
+    pub(crate) talks: Option<OfferId>,
+}
+
+pub(crate) struct Sim {
+    pub(crate) now: u64,
+    /// When this daemon was started.
+    born: u64,
+    rng: Rng,
+    office: Office,
+    pub(crate) floor: Arc<Floor>,
+    pub(crate) supervisor: Supervisor,
+    dispatcher: Dispatcher,
+    dispatch_at: Option<Mono>,
+    bell: Arc<AtomicBool>,
+    facts: Arc<Mutex<Vec<Record>>>,
+    wakes: Arc<Mutex<VecDeque<CallId>>>,
+    pub(crate) sessions: BTreeMap<Conn, Session>,
+    pub(crate) world: World,
+    pub(crate) model: Model,
+    pub(crate) journal: Journal,
+    callers: u64,
+    trace: Option<Vec<String>>,
+    lives: u64,
+}
+
+fn open(bell: &Arc<AtomicBool>, facts: &Arc<Mutex<Vec<Record>>>, life: u64) -> (Arc<Floor>, Dispatcher) {
+    let (bell, facts) = (bell.clone(), facts.clone());
+    let ring = Box::new(move || bell.store(true, Ordering::Relaxed));
+    let floor = Arc::new(Floor::new(ring, Box::new(move |r| facts.lock().unwrap().push(r))));
+    let mut made = 0;
+    let new_offer = move || {
+        made += 1;
+        OfferId(Uuid::from_u64_pair(life, made))
+    };
+    (floor.clone(), Dispatcher::new(floor, Box::new(new_offer)))
+}
+
+impl Sim {
+    pub(crate) fn new(seed: u64, traced: bool) -> Self {
+        let (bell, facts) = (Arc::default(), Arc::default());
+        let (floor, dispatcher) = open(&bell, &facts, 0);
+        let mut sim = Self {
+            now: 0,
+            born: 0,
+            rng: Rng::branch(seed, 3),
+            office: Office::new(),
+            floor,
+            supervisor: Supervisor::default(),
+            dispatcher,
+            dispatch_at: None,
+            bell,
+            facts,
+            wakes: Arc::default(),
+            sessions: BTreeMap::new(),
+            world: World::new(seed),
+            model: Model::default(),
+            journal: Journal::default(),
+            callers: 0,
+            trace: traced.then(Vec::new),
+            lives: 0,
+        };
+        sim.set_supervised(true);
+        sim.reload();
+        sim
+    }
+
+    pub(crate) fn time(&self) -> Now {
+        Now { mono: Mono(Duration::from_millis(self.now - self.born)), wall: wall(self.now) }
+    }
+
+    fn moment(&self, at: Mono) -> u64 {
+        self.born + at.0.as_millis() as u64
+    }
+
+    pub(crate) fn note(&mut self, text: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            let text = text().replace("00000000-0000-", "");
+            trace.push(format!("{:>8} {text}", self.now));
+        }
+    }
+
+    // One call's machine.
+
+    fn feed(&mut self, conn: Conn, input: Input) {
+        let Some(mut s) = self.sessions.remove(&conn) else { return };
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            self.note(|| format!("{} <- {input:?}", s.id));
+            self.hear(&mut s, &input);
+            let tick = input == Input::Tick;
+            let effects = s.call.handle(input, self.time());
+            let due = s.call.deadline().map(|at| self.moment(at));
+            assert!(!tick || due.is_none_or(|at| at > self.now), "a deadline of {} stays in the past", s.id);
+            for effect in effects {
+                self.note(|| format!("{} -> {effect:?}", s.id));
+                match effect {
+                    Effect::Wire(wire) => self.wire(conn, &mut s, wire),
+                    Effect::Desk(wish) => inputs.extend(self.wish(&mut s, wish)),
+                }
+            }
+        }
+        if s.call.is_finished() {
+            assert_eq!(s.call.legs().count(), 0, "{} is done and has legs", s.id);
+            assert_eq!(s.call.deadline(), None, "{} is done and has a deadline", s.id);
+        } else {
+            self.sessions.insert(conn, s);
+        }
+    }
+
+    fn hear(&mut self, s: &mut Session, input: &Input) {
+        match input {
+            Input::Played(playing) => s.ear.told_over(*playing, self.now),
+            Input::TakenAway => s.taken = s.taken.or(Some(self.now)),
+            Input::CallerGone => s.caller_gone = true,
+            Input::Disconnected => (s.caller_gone, s.disconnected) = (true, true),
+            _ => {}
+        }
+    }
+
+    fn wish(&mut self, s: &mut Session, wish: Desk) -> Option<Input> {
+        let done = wish.clone();
+        let answer = s.desk.carry_out(wish, self.time());
+        match &answer {
+            Some(Input::Entered(Some((_, place)))) => {
+                let queue = s.desk.queue().expect("a queue").clone();
+                self.model.entered(s.id.clone(), queue.clone(), *place, self.now);
+                s.ear.entered(self.model.queue(&queue), self.now);
+                if let Some(c) = self.world.caller(&s.id) {
+                    (c.queue, c.visited) = (queue, s.call.visited().to_vec());
+                    c.first_entered = s.desk.first_entered();
+                }
+            }
+            Some(Input::Looked { position, .. }) => s.ear.looked(*position),
+            Some(Input::Entered(None)) => {
+                let gone = !matches!(&done, Desk::Enter(q, _) if self.model.queue(q).is_some());
+                assert!(gone, "{} is turned away from a queue that is there", s.id);
+            }
+            _ => {}
+        }
+        if done == Desk::Leave(freeswitch_queue::acd::call::Leave::Lost) {
+            // Nobody here finds out whether the call itself is gone.
+            self.floor.give_up(&s.id, self.time());
+        }
+        self.take_facts();
+        match done {
+            Desk::Close => self.model.closed(&s.id, self.now),
+            Desk::Gone(offer) | Desk::Ended(offer, _) => {
+                if let Some(leg) = self.world.legs.iter().find(|l| l.offer == offer) {
+                    assert!(leg.told_gone, "Q8: {} is released while the leg may be there", leg.agent);
+                }
+                s.talks = s.talks.filter(|o| *o != offer);
+                self.model.released(offer);
+            }
+            Desk::Lost(offer) => {
+                let leg = self.world.leg(offer);
+                assert!(leg.is_faulty() || s.disconnected, "a healthy leg is given up: {leg:?}");
+                leg.lost = true;
+                s.talks = s.talks.filter(|o| *o != offer);
+                // With somebody to look after it, the agent stays held until it is gone.
+                if self.supervisor.next.is_none() {
+                    self.model.released(offer);
+                }
+            }
+            Desk::Answered(offer) => s.talks = Some(offer),
+            Desk::Leave(leave) => s.to_go_on = matches!(leave, freeswitch_queue::acd::call::Leave::TimedOut(_)),
+            Desk::WentOn(_) => {
+                assert!(s.to_go_on, "{} goes on without having timed out", s.id);
+                s.ear.may_go_on(self.now);
+                s.to_go_on = false;
+            }
+            _ => {}
+        }
+        answer
+    }
+
+    fn wire(&mut self, conn: Conn, s: &mut Session, wire: Wire) {
+        let place = self.model.callers.iter().find(|c| c.call == s.id);
+        let queue = place.map(|c| c.queue.clone());
+        let closing = place.is_none_or(|c| c.closed.is_some());
+        let position = self.model.position(&s.id);
+        s.ear.order(&wire, queue.and_then(|q| self.model.queue(&q)), position, closing, self.now);
+        match wire {
+            Wire::Music { playing, replace, .. } => self.world.music(&s.id, playing, replace),
+            Wire::Remember(place) => {
+                let c = self.world.caller(&s.id).expect("a caller");
+                c.place = Some(place);
+                c.armed |= !std::mem::replace(&mut s.armed_once, true);
+            }
+            Wire::Say(playing, _) => self.world.say(&s.id, playing),
+            Wire::Hush => self.world.hush(&s.id),
+            Wire::Ring { offer, agent, shared, ring_time } => self.world.ring(conn, offer, &agent, shared, ring_time),
+            Wire::CallOff(offer, cause) => self.world.call_off(offer, cause),
+            Wire::EndLeg(offer) => self.world.kill(offer, LegEnd::Cleared),
+            Wire::Rearm => {
+                let other = self.world.legs.iter().find(|l| l.conn == conn && l.is_connecting());
+                assert!(other.is_none(), "Q19: the death of the daemon would cut a conversation: {other:?}");
+                self.world.caller(&s.id).expect("a caller").armed = true;
+            }
+            Wire::Transfer(_) => self.world.part(&s.id, Parted::Moved),
+            Wire::HangUp(_) => self.world.part(&s.id, Parted::HungUp),
+            Wire::GiveBack => self.world.part(&s.id, Parted::GivenBack),
+            Wire::Close => self.world.close(conn),
+            Wire::RingOut(offer) => self.world.ring_out(offer),
+            Wire::Join(offer) => self.world.join_now(offer),
+            Wire::LetGo => self.world.caller(&s.id).expect("a caller").armed = false,
+            Wire::Answer => self.world.answer_caller(&s.id),
+            Wire::Connected => {}
+        }
+    }
+
+    /// Passes the facts on, to the books and to the reference.
+    pub(crate) fn take_facts(&mut self) {
+        let records = std::mem::take(&mut *self.facts.lock().unwrap());
+        for record in records {
+            self.note(|| format!("   {:?}", record.fact));
+            assert_eq!(record.at, wall(self.now), "a record is of another time");
+            self.journal.take(&record);
+            self.model.fact(&record.fact, self.now);
+            if let Fact::OfferCancelled { offer, .. } = &record.fact
+                && self.world.legs.iter().all(|l| l.offer != *offer)
+            {
+                // Nobody had begun to ring.
+                self.model.released(*offer);
+            }
+        }
+    }
+
+    fn begin(&mut self, call: &CallId, returned: bool) {
+        let conn = self.world.connect(call);
+        let c = self.world.caller(call).expect("a caller");
+        let caller = Caller { number: "0791234567".into(), first_entered: c.first_entered, returned };
+        let (queue, visited, place) = (c.queue.clone(), c.visited.clone(), c.place);
+        let wakes = self.wakes.clone();
+        let woken = call.clone();
+        let wake = Box::new(move || wakes.lock().unwrap().push_back(woken.clone()));
+        if !self.floor.admit(call, caller.number.clone(), wake) {
+            // The call's last life is not over yet: the dialplan will come again.
+            self.world.close(conn);
+            return;
+        }
+        let session = Session {
+            id: call.clone(),
+            call: Call::new(queue, visited, place),
+            desk: CallDesk::new(self.floor.clone(), call.clone(), caller, self.rng.next()),
+            ear: Ear::default(),
+            taken: None,
+            to_go_on: false,
+            caller_gone: false,
+            disconnected: false,
+            armed_once: false,
+            talks: None,
+        };
+        self.sessions.insert(conn, session);
+        self.feed(conn, Input::Begin);
+    }
+
+    // Time.
+
+    fn dispatch(&mut self) {
+        self.bell.store(false, Ordering::Relaxed);
+        self.dispatch_at = self.dispatcher.run(self.time());
+        self.take_facts();
+        let at = self.dispatch_at.map(|at| self.moment(at));
+        assert!(at.is_none_or(|at| at > self.now), "the dispatcher's deadline lies in the past");
+    }
+
+    /// Does whatever is due now, in any order, until nothing is left.
+    fn settle(&mut self) {
+        self.world.now = self.now;
+        for round in 0.. {
+            assert!(round < 5000, "it never comes to rest");
+            let due = self.due_sessions();
+            let wakes = usize::from(!self.wakes.lock().unwrap().is_empty());
+            let bell = usize::from(self.bell.load(Ordering::Relaxed) || self.dispatch_due());
+            let world = usize::from(self.world.next_moment().is_some_and(|at| at <= self.now));
+            let survey = usize::from(self.supervisor.next.is_some_and(|at| at <= self.now));
+            let all = due.len() + wakes + bell + survey + world;
+            if all == 0 {
+                break;
+            }
+            let n = self.rng.below(all as u64) as usize;
+            if n < due.len() {
+                self.feed(due[n], Input::Tick);
+            } else if n < due.len() + wakes {
+                self.wake();
+            } else if n < due.len() + wakes + bell {
+                self.dispatch();
+            } else if n < due.len() + wakes + bell + survey {
+                self.survey();
+            } else if let Some(news) = self.world.pop() {
+                self.pass_on(news);
+            }
+        }
+        self.check();
+    }
+
+    fn dispatch_due(&self) -> bool {
+        self.dispatch_at.is_some_and(|at| self.moment(at) <= self.now)
+    }
+
+    fn due_sessions(&self) -> Vec<Conn> {
+        let due = |s: &Session| s.call.deadline().is_some_and(|at| self.moment(at) <= self.now);
+        self.sessions.iter().filter(|(_, s)| due(s)).map(|(c, _)| *c).collect()
+    }
+
+    fn wake(&mut self) {
+        let call = self.wakes.lock().unwrap().pop_front();
+        let conn = self.sessions.iter().find(|(_, s)| Some(&s.id) == call.as_ref()).map(|(c, _)| *c);
+        if let Some(conn) = conn {
+            self.feed(conn, Input::Woken);
+        }
+    }
+
+    fn pass_on(&mut self, news: News) {
+        match news {
+            News::Tell(conn, input) => self.feed(conn, input),
+            // Who goes down takes no more calls.
+            News::Back(call) if self.model.draining => self.world.bring_back(&call),
+            News::Back(call) => self.begin(&call, true),
+        }
+    }
+
+    fn set_private(&mut self, agent: &AgentId, private: bool) {
+        self.note(|| format!("{agent} on another call: {private}"));
+        self.floor.set_elsewhere(agent, private.then(|| wall(self.now)));
+        self.model.set_private(agent, private);
+    }
+
+    /// The next moment at which the daemon, FreeSWITCH or the reference expects something.
+    fn next_moment(&self) -> Option<u64> {
+        let sessions = self.sessions.values().filter_map(|s| s.call.deadline()).chain(self.dispatch_at);
+        let core = sessions.map(|at| self.moment(at));
+        let ears = self.sessions.values().filter_map(|s| s.ear.next_moment(self.now));
+        core.chain(ears)
+            .chain(self.world.next_moment())
+            .chain(self.supervisor.next)
+            .chain(self.model.next_moment(self.now))
+            .min()
+    }
+
+    fn pass(&mut self, ms: u64) {
+        let end = self.now + ms;
+        self.settle();
+        while let Some(at) = self.next_moment().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.settle();
+        }
+        self.now = end;
+        self.settle();
+    }
+
+    /// Lets time pass up to something that is due soon.
+    fn pass_until(&mut self, before: u64) {
+        self.settle();
+        let Some(at) = self.next_moment().filter(|at| *at < self.now + 60_000) else { return };
+        let at = at.saturating_sub(before);
+        if at > self.now {
+            self.pass(at - self.now - 1);
+            self.now = at;
+            self.world.now = at;
+        }
+    }
+
+    // The steps.
+
+    fn reload(&mut self) {
+        let (agents, queues) = (self.office.agents(), self.office.queues());
+        self.model.configured(&agents, queues.clone());
+        self.floor.configure(&agents, &queues, self.time());
+        for s in self.sessions.values_mut() {
+            let queue = self.model.callers.iter().find(|c| c.call == s.id).map(|c| c.queue.clone());
+            s.ear.configured(queue.and_then(|q| self.model.queue(&q)), self.now);
+        }
+        self.take_facts();
+        self.model.dismissed(&agents);
+    }
+
+    fn restart(&mut self) {
+        self.take_facts();
+        self.sessions.clear();
+        self.journal.interrupted();
+        self.wakes.lock().unwrap().clear();
+        self.born = self.now;
+        self.lives += 1;
+        (self.floor, self.dispatcher) = open(&self.bell, &self.facts, self.lives);
+        let (agents, queues) = (self.office.agents(), self.office.queues());
+        let takes_part =
+            |a: &AgentId, q: &QueueNumber| queues.iter().any(|s| s.number == *q && s.participants.contains(a));
+        self.journal.logins.retain(|l| takes_part(&l.0, &l.1));
+        self.model.restarted(&agents, queues.clone(), &self.journal, self.now);
+        self.floor.configure(&agents, &queues, self.time());
+        let j = &self.journal;
+        self.floor.restore(&j.logins, &j.ends, &j.wraps, self.time());
+        self.floor.adopt_unended(&j.conversations);
+        self.model.agents.iter().filter_map(|a| a.offer).for_each(|o| self.journal.adopted(o));
+        self.world.daemon_died();
+        self.set_supervised(true);
+        self.dispatch();
+    }
+
+    fn drain(&mut self) {
+        self.settle();
+        self.model.draining = true;
+        let conns: Vec<Conn> = self.sessions.keys().copied().collect();
+        for conn in conns {
+            self.feed(conn, Input::Drain);
+        }
+        let ms = self.rng.below(1500);
+        self.pass(ms);
+        self.restart();
+    }
+
+    fn switch_crash(&mut self) {
+        self.settle();
+        for conn in self.world.died() {
+            self.feed(conn, Input::Disconnected);
+        }
+        let agents: Vec<AgentId> = self.model.agents.iter().map(|a| a.id.clone()).collect();
+        for agent in agents {
+            self.set_private(&agent, false);
+        }
+    }
+
+    fn apply(&mut self, step: Step) {
+        self.note(|| format!("== {step:?}"));
+        self.world.now = self.now;
+        let time = self.time();
+        let waiting = self.world.waiting();
+        let nth = |n: u8| waiting.get(usize::from(n) % waiting.len().max(1)).cloned();
+        match step {
+            Step::Wait(ms) => self.pass(ms),
+            Step::Until(before) => self.pass_until(before),
+            Step::Call(q) => {
+                if waiting.len() < MOST_CALLERS {
+                    self.callers += 1;
+                    let call = CallId::new(&format!("c{}", self.callers)).unwrap();
+                    self.world.call(call.clone(), queue_number(q));
+                    self.begin(&call, false);
+                }
+            }
+            Step::GiveUp(n) => nth(n).iter().for_each(|c| self.world.hang_up_caller(c)),
+            Step::Login(a, q) => {
+                let wanted = self.model.participates(&agent_id(a), &queue_number(q));
+                let done = self.floor.log_in(&agent_id(a), &queue_number(q), time);
+                assert_eq!(matches!(done, LoginChange::Refused(_)), !wanted, "Q14: who may log in");
+            }
+            Step::Logout(a, q) => {
+                self.floor.log_out(&agent_id(a), &queue_number(q), CancelCause::LoggedOut, time);
+            }
+            Step::Answer(a) => {
+                let offers = self.world.ringing(|l| l.agent == agent_id(a));
+                offers.into_iter().for_each(|o| self.world.answer(o));
+            }
+            Step::AnswerAll(n) => {
+                let offers = nth(n).map(|c| self.world.ringing(|l| l.call == c));
+                offers.into_iter().flatten().for_each(|o| self.world.answer(o));
+            }
+            Step::Decline(a) => {
+                let offers = self.world.ringing(|l| l.agent == agent_id(a));
+                offers.into_iter().for_each(|o| self.world.decline(o));
+            }
+            Step::HangUp(a, transfer) => self.world.leave(&agent_id(a), transfer),
+            Step::Private(a, yes) => self.set_private(&agent_id(a), yes),
+            Step::Reachable(a, yes) => {
+                self.floor.set_reachable(&agent_id(a), yes, time);
+                self.model.set_reachable(&agent_id(a), yes);
+            }
+            Step::Phone(a, phone) => self.world.set_phone(&agent_id(a), phone),
+            Step::Fault(a, fault) => self.world.set_fault(&agent_id(a), fault),
+            Step::Write(q, change) => self.office.write(q, change),
+            Step::Hire(a, yes) => self.office.hire(a, yes),
+            Step::Reload => self.reload(),
+            Step::Cut(n) => {
+                let cut = nth(n).and_then(|c| self.world.cut(&c));
+                if let Some(conn) = cut {
+                    self.feed(conn, Input::Disconnected);
+                }
+            }
+            Step::Steal(n) => nth(n).iter().for_each(|c| self.world.steal(c)),
+            Step::Silence(n) => nth(n).iter().for_each(|c| self.world.silence(c)),
+            Step::Supervised(yes) => self.set_supervised(yes),
+            Step::Drain => self.drain(),
+            Step::Crash => self.restart(),
+            Step::SwitchCrash => self.switch_crash(),
+        }
+        self.take_facts();
+    }
+
+    /// Everybody goes home: then nothing may be left anywhere.
+    fn go_home(&mut self) {
+        self.note(|| "== everybody goes home".to_owned());
+        self.settle();
+        for _ in 0..2 {
+            let calls: Vec<CallId> = self.world.callers.iter().map(|c| c.call.clone()).collect();
+            calls.iter().for_each(|c| self.world.hang_up_caller(c));
+            self.pass(400_000);
+        }
+        assert!(self.sessions.is_empty(), "calls that never end: {:?}", self.sessions.keys());
+        assert_eq!(self.floor.calls(), 0, "calls stay on the floor");
+        let view = self.floor.view(self.time());
+        let held = view.agents.iter().find(|a| a.call.is_some());
+        assert!(held.is_none(), "Q8: somebody is never released: {held:?}");
+        assert!(view.queues.iter().all(|q| q.waiting.is_empty()), "somebody stays in a queue");
+        self.journal.check_over();
+    }
+
+    /// Compares the live picture with the reference.
+    fn compare(&self) {
+        let view = self.floor.view(self.time());
+        for a in &self.model.agents {
+            let seen = view.agents.iter().find(|v| v.id == a.id).expect("the agent is on the floor");
+            assert_eq!(seen.call.is_some(), a.offer.is_some(), "Q8: whether {} is held: {seen:?}", a.id);
+            assert_eq!(seen.activity == "talking", a.talking, "what {} does: {seen:?}", a.id);
+            let mut logins = a.logins.clone();
+            logins.sort();
+            assert_eq!(seen.logins, logins, "Q14: where {} is logged in", a.id);
+        }
+        for q in &view.queues {
+            let wait: Vec<&CallId> =
+                self.model.callers.iter().filter(|c| c.queue == q.number).map(|c| &c.call).collect();
+            assert_eq!(q.waiting.iter().map(|w| &w.call).collect::<Vec<_>>(), wait, "Q4: the line of {}", q.number);
+        }
+    }
+}
+
+/// What a history came to.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) why: String,
+    pub(crate) trace: Vec<String>,
+}
+
+/// Runs one history; `seed` makes the delays and orders within it.
+pub(crate) fn run(seed: u64, steps: &[Step], traced: bool) -> Result<Counts, Failure> {
+    let mut sim = Sim::new(seed, traced);
+    let done = catch_unwind(AssertUnwindSafe(|| {
+        for step in steps {
+            sim.apply(*step);
+        }
+        sim.settle();
+        sim.compare();
+        sim.go_home();
+    }));
+    match done {
+        Ok(()) => Ok(sim.journal.counts),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let why = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default();
+            sim.facts.clear_poison();
+            let facts = std::mem::take(&mut *sim.facts.lock().unwrap());
+            let mut trace = sim.trace.unwrap_or_default();
+            trace.extend(facts.iter().map(|r| format!("         . {:?}", r.fact)));
+            Err(Failure { why, trace })
+        }
+    }
+}

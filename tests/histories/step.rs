@@ -1,0 +1,399 @@
+//! What can happen to the queue, as steps of a history, and how a history is made up.
+
+use std::time::Duration;
+
+use freeswitch_queue::acd::ids::{AgentId, QueueNumber};
+use freeswitch_queue::acd::settings::{
+    AgentSettings, Language, Music, QueueSettings, Strategy, Timeout, TimeoutAction,
+};
+
+use crate::rng::Rng;
+
+/// How many queues and agents a configuration can have.
+pub(crate) const QUEUES: u8 = 3;
+pub(crate) const AGENTS: u8 = 5;
+
+/// One step. Callers are named by their number among those who are there; what does not fit does nothing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Step {
+    /// Milliseconds pass.
+    Wait(u64),
+    /// Time passes up to this many milliseconds before something is due; with 0 what is due has not been done.
+    Until(u64),
+    /// Somebody calls this queue.
+    Call(u8),
+    /// A caller hangs up.
+    GiveUp(u8),
+    /// An agent logs in to a queue.
+    Login(u8, u8),
+    /// An agent logs out of a queue.
+    Logout(u8, u8),
+    /// An agent answers the phone.
+    Answer(u8),
+    /// Everybody whose phone rings for this caller answers.
+    AnswerAll(u8),
+    /// An agent declines.
+    Decline(u8),
+    /// An agent hangs up, or passes the caller on.
+    HangUp(u8, bool),
+    /// FreeSWITCH tells of a private call of an agent, or of its end.
+    Private(u8, bool),
+    /// FreeSWITCH tells that the phone came or went.
+    Reachable(u8, bool),
+    /// From now on the agent's phone behaves so.
+    Phone(u8, Phone),
+    /// The next leg to the agent has this fault.
+    Fault(u8, Fault),
+    /// The admin writes this into the file.
+    Write(u8, Change),
+    /// The admin takes an agent into the file, or out of it.
+    Hire(u8, bool),
+    /// The file is applied.
+    Reload,
+    /// The connection of one call is lost.
+    Cut(u8),
+    /// Somebody outside the queue takes the caller.
+    Steal(u8),
+    /// The caller's music ends, as a file that cannot be played.
+    Silence(u8),
+    /// Somebody compares with FreeSWITCH, or nobody does.
+    Supervised(bool),
+    /// The daemon goes down in order, and comes back.
+    Drain,
+    /// The daemon is killed, and comes back.
+    Crash,
+    /// FreeSWITCH is killed, and comes back.
+    SwitchCrash,
+}
+
+/// How a phone behaves.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Phone {
+    Rings,
+    AnswersAtOnce,
+    Busy,
+    NotRegistered,
+    Unknown,
+}
+
+/// What goes wrong with one leg.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Fault {
+    /// Everything is told twice.
+    Double,
+    /// The channel appears late.
+    SlowCreate(u64),
+    /// The result of the order to ring comes late.
+    LateResult,
+    /// The result of the order to ring never comes.
+    NoResult,
+    /// That it is being hung up is never told.
+    NoHangUp,
+    /// The order to ring fails for another reason.
+    Refused,
+    /// Answered, but not connected: ends by itself.
+    NotBridged,
+    /// Answered, but not connected: stays.
+    Parked,
+    /// The order to ring has no effect at all.
+    Never,
+    /// Nothing at all is told.
+    Mute,
+    /// That it is gone is never told.
+    NoGone,
+    /// It cannot be ended.
+    Deaf,
+}
+
+impl Fault {
+    /// Whether the end of such a leg may never be heard of.
+    pub(crate) fn may_be_lost(self) -> bool {
+        match self {
+            Self::Never | Self::Mute | Self::NoGone | Self::Deaf => true,
+            Self::SlowCreate(ms) => ms > 4000,
+            _ => false,
+        }
+    }
+}
+
+/// A line of the file.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Change {
+    Strategy(Strategy),
+    /// Which agents (a bit each), and with which of them the list begins.
+    Participants(u8, u8),
+    WrapUp(u64),
+    MaxWait(Option<u64>),
+    Ring(u64),
+    Music(u8),
+    Announce(Option<u64>),
+    Message(bool),
+    Hangup,
+    Transfer,
+    OnTo(u8),
+    Removed(bool),
+}
+
+pub(crate) fn queue_number(q: u8) -> QueueNumber {
+    QueueNumber::new(&format!("9990{}", q % QUEUES)).unwrap()
+}
+
+pub(crate) fn agent_id(a: u8) -> AgentId {
+    AgentId::new(&format!("100{}", a % AGENTS)).unwrap()
+}
+
+/// The configuration file.
+pub(crate) struct Office {
+    queues: Vec<(bool, QueueSettings)>,
+    hired: Vec<bool>,
+}
+
+impl Office {
+    /// Two queues and three agents; a third and two more can be added.
+    pub(crate) fn new() -> Self {
+        let queue = |q| QueueSettings {
+            number: queue_number(q),
+            name: "Service".into(),
+            strategy: Strategy::AsListed,
+            participants: (0..AGENTS).map(agent_id).collect(),
+            max_wait: None,
+            wrap_up: Duration::ZERO,
+            ring_time: Duration::from_secs(20),
+            music: Music::Ringtone,
+            language: Language("en".into()),
+            announce_every: None,
+            timeout: Timeout::default(),
+        };
+        Self { queues: (0..QUEUES).map(|q| (q < 2, queue(q))).collect(), hired: (0..AGENTS).map(|a| a < 3).collect() }
+    }
+
+    pub(crate) fn hire(&mut self, agent: u8, hired: bool) {
+        self.hired[usize::from(agent % AGENTS)] = hired;
+    }
+
+    pub(crate) fn write(&mut self, queue: u8, change: Change) {
+        let (there, s) = &mut self.queues[usize::from(queue % QUEUES)];
+        match change {
+            Change::Strategy(strategy) => s.strategy = strategy,
+            Change::Participants(bits, first) => {
+                let round = (0..AGENTS).map(|n| (n + first) % AGENTS);
+                s.participants = round.filter(|a| bits & (1 << a) != 0).map(agent_id).collect();
+            }
+            Change::WrapUp(ms) => s.wrap_up = Duration::from_millis(ms),
+            Change::MaxWait(ms) => s.max_wait = ms.map(Duration::from_millis),
+            Change::Ring(ms) => s.ring_time = Duration::from_millis(ms),
+            Change::Music(0) => s.music = Music::Ringtone,
+            Change::Music(n) => s.music = Music::File(format!("/{n}.wav").into()),
+            Change::Announce(ms) => s.announce_every = ms.map(Duration::from_millis),
+            Change::Message(on) => s.timeout.message = on.then(|| "/sorry.wav".into()),
+            Change::Hangup => s.timeout.action = TimeoutAction::Hangup,
+            Change::Transfer => s.timeout.action = TimeoutAction::Transfer("1005".into()),
+            Change::OnTo(q) => s.timeout.action = TimeoutAction::Queue(queue_number(q)),
+            Change::Removed(gone) => *there = !gone,
+        }
+    }
+
+    pub(crate) fn agents(&self) -> Vec<AgentSettings> {
+        let hired = (0..AGENTS).filter(|a| self.hired[usize::from(*a)]);
+        hired.map(|a| AgentSettings { id: agent_id(a), name: "Anna".into(), dial: None }).collect()
+    }
+
+    /// The queues; whatever would not pass the checks of a file is put right.
+    pub(crate) fn queues(&self) -> Vec<QueueSettings> {
+        let agents = self.agents();
+        let there: Vec<QueueNumber> =
+            self.queues.iter().filter(|(there, _)| *there).map(|(_, s)| s.number.clone()).collect();
+        let mut queues: Vec<QueueSettings> =
+            self.queues.iter().filter(|(there, _)| *there).map(|(_, s)| s.clone()).collect();
+        for s in &mut queues {
+            s.participants.retain(|p| agents.iter().any(|a| a.id == *p));
+            if matches!(&s.timeout.action, TimeoutAction::Queue(to) if !there.contains(to)) {
+                s.timeout.action = TimeoutAction::Hangup;
+            }
+        }
+        queues
+    }
+}
+
+/// What a history likes to do: every history likes other things, so that rare ones meet often in some.
+struct Taste {
+    weights: Vec<(u64, Kind)>,
+    strategies: Vec<Strategy>,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Wait,
+    Until,
+    Call,
+    GiveUp,
+    Login,
+    Logout,
+    Answer,
+    AnswerAll,
+    Decline,
+    HangUp,
+    Private,
+    Reachable,
+    Phone,
+    Fault,
+    Write,
+    Hire,
+    Reload,
+    Cut,
+    Steal,
+    Silence,
+    Supervised,
+    Drain,
+    Crash,
+    SwitchCrash,
+}
+
+const STRATEGIES: [Strategy; 4] = [Strategy::AsListed, Strategy::Simultaneous, Strategy::LongestIdle, Strategy::Random];
+
+impl Taste {
+    fn new(rng: &mut Rng) -> Self {
+        use Kind::*;
+        let common = [
+            (30, Wait),
+            (12, Until),
+            (14, Call),
+            (5, GiveUp),
+            (6, Login),
+            (3, Logout),
+            (14, Answer),
+            (4, AnswerAll),
+            (5, Decline),
+            (12, HangUp),
+        ];
+        let rare = [
+            (3, Private),
+            (3, Reachable),
+            (3, Phone),
+            (5, Fault),
+            (4, Write),
+            (1, Hire),
+            (2, Reload),
+            (1, Cut),
+            (1, Steal),
+            (2, Silence),
+            (1, Supervised),
+            (1, Drain),
+            (1, Crash),
+            (1, SwitchCrash),
+        ];
+        let mut weights: Vec<(u64, Kind)> = common.into_iter().map(|(w, k)| (w * rng.within(1, 3), k)).collect();
+        weights.extend(rare.into_iter().map(|(w, k)| (w * *rng.pick(&[0, 0, 1, 1, 4]), k)));
+        let strategies = if rng.chance(50) { vec![*rng.pick(&STRATEGIES)] } else { STRATEGIES.to_vec() };
+        Self { weights, strategies }
+    }
+
+    fn kind(&self, rng: &mut Rng) -> Kind {
+        let mut at = rng.below(self.weights.iter().map(|(w, _)| w).sum());
+        for (w, kind) in &self.weights {
+            if at < *w {
+                return *kind;
+            }
+            at -= w;
+        }
+        Kind::Wait
+    }
+}
+
+fn some_wait(rng: &mut Rng) -> u64 {
+    match rng.below(10) {
+        0..=3 => rng.within(0, 45),
+        4 | 5 => rng.within(50, 1500),
+        6 | 7 => rng.within(1000, 6000),
+        8 => 5000,
+        _ => rng.within(5000, 40_000),
+    }
+}
+
+fn some_change(rng: &mut Rng, taste: &Taste) -> Change {
+    match rng.below(12) {
+        0 | 1 => Change::Strategy(*rng.pick(&taste.strategies)),
+        2 | 3 => Change::Participants(rng.below(32) as u8 | rng.below(32) as u8, rng.below(5) as u8),
+        4 => Change::WrapUp(*rng.pick(&[0, 700, 5000, 30_000])),
+        5 => Change::MaxWait(*rng.pick(&[None, Some(700), Some(9000), Some(60_000)])),
+        6 => Change::Ring(*rng.pick(&[1000, 3000, 20_000])),
+        7 => Change::Music(rng.below(3) as u8),
+        8 => Change::Announce(*rng.pick(&[None, Some(5000), Some(20_000), Some(45_000)])),
+        9 => Change::Message(rng.chance(50)),
+        10 => *rng.pick(&[Change::Hangup, Change::Transfer, Change::OnTo(0), Change::OnTo(1), Change::OnTo(2)]),
+        _ => Change::Removed(rng.chance(60)),
+    }
+}
+
+fn some_fault(rng: &mut Rng) -> Fault {
+    use Fault::*;
+    let slow = SlowCreate(*rng.pick(&[30, 300, 3000, 7000]));
+    *rng.pick(&[
+        Double, slow, slow, LateResult, NoResult, NoHangUp, Refused, NotBridged, Parked, Never, Mute, NoGone, Deaf,
+    ])
+}
+
+/// Makes up a history.
+pub(crate) fn history(seed: u64) -> Vec<Step> {
+    let mut rng = Rng::new(seed);
+    let taste = Taste::new(&mut rng);
+    let mut steps = Vec::new();
+    for queue in 0..QUEUES {
+        steps.push(Step::Write(queue, Change::Strategy(*rng.pick(&taste.strategies))));
+        for _ in 0..rng.below(7) {
+            steps.push(Step::Write(queue, some_change(&mut rng, &taste)));
+        }
+    }
+    if rng.chance(50) {
+        steps.push(Step::Hire(rng.within(3, 4) as u8, true));
+    }
+    steps.push(Step::Reload);
+    for agent in 0..AGENTS {
+        for queue in 0..QUEUES {
+            if rng.chance(60) {
+                steps.push(Step::Login(agent, queue));
+            }
+        }
+    }
+    for _ in 0..rng.within(20, 120) {
+        let step = some_step(&mut rng, &taste);
+        steps.push(step);
+    }
+    steps
+}
+
+fn some_step(rng: &mut Rng, taste: &Taste) -> Step {
+    let agent = rng.below(u64::from(AGENTS)) as u8;
+    let queue = rng.below(u64::from(QUEUES)) as u8;
+    let nth = rng.below(8) as u8;
+    let yes = rng.chance(50);
+    match taste.kind(rng) {
+        Kind::Wait => Step::Wait(some_wait(rng)),
+        Kind::Until => Step::Until(*rng.pick(&[0, 0, 1, 12])),
+        Kind::Call => Step::Call(queue),
+        Kind::GiveUp => Step::GiveUp(nth),
+        Kind::Login => Step::Login(agent, queue),
+        Kind::Logout => Step::Logout(agent, queue),
+        Kind::Answer => Step::Answer(agent),
+        Kind::AnswerAll => Step::AnswerAll(nth),
+        Kind::Decline => Step::Decline(agent),
+        Kind::HangUp => Step::HangUp(agent, rng.chance(25)),
+        Kind::Private => Step::Private(agent, yes),
+        Kind::Reachable => Step::Reachable(agent, yes),
+        Kind::Phone => {
+            let rings = [Phone::Rings, Phone::Rings, Phone::AnswersAtOnce];
+            Step::Phone(agent, *rng.pick(&[&rings[..], &[Phone::Busy, Phone::NotRegistered, Phone::Unknown]].concat()))
+        }
+        Kind::Fault => Step::Fault(agent, some_fault(rng)),
+        Kind::Write => Step::Write(queue, some_change(rng, taste)),
+        Kind::Hire => Step::Hire(agent, yes),
+        Kind::Reload => Step::Reload,
+        Kind::Cut => Step::Cut(nth),
+        Kind::Steal => Step::Steal(nth),
+        Kind::Silence => Step::Silence(nth),
+        Kind::Supervised => Step::Supervised(yes),
+        Kind::Drain => Step::Drain,
+        Kind::Crash => Step::Crash,
+        Kind::SwitchCrash => Step::SwitchCrash,
+    }
+}

@@ -1,0 +1,72 @@
+//! Whoever compares with FreeSWITCH, in the plainest way: `show channels` every few seconds, what is
+//! nobody's is ended or adopted, and who is held by nothing is released the second time it is seen.
+
+use freeswitch_queue::acd::fact::EndedBy;
+use freeswitch_queue::acd::ids::OfferId;
+use freeswitch_queue::acd::leg::LegEnd;
+use freeswitch_queue::floor::{HeldView, OfferKey};
+
+use crate::journal::{since_start, wall};
+use crate::legs::State;
+use crate::sim::Sim;
+
+/// How often it looks.
+const EVERY: u64 = 3000;
+/// Whoever is held for less than this is not looked for.
+const SETTLED: u64 = 2000;
+
+#[derive(Default)]
+pub(crate) struct Supervisor {
+    /// When it looks next; `None` when it is blind.
+    pub(crate) next: Option<u64>,
+    missing: Vec<OfferId>,
+}
+
+impl Sim {
+    /// The link to FreeSWITCH comes up, or is gone for good.
+    pub(crate) fn set_supervised(&mut self, supervised: bool) {
+        self.supervisor = Supervisor { next: supervised.then_some(self.now + EVERY), missing: Vec::new() };
+        let left: Vec<HeldView> = self.floor.held().into_iter().filter(|h| !h.attended).collect();
+        self.floor.set_supervised(supervised, self.time());
+        self.take_facts();
+        if !supervised {
+            left.iter().for_each(|h| self.given_up(&h.key));
+        }
+    }
+
+    fn given_up(&mut self, key: &OfferKey) {
+        self.model.released(key.offer);
+        self.world.legs.iter_mut().filter(|l| l.offer == key.offer).for_each(|l| l.lost = true);
+    }
+
+    pub(crate) fn survey(&mut self) {
+        self.supervisor.next = Some(self.now + EVERY);
+        let held = self.floor.held();
+        let alive: Vec<OfferId> = self.world.legs.iter().filter(|l| l.exists()).map(|l| l.offer).collect();
+        for offer in alive.iter().filter(|o| !held.iter().any(|h| h.key.offer == **o && (h.attended || h.talking))) {
+            let leg = self.world.leg(*offer);
+            if leg.state != State::Talking {
+                self.world.die(*offer, LegEnd::Elsewhere, false);
+                continue;
+            }
+            let (call, agent) = (leg.call.clone(), leg.agent.clone());
+            let queue = self.world.caller(&call).expect("a caller").queue.clone();
+            let key = OfferKey { offer: *offer, call, queue, agent };
+            if self.floor.adopt(&key, wall(self.now)) {
+                self.model.adopted(&key.agent, *offer);
+                self.journal.adopted(*offer);
+            }
+        }
+        // A call with a task looks after the legs it rings by itself.
+        let looked_for = |h: &&HeldView| (h.talking || !h.attended) && self.now >= since_start(h.since) + SETTLED;
+        let gone: Vec<&HeldView> = held.iter().filter(looked_for).filter(|h| !alive.contains(&h.key.offer)).collect();
+        let missing: Vec<OfferId> = gone.iter().map(|h| h.key.offer).collect();
+        let before = std::mem::replace(&mut self.supervisor.missing, missing);
+        for h in gone.iter().filter(|h| before.contains(&h.key.offer)) {
+            self.note(|| format!("{} is held by nothing", h.key.agent));
+            self.floor.release(&h.key, EndedBy::Unknown, self.time());
+            self.take_facts();
+            self.given_up(&h.key);
+        }
+    }
+}

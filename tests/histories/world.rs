@@ -1,0 +1,381 @@
+//! FreeSWITCH and its callers, as far as the queue can tell: what is true, and what of it is told to whom
+//! and when. The orders and delays are those of `tests/captures`: what happens is told up to 20 ms later and
+//! in batches, in order for each connection; commands are carried out at once. The agents' legs are in
+//! [`crate::legs`].
+
+use std::collections::BTreeMap;
+
+use freeswitch_queue::acd::call::{Input, Playing};
+use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
+use freeswitch_queue::acd::leg::LegEnd;
+use freeswitch_queue::acd::queue::Place;
+use freeswitch_queue::acd::time::Wall;
+
+use crate::legs::{Leg, State};
+use crate::rng::Rng;
+use crate::step::{AGENTS, Fault, Phone, agent_id};
+
+/// How long a connection stays open after its caller is gone.
+const LINGER: u64 = 10_000;
+
+/// One connection between FreeSWITCH and the daemon: one for each life of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Conn(pub(crate) usize);
+
+/// What the simulation has to pass on.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// This is told on a connection.
+    Tell(Conn, Input),
+    /// The dialplan brings a caller back.
+    Back(CallId),
+}
+
+/// What is going to happen in FreeSWITCH.
+#[derive(Debug)]
+pub(crate) enum Due {
+    Tell(Conn, Input),
+    Create(OfferId),
+    RingOver(OfferId),
+    Answer(OfferId),
+    /// The leg tries to take the caller.
+    Pick(OfferId),
+    /// The leg has the caller.
+    Join(OfferId),
+    Fail(OfferId, LegEnd),
+    SayOver(CallId, Playing),
+    CallerAnswered(CallId),
+    CallerEnds(CallId),
+    Linger(Conn),
+    Back(CallId),
+}
+
+#[derive(Debug)]
+struct Line {
+    call: CallId,
+    open: bool,
+    /// Nothing is told before what was told last.
+    last: u64,
+}
+
+/// A caller's channel.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    pub(crate) call: CallId,
+    pub(crate) alive: bool,
+    pub(crate) conn: Option<Conn>,
+    pub(crate) queue: QueueNumber,
+    pub(crate) visited: Vec<QueueNumber>,
+    /// What the channel remembers for the time after the daemon's death.
+    pub(crate) place: Option<Place>,
+    pub(crate) first_entered: Option<Wall>,
+    /// Whether the dialplan would bring the caller back if the daemon died.
+    pub(crate) armed: bool,
+    /// The caller's own channel is answered.
+    pub(crate) answered: bool,
+    music: Option<Playing>,
+    saying: Option<Playing>,
+    /// The leg that is about to take the caller, and the one that has.
+    pub(crate) picking: Option<OfferId>,
+    pub(crate) with: Option<OfferId>,
+    /// With somebody outside the queue, or on the way there.
+    pub(crate) away: bool,
+}
+
+/// What becomes of a caller whom the daemon lets go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Parted {
+    HungUp,
+    Moved,
+    GivenBack,
+}
+
+pub(crate) struct World {
+    pub(crate) now: u64,
+    pub(crate) rng: Rng,
+    due: BTreeMap<(u64, u64), Due>,
+    count: u64,
+    lines: Vec<Line>,
+    pub(crate) callers: Vec<Caller>,
+    pub(crate) legs: Vec<Leg>,
+    pub(crate) phones: Vec<(AgentId, Phone, Option<Fault>)>,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            now: 0,
+            rng: Rng::branch(seed, 1),
+            due: BTreeMap::new(),
+            count: 0,
+            lines: Vec::new(),
+            callers: Vec::new(),
+            legs: Vec::new(),
+            phones: (0..AGENTS).map(|a| (agent_id(a), Phone::Rings, None)).collect(),
+        }
+    }
+
+    pub(crate) fn next_moment(&self) -> Option<u64> {
+        self.due.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Lets happen what is due, until there is something to pass on.
+    pub(crate) fn pop(&mut self) -> Option<News> {
+        while self.next_moment()? <= self.now {
+            let (_, due) = self.due.pop_first()?;
+            match due {
+                Due::Tell(conn, input) => {
+                    if self.lines[conn.0].open {
+                        self.note_told(conn, &input);
+                        return Some(News::Tell(conn, input));
+                    }
+                }
+                Due::Back(call) => {
+                    if self.caller(&call).is_some_and(|c| c.alive && c.conn.is_none() && c.with.is_none() && !c.away) {
+                        return Some(News::Back(call));
+                    }
+                }
+                Due::SayOver(call, playing) => self.say_over(&call, playing),
+                Due::CallerAnswered(call) => self.caller_answered(&call),
+                Due::CallerEnds(call) => self.caller_ends(&call),
+                Due::Linger(conn) => self.tell(conn, Input::Disconnected),
+                Due::Create(offer) => self.create(offer),
+                Due::RingOver(offer) => self.ring_over(offer),
+                Due::Answer(offer) => self.answer(offer),
+                Due::Pick(offer) => self.pick(offer),
+                Due::Join(offer) => self.join(offer),
+                Due::Fail(offer, end) => self.die(offer, end, false),
+            }
+        }
+        None
+    }
+
+    pub(crate) fn at(&mut self, delay: u64, due: Due) {
+        self.count += 1;
+        self.due.insert((self.now + delay, self.count), due);
+    }
+
+    /// Something is told up to 20 ms later, in order.
+    pub(crate) fn tell(&mut self, conn: Conn, input: Input) {
+        let delay = self.rng.below(21);
+        let line = &mut self.lines[conn.0];
+        line.last = line.last.max(self.now + delay);
+        let delay = line.last - self.now;
+        self.at(delay, Due::Tell(conn, input));
+    }
+
+    /// The answer to a command comes at once.
+    pub(crate) fn reply(&mut self, conn: Conn, input: Input) {
+        let delay = self.rng.below(6);
+        self.at(delay, Due::Tell(conn, input));
+    }
+
+    pub(crate) fn call_of(&self, conn: Conn) -> CallId {
+        self.lines[conn.0].call.clone()
+    }
+
+    pub(crate) fn caller(&mut self, call: &CallId) -> Option<&mut Caller> {
+        self.callers.iter_mut().find(|c| c.call == *call)
+    }
+
+    /// The callers a step may name: those who are there and not with somebody.
+    pub(crate) fn waiting(&self) -> Vec<CallId> {
+        let there = |c: &&Caller| c.alive && !c.away && c.with.is_none() && c.conn.is_some();
+        self.callers.iter().filter(there).map(|c| c.call.clone()).collect()
+    }
+
+    // What callers do.
+
+    pub(crate) fn call(&mut self, call: CallId, queue: QueueNumber) {
+        self.callers.push(Caller {
+            call,
+            alive: true,
+            conn: None,
+            queue,
+            visited: Vec::new(),
+            place: None,
+            first_entered: None,
+            armed: false,
+            answered: false,
+            music: None,
+            saying: None,
+            picking: None,
+            with: None,
+            away: false,
+        });
+    }
+
+    /// The dialplan connects the caller to the daemon.
+    pub(crate) fn connect(&mut self, call: &CallId) -> Conn {
+        let conn = Conn(self.lines.len());
+        self.lines.push(Line { call: call.clone(), open: true, last: self.now });
+        let caller = self.caller(call).expect("a caller");
+        caller.conn = Some(conn);
+        (caller.music, caller.saying) = (None, None);
+        conn
+    }
+
+    pub(crate) fn hang_up_caller(&mut self, call: &CallId) {
+        self.at(0, Due::CallerEnds(call.clone()));
+    }
+
+    pub(crate) fn caller_ends(&mut self, call: &CallId) {
+        let Some(c) = self.caller(call) else { return };
+        if !std::mem::replace(&mut c.alive, false) {
+            return;
+        }
+        let (conn, with) = (c.conn, c.with.take());
+        self.silence(call);
+        let first = self.rng.chance(50);
+        if let (true, Some(offer)) = (first, with) {
+            self.die(offer, LegEnd::Cleared, false);
+        }
+        if let Some(conn) = conn {
+            self.tell(conn, Input::CallerGone);
+            self.tell(conn, Input::CallerGone);
+            self.at(LINGER, Due::Linger(conn));
+        }
+        if let (false, Some(offer)) = (first, with) {
+            self.die(offer, LegEnd::Cleared, false);
+        }
+    }
+
+    /// Whatever the caller hears ends.
+    pub(crate) fn silence(&mut self, call: &CallId) {
+        let Some(c) = self.caller(call) else { return };
+        let over = [c.saying.take(), c.music.take()];
+        if let Some(conn) = c.conn {
+            over.into_iter().flatten().for_each(|p| self.tell(conn, Input::Played(p)));
+        }
+    }
+
+    fn say_over(&mut self, call: &CallId, playing: Playing) {
+        let Some(c) = self.caller(call).filter(|c| c.saying == Some(playing)) else { return };
+        c.saying = None;
+        if let Some(conn) = c.conn {
+            self.tell(conn, Input::Played(playing));
+        }
+    }
+
+    /// Somebody outside the queue takes the caller.
+    pub(crate) fn steal(&mut self, call: &CallId) {
+        self.silence(call);
+        let Some(c) = self.caller(call) else { return };
+        c.away = true;
+        if let Some(conn) = c.conn {
+            self.tell(conn, Input::TakenAway);
+        }
+    }
+
+    /// The connection is lost; the dialplan brings the caller back.
+    pub(crate) fn cut(&mut self, call: &CallId) -> Option<Conn> {
+        let conn = self.caller(call)?.conn.take()?;
+        self.lines[conn.0].open = false;
+        self.bring_back(call);
+        Some(conn)
+    }
+
+    pub(crate) fn bring_back(&mut self, call: &CallId) {
+        let Some(c) = self.caller(call) else { return };
+        (c.music, c.saying) = (None, None);
+        if c.alive && !c.away && c.with.is_none() {
+            let delay = self.rng.within(10, 500);
+            self.at(delay, Due::Back(call.clone()));
+        }
+    }
+
+    // What the daemon orders.
+
+    pub(crate) fn answer_caller(&mut self, call: &CallId) {
+        let delay = self.rng.below(40);
+        self.at(delay, Due::CallerAnswered(call.clone()));
+    }
+
+    fn caller_answered(&mut self, call: &CallId) {
+        let Some(c) = self.caller(call).filter(|c| c.alive && !c.answered) else { return };
+        c.answered = true;
+        if let Some(conn) = c.conn {
+            self.tell(conn, Input::CallerAnswered);
+        }
+    }
+
+    pub(crate) fn music(&mut self, call: &CallId, playing: Playing, replace: bool) {
+        let c = self.caller(call).expect("a caller");
+        let over = c.music.replace(playing);
+        if let (true, Some(conn), Some(over)) = (replace, c.conn, over) {
+            self.tell(conn, Input::Played(over));
+        }
+    }
+
+    pub(crate) fn say(&mut self, call: &CallId, playing: Playing) {
+        let c = self.caller(call).expect("a caller");
+        c.saying = Some(playing);
+        let delay = if self.rng.chance(5) { 400_000 } else { self.rng.within(300, 4000) };
+        self.at(delay, Due::SayOver(call.clone(), playing));
+    }
+
+    pub(crate) fn hush(&mut self, call: &CallId) {
+        if let Some(playing) = self.caller(call).and_then(|c| c.saying) {
+            self.say_over(call, playing);
+        }
+    }
+
+    /// The caller is hung up, or goes elsewhere.
+    pub(crate) fn part(&mut self, call: &CallId, how: Parted) {
+        let Some(conn) = self.caller(call).and_then(|c| c.conn) else { return };
+        let unheard = self.rng.chance(10);
+        match how {
+            Parted::HungUp => self.hang_up_caller(call),
+            Parted::Moved => {
+                self.silence(call);
+                self.caller(call).expect("a caller").away = true;
+                if !unheard {
+                    self.tell(conn, Input::MovedOn);
+                }
+                let delay = self.rng.within(100, 20_000);
+                self.at(delay, Due::CallerEnds(call.clone()));
+            }
+            Parted::GivenBack => {
+                self.silence(call);
+                self.tell(conn, Input::Disconnected);
+            }
+        }
+    }
+
+    /// The daemon closes the connection: whoever is still there goes on in the dialplan, and comes back.
+    pub(crate) fn close(&mut self, conn: Conn) {
+        self.lines[conn.0].open = false;
+        let call = self.call_of(conn);
+        if self.caller(&call).is_some_and(|c| c.conn == Some(conn)) {
+            self.caller(&call).expect("a caller").conn = None;
+            self.bring_back(&call);
+        }
+    }
+
+    // The deaths.
+
+    /// The daemon is dead: every connection is closed, waiting callers will be brought back, conversations
+    /// and ringing legs go on, until somebody compares.
+    pub(crate) fn daemon_died(&mut self) {
+        self.legs.iter_mut().for_each(|l| l.lost = true);
+        self.lines.iter_mut().for_each(|l| l.open = false);
+        let calls: Vec<CallId> = self.callers.iter().filter(|c| c.alive).map(|c| c.call.clone()).collect();
+        for c in &mut self.callers {
+            c.conn = None;
+        }
+        calls.iter().for_each(|c| self.bring_back(c));
+    }
+
+    /// FreeSWITCH is dead, and everything in it. Gives the connections that end.
+    pub(crate) fn died(&mut self) -> Vec<Conn> {
+        self.due.clear();
+        self.callers.iter_mut().for_each(|c| c.alive = false);
+        self.legs.iter_mut().for_each(|l| (l.state, l.told_gone) = (State::Dead, true));
+        let open = self.lines.iter_mut().enumerate().filter(|(_, l)| l.open);
+        open.map(|(n, l)| {
+            l.open = false;
+            Conn(n)
+        })
+        .collect()
+    }
+}

@@ -1,0 +1,182 @@
+//! Q14, Q15, Q16: logging in and out by telephone. Q17: what the agent's phone shows.
+
+use std::time::Duration;
+
+use simswitch::{CallSpec, Sound};
+
+use crate::house::{House, pass, play};
+use crate::setting::{configuration, queue};
+
+/// Dials, listens to the end, and tells what was said.
+async fn dial(house: &House, call: &CallSpec) -> String {
+    let caller = house.switch.call(call);
+    let began = house.switch.now();
+    caller.wait_ended().await;
+    let (ended, _) = caller.ended().unwrap();
+    let heard = caller.history().into_iter().find_map(|s| match s.sound {
+        Sound::Playing(file) => Some(s.at).zip(Some(file)),
+        _ => None,
+    });
+    let (spoken, file) = heard.expect("something was said");
+    assert!(spoken - began <= Duration::from_millis(500), "it is said at once");
+    // A prompt lasts 2 s here.
+    assert!(ended - spoken <= Duration::from_secs(2 + 3), "hung up within 3 s of the answer");
+    file.trim_start_matches("/prompts/").trim_end_matches(".wav").to_owned()
+}
+
+fn house() -> House {
+    let french = queue("99900", &["1001", "1002"]).with("position_announcement: { language: fr, every_seconds: 30 }");
+    let house = House::open(&[french, queue("99901", &["1002"]).with("language: de")]);
+    house.log_out("1001", "99900");
+    house
+}
+
+/// Q14: in and out, twice each, in the queue's language.
+#[test]
+fn q14_login_and_logout() {
+    play(async {
+        let house = house();
+        assert_eq!(dial(&house, &CallSpec::phone("1001", "*4199900")).await, "fr/logged-in");
+        assert!(house.is_in("1001", "99900"));
+        assert_eq!(dial(&house, &CallSpec::phone("1001", "*4199900")).await, "fr/logged-in");
+        assert_eq!(dial(&house, &CallSpec::phone("1001", "*4299900")).await, "fr/logged-out");
+        assert!(!house.is_in("1001", "99900"));
+        assert_eq!(dial(&house, &CallSpec::phone("1001", "*4299900")).await, "fr/logged-out");
+        assert_eq!(dial(&house, &CallSpec::phone("1002", "*4299901")).await, "de/logged-out");
+        assert!(house.is_in("1002", "99900"), "the other queue is untouched");
+        let story = house.end().await.story();
+        assert_eq!(story[1..], ["1001 logs in to 99900", "1001 logs out of 99900", "1002 logs out of 99901"]);
+    });
+}
+
+/// Q14: unknown queue, no participant, no authentication: a spoken refusal, and nothing changes.
+#[test]
+fn q14_refusals() {
+    play(async {
+        let house = house();
+        let refused = [
+            (CallSpec::phone("1001", "*4199999"), "en/no-such-queue"),
+            (CallSpec::phone("1001", "*4299999"), "en/no-such-queue"),
+            (CallSpec::phone("1001", "*4199901"), "de/not-a-member"),
+            (CallSpec::phone("1003", "*4199900"), "fr/not-a-member"),
+            (CallSpec::phone("1003", "*4299900"), "fr/not-a-member"),
+            (CallSpec::trunk("1001", "*4199900"), "fr/not-authenticated"),
+            (CallSpec::trunk("1002", "*4299900"), "fr/not-authenticated"),
+            (CallSpec::trunk("", "*4299900"), "fr/not-authenticated"),
+        ];
+        for (call, answer) in refused {
+            assert_eq!(dial(&house, &call).await, answer, "{call:?}");
+        }
+        assert_eq!(house.end().await.story(), ["1001 logs out of 99900"]);
+    });
+}
+
+/// Q14: the authenticated user, never what the phone claims to be: in the From, or by variables of the same names
+/// that another party can set.
+#[test]
+fn q14_a_lying_phone_changes_only_its_own_login() {
+    play(async {
+        let house = house();
+        let liar = CallSpec::phone("1001", "*4299900").claims("1002");
+        assert_eq!(dial(&house, &liar).await, "fr/logged-out");
+        assert!(house.is_in("1002", "99900"), "1002 did not dial");
+        let liar = CallSpec::phone("1001", "*4199900").claims("1002").name("1002");
+        assert_eq!(dial(&house, &liar).await, "fr/logged-in");
+        assert!(house.is_in("1001", "99900"), "who dialled is logged in");
+        let stranger = CallSpec::phone("1003", "*4299900").claims("1002").variable("sip_h_X-sip_auth_username", "1002");
+        assert_eq!(dial(&house, &stranger).await, "fr/not-a-member");
+        // A name without the sign that it was checked.
+        let unchecked = CallSpec::trunk("1002", "*4299900").variable("sip_auth_username", "1002");
+        assert_eq!(dial(&house, &unchecked).await, "fr/not-authenticated");
+        assert!(house.is_in("1002", "99900"));
+        house.end().await;
+    });
+}
+
+/// Q14: a user of the same number in another domain is somebody else.
+#[test]
+fn q14_another_domains_user_is_somebody_else() {
+    play(async {
+        let config = configuration(&[queue("99900", &["1001"])], "");
+        let house =
+            House::with(simswitch::Config { domain: "other".into(), ..simswitch::Config::default() }, config, 1);
+        assert_eq!(dial(&house, &CallSpec::phone("1001", "*4299900")).await, "en/not-authenticated");
+        assert!(house.is_in("1001", "99900"));
+        house.end().await;
+    });
+}
+
+/// Q15: logging out while ringing: called off without a missed call, and the caller goes on to the next.
+#[test]
+fn q15_logging_out_while_ringing() {
+    play(async {
+        let house = House::open(&[queue("99900", &["1001", "1002"])]);
+        let hans = house.caller("0791", "99900");
+        house.phone("1001").wait_ringing().await;
+        pass(1_000).await;
+        assert_eq!(dial(&house, &CallSpec::phone("1001", "*4299900")).await, "en/logged-out");
+        assert!(!house.phone("1001").is_ringing());
+        assert_eq!(house.phone("1001").view().missed, []);
+        assert_eq!(house.take("1002").await, "0791");
+        hans.hang_up();
+        let book = house.end().await;
+        assert_eq!(book.story_of(&["called off"]), ["1001 is called off 0791: logged out"]);
+        let gap = book.when("1002 is offered 0791") - book.when("1001 logs out of 99900");
+        assert!(gap <= 50, "the next is rung {gap} ms later");
+    });
+}
+
+/// Q15: logging out in a conversation leaves the conversation alone; the agent gets nobody behind it.
+#[test]
+fn q15_logging_out_in_a_conversation() {
+    play(async {
+        let house = House::open(&[queue("99900", &["1001", "1002"])]);
+        house.when_rung("1002", simswitch::Behaviour::Ignore);
+        let hans = house.caller("0791", "99900");
+        house.take("1001").await;
+        house.log_out("1001", "99900");
+        pass(30_000).await;
+        assert_eq!(hans.view().talks_to(), Some("1001"));
+        let eva = house.caller("0792", "99900");
+        house.phone("1001").hang_up();
+        hans.wait_ended().await;
+        pass(60_000).await;
+        assert!(house.phone("1001").view().is_idle());
+        eva.hang_up();
+        house.end().await;
+    });
+}
+
+/// Q16: a lamp key's code is dialled like the code itself: the suffix says whose lamp it is, not who dials.
+#[test]
+fn q16_the_lamp_keys_code() {
+    play(async {
+        let house = house();
+        assert_eq!(dial(&house, &CallSpec::phone("1001", "*4199900*1001")).await, "fr/logged-in");
+        assert!(house.is_in("1001", "99900"));
+        assert_eq!(dial(&house, &CallSpec::phone("1001", "*4299900*1002")).await, "fr/logged-out");
+        assert!(!house.is_in("1001", "99900") && house.is_in("1002", "99900"));
+        house.end().await;
+    });
+}
+
+/// Q17: the phone shows the caller's number, and the name with the queue's in front.
+#[test]
+fn q17_what_the_phone_shows() {
+    play(async {
+        let house = House::open(&[queue("99900", &["1001"])]);
+        for (name, shown) in [
+            ("Hans Muster", "Service - Hans Muster"),
+            ("", "Service - 0791234567"),
+            ("Zoë Müller-Ünlü", "Service - Zoë Müller-Ünlü"),
+            ("Support: Hans", "Service - Support Hans"),
+        ] {
+            let caller = house.switch.call(&CallSpec::trunk("0791234567", "99900").name(name));
+            let ring = house.phone("1001").wait_ringing().await;
+            assert_eq!((ring.number.as_str(), ring.name.as_str()), ("0791234567", shown));
+            caller.hang_up();
+            house.phone("1001").wait_idle().await;
+        }
+        house.end().await;
+    });
+}

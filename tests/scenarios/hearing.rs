@@ -1,0 +1,237 @@
+//! Q10, Q11, Q12: what the caller hears.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use simswitch::{Behaviour, Caller, Length, Sound};
+
+use crate::house::{House, answers, pass, play};
+use crate::setting::{Queue, configuration, queue};
+
+/// Prompts of 1.5 s, music without an end.
+fn open(queues: &[Queue]) -> House {
+    let lengths = |name: &str| name.starts_with("/prompts").then_some(Length::For(Duration::from_millis(1_500)));
+    let switch = simswitch::Config { lengths: Some(Arc::new(lengths)), ..simswitch::Config::default() };
+    House::with(switch, configuration(queues, ""), 1)
+}
+
+/// The names of the sounds heard while waiting, one after the other.
+fn heard(caller: &Caller) -> Vec<String> {
+    caller.history().iter().map(|s| name(&s.sound)).collect()
+}
+
+fn name(sound: &Sound) -> String {
+    match sound {
+        Sound::Playing(file) => file.trim_start_matches("/prompts/").to_owned(),
+        Sound::Party(number) => format!("the voice of {number}"),
+        other => format!("{other:?}"),
+    }
+}
+
+/// When which prompts were begun, in whole seconds.
+fn prompts(caller: &Caller) -> Vec<(u64, String)> {
+    let history = caller.history().into_iter();
+    let prompts = history.filter(|s| matches!(&s.sound, Sound::Playing(f) if f.starts_with("/prompts")));
+    prompts.map(|s| (s.at.as_secs(), name(&s.sound))).collect()
+}
+
+const TONE: &str = "tone_stream://%(1000,4000,425);loops=-1";
+
+/// Q10: the ring tone from the beginning to the agent's voice, in one piece, while one phone after the other rings.
+#[test]
+fn q10_the_ring_tone_has_no_gap() {
+    play(async {
+        let house = open(&[queue("99900", &["1001", "1002", "1003"]).with("ring_seconds: 5")]);
+        house.when_rung("1001", Behaviour::Ignore);
+        house.when_rung("1002", Behaviour::Busy);
+        house.when_rung("1003", answers(3_000));
+        let hans = house.caller("0791", "99900");
+        assert_eq!(hans.wait_talking().await, "1003");
+        hans.hang_up();
+        let history = hans.history();
+        // A frame for `answer` itself, another between the end of the music and the voice.
+        assert_eq!(heard(&hans), ["Ringing", "Silence", TONE, "Silence", "the voice of 1003"]);
+        assert!(history[2].at <= Duration::from_millis(45), "the tone begins at once: {:?}", history[2].at);
+        assert!(history[4].at - history[3].at <= Duration::from_millis(45), "{:?}", &history[3..5]);
+        house.end().await;
+    });
+}
+
+/// Q10: music from a stream; whoever calls, refuses and gives up around this caller, it goes on.
+#[test]
+fn q10_music_plays_on_while_others_come_and_go() {
+    play(async {
+        let house = open(&[queue("99900", &["1001"]).with("music: local_stream://moh")]);
+        house.when_rung("1001", Behaviour::Decline { after: Duration::from_millis(300) });
+        let hans = house.caller("0791", "99900");
+        for n in 0..10 {
+            let other = house.caller(&format!("080{n}"), "99900");
+            pass(3_000).await;
+            other.hang_up();
+        }
+        assert_eq!(heard(&hans), ["Ringing", "Silence", "local_stream://moh"]);
+        hans.hang_up();
+        house.end().await;
+    });
+}
+
+/// Q10: a music file is played over and over; one that FreeSWITCH cannot play is replaced by the ring tone.
+#[test]
+fn q10_music_from_a_file() {
+    for (exists, expected) in [(true, "/music.wav"), (false, TONE)] {
+        play(async move {
+            let lengths = move |name: &str| (!exists && name.contains("music")).then_some(Length::Missing);
+            let switch = simswitch::Config { lengths: Some(Arc::new(lengths)), ..simswitch::Config::default() };
+            let music = queue("99900", &["1001"]).with("music: \"${sounds_dir}/music.wav\"");
+            let house = House::with(switch, configuration(&[music], ""), 1);
+            house.when_rung("1001", Behaviour::Ignore);
+            let hans = house.caller("0791", "99900");
+            pass(5_000).await;
+            assert_eq!(name(&hans.hears()), expected);
+            pass(600_000).await;
+            assert_eq!(heard(&hans).last().map(String::as_str), Some(expected));
+            assert_eq!(heard(&hans).iter().filter(|s| *s == expected).count(), 1, "without a restart");
+            hans.hang_up();
+            house.end().await;
+        });
+    }
+}
+
+fn announced(every: u32) -> Queue {
+    let announcement = format!("position_announcement: {{ language: fr, every_seconds: {every} }}");
+    queue("99900", &["1001"]).with("music: local_stream://moh").with(&announcement).with("ring_seconds: 300")
+}
+
+/// Q11: on entry when others are ahead, in the queue's language, over the music, which goes on where it was.
+#[test]
+fn q11_the_position_on_entry() {
+    play(async {
+        let house = open(&[announced(600)]);
+        let first = house.caller("0791", "99900");
+        let second = house.caller("0792", "99900");
+        let third = house.caller("0793", "99900");
+        pass(10_000).await;
+        assert_eq!(prompts(&first), [], "the first in line is told nothing");
+        assert_eq!(prompts(&second), [(0, "fr/position-2.wav".to_owned())]);
+        assert_eq!(prompts(&third), [(0, "fr/position-3.wav".to_owned())]);
+        let history = third.history();
+        let [.., before, prompt, after] = &history[..] else { panic!("{history:?}") };
+        assert_eq!(
+            (name(&before.sound), name(&after.sound)),
+            ("local_stream://moh".into(), "local_stream://moh".into())
+        );
+        assert_eq!(after.position, before.position + (prompt.at - before.at), "the music goes on where it was");
+        assert_eq!(after.at - prompt.at, Duration::from_millis(1_500), "behind a whole sentence");
+        [first, second, third].iter().for_each(Caller::hang_up);
+        house.end().await;
+    });
+}
+
+/// Q11: better positions are told when they come, at most every 15 s; position 1 is one of them.
+#[test]
+fn q11_better_positions_at_most_every_fifteen_seconds() {
+    play(async {
+        let house = open(&[announced(600)]);
+        let ahead: Vec<Caller> = (0..4).map(|n| house.caller(&format!("080{n}"), "99900")).collect();
+        let hans = house.caller("0791", "99900");
+        pass(5_000).await;
+        ahead[1].hang_up();
+        pass(5_000).await;
+        ahead[2].hang_up();
+        pass(30_000).await;
+        ahead[3].hang_up();
+        pass(15_000).await;
+        ahead[0].hang_up();
+        pass(30_000).await;
+        let told: Vec<(u64, String)> =
+            [(0, 5), (15, 3), (40, 2), (55, 1)].map(|(at, n)| (at, format!("fr/position-{n}.wav"))).into();
+        assert_eq!(prompts(&hans), told);
+        hans.hang_up();
+        house.end().await;
+    });
+}
+
+/// Q11: and every so often, also to the first in line, who was told nothing on entry.
+#[test]
+fn q11_the_position_is_repeated() {
+    play(async {
+        let house = open(&[announced(30)]);
+        let first = house.caller("0791", "99900");
+        let second = house.caller("0792", "99900");
+        pass(100_000).await;
+        let repeated = |n: u32, at: &[u64]| at.iter().map(|s| (*s, format!("fr/position-{n}.wav"))).collect::<Vec<_>>();
+        assert_eq!(prompts(&first), repeated(1, &[30, 60, 90]));
+        assert_eq!(prompts(&second), repeated(2, &[0, 30, 60, 90]));
+        first.hang_up();
+        second.hang_up();
+        house.end().await;
+    });
+}
+
+/// Q11: an agent's answer stops an announcement in the same instant, and the announcement delays no offer.
+#[test]
+fn q11_an_announcement_stops_the_instant_an_agent_answers() {
+    for after in (100..1_600).step_by(100) {
+        play(async move {
+            let house = open(&[announced(600).with("strategy: as-listed").of(&["1001", "1002"])]);
+            let first = house.caller("0791", "99900");
+            let hans = house.caller("0792", "99900");
+            let bruno = house.phone("1002");
+            bruno.wait_ringing().await;
+            pass(after).await;
+            let answered = house.switch.now();
+            bruno.answer();
+            hans.wait_talking().await;
+            assert!(house.switch.now() - answered <= Duration::from_millis(45), "at {after} ms");
+            pass(5_000).await;
+            assert_eq!(hans.view().talks_to(), Some("1002"), "no prompt is played into the conversation");
+            assert_eq!(name(&hans.history().last().unwrap().sound), "the voice of 1002");
+            let offered = house.book().await.when("1002 is offered 0792");
+            assert!(offered <= 1, "the offer does not wait for the announcement: {offered}");
+            first.hang_up();
+            hans.hang_up();
+            house.end().await;
+        });
+    }
+}
+
+/// Q11: far behind there is one sentence.
+#[test]
+fn q11_far_behind_is_one_sentence() {
+    play(async {
+        let house = open(&[announced(600)]);
+        let callers: Vec<Caller> = (0..35).map(|n| house.caller(&format!("08{n:02}"), "99900")).collect();
+        pass(3_000).await;
+        assert_eq!(prompts(&callers[29]), [(0, "fr/position-30.wav".to_owned())]);
+        assert_eq!(prompts(&callers[30]), [(0, "fr/position-more.wav".to_owned())]);
+        assert_eq!(prompts(&callers[34]), [(0, "fr/position-more.wav".to_owned())]);
+        callers.iter().for_each(Caller::hang_up);
+        house.end().await;
+    });
+}
+
+/// Q12: no key changes anything: not the music, not a prompt, not the place.
+#[test]
+fn q12_keys_change_nothing() {
+    play(async {
+        let house = open(&[announced(600)]);
+        let first = house.caller("0791", "99900");
+        let hans = house.caller("0792", "99900");
+        hans.wait_hears("position-2").await;
+        for key in "*#0123456789ABCD".chars() {
+            hans.dtmf(key);
+            pass(50).await;
+        }
+        pass(3_000).await;
+        for key in "*#0123456789ABCD".chars() {
+            hans.dtmf(key);
+            pass(50).await;
+        }
+        pass(3_000).await;
+        assert_eq!(heard(&hans)[2..], ["local_stream://moh", "fr/position-2.wav", "local_stream://moh"]);
+        assert_eq!(house.line("99900"), ["0791", "0792"]);
+        first.hang_up();
+        hans.hang_up();
+        house.end().await;
+    });
+}
