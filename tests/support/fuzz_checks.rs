@@ -15,7 +15,7 @@ use freeswitch_queue::esl::reply::Reply;
 use freeswitch_queue::esl::{JobResult, SafeText};
 
 /// Small enough to be reached.
-const LIMITS: FrameLimits = FrameLimits { head: 8192, headers: 200, line: 1024, body: 8192 };
+const LIMITS: FrameLimits = FrameLimits { head: 14_000, headers: 256, line: 2048, body: 12_000 };
 
 fn replay<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Frame>, Result<(), FrameError>) {
     let mut decoder = Decoder::new(LIMITS);
