@@ -113,6 +113,16 @@ impl Event {
         String::from_utf8_lossy(self.body())
     }
 
+    /// What it holds of what was received, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        match &self.form {
+            Form::Plain { headers, body } => headers.size() + body.len(),
+            Form::Json(event) => {
+                event.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() + self.body().len()
+            }
+        }
+    }
+
     /// The channel it is about: `Unique-ID`.
     pub fn channel(&self) -> Option<Cow<'_, str>> {
         self.header("Unique-ID")

@@ -75,6 +75,11 @@ impl Headers {
         memchr_iter(b'\n', &self.block).count()
     }
 
+    /// How many bytes the block has.
+    pub(crate) fn size(&self) -> usize {
+        self.block.len()
+    }
+
     /// Whether the block has no line.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
