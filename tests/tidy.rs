@@ -15,7 +15,8 @@ use freeswitch_queue::cli::Cli;
 /// Below `app` this is the line main → app → session, dispatch, switch, journal, observe → floor → acd, with
 /// session and switch → esl beside it; `admin` stands above `app`, because it hands requests to the daemon.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("main", &["admin", "app", "cli", "clock", "config", "esl", "journal"]),
+    ("main", &["admin", "demo", "app", "cli", "clock", "config", "esl", "journal"]),
+    ("demo", &["app", "config", "journal", "clock", "floor", "esl", "acd"]),
     ("admin", &["app", "config", "journal", "floor", "acd"]),
     ("app", &["switch", "session", "dispatch", "config", "journal", "observe", "clock", "floor", "esl", "acd"]),
     ("cli", &["config"]),

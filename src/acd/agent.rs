@@ -271,7 +271,7 @@ impl Agent {
             Activity::Reserved(h) | Activity::Ringing(h) if h.offer == offer => {}
             _ => return false,
         }
-        self.activity = Activity::Talking(Held { offer, call, queue, since, given_up: false });
+        self.activity = Activity::Talking(Held { offer, call, queue, since, given_up: true });
         true
     }
 
@@ -450,16 +450,16 @@ mod tests {
 
     /// Q22: whether anybody hears of a leg is known of each leg.
     #[test]
-    fn a_lost_leg_is_attended_to_by_nobody() {
+    fn a_leg_is_given_up_by_its_own_name() {
         let mut a = agent();
         a.login(q("1"), Wall(5));
         a.claim(A, c("x"), q("1"), now(0)).unwrap();
-        a.lost(B);
-        assert!(a.held().unwrap().attended);
-        a.lost(A);
-        assert!(!a.held().unwrap().attended);
+        a.given_up(B);
+        assert!(!a.held().unwrap().given_up);
+        a.given_up(A);
+        assert!(a.held().unwrap().given_up);
         assert!(a.adopt(A, c("x"), q("1"), Wall(6)));
-        assert!(!a.held().unwrap().attended);
+        assert!(a.held().unwrap().given_up);
     }
 
     /// Q5, Q7: a phone that is not there is left alone for a while, and comes back by news or by time.

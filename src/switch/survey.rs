@@ -116,7 +116,8 @@ pub(super) fn widowed(
     now: Now,
 ) -> Vec<Repair> {
     let settled = |h: &&HeldView| (h.talking || !h.attended) && now.wall.since(h.since) >= SETTLED;
-    let without: Vec<&HeldView> = held.iter().filter(settled).filter(|h| !legs.contains(&h.key.offer)).collect();
+    let without: Vec<&HeldView> =
+        held.iter().filter(settled).filter(|h| !channels.contains(&h.key.offer.to_string())).collect();
     let repairs =
         without.iter().filter(|h| missing.contains(&h.key.offer)).map(|h| Repair::Release(h.key.clone())).collect();
     *missing = without.iter().map(|h| h.key.offer).collect();
