@@ -34,8 +34,16 @@ const FAREWELL: Duration = Duration::from_secs(3);
 /// changes in place, otherwise every fact is a line. Then tells how it went.
 ///
 /// # Errors
-/// The system's, when there is no port to listen on, or nobody to write to.
+/// The system's, when there is no port to listen on.
 pub async fn run(seconds: Option<u64>) -> io::Result<()> {
+    match play(seconds).await {
+        // Who reads no more has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        played => played,
+    }
+}
+
+async fn play(seconds: Option<u64>) -> io::Result<()> {
     let scene = Scene::set().await?;
     let mut facts = scene.daemon.switches().facts.subscribe();
     let people = tokio::spawn(People::new(scene.switch.clone()).come_and_go());

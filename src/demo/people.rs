@@ -27,6 +27,11 @@ const CALLERS: &[(&str, &str)] = &[
     ("0611234516", "Tim Sutter"),
 ];
 
+/// Who calls from this number.
+pub(super) fn name_of(number: &str) -> Option<&'static str> {
+    CALLERS.iter().find(|(n, _)| *n == number).map(|(_, name)| *name)
+}
+
 /// Who is on the line at the same time, at most.
 const AT_A_TIME: usize = 9;
 

@@ -77,8 +77,7 @@ pub(super) fn picture(
         Some(seconds) => format!("{} of {}", clock(elapsed), clock(Duration::from_secs(seconds))),
         None => clock(elapsed),
     };
-    let mut lines =
-        vec![bold(format!("freeswitch-queue demo, on a simulated FreeSWITCH    {until}    Ctrl-C ends it"))];
+    let mut lines = vec![bold(format!("freeswitch-queue demo, simulated FreeSWITCH    {until}    Ctrl-C ends it"))];
     for queue in &view.queues {
         lines.push(plain(""));
         draw_queue(&mut lines, queue, story, view.at);

@@ -8,6 +8,8 @@ use crate::acd::ids::{AgentId, CallId, QueueNumber};
 use crate::acd::time::Wall;
 use crate::config::Config;
 
+use super::people;
+
 /// Callers whose names are remembered; whoever is forgotten is called by number.
 const REMEMBERED: usize = 1_000;
 
@@ -69,7 +71,8 @@ impl Story {
                 if self.callers.len() >= REMEMBERED {
                     self.callers.clear();
                 }
-                self.callers.insert(call.clone(), spaced(caller));
+                let name = people::name_of(caller).unwrap_or(if caller.is_empty() { "somebody" } else { caller });
+                self.callers.insert(call.clone(), name.to_owned());
             }
             Fact::CallAnswered { waited, .. } => {
                 self.answered += 1;
@@ -152,16 +155,6 @@ fn seconds(d: Duration) -> String {
     format!("{:.1} s", d.as_secs_f64())
 }
 
-/// A number in groups, easier to read.
-fn spaced(number: &str) -> String {
-    let groups = [number.get(..3), number.get(3..6), number.get(6..8), number.get(8..)];
-    match groups {
-        [Some(a), Some(b), Some(c), Some(d)] if !d.is_empty() => format!("{a} {b} {c} {d}"),
-        _ if number.is_empty() => "somebody".to_owned(),
-        _ => number.to_owned(),
-    }
-}
-
 fn missed(cause: MissCause) -> &'static str {
     match cause {
         MissCause::NoAnswer => "does not answer",
@@ -231,12 +224,12 @@ mod tests {
                 returned,
             },
         };
-        assert_eq!(story.tell(&entered(2_000, false)), "00:01  079 123 45 67 enters Service");
+        assert_eq!(story.tell(&entered(2_000, false)), "00:01  0791234567 enters Service");
         story.tell(&entered(3_000, true));
         let waited = Duration::from_millis(2_500);
         let fact = Fact::CallAnswered { offer, call: call.clone(), queue: queue.clone(), agent, waited };
         let answered = Record { at: Wall(65_500), fact };
-        assert_eq!(story.tell(&answered), "01:04  Anna answers 079 123 45 67 after 2.5 s");
+        assert_eq!(story.tell(&answered), "01:04  Anna answers 0791234567 after 2.5 s");
         assert_eq!(story.totals(3), "1 calls: 1 answered, 0 abandoned, 0 timed out, 3 waiting; average wait 2.5 s");
     }
 }
