@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use freeswitch_queue::esl::dial::{Application, Endpoint, OnAnswer, Originate, VariableName};
+use freeswitch_queue::esl::dial::{Endpoint, OnAnswer, Originate, VariableName};
 use freeswitch_queue::esl::{ChannelId, SafeText};
 use uuid::Uuid;
 
@@ -89,7 +89,7 @@ pub const LEG: Uuid = Uuid::from_u128(0x7c2a);
 pub fn originate(name: &SafeText, number: &SafeText) -> Originate {
     let caller = ChannelId::new("f3bb10a3-4a6f-460c-b7ac-5b56de304794").unwrap();
     let resume = VariableName::new("socket_resume").unwrap();
-    Originate::new(LEG, Endpoint::user("1001", "pbx.example.ch").unwrap(), Application::TakeOver(caller.clone()))
+    Originate::new(LEG, Endpoint::user("1001", "pbx.example.ch").unwrap())
         .ignore_early_media()
         .ring_time(Duration::from_secs(20))
         .caller_id(name.clone(), number.clone())
@@ -129,7 +129,7 @@ pub fn assert_harmless(name: &str, number: &str) {
         .map(|(name, value)| (name.to_owned(), value))
         .into(),
         endpoint: "user/1001@pbx.example.ch".to_owned(),
-        application: format!("m:^:limit:hash fsq {caller} 1 !LOSE_RACE^intercept:{caller}"),
+        application: "&park()".to_owned(),
     };
     assert_eq!(dialled, expected);
     for (_, value) in &dialled.variables {

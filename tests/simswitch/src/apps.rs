@@ -64,19 +64,6 @@ impl World {
                 self.limit(id, data);
                 Ran::Done(None)
             }
-            "inline" => {
-                for (app, arg) in crate::dialstring::inline(data) {
-                    if !self.legs.get(&id).is_some_and(|l| l.is_up()) {
-                        break;
-                    }
-                    match app {
-                        "limit" => self.limit(id, arg),
-                        "intercept" => self.intercept(id, arg),
-                        _ => self.hangup(id, "DESTINATION_OUT_OF_ORDER", false),
-                    }
-                }
-                Ran::Done(None)
-            }
             "bridge" => self.app_bridge(id, data),
             "socket" => self.app_socket(id, data),
             "log" | "info" | "event" | "presence" | "sched_hangup" | "break" => Ran::Done(None),
@@ -90,7 +77,7 @@ impl World {
 
     /// `limit hash REALM ID MAX !CAUSE`: a leg takes one of the places until it hangs up; when there is none left it is
     /// hung up with the cause.
-    fn limit(&mut self, id: LegId, data: &str) {
+    pub(crate) fn limit(&mut self, id: LegId, data: &str) {
         let words: Vec<&str> = data.split_whitespace().collect();
         let (Some(realm), Some(name)) = (words.get(1), words.get(2)) else { return };
         let most = words.get(3).and_then(|max| max.parse().ok()).unwrap_or(usize::MAX);

@@ -161,15 +161,6 @@ pub(crate) fn take_variables(dial: &str) -> Result<(Vec<(String, String)>, Strin
     }
 }
 
-/// The applications of an `inline` dialplan: `app:arg,app:arg`, or with another delimiter `m:^:app:arg^app:arg`.
-pub(crate) fn inline(text: &str) -> Vec<(&str, &str)> {
-    let (delimiter, list) = match text.strip_prefix("m:").and_then(|rest| rest.split_once(':')) {
-        Some((delimiter, list)) => (delimiter, list),
-        None => (",", text),
-    };
-    list.split(delimiter).map(|part| part.split_once(':').unwrap_or((part, ""))).collect()
-}
-
 /// Reads the argument of `originate`.
 pub(crate) fn originate(argument: &str) -> Result<Originate, String> {
     const USAGE: &str = "-USAGE: <call url> <exten>|&<application_name>(<app_args>) [<dialplan>] [<context>] [<cid_name>] \
@@ -184,10 +175,6 @@ pub(crate) fn originate(argument: &str) -> Result<Originate, String> {
         Some((app, arg)) => {
             wanted.app = app.to_owned();
             wanted.arg = arg.rsplit_once(')').map_or(arg, |(arg, _)| arg).to_owned();
-        }
-        None if words.get(2).is_some_and(|dialplan| dialplan == "inline") => {
-            wanted.app = "inline".to_owned();
-            wanted.arg = target.clone();
         }
         None => wanted.extension = Some(target.clone()),
     }

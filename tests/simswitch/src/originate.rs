@@ -42,11 +42,6 @@ impl World {
         };
         let target = if app == "intercept" {
             Some(arg.trim().to_owned())
-        } else if app == "inline" {
-            crate::dialstring::inline(&arg)
-                .into_iter()
-                .find(|(app, _)| *app == "intercept")
-                .map(|(_, arg)| arg.to_owned())
         } else {
             variables
                 .iter()
