@@ -13,11 +13,11 @@ use freeswitch_queue::cli::Cli;
 /// What each module of `src` may name, from the top to the bottom: only modules that come later.
 ///
 /// Below `app` this is the line main → app → session, dispatch, switch, journal, observe → floor → acd, with
-/// session and switch → esl beside it; `admin` stands above `app`, because it hands requests to the daemon.
+/// session and switch → esl beside it; `admin` and `demo` stand above `app`, because they hold a whole daemon.
 const LAYERS: &[(&str, &[&str])] = &[
     ("main", &["admin", "demo", "app", "cli", "clock", "config", "esl", "journal"]),
-    ("demo", &["app", "config", "journal", "clock", "floor", "esl", "acd"]),
     ("admin", &["app", "config", "journal", "floor", "acd"]),
+    ("demo", &["app", "config", "journal", "clock", "floor", "esl", "acd"]),
     ("app", &["switch", "session", "dispatch", "config", "journal", "observe", "clock", "floor", "esl", "acd"]),
     ("cli", &["config"]),
     ("switch", &["session", "config", "clock", "floor", "esl", "acd"]),
