@@ -40,6 +40,12 @@ pub enum What {
         #[arg(long, value_name = "PATH")]
         control: Option<PathBuf>,
     },
+    /// See it at work without a FreeSWITCH: callers, agents and queues on a simulated one, for a minute.
+    Demo {
+        /// How long, in seconds; 0 is until Ctrl-C.
+        #[arg(long, value_name = "N", default_value_t = 60)]
+        seconds: u64,
+    },
     /// Check the configuration file: print every problem with its place; exit code 0 or 1.
     Check,
 }

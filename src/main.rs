@@ -1,5 +1,6 @@
 //! The daemon `freeswitch-queue`.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use freeswitch_queue::app::{Daemon, limits, system_random};
 use freeswitch_queue::cli::{Cli, LogFormat, What, check};
 use freeswitch_queue::clock::Clock;
 use freeswitch_queue::config;
+use freeswitch_queue::demo;
 use freeswitch_queue::esl::server::Server;
 use freeswitch_queue::journal::{Journal, Options};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -22,6 +24,13 @@ fn main() -> ExitCode {
         What::Check => return if check(&cli.config) { ExitCode::SUCCESS } else { ExitCode::FAILURE },
         What::Status { json, control } => status(&cli.config, control, json),
         What::Reload { control } => reload(&cli.config, control),
+        What::Demo { seconds } => {
+            // The log would write over the picture: only who asks for it gets it.
+            if std::env::var_os(EnvFilter::DEFAULT_ENV).is_some() {
+                init_log(cli.log);
+            }
+            play(seconds)
+        }
         What::Serve => {
             init_log(cli.log);
             serve(&cli.config)
@@ -38,11 +47,18 @@ fn main() -> ExitCode {
 
 fn init_log(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Colours are for people who look on; in a file or a journal they are bytes in the way.
+    let colours = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
     }
+}
+
+#[tokio::main]
+async fn play(seconds: u64) -> anyhow::Result<()> {
+    demo::run((seconds > 0).then_some(seconds)).await.context("the demo cannot be shown")
 }
 
 #[tokio::main]

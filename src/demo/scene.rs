@@ -1,0 +1,105 @@
+//! What the demo plays on: the daemon beside a simulated FreeSWITCH, connected over TCP as in earnest.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use simswitch::{Dialplan, SimSwitch};
+use tokio::net::TcpListener;
+
+use crate::acd::ids::AgentId;
+use crate::app::{Daemon, limits, system_random};
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::esl::server::Server;
+use crate::journal::{Journal, Options, Restored};
+
+/// What an admin would have written. The ports are whatever is free.
+fn file(switch: SocketAddr) -> String {
+    format!(
+        r#"
+listen: 127.0.0.1:0
+freeswitch: [{{ address: "{switch}", password: ClueCon }}]
+domain: demo
+prompts: /prompts
+agents:
+  - {{ id: "1001", name: Anna }}
+  - {{ id: "1002", name: Bruno }}
+  - {{ id: "1003", name: Chiara }}
+  - {{ id: "1004", name: Dario }}
+queues:
+  - number: "99900"
+    name: Service client
+    strategy: longest-idle
+    participants: ["1001", "1002", "1003", "1004"]
+    wrap_up_seconds: 4
+    ring_seconds: 8
+    max_wait_minutes: 0.75
+    position_announcement: {{ language: fr, every_seconds: 15 }}
+    timeout: {{ action: {{ queue: "99901" }} }}
+  - number: "99901"
+    name: Billing
+    strategy: simultaneous
+    participants: ["1002", "1003"]
+    wrap_up_seconds: 3
+    ring_seconds: 8
+    max_wait_minutes: 0.5
+"#
+    )
+}
+
+/// Daemon and switch, connected.
+pub(super) struct Scene {
+    pub(super) switch: SimSwitch,
+    pub(super) daemon: Arc<Daemon>,
+}
+
+impl Scene {
+    /// Starts both. Dario is not at work yet.
+    pub(super) async fn set() -> io::Result<Self> {
+        let way_back = TcpListener::bind("127.0.0.1:0").await?;
+        let text = file(way_back.local_addr()?);
+        // The environment is somebody else's configuration.
+        let config = config::parse(Path::new("demo.yaml"), text.as_bytes(), []).map_err(io::Error::other)?;
+        let server = Server::bind(config.listen, limits()).await?;
+        let switch = SimSwitch::new(simswitch::Config {
+            domain: "demo".into(),
+            dialplan: Dialplan::standard(&format!("{} async full", server.local_addr()?)),
+            // People may wait for each other as long as they like.
+            patience: Duration::from_secs(365 * 24 * 3600),
+            keep_history: false,
+            ..simswitch::Config::default()
+        });
+        switch.dial_out_tcp();
+        for agent in &config.agents {
+            let _registered = switch.phone(agent.id.as_str());
+        }
+        let listening = switch.clone();
+        tokio::spawn(async move {
+            if let Err(error) = listening.listen(way_back).await {
+                tracing::error!(%error, "the simulated switch cannot take connections any more");
+            }
+        });
+        let clock = Clock::system();
+        let restored = at_work(&config, &["1001", "1002", "1003"], &clock);
+        let opened = tokio::task::spawn_blocking(|| Journal::open(":memory:", Options::default())).await;
+        let (journal, _) = opened.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        let daemon = Daemon::start(config, journal, &restored, clock, system_random());
+        let serving = daemon.clone();
+        tokio::spawn(async move { serving.listen(server).await });
+        Ok(Self { switch, daemon })
+    }
+}
+
+/// These agents are logged in wherever they serve, as after a restart.
+fn at_work(config: &Config, agents: &[&str], clock: &Clock) -> Restored {
+    let since = clock.now().wall;
+    let is_there = |agent: &&AgentId| agents.contains(&agent.as_str());
+    let logins = config.queues.iter().flat_map(|queue| {
+        let there = queue.participants.iter().filter(is_there);
+        there.map(|agent| (agent.clone(), queue.number.clone(), since)).collect::<Vec<_>>()
+    });
+    Restored { logins: logins.collect(), ..Restored::default() }
+}

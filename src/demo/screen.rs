@@ -1,0 +1,188 @@
+//! The picture on a terminal: plain ANSI, drawn over itself.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use crate::acd::time::Wall;
+use crate::floor::{AgentView, FloorView, QueueView};
+
+use super::story::{Story, clock};
+
+/// What every terminal has.
+const COLUMNS: usize = 79;
+
+/// Callers of one queue that are shown; the rest is counted.
+const CALLERS: usize = 4;
+
+/// One line and whether it stands out.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    text: String,
+    bold: bool,
+}
+
+fn plain(text: impl Into<String>) -> Line {
+    Line { text: text.into(), bold: false }
+}
+
+fn bold(text: impl Into<String>) -> Line {
+    Line { text: text.into(), bold: true }
+}
+
+/// A terminal that was taken over; given back when dropped.
+pub(super) struct Screen(());
+
+impl Screen {
+    /// Takes the terminal's other screen, so that what stood there comes back in the end, and hides the cursor.
+    pub(super) fn open() -> io::Result<Self> {
+        io::stdout().write_all(b"\x1b[?1049h\x1b[?25l")?;
+        Ok(Self(()))
+    }
+
+    /// Draws from the top, and clears what is left of the picture before.
+    pub(super) fn draw(&mut self, lines: &[Line]) -> io::Result<()> {
+        let mut frame = String::from("\x1b[H");
+        for line in lines {
+            let text: String = line.text.chars().take(COLUMNS).collect();
+            let (on, off) = if line.bold { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
+            // Writing to a String cannot fail.
+            let _ = write!(frame, "{on}{text}{off}\x1b[K\r\n");
+        }
+        frame.push_str("\x1b[J");
+        let mut out = io::stdout().lock();
+        out.write_all(frame.as_bytes())?;
+        out.flush()
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        // Nobody is left to tell when it fails.
+        let _ = io::stdout().write_all(b"\x1b[?25h\x1b[?1049l");
+        let _ = io::stdout().flush();
+    }
+}
+
+/// The whole picture.
+pub(super) fn picture(
+    view: &FloorView,
+    story: &Story,
+    latest: &VecDeque<String>,
+    elapsed: Duration,
+    seconds: Option<u64>,
+) -> Vec<Line> {
+    let until = match seconds {
+        Some(seconds) => format!("{} of {}", clock(elapsed), clock(Duration::from_secs(seconds))),
+        None => clock(elapsed),
+    };
+    let mut lines = vec![bold(format!("freeswitch-queue demo, simulated FreeSWITCH    {until}    Ctrl-C ends it"))];
+    for queue in &view.queues {
+        lines.push(plain(""));
+        draw_queue(&mut lines, queue, story, view.at);
+    }
+    lines.push(plain(""));
+    for agent in &view.agents {
+        let doing = if agent.logins.is_empty() { "logged out".to_owned() } else { doing(agent, story, view.at) };
+        lines.push(plain(format!("{:<8} {:<5} {doing}", agent.name, agent.id.as_str())));
+    }
+    lines.push(plain(""));
+    lines.extend(latest.iter().map(plain));
+    lines.push(plain(""));
+    let waiting = view.queues.iter().map(|q| q.waiting.len()).sum();
+    lines.push(bold(story.totals(waiting)));
+    lines
+}
+
+fn draw_queue(lines: &mut Vec<Line>, queue: &QueueView, story: &Story, now: Wall) {
+    let waiting = match queue.waiting.len() {
+        0 => "nobody waits".to_owned(),
+        n => format!("{n} waiting"),
+    };
+    lines.push(bold(format!("{} {} ({}): {waiting}", queue.number, queue.name, queue.strategy)));
+    for (position, caller) in queue.waiting.iter().enumerate().take(CALLERS) {
+        let ringing: Vec<&str> = caller.ringing.iter().map(|a| story.agent(a)).collect();
+        let ringing = if ringing.is_empty() { String::new() } else { format!("   rings {}", ringing.join(", ")) };
+        let (who, waited) = (story.caller(&caller.call), clock(now.since(caller.since)));
+        lines.push(plain(format!("  {}. {who:<15} waits {waited}{ringing}", position + 1)));
+    }
+    if queue.waiting.len() > CALLERS {
+        lines.push(plain(format!("     and {} more", queue.waiting.len() - CALLERS)));
+    }
+}
+
+fn doing(agent: &AgentView, story: &Story, now: Wall) -> String {
+    let caller = agent.call.as_ref().map_or("somebody", |c| story.caller(c));
+    let since = agent.moment.map_or_else(String::new, |m| clock(now.since(m)));
+    match agent.activity.as_str() {
+        "talking" => format!("talks to {caller} for {since}"),
+        "ringing" | "reserved" => format!("is rung for {caller}"),
+        "wrap-up" => format!("wraps up for another {} s", agent.moment.map_or(0, |m| m.since(now).as_secs() + 1)),
+        "idle" => "is free".to_owned(),
+        other => format!("{other} for {since}"),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::path::Path;
+
+    use crate::acd::ids::{AgentId, CallId, QueueNumber};
+    use crate::floor::WaitingView;
+
+    use super::*;
+
+    #[test]
+    fn the_picture_tells_who_waits_and_what_everybody_does() {
+        let file = "agents: [{ id: \"1001\", name: Anna }]\n\
+                    queues: [{ number: \"99900\", name: Service, participants: [\"1001\"] }]\n";
+        let config = crate::config::parse(Path::new("x.yaml"), file.as_bytes(), []).unwrap();
+        let waiting = |n: usize| WaitingView {
+            call: CallId::new(&format!("c{n}")).unwrap(),
+            number: "079".into(),
+            since: Wall(0),
+            ringing: if n == 0 { vec![AgentId::new("1001").unwrap()] } else { Vec::new() },
+        };
+        let queue = QueueView {
+            number: QueueNumber::new("99900").unwrap(),
+            name: "Service".into(),
+            strategy: crate::acd::settings::Strategy::Random,
+            waiting: (0..6).map(waiting).collect(),
+            candidates: Vec::new(),
+        };
+        let agent = AgentView {
+            id: AgentId::new("1001").unwrap(),
+            name: "Anna".into(),
+            logins: vec![queue.number.clone()],
+            activity: "wrap-up".into(),
+            moment: Some(Wall(64_500)),
+            call: None,
+        };
+        let view = FloorView { at: Wall(62_000), queues: vec![queue], agents: vec![agent] };
+        let latest = VecDeque::from(["00:01  something".to_owned()]);
+        let story = Story::new(Wall(0), &config);
+        let lines = picture(&view, &story, &latest, Duration::from_secs(62), Some(90));
+        let text: Vec<&str> = lines.iter().map(|l| l.text.trim_end()).collect();
+        assert!(text[0].contains("01:02 of 01:30"));
+        assert_eq!(
+            text[1..],
+            [
+                "",
+                "99900 Service (random): 6 waiting",
+                "  1. somebody        waits 01:02   rings Anna",
+                "  2. somebody        waits 01:02",
+                "  3. somebody        waits 01:02",
+                "  4. somebody        waits 01:02",
+                "     and 2 more",
+                "",
+                "Anna     1001  wraps up for another 3 s",
+                "",
+                "00:01  something",
+                "",
+                "0 calls: 0 answered, 0 abandoned, 0 timed out, 6 waiting; average wait 0.0 s",
+            ]
+        );
+    }
+}
