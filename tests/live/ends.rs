@@ -6,6 +6,7 @@ use freeswitch_queue::acd::fact::{CancelCause, EndedBy, Fact};
 
 use crate::caller::From;
 use crate::lab::{Lab, SOON};
+use crate::sound::RING_TONE;
 use crate::switch::NINE_THOUSAND;
 
 crate::cases!("ends":
@@ -119,6 +120,7 @@ fn a_caller_who_is_taken_away_by_somebody_else_stops_the_ringing(lab: &Lab) {
     lab.log_in("99900", &["1001"]);
     let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
     let ring = lab.phone("1001").rings(SOON);
+    caller.sound.hears(RING_TONE, caller.since, SOON);
     let (_, channel) = lab.daemon().fact("entered", SOON, |fact| match fact {
         Fact::CallEntered { call, .. } => Some(call.to_string()),
         _ => None,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::caller::{Caller, From};
 use crate::lab::{Lab, SOON};
-use crate::sound::{Words, samples, wav};
+use crate::sound::{RING_TONE, Words, samples, wav};
 
 crate::cases!("hearing":
     waiting_callers_hear_the_ring_tone,
@@ -14,7 +14,6 @@ crate::cases!("hearing":
     keys_change_nothing,
 );
 
-const RING_TONE: u32 = 425;
 const MUSIC: u32 = 3000;
 /// The longest silence that is none: three packets.
 const BLINK: Duration = Duration::from_millis(70);

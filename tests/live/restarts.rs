@@ -7,7 +7,7 @@ use freeswitch_queue::acd::fact::{EndedBy, Fact};
 use crate::caller::{Caller, From};
 use crate::daemon::Daemon;
 use crate::lab::{Lab, SOON};
-use crate::sound::Words;
+use crate::sound::{RING_TONE, Words};
 
 crate::cases!("restarts":
     a_daemon_told_to_end_gives_waiting_callers_back_and_leaves_conversations_alone,
@@ -20,7 +20,6 @@ crate::cases!("restarts":
     freeswitch_restarts_and_service_resumes,
 );
 
-const RING_TONE: u32 = 425;
 /// The dialplan tries the controller again and again, less than two seconds apart.
 const BACK: Duration = Duration::from_secs(4);
 
@@ -41,11 +40,13 @@ fn takes_over(lab: &Lab, end: impl Fn(&mut Daemon)) {
     let phone = lab.phone("1001");
     let talking = lab.call(&From::outside("0790000000", ""), "99900");
     let talk = phone.rings(SOON);
+    talking.sound.hears(RING_TONE, talking.since, SOON);
     let answered = talk.answer();
     talking.sound.hears(phone.tone, answered, SOON);
     let numbers = ["0791111111", "0792222222"];
     let waiting = numbers.map(|number| lab.call(&From::outside(number, ""), "99900"));
     lab.daemon().nth_fact("three callers", 2, SOON, |fact| matches!(fact, Fact::CallEntered { .. }).then_some(()));
+    waiting[1].sound.hears(RING_TONE, waiting[1].since, SOON);
     end(&mut lab.daemon_mut());
     let dead = Instant::now();
     talking.sound.hears(phone.tone, dead, SOON);

@@ -14,6 +14,8 @@ const RATE: u32 = 8000;
 const PACKET: usize = 160;
 /// The time of one packet.
 const PACE: Duration = Duration::from_millis(20);
+/// What a waiting caller hears unless the queue has music.
+pub const RING_TONE: u32 = 425;
 /// A tone counts as heard from this level on; the tones used here have 8000.
 const LOUD: f64 = 1500.0;
 /// And is no part of a voice from this one on.
@@ -87,7 +89,7 @@ impl Sound {
     /// Waits until anything but silence and the ring tone is heard.
     #[track_caller]
     pub fn hears_sound(&self, since: Instant, within: Duration) -> Instant {
-        let look = |packets: &[Packet]| first_run(packets, since, |p| loudness(p) > LOUD && level(p, 425) < LOUD);
+        let look = |packets: &[Packet]| first_run(packets, since, |p| loudness(p) > LOUD && level(p, RING_TONE) < LOUD);
         self.wait(look, since, within).unwrap_or_else(|| panic!("nothing was said; heard: {}", self.story(since)))
     }
 
@@ -140,7 +142,7 @@ impl Sound {
         let kept = self.kept.0.lock().expect("unpoisoned");
         let mut runs: Vec<(String, Instant, Instant)> = Vec::new();
         for (at, heard) in kept.packets.iter().filter(|(at, _)| *at >= since) {
-            let candidates = std::iter::once(425).chain((5..39).map(|n| n * 100));
+            let candidates = std::iter::once(RING_TONE).chain((5..39).map(|n| n * 100));
             let best = candidates.map(|f| (f, level(heard, f))).max_by(|a, b| a.1.total_cmp(&b.1)).expect("some");
             let what = match best {
                 (f, level) if level > LOUD => format!("{f} Hz"),

@@ -328,6 +328,14 @@ fn a_phone_that_answers_by_itself_gets_the_caller(lab: &Lab) {
         caller.sound.hears(lab.phone("1001").tone, answered, SOON);
         lab.phone("1001").sound.hears(caller.tone, answered, SOON);
         assert!(!ring.is_over() && !caller.is_over(), "round {round}: the conversation did not last");
+        if round == 3 {
+            // Q19 holds for this conversation as for every other.
+            lab.daemon_mut().kill();
+            let dead = Instant::now() + Duration::from_millis(300);
+            caller.sound.hears(lab.phone("1001").tone, dead, SOON);
+            lab.phone("1001").sound.hears(caller.tone, dead, SOON);
+            lab.serve_again();
+        }
         ring.hang_up();
         caller.over(SOON);
         lab.switch.channels().all_gone(SOON).unwrap();
