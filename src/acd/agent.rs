@@ -26,6 +26,8 @@ pub struct Held {
     pub queue: QueueNumber,
     /// Since when.
     pub since: Wall,
+    /// The call hears nothing of the leg any more.
+    pub given_up: bool,
 }
 
 /// What the agent is doing for the queues.
@@ -237,7 +239,7 @@ impl Agent {
     /// Why the agent cannot be claimed; nothing has changed then.
     pub fn claim(&mut self, offer: OfferId, call: CallId, queue: QueueNumber, now: Now) -> Result<(), Unavailable> {
         self.available(&queue)?;
-        self.activity = Activity::Reserved(Held { offer, call, queue, since: now.wall });
+        self.activity = Activity::Reserved(Held { offer, call, queue, since: now.wall, given_up: false });
         Ok(())
     }
 
@@ -252,6 +254,15 @@ impl Agent {
         }
     }
 
+    /// The call hears nothing of the leg of this offer any more.
+    pub fn given_up(&mut self, offer: OfferId) {
+        if let Activity::Reserved(h) | Activity::Ringing(h) | Activity::Talking(h) = &mut self.activity
+            && h.offer == offer
+        {
+            h.given_up = true;
+        }
+    }
+
     /// A conversation that nobody attends to goes on. False when the agent is held by something else, or that was
     /// known already.
     pub fn adopt(&mut self, offer: OfferId, call: CallId, queue: QueueNumber, since: Wall) -> bool {
@@ -260,7 +271,7 @@ impl Agent {
             Activity::Reserved(h) | Activity::Ringing(h) if h.offer == offer => {}
             _ => return false,
         }
-        self.activity = Activity::Talking(Held { offer, call, queue, since });
+        self.activity = Activity::Talking(Held { offer, call, queue, since, given_up: true });
         true
     }
 
@@ -435,6 +446,20 @@ mod tests {
         assert!(a.tick(now(35_000)));
         assert_eq!(a.available(&q("2")), Ok(()));
         assert_eq!(a.last_conversation_end(), Some(Wall(1_005_000)));
+    }
+
+    /// Q22: whether anybody hears of a leg is known of each leg.
+    #[test]
+    fn a_leg_is_given_up_by_its_own_name() {
+        let mut a = agent();
+        a.login(q("1"), Wall(5));
+        a.claim(A, c("x"), q("1"), now(0)).unwrap();
+        a.given_up(B);
+        assert!(!a.held().unwrap().given_up);
+        a.given_up(A);
+        assert!(a.held().unwrap().given_up);
+        assert!(a.adopt(A, c("x"), q("1"), Wall(6)));
+        assert!(a.held().unwrap().given_up);
     }
 
     /// Q5, Q7: a phone that is not there is left alone for a while, and comes back by news or by time.

@@ -244,9 +244,16 @@ impl Decoder {
                         continue;
                     }
                     let envelope = envelope(&self.buffer, index)?;
+                    if envelope.kind.is_none() && self.buffer.starts_with(CHANNEL) {
+                        // FreeSWITCH ends a channel's head with its own headers, so this line is part of a variable's
+                        // name: names are not encoded and may hold line feeds.
+                        within(FrameLimit::Headers, self.limits.headers, index.len() + 1)?;
+                        index.line_ended(body_at);
+                        continue;
+                    }
                     let length = usize::try_from(envelope.length).unwrap_or(usize::MAX);
                     within(FrameLimit::Body, self.limits.body, length)?;
-                    let (kind, index) = (envelope.kind, std::mem::take(index));
+                    let (kind, index) = (envelope.kind.unwrap_or(FrameKind::Other), std::mem::take(index));
                     self.at = Position::Body { kind, index, body_at, end: body_at.saturating_add(length) };
                 }
                 Position::Body { kind, index, body_at, end } => {
@@ -294,7 +301,7 @@ fn within(limit: FrameLimit, most: usize, found: usize) -> Result<(), FrameError
 
 /// What a head says about its frame.
 struct Envelope {
-    kind: FrameKind,
+    kind: Option<FrameKind>,
     length: u64,
 }
 
@@ -315,7 +322,7 @@ fn envelope(buffer: &[u8], index: &Index) -> Result<Envelope, FrameError> {
             found_kind = found_kind.or_else(|| kind(value).ok().map(|(_, kind)| kind));
         }
     }
-    Ok(Envelope { kind: found_kind.unwrap_or(FrameKind::Other), length: found_length.unwrap_or(0) })
+    Ok(Envelope { kind: found_kind, length: found_length.unwrap_or(0) })
 }
 
 /// `NAME: VALUE`.
@@ -384,6 +391,19 @@ mod tests {
         let kinds: Vec<_> = frames.iter().map(Frame::kind).collect();
         assert_eq!(kinds, [FrameKind::EventPlain, FrameKind::Other, FrameKind::Other]);
         assert_eq!(frames[0].body_text(), "hi");
+    }
+
+    #[test]
+    fn a_line_feed_in_a_variable_name_does_not_end_the_channel() {
+        let stream = b"Event-Name: CHANNEL_DATA\nUnique-ID: u\nvariable_a\n\n\nb: 1\nvariable_c: 2\n\
+            Content-Type: command/reply\nReply-Text: %2BOK%0A\n\nContent-Type: auth/request\n\n";
+        let frames = frames(FrameLimits::default(), stream).unwrap();
+        let kinds: Vec<_> = frames.iter().map(Frame::kind).collect();
+        assert_eq!(kinds, [FrameKind::CommandReply, FrameKind::AuthRequest]);
+        assert_eq!(frames[0].headers().get("Unique-ID").unwrap(), "u");
+        assert_eq!(frames[0].headers().variable("c").unwrap(), "2");
+        let endless = [b"Event-Name: x\n".as_slice(), &[b'\n'; 100]].concat();
+        assert_eq!(error(SMALL, &endless), "the peer sent 4 header lines in a head, 3 are allowed");
     }
 
     #[test]

@@ -128,7 +128,8 @@ pub(crate) enum Writing {
 /// * A value that is `_undef_` is FreeSWITCH's word for an empty one. Empty values read as absent.
 /// * Values are percent-decoded once; invalid UTF-8 becomes U+FFFD; a `%` without two hex digits stays. Decoded text
 ///   may hold anything, line breaks included.
-/// * A name may hold `:`. Encoded values hold none, so there the last colon of a line ends the name.
+/// * A name may hold `:` or a line feed. Encoded values hold neither, so there the last colon of a line ends the name;
+///   a line without a colon is no header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Headers {
     block: Bytes,

@@ -16,6 +16,8 @@ pub(crate) struct Ear {
     /// When the announcements of this wait began, and what was told since.
     began: u64,
     told: Option<u32>,
+    /// The position on entry.
+    entry: Option<u32>,
     /// When the last announcement began.
     last: u64,
     announcement: Option<(Playing, u64)>,
@@ -40,7 +42,7 @@ fn every(queue: Option<&QueueSettings>) -> Option<u64> {
 impl Ear {
     /// The caller is in the line.
     pub(crate) fn entered(&mut self, queue: Option<&QueueSettings>, now: u64) {
-        (self.began, self.last, self.told) = (now, now, None);
+        (self.began, self.last, self.told, self.entry) = (now, now, None, None);
         self.announcement = None;
         (self.message, self.message_begun) = (None, false);
         self.every = every(queue);
@@ -50,9 +52,14 @@ impl Ear {
     pub(crate) fn configured(&mut self, queue: Option<&QueueSettings>, now: u64) {
         let every = every(queue);
         if self.every.is_none() && every.is_some() {
-            (self.began, self.last, self.told) = (now, now, None);
+            (self.began, self.last, self.told, self.entry) = (now, now, None, None);
         }
         self.every = every;
+    }
+
+    /// The daemon looks at the position.
+    pub(crate) fn looked(&mut self, position: u32) {
+        self.entry.get_or_insert(position);
     }
 
     /// The daemon wants this heard. `position` is the true one, `closing` that the wait is over.
@@ -145,8 +152,8 @@ impl Ear {
             assert!(now < self.last + every, "Q11: {position} is not repeated");
             let better = self.told.is_some_and(|t| position < t) && now >= self.last + REST;
             assert!(!better, "Q11: better than {:?}: {position} is not spoken", self.told);
-            let entry = self.told.is_none() && self.began == now && position > 1;
-            assert!(!entry, "Q11: {position} is not spoken on entry");
+            let entry = self.told.is_none() && self.began == now && self.entry.is_some_and(|p| p > 1);
+            assert!(!entry, "Q11: {:?} is not spoken on entry", self.entry);
         }
         if std::mem::replace(&mut self.excused, excused) {
             self.silent_since = self.silent_since.max(now);

@@ -131,9 +131,7 @@ impl Journal {
             Fact::ConversationEnded { offer, agent, .. } => {
                 let ended = |r: &Record| matches!(&r.fact, Fact::CallAnswered { offer: o, .. } if o == offer);
                 self.conversations.retain(|r| !ended(r));
-                // A conversation may be taken up after the death of the daemon it began with.
-                let forgotten = self.offers.iter().any(|o| *o == (*offer, Offer::Forgotten));
-                self.offer(*offer, if forgotten { Offer::Forgotten } else { Offer::Talking }, Offer::Over);
+                self.offer(*offer, Offer::Talking, Offer::Over);
                 self.ends.retain(|e| e.0 != *agent);
                 self.ends.push((agent.clone(), record.at));
             }
@@ -179,6 +177,11 @@ impl Journal {
         for (_, state) in self.offers.iter_mut().filter(|(_, s)| *s != Offer::Over) {
             *state = Offer::Forgotten;
         }
+    }
+
+    /// A conversation is taken up that the daemon did not see begin, or not in this life.
+    pub(crate) fn adopted(&mut self, offer: OfferId) {
+        self.offers.iter_mut().filter(|o| o.0 == offer).for_each(|o| o.1 = Offer::Talking);
     }
 
     pub(crate) fn check_over(&self) {

@@ -173,13 +173,13 @@ impl Model {
         self.callers.sort_by_key(|c| c.place);
     }
 
-    /// The call stopped its wait.
-    pub(crate) fn closed(&mut self, call: &CallId, now: u64) {
+    /// The call stopped its wait; `taken` tells that somebody else has the caller.
+    pub(crate) fn closed(&mut self, call: &CallId, taken: bool, now: u64) {
         let limit = self.limit_of(call);
         let draining = self.draining;
         let Some(c) = self.caller(call) else { return };
         let due = limit.is_some_and(|at| at <= now);
-        assert!(due || draining || !c.over.is_empty(), "Q13: {call} is sent away before its time");
+        assert!(due || draining || taken || !c.over.is_empty(), "Q13: {call} is sent away before its time");
         c.closed.get_or_insert(now);
     }
 
@@ -295,6 +295,10 @@ impl Model {
                 None => self.agents.push(Agent::new(a.id.clone())),
             }
         }
+    }
+
+    /// And then, whoever is no longer in the file is gone.
+    pub(crate) fn dismissed(&mut self, agents: &[AgentSettings]) {
         for a in &mut self.agents {
             a.retired = agents.iter().all(|s| s.id != a.id);
         }
@@ -325,7 +329,7 @@ impl Model {
     /// A conversation from before this daemon's time goes on.
     pub(crate) fn adopted(&mut self, agent: &AgentId, offer: OfferId) {
         let a = self.agent(agent).expect("an agent");
-        assert_eq!(a.offer, None, "Q8: {agent} holds an offer");
+        assert!(a.offer.is_none_or(|o| o == offer), "Q8: {agent} holds another offer");
         (a.offer, a.talking) = (Some(offer), true);
     }
 

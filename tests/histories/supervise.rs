@@ -43,7 +43,7 @@ impl Sim {
         self.supervisor.next = Some(self.now + EVERY);
         let held = self.floor.held();
         let alive: Vec<OfferId> = self.world.legs.iter().filter(|l| l.exists()).map(|l| l.offer).collect();
-        for offer in alive.iter().filter(|o| held.iter().all(|h| h.key.offer != **o)) {
+        for offer in alive.iter().filter(|o| !held.iter().any(|h| h.key.offer == **o && (h.attended || h.talking))) {
             let leg = self.world.leg(*offer);
             if leg.state != State::Talking {
                 self.world.die(*offer, LegEnd::Elsewhere, false);
@@ -54,6 +54,7 @@ impl Sim {
             let key = OfferKey { offer: *offer, call, queue, agent };
             if self.floor.adopt(&key, wall(self.now)) {
                 self.model.adopted(&key.agent, *offer);
+                self.journal.adopted(*offer);
             }
         }
         // A call with a task looks after the legs it rings by itself.

@@ -78,7 +78,7 @@ fn q8_giving_up_races_with_the_answer() {
     for offset in WINDOW {
         play(async move {
             let (house, hans, anna) = ringing(&[queue("99900", &["1001"])]).await;
-            both(offset, async { hans.hang_up() }, async { drop(anna.answer()) }).await;
+            both(offset, async { hans.hang_up() }, async { _ = anna.answer() }).await;
             settle(house, &[hans], &["1001"]).await;
         });
     }
@@ -92,7 +92,7 @@ fn q8_two_answer_at_once() {
             let (house, hans, anna) =
                 ringing(&[queue("99900", &["1001", "1002"]).with("strategy: simultaneous")]).await;
             let bruno = house.phone("1002");
-            both(offset, async { drop(anna.answer()) }, async { drop(bruno.answer()) }).await;
+            both(offset, async { _ = anna.answer() }, async { _ = bruno.answer() }).await;
             let who = hans.wait_talking().await;
             let (winner, loser) = if who == "1001" { (&anna, &bruno) } else { (&bruno, &anna) };
             loser.wait_idle().await;
@@ -136,7 +136,7 @@ fn q8_a_logout_races_with_the_answer() {
     for offset in WINDOW {
         play(async move {
             let (house, hans, anna) = ringing(&[queue("99900", &["1001", "1002"])]).await;
-            both(offset, async { house.log_out("1001", "99900") }, async { drop(anna.answer()) }).await;
+            both(offset, async { house.log_out("1001", "99900") }, async { _ = anna.answer() }).await;
             pass(500).await;
             let talks = hans.view().talks_to().map(str::to_owned);
             let next = house.phone("1002").is_ringing();

@@ -1,0 +1,113 @@
+//! A lean switch: as many calls as wanted, on real TCP, for the price of copying bytes.
+//!
+//! It says what FreeSWITCH said in a capture, frame by frame, in the order and with the pauses of the capture, with
+//! the ids of this call filled in; it understands the commands of a call that goes well, and keeps book of what it was
+//! told to do. It is no simulation (that is `simswitch`): a call that goes any other way counts as wrong.
+
+mod book;
+mod call;
+mod command;
+mod link;
+mod template;
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+
+pub use book::{Book, Counts};
+use template::{Id, Templates};
+
+/// How many events the inbound link may be behind before calls wait for it.
+const LINK_BEHIND: usize = 65_536;
+
+/// How the calls go.
+#[derive(Clone, Copy, Debug)]
+pub struct Habits {
+    /// How long a phone rings before it is answered.
+    pub rings: Duration,
+    /// How long they talk, ± a fifth; `None` until [`Switch::talk`] says otherwise.
+    pub talk: Option<Duration>,
+}
+
+/// What all connections share.
+#[derive(Debug)]
+pub struct Switch {
+    controller: SocketAddr,
+    templates: Templates,
+    queues: Vec<String>,
+    book: Mutex<Book>,
+    rings: Duration,
+    talk: watch::Sender<Option<Duration>>,
+    /// Set to have every waiting caller hang up within that time.
+    hang_up: watch::Sender<Duration>,
+    link: mpsc::Sender<Vec<u8>>,
+    calls: AtomicU64,
+}
+
+impl Switch {
+    /// A switch whose calls go to `controller`, with `participants` by queue and agent. Its own Event Socket listens
+    /// on `listener`, in a thread of its own.
+    ///
+    /// # Errors
+    /// When the templates cannot be read.
+    pub fn new(
+        controller: SocketAddr,
+        queues: &[(String, Vec<String>)],
+        habits: Habits,
+        listener: std::net::TcpListener,
+    ) -> Result<Arc<Self>> {
+        let (link, told) = mpsc::channel(LINK_BEHIND);
+        let switch = Arc::new(Self {
+            controller,
+            templates: Templates::read()?,
+            queues: queues.iter().map(|(number, _)| number.clone()).collect(),
+            book: Mutex::new(Book::new(queues)),
+            rings: habits.rings,
+            talk: watch::Sender::new(habits.talk),
+            hang_up: watch::Sender::new(Duration::ZERO),
+            link,
+            calls: AtomicU64::new(0),
+        });
+        listener.set_nonblocking(true)?;
+        let serving = switch.clone();
+        std::thread::Builder::new().name("link".to_owned()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async { link::serve(&serving, TcpListener::from_std(listener)?, told).await })
+        })?;
+        Ok(switch)
+    }
+
+    /// A caller dials a queue.
+    pub fn call(self: &Arc<Self>, queue: usize) {
+        let number = self.calls.fetch_add(1, Ordering::Relaxed);
+        tokio::spawn(call::run(self.clone(), number, queue));
+    }
+
+    /// How long they talk from now on; conversations that had no end before end within that time.
+    pub fn talk(&self, talk: Duration) {
+        self.talk.send_replace(Some(talk));
+    }
+
+    /// Every caller who is here hangs up within `within`.
+    pub fn hang_up(&self, within: Duration) {
+        self.hang_up.send_replace(within);
+    }
+
+    /// The book.
+    pub fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A channel's id, made of what it is and the number of its call.
+fn id(kind: u32, number: u64) -> Id {
+    let mut id = [0; 36];
+    let text = format!("{kind:08x}-0000-4000-8000-{number:012x}");
+    id.copy_from_slice(text.as_bytes().get(..36).unwrap_or(&[b'0'; 36]));
+    id
+}

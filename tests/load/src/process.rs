@@ -1,0 +1,58 @@
+//! What a process costs, as Linux counts it.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+/// `USER_HZ`: the unit of CPU times in `/proc`, 10 ms on every Linux (proc_pid_stat(5)).
+const TICK: Duration = Duration::from_millis(10);
+
+/// The costs of a process up to one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Cost {
+    /// When.
+    pub at: Instant,
+    /// CPU time, its own and the system's on its behalf.
+    pub cpu: Duration,
+    /// Memory it holds at this moment, in bytes.
+    pub memory: u64,
+    /// The most memory it ever held, in bytes.
+    pub most_memory: u64,
+}
+
+/// Reads the costs of process `pid`.
+///
+/// # Errors
+/// When there is no such process.
+pub fn cost(pid: u32) -> Result<Cost> {
+    let gone = || format!("process {pid} is gone");
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).with_context(gone)?;
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).with_context(gone)?;
+    // The name, in parentheses, may hold anything; behind it the third field begins.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |index: usize| fields.get(index).and_then(|text| text.parse::<u32>().ok()).unwrap_or(0);
+    let kilobytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0)
+    };
+    Ok(Cost {
+        at: Instant::now(),
+        cpu: TICK * (ticks(11) + ticks(12)),
+        memory: kilobytes("VmRSS:") << 10,
+        most_memory: kilobytes("VmHWM:") << 10,
+    })
+}
+
+impl Cost {
+    /// The share of one core used since `before`.
+    pub fn cores_since(&self, before: &Cost) -> f64 {
+        (self.cpu - before.cpu).as_secs_f64() / (self.at - before.at).as_secs_f64()
+    }
+}
+
+/// The load averages, to be told beside every figure: other work on the machine is part of what was measured.
+pub fn load_average() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split_whitespace().take(3).collect::<Vec<_>>().join(" ")
+}
