@@ -55,7 +55,8 @@ fn q3_a_bad_file_changes_nothing() {
 #[test]
 fn q3_a_queue_is_renumbered() {
     play(async {
-        let old = r#"number: "99900", participants: ["1001", "1002"], wrap_up_seconds: 5, timeout: { message: /gone.wav }"#;
+        let old =
+            r#"number: "99900", participants: ["1001", "1002"], wrap_up_seconds: 5, timeout: { message: /gone.wav }"#;
         let site = Site::open(setting(&[old]));
         let talks = site.caller("0791", "99900");
         site.take("1001").await;
@@ -252,7 +253,8 @@ fn q3_what_takes_a_restart_is_told() {
     play(async {
         let site = Site::open(one(""));
         site.wait_linked().await;
-        let changes = applied(site.reload(&Setting { links: 2, ..one("").with("listen: 127.0.0.1:9999\nstate: other.db\n") }));
+        let changes =
+            applied(site.reload(&Setting { links: 2, ..one("").with("listen: 127.0.0.1:9999\nstate: other.db\n") }));
         assert_eq!(changes.iter().filter(|c| c.ends_with("(needs a restart)")).count(), 3, "{changes:?}");
         let status = site.status();
         assert_eq!((status.switches, status.linked), (1, 1), "what runs, not what is written");

@@ -21,9 +21,11 @@ pub fn delivered() -> Dialplan {
             match number {
                 _ if !is_queue_number(number) => None,
                 _ if number.starts_with('*') => Some(code(number)),
-                _ if held && rounds >= ROUNDS => {
-                    Some(vec![step("answer", ""), step("set", "socket_resume=false"), step("hangup", "NORMAL_TEMPORARY_FAILURE")])
-                }
+                _ if held && rounds >= ROUNDS => Some(vec![
+                    step("answer", ""),
+                    step("set", "socket_resume=false"),
+                    step("hangup", "NORMAL_TEMPORARY_FAILURE"),
+                ]),
                 _ if held => Some(round(number)),
                 _ => Some(queue(number)),
             }

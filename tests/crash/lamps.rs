@@ -54,7 +54,8 @@ fn q16_follows_logins_and_the_configuration() {
         site.dial("1001", "*4299900").wait_ended().await;
         assert!(!site.switch.is_lit("*4199900*1001"));
         // 1002 is no participant any more; 1003 is new, and logs in.
-        let other = [r#"number: "99900", participants: ["1001", "1003"]"#, r#"number: "99901", participants: ["1001"]"#];
+        let other =
+            [r#"number: "99900", participants: ["1001", "1003"]"#, r#"number: "99901", participants: ["1001"]"#];
         site.reload(&setting(&other));
         pass(200).await;
         assert!(!site.switch.is_lit("*4199900*1002"));
@@ -96,8 +97,7 @@ fn q16_many_lamps_are_paced() {
     play(async {
         let agents: Vec<String> = (2_000..2_500).map(|n| format!("{:?}", n.to_string())).collect();
         let agents = agents.join(", ");
-        let queues: Vec<String> =
-            (0..4).map(|n| format!(r#"number: "9990{n}", participants: [{agents}]"#)).collect();
+        let queues: Vec<String> = (0..4).map(|n| format!(r#"number: "9990{n}", participants: [{agents}]"#)).collect();
         let queues: Vec<&str> = queues.iter().map(String::as_str).collect();
         let site = Site::open(setting(&queues));
         site.wait_linked().await;

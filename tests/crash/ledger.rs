@@ -131,8 +131,14 @@ impl Ledger {
         } else {
             assert!(!returned || self.losing, "{call} is back, and never came");
         }
-        let call_now =
-            Call { queue: queue.clone(), since, end: End::Open, here: true, offers: Vec::new(), missed: HashMap::new() };
+        let call_now = Call {
+            queue: queue.clone(),
+            since,
+            end: End::Open,
+            here: true,
+            offers: Vec::new(),
+            missed: HashMap::new(),
+        };
         self.calls.insert(call.clone(), call_now);
     }
 

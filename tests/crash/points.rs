@@ -129,8 +129,9 @@ fn q19_simultaneous() {
             served(&eva).await;
         })
     };
-    let setting =
-        setting(&[r#"number: "99900", participants: ["1001", "1002", "1003"], strategy: simultaneous, wrap_up_seconds: 1"#]);
+    let setting = setting(&[
+        r#"number: "99900", participants: ["1001", "1002", "1003"], strategy: simultaneous, wrap_up_seconds: 1"#,
+    ]);
     dies_everywhere(3, 8, &Flow { setting, people });
 }
 

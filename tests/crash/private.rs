@@ -39,7 +39,10 @@ fn q5_private_calls() {
                 pass(10_000).await;
                 let rings = site.phone("1001").rings();
                 assert!(rings.iter().all(|r| !r.number.starts_with("079")), "{strategy}: {rings:?}");
-                assert_eq!(site.why("1001", "99900").unwrap(), format!("on another call for {} s", if outgoing { 11 } else { 13 }));
+                assert_eq!(
+                    site.why("1001", "99900").unwrap(),
+                    format!("on another call for {} s", if outgoing { 11 } else { 13 })
+                );
                 call.hang_up();
                 let at = site.now();
                 assert_eq!(site.phone("1001").wait_ringing().await.number, "0792");

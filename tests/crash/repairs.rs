@@ -113,7 +113,10 @@ fn q22_an_agent_held_by_nothing_is_released() {
         site.end().await;
     });
     let told = log.repairs();
-    assert!(told.len() == 1 && told[0].starts_with("an agent was held by a leg that FreeSWITCH does not have"), "{told:?}");
+    assert!(
+        told.len() == 1 && told[0].starts_with("an agent was held by a leg that FreeSWITCH does not have"),
+        "{told:?}"
+    );
 }
 
 /// A conversation nobody knows of is adopted: answered while no daemon was there. It has its disposition and its end.

@@ -14,8 +14,9 @@ use freeswitch_queue::admin::{self, Reloaded, Status};
 use freeswitch_queue::app::{Daemon, Random};
 use freeswitch_queue::clock::Clock;
 use freeswitch_queue::config::{self, Config};
+use freeswitch_queue::esl::Link;
+use freeswitch_queue::esl::client::{self, ConnectError};
 use freeswitch_queue::esl::link::LinkLimits;
-use freeswitch_queue::esl::{Link, client};
 use freeswitch_queue::journal::{Filter, Journal, Options, Restored};
 use freeswitch_queue::switch::{Connect, limits};
 use simswitch::{Behaviour, CallSpec, Caller, Phone, SimSwitch, Violation};
@@ -128,8 +129,9 @@ impl Setting {
         agents.dedup();
         let agents: String = agents.iter().map(|a| format!("  - {{ id: {a:?} }}\n")).collect();
         let queues: String = self.queues.iter().map(|q| format!("  - {{ name: Service, {q} }}\n")).collect();
-        let links: String =
-            (0..self.links).map(|n| format!("  - {{ address: \"switch:{}\", password: ClueCon }}\n", 8021 + n)).collect();
+        let links: String = (0..self.links)
+            .map(|n| format!("  - {{ address: \"switch:{}\", password: ClueCon }}\n", 8021 + n))
+            .collect();
         let links = if links.is_empty() { links } else { format!("freeswitch:\n{links}") };
         format!("domain: lab\nprompts: /prompts\n{links}{}agents:\n{agents}queues:\n{queues}", self.more)
     }
@@ -187,12 +189,7 @@ impl Site {
         Self::with(self.switch.clone(), self.doors.clone(), address, setting)
     }
 
-    fn with(
-        switch: SimSwitch,
-        doors: Arc<Mutex<BTreeMap<String, Life>>>,
-        address: &str,
-        setting: Setting,
-    ) -> Self {
+    fn with(switch: SimSwitch, doors: Arc<Mutex<BTreeMap<String, Life>>>, address: &str, setting: Setting) -> Self {
         // In memory where there is such a place: a death is no power failure, and a disk is slow.
         let memory = Some(Path::new("/dev/shm")).filter(|p| p.is_dir());
         let folder = memory.unwrap_or(Path::new(env!("CARGO_TARGET_TMPDIR"))).join(format!("crash-{}", Uuid::new_v4()));
@@ -252,13 +249,14 @@ impl Site {
         let wires = Wires::default();
         let links = wires.part();
         let (switch, linked, hands) = (self.switch.clone(), self.linked.clone(), links.clone());
-        let connect: Connect = Arc::new(move |_, password| {
+        let connect: Connect = Arc::new(move |address, password| {
             let (switch, linked, hands) = (switch.clone(), linked.clone(), hands.clone());
             Box::pin(async move {
-                let (theirs, ours) = hands.pair();
-                if linked.load(Ordering::Relaxed) && !hands.is_dead() {
-                    switch.accept(theirs);
+                if !linked.load(Ordering::Relaxed) || hands.is_dead() {
+                    return Err(ConnectError::Io { address, source: std::io::ErrorKind::ConnectionRefused.into() });
                 }
+                let (theirs, ours) = hands.pair();
+                switch.accept(theirs);
                 client::login(ours, &password, limits()).await
             })
         });
@@ -440,7 +438,9 @@ impl Site {
             kills.iter().any(|(died, back)| at >= *died && at <= back.saturating_add(1_500))
         };
         let excused = |v: &Violation| match v {
-            Violation::StrayRing { at, .. } | Violation::Silence { at, .. } | Violation::Stranded { at, .. } => away(*at),
+            Violation::StrayRing { at, .. } | Violation::Silence { at, .. } | Violation::Stranded { at, .. } => {
+                away(*at)
+            }
             _ => false,
         };
         self.switch.violations().into_iter().filter(|v| !excused(v)).collect()
