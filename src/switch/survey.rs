@@ -66,7 +66,7 @@ pub(super) enum Repair {
     /// A caller who was to come back, and is not there.
     GiveUp(CallId),
     /// A call that waits for a controller who has gone: the channel, its number and context.
-    Bring(ChannelId, SafeText, SafeText),
+    Bring(ChannelId, String, SafeText),
 }
 
 impl Survey {
@@ -145,11 +145,12 @@ pub(super) fn widowed(
     repairs
 }
 
-/// Brings the call back into its dialplan, which leads it to us.
+/// Brings the call, whose number is one of ours and so nothing but digits or a feature code, back into its dialplan,
+/// which leads it to us.
 pub(super) fn bring(row: &ChannelRow) -> Option<Repair> {
-    let (number, context) = (SafeText::new(&row.dest), SafeText::new(&row.context));
-    let unchanged = number.as_str() == row.dest && context.as_str() == row.context && !row.context.contains(' ');
-    ChannelId::new(&row.uuid).ok().filter(|_| unchanged).map(|channel| Repair::Bring(channel, number, context))
+    let context = SafeText::new(&row.context);
+    let safe = context.as_str() == row.context && !row.context.contains(' ');
+    ChannelId::new(&row.uuid).ok().filter(|_| safe).map(|channel| Repair::Bring(channel, row.dest.clone(), context))
 }
 
 /// Callers who were to come back, and are on no switch.
