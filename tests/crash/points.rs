@@ -20,7 +20,7 @@ struct Flow {
 
 /// Plays the flow with the daemon dying at one step. False when the flow was over before.
 fn dies_at(flow: &Flow, step: usize) -> bool {
-    let (away, losing) = ([50, 900, 3_100, 12_500][step % 4], step % 3 == 0);
+    let (away, losing) = ([50, 900, 3_100, 12_500][step % 4], step.is_multiple_of(3));
     let (setting, people) = (flow.setting.clone(), flow.people);
     play(async move {
         let site = Site::open(setting);
