@@ -293,7 +293,7 @@ impl<'a> Session<'a> {
                 self.out.push((Command::Api(call), Some(Watched::CallOff(offer))));
             }
             Wire::Rearm => self.push(wire::set("socket_resume", "true")?),
-            Wire::Connected => self.push(wire::forget_place(&self.channel.channel)?),
+            Wire::Connected => self.push(wire::connected(&self.channel.channel)?),
             Wire::LetGo => self.push(wire::let_go(&self.channel.channel)?),
             Wire::Transfer(number) => {
                 for command in wire::transfer(&number, &self.channel.context)? {
@@ -319,7 +319,7 @@ impl<'a> Session<'a> {
         let first_entered = self.desk.first_entered().unwrap_or(place.entered);
         let visited = self.call.visited().to_vec();
         let remembered = Remembered { dialled: self.dialled.clone(), queue, place, first_entered, visited };
-        self.push(wire::prepare(&remembered, !self.answered)?);
+        self.push(wire::prepare(&remembered, !self.answered, self.channel.resumes)?);
         Ok(())
     }
 

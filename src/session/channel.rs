@@ -38,6 +38,8 @@ pub(super) struct Channel {
     pub(super) context: SafeText,
     /// The place the caller had before the controller was away.
     pub(super) place: Option<Remembered>,
+    /// The call goes on behind `socket` already when we die.
+    pub(super) resumes: bool,
 }
 
 impl Channel {
@@ -65,6 +67,7 @@ impl Channel {
             token: variable("socket_path"),
             context: SafeText::new(&context).or(SafeText::new("default")),
             place: variable("fsq_place").and_then(|v| Remembered::read(&v)),
+            resumes: variable("socket_resume").as_deref() == Some("true"),
         })
     }
 }

@@ -194,15 +194,16 @@ pub(super) fn forget_leg(offer: OfferId) -> Result<[Command; 2], TextError> {
 
 /// What the channel must know from now on: the caller's place and, the first time, how to go on without us.
 ///
-/// - `socket_resume`: the dialplan goes on when we die; and prompts go by it, see [`say`].
+/// - `socket_resume`: the dialplan goes on when we die; and prompts go by it, see [`say`]. A channel that has it is not
+///   told again: a phone may have been answered by itself before this is executed, and has switched it off for good.
 /// - `hangup_after_bridge`: nothing comes behind a conversation.
 /// - `playback_terminators`: no key ends the music.
 /// - `fsq_away`: the dialplan counts in it the rounds it held the caller without us; they are over.
-pub(super) fn prepare(place: &Remembered, first: bool) -> Result<Command, TextError> {
+pub(super) fn prepare(place: &Remembered, first: bool, resumes: bool) -> Result<Command, TextError> {
     let place = format!("{}={}", super::place::VARIABLE, place.write());
-    let always =
-        if first { "socket_resume=true hangup_after_bridge=true playback_terminators=none fsq_away= " } else { "" };
-    Ok(Execute::with("multiset", &format!("{always}{place}"))?.into())
+    let resume = if resumes { "" } else { "socket_resume=true " };
+    let once = format!("{resume}hangup_after_bridge=true playback_terminators=none fsq_away= ");
+    Ok(Execute::with("multiset", &format!("{}{place}", if first { &once } else { "" }))?.into())
 }
 
 /// Our death no longer concerns the call.
@@ -211,8 +212,9 @@ pub(super) fn let_go(channel: &ChannelId) -> Result<Command, TextError> {
 }
 
 /// The caller was connected: a death of ours no longer concerns the call, nor does its place in the line.
-pub(crate) fn forget_place(channel: &ChannelId) -> Result<Command, TextError> {
-    Ok(Command::Api(ApiCall::new(format!("uuid_setvar {channel} {}", super::place::VARIABLE))?))
+pub(crate) fn connected(channel: &ChannelId) -> Result<Command, TextError> {
+    let place = super::place::VARIABLE;
+    Ok(Command::Api(ApiCall::new(format!("uuid_setvar_multi {channel} socket_resume=false;{place}="))?))
 }
 
 /// Sends the caller to an internal number.

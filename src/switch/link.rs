@@ -6,6 +6,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::acd::fact::{EndedBy, Fact};
+use crate::acd::feature::Dialled;
 use crate::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
 use crate::acd::time::Wall;
 use crate::esl::command::EventSet;
@@ -14,9 +15,9 @@ use crate::esl::{
 };
 use crate::floor::OfferKey;
 use crate::session::hear::was_transferred;
-use crate::session::wire::{end_if_ringing, forget_place};
+use crate::session::wire::{connected, end_if_ringing};
 
-use super::survey::{Repair, Survey, epoch, gone, ours, widowed};
+use super::survey::{Repair, Survey, bring, epoch, gone, ours, widowed};
 use super::{SURVEY_EVERY, Switches, lamps};
 
 /// How many lamps are lit in one go.
@@ -39,6 +40,10 @@ struct Up<'a> {
     /// Agents whose phones were seen to register here: of those an end of registration is news.
     registered: BTreeSet<AgentId>,
     missing: BTreeSet<OfferId>,
+    /// Conversations nobody attends to that were freed of our death.
+    let_go: BTreeSet<OfferId>,
+    /// Calls that nobody had taken charge of at the last survey.
+    unserved: BTreeSet<String>,
     asked: JoinSet<Answer>,
     surveying: bool,
     /// The directory's domain, as FreeSWITCH has it; asked for when the configuration does not tell.
@@ -58,6 +63,8 @@ pub(super) async fn run(switches: &Switches, index: usize, link: Link, mut event
         link,
         registered: BTreeSet::new(),
         missing: BTreeSet::new(),
+        let_go: BTreeSet::new(),
+        unserved: BTreeSet::new(),
         asked: JoinSet::new(),
         surveying: false,
         asked_domain: None,
@@ -201,6 +208,15 @@ impl Up<'_> {
             repairs.extend(widowed(channels, &held, &mut self.missing, now));
             repairs.extend(gone(channels, &floor.absent(), now));
         }
+        for held in held.iter().filter(|h| h.talking && !h.attended) {
+            if survey.has(held.key.offer) && self.let_go.insert(held.key.offer) {
+                self.let_go(&held.key.call);
+            }
+        }
+        self.let_go.retain(|offer| survey.has(*offer));
+        let unserved: Vec<_> = survey.unserved(|number| self.serves(number)).collect();
+        repairs.extend(unserved.iter().filter(|row| self.unserved.contains(&row.uuid)).filter_map(|row| bring(row)));
+        self.unserved = unserved.iter().map(|row| row.uuid.clone()).collect();
         let phones: BTreeMap<String, (AgentId, Wall)> = survey
             .channels
             .iter()
@@ -240,12 +256,29 @@ impl Up<'_> {
                 self.switches.repaired();
                 self.switches.floor.release(&key, EndedBy::Unknown, self.switches.clock.now());
             }
+            Repair::Bring(channel, number, context) => {
+                tracing::warn!(call = %channel, %number, "repaired: a call nobody took charge of goes through its dialplan again");
+                self.switches.repaired();
+                if let Ok(call) = ApiCall::new(format!("uuid_transfer {channel} {number} XML {context}")) {
+                    self.tell(&[Command::Api(call)]);
+                }
+            }
             Repair::GiveUp(call) => {
                 if self.switches.floor.give_up(&call, self.switches.clock.now()) {
                     tracing::warn!(%call, "repaired: a caller who was to come back has gone");
                     self.switches.repaired();
                 }
             }
+        }
+    }
+
+    /// Does what we may not have lived to do: our next death does not concern a conversation, and a caller who is
+    /// passed on later comes to another queue as anybody.
+    fn let_go(&self, call: &CallId) {
+        if let Ok(channel) = ChannelId::new(call.as_str())
+            && let Ok(command) = connected(&channel)
+        {
+            self.tell(&[command]);
         }
     }
 
@@ -258,12 +291,7 @@ impl Up<'_> {
         let now = self.switches.clock.now();
         let since = if since > 0 { Wall(since) } else { now.wall };
         if self.switches.floor.adopt_found(&key, since, now) {
-            // What we did not live to do: a caller who is passed on later comes to another queue as anybody.
-            if let Ok(channel) = ChannelId::new(key.call.as_str())
-                && let Ok(forget) = forget_place(&channel)
-            {
-                self.tell(&[forget]);
-            }
+            self.let_go(&key.call);
             tracing::warn!(agent = %key.agent, %leg, caller, "repaired: a conversation from before our time is attended to");
             self.switches.repaired();
         }
@@ -338,6 +366,16 @@ impl Up<'_> {
         {
             // Another phone of the same account may still be there.
             self.ask(call, move |outcome| Answer::Contact(agent, outcome));
+        }
+    }
+
+    /// Whether this number leads to a queue of ours.
+    fn serves(&self, number: &str) -> bool {
+        match self.switches.settings.borrow().codes.read(number) {
+            Dialled::Queue(queue) | Dialled::Feature { queue, .. } => {
+                self.switches.floor.participants(&queue).is_some()
+            }
+            Dialled::Other => false,
         }
     }
 

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::acd::ids::{CallId, Instance, OfferId};
 use crate::acd::time::{Now, Wall};
+use crate::esl::{ChannelId, SafeText};
 use crate::floor::{Absent, HeldView, OfferKey};
 
 /// An agent is not looked for in a survey that may have been taken before the leg was ordered.
@@ -30,6 +31,11 @@ pub(super) struct ChannelRow {
     pub(super) uuid: String,
     pub(super) presence_id: String,
     pub(super) created_epoch: String,
+    /// What the channel began to execute last.
+    pub(super) application: String,
+    /// The dialled number.
+    pub(super) dest: String,
+    pub(super) context: String,
 }
 
 /// A row of `show calls as json`: two channels that are connected.
@@ -59,6 +65,8 @@ pub(super) enum Repair {
     Release(OfferKey),
     /// A caller who was to come back, and is not there.
     GiveUp(CallId),
+    /// A call that waits for a controller who has gone: the channel, its number and context.
+    Bring(ChannelId, String, SafeText),
 }
 
 impl Survey {
@@ -76,6 +84,12 @@ impl Survey {
         Ok(Self { channels: channels.rows, connected })
     }
 
+    /// Whether this leg is there.
+    pub(super) fn has(&self, leg: OfferId) -> bool {
+        let name = leg.to_string();
+        self.channels.iter().any(|c| c.uuid == name)
+    }
+
     /// Every channel.
     pub(super) fn all(&self) -> BTreeSet<String> {
         self.channels.iter().map(|c| c.uuid.clone()).collect()
@@ -84,6 +98,13 @@ impl Survey {
     /// The legs of ours among the channels.
     pub(super) fn legs(&self, instance: Instance) -> BTreeSet<OfferId> {
         self.channels.iter().filter_map(|c| ours(&c.uuid, instance)).collect()
+    }
+
+    /// Calls that wait for somebody to take charge of them: whoever was connected to them died before they were parked,
+    /// and FreeSWITCH never gives such a call back (measured). A call that somebody serves executes something else
+    /// within milliseconds. `ours` tells whether the number is one of ours.
+    pub(super) fn unserved<'a>(&'a self, ours: impl Fn(&str) -> bool + 'a) -> impl Iterator<Item = &'a ChannelRow> {
+        self.channels.iter().filter(move |c| c.application == "socket" && ours(&c.dest))
     }
 
     /// Legs without an owner: nobody is held by them, or they ring for a call that no task attends to. Such a leg
@@ -122,6 +143,14 @@ pub(super) fn widowed(
         without.iter().filter(|h| missing.contains(&h.key.offer)).map(|h| Repair::Release(h.key.clone())).collect();
     *missing = without.iter().map(|h| h.key.offer).collect();
     repairs
+}
+
+/// Brings the call, whose number is one of ours and so nothing but digits or a feature code, back into its dialplan,
+/// which leads it to us.
+pub(super) fn bring(row: &ChannelRow) -> Option<Repair> {
+    let context = SafeText::new(&row.context);
+    let safe = context.as_str() == row.context && !row.context.contains(' ');
+    ChannelId::new(&row.uuid).ok().filter(|_| safe).map(|channel| Repair::Bring(channel, row.dest.clone(), context))
 }
 
 /// Callers who were to come back, and are on no switch.

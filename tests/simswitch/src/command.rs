@@ -422,14 +422,37 @@ impl World {
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.out.push_str(&wire::job_reply(&uuid));
         }
-        let job = Job { uuid, owner, command: name.to_owned(), arg: arg.to_owned() };
-        if let Outcome::Done(text) = self.api(name, arg, Waiter::Job(job.clone())) {
-            self.job_done(&job, &text);
+        let job = Job { uuid, owner, command: name.to_owned(), arg: arg.to_owned(), conn: None };
+        let swallowed = self.faults.swallow_originates;
+        let running = Job { conn: Some(id), ..job.clone() };
+        match self.api(name, arg, Waiter::Job(running)) {
+            Outcome::Done(text) => self.job_done(&job, &text),
+            Outcome::Later if self.faults.swallow_originates == swallowed => {
+                *self.jobs.entry(id).or_default() += 1;
+            }
+            Outcome::Later => {}
+        }
+    }
+
+    /// A job of a connection has ended; if that connection had ended before, its call is let go now.
+    fn job_over(&mut self, conn: ConnId) {
+        if let Some(jobs) = self.jobs.get_mut(&conn) {
+            *jobs -= 1;
+            if *jobs > 0 {
+                return;
+            }
+        }
+        self.jobs.remove(&conn);
+        if let Some((leg, before)) = self.held_back.remove(&conn) {
+            self.controller_gone(leg, before);
         }
     }
 
     /// Fires the BACKGROUND_JOB of a job that has ended.
     pub(crate) fn job_done(&mut self, job: &Job, text: &str) {
+        if let Some(conn) = job.conn {
+            self.job_over(conn);
+        }
         if self.faults.loses_job(&job.command) {
             return;
         }

@@ -347,7 +347,13 @@ impl World {
         let leg = conn.leg.filter(|_| !conn.session_down);
         self.reindex(id);
         if let Some(leg) = leg {
-            self.controller_gone(leg, before);
+            // FreeSWITCH waits for the threads of `bgapi` before it gives the call up (measured): until nobody rings
+            // for it any more by order of this connection, the caller stays where it is.
+            if self.jobs.contains_key(&id) {
+                self.held_back.insert(id, (leg, before));
+            } else {
+                self.controller_gone(leg, before);
+            }
         }
     }
 

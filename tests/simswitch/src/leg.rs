@@ -219,6 +219,8 @@ pub(crate) struct Job {
     pub(crate) owner: Option<String>,
     pub(crate) command: String,
     pub(crate) arg: String,
+    /// The connection whose job it is; it is not given up before the job has ended.
+    pub(crate) conn: Option<ConnId>,
 }
 
 #[derive(Debug)]

@@ -254,6 +254,8 @@ impl World {
         let legs = std::mem::take(&mut self.legs);
         self.by_uuid.clear();
         self.rings.clear();
+        self.jobs.clear();
+        self.held_back.clear();
         for (_, leg) in legs {
             if let crate::leg::Owner::Caller(caller) = leg.owner
                 && let Some(caller) = self.callers.get_mut(&caller)

@@ -3,7 +3,7 @@
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::conn::{Conn, Connector};
+use crate::conn::{Conn, Connector, Phase};
 use crate::event::Event;
 use crate::fault::Faults;
 use crate::headers;
@@ -142,6 +142,10 @@ pub(crate) struct World {
     pub(crate) security: Vec<SecurityRecord>,
     pub(crate) presence: Vec<Vec<(String, String)>>,
     pub(crate) stats: CallStats,
+    /// How many background jobs of a connection run.
+    pub(crate) jobs: HashMap<ConnId, usize>,
+    /// Connections that have ended and wait for their jobs, with their call.
+    pub(crate) held_back: HashMap<ConnId, (LegId, Phase)>,
     /// Rises when the switch restarts: what was on its way before is void.
     pub(crate) life: u64,
 }
@@ -175,6 +179,8 @@ impl World {
             security: Vec::new(),
             presence: Vec::new(),
             stats: CallStats::default(),
+            jobs: HashMap::new(),
+            held_back: HashMap::new(),
             life: 0,
         };
         world.schedule_heartbeat();

@@ -1,0 +1,155 @@
+//! Q3, Q24: the real program on real ports, without a FreeSWITCH: `serve`, `status`, `reload`, `check`, its signals, and
+//! `kill -9`.
+
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use freeswitch_queue::acd::fact::{Fact, Record};
+use freeswitch_queue::acd::ids::{AgentId, QueueNumber};
+use freeswitch_queue::acd::time::Wall;
+use freeswitch_queue::journal::{Journal, Options};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Place(PathBuf);
+
+impl Place {
+    fn new(queues: &str) -> Self {
+        // A socket's name may not be longer than 108 bytes.
+        let folder = std::env::temp_dir().join(format!("fsq-{}", Uuid::new_v4().simple()));
+        std::fs::create_dir(&folder).unwrap();
+        let place = Self(folder);
+        place.write(queues);
+        place
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.join("queues.yaml")
+    }
+
+    fn write(&self, queues: &str) {
+        let agents = r#"agents: [{ id: "1001", name: Anna }, { id: "1002", name: Bruno }]"#;
+        std::fs::write(self.file(), format!("listen: 127.0.0.1:0\n{agents}\nqueues:\n{queues}")).unwrap();
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_freeswitch-queue"));
+        command.args(arguments).arg("--config").arg(self.file()).env_remove("RUST_LOG").kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    async fn ask(&self, arguments: &[&str]) -> Output {
+        timeout(PATIENCE, self.command(arguments).output()).await.unwrap().unwrap()
+    }
+
+    async fn serve(&self) -> (Child, Lines<BufReader<ChildStderr>>) {
+        let mut daemon = self.command(&["serve"]).spawn().unwrap();
+        let mut log = BufReader::new(daemon.stderr.take().unwrap()).lines();
+        said(&mut log, "ready").await;
+        (daemon, log)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+/// Waits until the daemon says this.
+async fn said(log: &mut Lines<BufReader<ChildStderr>>, words: &str) -> String {
+    let line = async {
+        loop {
+            let line = log.next_line().await.unwrap().unwrap_or_else(|| panic!("it ended without saying {words:?}"));
+            if line.contains(words) {
+                return line;
+            }
+        }
+    };
+    timeout(PATIENCE, line).await.unwrap_or_else(|_| panic!("it does not say {words:?}"))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+async fn signal(daemon: &Child, name: &str) {
+    let id = daemon.id().unwrap().to_string();
+    assert!(Command::new("kill").args([name, &id]).status().await.unwrap().success());
+}
+
+const GOOD: &str = "  - { number: \"99900\", name: Service, participants: [\"1001\", \"1002\"] }\n";
+const OTHER: &str = "  - { number: \"99900\", name: Service, participants: [\"1001\"], strategy: random }\n";
+const BAD: &str = "  - { number: 99900, name: Service, participants: [\"1009\"] }\n";
+
+#[tokio::test]
+async fn the_program_is_asked_reloaded_killed_and_stopped() {
+    let place = Place::new(GOOD);
+    let alone = place.ask(&["status"]).await;
+    assert!(!alone.status.success() && text(&alone.stderr).contains("no daemon answers at"), "{alone:?}");
+    // Somebody logged in once.
+    {
+        let (journal, _) = Journal::open(place.0.join("state.db"), Options::default()).unwrap();
+        let (agent, queue) = (AgentId::new("1001").unwrap(), QueueNumber::new("99900").unwrap());
+        journal.record(Record { at: Wall(1), fact: Fact::AgentLoggedIn { agent, queue } });
+        journal.close().await.unwrap();
+    }
+    let (mut daemon, mut log) = place.serve().await;
+    let status = place.ask(&["status"]).await;
+    assert!(status.status.success(), "{status:?}");
+    let table = text(&status.stdout);
+    for part in ["0 of 0 switches linked", "store ok", "99900 Service (as-listed): 0 waiting", "Anna", "Bruno"] {
+        assert!(table.contains(part), "{part} is not in\n{table}");
+    }
+    let json: serde_json::Value = serde_json::from_slice(&place.ask(&["status", "--json"]).await.stdout).unwrap();
+    assert_eq!(json["agents"][0]["logins"][0], "99900");
+    assert_eq!(json["store"], serde_json::Value::Null);
+
+    // A second daemon on the same store is refused, and says why.
+    let second = place.ask(&["serve"]).await;
+    assert!(!second.status.success() && text(&second.stderr).contains("state.db"), "{second:?}");
+
+    place.write(BAD);
+    let check = place.ask(&["check"]).await;
+    assert_eq!(check.status.code(), Some(1));
+    let named = place.0.join("freeswitch-queue.sock");
+    let control = ["--control", named.to_str().unwrap()];
+    let refused = place.ask(&[&["reload"], &control[..]].concat()).await;
+    assert!(!refused.status.success());
+    for part in ["nothing was changed", "99900", "1009"] {
+        assert!(text(&refused.stderr).contains(part), "{part}: {refused:?}");
+        assert!(part == "nothing was changed" || text(&check.stderr).contains(part), "{part}: {check:?}");
+    }
+    // SIGHUP reads the same file, and logs the same refusal.
+    signal(&daemon, "-HUP").await;
+    said(&mut log, "the configuration is refused and nothing was changed").await;
+    assert!(text(&place.ask(&[&["status"], &control[..]].concat()).await.stdout).contains("(as-listed)"));
+
+    place.write(OTHER);
+    assert!(text(&place.ask(&["check"]).await.stdout).contains("nothing wrong"));
+    let reload = place.ask(&["reload"]).await;
+    assert!(reload.status.success(), "{reload:?}");
+    let told = text(&reload.stdout);
+    assert!(told.contains("queue 99900: strategy: as-listed → random") && told.contains("1002"), "{told}");
+    said(&mut log, "queue 99900: strategy: as-listed → random").await;
+    assert!(text(&place.ask(&["reload"]).await.stdout).contains("nothing has changed"));
+    place.write(GOOD);
+    signal(&daemon, "-HUP").await;
+    said(&mut log, "queue 99900: strategy: random → as-listed").await;
+
+    // Killed, it leaves its socket behind, which does not keep the next one from starting, with the same logins.
+    daemon.kill().await.unwrap();
+    assert!(named.exists());
+    let (mut daemon, mut log) = place.serve().await;
+    assert!(text(&place.ask(&["status"]).await.stdout).contains("1001          Anna                  99900"));
+    signal(&daemon, "-TERM").await;
+    said(&mut log, "going down").await;
+    let ended = timeout(PATIENCE, daemon.wait()).await.unwrap().unwrap();
+    assert!(ended.success() && !named.exists(), "{ended:?}");
+}

@@ -1,0 +1,112 @@
+//! Q16: a lamp is lit while its agent is logged in to its queue, whatever restarts.
+
+use simswitch::CallSpec;
+
+use crate::site::{Setting, Site, pass, play, setting};
+
+fn service() -> Setting {
+    setting(&[r#"number: "99900", participants: ["1001", "1002"]"#, r#"number: "99901", participants: ["1001"]"#])
+        .without("1002", "99900")
+}
+
+fn lit(site: &Site) -> Vec<String> {
+    let mut lit: Vec<String> = site.switch.lamps().into_iter().filter(|l| l.lit).map(|l| l.entity).collect();
+    lit.sort();
+    lit
+}
+
+/// Every participant of every queue has a lamp, set as soon as the switch is there: after the start, after a restart of
+/// either side, and when a phone asks late.
+#[test]
+fn q16_after_restarts_and_when_asked() {
+    play(async {
+        let site = Site::open(service());
+        let logged_in = ["*4199900*1001@lab", "*4199901*1001@lab"];
+        pass(200).await;
+        assert_eq!(lit(&site), logged_in);
+        assert_eq!(site.switch.lamps().len(), 3, "those who are out are told too");
+        site.kill().await;
+        site.switch.restart();
+        pass(1_000).await;
+        site.start();
+        pass(500).await;
+        assert_eq!(lit(&site), logged_in);
+        site.switch.restart();
+        pass(7_000).await;
+        assert_eq!(lit(&site), logged_in);
+        let told = |site: &Site| site.switch.stats().events;
+        let before = told(&site);
+        site.phone("1003").subscribe_lamp("*4199900*1001");
+        pass(100).await;
+        assert!(told(&site) > before, "whoever asks is answered");
+        site.end().await;
+    });
+}
+
+/// A login lights, a logout darkens: by the code, by the key itself, and by the configuration.
+#[test]
+fn q16_follows_logins_and_the_configuration() {
+    play(async {
+        let site = Site::open(service());
+        pass(200).await;
+        site.dial("1002", "*4199900*1002").wait_ended().await;
+        assert!(site.switch.is_lit("*4199900*1002"));
+        site.dial("1001", "*4299900").wait_ended().await;
+        assert!(!site.switch.is_lit("*4199900*1001"));
+        // 1002 is no participant any more; 1003 is new, and logs in.
+        let other =
+            [r#"number: "99900", participants: ["1001", "1003"]"#, r#"number: "99901", participants: ["1001"]"#];
+        site.reload(&setting(&other));
+        pass(200).await;
+        assert!(!site.switch.is_lit("*4199900*1002"));
+        let known = site.switch.lamps().into_iter().any(|l| l.entity == "*4199900*1003@lab" && !l.lit);
+        assert!(known, "a new participant's lamp is told to be dark");
+        site.dial("1003", "*4199900").wait_ended().await;
+        assert!(site.switch.is_lit("*4199900*1003"));
+        // The queue goes: its lamps go out. The domain changes: the lamps are there under it.
+        site.reload(&setting(&[r#"number: "99900", participants: ["1001", "1003"]"#]).with("# other\n"));
+        pass(200).await;
+        assert_eq!(lit(&site), ["*4199900*1003@lab"]);
+        site.end().await;
+    });
+}
+
+/// What a phone asks for that is no lamp of ours, or not any more, is dark; other numbers are not answered.
+#[test]
+fn q16_asked_for_what_there_is_not() {
+    play(async {
+        let site = Site::open(service());
+        pass(200).await;
+        let all = site.switch.lamps().len();
+        let phone = site.phone("1003");
+        for (entity, answered) in [("*4199999*1001", true), ("*4199900*7777", true), ("1001", false), ("*97", false)] {
+            let before = site.switch.lamps().len();
+            phone.subscribe_lamp(entity);
+            pass(100).await;
+            assert_eq!(site.switch.lamps().len() - before, usize::from(answered), "{entity}");
+            assert!(!site.switch.is_lit(entity));
+        }
+        assert_eq!(site.switch.lamps().len(), all + 2);
+        site.end().await;
+    });
+}
+
+/// Two thousand lamps are set some at a time, and what else the link does is not held up by them.
+#[test]
+fn q16_many_lamps_are_paced() {
+    play(async {
+        let agents: Vec<String> = (2_000..2_500).map(|n| format!("{:?}", n.to_string())).collect();
+        let agents = agents.join(", ");
+        let queues: Vec<String> = (0..4).map(|n| format!(r#"number: "9990{n}", participants: [{agents}]"#)).collect();
+        let queues: Vec<&str> = queues.iter().map(String::as_str).collect();
+        let site = Site::open(setting(&queues));
+        site.wait_linked().await;
+        pass(3_500).await;
+        assert_eq!(lit(&site).len(), 2_000);
+        assert!(site.wires().burst() <= 70, "{} commands at once", site.wires().burst());
+        let login = site.switch.call(&CallSpec::phone("2000", "*4299900"));
+        login.wait_ended().await;
+        assert!(!site.switch.is_lit("*4199900*2000"));
+        site.end().await;
+    });
+}

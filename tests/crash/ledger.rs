@@ -1,0 +1,161 @@
+//! What must be true of the facts over all lives of the daemon, once everybody has hung up.
+
+use std::collections::HashMap;
+
+use freeswitch_queue::acd::fact::{Fact, Record};
+use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
+use freeswitch_queue::acd::time::Wall;
+
+/// How a call's last wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Open,
+    Returned,
+    TimedOut,
+    Answered,
+    Gone,
+}
+
+#[derive(Debug)]
+struct Call {
+    queue: QueueNumber,
+    /// When the call entered this queue, in whatever life.
+    since: (Wall, usize),
+    end: End,
+    /// In line in this life.
+    here: bool,
+    offers: Vec<OfferId>,
+    missed: HashMap<AgentId, Wall>,
+}
+
+#[derive(Default)]
+struct Ledger {
+    calls: HashMap<CallId, Call>,
+    offers: HashMap<OfferId, AgentId>,
+    talks: HashMap<OfferId, AgentId>,
+    wraps: HashMap<AgentId, Wall>,
+    losing: bool,
+    linked: bool,
+}
+
+/// Checks them, oldest first; `kills` is when the daemon died, `losing` whether it took its last facts with it.
+pub fn check(records: &[Record], kills: &[i64], losing: bool, linked: bool) {
+    let mut ledger = Ledger { losing, linked, ..Ledger::default() };
+    let mut kills = kills.iter().peekable();
+    for (at, record) in records.iter().enumerate() {
+        while kills.next_if(|k| record.at.0 > **k).is_some() {
+            ledger.killed();
+        }
+        ledger.take(at, record);
+    }
+    for (call, c) in &ledger.calls {
+        assert!(!matches!(c.end, End::Open | End::Returned), "Q23: {call} has no disposition: {c:?}");
+    }
+    assert!(ledger.talks.is_empty(), "a conversation has no end: {:?}", ledger.talks);
+}
+
+impl Ledger {
+    fn killed(&mut self) {
+        self.offers.clear();
+        for call in self.calls.values_mut() {
+            call.here = false;
+            call.offers.clear();
+        }
+        if !self.linked {
+            // Nobody can tell what became of them.
+            self.talks.clear();
+        }
+    }
+
+    fn over(&mut self, call: &CallId, end: End) {
+        let Some(c) = self.calls.get_mut(call) else {
+            assert!(self.losing, "{call} ends as {end:?} and never came");
+            return;
+        };
+        assert_eq!(c.end, End::Open, "Q23: {call} ends again, as {end:?}");
+        c.end = end;
+        c.here = false;
+    }
+
+    fn take(&mut self, at: usize, record: &Record) {
+        match &record.fact {
+            Fact::CallEntered { call, queue, returned, .. } => self.enters(call, queue, *returned, (record.at, at)),
+            Fact::OfferMade { offer, call, queue, agent } => {
+                let busy = self.offers.values().chain(self.talks.values()).any(|a| a == agent);
+                assert!(!busy, "Q8: {agent} is offered {call} at {} while held by another", record.at.0);
+                assert!(self.wraps.get(agent).is_none_or(|until| record.at >= *until), "Q9: {agent} is in wrap-up");
+                self.overtakes(call, queue, agent, record.at);
+                self.offers.insert(*offer, agent.clone());
+                let c = self.calls.get_mut(call).expect("only who waits is offered");
+                assert!(c.here && c.end == End::Open, "{call} is offered and not here");
+                c.offers.push(*offer);
+            }
+            Fact::OfferMissed { offer, call, agent, .. } => {
+                self.offer_over(*offer, call);
+                self.calls.get_mut(call).map(|c| c.missed.insert(agent.clone(), record.at));
+            }
+            Fact::OfferCancelled { offer, call, .. } => self.offer_over(*offer, call),
+            Fact::CallAnswered { offer, call, agent, .. } => {
+                self.offers.remove(offer);
+                if let Some(c) = self.calls.get_mut(call) {
+                    c.offers.retain(|o| o != offer);
+                }
+                self.over(call, End::Answered);
+                self.talks.insert(*offer, agent.clone());
+            }
+            Fact::ConversationEnded { offer, agent, .. } => {
+                let known = self.talks.remove(offer).is_some();
+                assert!(known || self.losing, "{agent} ends a conversation that never began");
+            }
+            Fact::CallTimedOut { call, .. } => self.over(call, End::TimedOut),
+            Fact::CallReturned { call, .. } => self.over(call, End::Returned),
+            Fact::CallAbandoned { call, .. } | Fact::CallTaken { call, .. } | Fact::CallLost { call, .. } => {
+                self.over(call, End::Gone);
+            }
+            Fact::WrapUpStarted { agent, until, .. } => drop(self.wraps.insert(agent.clone(), *until)),
+            Fact::WrapUpEnded { agent } => drop(self.wraps.remove(agent)),
+            Fact::CallWentOn { .. } | Fact::AgentLoggedIn { .. } | Fact::AgentLoggedOut { .. } => {}
+        }
+    }
+
+    fn enters(&mut self, call: &CallId, queue: &QueueNumber, returned: bool, at: (Wall, usize)) {
+        let before = self.calls.get(call);
+        let mut since = at;
+        if let Some(c) = before {
+            // A timed out call may go on to the next queue, or come back when the daemon died during its message.
+            let may = matches!(c.end, End::TimedOut) || (returned && c.end == End::Returned);
+            assert!(may, "{call} enters {queue} (returned: {returned}) after {c:?}");
+            if c.queue == *queue {
+                since = c.since;
+            }
+        } else {
+            assert!(!returned || self.losing, "{call} is back, and never came");
+        }
+        let call_now = Call {
+            queue: queue.clone(),
+            since,
+            end: End::Open,
+            here: true,
+            offers: Vec::new(),
+            missed: HashMap::new(),
+        };
+        self.calls.insert(call.clone(), call_now);
+    }
+
+    fn offer_over(&mut self, offer: OfferId, call: &CallId) {
+        self.offers.remove(&offer).expect("an offer ends once, in the life it was made in");
+        if let Some(c) = self.calls.get_mut(call) {
+            c.offers.retain(|o| *o != offer);
+        }
+    }
+
+    /// Q4: nobody who waits longer is passed over, but for an agent who has just failed that caller.
+    fn overtakes(&self, call: &CallId, queue: &QueueNumber, agent: &AgentId, at: Wall) {
+        let Some(mine) = self.calls.get(call).map(|c| c.since) else { return };
+        for (other, c) in self.calls.iter().filter(|(id, c)| *id != call && c.queue == *queue) {
+            let waits = c.end == End::Open && c.here && c.offers.is_empty() && c.since < mine;
+            let failed = c.missed.get(agent).is_some_and(|when| at.since(*when).as_secs() < 5);
+            assert!(!waits || failed, "Q4: {call} is offered {agent} before {other}, who waits longer");
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Nothing is lost: restarts, crashes, private calls, lamps, live changes (Q3, Q5, Q16, Q18 to Q20, Q22, Q24), on
+//! virtual time against a simulated FreeSWITCH, and against a real one when it is on the machine.
+
+// One binary: what its modules share is public to nobody else.
+#![allow(unreachable_pub)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[allow(dead_code)]
+#[path = "../scenarios/book.rs"]
+mod book;
+
+mod dialplan;
+mod ledger;
+mod site;
+mod wire;
+
+mod changes;
+mod door;
+mod lamps;
+mod outages;
+mod points;
+mod private;
+mod random;
+mod repairs;
+mod store;
+mod why;

@@ -1,0 +1,242 @@
+//! Q19, Q20: the switch restarts, the link flaps, is away for long, or was never configured.
+
+use simswitch::{Behaviour, CallSpec, Caller, Violation};
+
+use crate::site::{Site, answers, pass, play, setting};
+
+const SERVICE: &str = r#"number: "99900", participants: ["1001", "1002", "1003"], wrap_up_seconds: 4"#;
+
+/// Q20: the switch restarts: its calls are lost, agents stay logged in, the link comes back by itself, and service
+/// resumes; also when it takes a minute.
+#[test]
+fn q20_the_switch_restarts() {
+    for down in [0, 60_000] {
+        play(async move {
+            let site = Site::open(setting(&[SERVICE]));
+            site.when_rung("1001", answers(300));
+            let talks = site.caller("0791", "99900");
+            talks.wait_talking().await;
+            let rung = site.caller("0792", "99900");
+            site.phone("1002").wait_ringing().await;
+            let waits = site.when_rung("1003", Behaviour::Busy);
+            let _waits = (waits, site.caller("0793", "99900"));
+            pass(1_000).await;
+            site.set_linked(false);
+            site.switch.restart();
+            pass(down).await;
+            site.set_linked(true);
+            assert!([&talks, &rung].iter().all(|c| c.ended().is_some()));
+            site.wait_linked().await;
+            pass(8_000).await;
+            let book = site.book().await;
+            let mut lost = book.story_of(&["lost"]);
+            lost.sort();
+            assert_eq!(lost, ["0792 is lost by 99900", "0793 is lost by 99900"]);
+            assert_eq!(book.story_of(&[" end: "]), ["1001 and 0791 end: unknown"]);
+            assert!(["1001", "1002", "1003"].iter().all(|a| site.is_in(a, "99900")), "Q18");
+            site.when_rung("1001", Behaviour::Manual);
+            let eva = site.caller("0794", "99900");
+            assert_eq!(site.take("1001").await, "0794");
+            eva.hang_up();
+            site.end().await;
+        });
+    }
+}
+
+/// Q20: the daemon and the switch are restarted together.
+#[test]
+fn q20_both_restart() {
+    play(async {
+        let site = Site::open(setting(&[SERVICE]));
+        let talks = site.caller("0791", "99900");
+        site.take("1001").await;
+        let waits = site.caller("0792", "99900");
+        site.phone("1002").wait_ringing().await;
+        site.kill().await;
+        site.switch.restart();
+        pass(3_000).await;
+        site.start();
+        let eva = site.caller("0793", "99900");
+        pass(100).await;
+        assert!(!site.phone("1001").is_ringing(), "nobody knows yet that the conversation is over");
+        assert_eq!(site.take("1002").await, "0793", "and nobody waits for those who cannot come back");
+        assert!(talks.ended().is_some() && waits.ended().is_some());
+        pass(4_000).await;
+        assert_eq!(site.activity("1001"), "wrap-up");
+        eva.hang_up();
+        let book = site.end().await;
+        assert_eq!(book.story_of(&["lost"]), ["0792 is lost by 99900"]);
+    });
+}
+
+/// Q20: a link that flaps costs nobody anything: conversations, waits and offers go on.
+#[test]
+fn q20_the_link_flaps() {
+    play(async {
+        let site = Site::open(setting(&[SERVICE]));
+        let talks = site.caller("0791", "99900");
+        site.take("1001").await;
+        let rung = site.caller("0792", "99900");
+        site.phone("1002").wait_ringing().await;
+        for n in 0..5 {
+            site.set_linked(false);
+            site.break_links();
+            pass(1 + 200 * n).await;
+            assert_eq!(site.status().linked, 0);
+            site.set_linked(true);
+            site.wait_linked().await;
+            pass(1_000).await;
+        }
+        assert_eq!((site.activity("1001").as_str(), site.activity("1002").as_str()), ("talking", "ringing"));
+        assert_eq!(site.take("1002").await, "0792");
+        assert_eq!(site.status().repairs, 0, "there was nothing to repair");
+        talks.hang_up();
+        rung.hang_up();
+        let book = site.end().await;
+        assert_eq!(book.offers().len(), 2);
+    });
+}
+
+/// Q20: without a link for long, conversations whose connections stand are known as before, with their wrap-up.
+#[test]
+fn q20_blind_for_long_while_conversations_run() {
+    play(async {
+        let site = Site::open(setting(&[r#"number: "99900", participants: ["1001"], wrap_up_seconds: 4"#]));
+        let talks = site.caller("0791", "99900");
+        site.take("1001").await;
+        let waits = site.caller("0792", "99900");
+        site.set_linked(false);
+        site.break_links();
+        pass(60_000).await;
+        assert_eq!(site.activity("1001"), "talking");
+        assert!(!site.phone("1001").is_ringing());
+        talks.hang_up();
+        pass(1_000).await;
+        assert_eq!(site.activity("1001"), "wrap-up");
+        assert_eq!(site.take("1001").await, "0792");
+        site.set_linked(true);
+        site.wait_linked().await;
+        pass(7_000).await;
+        assert_eq!(site.activity("1001"), "talking");
+        assert_eq!(site.status().repairs, 0);
+        waits.hang_up();
+        site.end().await;
+    });
+}
+
+/// Q19, Q20: a conversation from before a restart is believed for 10 s without a link, then its agent is taken to be
+/// free; found again, it is adopted.
+#[test]
+fn q20_blind_from_the_start() {
+    play(async {
+        let site = Site::open(setting(&[r#"number: "99900", participants: ["1001"], wrap_up_seconds: 4"#]));
+        let talks = site.caller("0791", "99900");
+        site.take("1001").await;
+        pass(1_000).await;
+        site.kill().await;
+        site.set_linked(false);
+        site.start();
+        pass(9_000).await;
+        assert_eq!(site.activity("1001"), "talking");
+        pass(7_000).await;
+        assert_eq!(site.activity("1001"), "idle");
+        site.set_linked(true);
+        site.wait_linked().await;
+        pass(100).await;
+        assert_eq!(site.activity("1001"), "talking");
+        assert_eq!(site.status().repairs, 1);
+        talks.hang_up();
+        pass(1_000).await;
+        assert_eq!(site.activity("1001"), "wrap-up");
+        // The facts tell of two parts of one conversation, which the ledger calls a mistake.
+        let story = site.book().await.story_of(&[" end: "]);
+        assert_eq!(story, ["1001 and 0791 end: unknown", "1001 and 0791 end: caller"]);
+    });
+}
+
+/// Q19 without any link: callers come back to their places, conversations go on, a phone that rang rings to its end or
+/// is answered. What nobody can see is who is busy.
+#[test]
+fn q19_without_any_link() {
+    play(async {
+        let busy = r#"number: "99900", participants: ["1001", "1002", "1003"], ring_seconds: 6"#;
+        let site = Site::open(setting(&[busy]).blind());
+        assert_eq!((site.status().switches, site.status().linked), (0, 0));
+        let talks = site.caller("0791", "99900");
+        site.take("1001").await;
+        let rung = site.caller("0792", "99900");
+        site.phone("1002").wait_ringing().await;
+        site.when_rung("1003", Behaviour::Busy);
+        let waits: Vec<Caller> = (3..9).map(|n| site.caller(&format!("079{n}"), "99900")).collect();
+        pass(1_000).await;
+        let before = site.line("99900");
+        assert_eq!(before, ["0792", "0793", "0794", "0795", "0796", "0797", "0798"]);
+        site.kill().await;
+        site.when_rung("1001", Behaviour::Busy);
+        pass(700).await;
+        site.start();
+        pass(2_000).await;
+        // FreeSWITCH holds the second one back while the phone rings that was ordered for it.
+        assert_eq!(site.line("99900"), before[1..]);
+        assert!(site.phone("1002").rings().iter().all(|r| r.number == "0792" || r.ended.is_none()));
+        pass(7_000).await;
+        assert_eq!(site.line("99900"), before);
+        assert_eq!(talks.view().talks_to(), Some("1001"));
+        for caller in waits.iter().chain([&talks, &rung]) {
+            caller.hang_up();
+        }
+        pass(40_000).await;
+        let only = |v: &Violation| {
+            matches!(v, Violation::RungWhileTalking { phone, .. } if phone == "1001")
+                || matches!(v, Violation::RungTwice { phone, .. } if phone == "1002")
+        };
+        assert_eq!(site.violations().into_iter().filter(|v| !only(v)).collect::<Vec<_>>(), []);
+    });
+}
+
+/// Q19: a call whose connection was opened and not yet parked when the daemon died is parked for ever in FreeSWITCH;
+/// it is found, and served.
+#[test]
+fn q19_a_stranded_call_is_rescued() {
+    play(async {
+        let site = Site::open(setting(&[SERVICE]));
+        pass(1_000).await;
+        // It dies behind its first command, `connect`.
+        site.wires().die_in(Some(1));
+        let hans = site.caller("0791", "99900");
+        site.wires().wait_dead().await;
+        site.bury(false).await;
+        pass(100).await;
+        assert!(hans.view().stranded);
+        pass(20_000).await;
+        site.start();
+        assert_eq!(site.take("1001").await, "0791");
+        assert_eq!(site.status().repairs, 1);
+        hans.hang_up();
+        site.end().await;
+    });
+}
+
+/// Q19: the dialplan does after a set time what the admin put there; nobody waits for that caller any longer.
+#[test]
+fn q19_the_dialplans_patience_ends() {
+    play(async {
+        let site = Site::open(setting(&[SERVICE]));
+        site.when_rung("1001", Behaviour::Busy);
+        site.when_rung("1002", Behaviour::Busy);
+        site.when_rung("1003", Behaviour::Busy);
+        let hans = site.caller("0791", "99900");
+        pass(2_000).await;
+        site.kill().await;
+        assert_eq!(hans.wait_ended().await, "NORMAL_TEMPORARY_FAILURE");
+        assert!(site.now() > 170_000, "three minutes");
+        let code = site.switch.call(&CallSpec::phone("1001", "*4199900"));
+        code.wait_hears("try-later").await;
+        code.wait_ended().await;
+        site.start();
+        pass(1_000).await;
+        let story = site.book().await.story();
+        assert_eq!(story.last().unwrap(), "0791 is lost by 99900", "known at the first look");
+        site.end().await;
+    });
+}

@@ -1,0 +1,210 @@
+//! Q5: who is in a call outside any queue, or has no phone, is not rung; and is rung as soon as that is over.
+
+use std::time::Duration;
+
+use simswitch::{Behaviour, Caller, Registration};
+
+use crate::site::{Site, pass, play, setting};
+
+const STRATEGIES: [&str; 4] = ["as-listed", "simultaneous", "longest-idle", "random"];
+
+fn service(strategy: &str, participants: &str) -> String {
+    format!(r#"number: "99900", participants: [{participants}], strategy: {strategy}"#)
+}
+
+/// A private call of 1001's, in this direction.
+fn private(site: &Site, outgoing: bool) -> Caller {
+    if outgoing { site.dial("1001", "2000") } else { site.dial("3000", "1001") }
+}
+
+/// By no strategy, in neither direction, also while it only rings; and within a second after hanging up.
+#[test]
+fn q5_private_calls() {
+    for strategy in STRATEGIES {
+        for outgoing in [true, false] {
+            play(async move {
+                let site = Site::open(setting(&[&service(strategy, r#""1001", "1002""#)]));
+                site.wait_linked().await;
+                let call = private(&site, outgoing);
+                if !outgoing {
+                    site.phone("1001").wait_ringing().await;
+                    pass(2_000).await;
+                    assert_eq!(site.activity("1001"), "on another call", "while it only rings");
+                    site.phone("1001").answer();
+                }
+                pass(1_000).await;
+                let hans = site.caller("0791", "99900");
+                let eva = site.caller("0792", "99900");
+                assert_eq!(site.take("1002").await, "0791", "{strategy}");
+                pass(10_000).await;
+                let rings = site.phone("1001").rings();
+                assert!(rings.iter().all(|r| !r.number.starts_with("079")), "{strategy}: {rings:?}");
+                assert_eq!(
+                    site.why("1001", "99900").unwrap(),
+                    format!("on another call for {} s", if outgoing { 11 } else { 13 })
+                );
+                call.hang_up();
+                let at = site.now();
+                assert_eq!(site.phone("1001").wait_ringing().await.number, "0792");
+                assert!(site.now() - at < 1_000, "{strategy}: {} ms", site.now() - at);
+                hans.hang_up();
+                eva.hang_up();
+                site.end().await;
+            });
+        }
+    }
+}
+
+/// A phone that is called privately while it rings for a queue goes on ringing; it is busy from the answer on.
+#[test]
+fn q5_a_private_call_beside_a_ringing_offer() {
+    play(async {
+        let site = Site::open(setting(&[r#"number: "99900", participants: ["1001"], ring_seconds: 5"#]));
+        site.wait_linked().await;
+        let hans = site.caller("0791", "99900");
+        site.phone("1001").wait_ringing().await;
+        let call = site.dial("1001", "2000");
+        pass(12_000).await;
+        assert_eq!(site.phone("1001").rings().len(), 1, "rung out, and not rung again");
+        call.hang_up();
+        pass(500).await;
+        assert!(site.phone("1001").is_ringing());
+        hans.hang_up();
+        site.end().await;
+    });
+}
+
+/// The link breaks in the middle of a private call, and comes back before or after it ended.
+#[test]
+fn q5_the_link_breaks_during_a_private_call() {
+    for ends_unseen in [false, true] {
+        play(async move {
+            let site = Site::open(setting(&[&service("as-listed", r#""1001""#)]));
+            site.wait_linked().await;
+            let call = private(&site, true);
+            pass(1_000).await;
+            let hans = site.caller("0791", "99900");
+            site.set_linked(false);
+            site.break_links();
+            pass(4_000).await;
+            assert!(!site.phone("1001").is_ringing(), "what was seen last is believed for a while");
+            if ends_unseen {
+                call.hang_up();
+            }
+            site.set_linked(true);
+            site.wait_linked().await;
+            pass(1_000).await;
+            assert_eq!(site.phone("1001").is_ringing(), ends_unseen);
+            call.hang_up();
+            assert_eq!(site.take("1001").await, "0791");
+            hans.hang_up();
+            site.end().await;
+        });
+    }
+}
+
+/// A private call that began while the link was down, or while the daemon was, is seen before anybody is offered.
+#[test]
+fn q5_a_private_call_that_began_unseen() {
+    for dead in [false, true] {
+        play(async move {
+            let site = Site::open(setting(&[&service("as-listed", r#""1001", "1002""#)]));
+            site.wait_linked().await;
+            if dead {
+                site.kill().await;
+            } else {
+                site.set_linked(false);
+                site.break_links();
+            }
+            let call = private(&site, true);
+            pass(2_000).await;
+            if dead {
+                site.start();
+            } else {
+                site.set_linked(true);
+                site.wait_linked().await;
+                pass(100).await;
+            }
+            let hans = site.caller("0791", "99900");
+            assert_eq!(site.take("1002").await, "0791");
+            assert_eq!(site.phone("1001").rings(), []);
+            for caller in [call, hans] {
+                caller.hang_up();
+            }
+            site.end().await;
+        });
+    }
+}
+
+/// After 10 s without a link nobody can tell whether a private call goes on: the agent is offered again.
+#[test]
+fn q5_blind_for_long() {
+    play(async {
+        let site = Site::open(setting(&[&service("as-listed", r#""1001""#)]));
+        site.wait_linked().await;
+        let call = private(&site, true);
+        pass(1_000).await;
+        site.set_linked(false);
+        site.break_links();
+        let hans = site.caller("0791", "99900");
+        pass(8_000).await;
+        assert!(!site.phone("1001").is_ringing());
+        call.hang_up();
+        let at = site.now();
+        assert_eq!(site.phone("1001").wait_ringing().await.number, "0791");
+        assert!(site.now() - at < 10_000, "{} ms", site.now() - at);
+        site.set_linked(true);
+        site.wait_linked().await;
+        hans.hang_up();
+        site.end().await;
+    });
+}
+
+/// A phone that unregisters is passed over at once; registered again, it is rung at once.
+#[test]
+fn q5_registrations() {
+    play(async {
+        let site = Site::open(setting(&[&service("as-listed", r#""1001", "1002""#)]));
+        site.wait_linked().await;
+        let anna = site.phone("1001");
+        anna.set_registration(Registration::Unregistered);
+        anna.set_registration(Registration::Registered);
+        pass(100).await;
+        anna.set_registration(Registration::Unregistered);
+        pass(100).await;
+        assert_eq!(site.activity("1001"), "unreachable");
+        let hans = site.caller("0791", "99900");
+        let at = site.now();
+        assert_eq!(site.phone("1002").wait_ringing().await.number, "0791");
+        assert!(site.now() - at < 50, "it costs no ring time: {} ms", site.now() - at);
+        let eva = site.caller("0792", "99900");
+        pass(10_000).await;
+        assert_eq!(site.why("1001", "99900").unwrap(), "phone not reachable for 10 s");
+        anna.set_registration(Registration::Registered);
+        let at = site.now();
+        assert_eq!(anna.wait_ringing().await.number, "0792");
+        assert!(site.now() - at < 100, "{} ms", site.now() - at);
+        hans.hang_up();
+        eva.hang_up();
+        let book = site.end().await;
+        assert_eq!(book.story_of(&["not registered"]), [""; 0], "it was not even tried");
+    });
+}
+
+/// A phone that was not registered when it was tried is tried again when it registers, not before.
+#[test]
+fn q5_q7_unregistered_when_tried() {
+    play(async {
+        let site = Site::open(setting(&[&service("as-listed", r#""1001""#)]));
+        site.wait_linked().await;
+        let anna = site.phone("1001").on_ring(Behaviour::Manual);
+        anna.set_registration(Registration::Unregistered);
+        let hans = site.caller("0791", "99900");
+        pass(8_000).await;
+        anna.set_registration(Registration::Registered);
+        let ring = tokio::time::timeout(Duration::from_secs(6), anna.wait_ringing()).await.unwrap();
+        assert_eq!(ring.number, "0791");
+        hans.hang_up();
+        site.end().await;
+    });
+}

@@ -1,0 +1,216 @@
+//! Q22: differences between what is believed and what FreeSWITCH says are found and repaired within seconds, counted,
+//! and logged with the reason.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use freeswitch_queue::acd::ids::{Instance, OfferId};
+use freeswitch_queue::esl::command::Secret;
+use freeswitch_queue::esl::{ApiCall, Command, Events, Link, LinkLimits, client};
+use simswitch::{Behaviour, SimSwitch};
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::site::{Site, pass, play, setting};
+
+const SERVICE: &str = r#"number: "99900", participants: ["1001", "1002"]"#;
+
+/// What is logged at `warn` and above, by everything on this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn begin() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let to = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_ansi(false);
+        let guard = tracing::subscriber::set_default(to.with_writer(log.clone()).finish());
+        (log, guard)
+    }
+
+    fn repairs(&self) -> Vec<String> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let told = |l: &str| Some(l.split_once("repaired: ")?.1.to_owned());
+        text.lines().filter_map(told).collect()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// Somebody else's hand on the switch.
+async fn hand(switch: &SimSwitch) -> (Link, Events) {
+    let (theirs, ours) = tokio::io::duplex(64 * 1024);
+    switch.accept(theirs);
+    client::login(ours, &Secret::new("ClueCon").unwrap(), LinkLimits::default()).await.unwrap()
+}
+
+async fn ring(link: &Link, leg: OfferId, variables: &str, phone: &str) {
+    let call = format!("originate {{origination_uuid={leg},{variables}}}user/{phone}@lab &park()");
+    let sent = link.send(&Command::BgApi { job: leg.0, call: ApiCall::new(call).unwrap() }).unwrap();
+    sent.await.done().unwrap();
+}
+
+/// A leg of ours that rings for nobody is ended without a missed call; one of another controller is not touched.
+#[test]
+fn q22_stray_legs_are_ended() {
+    let (log, _guard) = Log::begin();
+    play(async {
+        let site = Site::open(setting(&[SERVICE]));
+        pass(4_000).await;
+        let ours = Instance::of(&site.daemon().config().state.to_string_lossy()).offer(7);
+        let theirs = Instance::of("/another/state.db").offer(7);
+        let (link, events) = hand(&site.switch).await;
+        ring(&link, ours, "fsq_ringing=yes", "1001").await;
+        ring(&link, theirs, "fsq_ringing=yes", "1002").await;
+        site.phone("1001").wait_ringing().await;
+        pass(3_100).await;
+        assert!(!site.phone("1001").is_ringing());
+        assert_eq!(site.phone("1001").view().missed, []);
+        assert!(site.phone("1002").is_ringing(), "what is not ours is not touched");
+        assert_eq!(site.activity("1002"), "on another call", "and its phone is known to be busy");
+        assert_eq!(site.status().repairs, 1);
+        site.phone("1002").decline();
+        drop((link, events));
+        site.end().await;
+    });
+    let told = log.repairs();
+    assert!(told.len() == 1 && told[0].starts_with("a leg that nobody waits for was ended leg="), "{told:?}");
+}
+
+/// An agent held by a leg that is gone unheard is released at the second look, within seconds.
+#[test]
+fn q22_an_agent_held_by_nothing_is_released() {
+    let (log, _guard) = Log::begin();
+    play(async {
+        let site = Site::open(setting(&[r#"number: "99900", participants: ["1001"]"#]));
+        let hans = site.caller("0791", "99900");
+        site.take("1001").await;
+        site.kill().await;
+        site.start();
+        site.wait_linked().await;
+        pass(500).await;
+        site.switch.faults(|f| f.lose_events = ["CHANNEL_HANGUP_COMPLETE"; 2].map(str::to_owned).to_vec());
+        hans.hang_up();
+        let eva = site.caller("0792", "99900");
+        let at = site.now();
+        assert_eq!(site.take("1001").await, "0792");
+        assert!(site.now() - at < 7_500, "{} ms", site.now() - at);
+        assert_eq!(site.status().repairs, 1);
+        eva.hang_up();
+        site.end().await;
+    });
+    let told = log.repairs();
+    assert!(
+        told.len() == 1 && told[0].starts_with("an agent was held by a leg that FreeSWITCH does not have"),
+        "{told:?}"
+    );
+}
+
+/// A conversation nobody knows of is adopted: answered while no daemon was there. It has its disposition and its end.
+#[test]
+fn q22_conversations_are_adopted() {
+    let (log, _guard) = Log::begin();
+    play(async {
+        let site = Site::open(setting(&[r#"number: "99900", participants: ["1001"], wrap_up_seconds: 5"#]));
+        let hans = site.caller("0791", "99900");
+        site.phone("1001").wait_ringing().await;
+        pass(1_000).await;
+        site.kill().await;
+        pass(1_000).await;
+        site.phone("1001").answer();
+        hans.wait_talking().await;
+        pass(10_000).await;
+        site.start();
+        site.wait_linked().await;
+        pass(100).await;
+        assert_eq!(site.activity("1001"), "talking");
+        let eva = site.caller("0792", "99900");
+        pass(5_000).await;
+        assert!(!site.phone("1001").is_ringing());
+        site.phone("1001").hang_up();
+        hans.wait_ended().await;
+        pass(100).await;
+        assert_eq!(site.activity("1001"), "wrap-up");
+        assert_eq!(site.take("1001").await, "0792");
+        eva.hang_up();
+        let book = site.end().await;
+        assert_eq!(book.story_of(&["1001 answers"])[0], "1001 answers 0791");
+        assert_eq!(book.story_of(&["1001 and 0791"]), ["1001 and 0791 end: agent"]);
+    });
+    let told = log.repairs();
+    assert!(told.len() == 1 && told[0].starts_with("a conversation from before our time"), "{told:?}");
+}
+
+/// Q19: who was connected when the daemon died, and is passed on to a queue later, comes as anybody: at the end.
+#[test]
+fn q19_an_adopted_caller_who_is_passed_on_has_no_old_place() {
+    play(async {
+        let both = [r#"number: "99900", participants: ["1001"]"#, r#"number: "99901", participants: ["1002"]"#];
+        let site = Site::open(setting(&both));
+        let hans = site.caller("0791", "99900");
+        site.phone("1001").wait_ringing().await;
+        site.phone("1001").answer();
+        while hans.view().talks_to().is_none() {
+            pass(1).await;
+        }
+        site.kill().await;
+        pass(1_000).await;
+        site.start();
+        pass(4_000).await;
+        let waits = site.caller("0792", "99901");
+        site.when_rung("1002", Behaviour::Busy);
+        pass(100).await;
+        site.phone("1001").blind_transfer("99901");
+        pass(6_000).await;
+        assert_eq!(site.line("99901"), ["0792", "0791"]);
+        site.when_rung("1002", Behaviour::Ignore);
+        waits.hang_up();
+        hans.hang_up();
+        pass(2_000).await;
+    });
+}
+
+/// Two controllers beside one switch: one dies and comes back, and touches nothing of the other's.
+#[test]
+fn q22_two_controllers_beside_one_switch() {
+    play(async {
+        let site = Site::open(setting(&[SERVICE]));
+        let other = site.beside("127.0.0.1:8085", setting(&[r#"number: "99800", participants: ["1003", "1004"]"#]));
+        let talks = other.caller("0791", "99800");
+        other.take("1003").await;
+        let rung = other.caller("0792", "99800");
+        other.phone("1004").wait_ringing().await;
+        let ours = site.caller("0793", "99900");
+        site.phone("1001").wait_ringing().await;
+        pass(7_000).await;
+        assert_eq!((site.status().repairs, other.status().repairs), (0, 0));
+        site.kill().await;
+        pass(4_000).await;
+        assert!(site.phone("1001").is_ringing(), "nobody but its own daemon ends a leg");
+        site.start();
+        pass(3_000).await;
+        assert_eq!(site.take("1001").await, "0793");
+        assert_eq!((site.status().repairs, other.status().repairs), (1, 0));
+        assert_eq!(talks.view().talks_to(), Some("1003"));
+        assert!(other.phone("1004").is_ringing() && other.phone("1004").rings().len() == 1);
+        for caller in [talks, rung, ours] {
+            caller.hang_up();
+        }
+        site.phone("1004").wait_idle().await;
+        other.book().await;
+        site.end().await;
+    });
+}

@@ -1,0 +1,483 @@
+//! Where it happens: a simulated FreeSWITCH, the daemon beside it, callers and phones; and the daemon's deaths.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use freeswitch_queue::acd::fact::{Fact, Record};
+use freeswitch_queue::acd::ids::{AgentId, QueueNumber};
+use freeswitch_queue::acd::time::Wall;
+use freeswitch_queue::admin::{self, Reloaded, Status};
+use freeswitch_queue::app::{Daemon, Random};
+use freeswitch_queue::clock::Clock;
+use freeswitch_queue::config::{self, Config};
+use freeswitch_queue::esl::Link;
+use freeswitch_queue::esl::client::{self, ConnectError};
+use freeswitch_queue::esl::link::LinkLimits;
+use freeswitch_queue::journal::{Filter, Journal, Options, Restored};
+use freeswitch_queue::switch::{Connect, limits};
+use simswitch::{Behaviour, CallSpec, Caller, Phone, SimSwitch, Violation};
+use uuid::Uuid;
+
+use crate::book::Book;
+use crate::dialplan;
+use crate::ledger;
+use crate::wire::Wires;
+
+/// The calendar of the simulated switch begins here, and so does the daemon's.
+pub const BEGAN: i64 = 1_795_338_000_000;
+
+/// No scenario lasts longer, in virtual time.
+const LONGEST: Duration = Duration::from_secs(2 * 3600);
+
+/// What the last facts before a death may be: they wait this long for others to share their transaction.
+const UNWRITTEN_MS: i64 = 50;
+
+/// Plays a scenario on virtual time.
+pub fn play<T>(scenario: impl Future<Output = T>) -> T {
+    let log = tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env());
+    let _ = log.with_test_writer().try_init();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let ended = runtime.block_on(async { tokio::time::timeout(LONGEST, scenario).await });
+    ended.expect("the scenario waits for something that never happens")
+}
+
+/// Lets virtual time pass.
+pub async fn pass(ms: u64) {
+    tokio::time::sleep(Duration::from_millis(ms)).await;
+}
+
+/// A phone that is taken after ringing this long.
+pub fn answers(ms: u64) -> Behaviour {
+    Behaviour::Answer { after: Duration::from_millis(ms) }
+}
+
+/// A phone that is taken after ringing this long, and put down after talking this long.
+pub fn converses(after: u64, talk: u64) -> Behaviour {
+    Behaviour::Converse { after: Duration::from_millis(after), talk: Duration::from_millis(talk) }
+}
+
+/// Numbers that are the same in every run.
+pub fn dice(seed: u64) -> Random {
+    let state = AtomicU64::new(seed);
+    let next = move || {
+        let mut z = state.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    };
+    Arc::new(move || (u128::from(next()) << 64) | u128::from(next()))
+}
+
+/// What is given.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// Lines of the file's `queues`.
+    pub queues: Vec<String>,
+    /// Further lines of the file.
+    pub more: String,
+    /// How many links to the switch are configured.
+    pub links: usize,
+    /// Who does not dial in before it begins, as `(agent, queue)`.
+    pub out: Vec<(String, String)>,
+    /// Makes every random number.
+    pub seed: u64,
+    /// How long a login may take to be on disk, in milliseconds of real time.
+    pub durable_ms: u64,
+}
+
+/// These queues, each `{ number: "99900", participants: ["1001"], … }` without its braces, a link, and every
+/// participant logged in.
+pub fn setting(queues: &[&str]) -> Setting {
+    let queues = queues.iter().map(|q| (*q).to_owned()).collect();
+    Setting { queues, more: String::new(), links: 1, out: Vec::new(), seed: 1, durable_ms: 60_000 }
+}
+
+impl Setting {
+    /// Without a link.
+    pub fn blind(self) -> Self {
+        Self { links: 0, ..self }
+    }
+
+    /// With this agent not logged in there.
+    pub fn without(mut self, agent: &str, queue: &str) -> Self {
+        self.out.push((agent.to_owned(), queue.to_owned()));
+        self
+    }
+
+    /// With further lines of the file.
+    pub fn with(self, more: &str) -> Self {
+        Self { more: more.to_owned(), ..self }
+    }
+
+    /// With another seed.
+    pub fn seeded(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// The file.
+    pub fn yaml(&self) -> String {
+        let mut agents: Vec<String> = Vec::new();
+        for word in self.queues.iter().flat_map(|q| q.split_once("participants:").map(|(_, rest)| rest.to_owned())) {
+            let list = word.split(']').next().unwrap_or_default().to_owned();
+            agents.extend(list.split('"').skip(1).step_by(2).map(str::to_owned));
+        }
+        agents.sort();
+        agents.dedup();
+        let agents: String = agents.iter().map(|a| format!("  - {{ id: {a:?} }}\n")).collect();
+        let queues: String = self.queues.iter().map(|q| format!("  - {{ name: Service, {q} }}\n")).collect();
+        let links: String = (0..self.links)
+            .map(|n| format!("  - {{ address: \"switch:{}\", password: ClueCon }}\n", 8021 + n))
+            .collect();
+        let links = if links.is_empty() { links } else { format!("freeswitch:\n{links}") };
+        format!("domain: lab\nprompts: /prompts\n{links}{}agents:\n{agents}queues:\n{queues}", self.more)
+    }
+}
+
+#[derive(Clone)]
+struct Life {
+    daemon: Arc<Daemon>,
+    wires: Wires,
+    /// Of the links alone.
+    links: Wires,
+}
+
+/// A controller beside a switch.
+pub struct Site {
+    /// The switch.
+    pub switch: SimSwitch,
+    /// The configuration file.
+    pub file: PathBuf,
+    folder: PathBuf,
+    setting: Setting,
+    address: String,
+    doors: Arc<Mutex<BTreeMap<String, Life>>>,
+    linked: Arc<AtomicBool>,
+    lives: AtomicU64,
+    kills: Mutex<Vec<(i64, i64)>>,
+    losing: Mutex<bool>,
+}
+
+impl Site {
+    /// The daemon runs.
+    pub fn open(setting: Setting) -> Self {
+        let switch = SimSwitch::new(simswitch::Config {
+            dialplan: dialplan::delivered(),
+            seed: setting.seed,
+            ..simswitch::Config::default()
+        });
+        let doors: Arc<Mutex<BTreeMap<String, Life>>> = Arc::default();
+        let found = doors.clone();
+        switch.dial_out_via(move |address: String| {
+            let life = found.lock().unwrap().get(&address).cloned();
+            async move {
+                let life = life.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::ConnectionRefused))?;
+                let (theirs, ours) = life.wires.pair();
+                let (link, events) = Link::open(ours, LinkLimits::default());
+                life.daemon.serve(link, events, ());
+                Ok(theirs)
+            }
+        });
+        Self::with(switch, doors, "127.0.0.1:8084", setting)
+    }
+
+    /// Another controller beside the same switch.
+    pub fn beside(&self, address: &str, setting: Setting) -> Self {
+        Self::with(self.switch.clone(), self.doors.clone(), address, setting)
+    }
+
+    fn with(switch: SimSwitch, doors: Arc<Mutex<BTreeMap<String, Life>>>, address: &str, setting: Setting) -> Self {
+        // In memory where there is such a place: a death is no power failure, and a disk is slow.
+        let memory = Some(Path::new("/dev/shm")).filter(|p| p.is_dir());
+        let folder = memory.unwrap_or(Path::new(env!("CARGO_TARGET_TMPDIR"))).join(format!("crash-{}", Uuid::new_v4()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("queues.yaml");
+        std::fs::write(&file, setting.yaml()).unwrap();
+        let site = Self {
+            switch,
+            file,
+            folder,
+            setting,
+            address: address.to_owned(),
+            doors,
+            linked: Arc::new(AtomicBool::new(true)),
+            lives: AtomicU64::new(0),
+            kills: Mutex::default(),
+            losing: Mutex::default(),
+        };
+        let config = site.config();
+        for agent in &config.agents {
+            let _phone = site.switch.phone(agent.id.as_str());
+        }
+        let (journal, mut restored) = site.open_journal(0);
+        for queue in &config.queues {
+            for agent in &queue.participants {
+                if !site.setting.out.contains(&(agent.to_string(), queue.number.to_string())) {
+                    let (agent, queue) = (agent.clone(), queue.number.clone());
+                    restored.logins.push((agent.clone(), queue.clone(), Wall(BEGAN)));
+                    journal.record(Record { at: Wall(BEGAN), fact: Fact::AgentLoggedIn { agent, queue } });
+                }
+            }
+        }
+        site.run(journal, &restored);
+        site
+    }
+
+    fn config(&self) -> Config {
+        let yaml = std::fs::read(&self.file).unwrap();
+        config::parse(&self.file, &yaml, Vec::new()).unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    fn store(&self, life: u64) -> PathBuf {
+        self.folder.join(format!("{life}.db"))
+    }
+
+    /// The store of the daemon that runs.
+    pub fn present_store(&self) -> PathBuf {
+        self.store(self.lives.load(Ordering::Relaxed) - 1)
+    }
+
+    fn open_journal(&self, life: u64) -> (Journal, Restored) {
+        let options = Options { durable_within: Duration::from_millis(self.setting.durable_ms), ..Options::default() };
+        Journal::open(self.store(life), options).unwrap()
+    }
+
+    fn run(&self, journal: Journal, restored: &Restored) {
+        let wires = Wires::default();
+        let links = wires.part();
+        let (switch, linked, hands) = (self.switch.clone(), self.linked.clone(), links.clone());
+        let connect: Connect = Arc::new(move |address, password| {
+            let (switch, linked, hands) = (switch.clone(), linked.clone(), hands.clone());
+            Box::pin(async move {
+                if !linked.load(Ordering::Relaxed) || hands.is_dead() {
+                    return Err(ConnectError::Io { address, source: std::io::ErrorKind::ConnectionRefused.into() });
+                }
+                let (theirs, ours) = hands.pair();
+                switch.accept(theirs);
+                client::login(ours, &password, limits()).await
+            })
+        });
+        let life = self.lives.fetch_add(1, Ordering::Relaxed);
+        let random = dice(self.setting.seed.wrapping_mul(7919).wrapping_add(life));
+        let clock = Clock::virtual_from(Wall(BEGAN + self.now()));
+        let daemon = Daemon::start_via(self.config(), journal, restored, clock, random, &connect);
+        self.doors.lock().unwrap().insert(self.address.clone(), Life { daemon, wires, links });
+    }
+
+    /// Milliseconds since the beginning.
+    pub fn now(&self) -> i64 {
+        i64::try_from(self.switch.now().as_millis()).unwrap()
+    }
+
+    fn life(&self) -> Life {
+        self.doors.lock().unwrap().get(&self.address).cloned().expect("the daemon is away")
+    }
+
+    /// The daemon.
+    pub fn daemon(&self) -> Arc<Daemon> {
+        self.life().daemon
+    }
+
+    /// Its connections.
+    pub fn wires(&self) -> Wires {
+        self.life().wires
+    }
+
+    /// `kill -9`.
+    pub async fn kill(&self) {
+        self.wires().cut();
+        self.bury(false).await;
+    }
+
+    /// The daemon died. With `losing`, the facts that were not written yet are lost, as with a real death; without,
+    /// it died right after they were.
+    pub async fn bury(&self, losing: bool) {
+        let life = self.doors.lock().unwrap().remove(&self.address).expect("the daemon ran");
+        assert!(life.wires.is_dead());
+        let now = self.now();
+        self.kills.lock().unwrap().push((now, i64::MAX));
+        life.daemon.journal().close().await.unwrap();
+        let (last, next) = (self.lives.load(Ordering::Relaxed) - 1, self.lives.load(Ordering::Relaxed));
+        if !losing {
+            for suffix in ["", "-wal"] {
+                let (from, to) = (format!("{last}.db{suffix}"), format!("{next}.db{suffix}"));
+                if self.folder.join(&from).exists() {
+                    std::fs::copy(self.folder.join(from), self.folder.join(to)).unwrap();
+                }
+            }
+            return;
+        }
+        *self.losing.lock().unwrap() = true;
+        let (old, _) = self.open_journal(last);
+        let mut records = old.records(Filter { limit: u32::MAX, ..Filter::default() }).await.unwrap();
+        let kept = |r: &Record| {
+            // A login is told to be on disk, and everything before it is then.
+            r.at.0 - BEGAN < now - UNWRITTEN_MS
+                || matches!(r.fact, Fact::AgentLoggedIn { .. } | Fact::AgentLoggedOut { .. })
+        };
+        while records.last().is_some_and(|r| !kept(r)) {
+            records.pop();
+        }
+        let (new, _) = self.open_journal(next);
+        records.into_iter().for_each(|r| new.record(r));
+        new.close().await.unwrap();
+    }
+
+    /// The daemon is started again on the store it left.
+    pub fn start(&self) {
+        let (journal, restored) = self.open_journal(self.lives.load(Ordering::Relaxed));
+        let now = self.now();
+        self.kills.lock().unwrap().last_mut().expect("it died before").1 = now;
+        self.run(journal, &restored);
+    }
+
+    /// Whether links to the switch can be opened; those that are open stay.
+    pub fn set_linked(&self, linked: bool) {
+        self.linked.store(linked, Ordering::Relaxed);
+    }
+
+    /// Breaks the links, and nothing else.
+    pub fn break_links(&self) {
+        self.life().links.break_all();
+    }
+
+    /// Waits for the link to be up.
+    pub async fn wait_linked(&self) {
+        while self.daemon().switches().up() < self.setting.links {
+            pass(10).await;
+        }
+    }
+
+    /// Writes the file anew and has the daemon read it.
+    pub fn reload(&self, setting: &Setting) -> Reloaded {
+        std::fs::write(&self.file, setting.yaml()).unwrap();
+        admin::reload(&self.daemon(), &self.file)
+    }
+
+    /// What `status` tells.
+    pub fn status(&self) -> Status {
+        admin::status_of(&self.daemon())
+    }
+
+    /// A call from outside to this queue.
+    pub fn caller(&self, number: &str, queue: &str) -> Caller {
+        self.switch.call(&CallSpec::trunk(number, queue))
+    }
+
+    /// A phone calls a number.
+    pub fn dial(&self, phone: &str, number: &str) -> Caller {
+        self.switch.call(&CallSpec::phone(phone, number))
+    }
+
+    /// An agent's phone.
+    pub fn phone(&self, number: &str) -> Phone {
+        self.switch.phone(number)
+    }
+
+    /// A phone that does this when it is rung.
+    pub fn when_rung(&self, number: &str, does: Behaviour) -> Phone {
+        self.switch.phone(number).on_ring(does)
+    }
+
+    /// The agent lets the phone ring for a moment and takes the call; the caller's number.
+    pub async fn take(&self, agent: &str) -> String {
+        let phone = self.switch.phone(agent);
+        let ring = phone.wait_ringing().await;
+        pass(300).await;
+        assert!(phone.answer(), "{agent} rings no more");
+        phone.wait_talking().await;
+        // Until the daemon has heard of it.
+        pass(50).await;
+        ring.number
+    }
+
+    /// What has happened so far.
+    pub async fn book(&self) -> Book {
+        let daemon = self.daemon();
+        daemon.journal().flush().await.unwrap();
+        let mut records = daemon.journal().records(Filter { limit: u32::MAX, ..Filter::default() }).await.unwrap();
+        records.retain(|r| r.at.0 > BEGAN || !matches!(r.fact, Fact::AgentLoggedIn { .. }));
+        Book::new(records, BEGAN)
+    }
+
+    /// Whether the agent is logged in to the queue.
+    pub fn is_in(&self, agent: &str, queue: &str) -> bool {
+        let (agent, queue) = (AgentId::new(agent).unwrap(), QueueNumber::new(queue).unwrap());
+        self.daemon().floor().agent(&agent, |a| a.logins().contains_key(&queue)).unwrap_or(false)
+    }
+
+    /// What the agent does, in the words of the live picture.
+    pub fn activity(&self, agent: &str) -> String {
+        let agents = self.status().floor.agents;
+        agents.into_iter().find(|a| a.id.as_str() == agent).map_or("unknown".to_owned(), |a| a.activity)
+    }
+
+    /// The numbers of those who wait, in order.
+    pub fn line(&self, queue: &str) -> Vec<String> {
+        let queues = self.status().floor.queues;
+        let found = queues.iter().find(|q| q.number.as_str() == queue);
+        found.map(|q| q.waiting.iter().map(|w| w.number.to_string()).collect()).unwrap_or_default()
+    }
+
+    /// Why this agent is not offered to the first caller of the queue.
+    pub fn why(&self, agent: &str, queue: &str) -> Option<String> {
+        let queues = self.status().floor.queues;
+        let queue = queues.into_iter().find(|q| q.number.as_str() == queue).expect("there is such a queue");
+        queue.candidates.into_iter().find(|c| c.agent.as_str() == agent).and_then(|c| c.reason)
+    }
+
+    /// What happened that must not; while the daemon was away, nobody could stop a phone from ringing.
+    pub fn violations(&self) -> Vec<Violation> {
+        let kills = self.kills.lock().unwrap();
+        let away = |at: Duration| {
+            let at = i64::try_from(at.as_millis()).unwrap();
+            // From the death to the first look at the switch, and what is only noticed a moment later.
+            kills.iter().any(|(died, back)| at >= *died && at <= back.saturating_add(1_500))
+        };
+        let excused = |v: &Violation| match v {
+            Violation::StrayRing { at, .. } | Violation::Silence { at, .. } | Violation::Stranded { at, .. } => {
+                away(*at)
+            }
+            _ => false,
+        };
+        self.switch.violations().into_iter().filter(|v| !excused(v)).collect()
+    }
+
+    /// What FreeSWITCH executed of texts, but for the daemon's own condition in front of a prompt.
+    pub fn executed(&self) -> Vec<String> {
+        let own = "${cond(${socket_resume} == true ? ";
+        let strange = self.switch.executed().into_iter().map(|e| e.text);
+        strange.filter(|t| !(t.starts_with(own) && t.matches("${").count() <= 3)).collect()
+    }
+
+    /// Everybody has hung up: nothing is left anywhere, and nothing happened that must not.
+    pub async fn end(self) -> Book {
+        // The longest a connection lingers behind its call, and a wait for somebody who does not come back.
+        pass(40_000).await;
+        let daemon = self.daemon();
+        let book = self.book().await;
+        tracing::info!("{:#?}", book.timed());
+        assert_eq!(self.switch.legs(), [], "a channel was left");
+        assert_eq!(self.violations(), [], "the switch saw what must not happen");
+        assert_eq!(self.executed(), Vec::<String>::new(), "text was executed");
+        assert_eq!(daemon.floor().calls(), 0, "a call was left");
+        assert_eq!(daemon.floor().held(), [], "an agent is held by nothing");
+        assert_eq!(daemon.floor().absent(), [], "somebody is waited for");
+        if self.linked.load(Ordering::Relaxed) {
+            let links = self.doors.lock().unwrap().len() * self.setting.links;
+            assert_eq!(self.switch.connections(), links, "nothing but the links is left");
+        }
+        let kills: Vec<i64> = self.kills.lock().unwrap().iter().map(|k| BEGAN + k.0).collect();
+        ledger::check(&book.records, &kills, *self.losing.lock().unwrap(), self.setting.links > 0);
+        book
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.folder));
+    }
+}
