@@ -166,9 +166,9 @@ impl Call {
             Input::Originated(offer, Ok(())) => self.call_off_again(offer),
             Input::Originated(offer, Err(end)) => {
                 // An answered leg is taken from `originate` while it is being connected, which `originate` then
-                // reports as its failure. The leg itself tells how it goes on.
+                // reports as its failure. The leg itself tells how it goes on, even if its answer was not heard.
                 match self.legs.get(&offer) {
-                    Some(leg) if leg.is_connecting() => {}
+                    Some(leg) if leg.is_connecting() || (leg.exists() && end == LegEnd::Elsewhere) => {}
                     Some(leg) if leg.exists() => self.leg_ended(offer, end, false, now),
                     _ => self.leg_gone(offer, end, now),
                 }
