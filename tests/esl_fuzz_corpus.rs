@@ -6,6 +6,8 @@ mod checks;
 
 use std::path::{Path, PathBuf};
 
+use freeswitch_queue::esl::frame::{Decoder, FrameLimits};
+
 fn files(folder: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
     let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
@@ -29,7 +31,15 @@ fn frames() {
 
 #[test]
 fn events() {
-    check(&["fuzz/corpus/events", "captures"], checks::events);
+    check(&["fuzz/corpus/events"], checks::events);
+    for (path, bytes) in files("captures") {
+        println!("{}", path.display());
+        let mut decoder = Decoder::new(FrameLimits::default());
+        decoder.feed(&bytes);
+        while let Ok(Some(frame)) = decoder.decode() {
+            checks::events(&frame.body());
+        }
+    }
 }
 
 #[test]

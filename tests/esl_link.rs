@@ -132,6 +132,30 @@ async fn essential_events_are_never_dropped_the_connection_is() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn events_nobody_takes_are_bounded_in_bytes_too() {
+    let one = event("DTMF").len();
+    let limits = LinkLimits { event_bytes: 2 * one, ..LinkLimits::default() };
+    let (link, mut events, mut peer) = open(limits);
+    // Taking events makes room again, however many there are.
+    for _ in 0..20 {
+        peer.write_all(&event("CHANNEL_ANSWER")).await.unwrap();
+        assert!(matches!(events.next().await, Some(Incoming::Event(_))));
+    }
+    for _ in 0..10 {
+        peer.write_all(&event("DTMF")).await.unwrap();
+    }
+    peer.write_all(&event("CHANNEL_ANSWER")).await.unwrap();
+    let pending = link.send(&Command::Connect).unwrap();
+    peer.write_all(OK).await.unwrap();
+    assert!(matches!(pending.await, Outcome::Done(_)), "ordinary events were dropped");
+    for _ in 0..4 {
+        peer.write_all(&event("CHANNEL_ANSWER")).await.unwrap();
+    }
+    peer.read_to_end(&mut Vec::new()).await.unwrap();
+    assert_eq!(link.closed(), Some(CloseReason::Overrun));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_sent_is_written_before_the_end() {
     let (link, events, mut peer) = open(LinkLimits::default());
     link.send(&Command::Exit).unwrap().log_refusal("exit");

@@ -67,6 +67,11 @@ impl Leg {
         self.answered && !self.told
     }
 
+    /// Whether the phone was answered: from then on it is no longer `originate` that knows how it goes on.
+    pub fn was_answered(&self) -> bool {
+        self.answered
+    }
+
     /// Whether the phone may still be ringing for all we know.
     pub fn is_ringing(&self) -> bool {
         !self.answered && !self.told && self.called_off.is_none()
@@ -125,7 +130,7 @@ impl Leg {
 
     /// The leg carried the conversation: there is no other outcome to tell.
     pub fn connected(&mut self) {
-        self.created = true;
+        self.answered();
         self.told = true;
     }
 }

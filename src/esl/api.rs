@@ -176,13 +176,13 @@ mod tests {
     fn a_job_ends_with_a_cause() {
         let text = "Event-Name: BACKGROUND_JOB\nJob-UUID: 58c6b21c-2851-4a4e-9f9b-c8aea96c809b\nContent-Length: 19\n\n\
             -ERR CALL_REJECTED\n";
-        let result = JobResult::of_event(&Event::plain(Bytes::from_static(text.as_bytes()), 100)).unwrap();
+        let result = JobResult::of_event(&Event::plain(Bytes::from_static(text.as_bytes()))).unwrap();
         assert_eq!(result.job.to_string(), "58c6b21c-2851-4a4e-9f9b-c8aea96c809b");
         assert_eq!(result.outcome.failure(), Some(Cause::CallRejected));
         assert_eq!(JobOutcome::of_text("+OK x").failure(), None);
         assert_eq!(JobOutcome::of_text("-ERR").failure(), Some(Cause::Other));
         let other = text.replace("BACKGROUND_JOB", "CUSTOM");
-        assert_eq!(JobResult::of_event(&Event::plain(other.into(), 100)), None);
+        assert_eq!(JobResult::of_event(&Event::plain(other.into())), None);
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! Events: what FreeSWITCH tells of its own accord.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
+use memchr::memchr;
+use memchr::memmem::Finder;
 use uuid::Uuid;
 
 use super::cause::Cause;
-use super::headers::{Headers, Index, Writing};
+use super::headers::{Headers, Writing};
 use super::json::JsonEvent;
 use super::kind::EventKind;
 
@@ -23,21 +26,33 @@ enum Form {
     Json(JsonEvent),
 }
 
+/// The last header of an event that has a body.
+const CONTENT_LENGTH: &[u8] = b"\nContent-Length: ";
+/// Finds it; made once, because every event is searched for it.
+static FIND_CONTENT_LENGTH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(CONTENT_LENGTH));
+
+/// The length and the beginning of the body, when the header found at `at` is the last of its block.
+fn announced_body(block: &[u8], at: usize) -> Option<(usize, usize)> {
+    let value_at = at + CONTENT_LENGTH.len();
+    let value = block.get(value_at..)?;
+    let end = memchr(b'\n', value)?;
+    if value.get(end + 1) != Some(&b'\n') {
+        return None;
+    }
+    let length = std::str::from_utf8(value.get(..end)?).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    Some((length, value_at + end + 2))
+}
+
 impl Event {
     /// Reads the body of a `text/event-plain` frame: a header block, a blank line and, when the last header is
-    /// `Content-Length`, that many bytes. Headers behind the first `most_headers` are not seen; a body that is shorter
-    /// than announced is what there is of it.
-    pub fn plain(block: Bytes, most_headers: usize) -> Self {
-        let indexed = Index::of_block(&block, most_headers);
-        let body = match indexed.index.lines(&block).next_back().and_then(|last| last.strip_prefix(b"Content-Length: "))
-        {
-            Some(length) => {
-                let length = std::str::from_utf8(length).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-                block.slice(indexed.end..indexed.end.saturating_add(length).min(block.len()))
-            }
-            None => Bytes::new(),
-        };
-        let headers = Headers::new(block, indexed.index, Writing::Encoded);
+    /// `Content-Length`, that many bytes. A body that is shorter than announced is what there is of it.
+    pub fn plain(mut block: Bytes) -> Self {
+        let mut body = Bytes::new();
+        if let Some((length, at)) = FIND_CONTENT_LENGTH.find_iter(&block).find_map(|at| announced_body(&block, at)) {
+            body = block.slice(at..at.saturating_add(length).min(block.len()));
+            block.truncate(at);
+        }
+        let headers = Headers::new(block, Writing::Encoded);
         let kind = headers.raw("Event-Name").map_or(EventKind::Other, EventKind::from_name);
         Self { kind, form: Form::Plain { headers, body } }
     }
@@ -98,6 +113,16 @@ impl Event {
         String::from_utf8_lossy(self.body())
     }
 
+    /// What it holds of what was received, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        match &self.form {
+            Form::Plain { headers, body } => headers.size() + body.len(),
+            Form::Json(event) => {
+                event.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() + self.body().len()
+            }
+        }
+    }
+
     /// The channel it is about: `Unique-ID`.
     pub fn channel(&self) -> Option<Cow<'_, str>> {
         self.header("Unique-ID")
@@ -125,7 +150,7 @@ mod tests {
     use super::*;
 
     fn plain(text: &'static str) -> Event {
-        Event::plain(Bytes::from_static(text.as_bytes()), 1000)
+        Event::plain(Bytes::from_static(text.as_bytes()))
     }
 
     #[test]

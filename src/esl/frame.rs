@@ -16,14 +16,14 @@ use nom::sequence::{separated_pair, terminated};
 use nom::{IResult, Parser};
 
 use super::event::Event;
-use super::headers::{Headers, Index, Writing};
+use super::headers::{Headers, Writing};
 
 /// What a frame may cost. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameLimits {
     /// The longest head, blank line included.
     pub head: usize,
-    /// The most header lines in one head, and in one event.
+    /// The most header lines in one head, and headers kept of a JSON event.
     pub headers: usize,
     /// The longest header line.
     pub line: usize,
@@ -105,20 +105,21 @@ pub enum FrameKind {
 /// How the head that answers `connect` begins (every capture of an outbound connection).
 const CHANNEL: &[u8] = b"Event-Name:";
 
-/// One frame: a slice of the receive buffer, its head indexed, its values not looked at.
+/// One frame: a slice of the receive buffer, of which nothing but what frames it has been looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     kind: FrameKind,
-    /// The head's; its block is the whole frame.
+    bytes: Bytes,
     headers: Headers,
     body_at: usize,
     most_headers: usize,
 }
 
 impl Frame {
-    fn new(kind: FrameKind, bytes: Bytes, index: Index, body_at: usize, most_headers: usize) -> Self {
+    fn new(kind: FrameKind, bytes: Bytes, body_at: usize, most_headers: usize) -> Self {
         let writing = if bytes.starts_with(CHANNEL) { Writing::Encoded } else { Writing::Plain };
-        Self { kind, headers: Headers::new(bytes, index, writing), body_at, most_headers }
+        let headers = Headers::new(bytes.slice(..body_at.saturating_sub(1)), writing);
+        Self { kind, bytes, headers, body_at, most_headers }
     }
 
     /// What it is.
@@ -136,28 +137,28 @@ impl Frame {
 
     /// Whether the head is a channel: the answer to `connect`.
     pub fn is_channel(&self) -> bool {
-        self.bytes().starts_with(CHANNEL)
+        self.bytes.starts_with(CHANNEL)
     }
 
     /// Its body; empty when it has none.
     pub fn body(&self) -> Bytes {
-        self.bytes().slice(self.body_at..)
+        self.bytes.slice(self.body_at..)
     }
 
     /// Its body as text, invalid UTF-8 replaced.
     pub fn body_text(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(self.bytes().get(self.body_at..).unwrap_or_default())
+        String::from_utf8_lossy(self.bytes.get(self.body_at..).unwrap_or_default())
     }
 
     /// The whole frame as it was received.
     pub fn bytes(&self) -> &Bytes {
-        self.headers.block()
+        &self.bytes
     }
 
     /// The event in its body; `None` when it is no event, or a JSON event that is not JSON.
     pub fn event(&self) -> Option<Event> {
         match self.kind {
-            FrameKind::EventPlain => Some(Event::plain(self.body(), self.most_headers)),
+            FrameKind::EventPlain => Some(Event::plain(self.body())),
             FrameKind::EventJson => Event::json(&self.body(), self.most_headers),
             _ => None,
         }
@@ -181,22 +182,31 @@ pub struct Decoder {
 /// How far the frame at the buffer's beginning has been understood.
 #[derive(Debug)]
 enum Position {
-    /// In its head: the lines so far, and up to where there is no further line end.
-    Head { index: Index, scanned: usize },
+    /// In its head.
+    Head(Head),
     /// In its body.
-    Body { kind: FrameKind, index: Index, body_at: usize, end: usize },
+    Body { kind: FrameKind, body_at: usize, end: usize },
 }
 
-impl Position {
-    fn begin() -> Self {
-        Self::Head { index: Index::begin(), scanned: 0 }
-    }
+/// What is known of a head that has not ended.
+#[derive(Debug, Default)]
+struct Head {
+    /// Where the line begins that has not ended.
+    line_at: usize,
+    /// Up to where it is known to have no end.
+    scanned: usize,
+    /// How many lines have ended.
+    lines: usize,
+    /// The first `Content-Type`.
+    kind: Option<FrameKind>,
+    /// The first `Content-Length`.
+    length: Option<u64>,
 }
 
 impl Decoder {
     /// A decoder at the beginning of a stream.
     pub fn new(limits: FrameLimits) -> Self {
-        Self { limits, buffer: BytesMut::new(), at: Position::begin(), failed: None }
+        Self { limits, buffer: BytesMut::new(), at: Position::Head(Head::default()), failed: None }
     }
 
     /// Where received bytes are to be appended, so that a socket can read straight into it. It has room for 1 to
@@ -233,36 +243,26 @@ impl Decoder {
     fn advance(&mut self) -> Result<Option<Frame>, FrameError> {
         loop {
             match &mut self.at {
-                Position::Head { index, scanned } => {
-                    let Some(body_at) = find_end_of_head(&self.buffer, index, scanned, &self.limits)? else {
-                        return Ok(None);
-                    };
-                    if index.len() == 0 {
+                Position::Head(head) => {
+                    let Some(body_at) = head.find_end(&self.buffer, &self.limits)? else { return Ok(None) };
+                    if head.lines == 0 {
                         // Blank lines between frames mean nothing.
                         let _ = self.buffer.split_to(body_at);
-                        self.at = Position::begin();
+                        self.at = Position::Head(Head::default());
                         continue;
                     }
-                    let envelope = envelope(&self.buffer, index)?;
-                    if envelope.kind.is_none() && self.buffer.starts_with(CHANNEL) {
-                        // FreeSWITCH ends a channel's head with its own headers, so this line is part of a variable's
-                        // name: names are not encoded and may hold line feeds.
-                        within(FrameLimit::Headers, self.limits.headers, index.len() + 1)?;
-                        index.line_ended(body_at);
-                        continue;
-                    }
-                    let length = usize::try_from(envelope.length).unwrap_or(usize::MAX);
+                    let length = usize::try_from(head.length.unwrap_or(0)).unwrap_or(usize::MAX);
                     within(FrameLimit::Body, self.limits.body, length)?;
-                    let (kind, index) = (envelope.kind.unwrap_or(FrameKind::Other), std::mem::take(index));
-                    self.at = Position::Body { kind, index, body_at, end: body_at.saturating_add(length) };
+                    let kind = head.kind.unwrap_or(FrameKind::Other);
+                    self.at = Position::Body { kind, body_at, end: body_at.saturating_add(length) };
                 }
-                Position::Body { kind, index, body_at, end } => {
+                Position::Body { kind, body_at, end } => {
                     if self.buffer.len() < *end {
                         return Ok(None);
                     }
                     let bytes = self.buffer.split_to(*end).freeze();
-                    let frame = Frame::new(*kind, bytes, std::mem::take(index), *body_at, self.limits.headers);
-                    self.at = Position::begin();
+                    let frame = Frame::new(*kind, bytes, *body_at, self.limits.headers);
+                    self.at = Position::Head(Head::default());
                     return Ok(Some(frame));
                 }
             }
@@ -270,59 +270,52 @@ impl Decoder {
     }
 }
 
-/// Looks at the bytes behind `scanned` for line ends, until the blank line; gives where the body begins.
-fn find_end_of_head(
-    buffer: &[u8],
-    index: &mut Index,
-    scanned: &mut usize,
-    limits: &FrameLimits,
-) -> Result<Option<usize>, FrameError> {
-    while let Some(found) = memchr(b'\n', buffer.get(*scanned..).unwrap_or_default()) {
-        let newline = *scanned + found;
-        let line = newline - index.open_line();
-        *scanned = newline + 1;
-        if line == 0 {
-            return Ok(Some(newline + 1));
+impl Head {
+    /// Reads on to the blank line; gives where the body begins.
+    fn find_end(&mut self, buffer: &[u8], limits: &FrameLimits) -> Result<Option<usize>, FrameError> {
+        while let Some(found) = memchr(b'\n', buffer.get(self.scanned..).unwrap_or_default()) {
+            let newline = self.scanned + found;
+            let line = buffer.get(self.line_at..newline).unwrap_or_default();
+            self.scanned = newline + 1;
+            self.line_at = newline + 1;
+            // FreeSWITCH ends a channel's head with its own headers. A blank line before them is part of a
+            // variable's name: names are not encoded and may hold line feeds.
+            let inside_channel = self.kind.is_none() && self.lines > 0 && buffer.starts_with(CHANNEL);
+            if line.is_empty() && !inside_channel {
+                return Ok(Some(newline + 1));
+            }
+            self.lines += 1;
+            within(FrameLimit::Line, limits.line, line.len())?;
+            within(FrameLimit::Headers, limits.headers, self.lines)?;
+            within(FrameLimit::Head, limits.head, newline + 1)?;
+            self.read_line(line)?;
         }
-        within(FrameLimit::Line, limits.line, line)?;
-        within(FrameLimit::Headers, limits.headers, index.len() + 1)?;
-        within(FrameLimit::Head, limits.head, newline + 1)?;
-        index.line_ended(newline + 1);
+        self.scanned = buffer.len();
+        within(FrameLimit::Line, limits.line, buffer.len() - self.line_at)?;
+        within(FrameLimit::Head, limits.head, buffer.len())?;
+        Ok(None)
     }
-    *scanned = buffer.len();
-    within(FrameLimit::Line, limits.line, buffer.len() - index.open_line())?;
-    within(FrameLimit::Head, limits.head, buffer.len())?;
-    Ok(None)
+
+    /// Notes what frames the frame. The first of several counts, as for every header.
+    fn read_line(&mut self, line: &[u8]) -> Result<(), FrameError> {
+        // All others are passed over by their first byte.
+        if !line.first().is_some_and(|first| first.eq_ignore_ascii_case(&b'c')) {
+            return Ok(());
+        }
+        let Ok((_, (name, value))) = header(line) else { return Ok(()) };
+        if name.eq_ignore_ascii_case(b"content-length") {
+            let wrong = |_| FrameError::Length(String::from_utf8_lossy(value).into_owned());
+            let (_, length) = length(value).map_err(wrong)?;
+            self.length.get_or_insert(length);
+        } else if name.eq_ignore_ascii_case(b"content-type") {
+            self.kind = self.kind.or_else(|| kind(value).ok().map(|(_, kind)| kind));
+        }
+        Ok(())
+    }
 }
 
 fn within(limit: FrameLimit, most: usize, found: usize) -> Result<(), FrameError> {
     if found > most { Err(FrameError::TooLarge { limit, most, found }) } else { Ok(()) }
-}
-
-/// What a head says about its frame.
-struct Envelope {
-    kind: Option<FrameKind>,
-    length: u64,
-}
-
-/// Reads what frames the frame. The first of several counts, as for every header.
-fn envelope(buffer: &[u8], index: &Index) -> Result<Envelope, FrameError> {
-    let (mut found_kind, mut found_length) = (None, None);
-    for line in index.lines(buffer) {
-        // All others are passed over by their first byte.
-        if !line.first().is_some_and(|first| first.eq_ignore_ascii_case(&b'c')) {
-            continue;
-        }
-        let Ok((_, (name, value))) = header(line) else { continue };
-        if name.eq_ignore_ascii_case(b"content-length") {
-            let wrong = |_| FrameError::Length(String::from_utf8_lossy(value).into_owned());
-            let (_, length) = length(value).map_err(wrong)?;
-            found_length.get_or_insert(length);
-        } else if name.eq_ignore_ascii_case(b"content-type") {
-            found_kind = found_kind.or_else(|| kind(value).ok().map(|(_, kind)| kind));
-        }
-    }
-    Ok(Envelope { kind: found_kind, length: found_length.unwrap_or(0) })
 }
 
 /// `NAME: VALUE`.

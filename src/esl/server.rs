@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use super::command::Command;
+use super::frame::FrameLimits;
 use super::kind::EventKind;
 use super::link::{Events, Full, Incoming, Link, LinkLimits};
 use super::tcp;
@@ -37,9 +38,12 @@ pub struct ServerLimits {
 }
 
 impl Default for ServerLimits {
-    /// Thousands of calls, which is more than one FreeSWITCH carries.
+    /// Thousands of calls, which is more than one FreeSWITCH carries. What a call's connection carries is some 10 kB
+    /// a frame, so a frame of 1 MB is none of FreeSWITCH's, and events for 4 MB were left lying.
     fn default() -> Self {
-        Self { connections: 4096, turned_away: 256, park: Duration::from_secs(3), link: LinkLimits::default() }
+        let frame = FrameLimits { body: 1 << 20, ..FrameLimits::default() };
+        let link = LinkLimits { frame, event_bytes: 4 << 20, ..LinkLimits::default() };
+        Self { connections: 4096, turned_away: 256, park: Duration::from_secs(3), link }
     }
 }
 

@@ -5,14 +5,8 @@ use std::path::{Path, PathBuf};
 use freeswitch_queue::esl::frame::{Decoder, Frame, FrameKind, FrameLimits};
 
 /// The headers that are read of every event, decoded: what tells a session what happened, and who is calling.
-pub const READ: [&str; 6] = [
-    "Event-Name",
-    "Unique-ID",
-    "Answer-State",
-    "Caller-Caller-ID-Name",
-    "Caller-Destination-Number",
-    "Channel-Name",
-];
+pub const READ: [&str; 6] =
+    ["Event-Name", "Unique-ID", "Answer-State", "Caller-Caller-ID-Name", "Caller-Destination-Number", "Channel-Name"];
 
 /// The folder of the captures.
 pub fn captures() -> PathBuf {
@@ -40,27 +34,17 @@ pub fn frames() -> Vec<Frame> {
 
 /// The plain events of all captures in their order, as they were on the wire.
 pub fn events() -> Vec<Frame> {
-    frames()
-        .into_iter()
-        .filter(|frame| frame.kind() == FrameKind::EventPlain)
-        .collect()
+    frames().into_iter().filter(|frame| frame.kind() == FrameKind::EventPlain).collect()
 }
 
 /// `events` one behind the other, `times` over.
 pub fn plain(events: &[Frame], times: usize) -> Vec<u8> {
-    events
-        .iter()
-        .flat_map(|frame| frame.bytes().to_vec())
-        .collect::<Vec<_>>()
-        .repeat(times)
+    events.iter().flat_map(|frame| frame.bytes().to_vec()).collect::<Vec<_>>().repeat(times)
 }
 
 /// The answer to `connect` with the largest head there is, grown to 24 kB as calls with many variables have it.
 pub fn large_head() -> Vec<u8> {
-    let channel = frames()
-        .into_iter()
-        .filter(Frame::is_channel)
-        .max_by_key(|frame| frame.bytes().len());
+    let channel = frames().into_iter().filter(Frame::is_channel).max_by_key(|frame| frame.bytes().len());
     let head = channel.expect("a capture of a call").bytes().to_vec();
     let mut large = head.strip_suffix(b"\n").unwrap_or(&head).to_vec();
     for number in 0.. {

@@ -187,8 +187,8 @@ fn q11_an_announcement_stops_the_instant_an_agent_answers() {
             assert_eq!(hans.view().talks_to(), Some("1002"), "no prompt is played into the conversation");
             assert_eq!(name(&hans.history().last().unwrap().sound), "the voice of 1002");
             let book = house.book().await;
-            let delay = book.when("1002 is offered 0792") - book.when("0792 enters 99900");
-            assert!(delay <= 1, "the offer does not wait for the announcement: {delay}");
+            let offered = book.when("1002 is offered 0792") - book.when("0792 enters 99900");
+            assert!(offered <= 1, "the offer does not wait for the announcement: {offered}");
             first.hang_up();
             hans.hang_up();
             house.end().await;

@@ -103,7 +103,7 @@ fn q22_lost_events() {
             assert_eq!(house.take("1001").await, "0792", "{lost}");
             eva.hang_up();
             let book = house.end().await;
-            assert_eq!(book.answered().len(), 2, "{lost}");
+            assert_eq!(book.answered().len(), 2, "{lost} {:?}", book.story());
         });
     }
 }

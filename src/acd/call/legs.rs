@@ -180,6 +180,8 @@ impl Call {
             return;
         }
         leg.connected();
+        // What looked like a lost race was its own connection, which `originate` takes for a failure.
+        self.losers.retain(|(loser, _)| *loser != offer);
         self.timers.clear_all();
         for (other, leg) in &self.legs {
             if *other != offer && (leg.is_called_off() || leg.exists()) {

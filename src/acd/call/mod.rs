@@ -166,7 +166,7 @@ impl Call {
             Input::Originated(offer, Ok(())) => self.call_off_again(offer),
             Input::Originated(offer, Err(end)) => {
                 // An answered leg is taken from `originate` while it is being connected, which `originate` then
-                // reports as its failure. The leg itself tells how it goes on, even if its answer was not heard.
+                // reports as its failure, before or behind the connection. The leg itself tells how it goes on.
                 match self.legs.get(&offer) {
                     Some(leg) if leg.is_connecting() || (leg.exists() && end == LegEnd::Elsewhere) => {}
                     Some(leg) if leg.exists() => self.leg_ended(offer, end, false, now),

@@ -1,6 +1,7 @@
 //! What FreeSWITCH tells of its own accord.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::mpsc;
 
@@ -35,6 +36,14 @@ impl Incoming {
             _ => true,
         }
     }
+
+    /// What it holds of what was received, in bytes.
+    fn size(&self) -> usize {
+        match self {
+            Self::Event(event) => event.size(),
+            _ => 0,
+        }
+    }
 }
 
 /// The events of a connection. When it is dropped, the connection ends.
@@ -52,19 +61,24 @@ impl Events {
 
     /// What comes next; [`Incoming::Closed`] is the last, then `None` for ever. Cancel safe.
     pub async fn next(&mut self) -> Option<Incoming> {
-        if let Some(incoming) = self.receiver.recv().await {
-            return Some(incoming);
+        match self.receiver.recv().await {
+            Some(incoming) => Some(self.taken(incoming)),
+            None => self.end(),
         }
-        self.end()
     }
 
     /// What has come already, without waiting.
     pub fn try_next(&mut self) -> Option<Incoming> {
         match self.receiver.try_recv() {
-            Ok(incoming) => Some(incoming),
+            Ok(incoming) => Some(self.taken(incoming)),
             Err(mpsc::error::TryRecvError::Empty) => None,
             Err(mpsc::error::TryRecvError::Disconnected) => self.end(),
         }
+    }
+
+    fn taken(&self, incoming: Incoming) -> Incoming {
+        self.shared.untaken.fetch_sub(incoming.size(), Ordering::Relaxed);
+        incoming
     }
 
     fn end(&mut self) -> Option<Incoming> {
@@ -84,23 +98,27 @@ impl Drop for Events {
 /// The task's end of [`Events`].
 pub(super) struct Outlet {
     sender: mpsc::Sender<Incoming>,
-    /// What stays free for essential events.
-    reserve: usize,
+    shared: Arc<Shared>,
     missed: u64,
 }
 
 impl Outlet {
-    pub(super) fn new(sender: mpsc::Sender<Incoming>, limits: &LinkLimits) -> Self {
-        Self { sender, reserve: limits.essential_events, missed: 0 }
+    pub(super) fn new(sender: mpsc::Sender<Incoming>, shared: Arc<Shared>) -> Self {
+        Self { sender, shared, missed: 0 }
     }
 
     /// Passes something on without waiting. What is ordinary is dropped when there is no room for it; when there is
     /// no room for what is essential, the connection has to end.
     pub(super) fn pass(&mut self, incoming: Incoming) -> Result<(), CloseReason> {
+        let LinkLimits { essential_events, event_bytes, .. } = self.shared.limits;
         let room = self.sender.capacity();
-        if !incoming.is_essential() && room <= self.reserve {
+        let bytes = self.shared.untaken.load(Ordering::Relaxed);
+        if !incoming.is_essential() && (room <= essential_events || bytes > event_bytes) {
             self.missed += 1;
             return Ok(());
+        }
+        if bytes > event_bytes.saturating_mul(2) {
+            return Err(CloseReason::Overrun);
         }
         if self.missed > 0 && room > 1 {
             let missed = std::mem::take(&mut self.missed);
@@ -111,6 +129,7 @@ impl Outlet {
     }
 
     fn send(&self, incoming: Incoming) -> Result<(), CloseReason> {
+        self.shared.untaken.fetch_add(incoming.size(), Ordering::Relaxed);
         match self.sender.try_send(incoming) {
             Ok(()) => Ok(()),
             Err(mpsc::error::TrySendError::Full(_)) => Err(CloseReason::Overrun),

@@ -35,6 +35,9 @@ pub struct LinkLimits {
     pub events: usize,
     /// Essential events kept on top of `events`; when there are more, the connection is closed.
     pub essential_events: usize,
+    /// Bytes of events the application has not taken yet, with the same consequences; essential ones may take as much
+    /// on top.
+    pub event_bytes: usize,
     /// How long a [`Pending`] waits for its reply.
     pub reply: Duration,
     /// How long FreeSWITCH may be silent while it owes a reply; then the connection is closed.
@@ -57,6 +60,7 @@ impl Default for LinkLimits {
             unwritten: 1 << 20,
             events: 256,
             essential_events: 256,
+            event_bytes: 32 << 20,
             reply: Duration::from_secs(5),
             silence: Duration::from_secs(20),
             one_frame: Duration::from_secs(10),

@@ -1,6 +1,7 @@
 //! What the handles and the task of a connection share.
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::BytesMut;
@@ -18,6 +19,8 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Something to write, or to close.
     pub(super) wake_writer: Notify,
+    /// Bytes of events the application has not taken.
+    pub(super) untaken: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -75,7 +78,7 @@ impl Shared {
             closing: false,
             closed: None,
         };
-        Self { limits, state: Mutex::new(state), wake_writer: Notify::new() }
+        Self { limits, state: Mutex::new(state), wake_writer: Notify::new(), untaken: AtomicUsize::new(0) }
     }
 
     /// Every change under the lock is complete before anything can panic, so a poisoned lock is as good as any.

@@ -21,7 +21,7 @@ where
     let (mut input, mut output) = tokio::io::split(io);
     let mut reader = Reader {
         decoder: Decoder::new(shared.limits.frame),
-        outlet: Outlet::new(events, &shared.limits),
+        outlet: Outlet::new(events, Arc::clone(&shared)),
         shared: &shared,
         frame_since: None,
     };

@@ -222,8 +222,11 @@ impl Scenario {
         // What came on top for a moment is given back, and a comparison with the switch lies behind.
         sleep(Duration::from_secs(8)).await;
         let settled = daemon.cost()?;
-        let callers = switch.book().here();
-        row("waiting, talking", &format!("{}, {}", switch.book().waiting(), switch.book().busy()));
+        let (callers, waiting, busy) = {
+            let book = switch.book();
+            (book.here(), book.waiting(), book.busy())
+        };
+        row("waiting, talking", &format!("{waiting}, {busy}"));
         if self.first > self.agents {
             row(
                 "memory",

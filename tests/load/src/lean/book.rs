@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::samples::Samples;
 
-/// Callers who came at the same moment may be served in any order.
-const SAME_MOMENT: Duration = Duration::from_millis(50);
+/// Callers who came at the same moment, seen from the controller, may be served in any order.
+const SAME_MOMENT: Duration = Duration::from_secs(1);
 /// How many mistakes are told in words.
 const TOLD: usize = 10;
 

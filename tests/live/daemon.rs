@@ -1,0 +1,207 @@
+//! The daemon itself, as it is installed: the program, a file of its own, and what it says.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use freeswitch_queue::acd::fact::{Fact, Record};
+use serde_json::Value;
+
+use crate::machine::reap;
+use crate::switch::{PASSWORD, Switch};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_freeswitch-queue");
+
+/// What it said, line by line.
+#[derive(Default)]
+struct Said {
+    lines: Vec<String>,
+    facts: Vec<(Instant, Record)>,
+    over: bool,
+}
+
+/// A running daemon.
+pub struct Daemon {
+    child: Child,
+    file: PathBuf,
+    said: Arc<(Mutex<Said>, Condvar)>,
+}
+
+impl Daemon {
+    /// Writes the configuration, `queues` behind what every test needs, and starts the program.
+    pub fn start(switch: &Switch, folder: &Path, queues: &str) -> Daemon {
+        fs::create_dir_all(folder).expect("a folder");
+        let file = folder.join("queues.yaml");
+        write(&file, switch, folder, queues);
+        Daemon::again(folder)
+    }
+
+    /// Starts the program with the file that is there.
+    pub fn again(folder: &Path) -> Daemon {
+        let file = folder.join("queues.yaml");
+        let mut child = Command::new(PROGRAM)
+            .args(["serve", "--log", "json", "--config"])
+            .arg(&file)
+            .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the daemon's program");
+        let log = BufReader::new(child.stderr.take().expect("its log"));
+        let said: Arc<(Mutex<Said>, Condvar)> = Arc::default();
+        let ours = said.clone();
+        std::thread::spawn(move || {
+            for line in log.lines().map_while(Result::ok) {
+                let fact = fact_of(&line);
+                let mut said = ours.0.lock().expect("unpoisoned");
+                said.facts.extend(fact.map(|fact| (Instant::now(), fact)));
+                said.lines.push(line);
+                ours.1.notify_all();
+            }
+            ours.0.lock().expect("unpoisoned").over = true;
+            ours.1.notify_all();
+        });
+        let daemon = Daemon { child, file, said };
+        daemon.says("\"ready\"", Duration::from_secs(10));
+        daemon.says("the link to FreeSWITCH is up", Duration::from_secs(10));
+        daemon
+    }
+
+    /// Waits for a line of its log.
+    #[track_caller]
+    pub fn says(&self, part: &str, within: Duration) {
+        self.says_again(part, 1, within);
+    }
+
+    /// Waits until its log has had so many such lines.
+    #[track_caller]
+    pub fn says_again(&self, part: &str, times: usize, within: Duration) {
+        let look = |said: &Said| said.lines.iter().filter(|line| line.contains(part)).nth(times - 1).map(drop);
+        let found = self.wait(within, look);
+        assert!(found.is_some(), "the daemon did not say {part} within {within:?}; its log:\n{}", self.log());
+    }
+
+    /// Waits for a fact, the first that is wanted, and when it was told.
+    #[track_caller]
+    pub fn fact<T>(&self, what: &str, within: Duration, wanted: impl Fn(&Fact) -> Option<T>) -> (Instant, T) {
+        self.nth_fact(what, 0, within, wanted)
+    }
+
+    /// Waits for a fact, the one behind `nth` others that are wanted, and when it was told.
+    #[track_caller]
+    pub fn nth_fact<T>(
+        &self,
+        what: &str,
+        nth: usize,
+        within: Duration,
+        wanted: impl Fn(&Fact) -> Option<T>,
+    ) -> (Instant, T) {
+        let look =
+            |said: &Said| said.facts.iter().filter_map(|(at, record)| Some((*at, wanted(&record.fact)?))).nth(nth);
+        self.wait(within, look)
+            .unwrap_or_else(|| panic!("no fact within {within:?}: {what}; the daemon's log:\n{}", self.log()))
+    }
+
+    /// The facts so far.
+    pub fn facts(&self) -> Vec<Record> {
+        self.said.0.lock().expect("unpoisoned").facts.iter().map(|(_, record)| record.clone()).collect()
+    }
+
+    fn wait<T>(&self, within: Duration, look: impl Fn(&Said) -> Option<T>) -> Option<T> {
+        let end = Instant::now() + within;
+        let mut said = self.said.0.lock().expect("unpoisoned");
+        loop {
+            if let Some(found) = look(&said) {
+                return Some(found);
+            }
+            let left = end.checked_duration_since(Instant::now())?;
+            if said.over {
+                return None;
+            }
+            said = self.said.1.wait_timeout(said, left).expect("unpoisoned").0;
+        }
+    }
+
+    /// Its log, for people.
+    pub fn log(&self) -> String {
+        let said = self.said.0.lock().expect("unpoisoned");
+        said.lines.iter().map(|line| format!("    {}\n", readable(line))).collect()
+    }
+
+    /// Writes another file and has the daemon read it.
+    pub fn reload(&self, switch: &Switch, queues: &str) -> std::process::Output {
+        write(&self.file, switch, self.file.parent().expect("a folder"), queues);
+        Command::new(PROGRAM).args(["reload", "--config"]).arg(&self.file).output().expect("the daemon's program")
+    }
+
+    /// What `freeswitch-queue status --json` prints.
+    #[track_caller]
+    pub fn status(&self) -> Value {
+        let told = Command::new(PROGRAM).args(["status", "--json", "--config"]).arg(&self.file).output();
+        let told = told.expect("the daemon's program");
+        assert!(told.status.success(), "status: {}", String::from_utf8_lossy(&told.stderr));
+        serde_json::from_slice(&told.stdout).expect("JSON")
+    }
+
+    /// Ends it as the system does at shutdown; waits until it has ended, and tells how.
+    #[track_caller]
+    pub fn terminate(&mut self, within: Duration) {
+        self.signal("TERM");
+        let ended = reap(&mut self.child, within);
+        assert!(ended.is_some_and(|status| status.success()), "ended with {ended:?}; its log:\n{}", self.log());
+    }
+
+    /// Ends it as a crash does.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill -s {name} {id}");
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn write(file: &Path, switch: &Switch, folder: &Path, queues: &str) {
+    let agents: String = crate::switch::users().map(|id| format!("  - {{ id: \"{id}\" }}\n")).collect();
+    let text = format!(
+        "listen: 127.0.0.1:{}\nfreeswitch:\n  - {{ address: \"127.0.0.1:{}\", password: {PASSWORD} }}\n\
+         domain: {}\nstate: {}\nagents:\n{agents}queues:\n{queues}",
+        switch.controller,
+        switch.event_socket,
+        crate::switch::DOMAIN,
+        folder.join("state.db").display(),
+    );
+    fs::write(file, text).expect("the daemon's file");
+}
+
+/// A line of the log without what does not help.
+fn readable(line: &str) -> String {
+    let Ok(told) = serde_json::from_str::<Value>(line) else { return line.to_owned() };
+    let time = told["timestamp"].as_str().unwrap_or_default().get(11..23).unwrap_or_default();
+    let message = told["fields"]["message"].as_str().unwrap_or_default();
+    let mut more = told["fields"].clone();
+    more.as_object_mut().map(|fields| fields.remove("message"));
+    let more = if more.as_object().is_some_and(|fields| fields.is_empty()) { String::new() } else { more.to_string() };
+    format!("{time} {:5} {message} {more}", told["level"].as_str().unwrap_or_default())
+}
+
+fn fact_of(line: &str) -> Option<Record> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    if line["target"] != "freeswitch_queue::facts" {
+        return None;
+    }
+    serde_json::from_str(line["fields"]["message"].as_str()?).ok()
+}

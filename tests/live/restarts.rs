@@ -1,0 +1,215 @@
+//! When things break (Q3, Q18 to Q20).
+
+use std::time::{Duration, Instant};
+
+use freeswitch_queue::acd::fact::{EndedBy, Fact};
+
+use crate::daemon::Daemon;
+use crate::lab::{Caller, From, Lab, SOON};
+use crate::sound::Words;
+
+crate::cases!("restarts":
+    a_daemon_told_to_end_gives_waiting_callers_back_and_leaves_conversations_alone,
+    a_killed_daemon_loses_nobody_and_touches_no_conversation,
+    a_phone_that_rang_when_the_daemon_was_killed_rings_for_nobody_and_then_again,
+    a_phone_answered_while_the_daemon_is_dead_has_a_conversation_and_its_wrap_up,
+    without_a_daemon_the_dialplan_has_the_last_word,
+    a_new_file_touches_no_call_and_a_bad_one_changes_nothing,
+    freeswitch_restarts_and_service_resumes,
+);
+
+const RING_TONE: u32 = 425;
+/// The dialplan tries the controller again and again, less than two seconds apart.
+const BACK: Duration = Duration::from_secs(4);
+
+const ONE: &str = "  - { number: \"99900\", name: Sales, participants: [\"1001\"], wrap_up_seconds: 1 }\n";
+
+/// Waits until so many callers are back in the queue.
+#[track_caller]
+fn back(lab: &Lab, count: usize) {
+    lab.daemon().nth_fact("back", count - 1, BACK, |fact| {
+        matches!(fact, Fact::CallEntered { returned: true, .. }).then_some(())
+    });
+}
+
+/// One talks with 1001, two wait; then the daemon ends, and another takes over.
+fn takes_over(lab: &Lab, end: impl Fn(&mut Daemon)) {
+    lab.serve(ONE);
+    lab.log_in("99900", &["1001"]);
+    let phone = lab.phone("1001");
+    let talking = lab.call(&From::outside("0790000000", ""), "99900");
+    let talk = phone.rings(SOON);
+    let answered = talk.answer();
+    talking.sound.hears(phone.tone, answered, SOON);
+    let numbers = ["0791111111", "0792222222"];
+    let waiting = numbers.map(|number| lab.call(&From::outside(number, ""), "99900"));
+    lab.daemon().nth_fact("three callers", 2, SOON, |fact| matches!(fact, Fact::CallEntered { .. }).then_some(()));
+    end(&mut lab.daemon_mut());
+    let dead = Instant::now();
+    talking.sound.hears(phone.tone, dead, SOON);
+    phone.sound.hears(talking.tone, dead, SOON);
+    for caller in &waiting {
+        caller.sound.hears(RING_TONE, dead, Duration::from_secs(6));
+        assert!(!caller.is_over(), "a waiting caller was lost");
+    }
+    lab.serve_again();
+    back(lab, 2);
+    phone.stays_quiet(Duration::from_millis(500));
+    let status = lab.daemon().status();
+    assert_eq!(status["agents"][0]["activity"], "talking", "Q19: known to be busy: {}", status["agents"][0]);
+    let since = Instant::now();
+    talking.sound.hears(phone.tone, since, SOON);
+    assert!(!talking.is_over() && !talk.is_over(), "the conversation was touched");
+    let (gap, ended) = (talking.sound.longest_gap(phone.tone, dead, since), Instant::now());
+    assert!(gap < Duration::from_millis(100), "the agent was not heard for {gap:?}");
+    talk.hang_up();
+    // Then the wrap-up, and then they are served in the order in which they first came.
+    for (caller, number) in waiting.into_iter().zip(numbers) {
+        let ring = phone.rings(SOON);
+        let from = ring.invite.header("From");
+        assert!(from.contains(number), "expected {number}, got {from}");
+        let pause = ring.invite.at - ended;
+        assert!(pause > Duration::from_millis(950), "Q19: its wrap-up; rang after {pause:?}");
+        let answered = ring.answer();
+        caller.sound.hears(phone.tone, answered, SOON);
+        ring.hang_up();
+        caller.over(SOON);
+    }
+    talking.over(SOON);
+}
+
+fn a_daemon_told_to_end_gives_waiting_callers_back_and_leaves_conversations_alone(lab: &Lab) {
+    takes_over(lab, |daemon| daemon.terminate(SOON));
+}
+
+/// Q19.
+fn a_killed_daemon_loses_nobody_and_touches_no_conversation(lab: &Lab) {
+    takes_over(lab, Daemon::kill);
+}
+
+/// Q19: no offer is left over.
+fn a_phone_that_rang_when_the_daemon_was_killed_rings_for_nobody_and_then_again(lab: &Lab) {
+    lab.serve(ONE);
+    lab.log_in("99900", &["1001"]);
+    let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+    let ring = lab.phone("1001").rings(SOON);
+    lab.daemon_mut().kill();
+    lab.serve_again();
+    let off = ring.cancelled(Duration::from_secs(6));
+    let again = lab.phone("1001").rings(Duration::from_secs(6));
+    assert!(again.invite.at >= off.at, "two offers at once");
+    let answered = again.answer();
+    caller.sound.hears(lab.phone("1001").tone, answered, SOON);
+    again.hang_up();
+    caller.over(SOON);
+}
+
+/// Q19: FreeSWITCH connects them by itself, and the next daemon finds them.
+fn a_phone_answered_while_the_daemon_is_dead_has_a_conversation_and_its_wrap_up(lab: &Lab) {
+    lab.serve(ONE);
+    lab.log_in("99900", &["1001"]);
+    let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+    let ring = lab.phone("1001").rings(SOON);
+    lab.daemon_mut().kill();
+    let answered = ring.answer();
+    caller.sound.hears(lab.phone("1001").tone, answered, SOON);
+    // A little longer than FreeSWITCH's own table is behind.
+    lab.phone("1001").sound.hears(caller.tone, answered + Duration::from_millis(500), SOON);
+    lab.serve_again();
+    let second = lab.call(&From::outside("0792222222", "Vreni"), "99900");
+    lab.phone("1001").stays_quiet(Duration::from_millis(700));
+    assert!(!ring.is_over() && !caller.is_over(), "the conversation was touched");
+    ring.hang_up();
+    let ended = Instant::now();
+    let next = lab.phone("1001").rings(SOON);
+    let pause = next.invite.at - ended;
+    assert!(pause > Duration::from_millis(950), "its wrap-up; rang after {pause:?}");
+    second.hang_up();
+    next.cancelled(SOON);
+    second.over(SOON);
+    caller.over(SOON);
+}
+
+/// Q19: after a set time it does what the admin put there.
+fn without_a_daemon_the_dialplan_has_the_last_word(lab: &Lab) {
+    lab.switch.set("fsq_away_rounds", "1");
+    lab.switch.api("reloadxml");
+    let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+    caller.sound.hears(RING_TONE, caller.since, SOON);
+    let words = Words::of(&lab.prompt("en", "try-later"));
+    caller.sound.hears_words(&words, caller.since, Duration::from_secs(9));
+    caller.byed(Duration::from_secs(6));
+    caller.over(SOON);
+    let code = lab.call(&From::phone("1001"), "*4199900");
+    code.sound.hears_words(&words, code.since, SOON);
+    code.byed(Duration::from_secs(6));
+    code.over(SOON);
+    lab.switch.set("fsq_away_rounds", "24");
+    lab.switch.api("reloadxml");
+}
+
+/// Q3.
+fn a_new_file_touches_no_call_and_a_bad_one_changes_nothing(lab: &Lab) {
+    lab.serve(ONE);
+    lab.log_in("99900", &["1001"]);
+    let phone = lab.phone("1001");
+    let caller = lab.call(&From::outside("0791111111", ""), "99900");
+    let talk = phone.rings(SOON);
+    let answered = talk.answer();
+    caller.sound.hears(phone.tone, answered, SOON);
+    let waiting = lab.call(&From::outside("0792222222", ""), "99900");
+    let bad = lab.daemon().reload(&lab.switch, "  - { number: 99900, nmae: Sales, participants: [\"1001\"] }\n");
+    assert!(!bad.status.success());
+    let told = String::from_utf8_lossy(&bad.stderr).into_owned();
+    assert!(told.contains("nmae") && told.contains("99900"), "both mistakes: {told}");
+    let two = format!("{ONE}  - {{ number: \"99901\", name: Help, participants: [\"1002\"] }}\n");
+    let good = lab.daemon().reload(&lab.switch, &two);
+    assert!(good.status.success(), "{}", String::from_utf8_lossy(&good.stderr));
+    lab.log_in("99901", &["1002"]);
+    let help = lab.call(&From::outside("0793333333", ""), "99901");
+    let ring = lab.phone("1002").rings(SOON);
+    help.hang_up();
+    ring.cancelled(SOON);
+    help.over(SOON);
+    let later = Instant::now();
+    caller.sound.hears(phone.tone, later, SOON);
+    assert!(!waiting.is_over() && !talk.is_over());
+    talk.hang_up();
+    caller.over(SOON);
+    let next = phone.rings(SOON);
+    let answered = next.answer();
+    waiting.sound.hears(phone.tone, answered, SOON);
+    next.hang_up();
+    waiting.over(SOON);
+}
+
+/// Q20. The last of all: it takes everybody's calls away.
+fn freeswitch_restarts_and_service_resumes(lab: &Lab) {
+    lab.serve(ONE);
+    lab.log_in("99900", &["1001"]);
+    let talking = lab.call(&From::outside("0791111111", ""), "99900");
+    let talk = lab.phone("1001").rings(SOON);
+    let answered = talk.answer();
+    talking.sound.hears(lab.phone("1001").tone, answered, SOON);
+    let waiting = lab.call(&From::outside("0792222222", ""), "99900");
+    lab.daemon().nth_fact("two callers", 1, SOON, |fact| matches!(fact, Fact::CallEntered { .. }).then_some(()));
+    lab.switch.kill();
+    Caller::vanish(talking);
+    Caller::vanish(waiting);
+    lab.switch.launch();
+    lab.register_all();
+    lab.daemon().says_again("the link to FreeSWITCH is up", 2, Duration::from_secs(30));
+    let caller = lab.call(&From::outside("0793333333", ""), "99900");
+    let ring = lab.phone("1001").rings(Duration::from_secs(10));
+    let answered = ring.answer();
+    caller.sound.hears(lab.phone("1001").tone, answered, SOON);
+    ring.hang_up();
+    caller.over(SOON);
+    let (_, by) = lab.daemon().fact("the end of the conversation", Duration::from_secs(20), |fact| match fact {
+        Fact::ConversationEnded { by, .. } => Some(*by),
+        _ => None,
+    });
+    assert_eq!(by, EndedBy::Unknown);
+    // The daemon waits a while for callers to come back.
+    lab.daemon().fact("lost", Duration::from_secs(40), |fact| matches!(fact, Fact::CallLost { .. }).then_some(()));
+}

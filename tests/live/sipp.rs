@@ -1,0 +1,184 @@
+//! A SIPp process: every SIP message it sends and receives, as it happens, and a way to tell it what to do.
+
+use std::io::{BufRead, BufReader};
+use std::net::UdpSocket;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::machine::{Programs, reap};
+
+/// A SIP message, seen by the phone.
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub at: Instant,
+    pub sent: bool,
+    pub text: String,
+}
+
+impl Message {
+    /// `INVITE`, or `200` of a response.
+    pub fn what(&self) -> &str {
+        let mut words = self.text.split_whitespace();
+        match words.next() {
+            Some("SIP/2.0") => words.next().unwrap_or_default(),
+            word => word.unwrap_or_default(),
+        }
+    }
+
+    /// A header's value, or nothing.
+    pub fn header(&self, name: &str) -> &str {
+        let head = self.text.split("\r\n\r\n").next().unwrap_or_default();
+        let line = head.lines().find_map(|line| {
+            let (found, value) = line.split_once(':')?;
+            found.trim().eq_ignore_ascii_case(name).then_some(value)
+        });
+        line.unwrap_or_default().trim()
+    }
+
+    /// Where the other side wants its sound.
+    pub fn sound_port(&self) -> Option<u16> {
+        let line = self.text.lines().find_map(|line| line.strip_prefix("m=audio "))?;
+        line.split(' ').next()?.parse().ok()
+    }
+
+    pub fn call(&self) -> &str {
+        self.header("Call-ID")
+    }
+}
+
+type Kept = Arc<(Mutex<Vec<Message>>, Condvar)>;
+
+/// A running SIPp.
+pub struct Sipp {
+    pub port: u16,
+    child: Child,
+    kept: Kept,
+}
+
+impl Sipp {
+    /// Starts it on a UDP port, with a scenario, towards a port of FreeSWITCH.
+    /// `watch` sees every message, and the ones before it.
+    pub fn start(
+        programs: &Programs,
+        scenario: &Path,
+        port: u16,
+        remote: u16,
+        more: &[&str],
+        watch: impl Fn(&Message, &[Message]) + Send + 'static,
+    ) -> Sipp {
+        let mut child = Command::new(&programs.sipp)
+            .arg(format!("127.0.0.1:{remote}"))
+            .args(["-i", "127.0.0.1", "-p", &port.to_string(), "-sf"])
+            .arg(scenario)
+            // Messages that are not in the scenario are for the test to judge, not for SIPp.
+            .args(["-nostdin", "-default_behaviors", "none", "-trace_msg", "-message_file", "/dev/stderr"])
+            .args(more)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", programs.sipp.display()));
+        let output = child.stderr.take().expect("its log");
+        let kept: Kept = Arc::default();
+        let ours = kept.clone();
+        std::thread::spawn(move || {
+            let mut log = BufReader::new(output);
+            while let Some(message) = next(&mut log) {
+                let mut kept = ours.0.lock().expect("unpoisoned");
+                watch(&message, &kept);
+                kept.push(message);
+                ours.1.notify_all();
+            }
+        });
+        Sipp { port, child, kept }
+    }
+
+    /// Waits for a message, the first that is wanted.
+    pub fn wait(&self, wanted: impl Fn(&Message) -> bool, within: Duration) -> Option<Message> {
+        self.look(|messages| messages.iter().find(|m| wanted(m)).cloned(), within)
+    }
+
+    /// Waits until the messages so far are as wanted.
+    pub fn wait_for_all(&self, wanted: impl Fn(&[Message]) -> bool, within: Duration) -> bool {
+        self.look(|messages| wanted(messages).then_some(()), within).is_some()
+    }
+
+    fn look<T>(&self, find: impl Fn(&[Message]) -> Option<T>, within: Duration) -> Option<T> {
+        let end = Instant::now() + within;
+        let mut kept = self.kept.0.lock().expect("unpoisoned");
+        loop {
+            if let Some(found) = find(&kept) {
+                return Some(found);
+            }
+            let left = end.checked_duration_since(Instant::now())?;
+            kept = self.kept.1.wait_timeout(kept, left).expect("unpoisoned").0;
+        }
+    }
+
+    /// The messages so far.
+    pub fn messages(&self) -> Vec<Message> {
+        self.kept.0.lock().expect("unpoisoned").clone()
+    }
+
+    /// Tells it what to do in a call.
+    pub fn tell(&self, call: &str, command: &str, header: &str) {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a UDP port");
+        let port = socket.local_addr().expect("its address").port();
+        let text = format!(
+            "{command} sip:phone SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{port};branch=z9hG4bK{port}\r\n\
+             From: <sip:test@127.0.0.1>;tag=1\r\nTo: <sip:phone@127.0.0.1>\r\nCall-ID: {call}\r\n\
+             CSeq: 1 {command}\r\n{header}Content-Length: 0\r\n\r\n"
+        );
+        socket.send_to(text.as_bytes(), ("127.0.0.1", self.port)).expect("a datagram");
+    }
+
+    /// Waits until it ends by itself; whether all its calls went as in the scenario.
+    pub fn ends_well(&mut self, within: Duration) -> bool {
+        reap(&mut self.child, within).is_some_and(|status| status.success())
+    }
+
+    /// Ends it at once.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// What it sent and received, in short, for people.
+    pub fn story(&self, since: Instant) -> String {
+        let lines = self.messages().into_iter().map(|m| {
+            let ms = m.at.checked_duration_since(since).map_or(-1, |d| i64::try_from(d.as_millis()).unwrap_or(0));
+            let first = m.text.lines().next().unwrap_or_default().to_owned();
+            format!("    {ms:>6} ms {} {first}  [{}]", if m.sent { "->" } else { "<-" }, m.call())
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Drop for Sipp {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The next message of SIPp's log: a line with its length, an empty one, and so many bytes.
+fn next(log: &mut impl BufRead) -> Option<Message> {
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if log.read_until(b'\n', &mut line).ok()? == 0 {
+            return None;
+        }
+        let text = String::from_utf8_lossy(&line);
+        let sent = text.contains("message sent (");
+        if !sent && !text.contains("message received [") {
+            continue;
+        }
+        let length = text.split(['(', '[']).nth(1)?.split([' ', ']']).next()?.parse().ok()?;
+        log.read_until(b'\n', &mut line).ok()?;
+        let mut bytes = vec![0; length];
+        log.read_exact(&mut bytes).ok()?;
+        return Some(Message { at: Instant::now(), sent, text: String::from_utf8_lossy(&bytes).into_owned() });
+    }
+}
