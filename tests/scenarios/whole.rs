@@ -96,7 +96,10 @@ impl Check {
                 }
             }
             Fact::CallAnswered { offer, call, queue, agent, .. } => {
-                self.offer_over(*offer, queue, call);
+                // A phone may have been answered while no daemon was there.
+                if !self.killed || self.offers.contains_key(offer) {
+                    self.offer_over(*offer, queue, call);
+                }
                 self.leave(queue, call);
                 let times = self.answered.entry(call.clone()).or_default();
                 *times += 1;
