@@ -444,8 +444,9 @@ fn a_message_that_never_ends_holds_nobody_for_ever() {
 fn who_hangs_up_during_the_message_has_timed_out() {
     let mut s = Stand::ringing(limited(true, TimeoutAction::Hangup), &[A]);
     s.at_last(9000, &[close(CancelCause::CallTimedOut), call_off(A, CancelCause::CallTimedOut), sorry(2)]);
-    s.gives(9005, CallerGone, &[timed_out(TimeoutCause::MaxWait)]);
-    s.gives(9010, LegGone(A, CALLED_OFF), &[cancelled(A, CancelCause::CallTimedOut), gone(A), closed()]);
+    // Whoever answered in that moment was spared until now.
+    s.gives(9005, CallerGone, &[timed_out(TimeoutCause::MaxWait), call_off(A, CancelCause::CallerGone)]);
+    s.gives(9010, LegGone(A, CALLED_OFF), &[cancelled(A, CancelCause::CallerGone), gone(A), closed()]);
     s.is_done();
 }
 
