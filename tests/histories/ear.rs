@@ -96,10 +96,12 @@ impl Ear {
                 self.announcement = Some((*playing, now));
             }
             Wire::Say(playing, Saying::Message(_)) => {
+                assert!(!self.speaks(now), "Q13: the message is spoken over an announcement");
                 assert!(closing && !self.message_begun, "Q13: the message is played once, at the end of the wait");
                 self.message = Some((*playing, now));
                 self.message_begun = true;
             }
+            Wire::Hush => self.announcement = None,
             Wire::HangUp(_) | Wire::Transfer(_) | Wire::GiveBack => {
                 assert!(!self.parted, "told to go twice");
                 self.parted = true;

@@ -47,6 +47,12 @@ fn quietly<R>(what: impl FnOnce() -> R) -> R {
     done
 }
 
+/// Fails. What a panic says would be lost while another test is quiet.
+fn fail(text: &str) -> ! {
+    println!("{text}");
+    panic!("a history fails");
+}
+
 /// Makes a failing history shorter: takes out ever smaller pieces while it still fails.
 fn shrink(seed: u64, mut steps: Vec<Step>) -> Vec<Step> {
     let mut piece = steps.len() / 2;
@@ -126,7 +132,7 @@ fn random_histories_keep_the_contract() {
         });
     });
     if let Some(text) = failed.into_inner().unwrap() {
-        panic!("{text}");
+        fail(&text);
     }
     let (steps, counts) = totals.into_inner().unwrap();
     println!("{count} histories, {steps} steps: {counts:?}");

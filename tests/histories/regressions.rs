@@ -5,12 +5,12 @@ use freeswitch_queue::acd::settings::Strategy;
 use crate::step::Change::*;
 use crate::step::Fault;
 use crate::step::Step::{self, *};
-use crate::{hold, quietly};
+use crate::{fail, hold, quietly};
 
 fn holds(steps: &[Step]) {
     let failed = quietly(|| (0..60).find_map(|seed| hold(seed, steps).err()));
     if let Some(text) = failed {
-        panic!("{text}");
+        fail(&text);
     }
 }
 

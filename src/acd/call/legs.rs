@@ -95,7 +95,7 @@ impl Call {
             _ if self.timers.holds(Timer::TakenAway) => {}
             Stage::Waiting(_) => {
                 self.wire(Wire::Rearm);
-                if !self.music_plays {
+                if !self.music_plays && !self.timers.holds(Timer::MusicGrace) {
                     self.timers.set(Timer::MusicGrace, now.mono.plus(MUSIC_GRACE));
                 }
             }
