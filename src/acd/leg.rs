@@ -15,6 +15,8 @@ pub enum LegEnd {
     Elsewhere,
     /// It was hung up in the ordinary way.
     Cleared,
+    /// The agent's phone hung it up.
+    ByAgent,
 }
 
 /// What was learnt about an offer; told once.
@@ -113,7 +115,7 @@ impl Leg {
             (Some(cause), _) => Outcome::Cancelled(cause),
             // Ended by us because nothing was heard of it: nobody else has the caller.
             (None, LegEnd::Elsewhere) if !self.given_up => Outcome::Cancelled(CancelCause::AnsweredElsewhere),
-            (None, LegEnd::Cleared) if self.answered && another_connecting => {
+            (None, LegEnd::Cleared | LegEnd::ByAgent) if self.answered && another_connecting => {
                 Outcome::Cancelled(CancelCause::AnsweredElsewhere)
             }
             (None, LegEnd::Missed(cause)) if !self.answered => Outcome::Missed(cause),

@@ -226,12 +226,10 @@ impl Floor {
     /// The call will hear nothing of the leg of an offer any more. Whoever compares with FreeSWITCH releases
     /// the agent when the leg is gone; without that the agent is released now.
     pub fn lost(&self, key: &OfferKey, now: Now) {
-        if self.supervised.load(Ordering::Relaxed) {
-            if let Some(mut a) = self.agents.get_mut(&key.agent) {
-                a.lost(key.offer);
-            }
-        } else {
+        if !self.supervised.load(Ordering::Relaxed) {
             self.release(key, EndedBy::Unknown, now);
+        } else if let Some(mut agent) = self.agents.get_mut(&key.agent) {
+            agent.given_up(key.offer);
         }
     }
 

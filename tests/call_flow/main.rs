@@ -332,15 +332,6 @@ fn one_wins_the_race() {
     assert_eq!(s.call.deadline(), None);
 }
 
-#[test]
-fn a_phone_that_was_faster_than_the_caller_is_joined() {
-    let mut s = Stand::ringing(settings(|_| ()), &[A]);
-    s.gives(20, LegAnswered(A), &[]);
-    s.gives(21, Originated(A, Err(GONE)), &[]);
-    s.gives(25, CallerAnswered, &[wire(Wire::Join(A))]);
-    s.gives(60, Bridged(A), &[desk(Desk::Answered(A)), wire(Wire::Connected)]);
-}
-
 /// An offer has one outcome, in whatever order it is heard of.
 #[test]
 fn a_connection_heard_of_after_its_end_is_none() {

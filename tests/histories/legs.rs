@@ -375,15 +375,6 @@ impl World {
         self.ring_over(offer);
     }
 
-    /// Connects the caller with a leg that was answered too early.
-    pub(crate) fn join_now(&mut self, offer: OfferId) {
-        let (call, state) = (self.leg(offer).call.clone(), self.leg(offer).state);
-        if state == State::Answered && self.caller(&call).is_some_and(|c| c.alive && !c.away && c.with.is_none()) {
-            self.unpark(&call);
-            self.connected(offer);
-        }
-    }
-
     /// Calls a leg off. Whoever may just have answered is spared unless the caller is out of reach, and
     /// nothing is said of it.
     pub(crate) fn call_off(&mut self, offer: OfferId, cause: CancelCause) {

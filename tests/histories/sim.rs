@@ -245,7 +245,6 @@ impl Sim {
             Wire::GiveBack => self.world.part(&s.id, Parted::GivenBack),
             Wire::Close => self.world.close(conn),
             Wire::RingOut(offer) => self.world.ring_out(offer),
-            Wire::Join(offer) => self.world.join_now(offer),
             Wire::LetGo => self.world.caller(&s.id).expect("a caller").armed = false,
             Wire::Answer => self.world.answer_caller(&s.id),
             Wire::Connected => {}

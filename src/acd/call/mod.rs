@@ -44,6 +44,7 @@ enum Timer {
     Message,
     MusicGrace,
     TakenAway,
+    Losers,
     Ring(OfferId),
     Leg(OfferId),
     Parting,
@@ -87,6 +88,8 @@ pub struct Call {
     visited: Vec<QueueNumber>,
     stage: Stage,
     legs: BTreeMap<OfferId, Leg>,
+    /// Legs that ended because somebody else was faster, whoever that will turn out to be; and whether they are gone.
+    losers: Vec<(OfferId, bool)>,
     timers: Timers<Timer>,
     music: Option<(Playing, Music, Mono)>,
     music_plays: bool,
@@ -105,6 +108,7 @@ impl Call {
             visited,
             stage: Stage::New,
             legs: BTreeMap::new(),
+            losers: Vec::new(),
             timers: Timers::default(),
             music: None,
             music_plays: false,
@@ -182,7 +186,6 @@ impl Call {
                     self.over();
                 }
             }
-            Input::CallerAnswered => self.caller_answered(),
             Input::CallerGone => self.caller_gone(now),
             Input::Disconnected => self.disconnected(),
             Input::Drain => self.drain(now),
@@ -213,6 +216,7 @@ impl Call {
                 }
                 Timer::MusicGrace => self.restart_music(now),
                 Timer::TakenAway => self.taken(now),
+                Timer::Losers => self.tell_losers(),
                 Timer::Ring(offer) => {
                     if self.legs.get(&offer).is_some_and(Leg::is_ringing) {
                         self.wire(Wire::RingOut(offer));
@@ -226,6 +230,9 @@ impl Call {
 
     /// Takes the steps that wait for something that may just have happened.
     fn advance(&mut self, now: Now) {
+        if !self.losers.is_empty() && !matches!(self.stage, Stage::Waiting(_)) {
+            self.tell_losers();
+        }
         if let Stage::Ending { wait, why, message, left } = &mut self.stage
             && self.legs.is_empty()
             && !self.timers.holds(Timer::TakenAway)
