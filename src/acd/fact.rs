@@ -56,6 +56,14 @@ pub enum CancelCause {
     Draining,
 }
 
+impl CancelCause {
+    /// Whether the caller cannot be connected to this phone any more, so that it is ended even if it was answered
+    /// just now.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::CallerGone | Self::AnsweredElsewhere)
+    }
+}
+
 /// Why a wait ended without an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

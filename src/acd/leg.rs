@@ -92,9 +92,10 @@ impl Leg {
         self.called_off.is_some()
     }
 
-    /// Calls it off. True when FreeSWITCH must be told.
+    /// Calls it off. True when FreeSWITCH must be told: the first time, and once more when it is final.
     pub fn call_off(&mut self, cause: CancelCause) -> bool {
-        if self.called_off.is_some() || self.told {
+        let again = self.called_off.is_some_and(|before| before.is_final() || !cause.is_final());
+        if again || self.told {
             return false;
         }
         self.called_off = Some(cause);
@@ -104,7 +105,7 @@ impl Leg {
     /// Nothing was heard of it for too long: it is ended, as a failure of its own. True when FreeSWITCH
     /// must be told, false when it was told already and did not answer.
     pub fn give_up(&mut self) -> bool {
-        let first = self.called_off.is_none() && !self.given_up;
+        let first = !self.called_off.is_some_and(CancelCause::is_final) && !self.given_up;
         self.given_up = true;
         first
     }
@@ -162,6 +163,20 @@ mod tests {
         assert_eq!(l.called_off(), Some(CancelCause::CallerGone));
         assert_eq!(l.ended(LegEnd::Cleared, false), Some(Outcome::Cancelled(CancelCause::CallerGone)));
         assert_eq!(l.called_off(), None);
+    }
+
+    /// Q8: a phone that was spared because it might have been answered is not spared when the caller is gone.
+    #[test]
+    fn calling_off_for_good_is_told_once_more() {
+        let mut l = leg();
+        assert!(l.call_off(CancelCause::LoggedOut));
+        assert!(!l.call_off(CancelCause::CallTimedOut));
+        assert!(l.call_off(CancelCause::CallerGone));
+        assert!(!l.call_off(CancelCause::AnsweredElsewhere));
+        assert!(!l.give_up());
+        let mut spared = leg();
+        assert!(spared.call_off(CancelCause::LoggedOut));
+        assert!(spared.give_up());
     }
 
     /// The loser of a race answered, and yet missed nothing.

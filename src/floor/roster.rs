@@ -47,7 +47,8 @@ impl Floor {
         for (number, settings) in &queues {
             self.configure_queue(number, settings);
         }
-        let gone: Vec<QueueNumber> =
+        // Sets, because maps come in any order: the same change is to have the same effects every time.
+        let gone: BTreeSet<QueueNumber> =
             self.queues.iter().filter(|q| !queues.contains_key(q.key())).map(|q| q.key().clone()).collect();
         for number in gone {
             let waiting = self.queues.get_mut(&number).map(|mut q| {
@@ -59,7 +60,7 @@ impl Floor {
             self.queue_changed(&number);
         }
         let logged_out = self.log_out_strangers(&queues, now);
-        let gone: Vec<AgentId> =
+        let gone: BTreeSet<AgentId> =
             self.agents.iter().filter(|a| !agents.contains_key(a.key())).map(|a| a.key().clone()).collect();
         for id in gone {
             if let Some(mut a) = self.agents.get_mut(&id) {
@@ -103,6 +104,7 @@ impl Floor {
                 }
             }
         }
+        strangers.sort();
         for (agent, queue) in &strangers {
             self.log_out(agent, queue, CancelCause::Reconfigured, now);
         }

@@ -1,5 +1,6 @@
 //! What whoever compares with FreeSWITCH sees and repairs.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use crate::acd::agent::Activity;
@@ -37,7 +38,7 @@ impl Floor {
 
     /// Every agent held by an offer or a conversation.
     pub fn held(&self) -> Vec<HeldView> {
-        let ids: Vec<AgentId> = self.agents.iter().map(|a| a.key().clone()).collect();
+        let ids: BTreeSet<AgentId> = self.agents.iter().map(|a| a.key().clone()).collect();
         ids.iter().filter_map(|agent| self.held_by(agent)).collect()
     }
 

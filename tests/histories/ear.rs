@@ -1,14 +1,19 @@
 //! What one caller hears while waiting, and the rules for it (Q10, Q11, Q13).
 
-use freeswitch_queue::acd::announce::{HIGHEST, PAUSE_BETWEEN};
-use freeswitch_queue::acd::call::{LONGEST_ANNOUNCEMENT, LONGEST_MESSAGE, Playing, Saying, Wire};
+use freeswitch_queue::acd::call::{Playing, Saying, Wire};
 use freeswitch_queue::acd::settings::{Music, QueueSettings};
 
 /// How soon silence is to be filled, and how short a music is one that does not work.
 const GRACE: u64 = 300;
 const WORKS_AFTER: u64 = 2000;
 
-const REST: u64 = PAUSE_BETWEEN.as_millis() as u64;
+/// Better positions are spoken at most this often.
+const REST: u64 = 15_000;
+/// Beyond this position there is one sentence.
+const HIGHEST: u32 = 30;
+/// An announcement, and the message at the end of a wait, are taken to be over after this time.
+const LONGEST_ANNOUNCEMENT: u64 = 30_000;
+const LONGEST_MESSAGE: u64 = 300_000;
 
 /// A caller's ear, on one connection.
 #[derive(Default)]
@@ -91,10 +96,12 @@ impl Ear {
                 self.announcement = Some((*playing, now));
             }
             Wire::Say(playing, Saying::Message(_)) => {
+                assert!(!self.speaks(now), "Q13: the message is spoken over an announcement");
                 assert!(closing && !self.message_begun, "Q13: the message is played once, at the end of the wait");
                 self.message = Some((*playing, now));
                 self.message_begun = true;
             }
+            Wire::Hush => self.announcement = None,
             Wire::HangUp(_) | Wire::Transfer(_) | Wire::GiveBack => {
                 assert!(!self.parted, "told to go twice");
                 self.parted = true;
@@ -129,12 +136,12 @@ impl Ear {
     }
 
     fn speaks(&self, now: u64) -> bool {
-        self.announcement.is_some_and(|(_, since)| now < since + LONGEST_ANNOUNCEMENT.as_millis() as u64)
+        self.announcement.is_some_and(|(_, since)| now < since + LONGEST_ANNOUNCEMENT)
     }
 
     /// Q13: whether the message is still being played.
     pub(crate) fn hears_message(&self, now: u64) -> bool {
-        self.message.is_some_and(|(_, since)| now < since + LONGEST_MESSAGE.as_millis() as u64)
+        self.message.is_some_and(|(_, since)| now < since + LONGEST_MESSAGE)
     }
 
     /// Q13: the message, if there is one, is played to its end before anything is done with the caller.

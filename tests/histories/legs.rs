@@ -93,6 +93,9 @@ impl World {
                 let delay = self.rng.within(100, 3000);
                 self.at(delay, Due::Tell(conn, input));
             }
+            Some(Fault::LateEnd(ms)) if matches!(input, Input::LegHungUp(..) | Input::LegGone(..)) => {
+                self.at(ms, Due::Tell(conn, input));
+            }
             Some(Fault::Double) => {
                 self.tell(conn, input.clone());
                 self.tell(conn, input);

@@ -2,13 +2,14 @@
 //!
 //! A history is a list of [`step::Step`]s: callers come and give up, agents log in and out, answer, refuse,
 //! hang up, pass on; phones and connections fail; the admin changes the file; the daemon and FreeSWITCH die
-//! and come back. The real core ([`sim`]) runs it on virtual time between a simulated FreeSWITCH
+//! and come back. The real core ([`sim`], [`play`]) runs it on virtual time between a simulated FreeSWITCH
 //! ([`world`]) and the reference ([`model`], [`ear`], [`journal`], [`check`]), which objects to whatever
 //! breaks a rule of the contract. A history that fails is made as short as it still fails, and printed with
 //! its seed.
 //!
 //! More of them: `HISTORIES=100000 cargo test --release --test histories`; one of them, with all that
 //! happened in it: `SEED=17 cargo test --test histories`.
+//! With `SHRINK=0` the first failure is told as it is: `scripts/mutants` has no use for more.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod check;
@@ -16,6 +17,8 @@ mod ear;
 mod journal;
 mod legs;
 mod model;
+mod play;
+mod regressions;
 mod rng;
 mod sim;
 mod step;
@@ -27,7 +30,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::journal::Counts;
-use crate::sim::{Failure, run};
+use crate::play::{Failure, run};
 use crate::step::{Step, history};
 
 /// How many histories an ordinary run goes through.
@@ -42,6 +45,12 @@ fn quietly<R>(what: impl FnOnce() -> R) -> R {
     let done = what();
     set_hook(hook);
     done
+}
+
+/// Fails. What a panic says would be lost while another test is quiet.
+fn fail(text: &str) -> ! {
+    println!("{text}");
+    panic!("a history fails");
 }
 
 /// Makes a failing history shorter: takes out ever smaller pieces while it still fails.
@@ -71,7 +80,10 @@ fn report(seed: u64, steps: &[Step], failure: &Failure) -> String {
 
 /// Runs one history; if it fails, says how in as few steps as possible.
 fn hold(seed: u64, steps: &[Step]) -> Result<Counts, String> {
-    run(seed, steps, false).map_err(|_| {
+    run(seed, steps, false).map_err(|failure| {
+        if wanted("SHRINK") == Some(0) {
+            return failure.why;
+        }
         let short = shrink(seed, steps.to_vec());
         match run(seed, &short, true) {
             Err(failure) => report(seed, &short, &failure),
@@ -120,7 +132,7 @@ fn random_histories_keep_the_contract() {
         });
     });
     if let Some(text) = failed.into_inner().unwrap() {
-        panic!("{text}");
+        fail(&text);
     }
     let (steps, counts) = totals.into_inner().unwrap();
     println!("{count} histories, {steps} steps: {counts:?}");

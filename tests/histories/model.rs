@@ -170,7 +170,8 @@ impl Model {
         let entered = crate::journal::since_start(place.entered);
         let (offers, tried, missed) = (Vec::new(), Vec::new(), Vec::new());
         self.callers.push(Caller { call, queue, place, entered, offers, tried, missed, over, closed: None });
-        self.callers.sort_by_key(|c| c.place);
+        // Before and after a restart two may get the same place; then it goes by the queue's number.
+        self.callers.sort_by_key(|c| (c.place, c.queue.clone()));
     }
 
     /// The call stopped its wait; `taken` tells that somebody else has the caller.

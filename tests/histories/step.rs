@@ -89,6 +89,8 @@ pub(crate) enum Fault {
     NoResult,
     /// That it is being hung up is never told.
     NoHangUp,
+    /// Its end is told so much later.
+    LateEnd(u64),
     /// The order to ring fails for another reason.
     Refused,
     /// Answered, but not connected: ends by itself.
@@ -110,7 +112,7 @@ impl Fault {
     pub(crate) fn may_be_lost(self) -> bool {
         match self {
             Self::Never | Self::Mute | Self::NoGone | Self::Deaf => true,
-            Self::SlowCreate(ms) => ms > 4000,
+            Self::SlowCreate(ms) | Self::LateEnd(ms) => ms > 4000,
             _ => false,
         }
     }
@@ -327,10 +329,12 @@ fn some_change(rng: &mut Rng, taste: &Taste) -> Change {
 
 fn some_fault(rng: &mut Rng) -> Fault {
     use Fault::*;
-    let slow = SlowCreate(*rng.pick(&[30, 300, 3000, 7000]));
-    *rng.pick(&[
-        Double, slow, slow, LateResult, NoResult, NoHangUp, Refused, NotBridged, Parked, Never, Mute, NoGone, Deaf,
-    ])
+    match rng.below(14) {
+        0 | 1 => SlowCreate(*rng.pick(&[30, 300, 3000, 7000])),
+        2 | 3 => LateEnd(*rng.pick(&[100, 3000, 7000])),
+        n => [Double, LateResult, NoResult, NoHangUp, Refused, NotBridged, Parked, Never, Mute, NoGone, Deaf]
+            [n as usize % 11],
+    }
 }
 
 /// Makes up a history.

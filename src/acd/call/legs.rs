@@ -28,8 +28,7 @@ impl Call {
         let Some(leg) = self.legs.get_mut(&offer) else { return };
         // A phone that was answered is being connected inside FreeSWITCH this very moment: only a caller
         // who has gone, or is talking to somebody else, takes that back.
-        let too_late = !matches!(cause, CancelCause::CallerGone | CancelCause::AnsweredElsewhere);
-        if (leg.is_connecting() && too_late) || !leg.call_off(cause) {
+        if (leg.is_connecting() && !cause.is_final()) || !leg.call_off(cause) {
             return;
         }
         self.timers.set(Timer::Leg(offer), now.mono.plus(LEG_PATIENCE));
@@ -96,7 +95,7 @@ impl Call {
             _ if self.timers.holds(Timer::TakenAway) => {}
             Stage::Waiting(_) => {
                 self.wire(Wire::Rearm);
-                if !self.music_plays {
+                if !self.music_plays && !self.timers.holds(Timer::MusicGrace) {
                     self.timers.set(Timer::MusicGrace, now.mono.plus(MUSIC_GRACE));
                 }
             }

@@ -1,6 +1,9 @@
 //! One call's machine, branch by branch: this input, exactly these effects, and nothing left.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod ending;
+mod hearing;
+
 use std::sync::Arc;
 use std::time::Duration;
 

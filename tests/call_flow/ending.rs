@@ -1,0 +1,144 @@
+//! The end of the wait, going down, and callers whom others take.
+
+use super::*;
+
+fn limited(message: bool, action: TimeoutAction) -> Arc<QueueSettings> {
+    settings(|s| {
+        s.max_wait = Some(Duration::from_secs(9));
+        s.timeout = Timeout { message: message.then(|| "/sorry.wav".into()), action };
+    })
+}
+
+fn sorry(playing: u32) -> Effect {
+    wire(Wire::Say(Playing(playing), Saying::Message("/sorry.wav".into())))
+}
+
+/// Q13: exact; a ringing agent is called off.
+#[test]
+fn a_wait_ends_on_time() {
+    let mut s = Stand::ringing(limited(false, TimeoutAction::Hangup), &[A]);
+    s.at_last(9000, &[close(CancelCause::CallTimedOut), call_off(A, CancelCause::CallTimedOut)]);
+    s.gives(9010, LegHungUp(A, CALLED_OFF, false), &[cancelled(A, CancelCause::CallTimedOut)]);
+    let last = [
+        gone(A),
+        timed_out(TimeoutCause::MaxWait),
+        desk(Desk::WentOn(Onward::HungUp)),
+        wire(Wire::HangUp(Parting::Normal)),
+    ];
+    s.gives(9011, LegGone(A, CALLED_OFF), &last);
+    s.gives(9020, CallerGone, &[closed()]);
+    s.is_done();
+}
+
+/// Q13: the message is played to its end, then the caller is transferred.
+#[test]
+fn the_message_comes_before_the_transfer() {
+    let mut s = Stand::waiting(limited(true, TimeoutAction::Transfer("1005".into())));
+    s.at_last(9000, &[close(CancelCause::CallTimedOut), sorry(2), timed_out(TimeoutCause::MaxWait)]);
+    let on = [desk(Desk::WentOn(Onward::Transferred("1005".into()))), wire(Wire::Transfer("1005".into()))];
+    s.gives(12_000, Played(Playing(2)), &on);
+    s.gives(12_050, MovedOn, &[closed()]);
+    s.is_done();
+}
+
+#[test]
+fn a_message_that_never_ends_holds_nobody_for_ever() {
+    let mut s = Stand::waiting(limited(true, TimeoutAction::Hangup));
+    s.at_last(9000, &[close(CancelCause::CallTimedOut), sorry(2), timed_out(TimeoutCause::MaxWait)]);
+    s.at_last(309_000, &[desk(Desk::WentOn(Onward::HungUp)), wire(Wire::HangUp(Parting::Normal))]);
+    s.at_last(314_000, &[closed()]);
+    s.is_done();
+}
+
+#[test]
+fn who_hangs_up_during_the_message_has_timed_out() {
+    let mut s = Stand::ringing(limited(true, TimeoutAction::Hangup), &[A]);
+    s.at_last(9000, &[close(CancelCause::CallTimedOut), call_off(A, CancelCause::CallTimedOut), sorry(2)]);
+    // Whoever answered in that moment was spared until now.
+    s.gives(9005, CallerGone, &[timed_out(TimeoutCause::MaxWait), call_off(A, CancelCause::CallerGone)]);
+    s.gives(9010, LegGone(A, CALLED_OFF), &[cancelled(A, CancelCause::CallerGone), gone(A), closed()]);
+    s.is_done();
+}
+
+/// Q13: a phone that was answered in the last moment gets the caller.
+#[test]
+fn an_answer_in_the_last_moment_counts() {
+    let mut s = Stand::ringing(limited(true, TimeoutAction::Hangup), &[A]);
+    s.gives(8999, LegAnswered(A), &[]);
+    s.at_last(9000, &[close(CancelCause::CallTimedOut), sorry(2)]);
+    s.gives(9020, Bridged(A), &[desk(Desk::Answered(A)), wire(Wire::Connected)]);
+}
+
+/// Q13: to the other queue, where the wait starts anew; to none a second time.
+#[test]
+fn another_queue_but_no_loop() {
+    let mut s = Stand::waiting(limited(false, TimeoutAction::Queue(q("2"))));
+    let moved = [
+        close(CancelCause::CallTimedOut),
+        timed_out(TimeoutCause::MaxWait),
+        desk(Desk::WentOn(Onward::Queue(q("2")))),
+        desk(Desk::Enter(q("2"), None)),
+    ];
+    s.at_last(9000, &moved);
+    let second = settings(|s| {
+        s.number = q("2");
+        s.timeout.action = TimeoutAction::Queue(q("1"));
+    });
+    let entered = [wire(Wire::Remember(place(9000))), wire(Wire::Answer), ringtone(2, true), look(false)];
+    s.gives(9000, Entered(Some((second, place(9000)))), &entered);
+    let hung_up = [
+        close(CancelCause::CallTimedOut),
+        timed_out(TimeoutCause::LastAgentLoggedOut),
+        desk(Desk::WentOn(Onward::HungUp)),
+        wire(Wire::HangUp(Parting::Normal)),
+    ];
+    s.gives(9500, end(TimeoutCause::LastAgentLoggedOut), &hung_up);
+}
+
+#[test]
+fn who_was_to_be_rung_at_the_end_is_released() {
+    let mut s = Stand::waiting(settings(|_| ()));
+    let last = Orders { ring: vec![(A, anna())], end: Some(TimeoutCause::QueueRemoved), ..Orders::default() };
+    let effects = s.tell(700, orders(last));
+    assert_eq!(effects[..2], [cancelled(A, CancelCause::CallTimedOut), gone(A)]);
+    assert_eq!(effects[2..4], [close(CancelCause::CallTimedOut), timed_out(TimeoutCause::QueueRemoved)]);
+}
+
+#[test]
+fn going_down_gives_the_caller_back() {
+    let mut s = Stand::ringing(settings(|_| ()), &[A]);
+    s.gives(700, Drain, &[close(CancelCause::Draining), call_off(A, CancelCause::Draining)]);
+    let back = [cancelled(A, CancelCause::Draining), gone(A), desk(Desk::Leave(Leave::Returned)), wire(Wire::GiveBack)];
+    s.gives(720, LegGone(A, CALLED_OFF), &back);
+    s.gives(730, Disconnected, &[closed()]);
+    s.is_done();
+    let mut s = Stand::talking();
+    s.gives(9000, Drain, &[closed()]);
+    s.is_done();
+}
+
+/// Whoever is with somebody else is neither spoken to nor hung up.
+#[test]
+fn a_caller_who_was_taken_is_let_go() {
+    let mut s = Stand::waiting(limited(true, TimeoutAction::Hangup));
+    s.gives(8000, TakenAway, &[close(CancelCause::AnsweredElsewhere), wire(Wire::LetGo)]);
+    s.at_last(9000, &[]);
+    s.gives(9100, TakenAway, &[]);
+    s.at_last(13_000, &[desk(Desk::Leave(Leave::Taken)), closed()]);
+    s.is_done();
+    let mut s = Stand::waiting(limited(true, TimeoutAction::Hangup));
+    s.at_last(9000, &[close(CancelCause::CallTimedOut), sorry(2), timed_out(TimeoutCause::MaxWait)]);
+    s.gives(9500, TakenAway, &[close(CancelCause::AnsweredElsewhere), wire(Wire::LetGo)]);
+    s.gives(9501, Played(Playing(2)), &[]);
+    s.at_last(14_500, &[closed()]);
+    s.is_done();
+}
+
+/// The ordinary way into a conversation: what was armed for our death was switched off by the answer.
+#[test]
+fn a_caller_who_is_being_connected_leaves_our_channel_first() {
+    let mut s = Stand::ringing(settings(|_| ()), &[A]);
+    s.gives(2000, LegAnswered(A), &[]);
+    s.gives(2001, TakenAway, &[close(CancelCause::AnsweredElsewhere)]);
+    s.gives(2020, Bridged(A), &[desk(Desk::Answered(A)), wire(Wire::Connected)]);
+}

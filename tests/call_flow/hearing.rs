@@ -1,0 +1,66 @@
+//! What the caller hears.
+
+use super::*;
+
+fn spoken(playing: u32, position: u32) -> Effect {
+    wire(Wire::Say(Playing(playing), Saying::Position(position, Language("en".into()))))
+}
+
+/// Q11: spoken on entry when others are ahead, and every so often; over after 30 s at the latest; hushed at the end.
+#[test]
+fn positions_are_spoken_and_hushed() {
+    let every = settings(|s| s.announce_every = Some(Duration::from_secs(60)));
+    let mut s = Stand { call: Call::new(q("1"), Vec::new(), None) };
+    s.tell(0, Begin);
+    s.tell(0, Entered(Some((every, place(0)))));
+    s.gives(0, nothing_to_do(3), &[spoken(2, 3)]);
+    s.gives(2000, Played(Playing(2)), &[look(false)]);
+    s.gives(2000, nothing_to_do(3), &[]);
+    s.at_last(15_000, &[look(true)]);
+    s.gives(15_000, nothing_to_do(2), &[spoken(3, 2)]);
+    s.at_last(30_000, &[look(true)]);
+    s.gives(30_000, nothing_to_do(2), &[]);
+    s.at_last(45_000, &[look(true)]);
+    s.gives(45_000, nothing_to_do(1), &[spoken(4, 1)]);
+    let effects = s.tell(45_100, end(TimeoutCause::LastAgentLoggedOut));
+    assert_eq!(effects[..2], [close(CancelCause::CallTimedOut), wire(Wire::Hush)]);
+}
+
+/// Q10: music that ends begins again; music that does not work gives way to the ring tone.
+#[test]
+fn music_goes_on() {
+    let music = Music::File("/a.wav".into());
+    let plays = |n| wire(Wire::Music { playing: Playing(n), music: Music::File("/a.wav".into()), replace: false });
+    let mut s = Stand::waiting(settings(|s| s.music = music.clone()));
+    s.gives(60_000, Played(Playing(1)), &[]);
+    s.at_last(60_300, &[plays(2)]);
+    for (n, at) in [(2, 60_300), (3, 60_610)] {
+        s.gives(at + 10, Played(Playing(n)), &[]);
+        s.at_last(at + 310, &[plays(n + 1)]);
+    }
+    s.gives(60_930, Played(Playing(4)), &[]);
+    s.at_last(61_230, &[ringtone(5, false)]);
+    s.gives(61_231, Played(Playing(4)), &[]);
+    assert_eq!(s.call.deadline(), None);
+}
+
+/// Q3: what the admin changes applies to who waits.
+#[test]
+fn changed_settings_apply_to_who_waits() {
+    let mut s = Stand::waiting(settings(|_| ()));
+    let changed = settings(|s| {
+        s.max_wait = Some(Duration::from_secs(60));
+        s.music = Music::Stream("local_stream://moh".into());
+    });
+    let music = Music::Stream("local_stream://moh".into());
+    s.gives(
+        700,
+        orders(Orders { settings: Some(changed), ..Orders::default() }),
+        &[wire(Wire::Music { playing: Playing(2), music, replace: true })],
+    );
+    assert_eq!(s.call.deadline(), Some(now(60_000).mono));
+    let shorter = settings(|s| s.max_wait = Some(Duration::from_millis(500)));
+    s.tell(800, orders(Orders { settings: Some(shorter), ..Orders::default() }));
+    let ended = s.tell(800, Tick);
+    assert_eq!(ended[..2], [close(CancelCause::CallTimedOut), timed_out(TimeoutCause::MaxWait)]);
+}

@@ -1,0 +1,175 @@
+//! Histories that once failed, each as short as it could be made, with the delays and orders of many seeds.
+
+use freeswitch_queue::acd::settings::Strategy;
+
+use crate::step::Change::*;
+use crate::step::Fault;
+use crate::step::Step::{self, *};
+use crate::{fail, hold, quietly};
+
+fn holds(steps: &[Step]) {
+    let failed = quietly(|| (0..60).find_map(|seed| hold(seed, steps).err()));
+    if let Some(text) = failed {
+        fail(&text);
+    }
+}
+
+/// Q6: with `simultaneous`, whoever is paused longer than the others was forgotten when it started over.
+#[test]
+fn simultaneous_starts_over_with_everybody() {
+    holds(&[
+        Write(1, Strategy(Strategy::Simultaneous)),
+        Write(1, Ring(1000)),
+        Reload,
+        Login(0, 1),
+        Login(1, 1),
+        Call(1),
+        Wait(8000),
+    ]);
+}
+
+/// Q7: looking for an agent while all were paused counted as starting over, and put the tried before the untried.
+#[test]
+fn whoever_was_never_tried_comes_first() {
+    holds(&[
+        Login(0, 0),
+        Login(1, 0),
+        Private(1, true),
+        Call(0),
+        Wait(1000),
+        Decline(0),
+        Wait(500),
+        Private(0, true),
+        Wait(7000),
+        Private(0, false),
+        Private(1, false),
+        Wait(100),
+    ]);
+}
+
+/// Q10: when a connection failed more than 300 ms after the music had ended, it never began again.
+#[test]
+fn a_failed_connection_leaves_no_silence() {
+    holds(&[Login(0, 0), Fault(0, Fault::NotBridged), Call(0), Wait(500), Answer(0), Wait(9000)]);
+}
+
+/// Q19: the loser of a race made the daemon's death cut the winner's conversation.
+#[test]
+fn the_loser_of_a_race_leaves_the_winner_alone() {
+    holds(&[
+        Write(1, Strategy(Strategy::Simultaneous)),
+        Reload,
+        Login(0, 1),
+        Login(2, 1),
+        Call(1),
+        Wait(5000),
+        AnswerAll(0),
+        Wait(2000),
+        Crash,
+        Wait(2000),
+    ]);
+}
+
+/// Q19: whoever went on to another queue after a failed connection would have been lost with the daemon.
+#[test]
+fn a_failed_connection_before_the_next_queue_loses_nobody() {
+    holds(&[
+        Write(0, MaxWait(Some(700))),
+        Write(0, OnTo(1)),
+        Reload,
+        Login(0, 0),
+        Login(1, 1),
+        Fault(0, Fault::NotBridged),
+        Call(0),
+        Wait(690),
+        Answer(0),
+        Wait(4000),
+        Crash,
+        Wait(1000),
+    ]);
+}
+
+/// Q11: whoever came back before those ahead was told to be next from then on.
+#[test]
+fn after_a_restart_positions_are_true() {
+    holds(&[
+        Write(1, Announce(Some(5000))),
+        Reload,
+        Login(1, 1),
+        Call(1),
+        Wait(10),
+        Call(1),
+        Wait(10),
+        Crash,
+        Wait(31_000),
+    ]);
+}
+
+/// Q11: a look in the last second before an announcement put it off.
+#[test]
+fn nothing_puts_an_announcement_off() {
+    holds(&[Write(0, Announce(Some(5000))), Reload, Login(0, 0), Call(0), Wait(4500), Reload, Wait(3000)]);
+}
+
+/// Q23: a lost connection left an offer without an outcome.
+#[test]
+fn a_lost_connection_leaves_no_open_offer() {
+    holds(&[Login(2, 0), Call(0), Until(0), Cut(0)]);
+}
+
+/// Q8, Q22: a call that came back counted as attending to its last life's leg, whose agent was never released.
+#[test]
+fn a_call_that_comes_back_does_not_attend_to_its_old_leg() {
+    holds(&[Login(2, 0), Call(0), Wait(1488), Cut(0), Wait(5558), Supervised(false)]);
+}
+
+/// Q13: a caller whom somebody else had taken was hung up when the wait ran out.
+#[test]
+fn whom_somebody_took_is_not_hung_up() {
+    holds(&[Write(1, MaxWait(Some(700))), Reload, Login(0, 1), Call(1), Steal(0), Wait(2000)]);
+    holds(&[Write(1, MaxWait(Some(700))), Write(1, Message(true)), Reload, Login(0, 1), Call(1), Wait(701), Steal(0)]);
+}
+
+/// Q10, Q11: a caller whom somebody else had taken was spoken to.
+#[test]
+fn whom_somebody_took_is_not_spoken_to() {
+    holds(&[Write(0, Announce(Some(5000))), Reload, Login(2, 0), Call(0), Wait(4000), Steal(0), Wait(5000)]);
+    holds(&[Login(2, 0), Call(0), Wait(100), Steal(0), Wait(50), Write(0, Music(1)), Reload, Wait(5000)]);
+}
+
+/// Q4: the agents held for a caller who was taken away were not given to those behind.
+#[test]
+fn those_behind_a_caller_who_was_taken_are_served() {
+    holds(&[Login(0, 1), Call(1), Call(1), Wait(100), Decline(0), Wait(100), Steal(0), Wait(3000)]);
+}
+
+/// Q8: a phone that was answered while its agent logged out was left in silence when the caller then hung up.
+#[test]
+fn nobody_answers_into_silence_after_a_logout() {
+    holds(&[Login(2, 0), Call(0), Wait(100), Answer(2), Logout(2, 0), GiveUp(0), Wait(8000)]);
+    holds(&[Login(2, 0), Call(0), Call(0), Wait(10), Answer(2), Logout(2, 0), Wait(12), GiveUp(0), Wait(8000)]);
+}
+
+/// Q23: a leg that was hung up before its connection was heard of had two outcomes.
+#[test]
+fn a_short_conversation_has_one_outcome() {
+    holds(&[Login(0, 0), Call(0), Wait(100), Answer(0), HangUp(0, false), Wait(1000)]);
+    holds(&[Login(0, 0), Call(0), Wait(100), Answer(0), HangUp(0, true), Wait(1000)]);
+}
+
+/// Q8: an offer made just before the wait ended kept its agent until the last leg of the caller was gone.
+#[test]
+fn nobody_is_kept_for_a_wait_that_is_over() {
+    holds(&[
+        Write(0, Strategy(Strategy::Simultaneous)),
+        Write(0, MaxWait(Some(700))),
+        Reload,
+        Login(0, 0),
+        Fault(0, Fault::Deaf),
+        Call(0),
+        Wait(690),
+        Until(0),
+        Login(1, 0),
+        Wait(100),
+    ]);
+}
