@@ -96,6 +96,7 @@ impl Daemon {
             clock: clock.clone(),
             settings: settings_seen,
             draining: draining_seen,
+            mod_hash: std::sync::atomic::AtomicBool::new(false),
             journal: journal.clone(),
             #[allow(clippy::cast_possible_truncation)]
             random: Box::new(move || dice() as u64),

@@ -202,3 +202,390 @@ fn a_lost_connection_leaves_no_offer_without_an_outcome() {
     );
     s.is_done();
 }
+
+fn call_off(offer: OfferId, cause: CancelCause) -> Effect {
+    wire(Wire::CallOff(offer, cause))
+}
+
+fn gone(offer: OfferId) -> Effect {
+    desk(Desk::Gone(offer))
+}
+
+fn look(listen: bool) -> Effect {
+    desk(Desk::Look { listen })
+}
+
+fn close(cause: CancelCause) -> Effect {
+    desk(Desk::Close(cause))
+}
+
+fn timed_out(cause: TimeoutCause) -> Effect {
+    desk(Desk::Leave(Leave::TimedOut(cause)))
+}
+
+fn orders(orders: Orders) -> Input {
+    Looked { orders, position: 1 }
+}
+
+fn closed() -> Effect {
+    wire(Wire::Close)
+}
+
+const NO_ANSWER: LegEnd = LegEnd::Missed(MissCause::NoAnswer);
+
+// Entering.
+
+#[test]
+fn a_caller_enters_and_hears_music() {
+    let mut s = Stand { call: Call::new(q("1"), Vec::new(), Some(place(-5000))) };
+    s.gives(0, Begin, &[desk(Desk::Enter(q("1"), Some(place(-5000))))]);
+    let entered = [wire(Wire::Remember(place(-5000))), wire(Wire::Answer), ringtone(1, false), look(false)];
+    s.gives(0, Entered(Some((settings(|_| ()), place(-5000)))), &entered);
+    assert_eq!(s.call.deadline(), None);
+    assert_eq!(s.call.visited(), [q("1")]);
+}
+
+#[test]
+fn a_queue_that_is_not_there_is_no_number() {
+    let mut s = Stand { call: Call::new(q("1"), Vec::new(), None) };
+    s.gives(0, Begin, &[desk(Desk::Enter(q("1"), None))]);
+    s.gives(0, Entered(None), &[wire(Wire::HangUp(Parting::NoSuchNumber))]);
+    s.at_last(5000, &[closed()]);
+    s.is_done();
+}
+
+// Ringing.
+
+#[test]
+fn a_phone_rings_to_the_end_and_is_missed() {
+    let mut s = Stand::ringing(settings(|_| ()), &[A]);
+    s.at_last(20_000, &[wire(Wire::RingOut(A))]);
+    s.gives(20_010, LegHungUp(A, NO_ANSWER, false), &[missed(A, MissCause::NoAnswer)]);
+    s.gives(20_011, Originated(A, Err(NO_ANSWER)), &[]);
+    s.gives(20_012, LegGone(A, NO_ANSWER), &[gone(A)]);
+    assert_eq!(s.call.deadline(), None);
+}
+
+/// Q7: a phone that is not there has no channel, and is done with at once.
+#[test]
+fn a_phone_that_is_not_registered_costs_no_time() {
+    let mut s = Stand::waiting(settings(|_| ()));
+    let ring = Orders { ring: vec![(A, anna())], ..Orders::default() };
+    s.tell(0, orders(ring));
+    let end = LegEnd::Missed(MissCause::NotRegistered);
+    s.gives(3, Originated(A, Err(end)), &[missed(A, MissCause::NotRegistered), gone(A)]);
+    assert_eq!(s.call.deadline(), None);
+}
+
+#[test]
+fn a_leg_that_is_never_heard_of_is_ended_and_given_up() {
+    let mut s = Stand::ringing(settings(|_| ()), &[A]);
+    s.at_last(20_000, &[wire(Wire::RingOut(A))]);
+    s.at_last(30_000, &[wire(Wire::EndLeg(A))]);
+    s.at_last(35_000, &[missed(A, MissCause::Failed), desk(Desk::Lost(A))]);
+    assert_eq!((s.call.deadline(), s.call.legs().count()), (None, 0));
+}
+
+/// Q15: logging out while ringing calls the offer off, unless the phone was answered just now.
+#[test]
+fn who_logs_out_is_called_off_unless_just_answered() {
+    let logout = || orders(Orders { call_off: vec![(A, CancelCause::LoggedOut)], ..Orders::default() });
+    let mut s = Stand::ringing(settings(|_| ()), &[A]);
+    s.gives(900, logout(), &[call_off(A, CancelCause::LoggedOut)]);
+    s.gives(910, LegHungUp(A, CALLED_OFF, false), &[cancelled(A, CancelCause::LoggedOut)]);
+    s.gives(911, LegGone(A, CALLED_OFF), &[gone(A)]);
+    let mut s = Stand::ringing(settings(|_| ()), &[A]);
+    s.gives(890, LegAnswered(A), &[]);
+    s.gives(900, logout(), &[]);
+    s.gives(910, Bridged(A), &[desk(Desk::Answered(A)), wire(Wire::Connected)]);
+}
+
+/// Q8: a leg that comes to be after it was called off is called off again.
+#[test]
+fn a_leg_that_appears_late_is_called_off_again() {
+    let mut s = Stand::waiting(settings(|_| ()));
+    s.tell(0, orders(Orders { ring: vec![(A, anna())], ..Orders::default() }));
+    let gives_up = [desk(Desk::Leave(Leave::Abandoned)), call_off(A, CancelCause::CallerGone)];
+    s.gives(5, CallerGone, &gives_up);
+    s.gives(6, LegMissing(A), &[]);
+    s.gives(8, LegCreated(A), &[call_off(A, CancelCause::CallerGone)]);
+    s.gives(9, LegMissing(A), &[cancelled(A, CancelCause::CallerGone), gone(A), closed()]);
+    s.is_done();
+}
+
+// Connecting.
+
+/// Q6, Q8: the first to answer gets the caller, every other phone stops; a second is not connected.
+#[test]
+fn one_wins_the_race() {
+    let mut s = Stand::ringing(simultaneous(), &[A, B]);
+    s.gives(2000, LegAnswered(A), &[]);
+    s.gives(2001, LegAnswered(B), &[]);
+    let won = [desk(Desk::Answered(B)), call_off(A, CancelCause::AnsweredElsewhere), wire(Wire::Connected)];
+    s.gives(2030, Bridged(B), &won);
+    s.gives(2031, Bridged(A), &[wire(Wire::EndLeg(A))]);
+    s.gives(2040, LegHungUp(A, CALLED_OFF, false), &[cancelled(A, CancelCause::AnsweredElsewhere)]);
+    s.gives(2041, LegGone(A, CALLED_OFF), &[gone(A)]);
+    assert_eq!(s.call.deadline(), None);
+}
+
+/// An offer has one outcome, in whatever order it is heard of.
+#[test]
+fn a_connection_heard_of_after_its_end_is_none() {
+    let mut s = Stand::ringing(settings(|_| ()), &[A]);
+    s.gives(2000, LegAnswered(A), &[]);
+    s.gives(2020, LegHungUp(A, GONE, false), &[missed(A, MissCause::NotConnected), wire(Wire::Rearm)]);
+    s.gives(2021, Bridged(A), &[]);
+    s.gives(2022, LegGone(A, GONE), &[gone(A)]);
+    s.gives(2030, CallerGone, &[desk(Desk::Leave(Leave::Abandoned)), closed()]);
+    s.is_done();
+}
+
+/// Q8: who answers when the caller has gone does not stay in silence.
+#[test]
+fn a_connection_after_the_caller_has_gone_is_ended() {
+    let mut s = Stand::ringing(settings(|_| ()), &[A]);
+    let gives_up = [desk(Desk::Leave(Leave::Abandoned)), call_off(A, CancelCause::CallerGone)];
+    s.gives(2000, CallerGone, &gives_up);
+    s.gives(2001, LegAnswered(A), &[]);
+    s.gives(2002, Bridged(A), &[wire(Wire::EndLeg(A))]);
+    s.gives(2003, LegGone(A, GONE), &[cancelled(A, CancelCause::CallerGone), gone(A), closed()]);
+    s.is_done();
+}
+
+// The conversation and its end.
+
+#[test]
+fn a_conversation_ends_by_the_agent_the_caller_or_a_transfer() {
+    let mut s = Stand::talking();
+    s.gives(9000, LegHungUp(A, GONE, false), &[]);
+    s.gives(9001, LegGone(A, GONE), &[desk(Desk::Ended(A, EndedBy::Agent))]);
+    s.at_last(14_001, &[closed()]);
+    s.is_done();
+    let mut s = Stand::talking();
+    s.gives(9000, CallerGone, &[]);
+    s.gives(9001, LegGone(A, GONE), &[desk(Desk::Ended(A, EndedBy::Caller)), closed()]);
+    s.is_done();
+    let mut s = Stand::talking();
+    s.gives(9000, LegHungUp(A, GONE, true), &[]);
+    s.gives(9001, LegGone(A, GONE), &[desk(Desk::Ended(A, EndedBy::Transfer)), closed()]);
+    s.is_done();
+}
+
+#[test]
+fn a_conversation_whose_end_is_not_heard_of_is_given_up() {
+    let mut s = Stand::talking();
+    s.gives(9000, CallerGone, &[]);
+    s.at_last(14_000, &[wire(Wire::EndLeg(A))]);
+    s.at_last(19_000, &[desk(Desk::Lost(A)), closed()]);
+    s.is_done();
+}
+
+// The end of the wait.
+
+fn limited(message: bool, action: TimeoutAction) -> Arc<QueueSettings> {
+    settings(|s| {
+        s.max_wait = Some(Duration::from_secs(9));
+        s.timeout = Timeout { message: message.then(|| "/sorry.wav".into()), action };
+    })
+}
+
+fn sorry(playing: u32) -> Effect {
+    wire(Wire::Say(Playing(playing), Saying::Message("/sorry.wav".into())))
+}
+
+/// Q13: exact; a ringing agent is called off.
+#[test]
+fn a_wait_ends_on_time() {
+    let mut s = Stand::ringing(limited(false, TimeoutAction::Hangup), &[A]);
+    s.at_last(9000, &[close(CancelCause::CallTimedOut), call_off(A, CancelCause::CallTimedOut)]);
+    s.gives(9010, LegHungUp(A, CALLED_OFF, false), &[cancelled(A, CancelCause::CallTimedOut)]);
+    let last = [
+        gone(A),
+        timed_out(TimeoutCause::MaxWait),
+        desk(Desk::WentOn(Onward::HungUp)),
+        wire(Wire::HangUp(Parting::Normal)),
+    ];
+    s.gives(9011, LegGone(A, CALLED_OFF), &last);
+    s.gives(9020, CallerGone, &[closed()]);
+    s.is_done();
+}
+
+/// Q13: the message is played to its end, then the caller is transferred.
+#[test]
+fn the_message_comes_before_the_transfer() {
+    let mut s = Stand::waiting(limited(true, TimeoutAction::Transfer("1005".into())));
+    s.at_last(9000, &[close(CancelCause::CallTimedOut), sorry(2), timed_out(TimeoutCause::MaxWait)]);
+    let on = [desk(Desk::WentOn(Onward::Transferred("1005".into()))), wire(Wire::Transfer("1005".into()))];
+    s.gives(12_000, Played(Playing(2)), &on);
+    s.gives(12_050, MovedOn, &[closed()]);
+    s.is_done();
+}
+
+#[test]
+fn a_message_that_never_ends_holds_nobody_for_ever() {
+    let mut s = Stand::waiting(limited(true, TimeoutAction::Hangup));
+    s.at_last(9000, &[close(CancelCause::CallTimedOut), sorry(2), timed_out(TimeoutCause::MaxWait)]);
+    s.at_last(309_000, &[desk(Desk::WentOn(Onward::HungUp)), wire(Wire::HangUp(Parting::Normal))]);
+    s.at_last(314_000, &[closed()]);
+    s.is_done();
+}
+
+#[test]
+fn who_hangs_up_during_the_message_has_timed_out() {
+    let mut s = Stand::ringing(limited(true, TimeoutAction::Hangup), &[A]);
+    s.at_last(9000, &[close(CancelCause::CallTimedOut), call_off(A, CancelCause::CallTimedOut), sorry(2)]);
+    s.gives(9005, CallerGone, &[timed_out(TimeoutCause::MaxWait)]);
+    s.gives(9010, LegGone(A, CALLED_OFF), &[cancelled(A, CancelCause::CallTimedOut), gone(A), closed()]);
+    s.is_done();
+}
+
+/// Q13: a phone that was answered in the last moment gets the caller.
+#[test]
+fn an_answer_in_the_last_moment_counts() {
+    let mut s = Stand::ringing(limited(true, TimeoutAction::Hangup), &[A]);
+    s.gives(8999, LegAnswered(A), &[]);
+    s.at_last(9000, &[close(CancelCause::CallTimedOut), sorry(2)]);
+    s.gives(9020, Bridged(A), &[desk(Desk::Answered(A)), wire(Wire::Connected)]);
+}
+
+/// Q13: to the other queue, where the wait starts anew; to none a second time.
+#[test]
+fn another_queue_but_no_loop() {
+    let mut s = Stand::waiting(limited(false, TimeoutAction::Queue(q("2"))));
+    let moved = [
+        close(CancelCause::CallTimedOut),
+        timed_out(TimeoutCause::MaxWait),
+        desk(Desk::WentOn(Onward::Queue(q("2")))),
+        desk(Desk::Enter(q("2"), None)),
+    ];
+    s.at_last(9000, &moved);
+    let second = settings(|s| {
+        s.number = q("2");
+        s.timeout.action = TimeoutAction::Queue(q("1"));
+    });
+    let entered = [wire(Wire::Remember(place(9000))), wire(Wire::Answer), ringtone(2, true), look(false)];
+    s.gives(9000, Entered(Some((second, place(9000)))), &entered);
+    let hung_up = [
+        close(CancelCause::CallTimedOut),
+        timed_out(TimeoutCause::LastAgentLoggedOut),
+        desk(Desk::WentOn(Onward::HungUp)),
+        wire(Wire::HangUp(Parting::Normal)),
+    ];
+    s.gives(9500, end(TimeoutCause::LastAgentLoggedOut), &hung_up);
+}
+
+#[test]
+fn who_was_to_be_rung_at_the_end_is_released() {
+    let mut s = Stand::waiting(settings(|_| ()));
+    let last = Orders { ring: vec![(A, anna())], end: Some(TimeoutCause::QueueRemoved), ..Orders::default() };
+    let effects = s.tell(700, orders(last));
+    assert_eq!(effects[..2], [cancelled(A, CancelCause::CallTimedOut), gone(A)]);
+    assert_eq!(effects[2..4], [close(CancelCause::CallTimedOut), timed_out(TimeoutCause::QueueRemoved)]);
+}
+
+// Going down, and callers whom others take.
+
+#[test]
+fn going_down_gives_the_caller_back() {
+    let mut s = Stand::ringing(settings(|_| ()), &[A]);
+    s.gives(700, Drain, &[close(CancelCause::Draining), call_off(A, CancelCause::Draining)]);
+    let back = [cancelled(A, CancelCause::Draining), gone(A), desk(Desk::Leave(Leave::Returned)), wire(Wire::GiveBack)];
+    s.gives(720, LegGone(A, CALLED_OFF), &back);
+    s.gives(730, Disconnected, &[closed()]);
+    s.is_done();
+    let mut s = Stand::talking();
+    s.gives(9000, Drain, &[closed()]);
+    s.is_done();
+}
+
+/// Whoever is with somebody else is neither spoken to nor hung up.
+#[test]
+fn a_caller_who_was_taken_is_let_go() {
+    let mut s = Stand::waiting(limited(true, TimeoutAction::Hangup));
+    s.gives(8000, TakenAway, &[close(CancelCause::AnsweredElsewhere), wire(Wire::LetGo)]);
+    s.at_last(9000, &[]);
+    s.gives(9100, TakenAway, &[]);
+    s.at_last(13_000, &[desk(Desk::Leave(Leave::Taken)), closed()]);
+    s.is_done();
+    let mut s = Stand::waiting(limited(true, TimeoutAction::Hangup));
+    s.at_last(9000, &[close(CancelCause::CallTimedOut), sorry(2), timed_out(TimeoutCause::MaxWait)]);
+    s.gives(9500, TakenAway, &[close(CancelCause::AnsweredElsewhere), wire(Wire::LetGo)]);
+    s.gives(9501, Played(Playing(2)), &[]);
+    s.at_last(14_500, &[closed()]);
+    s.is_done();
+}
+
+/// The ordinary way into a conversation: what was armed for our death was switched off by the answer.
+#[test]
+fn a_caller_who_is_being_connected_leaves_our_channel_first() {
+    let mut s = Stand::ringing(settings(|_| ()), &[A]);
+    s.gives(2000, LegAnswered(A), &[]);
+    s.gives(2001, TakenAway, &[close(CancelCause::AnsweredElsewhere)]);
+    s.gives(2020, Bridged(A), &[desk(Desk::Answered(A)), wire(Wire::Connected)]);
+}
+
+// What the caller hears.
+
+fn spoken(playing: u32, position: u32) -> Effect {
+    wire(Wire::Say(Playing(playing), Saying::Position(position, Language("en".into()))))
+}
+
+/// Q11: spoken on entry when others are ahead, and every so often; over after 30 s at the latest; hushed at the end.
+#[test]
+fn positions_are_spoken_and_hushed() {
+    let every = settings(|s| s.announce_every = Some(Duration::from_secs(60)));
+    let mut s = Stand { call: Call::new(q("1"), Vec::new(), None) };
+    s.tell(0, Begin);
+    s.tell(0, Entered(Some((every, place(0)))));
+    s.gives(0, nothing_to_do(3), &[spoken(2, 3)]);
+    s.gives(2000, Played(Playing(2)), &[look(false)]);
+    s.gives(2000, nothing_to_do(3), &[]);
+    s.at_last(15_000, &[look(true)]);
+    s.gives(15_000, nothing_to_do(2), &[spoken(3, 2)]);
+    s.at_last(30_000, &[look(true)]);
+    s.gives(30_000, nothing_to_do(2), &[]);
+    s.at_last(45_000, &[look(true)]);
+    s.gives(45_000, nothing_to_do(1), &[spoken(4, 1)]);
+    let effects = s.tell(45_100, end(TimeoutCause::LastAgentLoggedOut));
+    assert_eq!(effects[..2], [close(CancelCause::CallTimedOut), wire(Wire::Hush)]);
+}
+
+/// Q10: music that ends begins again; music that does not work gives way to the ring tone.
+#[test]
+fn music_goes_on() {
+    let music = Music::File("/a.wav".into());
+    let plays = |n| wire(Wire::Music { playing: Playing(n), music: Music::File("/a.wav".into()), replace: false });
+    let mut s = Stand::waiting(settings(|s| s.music = music.clone()));
+    s.gives(60_000, Played(Playing(1)), &[]);
+    s.at_last(60_300, &[plays(2)]);
+    for (n, at) in [(2, 60_300), (3, 60_610)] {
+        s.gives(at + 10, Played(Playing(n)), &[]);
+        s.at_last(at + 310, &[plays(n + 1)]);
+    }
+    s.gives(60_930, Played(Playing(4)), &[]);
+    s.at_last(61_230, &[ringtone(5, false)]);
+    s.gives(61_231, Played(Playing(4)), &[]);
+    assert_eq!(s.call.deadline(), None);
+}
+
+/// Q3: what the admin changes applies to who waits.
+#[test]
+fn changed_settings_apply_to_who_waits() {
+    let mut s = Stand::waiting(settings(|_| ()));
+    let changed = settings(|s| {
+        s.max_wait = Some(Duration::from_secs(60));
+        s.music = Music::Stream("local_stream://moh".into());
+    });
+    let music = Music::Stream("local_stream://moh".into());
+    s.gives(
+        700,
+        orders(Orders { settings: Some(changed), ..Orders::default() }),
+        &[wire(Wire::Music { playing: Playing(2), music, replace: true })],
+    );
+    assert_eq!(s.call.deadline(), Some(now(60_000).mono));
+    let shorter = settings(|s| s.max_wait = Some(Duration::from_millis(500)));
+    s.tell(800, orders(Orders { settings: Some(shorter), ..Orders::default() }));
+    let ended = s.tell(800, Tick);
+    assert_eq!(ended[..2], [close(CancelCause::CallTimedOut), timed_out(TimeoutCause::MaxWait)]);
+}

@@ -5,7 +5,7 @@
 mod model;
 
 use freeswitch_queue::esl::SafeText;
-use freeswitch_queue::esl::dial::{Application, Endpoint, Originate};
+use freeswitch_queue::esl::dial::{Endpoint, Originate};
 use model::{LEG, assert_harmless, dial, originate};
 use proptest::prelude::*;
 use unicode_normalization::char::is_combining_mark;
@@ -189,7 +189,7 @@ proptest! {
     #[test]
     fn an_endpoint_is_the_one_that_was_meant(dial_to in "[ -~]{1,40}") {
         let Ok(endpoint) = Endpoint::new(&dial_to) else { return Ok(()) };
-        let call = Originate::new(LEG, endpoint, Application::Park).call();
+        let call = Originate::new(LEG, endpoint).call();
         let dialled = dial(call.as_str()).unwrap();
         prop_assert_eq!(dialled.endpoint, dial_to);
         prop_assert_eq!(dialled.application, "&park()");

@@ -212,7 +212,8 @@ fn the_project_speaks_of_itself_alone() {
         .iter()
         .map(|parts| parts.concat())
         .collect();
-    for file in tracked() {
+    // The words of the licence are not ours.
+    for file in tracked().into_iter().filter(|f| f != "LICENSE") {
         let Ok(text) = fs::read_to_string(root().join(&file)) else { continue };
         // Letters right before a word make it another one: "tissue".
         let words = words.iter().filter(|word| {

@@ -26,8 +26,8 @@ pub struct Held {
     pub queue: QueueNumber,
     /// Since when.
     pub since: Wall,
-    /// Whether the call still hears of the leg. A call that comes back does not know of its last life's legs.
-    pub attended: bool,
+    /// The call hears nothing of the leg any more.
+    pub given_up: bool,
 }
 
 /// What the agent is doing for the queues.
@@ -239,7 +239,7 @@ impl Agent {
     /// Why the agent cannot be claimed; nothing has changed then.
     pub fn claim(&mut self, offer: OfferId, call: CallId, queue: QueueNumber, now: Now) -> Result<(), Unavailable> {
         self.available(&queue)?;
-        self.activity = Activity::Reserved(Held { offer, call, queue, since: now.wall, attended: true });
+        self.activity = Activity::Reserved(Held { offer, call, queue, since: now.wall, given_up: false });
         Ok(())
     }
 
@@ -254,12 +254,12 @@ impl Agent {
         }
     }
 
-    /// The call will hear nothing of the leg any more.
-    pub fn lost(&mut self, offer: OfferId) {
+    /// The call hears nothing of the leg of this offer any more.
+    pub fn given_up(&mut self, offer: OfferId) {
         if let Activity::Reserved(h) | Activity::Ringing(h) | Activity::Talking(h) = &mut self.activity
             && h.offer == offer
         {
-            h.attended = false;
+            h.given_up = true;
         }
     }
 
@@ -271,7 +271,7 @@ impl Agent {
             Activity::Reserved(h) | Activity::Ringing(h) if h.offer == offer => {}
             _ => return false,
         }
-        self.activity = Activity::Talking(Held { offer, call, queue, since, attended: false });
+        self.activity = Activity::Talking(Held { offer, call, queue, since, given_up: true });
         true
     }
 
@@ -450,16 +450,16 @@ mod tests {
 
     /// Q22: whether anybody hears of a leg is known of each leg.
     #[test]
-    fn a_lost_leg_is_attended_to_by_nobody() {
+    fn a_leg_is_given_up_by_its_own_name() {
         let mut a = agent();
         a.login(q("1"), Wall(5));
         a.claim(A, c("x"), q("1"), now(0)).unwrap();
-        a.lost(B);
-        assert!(a.held().unwrap().attended);
-        a.lost(A);
-        assert!(!a.held().unwrap().attended);
+        a.given_up(B);
+        assert!(!a.held().unwrap().given_up);
+        a.given_up(A);
+        assert!(a.held().unwrap().given_up);
         assert!(a.adopt(A, c("x"), q("1"), Wall(6)));
-        assert!(!a.held().unwrap().attended);
+        assert!(a.held().unwrap().given_up);
     }
 
     /// Q5, Q7: a phone that is not there is left alone for a while, and comes back by news or by time.

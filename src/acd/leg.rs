@@ -15,6 +15,8 @@ pub enum LegEnd {
     Elsewhere,
     /// It was hung up in the ordinary way.
     Cleared,
+    /// The agent's phone hung it up.
+    ByAgent,
 }
 
 /// What was learnt about an offer; told once.
@@ -75,6 +77,11 @@ impl Leg {
         self.called_off.filter(|_| !self.told)
     }
 
+    /// Whether its outcome was told: it ended, or carried the conversation.
+    pub fn is_told(&self) -> bool {
+        self.told
+    }
+
     /// Whether it was called off.
     pub fn is_called_off(&self) -> bool {
         self.called_off.is_some()
@@ -107,7 +114,7 @@ impl Leg {
             (Some(cause), _) => Outcome::Cancelled(cause),
             // Ended by us because nothing was heard of it: nobody else has the caller.
             (None, LegEnd::Elsewhere) if !self.given_up => Outcome::Cancelled(CancelCause::AnsweredElsewhere),
-            (None, LegEnd::Cleared) if self.answered && another_connecting => {
+            (None, LegEnd::Cleared | LegEnd::ByAgent) if self.answered && another_connecting => {
                 Outcome::Cancelled(CancelCause::AnsweredElsewhere)
             }
             (None, LegEnd::Missed(cause)) if !self.answered => Outcome::Missed(cause),

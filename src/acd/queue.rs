@@ -242,12 +242,15 @@ impl Queue {
         Some(Left { entered: place.entered, never_rang: w.orders.ring, improved })
     }
 
-    /// No more offers for this caller, whose wait is ending.
-    pub fn close(&mut self, call: &CallId) {
-        if let Some((place, w)) = self.entry(call) {
-            w.closing = true;
-            self.unserved.remove(&place);
-        }
+    /// No more offers for this caller, whose wait is ending. Returns those whose ringing nobody had begun: they
+    /// are to be released at once.
+    pub fn close(&mut self, call: &CallId) -> Vec<(OfferId, AgentId)> {
+        let Some((place, w)) = self.entry(call) else { return Vec::new() };
+        w.closing = true;
+        let never_rang = std::mem::take(&mut w.orders.ring);
+        w.offers.retain(|o| !never_rang.contains(o));
+        self.unserved.remove(&place);
+        never_rang
     }
 
     /// Confirms a claimed offer. False when the caller is no longer there to be served; the claim is to
@@ -420,13 +423,25 @@ pub(super) mod tests {
         let mut q = three();
         assert!(q.confirm(&call("a"), offer(1), agent("1001")));
         assert_eq!(q.next_to_serve(None), Some(place(20)));
-        q.close(&call("b"));
+        assert!(q.close(&call("b")).is_empty());
         assert!(!q.confirm(&call("b"), offer(2), agent("1001")));
         assert!(!q.confirm(&call("x"), offer(2), agent("1001")));
         assert_eq!(q.next_to_serve(None), Some(place(30)));
         q.missed(&call("a"), offer(1), Mono::default());
         assert_eq!(q.next_to_serve(None), Some(place(10)));
         assert_eq!(q.next_to_serve(Some(place(10))), Some(place(30)));
+    }
+
+    /// Q8: nobody is kept for a caller who is about to leave.
+    #[test]
+    fn closing_frees_those_whom_nobody_had_begun_to_ring() {
+        let mut q = three();
+        q.confirm(&call("a"), offer(1), agent("1001"));
+        q.take_orders(&call("a"), false).unwrap();
+        q.confirm(&call("a"), offer(2), agent("1002"));
+        assert_eq!(q.close(&call("a")), [(offer(2), agent("1002"))]);
+        assert!(q.take_orders(&call("a"), false).unwrap().ring.is_empty());
+        assert!(q.leave(&call("a")).unwrap().never_rang.is_empty());
     }
 
     /// Q15: an offer nobody had begun to ring needs no leg to be ended.

@@ -46,16 +46,6 @@ impl Endpoint {
     }
 }
 
-/// What the leg does once it is answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Application {
-    /// It waits for commands.
-    Park,
-    /// It takes the channel over. With several phones that ring at once this was seen to cut the caller off (3 of 30
-    /// times, two phones answered within 6 ms): [`OnAnswer::Intercept`] is the way then.
-    Intercept(ChannelId),
-}
-
 /// What FreeSWITCH does itself in the instant the leg is answered, in the order given (`api_on_answer_N`; several run
 /// in the order in which they are written, whatever their numbers).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,15 +59,20 @@ pub enum OnAnswer {
         /// Its value.
         value: SafeText,
     },
-    /// The leg takes the channel over, by the application `intercept` (`execute_on_answer`): with
-    /// [`Originate::intercept_unbridged_only`] the way for several phones that ring at once. (As the leg's own
-    /// application, `&intercept`, it was seen to cut the caller off when two phones are answered within 6 ms.)
-    Intercept(ChannelId),
-    /// Connects two channels.
-    Bridge {
-        /// The one.
+    /// Of several legs that ring for one channel only the first goes on: it takes the one place that `mod_hash` keeps
+    /// for the channel, and every later one is hung up with LOSE_RACE in the same instant, before what follows.
+    TakePlace {
+        /// The leg.
+        leg: ChannelId,
+        /// The channel they ring for.
         channel: ChannelId,
-        /// The other.
+    },
+    /// Connects two channels. The leg must be `other`: were it the active one, `originate`, which sends the leg to park
+    /// a moment later, would cut the channel off (measured: 1 or 2 of 240).
+    Bridge {
+        /// The channel that was there before.
+        channel: ChannelId,
+        /// The leg.
         other: ChannelId,
     },
 }
@@ -100,17 +95,16 @@ impl VariableName {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Originate {
     endpoint: Endpoint,
-    application: Application,
     /// `NAME=value,...`, every value quoted where it must be.
     variables: String,
     on_answer: u32,
 }
 
 impl Originate {
-    /// Rings `endpoint` on the leg `leg`.
-    pub fn new(leg: Uuid, endpoint: Endpoint, application: Application) -> Self {
+    /// Rings `endpoint` on the leg `leg`, which waits for commands once it is answered (`&park()`).
+    pub fn new(leg: Uuid, endpoint: Endpoint) -> Self {
         let variables = format!("origination_uuid={}", leg.as_hyphenated());
-        Self { endpoint, application, variables, on_answer: 0 }
+        Self { endpoint, variables, on_answer: 0 }
     }
 
     /// What the phone shows. Without it, it shows 0000000000. An empty name shows the number, an empty number
@@ -146,13 +140,6 @@ impl Originate {
         self.put("hangup_after_bridge", true)
     }
 
-    /// An `intercept` takes only a channel nobody else has taken: of two phones that answer at once, one gets the
-    /// caller.
-    #[must_use]
-    pub fn intercept_unbridged_only(self) -> Self {
-        self.put("intercept_unbridged_only", true)
-    }
-
     /// Any other variable. An empty text is sent as `-`.
     #[must_use]
     pub fn variable(self, name: &VariableName, value: &SafeText) -> Self {
@@ -168,7 +155,9 @@ impl Originate {
             OnAnswer::SetVariable { channel, name: variable, value } => {
                 self.put(&name, format_args!("'uuid_setvar {channel} {} {}'", variable.0, shown(value)))
             }
-            OnAnswer::Intercept(channel) => self.put("execute_on_answer", format_args!("'intercept {channel}'")),
+            OnAnswer::TakePlace { leg, channel } => {
+                self.put(&name, format_args!("'uuid_limit {leg} hash fsq {channel} 1 !LOSE_RACE'"))
+            }
             OnAnswer::Bridge { channel, other } => self.put(&name, format_args!("'uuid_bridge {channel} {other}'")),
         }
     }
@@ -180,11 +169,7 @@ impl Originate {
 
     /// The API command; its end says what came of it, `Done(UUID)` or `Failed(cause)`.
     pub fn call(&self) -> ApiCall {
-        let dial = self.dial_string();
-        ApiCall::of_checked(match &self.application {
-            Application::Park => format!("originate {dial} &park()"),
-            Application::Intercept(channel) => format!("originate {dial} &intercept({channel})"),
-        })
+        ApiCall::of_checked(format!("originate {} &park()", self.dial_string()))
     }
 
     fn text(self, name: &str, value: &SafeText) -> Self {
@@ -209,7 +194,7 @@ mod tests {
 
     #[test]
     fn an_originate_reads_as_in_the_captures() {
-        let originate = Originate::new(Uuid::nil(), Endpoint::user("1002", "lab").unwrap(), Application::Park)
+        let originate = Originate::new(Uuid::nil(), Endpoint::user("1002", "lab").unwrap())
             .ignore_early_media()
             .ring_time(Duration::from_millis(19_001))
             .caller_id(SafeText::new("Hans Muster"), SafeText::new("0791234567"));
@@ -227,21 +212,21 @@ mod tests {
         let leg = ChannelId::new("leg").unwrap();
         let resume = VariableName::new("socket_resume").unwrap();
         let endpoint = Endpoint::new("sofia/gateway/mobile/0791234567").unwrap();
-        let originate = Originate::new(Uuid::nil(), endpoint, Application::Intercept(caller.clone()))
+        let originate = Originate::new(Uuid::nil(), endpoint)
             .on_answer(&OnAnswer::SetVariable { channel: caller.clone(), name: resume, value: SafeText::new("false") })
             .on_answer(&OnAnswer::Bridge { channel: caller, other: leg });
         assert_eq!(
             originate.call().as_str(),
             "originate {origination_uuid=00000000-0000-0000-0000-000000000000,\
              api_on_answer_1='uuid_setvar caller socket_resume false',api_on_answer_2='uuid_bridge caller leg'}\
-             sofia/gateway/mobile/0791234567 &intercept(caller)"
+             sofia/gateway/mobile/0791234567 &park()"
         );
     }
 
     #[test]
     fn nobody_is_nameless() {
         let endpoint = Endpoint::user("1", "d").unwrap();
-        let originate = Originate::new(Uuid::nil(), endpoint, Application::Park)
+        let originate = Originate::new(Uuid::nil(), endpoint)
             .caller_id(SafeText::new("''"), SafeText::new(""))
             .variable(&VariableName::new("x").unwrap(), &SafeText::default());
         let dial = originate.dial_string();
@@ -251,7 +236,7 @@ mod tests {
     #[test]
     fn what_is_shown_fits_into_a_sip_address() {
         let endpoint = Endpoint::user("1", "d").unwrap();
-        let originate = Originate::new(Uuid::nil(), endpoint, Application::Park)
+        let originate = Originate::new(Uuid::nil(), endpoint)
             .caller_id(SafeText::new("Anna@Home"), SafeText::new("+41 (79) 123/45@evil.example"));
         let dial = originate.dial_string();
         assert!(dial.contains("name='Anna Home',origination_caller_id_number='+417912345evil.example'"), "{dial}");

@@ -67,9 +67,9 @@ impl CallDesk {
                 }
                 return Some(Input::Looked { orders, position });
             }
-            Desk::Close => {
+            Desk::Close(cause) => {
                 if let Some(queue) = &self.queue {
-                    self.floor.close(&self.call, queue);
+                    self.floor.close(&self.call, queue, cause, now);
                 }
             }
             Desk::Outcome(offer, outcome) => {

@@ -171,11 +171,11 @@ impl Floor {
         Some((orders, position))
     }
 
-    /// No more offers for this caller.
-    pub fn close(&self, call: &CallId, queue: &QueueNumber) {
-        if let Some(mut q) = self.queues.get_mut(queue) {
-            q.close(call);
-        }
+    /// No more offers for this caller; whoever was not rung yet is released.
+    pub fn close(&self, call: &CallId, queue: &QueueNumber, cause: CancelCause, now: Now) {
+        let never_rang = self.queues.get_mut(queue).map(|mut q| q.close(call)).unwrap_or_default();
+        self.release_unrung(call, queue, &never_rang, cause, now);
+        self.queue_changed(queue);
     }
 
     /// An offer has its outcome.
@@ -226,12 +226,10 @@ impl Floor {
     /// The call will hear nothing of the leg of an offer any more. Whoever compares with FreeSWITCH releases
     /// the agent when the leg is gone; without that the agent is released now.
     pub fn lost(&self, key: &OfferKey, now: Now) {
-        if self.supervised.load(Ordering::Relaxed) {
-            if let Some(mut a) = self.agents.get_mut(&key.agent) {
-                a.lost(key.offer);
-            }
-        } else {
+        if !self.supervised.load(Ordering::Relaxed) {
             self.release(key, EndedBy::Unknown, now);
+        } else if let Some(mut agent) = self.agents.get_mut(&key.agent) {
+            agent.given_up(key.offer);
         }
     }
 
@@ -270,13 +268,24 @@ impl Floor {
     fn leave_queue(&self, call: &CallId, queue: &QueueNumber, cancel: CancelCause, now: Now) -> Option<Left> {
         let left = self.queues.get_mut(queue)?.leave(call)?;
         self.queues.remove_if(queue, |_, q| q.is_retired() && q.is_empty());
-        for (offer, agent) in &left.never_rang {
-            let key = OfferKey { offer: *offer, call: call.clone(), queue: queue.clone(), agent: agent.clone() };
-            self.never_rang(&key, cancel, now);
-        }
+        self.release_unrung(call, queue, &left.never_rang, cancel, now);
         self.wake_all(&left.improved);
         self.queue_changed(queue);
         Some(left)
+    }
+
+    fn release_unrung(
+        &self,
+        call: &CallId,
+        queue: &QueueNumber,
+        offers: &[(OfferId, AgentId)],
+        cause: CancelCause,
+        now: Now,
+    ) {
+        for (offer, agent) in offers {
+            let key = OfferKey { offer: *offer, call: call.clone(), queue: queue.clone(), agent: agent.clone() };
+            self.never_rang(&key, cause, now);
+        }
     }
 
     fn never_rang(&self, key: &OfferKey, cause: CancelCause, now: Now) {

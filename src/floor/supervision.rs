@@ -43,13 +43,13 @@ impl Floor {
 
     /// What holds this agent.
     pub fn held_by(&self, agent: &AgentId) -> Option<HeldView> {
-        let (key, since, talking, attended) = {
+        let (key, since, talking, given_up) = {
             let a = self.agents.get(agent)?;
             let h = a.held()?;
             let key = OfferKey { offer: h.offer, call: h.call.clone(), queue: h.queue.clone(), agent: agent.clone() };
-            (key, h.since, matches!(a.activity(), Activity::Talking(_)), h.attended)
+            (key, h.since, matches!(a.activity(), Activity::Talking(_)), h.given_up)
         };
-        let attended = attended && self.has_call(&key.call);
+        let attended = !given_up && self.has_call(&key.call);
         Some(HeldView { key, since, talking, attended })
     }
 

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 use tracing::Instrument;
 
-use crate::acd::call::{Call, Effect, Input, Wire};
+use crate::acd::call::{Call, Effect, Input, Parting, Wire};
 use crate::acd::fact::MissCause;
 use crate::acd::ids::{OfferId, QueueNumber};
 use crate::acd::leg::LegEnd;
@@ -91,7 +92,11 @@ async fn drained(draining: &mut watch::Receiver<bool>) {
 enum Watched {
     Ring(OfferId),
     CallOff(OfferId),
+    ModHash,
 }
+
+/// A command, and whether its outcome decides something.
+type Order = (Command, Option<Watched>);
 
 struct Session<'a> {
     shared: &'a Shared,
@@ -103,10 +108,16 @@ struct Session<'a> {
     desk: CallDesk,
     watched: JoinSet<(Watched, Outcome)>,
     /// Commands of the input being worked on, written in one go.
-    out: Vec<(Command, Option<Watched>)>,
+    out: Vec<Order>,
     /// Legs whose filters are still set.
     filtered: BTreeSet<OfferId>,
+    /// `answer` was ordered.
     answered: bool,
+    /// The caller's channel is answered. Before that FreeSWITCH can connect it with nobody, and a phone that answers
+    /// by itself would be faster (measured: the caller was cut off).
+    can_be_connected: bool,
+    /// Orders to ring that wait for it.
+    held_back: Vec<(OfferId, [Order; 3])>,
     /// The call is parked: the connection may be ended without stranding it.
     parked: bool,
     /// To be given back as soon as it is parked.
@@ -122,6 +133,7 @@ impl<'a> Session<'a> {
         dialled: QueueNumber,
         number: Arc<str>,
     ) -> Self {
+        let can_be_connected = channel.answered;
         let place = channel.place.as_ref().filter(|r| r.dialled == dialled);
         let (call, first_entered) = match place {
             Some(r) => (Call::new(r.queue.clone(), r.visited.clone(), Some(r.place)), Some(r.first_entered)),
@@ -141,6 +153,8 @@ impl<'a> Session<'a> {
             out: Vec::new(),
             filtered: BTreeSet::new(),
             answered: false,
+            can_be_connected,
+            held_back: Vec::new(),
             parked: false,
             give_back: false,
         }
@@ -159,6 +173,14 @@ impl<'a> Session<'a> {
                 let own = event.channel().is_some_and(|c| c == self.channel.id.as_str());
                 if own && matches!(event.kind(), EventKind::ChannelPark | EventKind::ChannelExecuteComplete) {
                     self.parked = true;
+                }
+                if own && !self.can_be_connected && hear::tells_answer(&event) {
+                    self.can_be_connected = true;
+                    for (offer, commands) in std::mem::take(&mut self.held_back) {
+                        self.filtered.insert(offer);
+                        self.out.extend(commands);
+                    }
+                    self.flush();
                 }
                 if let Some(input) = hear::hear(&event, self.channel.id.as_str(), &self.call) {
                     self.tell(input);
@@ -179,7 +201,19 @@ impl<'a> Session<'a> {
     /// The outcome of a command that decides something.
     fn outcome(&mut self, what: Watched, outcome: Outcome) {
         match (what, outcome) {
+            (Watched::ModHash, Outcome::Done(reply)) => {
+                let has = reply.body_text().trim() == "true";
+                if !has {
+                    tracing::warn!(
+                        "FreeSWITCH has no mod_hash; load it, or of two agents who answer at the same instant one hears nobody for a moment"
+                    );
+                }
+                self.shared.mod_hash.store(has, Ordering::Relaxed);
+            }
             (_, Outcome::Done(_)) => {}
+            (Watched::ModHash, Outcome::Refused(text)) => {
+                tracing::debug!(text, "FreeSWITCH does not tell whether it has mod_hash")
+            }
             (Watched::Ring(offer), Outcome::Refused(text)) => {
                 tracing::warn!(%offer, %text, "FreeSWITCH refused to ring an agent");
                 self.tell(Input::Originated(offer, Err(LegEnd::Missed(MissCause::Failed))));
@@ -214,6 +248,12 @@ impl<'a> Session<'a> {
 
     /// Turns a wish into commands. What cannot be said is what FreeSWITCH would have refused.
     fn order(&mut self, wish: Wire, now: Now) -> Result<(), Input> {
+        if let Wire::CallOff(offer, _) | Wire::RingOut(offer) | Wire::EndLeg(offer) = &wish
+            && let Some(at) = self.held_back.iter().position(|(held, _)| held == offer)
+        {
+            self.held_back.remove(at);
+            return Err(Input::Originated(*offer, Err(LegEnd::Elsewhere)));
+        }
         let refused = match &wish {
             Wire::Ring { offer, .. } => Some(Input::Originated(*offer, Err(LegEnd::Missed(MissCause::Failed)))),
             Wire::Music { playing, .. } | Wire::Say(playing, _) => Some(Input::Played(*playing)),
@@ -248,7 +288,6 @@ impl<'a> Session<'a> {
                 self.out.push((Command::Api(call), refused_is_gone.then_some(Watched::CallOff(offer))));
             }
             Wire::RingOut(offer) => self.push(Command::Api(wire::end_if_ringing(offer, Cause::NoAnswer)?)),
-            Wire::Join(offer) => self.push(Command::Api(wire::join(&self.channel.channel, offer)?)),
             Wire::EndLeg(offer) => {
                 let call = wire::end_leg(offer, Cause::OriginatorCancel)?;
                 self.out.push((Command::Api(call), Some(Watched::CallOff(offer))));
@@ -260,6 +299,9 @@ impl<'a> Session<'a> {
                 for command in wire::transfer(&number, &self.channel.context)? {
                     self.push(command);
                 }
+            }
+            Wire::HangUp(Parting::NoSuchNumber) if self.channel.answered => {
+                wire::refuse(self.settings)?.into_iter().for_each(|command| self.push(command));
             }
             Wire::HangUp(parting) => self.push(wire::hang_up(parting)),
             Wire::GiveBack => self.give_back = true,
@@ -285,10 +327,20 @@ impl<'a> Session<'a> {
         let queue = self.desk.queue().and_then(|q| self.shared.floor.participants(q));
         let phone = self.shared.floor.agent(agent, |a| a.settings().clone());
         let (Some(queue), Some(phone)) = (queue, phone) else { return Err(TextError::Empty) };
-        for command in wire::ring(offer, shared, &phone, &queue, &self.channel, self.settings)? {
-            let watched = wire::job_of(&command).map(|_| Watched::Ring(offer));
-            self.out.push((command, watched));
+        let has_hash = self.shared.mod_hash.load(Ordering::Relaxed);
+        if shared && !has_hash {
+            self.out.push((wire::has_mod_hash()?, Some(Watched::ModHash)));
         }
+        let commands = wire::ring(offer, shared && has_hash, &phone, &queue, &self.channel, self.settings)?;
+        let commands = commands.map(|command| {
+            let watched = wire::job_of(&command).map(|_| Watched::Ring(offer));
+            (command, watched)
+        });
+        if !self.can_be_connected {
+            self.held_back.push((offer, commands));
+            return Ok(());
+        }
+        self.out.extend(commands);
         self.filtered.insert(offer);
         Ok(())
     }

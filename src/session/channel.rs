@@ -22,6 +22,8 @@ pub(super) enum NoCall {
 pub(super) struct Channel {
     pub(super) id: CallId,
     pub(super) channel: ChannelId,
+    /// Whether the dialplan has answered it.
+    pub(super) answered: bool,
     /// The number that was dialled.
     pub(super) dialled: String,
     /// The caller's name, reduced.
@@ -51,6 +53,7 @@ impl Channel {
         Ok(Self {
             id,
             channel,
+            answered: header("Answer-State") == "answered",
             dialled,
             name: SafeText::new(&header("Caller-Caller-ID-Name")),
             number: SafeText::new(&header("Caller-Caller-ID-Number")),

@@ -35,6 +35,12 @@ pub(super) fn leg_end(cause: Cause) -> LegEnd {
     })
 }
 
+/// Whether an event of the caller's channel tells that it is answered.
+pub(super) fn tells_answer(event: &Event) -> bool {
+    event.kind() == EventKind::ChannelAnswer
+        || (event.kind() == EventKind::ChannelExecuteComplete && event.application().is_some_and(|a| a == "answer"))
+}
+
 /// What an event means to the call on channel `own`. `None` for what is of no concern.
 pub(super) fn hear(event: &Event, own: &str, call: &Call) -> Option<Input> {
     if event.kind() == EventKind::BackgroundJob {
@@ -53,7 +59,10 @@ pub(super) fn hear(event: &Event, own: &str, call: &Call) -> Option<Input> {
     }
     let offer = OfferId(Uuid::try_parse(&channel).ok()?);
     call.agent_of(offer)?;
-    let end = || leg_end(event.hangup_cause().unwrap_or(Cause::Other));
+    let end = || match leg_end(event.hangup_cause().unwrap_or(Cause::Other)) {
+        LegEnd::Cleared if event.variable("sip_hangup_disposition").is_some_and(|d| d == "recv_bye") => LegEnd::ByAgent,
+        end => end,
+    };
     Some(match event.kind() {
         EventKind::ChannelCreate => Input::LegCreated(offer),
         EventKind::ChannelAnswer => Input::LegAnswered(offer),
@@ -66,7 +75,6 @@ pub(super) fn hear(event: &Event, own: &str, call: &Call) -> Option<Input> {
 fn own_event(event: &Event) -> Option<Input> {
     Some(match event.kind() {
         EventKind::ChannelHangup | EventKind::ChannelHangupComplete => Input::CallerGone,
-        EventKind::ChannelAnswer => Input::CallerAnswered,
         EventKind::ChannelUnpark => Input::TakenAway,
         EventKind::ChannelExecuteComplete => {
             let id = event.application_uuid()?;

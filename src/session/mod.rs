@@ -10,6 +10,7 @@ mod place;
 pub(crate) mod wire;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -52,6 +53,8 @@ pub struct Shared {
     pub settings: watch::Receiver<Arc<SessionSettings>>,
     /// True once the daemon is going down.
     pub draining: watch::Receiver<bool>,
+    /// Whether FreeSWITCH was seen to have `mod_hash`; asked for when it matters.
+    pub mod_hash: AtomicBool,
     /// Where logins are made durable.
     pub journal: Arc<Journal>,
     /// Makes a random number, for the random order of agents.

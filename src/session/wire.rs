@@ -11,7 +11,7 @@ use crate::acd::fact::CancelCause;
 use crate::acd::ids::OfferId;
 use crate::acd::settings::{AgentSettings, Music, QueueSettings};
 use crate::esl::command::{EventSet, Filter};
-use crate::esl::dial::{Application, VariableName};
+use crate::esl::dial::VariableName;
 use crate::esl::text::TextError;
 use crate::esl::{ApiCall, Cause, ChannelId, Command, Endpoint, EventKind, Execute, OnAnswer, Originate, SafeText};
 
@@ -95,10 +95,17 @@ fn unless_connected(file: &str) -> String {
     format!("${{cond(${{socket_resume}} == true ? {file} : silence_stream://1)}}")
 }
 
-/// Rings an agent.
+/// Whether the switch has `mod_hash`; the answer is `true` or `false`.
+pub(super) fn has_mod_hash() -> Result<Command, TextError> {
+    Ok(Command::Api(ApiCall::new("module_exists mod_hash")?))
+}
+
+/// Rings an agent. `first_wins`: others may ring for the caller too, and `mod_hash` is there to tell who was first.
+/// Without it nobody cuts the caller off either (measured), but of two who answer at once one hears nobody until we
+/// end the leg.
 pub(super) fn ring(
     offer: OfferId,
-    shared: bool,
+    first_wins: bool,
     agent: &AgentSettings,
     queue: &QueueSettings,
     caller: &Channel,
@@ -110,7 +117,7 @@ pub(super) fn ring(
         (None, Some(domain)) => Endpoint::user(agent.id.as_str(), domain)?,
         (None, None) => Endpoint::new(&format!("user/{}", agent.id))?,
     };
-    let mut originate = Originate::new(offer.0, endpoint, Application::Park)
+    let mut originate = Originate::new(offer.0, endpoint)
         .caller_id(display_name(queue, caller), caller.number.clone())
         .ring_time(queue.ring_time + RING_TIME_MARGIN)
         .ignore_early_media()
@@ -124,17 +131,17 @@ pub(super) fn ring(
             channel: leg.clone(),
             name: VariableName::new(RINGING)?,
             value: SafeText::new("no"),
-        })
+        });
+    if first_wins {
+        originate = originate.on_answer(&OnAnswer::TakePlace { leg: leg.clone(), channel: caller.channel.clone() });
+    }
+    originate = originate
         .on_answer(&OnAnswer::SetVariable {
             channel: caller.channel.clone(),
             name: VariableName::new("socket_resume")?,
             value: SafeText::new("false"),
-        });
-    originate = if shared {
-        originate.intercept_unbridged_only().on_answer(&OnAnswer::Intercept(caller.channel.clone()))
-    } else {
-        originate.on_answer(&OnAnswer::Bridge { channel: caller.channel.clone(), other: leg.clone() })
-    };
+        })
+        .on_answer(&OnAnswer::Bridge { channel: caller.channel.clone(), other: leg.clone() });
     Ok([
         Command::Filter(Filter::channel(&leg)),
         Command::Filter(Filter::job(offer.0)),
@@ -146,7 +153,8 @@ pub(super) fn ring(
 /// only what is behind it.
 fn display_name(queue: &QueueSettings, caller: &Channel) -> SafeText {
     let name = if caller.name.is_empty() { &caller.number } else { &caller.name };
-    SafeText::new(&format!("{} - {name}", SafeText::new(&queue.name)))
+    // A `/` would hide everything before it (measured).
+    SafeText::new(&format!("{} - {name}", SafeText::new(&queue.name)).replace('/', " "))
 }
 
 /// Ends a leg that rings. The second part tells whether a refusal means that there is no such leg.
@@ -176,11 +184,6 @@ pub(crate) fn end_if_ringing(offer: OfferId, cause: Cause) -> Result<ApiCall, Te
 /// Ends a leg.
 pub(super) fn end_leg(offer: OfferId, cause: Cause) -> Result<ApiCall, TextError> {
     Ok(ApiCall::uuid_kill(&ChannelId::new(&offer.to_string())?, cause))
-}
-
-/// Connects the caller with a leg.
-pub(super) fn join(caller: &ChannelId, offer: OfferId) -> Result<ApiCall, TextError> {
-    Ok(ApiCall::uuid_bridge(caller, &ChannelId::new(&offer.to_string())?))
 }
 
 /// Takes the filters of a leg away once it is gone, or they would pile up over a long wait.
@@ -225,6 +228,15 @@ pub(super) fn hang_up(parting: Parting) -> Command {
         Parting::NoSuchNumber => Cause::UnallocatedNumber,
     };
     Command::Hangup { channel: None, cause }
+}
+
+/// Tells a caller who was answered already that there is no such queue, and hangs up.
+pub(super) fn refuse(settings: &SessionSettings) -> Result<[Command; 2], TextError> {
+    let file = format!("{}/{}/no-such-queue.wav", settings.prompts, settings.language);
+    Ok([
+        Execute::with("playback", &file)?.locked().into(),
+        Execute::with("hangup", Cause::UnallocatedNumber.as_str())?.locked().into(),
+    ])
 }
 
 /// The id by which the end of the ringing is known.

@@ -107,14 +107,15 @@ pub(super) fn ours(channel: &str, instance: Instance) -> Option<OfferId> {
 }
 
 /// Owners without a leg, on any switch. An owner is only taken for one without a leg when that was so in the
-/// survey before as well (`missing`), which is brought up to date.
+/// survey before as well (`missing`), which is brought up to date. An offer whose call still waits for its leg is
+/// that call's: the order to ring may be on its way to a slow switch, and the call has a deadline for it.
 pub(super) fn widowed(
     channels: &BTreeSet<String>,
     held: &[HeldView],
     missing: &mut BTreeSet<OfferId>,
     now: Now,
 ) -> Vec<Repair> {
-    let settled = |h: &&HeldView| now.wall.since(h.since) >= SETTLED;
+    let settled = |h: &&HeldView| (h.talking || !h.attended) && now.wall.since(h.since) >= SETTLED;
     let without: Vec<&HeldView> =
         held.iter().filter(settled).filter(|h| !channels.contains(&h.key.offer.to_string())).collect();
     let repairs =
@@ -178,12 +179,24 @@ mod tests {
         assert!(Survey::read("-ERR", "").is_err());
     }
 
+    /// Q8, Q22: a slow switch makes nobody free who is about to be rung.
+    #[test]
+    fn an_offer_is_its_calls_until_that_gives_it_up() {
+        let leg = us().offer(1);
+        let mut missing = BTreeSet::from([leg]);
+        assert_eq!(widowed(&BTreeSet::new(), &[held(leg, 0)], &mut missing, at(10_000)), []);
+        let mut missing = BTreeSet::from([leg]);
+        let given_up = HeldView { attended: false, ..held(leg, 0) };
+        let released = [Repair::Release(given_up.key.clone())];
+        assert_eq!(widowed(&BTreeSet::new(), &[given_up], &mut missing, at(10_000)), released);
+    }
+
     /// Q22: an owner is believed to be without a leg only the second time.
     #[test]
     fn owners_without_a_leg_are_found_the_second_time() {
         let (a, b) = (us().offer(1), us().offer(2));
         let mut missing = BTreeSet::new();
-        let list = [held(a, 0), held(b, 9_000)];
+        let list = [held(a, 0), held(b, 9_000)].map(|h| HeldView { talking: true, ..h });
         assert_eq!(widowed(&BTreeSet::new(), &list, &mut missing, at(10_000)), []);
         assert_eq!(widowed(&BTreeSet::new(), &list, &mut missing, at(10_500)), [Repair::Release(list[0].key.clone())]);
         assert_eq!(widowed(&BTreeSet::from([a.to_string()]), &list, &mut missing, at(10_900)), []);

@@ -14,6 +14,10 @@ impl Sim {
                 self.check_leg(leg);
             }
         }
+        for a in &self.model.agents {
+            let rung = a.offer.is_none_or(|o| self.world.legs.iter().any(|l| l.offer == o));
+            assert!(rung, "Q8: {} is held by an offer that nobody rings", a.id);
+        }
         let conns: Vec<_> = self.sessions.keys().copied().collect();
         for conn in conns {
             if let Some(mut s) = self.sessions.remove(&conn) {
@@ -46,7 +50,10 @@ impl Sim {
         let wanted = caller.is_some_and(|c| c.closed.is_none() && c.offers.iter().any(|(o, _)| *o == leg.offer));
         let connecting = leg.is_connecting() && caller.is_some();
         let ended = leg.told_ended || leg.killed_existing || (leg.killed && !leg.told_created);
-        assert!(talks || wanted || connecting || ended || leg.state == State::Dead, "Q8: nobody ends {leg:?}");
+        // The next moment tells whether it was this leg that the caller was taken by.
+        let open = caller.is_some() && s.taken.is_some();
+        let seen_to = talks || wanted || connecting || ended || open || leg.state == State::Dead;
+        assert!(seen_to, "Q8: nobody ends {leg:?}");
         let talks_on = talks && !leg.told_ended && !s.caller_gone;
         let patience = if leg.killed || leg.told_answered { leg.touched } else { leg.touched.max(leg.ring_over) };
         assert!(talks_on || self.now <= patience + PATIENCE, "Q8: nothing is done about {leg:?}");
@@ -62,7 +69,8 @@ impl Sim {
         assert!(s.taken.is_none_or(|at| self.now < at + 5000), "{} was taken away and waits", s.id);
         assert!(!s.caller_gone, "{} has gone and waits", s.id);
         if caller.closed.is_some() {
-            assert!(s.call.legs().next().is_some(), "Q13: the wait of {} is over, and is not ended", s.id);
+            let ends = s.call.legs().next().is_some() || s.taken.is_some();
+            assert!(ends, "Q13: the wait of {} is over, and is not ended", s.id);
             return;
         }
         let position = self.model.position(&s.id).expect("a position");

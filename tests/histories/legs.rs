@@ -250,10 +250,16 @@ impl World {
         let leg = self.leg(offer);
         leg.state = State::Talking;
         let (call, conn) = (leg.call.clone(), leg.conn);
+        let late = self.rng.chance(10);
         let c = self.caller(&call).expect("a caller");
         c.with = Some(offer);
         c.away = false;
         match c.conn {
+            // It is the caller's channel that tells: what the agent's tells may come before.
+            Some(now) if now == conn && late => {
+                let delay = self.rng.within(10, 60);
+                self.at(delay, Due::Tell(conn, Input::Bridged(offer)));
+            }
             Some(now) if now == conn => self.tell_of(offer, Input::Bridged(offer)),
             // A leg of the caller's last life.
             Some(now) => self.tell(now, Input::TakenAway),
@@ -364,15 +370,6 @@ impl World {
         assert_eq!(leg.ring_over, now, "how long the phone rings");
         leg.rung_out = true;
         self.ring_over(offer);
-    }
-
-    /// Connects the caller with a leg that was answered too early.
-    pub(crate) fn join_now(&mut self, offer: OfferId) {
-        let (call, state) = (self.leg(offer).call.clone(), self.leg(offer).state);
-        if state == State::Answered && self.caller(&call).is_some_and(|c| c.alive && !c.away && c.with.is_none()) {
-            self.unpark(&call);
-            self.connected(offer);
-        }
     }
 
     /// Calls a leg off. Whoever may just have answered is spared unless the caller is out of reach, and

@@ -173,13 +173,13 @@ impl Model {
         self.callers.sort_by_key(|c| c.place);
     }
 
-    /// The call stopped its wait.
-    pub(crate) fn closed(&mut self, call: &CallId, now: u64) {
+    /// The call stopped its wait; `taken` tells that somebody else has the caller.
+    pub(crate) fn closed(&mut self, call: &CallId, taken: bool, now: u64) {
         let limit = self.limit_of(call);
         let draining = self.draining;
         let Some(c) = self.caller(call) else { return };
         let due = limit.is_some_and(|at| at <= now);
-        assert!(due || draining || !c.over.is_empty(), "Q13: {call} is sent away before its time");
+        assert!(due || draining || taken || !c.over.is_empty(), "Q13: {call} is sent away before its time");
         c.closed.get_or_insert(now);
     }
 

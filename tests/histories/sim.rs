@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use freeswitch_queue::acd::call::{Call, Desk, Effect, Input, Wire};
+use freeswitch_queue::acd::call::{Call, Desk, Effect, Input, Leave, Saying, Wire};
 use freeswitch_queue::acd::fact::{CancelCause, Fact, Record};
 use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
 use freeswitch_queue::acd::leg::LegEnd;
@@ -185,7 +185,7 @@ impl Sim {
         }
         self.take_facts();
         match done {
-            Desk::Close => self.model.closed(&s.id, self.now),
+            Desk::Close(_) => self.model.closed(&s.id, s.taken.is_some(), self.now),
             Desk::Gone(offer) | Desk::Ended(offer, _) => {
                 if let Some(leg) = self.world.legs.iter().find(|l| l.offer == offer) {
                     assert!(leg.told_gone, "Q8: {} is released while the leg may be there", leg.agent);
@@ -203,8 +203,12 @@ impl Sim {
                     self.model.released(offer);
                 }
             }
-            Desk::Answered(offer) => s.talks = Some(offer),
-            Desk::Leave(leave) => s.to_go_on = matches!(leave, freeswitch_queue::acd::call::Leave::TimedOut(_)),
+            Desk::Answered(offer) => (s.talks, s.taken) = (Some(offer), None),
+            Desk::Leave(Leave::Taken) => {
+                let armed = self.world.caller(&s.id).is_some_and(|c| c.armed);
+                assert!(!armed, "closing the connection would cut off {}, who is with somebody else", s.id);
+            }
+            Desk::Leave(leave) => s.to_go_on = matches!(leave, Leave::TimedOut(_)),
             Desk::WentOn(_) => {
                 assert!(s.to_go_on, "{} goes on without having timed out", s.id);
                 s.ear.may_go_on(self.now);
@@ -220,6 +224,8 @@ impl Sim {
         let queue = place.map(|c| c.queue.clone());
         let closing = place.is_none_or(|c| c.closed.is_some());
         let position = self.model.position(&s.id);
+        let ends = matches!(wire, Wire::HangUp(_) | Wire::Transfer(_) | Wire::Say(_, Saying::Message(_)));
+        assert!(!ends || s.taken.is_none(), "{} is somebody else's, and is told to go", s.id);
         s.ear.order(&wire, queue.and_then(|q| self.model.queue(&q)), position, closing, self.now);
         match wire {
             Wire::Music { playing, replace, .. } => self.world.music(&s.id, playing, replace),
@@ -243,7 +249,6 @@ impl Sim {
             Wire::GiveBack => self.world.part(&s.id, Parted::GivenBack),
             Wire::Close => self.world.close(conn),
             Wire::RingOut(offer) => self.world.ring_out(offer),
-            Wire::Join(offer) => self.world.join_now(offer),
             Wire::LetGo => self.world.caller(&s.id).expect("a caller").armed = false,
             Wire::Answer => self.world.answer_caller(&s.id),
             Wire::Connected => {}

@@ -44,7 +44,6 @@ pub(crate) enum Due {
     Join(OfferId),
     Fail(OfferId, LegEnd),
     SayOver(CallId, Playing),
-    CallerAnswered(CallId),
     CallerEnds(CallId),
     Linger(Conn),
     Back(CallId),
@@ -136,7 +135,6 @@ impl World {
                     }
                 }
                 Due::SayOver(call, playing) => self.say_over(&call, playing),
-                Due::CallerAnswered(call) => self.caller_answered(&call),
                 Due::CallerEnds(call) => self.caller_ends(&call),
                 Due::Linger(conn) => self.tell(conn, Input::Disconnected),
                 Due::Create(offer) => self.create(offer),
@@ -286,16 +284,10 @@ impl World {
 
     // What the daemon orders.
 
+    /// The dialplan answers before the daemon is asked.
     pub(crate) fn answer_caller(&mut self, call: &CallId) {
-        let delay = self.rng.below(40);
-        self.at(delay, Due::CallerAnswered(call.clone()));
-    }
-
-    fn caller_answered(&mut self, call: &CallId) {
-        let Some(c) = self.caller(call).filter(|c| c.alive && !c.answered) else { return };
-        c.answered = true;
-        if let Some(conn) = c.conn {
-            self.tell(conn, Input::CallerAnswered);
+        if let Some(c) = self.caller(call) {
+            c.answered = true;
         }
     }
 

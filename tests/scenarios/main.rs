@@ -12,12 +12,14 @@ mod setting;
 mod whole;
 
 mod codes;
+mod crowd;
 mod hearing;
 mod hostile;
 
 mod offers;
 mod order;
 mod races;
+mod repairs;
 mod restarts;
 mod strategies;
 mod timeout;

@@ -30,11 +30,6 @@ impl Queue {
         Self { participants: participants.iter().map(|p| (*p).to_owned()).collect(), ..self }
     }
 
-    /// Its number.
-    pub fn number(&self) -> &str {
-        &self.number
-    }
-
     /// Its agents.
     pub fn participants(&self) -> &[String] {
         &self.participants

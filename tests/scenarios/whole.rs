@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use freeswitch_queue::acd::fact::{Fact, Record};
+use freeswitch_queue::acd::fact::{CancelCause, Fact, Record};
 use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
 use freeswitch_queue::acd::time::Wall;
 
@@ -13,7 +13,7 @@ struct Waiting {
     since: (Wall, usize),
     call: CallId,
     open: usize,
-    /// The daemon was killed, and the caller is not back yet.
+    /// No longer in line for an agent: the wait is ending, or the daemon was killed and the caller is not back yet.
     away: bool,
 }
 
@@ -83,8 +83,13 @@ impl Check {
                 line.push(Waiting { since, call: call.clone(), open: 0, away: false });
             }
             Fact::OfferMade { offer, call, queue, agent } => self.offer(*offer, queue, call, agent),
-            Fact::OfferMissed { offer, call, queue, .. } | Fact::OfferCancelled { offer, call, queue, .. } => {
+            Fact::OfferMissed { offer, call, queue, .. } => self.offer_over(*offer, queue, call),
+            Fact::OfferCancelled { offer, call, queue, cause, .. } => {
                 self.offer_over(*offer, queue, call);
+                let ends = matches!(cause, CancelCause::CallTimedOut | CancelCause::Draining);
+                if let Some(waiting) = self.waiting(queue, call).filter(|_| ends) {
+                    waiting.away = true;
+                }
             }
             Fact::CallAnswered { offer, call, queue, agent, .. } => {
                 self.offer_over(*offer, queue, call);
@@ -122,7 +127,11 @@ impl Book {
             while kills.next_if(|k| **k <= record.at).is_some() {
                 check.killed();
             }
-            check.take(at, record);
+            let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check.take(at, record)));
+            if checked.is_err() {
+                let story = self.timed();
+                panic!("not as it must be, at the last of these: {:#?}", &story[at.saturating_sub(60)..=at]);
+            }
         }
         assert!(check.lines.values().all(Vec::is_empty), "somebody still waits");
         assert!(check.offers.is_empty(), "an offer has no end: {:?}", check.offers);

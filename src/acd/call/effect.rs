@@ -63,8 +63,6 @@ pub enum Wire {
     CallOff(OfferId, CancelCause),
     /// The ring time of an offer is over: end its leg as not answered, if it still rings.
     RingOut(OfferId),
-    /// Connect the caller with this leg, which was answered before the caller could be connected.
-    Join(OfferId),
     /// End an agent's leg whatever its state.
     EndLeg(OfferId),
     /// A connection failed after the phone was answered: make the caller survive our death again.
@@ -93,8 +91,8 @@ pub enum Desk {
         /// Whether to be woken at the next better position.
         listen: bool,
     },
-    /// No more offers: the wait is ending.
-    Close,
+    /// No more offers: the wait is ending, for this reason.
+    Close(CancelCause),
     /// An offer has its outcome.
     Outcome(OfferId, Outcome),
     /// The leg is gone: release the agent.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Call, Desk, LEG_PATIENCE, LONGEST_MESSAGE, Leave, Parting, Saying, Stage, Timer, Why, Wire};
 use crate::acd::fact::{CancelCause, Onward};
 use crate::acd::ids::QueueNumber;
+use crate::acd::leg::Leg;
 use crate::acd::settings::TimeoutAction;
 use crate::acd::time::Now;
 
@@ -14,18 +15,21 @@ pub(super) const PARTING_PATIENCE: Duration = Duration::from_secs(5);
 impl Call {
     pub(super) fn end_wait(&mut self, why: Why, now: Now) {
         let Stage::Waiting(wait) = &self.stage else { return };
+        if self.timers.holds(Timer::TakenAway) && matches!(why, Why::Timeout(_)) {
+            return;
+        }
         let wait = wait.clone();
         for timer in [Timer::MaxWait, Timer::Announce, Timer::Announcement, Timer::MusicGrace] {
             self.timers.clear(timer);
-        }
-        self.desk(Desk::Close);
-        if wait.announcement.is_some() {
-            self.wire(Wire::Hush);
         }
         let cause = match why {
             Why::Timeout(_) => CancelCause::CallTimedOut,
             Why::Drain => CancelCause::Draining,
         };
+        self.desk(Desk::Close(cause));
+        if wait.announcement.is_some() {
+            self.wire(Wire::Hush);
+        }
         self.call_off_all(cause, now);
         let message = match (why, &wait.settings.timeout.message) {
             (Why::Timeout(_), Some(file)) => Some(file.clone()),
@@ -74,6 +78,38 @@ impl Call {
         for timer in [Timer::MusicGrace, Timer::TakenAway, Timer::Parting] {
             self.timers.clear(timer);
         }
+    }
+
+    /// The caller's channel has left us: to be connected to one of our legs, as the next moment will tell, or to
+    /// somebody else, whose call is not to be disturbed.
+    pub(super) fn taken_away(&mut self, now: Now) {
+        if !matches!(self.stage, Stage::Waiting(_) | Stage::Ending { .. }) || self.timers.holds(Timer::TakenAway) {
+            return;
+        }
+        for timer in [Timer::Announce, Timer::MusicGrace] {
+            self.timers.clear(timer);
+        }
+        self.timers.set(Timer::TakenAway, now.mono.plus(LEG_PATIENCE));
+        self.desk(Desk::Close(CancelCause::AnsweredElsewhere));
+        if !self.legs.values().any(Leg::is_connecting) {
+            self.wire(Wire::LetGo);
+        }
+    }
+
+    /// It was none of our legs.
+    pub(super) fn taken(&mut self, now: Now) {
+        match self.stage {
+            Stage::Waiting(_) | Stage::Ending { why: Why::Drain, left: false, .. } => {
+                self.desk(Desk::Leave(Leave::Taken));
+            }
+            Stage::Ending { why: Why::Timeout(cause), left: false, .. } => {
+                self.desk(Desk::Leave(Leave::TimedOut(cause)));
+            }
+            Stage::Ending { .. } => {}
+            _ => return,
+        }
+        self.over();
+        self.call_off_all(CancelCause::CallerGone, now);
     }
 
     pub(super) fn caller_gone(&mut self, now: Now) {

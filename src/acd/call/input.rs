@@ -47,8 +47,6 @@ pub enum Input {
     Played(Playing),
     /// The transfer was carried out.
     MovedOn,
-    /// The caller's own channel was answered.
-    CallerAnswered,
     /// The caller hung up, or was hung up.
     CallerGone,
     /// The connection of this call has ended; nothing more will be heard.

@@ -1,5 +1,7 @@
 //! The agents' legs: ringing them, calling them off, and connecting one.
 
+use std::time::Duration;
+
 use super::ending::PARTING_PATIENCE;
 use super::sound::MUSIC_GRACE;
 use super::{Call, Desk, LEG_PATIENCE, SILENCE_AFTER_RING_TIME, Stage, Timer, Wire};
@@ -8,6 +10,9 @@ use crate::acd::ids::{AgentId, OfferId};
 use crate::acd::leg::{Leg, LegEnd, Outcome};
 use crate::acd::settings::Strategy;
 use crate::acd::time::Now;
+
+/// How long the winner of a race may take to be known. Until then nobody else is rung for the caller.
+const RACE_PATIENCE: Duration = Duration::from_millis(500);
 
 impl Call {
     pub(super) fn ring(&mut self, offer: OfferId, agent: AgentId, now: Now) {
@@ -44,17 +49,6 @@ impl Call {
         }
     }
 
-    /// A phone that answers by itself can be faster than the caller's own answer, and FreeSWITCH connects nobody
-    /// who has no media yet. Had the connection been made, this news would have come before that of the phone.
-    pub(super) fn caller_answered(&mut self) {
-        if !matches!(self.stage, Stage::Waiting(_)) {
-            return;
-        }
-        if let Some(offer) = self.legs.iter().find(|(_, l)| l.is_connecting()).map(|(o, _)| *o) {
-            self.wire(Wire::Join(offer));
-        }
-    }
-
     pub(super) fn end_leg(&mut self, offer: OfferId) {
         self.wire(Wire::EndLeg(offer));
     }
@@ -80,6 +74,12 @@ impl Call {
         let was_connecting = leg.is_connecting();
         if let Some(outcome) = leg.ended(end, others || talking) {
             self.timers.set(Timer::Leg(offer), now.mono.plus(LEG_PATIENCE));
+            let lost_the_race = outcome == Outcome::Cancelled(CancelCause::AnsweredElsewhere);
+            if lost_the_race && matches!(self.stage, Stage::Waiting(_)) {
+                self.losers.push((offer, false));
+                self.timers.set(Timer::Losers, now.mono.plus(RACE_PATIENCE));
+                return;
+            }
             self.desk(Desk::Outcome(offer, outcome));
             // Whoever is being connected to another stays as that one's answer has left the channel.
             let elsewhere = outcome == Outcome::Cancelled(CancelCause::AnsweredElsewhere);
@@ -92,6 +92,8 @@ impl Call {
     /// A connection was begun and failed: the caller waits on.
     fn not_connected(&mut self, now: Now) {
         match self.stage {
+            // Or is with somebody else.
+            _ if self.timers.holds(Timer::TakenAway) => {}
             Stage::Waiting(_) => {
                 self.wire(Wire::Rearm);
                 if !self.music_plays {
@@ -125,10 +127,11 @@ impl Call {
         self.timers.clear(Timer::Ring(offer));
         match self.stage {
             Stage::Talking { offer: talking, caller_gone, transferred } if talking == offer => {
-                let by = match (caller_gone, transferred) {
-                    (true, _) => EndedBy::Caller,
-                    (false, true) => EndedBy::Transfer,
-                    (false, false) => EndedBy::Agent,
+                // Whose hang-up is told first depends on how the two were connected; the leg itself knows.
+                let by = match (transferred, end, caller_gone) {
+                    (true, ..) => EndedBy::Transfer,
+                    (false, LegEnd::ByAgent, _) | (false, _, false) => EndedBy::Agent,
+                    (false, _, true) => EndedBy::Caller,
                 };
                 self.desk(Desk::Ended(offer, by));
                 if caller_gone || transferred {
@@ -138,7 +141,21 @@ impl Call {
                     self.timers.set(Timer::Parting, now.mono.plus(PARTING_PATIENCE));
                 }
             }
-            _ => self.desk(Desk::Gone(offer)),
+            _ => match self.losers.iter_mut().find(|(loser, _)| *loser == offer) {
+                Some((_, gone)) => *gone = true,
+                None => self.desk(Desk::Gone(offer)),
+            },
+        }
+    }
+
+    /// Somebody else was faster than these: who it was is known by now, or will never be.
+    pub(super) fn tell_losers(&mut self) {
+        self.timers.clear(Timer::Losers);
+        for (offer, gone) in std::mem::take(&mut self.losers) {
+            self.desk(Desk::Outcome(offer, Outcome::Cancelled(CancelCause::AnsweredElsewhere)));
+            if gone {
+                self.desk(Desk::Gone(offer));
+            }
         }
     }
 
@@ -157,6 +174,10 @@ impl Call {
         let Some(leg) = self.legs.get_mut(&offer) else { return };
         if !waiting {
             return self.end_leg(offer);
+        }
+        if leg.is_told() {
+            // Hung up before we heard that it was connected: an offer has one outcome.
+            return;
         }
         leg.connected();
         self.timers.clear_all();

@@ -19,7 +19,7 @@ pub use effect::{Desk, Effect, Leave, Parting, Saying, Wire};
 pub use input::{Input, Playing};
 
 use super::announce::Announcer;
-use super::fact::{CancelCause, TimeoutCause};
+use super::fact::TimeoutCause;
 use super::ids::{AgentId, OfferId, QueueNumber};
 use super::leg::{Leg, LegEnd};
 use super::queue::Place;
@@ -44,6 +44,7 @@ enum Timer {
     Message,
     MusicGrace,
     TakenAway,
+    Losers,
     Ring(OfferId),
     Leg(OfferId),
     Parting,
@@ -87,6 +88,8 @@ pub struct Call {
     visited: Vec<QueueNumber>,
     stage: Stage,
     legs: BTreeMap<OfferId, Leg>,
+    /// Legs that ended because somebody else was faster, whoever that will turn out to be; and whether they are gone.
+    losers: Vec<(OfferId, bool)>,
     timers: Timers<Timer>,
     music: Option<(Playing, Music, Mono)>,
     music_plays: bool,
@@ -105,6 +108,7 @@ impl Call {
             visited,
             stage: Stage::New,
             legs: BTreeMap::new(),
+            losers: Vec::new(),
             timers: Timers::default(),
             music: None,
             music_plays: false,
@@ -175,21 +179,13 @@ impl Call {
                 }
             }
             Input::Bridged(offer) => self.bridged(offer, now),
-            Input::TakenAway => {
-                if matches!(self.stage, Stage::Waiting(_)) {
-                    self.timers.set(Timer::TakenAway, now.mono.plus(LEG_PATIENCE));
-                    if !self.legs.values().any(Leg::is_connecting) {
-                        self.wire(Wire::LetGo);
-                    }
-                }
-            }
+            Input::TakenAway => self.taken_away(now),
             Input::Played(what) => self.played(what, now),
             Input::MovedOn => {
                 if matches!(self.stage, Stage::Parting) {
                     self.over();
                 }
             }
-            Input::CallerAnswered => self.caller_answered(),
             Input::CallerGone => self.caller_gone(now),
             Input::Disconnected => self.disconnected(),
             Input::Drain => self.drain(now),
@@ -219,13 +215,8 @@ impl Call {
                     }
                 }
                 Timer::MusicGrace => self.restart_music(now),
-                Timer::TakenAway => {
-                    if matches!(self.stage, Stage::Waiting(_)) {
-                        self.desk(Desk::Leave(Leave::Taken));
-                        self.over();
-                        self.call_off_all(CancelCause::CallerGone, now);
-                    }
-                }
+                Timer::TakenAway => self.taken(now),
+                Timer::Losers => self.tell_losers(),
                 Timer::Ring(offer) => {
                     if self.legs.get(&offer).is_some_and(Leg::is_ringing) {
                         self.wire(Wire::RingOut(offer));
@@ -239,8 +230,12 @@ impl Call {
 
     /// Takes the steps that wait for something that may just have happened.
     fn advance(&mut self, now: Now) {
+        if !self.losers.is_empty() && !matches!(self.stage, Stage::Waiting(_)) {
+            self.tell_losers();
+        }
         if let Stage::Ending { wait, why, message, left } = &mut self.stage
             && self.legs.is_empty()
+            && !self.timers.holds(Timer::TakenAway)
         {
             let (why, done, first) = (*why, message.is_none(), !*left);
             let (queue, action) = (wait.queue.clone(), wait.settings.timeout.action.clone());

@@ -47,6 +47,9 @@ impl Call {
     }
 
     pub(super) fn announce(&mut self, position: u32, now: Now) {
+        if self.timers.holds(Timer::TakenAway) {
+            return;
+        }
         let Stage::Waiting(w) = &mut self.stage else { return };
         let Some(announcer) = &mut w.announcer else { return };
         let language = w.settings.language.clone();

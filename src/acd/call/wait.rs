@@ -77,7 +77,7 @@ impl Call {
             (_, None) => None,
         };
         w.settings = settings.clone();
-        if music_changed {
+        if music_changed && !self.timers.holds(Timer::TakenAway) {
             self.music_failures = 0;
             self.start_music(settings.music.clone(), now);
         }

@@ -34,6 +34,11 @@ impl World {
                 });
                 Outcome::Later
             }
+            "module_exists" => done("true"),
+            "uuid_limit" => self.with_leg(arg, |world, id, rest| {
+                world.limit(id, rest);
+                "+OK\n".into()
+            }),
             "uuid_kill" => self.api_kill(arg),
             "uuid_bridge" => self.api_bridge(arg),
             "uuid_break" => self.with_leg(arg, |world, id, rest| {

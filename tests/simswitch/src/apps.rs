@@ -60,6 +60,10 @@ impl World {
                 self.intercept(id, data.trim());
                 Ran::Done(None)
             }
+            "limit" => {
+                self.limit(id, data);
+                Ran::Done(None)
+            }
             "bridge" => self.app_bridge(id, data),
             "socket" => self.app_socket(id, data),
             "log" | "info" | "event" | "presence" | "sched_hangup" | "break" => Ran::Done(None),
@@ -68,6 +72,28 @@ impl World {
                 self.hangup(id, "DESTINATION_OUT_OF_ORDER", false);
                 Ran::Done(None)
             }
+        }
+    }
+
+    /// `limit hash REALM ID MAX !CAUSE`: a leg takes one of the places until it hangs up; when there is none left it is
+    /// hung up with the cause.
+    pub(crate) fn limit(&mut self, id: LegId, data: &str) {
+        let words: Vec<&str> = data.split_whitespace().collect();
+        let (Some(realm), Some(name)) = (words.get(1), words.get(2)) else { return };
+        let most = words.get(3).and_then(|max| max.parse().ok()).unwrap_or(usize::MAX);
+        if self.limits.len() > 1000 {
+            let legs = &self.legs;
+            self.limits.retain(|_, taken| taken.iter().any(|leg| legs.contains_key(leg)));
+        }
+        let key = format!("{realm}_{name}");
+        let taken = self.limits.entry(key).or_default();
+        taken.retain(|leg| self.legs.get(leg).is_some_and(|l| l.is_up()));
+        if taken.len() < most {
+            taken.push(id);
+        } else {
+            let cause = words.get(4).and_then(|w| w.strip_prefix('!')).unwrap_or("NORMAL_CLEARING");
+            let cause = crate::leg::known_cause(cause);
+            self.hangup(id, &cause, false);
         }
     }
 

@@ -72,13 +72,18 @@ impl QueueRoute {
         if tries >= self.tries {
             return self.fallback.clone();
         }
-        vec![
+        let mut steps = Vec::new();
+        if !request.destination.starts_with('*') {
+            steps.push(step("answer", ""));
+        }
+        steps.extend([
             step("set", "socket_resume=true"),
             step("set", &format!("queue_tries={}", tries + 1)),
             step("socket", &self.socket),
             step("playback", &self.waiting_tone),
             step("transfer", &format!("{} XML default", request.destination)),
-        ]
+        ]);
+        steps
     }
 }
 

@@ -125,6 +125,8 @@ pub(crate) struct World {
     pub(crate) sessions: u64,
     pub(crate) legs: BTreeMap<LegId, Leg>,
     pub(crate) by_uuid: HashMap<String, LegId>,
+    /// Who holds the places that `limit` gives out.
+    pub(crate) limits: HashMap<String, Vec<LegId>>,
     pub(crate) conns: BTreeMap<ConnId, Conn>,
     /// Connections that may want an event of this Unique-ID or Job-UUID.
     pub(crate) keyed: HashMap<String, BTreeSet<ConnId>>,
@@ -160,6 +162,7 @@ impl World {
             sessions: 0,
             legs: BTreeMap::new(),
             by_uuid: HashMap::new(),
+            limits: HashMap::new(),
             conns: BTreeMap::new(),
             keyed: HashMap::new(),
             unkeyed: BTreeSet::new(),

@@ -75,7 +75,7 @@ fn last_id(text: &str) -> Option<Id> {
             .enumerate()
             .all(|(i, b)| if [8, 13, 18, 23].contains(&i) { *b == b'-' } else { b.is_ascii_hexdigit() })
     };
-    bytes.windows(36).filter(is_id).next_back()?.try_into().ok()
+    bytes.windows(36).rfind(is_id)?.try_into().ok()
 }
 
 #[cfg(test)]

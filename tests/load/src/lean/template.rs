@@ -13,23 +13,23 @@ const LEG: &[u8] = b"650dc6ac-1dc9-44bb-883a-c85f599f11f6";
 const NUMBER: &[u8] = b"0791234567";
 
 /// A channel's UUID as text.
-pub type Id = [u8; 36];
+pub(crate) type Id = [u8; 36];
 
 /// What changes from call to call.
 #[derive(Clone, Copy, Debug)]
-pub struct Fill<'a> {
+pub(crate) struct Fill<'a> {
     /// The caller's channel.
-    pub caller: &'a [u8],
+    pub(crate) caller: &'a [u8],
     /// The agent's channel.
-    pub leg: &'a [u8],
+    pub(crate) leg: &'a [u8],
     /// The `Event-UUID` of the command that executed an application.
-    pub application: &'a [u8],
+    pub(crate) application: &'a [u8],
     /// The caller's number, ten digits.
-    pub number: &'a [u8],
+    pub(crate) number: &'a [u8],
     /// The agent.
-    pub agent: &'a [u8],
+    pub(crate) agent: &'a [u8],
     /// The queue.
-    pub queue: &'a [u8],
+    pub(crate) queue: &'a [u8],
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +57,7 @@ impl Slot {
 
 /// One frame.
 #[derive(Clone, Debug)]
-pub struct Template {
+pub(crate) struct Template {
     /// What is sent before each slot.
     parts: Vec<(Vec<u8>, Slot)>,
     last: Vec<u8>,
@@ -91,7 +91,7 @@ impl Template {
     }
 
     /// Adds the frame to `out`.
-    pub fn write(&self, fill: &Fill<'_>, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, fill: &Fill<'_>, out: &mut Vec<u8>) {
         if self.is_event {
             let length: usize = self.parts.iter().map(|(text, slot)| text.len() + slot.of(fill).len()).sum();
             // Writing to a vector cannot fail.
@@ -107,41 +107,41 @@ impl Template {
 
 /// All that is said of a call.
 #[derive(Clone, Debug)]
-pub struct Templates {
+pub(crate) struct Templates {
     /// The answer to `connect`.
-    pub channel: Template,
+    pub(crate) channel: Template,
     /// `set` and `answer` were executed; the caller was answered.
-    pub set: Template,
+    pub(crate) set: Template,
     /// See [`Templates::set`].
-    pub answer: Template,
+    pub(crate) answer: Template,
     /// See [`Templates::set`].
-    pub answered: Template,
+    pub(crate) answered: Template,
     /// The music was cut.
-    pub played: Template,
+    pub(crate) played: Template,
     /// The caller is no longer parked, and `socket` has ended.
-    pub unpark: Template,
+    pub(crate) unpark: Template,
     /// See [`Templates::unpark`].
-    pub socket: Template,
+    pub(crate) socket: Template,
     /// The agent's channel exists.
-    pub leg_created: Template,
+    pub(crate) leg_created: Template,
     /// The agent's phone was answered.
-    pub leg_answered: Template,
+    pub(crate) leg_answered: Template,
     /// Both are connected.
-    pub bridged: Template,
+    pub(crate) bridged: Template,
     /// `originate` has ended: its leg was taken from it.
-    pub job: Template,
+    pub(crate) job: Template,
     /// The ends of both, in two steps each.
-    pub leg_hangup: Template,
+    pub(crate) leg_hangup: Template,
     /// See [`Templates::leg_hangup`].
-    pub leg_complete: Template,
+    pub(crate) leg_complete: Template,
     /// See [`Templates::leg_hangup`].
-    pub caller_hangup: Template,
+    pub(crate) caller_hangup: Template,
     /// See [`Templates::leg_hangup`].
-    pub caller_complete: Template,
+    pub(crate) caller_complete: Template,
     /// The connection stays for the last events.
-    pub linger: Template,
+    pub(crate) linger: Template,
     /// What the inbound link hears of a caller who came.
-    pub caller_created: Template,
+    pub(crate) caller_created: Template,
 }
 
 impl Templates {
@@ -149,7 +149,7 @@ impl Templates {
     ///
     /// # Errors
     /// When the capture is not the one this was written for.
-    pub fn read() -> Result<Self> {
+    pub(crate) fn read() -> Result<Self> {
         let frames = frames(CAPTURE);
         let event = |name: &str, channel: &[u8], application: &str| {
             let found = frames.iter().find(|frame| {

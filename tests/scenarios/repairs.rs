@@ -1,0 +1,166 @@
+//! Q5 and Q22 by the link to the switch: private calls, phones that come and go, and differences that are put right.
+
+use std::time::Duration;
+
+use simswitch::{Behaviour, CallSpec, Registration};
+
+use crate::house::{House, answers, pass, play};
+use crate::setting::{configuration, queue};
+
+/// Q5: a private call, made or taken, holds every queue back until it ends; private calls do not count as conversations.
+#[test]
+fn q5_a_private_call_holds_the_queues_back() {
+    for made in [true, false] {
+        play(async move {
+            let house = House::open(&[queue("99900", &["1001"]).with("wrap_up_seconds: 30")]);
+            pass(1_000).await;
+            let private = if made {
+                house.when_rung("1009", answers(500));
+                house.switch.call(&CallSpec::phone("1001", "1009"))
+            } else {
+                house.when_rung("1001", answers(500));
+                house.switch.call(&CallSpec::phone("1009", "1001"))
+            };
+            private.wait_talking().await;
+            house.when_rung("1001", Behaviour::Manual);
+            pass(100).await;
+            assert_eq!(house.activity("1001"), "on another call");
+            let hans = house.caller("0791", "99900");
+            pass(20_000).await;
+            assert!(!house.phone("1001").is_ringing());
+            private.hang_up();
+            let free = house.switch.now();
+            assert_eq!(house.take("1001").await, "0791");
+            let rang = house.phone("1001").rings().last().unwrap().at;
+            assert!(rang - free <= Duration::from_millis(100), "no wrap-up behind a private call: {:?}", rang - free);
+            hans.hang_up();
+            house.end().await;
+        });
+    }
+}
+
+/// Q5, Q7: a phone that registers again is tried at once; one whose registration ended is not tried at all.
+#[test]
+fn q7_a_phone_that_comes_back_is_tried_at_once() {
+    play(async {
+        let house = House::open(&[queue("99900", &["1001"])]);
+        pass(1_000).await;
+        let anna = house.phone("1001");
+        anna.set_registration(Registration::Unregistered);
+        let hans = house.caller("0791", "99900");
+        pass(2_500).await;
+        anna.set_registration(Registration::Registered);
+        let back = house.switch.now();
+        let ring = anna.wait_ringing().await;
+        assert!(ring.at - back <= Duration::from_millis(3_000), "{:?}", ring.at - back);
+        hans.hang_up();
+        house.end().await;
+    });
+}
+
+/// Q22: FreeSWITCH takes an order to ring and never says another word: the caller goes on to the next.
+#[test]
+fn q22_an_order_that_is_never_heard_of_again() {
+    play(async {
+        let house = House::open(&[queue("99900", &["1001", "1002"]).with("ring_seconds: 5")]);
+        house.switch.faults(|f| f.swallow_originates = 1);
+        let hans = house.caller("0791", "99900");
+        assert_eq!(house.take("1002").await, "0791");
+        hans.hang_up();
+        pass(20_000).await;
+        assert_eq!(house.activity("1001"), "idle");
+        let book = house.end().await;
+        assert_eq!(book.story_of(&["misses"]), ["1001 misses 0791: failed"]);
+    });
+}
+
+/// Q22: events that are lost: the conversation is known all the same, or the agent is free again within seconds.
+#[test]
+fn q22_lost_events() {
+    for lost in [
+        "CHANNEL_CREATE",
+        "CHANNEL_ANSWER",
+        "CHANNEL_HANGUP",
+        "CHANNEL_HANGUP_COMPLETE",
+        "CHANNEL_UNPARK",
+        "CHANNEL_EXECUTE_COMPLETE",
+    ] {
+        play(async move {
+            let house = House::open(&[queue("99900", &["1001"])]);
+            let hans = house.caller("0791", "99900");
+            house.phone("1001").wait_ringing().await;
+            house.switch.faults(|f| f.lose_events = vec![lost.to_owned()]);
+            pass(500).await;
+            house.phone("1001").answer();
+            hans.wait_talking().await;
+            pass(2_000).await;
+            house.phone("1001").hang_up();
+            hans.wait_ended().await;
+            house.phone("1001").wait_idle().await;
+            pass(20_000).await;
+            assert_eq!(house.activity("1001"), "idle", "{lost}");
+            let eva = house.caller("0792", "99900");
+            assert_eq!(house.take("1001").await, "0792", "{lost}");
+            eva.hang_up();
+            let book = house.end().await;
+            assert_eq!(book.answered().len(), 2, "{lost}");
+        });
+    }
+}
+
+/// The replies and events of a slow switch change when things happen, not what.
+#[test]
+fn a_slow_switch() {
+    for ms in [50, 200, 400, 700] {
+        play(async move {
+            // A phone is called off as late as the switch takes orders.
+            let bounds = simswitch::Bounds { stray_ring: Duration::from_secs(10), ..simswitch::Bounds::default() };
+            let all = queue("99900", &["1001", "1002"]).with("strategy: simultaneous");
+            let switch = simswitch::Config { bounds, ..simswitch::Config::default() };
+            let house = House::with(switch, configuration(&[all], ""), 1);
+            house.switch.faults(|f| {
+                f.reply_delay = Some(Duration::from_millis(ms));
+                f.event_delay = Some(Duration::from_millis(ms));
+            });
+            let hans = house.caller("0791", "99900");
+            let eva = house.caller("0792", "99900");
+            house.phone("1001").wait_ringing().await;
+            pass(2_000).await;
+            house.phone("1001").answer();
+            hans.wait_talking().await;
+            house.phone("1002").wait_for(|v| v.ringing.iter().any(|r| r.number == "0792")).await;
+            pass(1_000).await;
+            house.phone("1002").answer();
+            eva.wait_talking().await;
+            pass(5_000).await;
+            hans.hang_up();
+            eva.hang_up();
+            pass(10_000).await;
+            house.switch.faults(|f| (f.reply_delay, f.event_delay) = (None, None));
+            let book = house.end().await;
+            assert_eq!(book.answered().len(), 2);
+        });
+    }
+}
+
+/// Q8: a phone that answers by itself, faster than the caller's own channel is answered, is connected all the same.
+#[test]
+fn q8_a_phone_that_answers_by_itself() {
+    for strategy in ["as-listed", "simultaneous"] {
+        for ms in 0..40 {
+            play(async move {
+                let house = House::open(&[queue("99900", &["1001"]).with(&format!("strategy: {strategy}"))]);
+                house.when_rung("1001", answers(ms));
+                let hans = house.caller("0791", "99900");
+                assert_eq!(hans.wait_talking().await, "1001");
+                let (at, _) = hans.view().talked_to[0].clone();
+                assert!(at <= Duration::from_millis(ms + 150), "after {at:?}");
+                pass(7_000).await;
+                assert_eq!(hans.view().talks_to(), Some("1001"));
+                hans.hang_up();
+                let book = house.end().await;
+                assert_eq!(book.story_of(&["misses", "called off"]), Vec::<String>::new());
+            });
+        }
+    }
+}
