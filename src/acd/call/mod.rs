@@ -167,7 +167,9 @@ impl Call {
             Input::Originated(offer, Err(end)) => {
                 // An answered leg is taken from `originate` while it is being connected, which `originate` then
                 // reports as its failure, before or behind the connection. The leg itself tells how it goes on.
+                let talking = matches!(self.stage, Stage::Talking { offer: talking, .. } if talking == offer);
                 match self.legs.get(&offer) {
+                    Some(_) if talking => {}
                     Some(leg) if leg.is_connecting() || (leg.exists() && end == LegEnd::Elsewhere) => {}
                     Some(leg) if leg.exists() => self.leg_ended(offer, end, false, now),
                     _ => self.leg_gone(offer, end, now),
