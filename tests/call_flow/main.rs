@@ -99,6 +99,7 @@ impl Stand {
         let mut s = Self::ringing(settings(|_| ()), &[A]);
         s.gives(2000, LegAnswered(A), &[]);
         s.gives(2010, Bridged(A), &[desk(Desk::Answered(A)), wire(Wire::Connected)]);
+        s.gives(2011, Originated(A, Err(GONE)), &[]);
         assert_eq!(s.call.deadline(), None, "a conversation may last");
         s
     }
@@ -182,9 +183,11 @@ fn the_loser_of_a_race_does_not_rearm_the_caller() {
     let mut s = Stand::ringing(simultaneous(), &[A, B]);
     s.gives(2000, LegAnswered(A), &[]);
     s.gives(2005, LegAnswered(B), &[]);
-    s.gives(2010, LegHungUp(A, CALLED_OFF, false), &[cancelled(A, CancelCause::AnsweredElsewhere)]);
-    s.gives(2011, LegGone(A, CALLED_OFF), &[desk(Desk::Gone(A))]);
-    s.gives(2030, Bridged(B), &[desk(Desk::Answered(B)), wire(Wire::Connected)]);
+    s.gives(2010, LegHungUp(A, CALLED_OFF, false), &[]);
+    s.gives(2011, LegGone(A, CALLED_OFF), &[]);
+    let told = [cancelled(A, CancelCause::AnsweredElsewhere), desk(Desk::Gone(A))];
+    let won = [desk(Desk::Answered(B)), wire(Wire::Connected)];
+    s.gives(2030, Bridged(B), &[&won[..], &told[..]].concat());
 }
 
 /// Q23: every offer has an outcome, also when the connection is lost.
