@@ -1,5 +1,6 @@
 //! The daemon: the parts put together, started and drained in order.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -91,12 +92,13 @@ impl Daemon {
         let (settings, settings_seen) = watch::channel(Arc::new(session_settings(&config)));
         let (draining, draining_seen) = watch::channel(false);
         let dice = random.clone();
+        let mod_hash = Arc::new(AtomicBool::new(false));
         let shared = Arc::new(Shared {
             floor: floor.clone(),
             clock: clock.clone(),
             settings: settings_seen,
             draining: draining_seen,
-            mod_hash: std::sync::atomic::AtomicBool::new(false),
+            mod_hash: mod_hash.clone(),
             journal: journal.clone(),
             #[allow(clippy::cast_possible_truncation)]
             random: Box::new(move || dice() as u64),
@@ -104,8 +106,9 @@ impl Daemon {
         let instance = Instance::of(&config.state.to_string_lossy());
         let new_offer = move || instance.offer(random());
         let dispatcher = Dispatcher::new(floor.clone(), Box::new(new_offer));
+        let count = config.freeswitch.len();
         let switches =
-            Switches::new(floor.clone(), clock.clone(), settings.subscribe(), instance, told, config.freeswitch.len());
+            Switches::new(floor.clone(), clock.clone(), settings.subscribe(), instance, told, mod_hash, count);
         floor.expect_back(&restored.waiting);
         if !config.freeswitch.is_empty() {
             floor.adopt_unended(&restored.conversations);

@@ -27,6 +27,8 @@ mod sound;
 #[path = "live/switch.rs"]
 mod switch;
 
+#[path = "crash/live.rs"]
+mod deaths;
 #[path = "live/ends.rs"]
 mod ends;
 #[path = "live/hearing.rs"]
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         timeouts::CASES,
         logins::CASES,
         hostile::CASES,
+        deaths::CASES,
         restarts::CASES,
     ]
     .concat();

@@ -51,6 +51,7 @@ impl Floor {
 
     /// The caller is here again: the wait before counts as given back to the dialplan.
     pub(super) fn comes_back(&self, call: &CallId, now: Now) -> Option<Absent> {
+        lock(&self.coming).remove(call);
         let who = lock(&self.absent).remove(call)?;
         let (queue, waited) = (who.queue.clone(), now.wall.since(who.entered));
         self.record(now, Fact::CallReturned { call: call.clone(), queue, waited });
@@ -62,9 +63,15 @@ impl Floor {
         lock(&self.absent).iter().map(|(call, who)| (call.clone(), who.clone())).collect()
     }
 
+    /// These callers are on their way to us, as FreeSWITCH tells: the dialplan holds them. Nothing else may be known of
+    /// them, for a daemon that is killed takes the records of its last moments with it.
+    pub fn see_coming(&self, calls: impl IntoIterator<Item = CallId>) {
+        lock(&self.coming).extend(calls.into_iter().filter(|call| !self.has_call(call)));
+    }
+
     /// Whether all who waited when the daemon last ended are back, or given up.
     pub fn all_are_back(&self) -> bool {
-        lock(&self.absent).values().all(|who| who.since.is_some())
+        lock(&self.absent).values().all(|who| who.since.is_some()) && lock(&self.coming).is_empty()
     }
 
     /// This caller will not come back. False when that is not so any more.

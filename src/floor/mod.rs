@@ -71,6 +71,7 @@ pub struct Floor {
     agents: DashMap<AgentId, Agent>,
     calls: DashMap<CallId, Admitted>,
     absent: Mutex<BTreeMap<CallId, Absent>>,
+    coming: Mutex<BTreeSet<CallId>>,
     changed: Mutex<Changed>,
     /// Whether somebody compares with FreeSWITCH, and looks after legs without a session.
     supervised: AtomicBool,
@@ -87,6 +88,7 @@ impl Floor {
             agents: DashMap::new(),
             calls: DashMap::new(),
             absent: Mutex::default(),
+            coming: Mutex::default(),
             changed: Mutex::default(),
             supervised: AtomicBool::new(false),
             bell,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::acd::agent::Activity;
 use crate::acd::fact::{EndedBy, Fact, Record};
@@ -60,12 +61,13 @@ impl Floor {
         if !self.adopt(key, since) {
             return false;
         }
-        if let Some(who) = lock(&self.absent).remove(&key.call) {
-            let OfferKey { offer, call, agent, .. } = key.clone();
-            let waited = since.since(who.entered);
-            self.record(now, Fact::CallAnswered { offer, call, queue: who.queue, agent, waited });
-            self.ring();
-        }
+        // The store knows of no conversation, or it would have been held since the start. Of a caller whose entry was
+        // lost with the last moments of a killed daemon the wait is not known.
+        let who = lock(&self.absent).remove(&key.call);
+        let waited = who.map_or(Duration::ZERO, |who| since.since(who.entered));
+        let OfferKey { offer, call, queue, agent } = key.clone();
+        self.record(now, Fact::CallAnswered { offer, call, queue, agent, waited });
+        self.ring();
         true
     }
 

@@ -48,7 +48,7 @@ pub struct Options {
     pub keep: Duration,
     /// How many facts may wait in memory while the store cannot be written: 50 000, some 15 MB.
     pub backlog: usize,
-    /// How long a login or a [`Journal::flush`] may take to be on disk before its caller is told that it is not: 1 s.
+    /// How long a login or a [`Journal::flush`] may take to be on disk before its caller is told that it is not: 2 s.
     pub durable_within: Duration,
     /// How long [`Journal::close`] tries to write what still waits: 5 s.
     pub close_within: Duration,
@@ -59,7 +59,7 @@ impl Default for Options {
         Self {
             keep: Duration::from_secs(400 * 24 * 3600),
             backlog: 50_000,
-            durable_within: Duration::from_secs(1),
+            durable_within: Duration::from_secs(2),
             close_within: Duration::from_secs(5),
         }
     }

@@ -329,7 +329,7 @@ impl<'a> Session<'a> {
         let (Some(queue), Some(phone)) = (queue, phone) else { return Err(TextError::Empty) };
         let has_hash = self.shared.mod_hash.load(Ordering::Relaxed);
         if shared && !has_hash {
-            self.out.push((wire::has_mod_hash()?, Some(Watched::ModHash)));
+            self.out.push((Command::Api(wire::has_mod_hash()?), Some(Watched::ModHash)));
         }
         let commands = wire::ring(offer, shared && has_hash, &phone, &queue, &self.channel, self.settings)?;
         let commands = commands.map(|command| {

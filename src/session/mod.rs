@@ -53,8 +53,8 @@ pub struct Shared {
     pub settings: watch::Receiver<Arc<SessionSettings>>,
     /// True once the daemon is going down.
     pub draining: watch::Receiver<bool>,
-    /// Whether FreeSWITCH was seen to have `mod_hash`; asked for when it matters.
-    pub mod_hash: AtomicBool,
+    /// Whether FreeSWITCH was seen to have `mod_hash`: by a link as soon as it is up, or else when it matters.
+    pub mod_hash: Arc<AtomicBool>,
     /// Where logins are made durable.
     pub journal: Arc<Journal>,
     /// Makes a random number, for the random order of agents.

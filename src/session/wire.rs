@@ -96,8 +96,8 @@ fn unless_connected(file: &str) -> String {
 }
 
 /// Whether the switch has `mod_hash`; the answer is `true` or `false`.
-pub(super) fn has_mod_hash() -> Result<Command, TextError> {
-    Ok(Command::Api(ApiCall::new("module_exists mod_hash")?))
+pub(crate) fn has_mod_hash() -> Result<ApiCall, TextError> {
+    ApiCall::new("module_exists mod_hash")
 }
 
 /// Rings an agent. `first_wins`: others may ring for the caller too, and `mod_hash` is there to tell who was first.

@@ -1,6 +1,7 @@
 //! A link that is up.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -15,7 +16,7 @@ use crate::esl::{
 };
 use crate::floor::OfferKey;
 use crate::session::hear::was_transferred;
-use crate::session::wire::{connected, end_if_ringing};
+use crate::session::wire::{connected, end_if_ringing, has_mod_hash};
 
 use super::survey::{Repair, Survey, bring, epoch, gone, ours, widowed};
 use super::{SURVEY_EVERY, Switches, lamps};
@@ -29,6 +30,7 @@ enum Answer {
     Dump(OfferId, String, Outcome),
     Contact(AgentId, Outcome),
     Domain(Outcome),
+    ModHash(Outcome),
     Ended,
     Lamps,
 }
@@ -116,6 +118,10 @@ impl Up<'_> {
             Ok(set) => self.tell(&[Command::Events(set)]),
             Err(error) => tracing::error!(%error, "the link cannot listen"),
         }
+        // Known before the first survey is, and so before the first of several phones rings for one caller.
+        if let Ok(call) = has_mod_hash() {
+            self.ask(call, Answer::ModHash);
+        }
         self.all_lamps();
         if let Ok(call) = ApiCall::new("global_getvar domain") {
             self.ask(call, Answer::Domain);
@@ -186,6 +192,10 @@ impl Up<'_> {
                     self.all_lamps();
                 }
             }
+            Answer::ModHash(outcome) => {
+                let has = done(outcome).is_some_and(|reply| reply.body_text().trim() == "true");
+                self.switches.mod_hash.store(has, Ordering::Relaxed);
+            }
             Answer::Ended => {
                 if !self.switches.are_in_order() {
                     self.survey();
@@ -214,7 +224,11 @@ impl Up<'_> {
             }
         }
         self.let_go.retain(|offer| survey.has(*offer));
-        let unserved: Vec<_> = survey.unserved(|number| self.serves(number)).collect();
+        if !self.switches.are_in_order() {
+            let queued = survey.alone().filter(|row| matches!(self.served(&row.dest), Some(Dialled::Queue(_))));
+            floor.see_coming(queued.filter_map(|row| CallId::new(&row.uuid).ok()));
+        }
+        let unserved: Vec<_> = survey.unserved(|number| self.served(number).is_some()).collect();
         repairs.extend(unserved.iter().filter(|row| self.unserved.contains(&row.uuid)).filter_map(|row| bring(row)));
         self.unserved = unserved.iter().map(|row| row.uuid.clone()).collect();
         let phones: BTreeMap<String, (AgentId, Wall)> = survey
@@ -369,14 +383,14 @@ impl Up<'_> {
         }
     }
 
-    /// Whether this number leads to a queue of ours.
-    fn serves(&self, number: &str) -> bool {
-        match self.switches.settings.borrow().codes.read(number) {
-            Dialled::Queue(queue) | Dialled::Feature { queue, .. } => {
-                self.switches.floor.participants(&queue).is_some()
-            }
+    /// What this number means, if it leads to a queue of ours.
+    fn served(&self, number: &str) -> Option<Dialled> {
+        let dialled = self.switches.settings.borrow().codes.read(number);
+        let ours = match &dialled {
+            Dialled::Queue(queue) | Dialled::Feature { queue, .. } => self.switches.floor.participants(queue).is_some(),
             Dialled::Other => false,
-        }
+        };
+        ours.then_some(dialled)
     }
 
     /// The domain of the agents' phones.

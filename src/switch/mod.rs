@@ -65,6 +65,8 @@ pub struct Switches {
     pub instance: Instance,
     /// Facts as they become true; the links listen for logins.
     pub facts: broadcast::Sender<Record>,
+    /// Whether FreeSWITCH was seen to have `mod_hash`.
+    pub mod_hash: Arc<AtomicBool>,
     up: AtomicUsize,
     repairs: AtomicUsize,
     in_order: AtomicBool,
@@ -81,6 +83,7 @@ impl Switches {
         settings: watch::Receiver<Arc<SessionSettings>>,
         instance: Instance,
         facts: broadcast::Sender<Record>,
+        mod_hash: Arc<AtomicBool>,
         count: usize,
     ) -> Arc<Self> {
         floor.set_supervised(count > 0, clock.now());
@@ -90,6 +93,7 @@ impl Switches {
             settings,
             instance,
             facts,
+            mod_hash,
             up: AtomicUsize::new(0),
             repairs: AtomicUsize::new(0),
             in_order: AtomicBool::new(count == 0),

@@ -84,6 +84,11 @@ impl Survey {
         Ok(Self { channels: channels.rows, connected })
     }
 
+    /// Channels that are connected to no other.
+    pub(super) fn alone(&self) -> impl Iterator<Item = &ChannelRow> {
+        self.channels.iter().filter(|c| !self.connected.contains_key(&c.uuid))
+    }
+
     /// Whether this leg is there.
     pub(super) fn has(&self, leg: OfferId) -> bool {
         let name = leg.to_string();

@@ -79,7 +79,9 @@ impl Ledger {
 
     fn take(&mut self, at: usize, record: &Record) {
         match &record.fact {
-            Fact::CallEntered { call, queue, returned, .. } => self.enters(call, queue, *returned, (record.at, at)),
+            Fact::CallEntered { call, queue, returned, first_entered, .. } => {
+                self.enters(call, queue, *returned, (if *returned { *first_entered } else { record.at }, at));
+            }
             Fact::OfferMade { offer, call, queue, agent } => {
                 let busy = self.offers.values().chain(self.talks.values()).any(|a| a == agent);
                 assert!(!busy, "Q8: {agent} is offered {call} at {} while held by another", record.at.0);

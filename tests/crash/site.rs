@@ -172,7 +172,7 @@ impl Site {
         let doors: Arc<Mutex<BTreeMap<String, Life>>> = Arc::default();
         let found = doors.clone();
         switch.dial_out_via(move |address: String| {
-            let life = found.lock().unwrap().get(&address).cloned();
+            let life = found.lock().unwrap().get(&address).filter(|l| !l.wires.is_dead()).cloned();
             async move {
                 let life = life.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::ConnectionRefused))?;
                 let (theirs, ours) = life.wires.pair();

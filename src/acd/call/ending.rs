@@ -12,6 +12,10 @@ use crate::acd::time::Now;
 /// How long FreeSWITCH may take to end or move on a call that was told to.
 pub(super) const PARTING_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a caller who left our channel may take to be seen with one of our agents, when no phone was seen to be
+/// answered. FreeSWITCH's events were seen up to half a second late.
+const TAKEN_AFTER: Duration = Duration::from_secs(1);
+
 impl Call {
     pub(super) fn end_wait(&mut self, why: Why, now: Now) {
         let Stage::Waiting(wait) = &self.stage else { return };
@@ -89,9 +93,10 @@ impl Call {
         for timer in [Timer::Announce, Timer::MusicGrace] {
             self.timers.clear(timer);
         }
-        self.timers.set(Timer::TakenAway, now.mono.plus(LEG_PATIENCE));
+        let connecting = self.legs.values().any(Leg::is_connecting);
+        self.timers.set(Timer::TakenAway, now.mono.plus(if connecting { LEG_PATIENCE } else { TAKEN_AFTER }));
         self.desk(Desk::Close(CancelCause::AnsweredElsewhere));
-        if !self.legs.values().any(Leg::is_connecting) {
+        if !connecting {
             self.wire(Wire::LetGo);
         }
     }
