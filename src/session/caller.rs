@@ -188,7 +188,9 @@ impl<'a> Session<'a> {
                     self.flush();
                 }
             }
-            Some(Incoming::Lingering(_)) => self.tell(Input::CallerGone),
+            // The notice overtakes events that are still queued (measured), the answer of the call among them: the hang-up
+            // itself is in its place behind them, and the end of the connection bounds the wait.
+            Some(Incoming::Lingering(_)) => {}
             Some(Incoming::Closed(reason)) => {
                 tracing::debug!(%reason, "the connection ended");
                 self.tell(Input::Disconnected);
