@@ -1,7 +1,9 @@
 //! A connection over an in-memory pipe, on virtual time.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::sync::{Arc, Mutex};
+#[path = "support/log.rs"]
+mod log;
+
 use std::time::Duration;
 
 use freeswitch_queue::esl::client::{ConnectError, login};
@@ -11,6 +13,8 @@ use freeswitch_queue::esl::reply::{Outcome, Unknown};
 use freeswitch_queue::esl::server::turn_away;
 use freeswitch_queue::esl::{ApiCall, EventKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+use crate::log::Log;
 
 const OK: &[u8] = b"Content-Type: command/reply\nReply-Text: +OK\n\n";
 const NO: &[u8] = b"Content-Type: command/reply\nReply-Text: -ERR command not found\n\n";
@@ -277,27 +281,9 @@ async fn a_call_is_turned_away_once_it_is_parked() {
     turning.await.unwrap();
 }
 
-/// What is logged while it lives, on this thread.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_refusal_is_logged_when_nobody_waits_for_it() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::begin();
 
     let (link, _events, mut peer) = open(LinkLimits::default());
     link.send(&Command::Linger(1)).unwrap().log_refusal("keeping the connection");
@@ -312,7 +298,7 @@ async fn a_refusal_is_logged_when_nobody_waits_for_it() {
     assert!(matches!(last.await, Outcome::Done(_)));
     late.log_refusal("leaving the events");
 
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.len(), 3, "{text}");
     for (line, what) in lines.iter().zip(["keeping the connection", "nobody waits for", "leaving the events"]) {

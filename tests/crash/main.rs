@@ -9,6 +9,9 @@
 #[path = "../scenarios/book.rs"]
 mod book;
 
+#[path = "../support/log.rs"]
+mod log;
+
 mod dialplan;
 mod ledger;
 mod site;

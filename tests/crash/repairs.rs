@@ -1,53 +1,20 @@
 //! Q22: differences between what is believed and what FreeSWITCH says are found and repaired within seconds, counted,
 //! and logged with the reason.
 
-use std::io;
-use std::sync::{Arc, Mutex};
-
 use freeswitch_queue::acd::ids::{Instance, OfferId};
 use freeswitch_queue::esl::command::Secret;
 use freeswitch_queue::esl::{ApiCall, Command, Events, Link, LinkLimits, client};
 use simswitch::{Behaviour, SimSwitch};
-use tracing_subscriber::fmt::MakeWriter;
 
+use crate::log::Log;
 use crate::site::{Site, pass, play, setting};
 
 const SERVICE: &str = r#"number: "99900", participants: ["1001", "1002"]"#;
 
-/// What is logged at `warn` and above, by everything on this thread.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn begin() -> (Self, tracing::subscriber::DefaultGuard) {
-        let log = Self::default();
-        let to = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_ansi(false);
-        let guard = tracing::subscriber::set_default(to.with_writer(log.clone()).finish());
-        (log, guard)
-    }
-
-    fn repairs(&self) -> Vec<String> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        let told = |l: &str| Some(l.split_once("repaired: ")?.1.to_owned());
-        text.lines().filter_map(told).collect()
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
+/// The repairs told so far.
+fn repairs(log: &Log) -> Vec<String> {
+    let told = |l: &str| Some(l.split_once("repaired: ")?.1.to_owned());
+    log.text().lines().filter_map(told).collect()
 }
 
 /// Somebody else's hand on the switch.
@@ -86,7 +53,7 @@ fn q22_stray_legs_are_ended() {
         drop((link, events));
         site.end().await;
     });
-    let told = log.repairs();
+    let told = repairs(&log);
     assert!(told.len() == 1 && told[0].starts_with("a leg that nobody waits for was ended leg="), "{told:?}");
 }
 
@@ -112,7 +79,7 @@ fn q22_an_agent_held_by_nothing_is_released() {
         eva.hang_up();
         site.end().await;
     });
-    let told = log.repairs();
+    let told = repairs(&log);
     assert!(
         told.len() == 1 && told[0].starts_with("an agent was held by a leg that FreeSWITCH does not have"),
         "{told:?}"
@@ -150,7 +117,7 @@ fn q22_conversations_are_adopted() {
         assert_eq!(book.story_of(&["1001 answers"])[0], "1001 answers 0791");
         assert_eq!(book.story_of(&["1001 and 0791"]), ["1001 and 0791 end: agent"]);
     });
-    let told = log.repairs();
+    let told = repairs(&log);
     assert!(told.len() == 1 && told[0].starts_with("a conversation from before our time"), "{told:?}");
 }
 

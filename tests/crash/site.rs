@@ -25,6 +25,7 @@ use uuid::Uuid;
 use crate::book::Book;
 use crate::dialplan;
 use crate::ledger;
+use crate::log;
 use crate::wire::Wires;
 
 /// The calendar of the simulated switch begins here, and so does the daemon's.
@@ -38,8 +39,7 @@ const UNWRITTEN_MS: i64 = 50;
 
 /// Plays a scenario on virtual time.
 pub fn play<T>(scenario: impl Future<Output = T>) -> T {
-    let log = tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env());
-    let _ = log.with_test_writer().try_init();
+    log::to_the_tests_output();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let ended = runtime.block_on(async { tokio::time::timeout(LONGEST, scenario).await });
     ended.expect("the scenario waits for something that never happens")

@@ -21,6 +21,7 @@ use simswitch::{Behaviour, CallSpec, Caller, Phone, SimSwitch};
 use tokio::io::DuplexStream;
 
 use crate::book::Book;
+use crate::log;
 use crate::setting::{Queue, configuration};
 
 /// The calendar of the simulated switch begins here, and so does the daemon's.
@@ -31,8 +32,7 @@ const LONGEST: Duration = Duration::from_secs(2 * 3600);
 
 /// Plays a scenario on virtual time.
 pub fn play(scenario: impl Future<Output = ()>) {
-    let log = tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env());
-    let _ = log.with_test_writer().try_init();
+    log::to_the_tests_output();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let ended = runtime.block_on(async { tokio::time::timeout(LONGEST, scenario).await });
     ended.expect("the scenario waits for something that never happens");
