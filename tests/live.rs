@@ -29,6 +29,8 @@ mod switch;
 
 #[path = "crash/live.rs"]
 mod deaths;
+#[path = "live/elsewhere.rs"]
+mod elsewhere;
 #[path = "live/ends.rs"]
 mod ends;
 #[path = "live/hearing.rs"]
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
     let all = [
         strategies::CASES,
         ends::CASES,
+        elsewhere::CASES,
         hearing::CASES,
         timeouts::CASES,
         logins::CASES,
