@@ -54,6 +54,13 @@ async fn serve(
     }
     let mut session = Session::new(shared, settings, link, channel, dialled, number);
     session.begin();
+    // If an agent is free, the dispatcher says so now, and the phone rings before the music begins.
+    tokio::task::yield_now().await;
+    tokio::select! {
+        biased;
+        () = wake.notified() => session.tell(Input::Woken),
+        () = std::future::ready(()) => session.flush(),
+    }
     let mut draining = shared.draining.clone();
     while !session.call.is_finished() {
         let deadline = session.call.deadline().map(|at| shared.clock.instant(at));
@@ -107,12 +114,16 @@ struct Session<'a> {
     call: Call,
     desk: CallDesk,
     watched: JoinSet<(Watched, Outcome)>,
-    /// Commands of the input being worked on, written in one go.
+    /// Commands of the input being worked on, written in one go: first what makes phones ring, then the rest. FreeSWITCH
+    /// takes a millisecond to read what comes before an `originate`.
+    first: Vec<Order>,
     out: Vec<Order>,
     /// Legs whose filters are still set.
     filtered: BTreeSet<OfferId>,
-    /// `answer` was ordered.
+    /// The dialplan answered, or `answer` was ordered.
     answered: bool,
+    /// The channel was told how to go on without us.
+    prepared: bool,
     /// The caller's channel is answered. Before that FreeSWITCH can connect it with nobody, and a phone that answers
     /// by itself would be faster (measured: the caller was cut off).
     can_be_connected: bool,
@@ -150,9 +161,11 @@ impl<'a> Session<'a> {
             call,
             desk,
             watched: JoinSet::new(),
+            first: Vec::new(),
             out: Vec::new(),
             filtered: BTreeSet::new(),
-            answered: false,
+            answered: can_be_connected,
+            prepared: false,
             can_be_connected,
             held_back: Vec::new(),
             parked: false,
@@ -162,9 +175,9 @@ impl<'a> Session<'a> {
 
     fn begin(&mut self) {
         for command in wire::setup(&self.channel.channel) {
-            self.out.push((command, None));
+            self.first.push((command, None));
         }
-        self.tell(Input::Begin);
+        self.hear(Input::Begin);
     }
 
     fn incoming(&mut self, incoming: Option<Incoming>) {
@@ -178,7 +191,7 @@ impl<'a> Session<'a> {
                     self.can_be_connected = true;
                     for (offer, commands) in std::mem::take(&mut self.held_back) {
                         self.filtered.insert(offer);
-                        self.out.extend(commands);
+                        self.first.extend(commands);
                     }
                     self.flush();
                 }
@@ -231,6 +244,12 @@ impl<'a> Session<'a> {
 
     /// Tells the call something, and does what it wants done.
     fn tell(&mut self, input: Input) {
+        self.hear(input);
+        self.flush();
+    }
+
+    /// Tells the call something; what it wants done is not written yet.
+    fn hear(&mut self, input: Input) {
         let now = self.shared.clock.now();
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
@@ -245,7 +264,6 @@ impl<'a> Session<'a> {
                 }
             }
         }
-        self.flush();
     }
 
     /// Turns a wish into commands. What cannot be said is what FreeSWITCH would have refused.
@@ -321,7 +339,8 @@ impl<'a> Session<'a> {
         let first_entered = self.desk.first_entered().unwrap_or(place.entered);
         let visited = self.call.visited().to_vec();
         let remembered = Remembered { dialled: self.dialled.clone(), queue, place, first_entered, visited };
-        self.push(wire::prepare(&remembered, !self.answered, self.channel.resumes)?);
+        let first = !std::mem::replace(&mut self.prepared, true);
+        self.push(wire::prepare(&remembered, first, self.channel.resumes)?);
         Ok(())
     }
 
@@ -342,7 +361,8 @@ impl<'a> Session<'a> {
             self.held_back.push((offer, commands));
             return Ok(());
         }
-        self.out.extend(commands);
+        // A phone that answers by itself must not find a channel that is still to be prepared.
+        if self.channel.resumes { &mut self.first } else { &mut self.out }.extend(commands);
         self.filtered.insert(offer);
         Ok(())
     }
@@ -361,10 +381,11 @@ impl<'a> Session<'a> {
             self.give_back = false;
             self.push(Command::Exit);
         }
-        if self.out.is_empty() {
+        let orders = std::mem::take(&mut self.first).into_iter().chain(std::mem::take(&mut self.out));
+        let (commands, watched): (Vec<_>, Vec<_>) = orders.unzip();
+        if commands.is_empty() {
             return;
         }
-        let (commands, watched): (Vec<_>, Vec<_>) = std::mem::take(&mut self.out).into_iter().unzip();
         match self.link.send_all(&commands) {
             Ok(sent) => {
                 for (pending, watched) in sent.into_iter().zip(watched) {

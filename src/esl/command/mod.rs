@@ -203,10 +203,7 @@ mod tests {
         for (command, text) in [
             (Command::Connect, "connect\n\n"),
             (Command::MyEvents, "myevents plain\n\n"),
-            (
-                Command::Events(custom.clone()),
-                "event plain DTMF CHANNEL_PARK CUSTOM sofia::register sofia::expire\n\n",
-            ),
+            (Command::Events(custom.clone()), "event plain DTMF CHANNEL_PARK CUSTOM sofia::register sofia::expire\n\n"),
             (Command::Events(EventSet::of(&[EventKind::Dtmf]).json()), "event json DTMF\n\n"),
             (Command::NixEvents(custom.json()), "nixevent DTMF CHANNEL_PARK CUSTOM sofia::register sofia::expire\n\n"),
             (Command::Events(EventSet::all()), "event plain ALL\n\n"),
@@ -249,7 +246,7 @@ mod tests {
     fn long_outside_and_trapped_arguments_travel_in_the_body() {
         let head = "sendmsg\ncall-command: execute\nexecute-app-name: log\ncontent-type: text/plain\ncontent-length: ";
         let long = "x".repeat(LONG_ARGUMENT + 1);
-        assert_eq!(rendered(Execute::with("log", &long).unwrap()), format!("{head}129\n\n{long}"));
+        assert_eq!(rendered(Execute::with("log", &long).unwrap()), format!("{head}{}\n\n{long}", LONG_ARGUMENT + 1));
         let trap = "RELOAD mod_EVENT_socket";
         assert_eq!(rendered(Execute::with("log", trap).unwrap()), format!("{head}23\n\n{trap}"));
         assert_eq!(rendered(Execute::with("log", "\u{fc}").unwrap().in_body()), format!("{head}2\n\n\u{fc}"));

@@ -7,7 +7,7 @@
 mod audio;
 pub mod sip;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -73,7 +73,7 @@ struct Book {
     by_id: HashMap<String, usize>,
     by_media: HashMap<u16, usize>,
     unanswered: Vec<Unanswered>,
-    registered: usize,
+    registered: BTreeSet<String>,
     branch: u64,
 }
 
@@ -108,15 +108,8 @@ impl Phones {
         sip.set_read_timeout(Some(LOOK))?;
         let (sip_port, audio_port) = (sip.local_addr()?.port(), audio.local_addr()?.port());
         let speakers = Speakers::default();
-        let shared = Shared {
-            book: Mutex::default(),
-            news: Condvar::new(),
-            sip,
-            audio,
-            speakers,
-            sip_port,
-            audio_port,
-        };
+        let shared =
+            Shared { book: Mutex::default(), news: Condvar::new(), sip, audio, speakers, sip_port, audio_port };
         let shared = Arc::new(shared);
         for work in [Shared::signal, Shared::listen, Shared::speak] {
             let shared = shared.clone();
@@ -133,8 +126,9 @@ impl Phones {
     pub fn register(&self, users: &[String], domain: &str) -> Result<()> {
         let here = self.shared.sip_port;
         for user in users {
-            let dialog =
-                format!("From: <sip:{user}@{domain}>;tag=r\r\nTo: <sip:{user}@{domain}>\r\nCall-ID: register-{user}\r\n");
+            let dialog = format!(
+                "From: <sip:{user}@{domain}>;tag=r\r\nTo: <sip:{user}@{domain}>\r\nCall-ID: register-{user}\r\n"
+            );
             let mut book = self.shared.book();
             let branch = book.branch();
             let text = request("REGISTER", &format!("sip:{domain}"), &dialog, 1, here, branch, "")
@@ -142,7 +136,7 @@ impl Phones {
                 .replace("Max-Forwards", "Expires: 3600\r\nMax-Forwards");
             self.shared.until_answered(&mut book, format!("z9hG4bK{branch}"), text, self.house);
         }
-        let all = |book: &Book| (book.registered == users.len()).then_some(());
+        let all = |book: &Book| (book.registered.len() == users.len()).then_some(());
         self.shared.wait(Duration::from_secs(10), all).context("the phones could not register")
     }
 
@@ -210,13 +204,7 @@ impl Phones {
     ///
     /// # Errors
     /// When it has not come in time; `what` is in the message.
-    pub fn wait<T>(
-        &self,
-        what: &str,
-        within: Duration,
-        from: usize,
-        look: impl Fn(&[Call]) -> Option<T>,
-    ) -> Result<T> {
+    pub fn wait<T>(&self, what: &str, within: Duration, from: usize, look: impl Fn(&[Call]) -> Option<T>) -> Result<T> {
         let found = self.shared.wait(within, |book| look(book.calls.get(from..).unwrap_or_default()));
         match found {
             Some(found) => Ok(found),
@@ -327,7 +315,7 @@ impl Shared {
     fn response(&self, book: &mut Book, message: &Message, status: u16, from: SocketAddr, now: Instant) {
         book.unanswered.retain(|late| late.key != message.branch());
         if message.method() == "REGISTER" && status == 200 {
-            book.registered += 1;
+            book.registered.insert(message.header("Call-ID").to_owned());
         }
         let Some(&call) = book.by_id.get(message.header("Call-ID")) else { return };
         if message.method() != "INVITE" || status < 200 {
