@@ -37,6 +37,8 @@ mod hearing;
 mod hostile;
 #[path = "live/logins.rs"]
 mod logins;
+#[path = "live/phones.rs"]
+mod phones;
 #[path = "live/restarts.rs"]
 mod restarts;
 #[path = "live/strategies.rs"]
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let all = [
         strategies::CASES,
+        phones::CASES,
         ends::CASES,
         hearing::CASES,
         timeouts::CASES,

@@ -175,7 +175,10 @@ impl Drop for Daemon {
 }
 
 fn write(file: &Path, switch: &Switch, folder: &Path, queues: &str) {
-    let agents: String = crate::switch::users().map(|id| format!("  - {{ id: \"{id}\" }}\n")).collect();
+    let agents: String = crate::switch::users()
+        .chain([crate::switch::SHARED.to_owned()])
+        .map(|id| format!("  - {{ id: \"{id}\" }}\n"))
+        .collect();
     let text = format!(
         "listen: 127.0.0.1:{}\nfreeswitch:\n  - {{ address: \"127.0.0.1:{}\", password: {PASSWORD} }}\n\
          domain: {}\nstate: {}\nagents:\n{agents}queues:\n{queues}",

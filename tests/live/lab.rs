@@ -14,7 +14,7 @@ use crate::lamp::Lamp;
 use crate::machine::{Programs, fill};
 use crate::phone::Phone;
 use crate::sipp::Sipp;
-use crate::switch::{Switch, users};
+use crate::switch::{SHARED, Switch, users};
 
 /// Long enough for anything that happens at once, on a machine that is busy.
 pub const SOON: Duration = Duration::from_secs(4);
@@ -47,7 +47,11 @@ impl Lab {
             books: RefCell::default(),
             made: Cell::new((0, 0)),
         };
-        lab.phones = users().zip(0..).map(|(user, n)| (user.clone(), Phone::new(&lab, &user, 600 + 100 * n))).collect();
+        let own = users().map(|user| (user.clone(), user));
+        let shared = ["desk", "soft"].map(|name| (name.to_owned(), SHARED.to_owned()));
+        let phones = own.chain(shared).zip(0..);
+        lab.phones =
+            phones.map(|((name, user), n)| (name.clone(), Phone::new(&lab, &name, &user, 600 + 80 * n))).collect();
         lab.register_all();
         lab
     }

@@ -28,6 +28,9 @@ pub fn users() -> impl Iterator<Item = String> {
     (1001..=1010).map(|user: u32| user.to_string())
 }
 
+/// The account that may be registered several times: by a desk phone and by one on a computer.
+pub const SHARED: &str = "1011";
+
 /// A running FreeSWITCH.
 pub struct Switch {
     program: PathBuf,
@@ -64,11 +67,13 @@ impl Switch {
         copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("freeswitch-conf"), &conf);
         self.set("fsq_socket", &format!("127.0.0.1:{}", self.controller));
         let mut directory = String::new();
-        for user in users() {
+        for user in users().chain([SHARED.to_owned()]) {
+            let several = user == SHARED;
             let _ = write!(
                 directory,
-                r#"<user id="{user}"><params><param name="password" value="{SECRET}"/></params>
-                <variables><variable name="user_context" value="default"/></variables></user>"#
+                r#"<user id="{user}"><params><param name="password" value="{SECRET}"/></params><variables>
+                <variable name="sip-allow-multiple-registrations" value="{several}"/>
+                <variable name="user_context" value="default"/></variables></user>"#
             );
         }
         // Below the ports that systems hand out for the asking, and another range for each run.
