@@ -29,6 +29,8 @@ mod switch;
 
 #[path = "crash/live.rs"]
 mod deaths;
+#[path = "live/elsewhere.rs"]
+mod elsewhere;
 #[path = "live/ends.rs"]
 mod ends;
 #[path = "live/hearing.rs"]
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         strategies::CASES,
         phones::CASES,
         ends::CASES,
+        elsewhere::CASES,
         hearing::CASES,
         timeouts::CASES,
         logins::CASES,

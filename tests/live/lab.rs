@@ -72,9 +72,14 @@ impl Lab {
 
     /// Starts a daemon with these queues.
     pub fn serve(&self, queues: &str) {
+        self.serve_with(&[], queues);
+    }
+
+    /// Starts a daemon with these queues, and these agents' own `dial`.
+    pub fn serve_with(&self, dials: &[(&str, &str)], queues: &str) {
         let (daemons, callers) = self.made.get();
         self.made.set((daemons + 1, callers));
-        *self.daemon.borrow_mut() = Some(Daemon::start(&self.switch, &self.daemon_folder(), queues));
+        *self.daemon.borrow_mut() = Some(Daemon::start(&self.switch, &self.daemon_folder(), dials, queues));
     }
 
     /// Starts the daemon again, with the same file and store.

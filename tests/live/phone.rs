@@ -5,6 +5,7 @@ use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::caller::Caller;
 use crate::lab::{Lab, SOON};
 use crate::machine::udp_port;
 use crate::sipp::{Message, Sipp};
@@ -51,6 +52,11 @@ impl Phone {
             registered: Cell::new(false),
             seen: Cell::new(0),
         }
+    }
+
+    /// The UDP port it answers on.
+    pub fn port(&self) -> u16 {
+        self.port.get()
     }
 
     /// Makes it ready for the next test, whatever the last one did to it.
@@ -244,10 +250,10 @@ impl Ringing<'_> {
         self.phone.tell(&self.call, "TRANSFER", &format!("Refer-To: <sip:{number}@{DOMAIN}>\r\n"));
     }
 
-    /// Sends the other side to somebody whom the agent has on a second line, having asked there first.
-    pub fn transfer_to(&self, number: &str, second_line: &crate::caller::Caller) {
-        let replaces = second_line.replaces();
-        self.phone.tell(&self.call, "TRANSFER", &format!("Refer-To: <sip:{number}@{DOMAIN}?Replaces={replaces}>\r\n"));
+    /// Puts the other side through to who is on the line in `other`, a call of this phone.
+    pub fn transfer_to(&self, other: &Caller) {
+        let target = format!("Refer-To: <sip:{DOMAIN}?Replaces={}>\r\n", other.replaces());
+        self.phone.tell(&self.call, "TRANSFER", &target);
     }
 
     /// The phone dies in the middle of the call: it sends and answers nothing more.
