@@ -31,6 +31,9 @@ fn every_phone_of_an_agent_rings_and_the_first_to_answer_gets_the_caller(lab: &L
             ring.invite.header("From")
         );
     }
+    // To the lamps of other phones both are the agent's, as with a phone that the directory dials.
+    let channels = lab.switch.api("show channels as json");
+    assert_eq!(channels.matches("\"presence_id\":\"1011@live.test\"").count(), 2, "{channels}");
     let answered = rings[1].answer();
     caller.sound.hears(lab.phone("soft").tone, answered, SOON);
     lab.phone("soft").sound.hears(caller.tone, answered, SOON);
