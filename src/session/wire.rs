@@ -275,3 +275,116 @@ pub(super) fn job_of(command: &Command) -> Option<Uuid> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use bytes::BytesMut;
+
+    use crate::acd::ids::{AgentId, CallId, QueueNumber};
+    use crate::acd::queue::Place;
+    use crate::acd::settings::{Strategy, Timeout};
+    use crate::acd::time::Wall;
+
+    use super::*;
+
+    fn written(command: &Command) -> String {
+        let mut out = BytesMut::new();
+        command.render(&mut out);
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    fn order(contact: Option<&str>, domain: Option<&str>) -> String {
+        let agent = AgentSettings { id: AgentId::new("1001").unwrap(), name: "Anna".into(), dial: None };
+        let queue = QueueSettings {
+            number: QueueNumber::new("99900").unwrap(),
+            name: "Service".into(),
+            strategy: Strategy::AsListed,
+            participants: Vec::new(),
+            max_wait: None,
+            wrap_up: Duration::ZERO,
+            ring_time: Duration::from_secs(20),
+            music: Music::Ringtone,
+            language: Language("en".into()),
+            announce_every: None,
+            timeout: Timeout::default(),
+        };
+        let caller = Channel {
+            id: CallId::new("caller").unwrap(),
+            channel: ChannelId::new("caller").unwrap(),
+            answered: true,
+            dialled: "99900".into(),
+            name: SafeText::new("Hans"),
+            number: SafeText::new("0791"),
+            who: None,
+            token: None,
+            domain: Some("of.the.call".into()),
+            context: SafeText::new("default"),
+            place: None,
+            resumes: true,
+        };
+        let settings = SessionSettings {
+            token: None,
+            domain: domain.map(str::to_owned),
+            codes: crate::acd::feature::FeatureCodes::default(),
+            prompts: "/prompts".into(),
+            language: Language("en".into()),
+        };
+        let contact = contact.map(|c| Endpoint::new(c).unwrap());
+        let leg = OfferId(Uuid::nil()).leg(1);
+        let commands = ring(leg, contact.as_ref(), true, &agent, &queue, &caller, &settings).unwrap();
+        assert_eq!(job_of(&commands[2]), Some(leg));
+        written(&commands[2])
+    }
+
+    /// Q8: a phone that is dialled where it is registered is the agent's all the same, to lamps and records.
+    #[test]
+    fn a_phone_of_several_is_dialled_as_the_directory_would() {
+        let order = order(Some("sofia/internal/sip:1001@10.0.0.2:5062"), Some("lab"));
+        for part in [
+            "originate {origination_uuid=00000000-0000-0001-0000-000000000000,",
+            ",fsq_offer='00000000-0000-0000-0000-000000000000',",
+            ",dialed_user='1001',dialed_domain='lab',sip_invite_domain='lab',presence_id='1001@lab',",
+            "='uuid_limit 00000000-0000-0001-0000-000000000000 hash fsq caller 1 !LOSE_RACE',",
+            "='uuid_bridge caller 00000000-0000-0001-0000-000000000000'}sofia/internal/sip:1001@10.0.0.2:5062 &park()",
+        ] {
+            assert!(order.contains(part), "{part} is not in {order}");
+        }
+    }
+
+    #[test]
+    fn a_phone_is_dialled_by_the_directory() {
+        assert!(order(None, Some("lab")).contains("}user/1001@lab &park()"));
+        let own = order(None, None);
+        assert!(own.contains("}user/1001 &park()") && !own.contains("presence_id"), "{own}");
+        assert!(order(Some("sofia/internal/sip:1001@10.0.0.2"), None).contains(",presence_id='1001@of.the.call',"));
+    }
+
+    /// Q19: what outlives us on the channel.
+    #[test]
+    fn a_channel_is_prepared_for_our_death() {
+        let place = Remembered {
+            dialled: QueueNumber::new("99900").unwrap(),
+            queue: QueueNumber::new("99900").unwrap(),
+            place: Place { entered: Wall(1), seq: 2 },
+            first_entered: Wall(1),
+            visited: Vec::new(),
+        };
+        let german = Language("de".into());
+        let first = written(&prepare(&place, &german, true, false).unwrap());
+        let all = "socket_resume=true hangup_after_bridge=true playback_terminators=none fsq_away= fsq_language=de fsq_place=1_";
+        assert!(first.contains(all), "{first}");
+        assert!(!written(&prepare(&place, &german, true, true).unwrap()).contains("socket_resume"));
+        let moved = written(&prepare(&place, &german, false, false).unwrap());
+        assert!(moved.contains("fsq_language=de fsq_place=1_") && !moved.contains("hangup_after_bridge"), "{moved}");
+    }
+
+    /// Q13: the call is no longer ours: neither our death nor our rules for keys concern it.
+    #[test]
+    fn a_transfer_lets_go_of_the_call() {
+        let all: String = transfer(&"1005".into(), &SafeText::new("default")).unwrap().iter().map(written).collect();
+        for part in ["socket_resume=false", "fsq_place=", "unset", "playback_terminators", "1005 XML default"] {
+            assert!(all.contains(part), "{part} is not in {all}");
+        }
+    }
+}

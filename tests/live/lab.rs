@@ -47,11 +47,11 @@ impl Lab {
             books: RefCell::default(),
             made: Cell::new((0, 0)),
         };
-        let own = users().map(|user| (user.clone(), user));
-        let shared = ["desk", "soft"].map(|name| (name.to_owned(), SHARED.to_owned()));
-        let phones = own.chain(shared).zip(0..);
-        lab.phones =
-            phones.map(|((name, user), n)| (name.clone(), Phone::new(&lab, &name, &user, 600 + 80 * n))).collect();
+        let own = users().zip((600..).step_by(100)).map(|(user, tone)| (user.clone(), user, tone));
+        // Tones that are whole waves in a packet, as all others: none is heard in another.
+        let shared = [("desk", 650), ("soft", 750)].map(|(name, tone)| (name.to_owned(), SHARED.to_owned(), tone));
+        let phone = |(name, user, tone): (String, String, u32)| (name.clone(), Phone::new(&lab, &name, &user, tone));
+        lab.phones = own.chain(shared).map(phone).collect();
         lab.register_all();
         lab
     }
