@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::config::{Change, Config, diff};
 use crate::dispatch::Dispatcher;
 use crate::esl::server::{Server, ServerLimits};
-use crate::esl::{Events, Link};
+use crate::esl::{Events, Link, LinkLimits};
 use crate::floor::Floor;
 use crate::journal::{Journal, Restored};
 use crate::observe;
@@ -214,9 +214,13 @@ impl Daemon {
     }
 }
 
-/// How many calls there is room for: more than one FreeSWITCH carries.
+/// How many calls there is room for, more than one FreeSWITCH carries; and how much a call may have under way: when a
+/// queue of hundreds rings everybody at once, each phone is three commands, and four events when it stops.
 pub fn limits() -> ServerLimits {
-    ServerLimits { connections: 16_384, ..ServerLimits::default() }
+    let usual = ServerLimits::default();
+    let link =
+        LinkLimits { commands: 4096, unwritten: 4 << 20, essential_events: 4096, event_bytes: 16 << 20, ..usual.link };
+    ServerLimits { connections: 16_384, link, ..usual }
 }
 
 fn session_settings(config: &Config) -> SessionSettings {

@@ -63,12 +63,9 @@ pub enum LogFormat {
 pub fn check(path: &Path) -> bool {
     match crate::config::load(path) {
         Ok(config) => {
-            println!(
-                "{}: {} queues, {} agents, nothing wrong",
-                path.display(),
-                config.queues.len(),
-                config.agents.len()
-            );
+            let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+            let (queues, agents) = (counted(config.queues.len(), "queue"), counted(config.agents.len(), "agent"));
+            println!("{}: {queues}, {agents}, nothing wrong", path.display());
             true
         }
         Err(problems) => {

@@ -42,5 +42,5 @@ fn it_ends_when_it_is_told_to() {
     let mut rest = String::new();
     told.read_to_string(&mut rest).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0), "{rest}");
-    assert!(rest.contains(" calls: "), "{rest}");
+    assert!(rest.contains(" answered, "), "{rest}");
 }

@@ -35,6 +35,8 @@ mod hearing;
 mod hostile;
 #[path = "live/logins.rs"]
 mod logins;
+#[path = "live/phones.rs"]
+mod phones;
 #[path = "live/restarts.rs"]
 mod restarts;
 #[path = "live/strategies.rs"]
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let all = [
         strategies::CASES,
+        phones::CASES,
         ends::CASES,
         elsewhere::CASES,
         hearing::CASES,

@@ -11,9 +11,12 @@ use super::ids::{CallId, OfferId, QueueNumber};
 use super::settings::AgentSettings;
 use super::time::{Mono, Now, Wall};
 
-/// How long a phone that FreeSWITCH could not find is left alone before it is tried again, when
-/// nothing else tells that it came back.
+/// How long a phone that FreeSWITCH could not find is left alone before it is tried again, when nothing else tells that
+/// it came back: twice as long after each further failure.
 pub const UNREACHABLE_RETRY: Duration = Duration::from_secs(5);
+
+/// The longest such time. A phone that was left off over the weekend is no thousand missed offers.
+pub const LONGEST_UNREACHABLE_RETRY: Duration = Duration::from_secs(60);
 
 /// What an agent is held by: one offer, from the claim to the end of its leg.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,8 +107,12 @@ pub enum Released {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Unreachable {
     since: Wall,
+    /// How often it was tried in vain.
+    failures: u32,
     /// When to try it again; `None` waits for news.
     retry: Option<Mono>,
+    /// It may be tried again.
+    due: bool,
 }
 
 /// One agent.
@@ -227,7 +234,7 @@ impl Agent {
         if let Some(since) = self.elsewhere {
             return Err(Unavailable::OnAnotherCall { since });
         }
-        if let Some(u) = &self.unreachable {
+        if let Some(u) = self.unreachable.as_ref().filter(|u| !u.due) {
             return Err(Unavailable::Unreachable { since: u.since });
         }
         Ok(())
@@ -295,8 +302,10 @@ impl Agent {
         }
         self.unreachable = match cause {
             MissCause::NotRegistered | MissCause::Unknown => {
-                let since = self.unreachable.as_ref().map_or(now.wall, |u| u.since);
-                Some(Unreachable { since, retry: Some(now.mono.plus(UNREACHABLE_RETRY)) })
+                let (since, failures) = self.unreachable.as_ref().map_or((now.wall, 0), |u| (u.since, u.failures));
+                let wait = UNREACHABLE_RETRY.saturating_mul(1 << failures.min(8)).min(LONGEST_UNREACHABLE_RETRY);
+                let retry = Some(now.mono.plus(wait));
+                Some(Unreachable { since, failures: failures.saturating_add(1), retry, due: false })
             }
             _ => None,
         };
@@ -351,12 +360,12 @@ impl Agent {
 
     /// FreeSWITCH says whether the phone can be reached.
     pub fn set_reachable(&mut self, reachable: bool, now: Now) -> bool {
-        let changed = self.unreachable.is_some() == reachable;
+        let changed = self.unreachable.as_ref().is_none_or(|u| u.due) != reachable;
         if reachable {
             self.unreachable = None;
         } else {
             let since = self.unreachable.as_ref().map_or(now.wall, |u| u.since);
-            self.unreachable = Some(Unreachable { since, retry: None });
+            self.unreachable = Some(Unreachable { since, failures: 0, retry: None, due: false });
         }
         changed
     }
@@ -373,8 +382,10 @@ impl Agent {
 
     /// Lets time pass. True when a wrap-up ended.
     pub fn tick(&mut self, now: Now) -> bool {
-        if self.unreachable.as_ref().and_then(|u| u.retry).is_some_and(|at| at <= now.mono) {
-            self.unreachable = None;
+        if let Some(u) = &mut self.unreachable
+            && u.retry.is_some_and(|at| at <= now.mono)
+        {
+            (u.retry, u.due) = (None, true);
         }
         match &self.activity {
             Activity::WrapUp { until, .. } if *until <= now.mono => {
@@ -475,6 +486,14 @@ mod tests {
         a.tick(now(4_999));
         assert!(a.free().is_err());
         a.tick(now(5_000));
+        assert_eq!(a.free(), Ok(()));
+        assert_eq!(a.deadline(), None);
+        a.claim(B, c("x"), q("1"), now(5_000)).unwrap();
+        a.tried(B, MissCause::Unknown, now(5_000));
+        a.release(B, Duration::ZERO, now(5_000));
+        assert_eq!(a.free(), Err(Unavailable::Unreachable { since: now(0).wall }), "all that time");
+        assert_eq!(a.deadline(), Some(Mono(Duration::from_secs(15))), "twice as long");
+        a.tick(now(15_000));
         assert_eq!(a.free(), Ok(()));
         assert!(a.set_reachable(false, now(6_000)));
         a.tick(now(60_000));

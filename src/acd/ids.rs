@@ -127,6 +127,24 @@ impl CallId {
 #[serde(transparent)]
 pub struct OfferId(pub Uuid);
 
+/// The byte of a leg's UUID that tells apart the phones of one agent; 0 in the offer's own.
+const PHONE: usize = 7;
+
+impl OfferId {
+    /// The UUID of the leg to one of the agent's phones. The first, number 0, has the offer's own: an agent with one
+    /// phone has one leg.
+    pub fn leg(self, phone: u8) -> Uuid {
+        let mut bytes = self.0.into_bytes();
+        bytes[PHONE] = phone;
+        Uuid::from_bytes(bytes)
+    }
+
+    /// The offer that a leg belongs to.
+    pub fn of_leg(leg: Uuid) -> Self {
+        Self(Self(leg).leg(0))
+    }
+}
+
 impl fmt::Display for OfferId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.as_hyphenated().fmt(f)
@@ -148,11 +166,12 @@ impl Instance {
         Self((hash >> 24) ^ (hash & 0x00ff_ffff))
     }
 
-    /// A new offer: a UUID of version 8 (RFC 9562) with the mark, the installation and 74 random bits.
+    /// A new offer: a UUID of version 8 (RFC 9562) with the mark, the installation and 66 random bits.
     pub fn offer(self, random: u128) -> OfferId {
         let mut bytes = random.to_be_bytes();
         bytes[..3].copy_from_slice(&MARK);
         bytes[3..6].copy_from_slice(&self.0.to_be_bytes()[1..]);
+        bytes[PHONE] = 0;
         OfferId(uuid::Builder::from_custom_bytes(bytes).into_uuid())
     }
 
@@ -179,6 +198,23 @@ mod tests {
         }
         assert_ne!(a.offer(1), a.offer(2));
         assert!(!a.ordered(OfferId(Uuid::from_u128(7))));
+    }
+
+    /// Q22: every leg to one of an agent's phones is known as the offer's.
+    #[test]
+    fn a_leg_tells_its_offer() {
+        let us = Instance::of("/var/lib/a/state.db");
+        for random in [0, u128::MAX] {
+            let offer = us.offer(random);
+            assert_eq!(offer.leg(0), offer.0);
+            for phone in [0, 1, 255] {
+                let leg = offer.leg(phone);
+                assert_eq!(OfferId::of_leg(leg), offer);
+                assert!(us.ordered(OfferId(leg)));
+                assert_eq!(leg.get_version_num(), 8);
+            }
+            assert_ne!(offer.leg(1), offer.leg(2));
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::raw::{RawAction, RawAnnouncement, RawQueue, RawTimeout};
 use super::scalar::quoted;
 use super::text;
 use super::validate::{known_language, optional, required, unique};
-use crate::acd::ids::AgentId;
+use crate::acd::ids::{AgentId, QueueNumber};
 use crate::acd::settings::{Language, Music, QueueSettings, Timeout, TimeoutAction};
 
 /// What a queue is checked against.
@@ -191,7 +191,9 @@ fn action(
                 let fix = "send callers somewhere else, or write action: hangup";
                 report.add(&place, Fault::new("the queue would send its callers to itself", fix));
             }
-            Some(TimeoutAction::Transfer(to))
+            // The same, and the caller keeps the first entry and is not sent round in circles.
+            let queue = numbers.contains(&number).then(|| QueueNumber::new(&number).ok()).flatten();
+            Some(queue.map_or(TimeoutAction::Transfer(to), TimeoutAction::Queue))
         }
         (None, Some(number)) => {
             let place = key.key("queue");

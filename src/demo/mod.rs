@@ -123,7 +123,7 @@ impl Output {
     fn picture(&mut self, scene: &Scene, story: &Story, elapsed: Duration) -> io::Result<()> {
         let Self::Terminal { screen, latest, seconds } = self else { return Ok(()) };
         let view = scene.daemon.floor().view(scene.daemon.clock().now());
-        screen.draw(&screen::picture(&view, story, latest, elapsed, *seconds))
+        screen.draw(&screen::picture(&view, story, &scene.said(), latest, elapsed, *seconds))
     }
 
     fn farewell(self, summary: &str) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use simswitch::{Dialplan, SimSwitch};
+use simswitch::{Dialplan, LegView, SimSwitch, Sound};
 use tokio::net::TcpListener;
 
 use crate::acd::ids::AgentId;
@@ -15,6 +15,8 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::esl::server::Server;
 use crate::journal::{Journal, Options, Restored};
+
+use super::screen::Said;
 
 /// What an admin would have written. The ports are whatever is free.
 fn file(switch: SocketAddr) -> String {
@@ -91,6 +93,24 @@ impl Scene {
         tokio::spawn(async move { serving.listen(server).await });
         Ok(Self { switch, daemon })
     }
+
+    /// The sentences that are being spoken, by the channels of those who hear them.
+    pub(super) fn said(&self) -> Said {
+        let said = |leg: LegView| match &leg.hears {
+            Sound::Playing(file) => Some((leg.uuid, words_of(file)?)),
+            _ => None,
+        };
+        self.switch.legs().into_iter().filter_map(said).collect()
+    }
+}
+
+/// What the queues of this scene say, one sentence a line: its name, ` = `, and the words.
+const SENTENCES: &str = include_str!("../../scripts/prompts/fr.txt");
+
+/// The words of a spoken file.
+fn words_of(file: &str) -> Option<&'static str> {
+    let name = file.strip_prefix("/prompts/fr/")?.strip_suffix(".wav")?;
+    SENTENCES.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "))
 }
 
 /// These agents are logged in wherever they serve, as after a restart.
@@ -102,4 +122,16 @@ fn at_work(config: &Config, agents: &[&str], clock: &Clock) -> Restored {
         there.map(|agent| (agent.clone(), queue.number.clone(), since)).collect::<Vec<_>>()
     });
     Restored { logins: logins.collect(), ..Restored::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spoken_files_are_shown_as_sentences() {
+        assert_eq!(words_of("/prompts/fr/position-1.wav"), Some("Votre appel est le prochain."));
+        assert_eq!(words_of("/prompts/fr/position-.wav"), None);
+        assert_eq!(words_of("tone_stream://%(1000,4000,425);loops=-1"), None);
+    }
 }

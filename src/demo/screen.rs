@@ -1,6 +1,6 @@
 //! The picture on a terminal: plain ANSI, drawn over itself.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::time::Duration;
@@ -65,10 +65,14 @@ impl Drop for Screen {
     }
 }
 
+/// What is being said to whom: sentences by the callers' channels.
+pub(super) type Said = HashMap<String, &'static str>;
+
 /// The whole picture.
 pub(super) fn picture(
     view: &FloorView,
     story: &Story,
+    said: &Said,
     latest: &VecDeque<String>,
     elapsed: Duration,
     seconds: Option<u64>,
@@ -80,7 +84,7 @@ pub(super) fn picture(
     let mut lines = vec![bold(format!("freeswitch-queue demo, simulated FreeSWITCH    {until}    Ctrl-C ends it"))];
     for queue in &view.queues {
         lines.push(plain(""));
-        draw_queue(&mut lines, queue, story, view.at);
+        draw_queue(&mut lines, queue, story, said, view.at);
     }
     lines.push(plain(""));
     for agent in &view.agents {
@@ -95,7 +99,7 @@ pub(super) fn picture(
     lines
 }
 
-fn draw_queue(lines: &mut Vec<Line>, queue: &QueueView, story: &Story, now: Wall) {
+fn draw_queue(lines: &mut Vec<Line>, queue: &QueueView, story: &Story, said: &Said, now: Wall) {
     let waiting = match queue.waiting.len() {
         0 => "nobody waits".to_owned(),
         n => format!("{n} waiting"),
@@ -105,7 +109,9 @@ fn draw_queue(lines: &mut Vec<Line>, queue: &QueueView, story: &Story, now: Wall
         let ringing: Vec<&str> = caller.ringing.iter().map(|a| story.agent(a)).collect();
         let ringing = if ringing.is_empty() { String::new() } else { format!("   rings {}", ringing.join(", ")) };
         let (who, waited) = (story.caller(&caller.call), clock(now.since(caller.since)));
-        lines.push(plain(format!("  {}. {who:<15} waits {waited}{ringing}", position + 1)));
+        let said =
+            said.get(caller.call.as_str()).map_or_else(String::new, |sentence| format!("   \u{ab}{sentence}\u{bb}"));
+        lines.push(plain(format!("  {}. {who:<15} waits {waited}{ringing}{said}", position + 1)));
     }
     if queue.waiting.len() > CALLERS {
         lines.push(plain(format!("     and {} more", queue.waiting.len() - CALLERS)));
@@ -163,7 +169,8 @@ mod tests {
         let view = FloorView { at: Wall(62_000), queues: vec![queue], agents: vec![agent] };
         let latest = VecDeque::from(["00:01  something".to_owned()]);
         let story = Story::new(Wall(0), &config);
-        let lines = picture(&view, &story, &latest, Duration::from_secs(62), Some(90));
+        let said = Said::from([("c1".to_owned(), "Vous \u{ea}tes en deuxi\u{e8}me position.")]);
+        let lines = picture(&view, &story, &said, &latest, Duration::from_secs(62), Some(90));
         let text: Vec<&str> = lines.iter().map(|l| l.text.trim_end()).collect();
         assert!(text[0].contains("01:02 of 01:30"));
         assert_eq!(
@@ -172,7 +179,7 @@ mod tests {
                 "",
                 "99900 Service (random): 6 waiting",
                 "  1. somebody        waits 01:02   rings Anna",
-                "  2. somebody        waits 01:02",
+                "  2. somebody        waits 01:02   «Vous êtes en deuxième position.»",
                 "  3. somebody        waits 01:02",
                 "  4. somebody        waits 01:02",
                 "     and 2 more",

@@ -125,8 +125,9 @@ impl Story {
     /// How it went, in a line.
     pub(super) fn totals(&self, waiting: usize) -> String {
         format!(
-            "{} calls: {} answered, {} abandoned, {} timed out, {waiting} waiting; average wait {}",
+            "{} call{}: {} answered, {} abandoned, {} timed out, {waiting} waiting; average wait {}",
             self.calls,
+            if self.calls == 1 { "" } else { "s" },
             self.answered,
             self.abandoned,
             self.timed_out,
@@ -230,6 +231,6 @@ mod tests {
         let fact = Fact::CallAnswered { offer, call: call.clone(), queue: queue.clone(), agent, waited };
         let answered = Record { at: Wall(65_500), fact };
         assert_eq!(story.tell(&answered), "01:04  Anna answers 0791234567 after 2.5 s");
-        assert_eq!(story.totals(3), "1 calls: 1 answered, 0 abandoned, 0 timed out, 3 waiting; average wait 2.5 s");
+        assert_eq!(story.totals(3), "1 call: 1 answered, 0 abandoned, 0 timed out, 3 waiting; average wait 2.5 s");
     }
 }

@@ -40,6 +40,17 @@ impl Endpoint {
         Ok(Self(word(dial, 512, "/@.:-_+;=%*#!~")?.to_owned()))
     }
 
+    /// The phones that are registered for an account, as `sofia_contact` lists them. None at all when there is one that
+    /// could not be dialled by itself.
+    pub fn contacts(listed: &str) -> Vec<Self> {
+        let phone = |contact: &str| {
+            let (profile, address) = contact.strip_prefix("sofia/")?.split_once('/')?;
+            let is_phone = profile != "gateway" && address.starts_with("sip:");
+            is_phone.then(|| Self::new(contact).ok()).flatten()
+        };
+        listed.trim().split(',').map(phone).collect::<Option<_>>().unwrap_or_default()
+    }
+
     /// The endpoint as FreeSWITCH reads it.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -247,7 +258,9 @@ mod tests {
 
     #[test]
     fn a_number_never_becomes_the_modules_name() {
-        for number in ["mod_event_socket", "mod_event(_socket", "x@Mod@_Event_Socket", "mod_emod_event_socketvent_socket"] {
+        for number in
+            ["mod_event_socket", "mod_event(_socket", "x@Mod@_Event_Socket", "mod_emod_event_socketvent_socket"]
+        {
             let originate = Originate::new(Uuid::nil(), Endpoint::user("1", "d").unwrap());
             let dial = originate.caller_id(SafeText::new("a"), SafeText::new(number)).dial_string();
             let shown = dial.split("caller_id_number='").nth(1).unwrap().split('\'').next().unwrap();
@@ -262,5 +275,24 @@ mod tests {
         }
         assert!(Endpoint::user("1001", "a b").is_err());
         assert!(Endpoint::user("10/01", "lab").is_err());
+    }
+
+    #[test]
+    fn the_phones_of_an_account_are_dialled_one_by_one_or_not_at_all() {
+        let two = "sofia/internal/sip:1001@10.0.0.1:5060;transport=udp,sofia/internal/sip:1001@10.0.0.2:5062;fs_nat=yes;\
+                   fs_path=sip%3A1001%4010.9.9.9%3A61000%3Btransport%3Dtls\n";
+        let found = Endpoint::contacts(two);
+        assert_eq!(found.iter().map(Endpoint::as_str).collect::<Vec<_>>(), two.trim().split(',').collect::<Vec<_>>());
+        for none in [
+            "error/user_not_registered",
+            "",
+            "sofia/internal/sip:a@1,sofia/internal/sip:b@2|user/3",
+            "sofia/internal/sip:a@1,sofia/gateway/expensive/0900",
+            "sofia/gateway/sip:1/2",
+            "sofia/internal/sip:a@1,loopback/9",
+            "sofia/internal/sip:a@1;x=${system(id)},sofia/internal/sip:b@2",
+        ] {
+            assert_eq!(Endpoint::contacts(none), [], "{none}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! A caller's session: from the first command to the last event.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -8,19 +8,22 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 use tracing::Instrument;
+use uuid::Uuid;
 
 use crate::acd::call::{Call, Effect, Input, Parting, Wire};
 use crate::acd::fact::MissCause;
-use crate::acd::ids::{OfferId, QueueNumber};
+use crate::acd::ids::{AgentId, OfferId, QueueNumber};
 use crate::acd::leg::LegEnd;
 use crate::acd::queue::Place;
 use crate::acd::time::Now;
 use crate::esl::text::TextError;
-use crate::esl::{ApiCall, Cause, Command, EventKind, Events, Incoming, Link, Outcome};
+use crate::esl::{ApiCall, Cause, Command, Endpoint, EventKind, Events, Incoming, Link, Outcome};
 use crate::floor::{CallDesk, Caller};
 
 use super::channel::Channel;
+use super::hear::{Heard, News};
 use super::place::Remembered;
+use super::several::Several;
 use super::{SessionSettings, Shared, hear, wire};
 
 /// Serves a caller to the end.
@@ -97,10 +100,16 @@ async fn drained(draining: &mut watch::Receiver<bool>) {
 /// A command whose outcome decides something.
 #[derive(Clone, Copy, Debug)]
 enum Watched {
-    Ring(OfferId),
-    CallOff(OfferId),
+    /// Which phones the agent of an offer has.
+    Phones(OfferId),
+    /// The legs are named by their UUIDs.
+    Ring(Uuid),
+    CallOff(Uuid),
     ModHash,
 }
+
+/// How many phones of one account are rung.
+const MOST_PHONES: u8 = 8;
 
 /// A command, and whether its outcome decides something.
 type Order = (Command, Option<Watched>);
@@ -119,7 +128,11 @@ struct Session<'a> {
     first: Vec<Order>,
     out: Vec<Order>,
     /// Legs whose filters are still set.
-    filtered: BTreeSet<OfferId>,
+    filtered: BTreeSet<Uuid>,
+    /// Offers whose agent has several phones.
+    several: BTreeMap<OfferId, Several>,
+    /// Offers that wait to hear which phones there are: whom they are to ring, and whether others ring as well.
+    asked: BTreeMap<OfferId, (AgentId, bool)>,
     /// The dialplan answered, or `answer` was ordered.
     answered: bool,
     /// The channel was told how to go on without us.
@@ -128,7 +141,7 @@ struct Session<'a> {
     /// by itself would be faster (measured: the caller was cut off).
     can_be_connected: bool,
     /// Orders to ring that wait for it.
-    held_back: Vec<(OfferId, [Order; 3])>,
+    held_back: Vec<(OfferId, Vec<Order>)>,
     /// The call is parked: the connection may be ended without stranding it.
     parked: bool,
     /// To be given back as soon as it is parked.
@@ -164,6 +177,8 @@ impl<'a> Session<'a> {
             first: Vec::new(),
             out: Vec::new(),
             filtered: BTreeSet::new(),
+            several: BTreeMap::new(),
+            asked: BTreeMap::new(),
             answered: can_be_connected,
             prepared: false,
             can_be_connected,
@@ -190,15 +205,16 @@ impl<'a> Session<'a> {
                 if own && !self.can_be_connected && hear::tells_answer(&event) {
                     self.can_be_connected = true;
                     for (offer, commands) in std::mem::take(&mut self.held_back) {
-                        self.filtered.insert(offer);
+                        self.filtered.extend(self.legs_of(offer));
                         self.first.extend(commands);
                     }
                     self.flush();
                 }
-                if let Some(input) = hear::hear(&event, self.channel.id.as_str(), &self.call) {
-                    self.tell(input);
-                } else if self.give_back && self.parked {
-                    self.flush();
+                match hear::hear(&event, self.channel.id.as_str(), &self.call) {
+                    Some(Heard::Call(input)) => self.tell(input),
+                    Some(Heard::Leg(leg, news)) => self.heard(leg, news),
+                    None if self.give_back && self.parked => self.flush(),
+                    None => {}
                 }
             }
             // The notice overtakes events that are still queued (measured), the answer of the call among them: the hang-up
@@ -213,6 +229,25 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// FreeSWITCH tells something of an agent's leg.
+    fn heard(&mut self, leg: Uuid, news: News) {
+        let offer = OfferId::of_leg(leg);
+        let Some(several) = self.several.get_mut(&offer) else { return self.tell(news.of(offer)) };
+        let follows = several.heard(leg, news);
+        for other in follows.stop {
+            self.out.push((Command::Api(wire::end_leg(other, Cause::LoseRace)), Some(Watched::CallOff(other))));
+        }
+        match follows.tell {
+            Some(news) => self.tell(news.of(offer)),
+            None => self.flush(),
+        }
+    }
+
+    /// The legs of an offer that FreeSWITCH may have.
+    fn legs_of(&self, offer: OfferId) -> Vec<Uuid> {
+        self.several.get(&offer).map_or_else(|| vec![offer.0], |several| several.living().collect())
+    }
+
     /// The outcome of a command that decides something.
     fn outcome(&mut self, what: Watched, outcome: Outcome) {
         match (what, outcome) {
@@ -225,17 +260,18 @@ impl<'a> Session<'a> {
                 }
                 self.shared.mod_hash.store(has, Ordering::Relaxed);
             }
+            (Watched::Phones(offer), outcome) => self.found(offer, outcome),
             (_, Outcome::Done(_)) => {}
             (Watched::ModHash, Outcome::Refused(text)) => {
                 tracing::debug!(text, "FreeSWITCH does not tell whether it has mod_hash")
             }
-            (Watched::Ring(offer), Outcome::Refused(text)) => {
-                tracing::warn!(%offer, %text, "FreeSWITCH refused to ring an agent");
-                self.tell(Input::Originated(offer, Err(LegEnd::Missed(MissCause::Failed))));
+            (Watched::Ring(leg), Outcome::Refused(text)) => {
+                tracing::warn!(%leg, %text, "FreeSWITCH refused to ring an agent");
+                self.heard(leg, News::Originated(Err(LegEnd::Missed(MissCause::Failed))));
             }
-            (Watched::CallOff(offer), Outcome::Refused(text)) => {
-                tracing::debug!(%offer, %text, "a leg to be called off is not there");
-                self.tell(Input::LegMissing(offer));
+            (Watched::CallOff(leg), Outcome::Refused(text)) => {
+                tracing::debug!(%leg, %text, "a leg to be called off is not there");
+                self.heard(leg, News::Missing);
             }
             // The deadline of the leg looks after it.
             (_, Outcome::Unknown(why)) => tracing::warn!(?what, %why, "no reply to a command"),
@@ -268,11 +304,13 @@ impl<'a> Session<'a> {
 
     /// Turns a wish into commands. What cannot be said is what FreeSWITCH would have refused.
     fn order(&mut self, wish: Wire, now: Now) -> Result<(), Input> {
-        if let Wire::CallOff(offer, _) | Wire::RingOut(offer) | Wire::EndLeg(offer) = &wish
-            && let Some(at) = self.held_back.iter().position(|(held, _)| held == offer)
-        {
-            self.held_back.remove(at);
-            return Err(Input::Originated(*offer, Err(LegEnd::Elsewhere)));
+        if let Wire::CallOff(offer, _) | Wire::RingOut(offer) | Wire::EndLeg(offer) = &wish {
+            let held = self.held_back.iter().position(|(held, _)| held == offer);
+            if held.map(|at| self.held_back.remove(at)).is_some() || self.asked.remove(offer).is_some() {
+                let never_rang = matches!(wish, Wire::RingOut(_));
+                let end = if never_rang { LegEnd::Missed(MissCause::Failed) } else { LegEnd::Elsewhere };
+                return Err(Input::Originated(*offer, Err(end)));
+            }
         }
         let refused = match &wish {
             Wire::Ring { offer, .. } => Some(Input::Originated(*offer, Err(LegEnd::Missed(MissCause::Failed)))),
@@ -302,15 +340,23 @@ impl<'a> Session<'a> {
             }
             Wire::Say(playing, saying) => self.push(wire::say(playing, &saying, self.settings)?),
             Wire::Hush => self.push(Command::Api(ApiCall::uuid_break(&self.channel.channel))),
-            Wire::Ring { offer, agent, shared, ring_time: _ } => self.ring(offer, &agent, shared)?,
+            Wire::Ring { offer, agent, shared, ring_time: _ } => self.ring(offer, agent, shared)?,
             Wire::CallOff(offer, cause) => {
-                let (call, refused_is_gone) = wire::call_off(offer, cause)?;
-                self.out.push((Command::Api(call), refused_is_gone.then_some(Watched::CallOff(offer))));
+                for leg in self.legs_of(offer) {
+                    let (call, refused_is_gone) = wire::call_off(leg, cause)?;
+                    self.out.push((Command::Api(call), refused_is_gone.then_some(Watched::CallOff(leg))));
+                }
             }
-            Wire::RingOut(offer) => self.push(Command::Api(wire::end_if_ringing(offer, Cause::NoAnswer)?)),
+            Wire::RingOut(offer) => {
+                for leg in self.legs_of(offer) {
+                    self.push(Command::Api(wire::end_if_ringing(leg, Cause::NoAnswer)?));
+                }
+            }
             Wire::EndLeg(offer) => {
-                let call = wire::end_leg(offer, Cause::OriginatorCancel)?;
-                self.out.push((Command::Api(call), Some(Watched::CallOff(offer))));
+                for leg in self.legs_of(offer) {
+                    let call = wire::end_leg(leg, Cause::OriginatorCancel);
+                    self.out.push((Command::Api(call), Some(Watched::CallOff(leg))));
+                }
             }
             Wire::Rearm => self.push(wire::set("socket_resume", "true")?),
             Wire::Connected => self.push(wire::connected(&self.channel.channel)?),
@@ -338,44 +384,106 @@ impl<'a> Session<'a> {
         let Some(queue) = self.desk.queue().cloned() else { return Ok(()) };
         let first_entered = self.desk.first_entered().unwrap_or(place.entered);
         let visited = self.call.visited().to_vec();
+        let language = self
+            .shared
+            .floor
+            .participants(&queue)
+            .map_or_else(|| self.settings.language.clone(), |q| q.language.clone());
         let remembered = Remembered { dialled: self.dialled.clone(), queue, place, first_entered, visited };
         let first = !std::mem::replace(&mut self.prepared, true);
-        self.push(wire::prepare(&remembered, first, self.channel.resumes)?);
+        self.push(wire::prepare(&remembered, &language, first, self.channel.resumes)?);
         Ok(())
     }
 
-    fn ring(&mut self, offer: OfferId, agent: &crate::acd::ids::AgentId, shared: bool) -> Result<(), TextError> {
+    /// Rings an agent, wherever `dial` says, or else on every phone that is registered for the account: FreeSWITCH is
+    /// asked which these are, because an order to ring the account rings but one of them.
+    fn ring(&mut self, offer: OfferId, agent: AgentId, shared: bool) -> Result<(), TextError> {
+        let phone = self.shared.floor.agent(&agent, |a| a.settings().clone()).ok_or(TextError::Empty)?;
+        if phone.dial.is_some() {
+            return self.ring_phones(offer, &agent, shared, &[]);
+        }
+        self.first.push((Command::Api(wire::phones(&phone, self.settings)?), Some(Watched::Phones(offer))));
+        self.asked.insert(offer, (agent, shared));
+        Ok(())
+    }
+
+    /// FreeSWITCH tells which phones an agent has. Where it does not, the directory decides.
+    fn found(&mut self, offer: OfferId, outcome: Outcome) {
+        let Some((agent, shared)) = self.asked.remove(&offer).filter(|_| self.call.agent_of(offer).is_some()) else {
+            return;
+        };
+        let contacts = match outcome {
+            Outcome::Done(reply) => Endpoint::contacts(&reply.body_text()),
+            Outcome::Refused(text) => {
+                tracing::debug!(%agent, %text, "FreeSWITCH does not tell the phones of an agent");
+                Vec::new()
+            }
+            Outcome::Unknown(why) => {
+                tracing::warn!(%agent, %why, "FreeSWITCH did not tell the phones of an agent");
+                Vec::new()
+            }
+        };
+        match self.ring_phones(offer, &agent, shared, &contacts) {
+            Ok(()) => self.flush(),
+            Err(error) => {
+                tracing::error!(%agent, %error, "an agent cannot be rung; check the configured texts");
+                self.tell(Input::Originated(offer, Err(LegEnd::Missed(MissCause::Failed))));
+            }
+        }
+    }
+
+    /// Rings these phones of an agent when there are several, and otherwise the one there is.
+    fn ring_phones(
+        &mut self,
+        offer: OfferId,
+        agent: &AgentId,
+        shared: bool,
+        contacts: &[Endpoint],
+    ) -> Result<(), TextError> {
         let queue = self.desk.queue().and_then(|q| self.shared.floor.participants(q));
         let phone = self.shared.floor.agent(agent, |a| a.settings().clone());
         let (Some(queue), Some(phone)) = (queue, phone) else { return Err(TextError::Empty) };
+        let several = contacts.len() > 1;
+        let legs: Vec<(Uuid, Option<&Endpoint>)> = if several {
+            (0..MOST_PHONES).zip(contacts).map(|(n, contact)| (offer.leg(n), Some(contact))).collect()
+        } else {
+            vec![(offer.0, None)]
+        };
         let has_hash = self.shared.mod_hash.load(Ordering::Relaxed);
-        if shared && !has_hash {
+        let first_wins = shared || several;
+        if first_wins && !has_hash {
             self.out.push((Command::Api(wire::has_mod_hash()?), Some(Watched::ModHash)));
         }
-        let commands = wire::ring(offer, shared && has_hash, &phone, &queue, &self.channel, self.settings)?;
-        let commands = commands.map(|command| {
-            let watched = wire::job_of(&command).map(|_| Watched::Ring(offer));
-            (command, watched)
-        });
-        if !self.can_be_connected {
-            self.held_back.push((offer, commands));
-            return Ok(());
+        let mut orders: Vec<Order> = Vec::new();
+        for &(leg, contact) in &legs {
+            let race = first_wins && has_hash;
+            let commands = wire::ring(leg, contact, race, &phone, &queue, &self.channel, self.settings)?;
+            orders.extend(commands.map(|command| {
+                let watched = wire::job_of(&command).map(Watched::Ring);
+                (command, watched)
+            }));
         }
-        // A phone that answers by itself must not find a channel that is still to be prepared.
-        if self.channel.resumes { &mut self.first } else { &mut self.out }.extend(commands);
-        self.filtered.insert(offer);
+        if several {
+            self.several.insert(offer, Several::new(legs.iter().map(|(leg, _)| *leg)));
+        }
+        if self.can_be_connected {
+            self.filtered.extend(legs.iter().map(|(leg, _)| *leg));
+            // A phone that answers by itself must not find a channel that is still to be prepared.
+            if self.channel.resumes { &mut self.first } else { &mut self.out }.extend(orders);
+        } else {
+            self.held_back.push((offer, orders));
+        }
         Ok(())
     }
 
     /// Writes what has come together.
     fn flush(&mut self) {
-        let gone: Vec<OfferId> =
-            self.filtered.iter().copied().filter(|offer| self.call.agent_of(*offer).is_none()).collect();
-        for offer in gone {
-            self.filtered.remove(&offer);
-            if let Ok(commands) = wire::forget_leg(offer) {
-                commands.into_iter().for_each(|c| self.push(c));
-            }
+        let is_gone = |offer: OfferId| self.call.agent_of(offer).is_none();
+        let gone: Vec<Uuid> = self.filtered.iter().copied().filter(|leg| is_gone(OfferId::of_leg(*leg))).collect();
+        self.several.retain(|offer, _| self.call.agent_of(*offer).is_some());
+        for leg in gone {
+            self.filtered.remove(&leg);
+            wire::forget_leg(leg).into_iter().for_each(|c| self.push(c));
         }
         if self.give_back && self.parked {
             self.give_back = false;

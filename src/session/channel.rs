@@ -34,6 +34,8 @@ pub(super) struct Channel {
     pub(super) who: Option<Authenticated>,
     /// What `socket` was given behind the `/`.
     pub(super) token: Option<String>,
+    /// The directory's domain, as the dialplan has it.
+    pub(super) domain: Option<String>,
     /// Where a transfer leads.
     pub(super) context: SafeText,
     /// The place the caller had before the controller was away.
@@ -65,6 +67,7 @@ impl Channel {
                 |user| Authenticated { user, domain: variable("domain_name").or_else(|| variable("sip_auth_realm")) },
             ),
             token: variable("socket_path"),
+            domain: variable("domain_name"),
             context: SafeText::new(&context).or(SafeText::new("default")),
             place: variable("fsq_place").and_then(|v| Remembered::read(&v)),
             resumes: variable("socket_resume").as_deref() == Some("true"),

@@ -41,35 +41,72 @@ pub(super) fn tells_answer(event: &Event) -> bool {
         || (event.kind() == EventKind::ChannelExecuteComplete && event.application().is_some_and(|a| a == "answer"))
 }
 
+/// What an event means.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// To the call.
+    Call(Input),
+    /// Of one of its agents' legs.
+    Leg(Uuid, News),
+}
+
+/// What FreeSWITCH tells of an agent's leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    Created,
+    Answered,
+    HungUp(LegEnd, bool),
+    Gone(LegEnd),
+    Originated(Result<(), LegEnd>),
+    Missing,
+    Bridged,
+}
+
+impl News {
+    /// As what a call is told of an offer.
+    pub(super) fn of(self, offer: OfferId) -> Input {
+        match self {
+            Self::Created => Input::LegCreated(offer),
+            Self::Answered => Input::LegAnswered(offer),
+            Self::HungUp(end, transferred) => Input::LegHungUp(offer, end, transferred),
+            Self::Gone(end) => Input::LegGone(offer, end),
+            Self::Originated(outcome) => Input::Originated(offer, outcome),
+            Self::Missing => Input::LegMissing(offer),
+            Self::Bridged => Input::Bridged(offer),
+        }
+    }
+}
+
 /// What an event means to the call on channel `own`. `None` for what is of no concern.
-pub(super) fn hear(event: &Event, own: &str, call: &Call) -> Option<Input> {
+pub(super) fn hear(event: &Event, own: &str, call: &Call) -> Option<Heard> {
     if event.kind() == EventKind::BackgroundJob {
         let job = JobResult::of_event(event)?;
         tracing::debug!(job = %job.job, outcome = ?job.outcome, "a job ended");
-        let offer = OfferId(job.job);
-        call.agent_of(offer)?;
-        return Some(Input::Originated(offer, job.outcome.failure().map_or(Ok(()), |cause| Err(leg_end(cause)))));
+        call.agent_of(OfferId::of_leg(job.job))?;
+        let outcome = job.outcome.failure().map_or(Ok(()), |cause| Err(leg_end(cause)));
+        return Some(Heard::Leg(job.job, News::Originated(outcome)));
     }
     let channel = event.channel()?;
     if event.kind() == EventKind::ChannelBridge {
         return bridged(event, own, call);
     }
     if channel == own {
-        return own_event(event);
+        return own_event(event).map(Heard::Call);
     }
-    let offer = OfferId(Uuid::try_parse(&channel).ok()?);
-    call.agent_of(offer)?;
+    let leg = Uuid::try_parse(&channel).ok()?;
+    call.agent_of(OfferId::of_leg(leg))?;
     let end = || match leg_end(event.hangup_cause().unwrap_or(Cause::Other)) {
         LegEnd::Cleared if event.variable("sip_hangup_disposition").is_some_and(|d| d == "recv_bye") => LegEnd::ByAgent,
         end => end,
     };
-    Some(match event.kind() {
-        EventKind::ChannelCreate => Input::LegCreated(offer),
-        EventKind::ChannelAnswer => Input::LegAnswered(offer),
-        EventKind::ChannelHangup => Input::LegHungUp(offer, end(), was_transferred(event)),
-        EventKind::ChannelHangupComplete => Input::LegGone(offer, end()),
+    let news = match event.kind() {
+        EventKind::ChannelCreate => News::Created,
+        EventKind::ChannelAnswer => News::Answered,
+        EventKind::ChannelHangup => News::HungUp(end(), was_transferred(event)),
+        EventKind::ChannelHangupComplete => News::Gone(end()),
         _ => return None,
-    })
+    };
+    Some(Heard::Leg(leg, news))
 }
 
 fn own_event(event: &Event) -> Option<Input> {
@@ -92,7 +129,7 @@ fn own_event(event: &Event) -> Option<Input> {
 }
 
 /// A bridge is told of either leg: whose event it is depends on how they were connected.
-fn bridged(event: &Event, own: &str, call: &Call) -> Option<Input> {
+fn bridged(event: &Event, own: &str, call: &Call) -> Option<Heard> {
     let a = event.header("Bridge-A-Unique-ID").unwrap_or_default();
     let b = event.header("Bridge-B-Unique-ID").unwrap_or_default();
     let other = if a == own {
@@ -102,8 +139,8 @@ fn bridged(event: &Event, own: &str, call: &Call) -> Option<Input> {
     } else {
         return None;
     };
-    let ours = Uuid::try_parse(&other).ok().map(OfferId).filter(|o| call.agent_of(*o).is_some());
-    Some(ours.map_or(Input::TakenAway, Input::Bridged))
+    let ours = Uuid::try_parse(&other).ok().filter(|leg| call.agent_of(OfferId::of_leg(*leg)).is_some());
+    Some(ours.map_or(Heard::Call(Input::TakenAway), |leg| Heard::Leg(leg, News::Bridged)))
 }
 
 /// Whether a leg ended because its agent passed the caller on: `BLIND_TRANSFER` in the captures; an attended

@@ -7,6 +7,7 @@ mod channel;
 mod feature;
 pub(crate) mod hear;
 mod place;
+mod several;
 pub(crate) mod wire;
 
 use std::sync::Arc;

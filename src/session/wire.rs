@@ -9,7 +9,7 @@ use crate::acd::announce::HIGHEST;
 use crate::acd::call::{Parting, Playing, Saying};
 use crate::acd::fact::CancelCause;
 use crate::acd::ids::OfferId;
-use crate::acd::settings::{AgentSettings, Music, QueueSettings};
+use crate::acd::settings::{AgentSettings, Language, Music, QueueSettings};
 use crate::esl::command::{EventSet, Filter};
 use crate::esl::dial::VariableName;
 use crate::esl::text::TextError;
@@ -100,24 +100,32 @@ pub(crate) fn has_mod_hash() -> Result<ApiCall, TextError> {
     ApiCall::new("module_exists mod_hash")
 }
 
-/// Rings an agent. `first_wins`: others may ring for the caller too, and `mod_hash` is there to tell who was first.
+/// Asks which phones are registered for an agent's account; see [`Endpoint::contacts`].
+pub(super) fn phones(agent: &AgentSettings, settings: &SessionSettings) -> Result<ApiCall, TextError> {
+    let domain = settings.domain.as_ref().map(|domain| format!("@{domain}")).unwrap_or_default();
+    ApiCall::new(format!("sofia_contact */{}{domain}", agent.id))
+}
+
+/// Rings an agent's phone on the leg `leg`, at `contact` or wherever the directory says. `first_wins`: others may ring for the caller too, and `mod_hash` is there to tell who was first.
 /// Without it nobody cuts the caller off either (measured), but of two who answer at once one hears nobody until we
 /// end the leg.
 pub(super) fn ring(
-    offer: OfferId,
+    leg: Uuid,
+    contact: Option<&Endpoint>,
     first_wins: bool,
     agent: &AgentSettings,
     queue: &QueueSettings,
     caller: &Channel,
     settings: &SessionSettings,
 ) -> Result<[Command; 3], TextError> {
-    let leg = ChannelId::new(&offer.to_string())?;
-    let endpoint = match (&agent.dial, &settings.domain) {
-        (Some(dial), _) => Endpoint::new(dial)?,
-        (None, Some(domain)) => Endpoint::user(agent.id.as_str(), domain)?,
-        (None, None) => Endpoint::new(&format!("user/{}", agent.id))?,
+    let (job, leg) = (leg, ChannelId::from(leg));
+    let endpoint = match (contact, &agent.dial, &settings.domain) {
+        (Some(contact), ..) => contact.clone(),
+        (None, Some(dial), _) => Endpoint::new(dial)?,
+        (None, None, Some(domain)) => Endpoint::user(agent.id.as_str(), domain)?,
+        (None, None, None) => Endpoint::new(&format!("user/{}", agent.id))?,
     };
-    let mut originate = Originate::new(offer.0, endpoint)
+    let mut originate = Originate::new(job, endpoint)
         .caller_id(display_name(queue, caller), caller.number.clone())
         .ring_time(queue.ring_time + RING_TIME_MARGIN)
         .ignore_early_media()
@@ -126,12 +134,27 @@ pub(super) fn ring(
         .variable(&VariableName::new(RINGING)?, &SafeText::new("yes"))
         .variable(&VariableName::new("fsq_agent")?, &SafeText::new(agent.id.as_str()))
         .variable(&VariableName::new("fsq_queue")?, &SafeText::new(queue.number.as_str()))
-        .variable(&VariableName::new("fsq_call")?, &SafeText::new(caller.id.as_str()))
-        .on_answer(&OnAnswer::SetVariable {
-            channel: leg.clone(),
-            name: VariableName::new(RINGING)?,
-            value: SafeText::new("no"),
-        });
+        .variable(&VariableName::new("fsq_call")?, &SafeText::new(caller.id.as_str()));
+    if contact.is_some() {
+        let offer = OfferId::of_leg(job).to_string();
+        originate = originate.variable(&VariableName::new("fsq_offer")?, &SafeText::new(&offer));
+    }
+    if contact.is_some()
+        && let Some(domain) = settings.domain.as_ref().or(caller.domain.as_ref())
+    {
+        // What the directory's dial string and `user/` would have set.
+        let (user, domain) = (SafeText::new(agent.id.as_str()), SafeText::new(domain));
+        originate = originate
+            .variable(&VariableName::new("dialed_user")?, &user)
+            .variable(&VariableName::new("dialed_domain")?, &domain)
+            .variable(&VariableName::new("sip_invite_domain")?, &domain)
+            .variable(&VariableName::new("presence_id")?, &SafeText::new(&format!("{user}@{domain}")));
+    }
+    originate = originate.on_answer(&OnAnswer::SetVariable {
+        channel: leg.clone(),
+        name: VariableName::new(RINGING)?,
+        value: SafeText::new("no"),
+    });
     if first_wins {
         originate = originate.on_answer(&OnAnswer::TakePlace { leg: leg.clone(), channel: caller.channel.clone() });
     }
@@ -144,8 +167,8 @@ pub(super) fn ring(
         .on_answer(&OnAnswer::Bridge { channel: caller.channel.clone(), other: leg.clone() });
     Ok([
         Command::Filter(Filter::channel(&leg)),
-        Command::Filter(Filter::job(offer.0)),
-        Command::BgApi { job: offer.0, call: originate.call() },
+        Command::Filter(Filter::job(job)),
+        Command::BgApi { job, call: originate.call() },
     ])
 }
 
@@ -162,45 +185,48 @@ fn display_name(queue: &QueueSettings, caller: &Channel) -> SafeText {
 /// While the caller could still be connected to this very leg, it is ended only if it is still ringing, as
 /// FreeSWITCH itself sees it in that instant: an answer may be on its way to us (measured: of 40 answers within
 /// 4 ms of the command a plain `uuid_kill` cut 3 callers off, this none). A refusal then means answered, or gone.
-pub(super) fn call_off(offer: OfferId, cause: CancelCause) -> Result<(ApiCall, bool), TextError> {
+pub(super) fn call_off(leg: Uuid, cause: CancelCause) -> Result<(ApiCall, bool), TextError> {
     match cause {
-        CancelCause::AnsweredElsewhere => Ok((end_leg(offer, Cause::LoseRace)?, true)),
-        CancelCause::CallerGone => Ok((end_leg(offer, Cause::OriginatorCancel)?, true)),
-        CancelCause::CallTimedOut => Ok((end_if_ringing(offer, Cause::OriginatorCancel)?, false)),
+        CancelCause::AnsweredElsewhere => Ok((end_leg(leg, Cause::LoseRace), true)),
+        CancelCause::CallerGone => Ok((end_leg(leg, Cause::OriginatorCancel), true)),
+        CancelCause::CallTimedOut => Ok((end_if_ringing(leg, Cause::OriginatorCancel)?, false)),
         // Somebody else will have the caller: nobody missed anything.
         CancelCause::LoggedOut | CancelCause::Reconfigured | CancelCause::Draining => {
-            Ok((end_if_ringing(offer, Cause::LoseRace)?, false))
+            Ok((end_if_ringing(leg, Cause::LoseRace)?, false))
         }
     }
 }
 
 /// Ends a leg if it still rings.
-pub(crate) fn end_if_ringing(offer: OfferId, cause: Cause) -> Result<ApiCall, TextError> {
-    ApiCall::new(format!(
-        "expand uuid_kill ${{cond(${{uuid_getvar({offer} {RINGING})}} == yes ? {offer} : none)}} {cause}"
-    ))
+pub(crate) fn end_if_ringing(leg: Uuid, cause: Cause) -> Result<ApiCall, TextError> {
+    ApiCall::new(format!("expand uuid_kill ${{cond(${{uuid_getvar({leg} {RINGING})}} == yes ? {leg} : none)}} {cause}"))
 }
 
 /// Ends a leg.
-pub(super) fn end_leg(offer: OfferId, cause: Cause) -> Result<ApiCall, TextError> {
-    Ok(ApiCall::uuid_kill(&ChannelId::new(&offer.to_string())?, cause))
+pub(super) fn end_leg(leg: Uuid, cause: Cause) -> ApiCall {
+    ApiCall::uuid_kill(&ChannelId::from(leg), cause)
 }
 
 /// Takes the filters of a leg away once it is gone, or they would pile up over a long wait.
-pub(super) fn forget_leg(offer: OfferId) -> Result<[Command; 2], TextError> {
-    let leg = ChannelId::new(&offer.to_string())?;
-    Ok([Command::FilterDelete(Filter::channel(&leg)), Command::FilterDelete(Filter::job(offer.0))])
+pub(super) fn forget_leg(leg: Uuid) -> [Command; 2] {
+    [Command::FilterDelete(Filter::channel(&ChannelId::from(leg))), Command::FilterDelete(Filter::job(leg))]
 }
 
-/// What the channel must know from now on: the caller's place and, the first time, how to go on without us.
+/// What the channel must know from now on: the caller's place, the language in which the dialplan speaks to the caller
+/// when we are away and, the first time, how to go on without us.
 ///
 /// - `socket_resume`: the dialplan goes on when we die; and prompts go by it, see [`say`]. A channel that has it is not
 ///   told again: a phone may have been answered by itself before this is executed, and has switched it off for good.
 /// - `hangup_after_bridge`: nothing comes behind a conversation.
 /// - `playback_terminators`: no key ends the music.
 /// - `fsq_away`: the dialplan counts in it the rounds it held the caller without us; they are over.
-pub(super) fn prepare(place: &Remembered, first: bool, resumes: bool) -> Result<Command, TextError> {
-    let place = format!("{}={}", super::place::VARIABLE, place.write());
+pub(super) fn prepare(
+    place: &Remembered,
+    language: &Language,
+    first: bool,
+    resumes: bool,
+) -> Result<Command, TextError> {
+    let place = format!("fsq_language={language} {}={}", super::place::VARIABLE, place.write());
     let resume = if resumes { "" } else { "socket_resume=true " };
     let once = format!("{resume}hangup_after_bridge=true playback_terminators=none fsq_away= ");
     Ok(Execute::with("multiset", &format!("{}{place}", if first { &once } else { "" }))?.into())
@@ -217,10 +243,11 @@ pub(crate) fn connected(channel: &ChannelId) -> Result<Command, TextError> {
     Ok(Command::Api(ApiCall::new(format!("uuid_setvar_multi {channel} socket_resume=false;{place}="))?))
 }
 
-/// Sends the caller to an internal number.
-pub(super) fn transfer(number: &Arc<str>, context: &SafeText) -> Result<[Command; 3], TextError> {
+/// Sends the caller to an internal number, where keys mean what they always do.
+pub(super) fn transfer(number: &Arc<str>, context: &SafeText) -> Result<[Command; 4], TextError> {
     let to = Execute::with("transfer", &format!("{number} XML {context}"))?.event_uuid(TRANSFER);
-    Ok([set("socket_resume", "false")?, set(super::place::VARIABLE, "")?, to.into()])
+    let keys = Execute::with("unset", "playback_terminators")?.into();
+    Ok([set("socket_resume", "false")?, set(super::place::VARIABLE, "")?, keys, to.into()])
 }
 
 /// Hangs the caller up.
@@ -246,5 +273,118 @@ pub(super) fn job_of(command: &Command) -> Option<Uuid> {
     match command {
         Command::BgApi { job, .. } => Some(*job),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use bytes::BytesMut;
+
+    use crate::acd::ids::{AgentId, CallId, QueueNumber};
+    use crate::acd::queue::Place;
+    use crate::acd::settings::{Strategy, Timeout};
+    use crate::acd::time::Wall;
+
+    use super::*;
+
+    fn written(command: &Command) -> String {
+        let mut out = BytesMut::new();
+        command.render(&mut out);
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    fn order(contact: Option<&str>, domain: Option<&str>) -> String {
+        let agent = AgentSettings { id: AgentId::new("1001").unwrap(), name: "Anna".into(), dial: None };
+        let queue = QueueSettings {
+            number: QueueNumber::new("99900").unwrap(),
+            name: "Service".into(),
+            strategy: Strategy::AsListed,
+            participants: Vec::new(),
+            max_wait: None,
+            wrap_up: Duration::ZERO,
+            ring_time: Duration::from_secs(20),
+            music: Music::Ringtone,
+            language: Language("en".into()),
+            announce_every: None,
+            timeout: Timeout::default(),
+        };
+        let caller = Channel {
+            id: CallId::new("caller").unwrap(),
+            channel: ChannelId::new("caller").unwrap(),
+            answered: true,
+            dialled: "99900".into(),
+            name: SafeText::new("Hans"),
+            number: SafeText::new("0791"),
+            who: None,
+            token: None,
+            domain: Some("of.the.call".into()),
+            context: SafeText::new("default"),
+            place: None,
+            resumes: true,
+        };
+        let settings = SessionSettings {
+            token: None,
+            domain: domain.map(str::to_owned),
+            codes: crate::acd::feature::FeatureCodes::default(),
+            prompts: "/prompts".into(),
+            language: Language("en".into()),
+        };
+        let contact = contact.map(|c| Endpoint::new(c).unwrap());
+        let leg = OfferId(Uuid::nil()).leg(1);
+        let commands = ring(leg, contact.as_ref(), true, &agent, &queue, &caller, &settings).unwrap();
+        assert_eq!(job_of(&commands[2]), Some(leg));
+        written(&commands[2])
+    }
+
+    /// Q8: a phone that is dialled where it is registered is the agent's all the same, to lamps and records.
+    #[test]
+    fn a_phone_of_several_is_dialled_as_the_directory_would() {
+        let order = order(Some("sofia/internal/sip:1001@10.0.0.2:5062"), Some("lab"));
+        for part in [
+            "originate {origination_uuid=00000000-0000-0001-0000-000000000000,",
+            ",fsq_offer='00000000-0000-0000-0000-000000000000',",
+            ",dialed_user='1001',dialed_domain='lab',sip_invite_domain='lab',presence_id='1001@lab',",
+            "='uuid_limit 00000000-0000-0001-0000-000000000000 hash fsq caller 1 !LOSE_RACE',",
+            "='uuid_bridge caller 00000000-0000-0001-0000-000000000000'}sofia/internal/sip:1001@10.0.0.2:5062 &park()",
+        ] {
+            assert!(order.contains(part), "{part} is not in {order}");
+        }
+    }
+
+    #[test]
+    fn a_phone_is_dialled_by_the_directory() {
+        assert!(order(None, Some("lab")).contains("}user/1001@lab &park()"));
+        let own = order(None, None);
+        assert!(own.contains("}user/1001 &park()") && !own.contains("presence_id"), "{own}");
+        assert!(order(Some("sofia/internal/sip:1001@10.0.0.2"), None).contains(",presence_id='1001@of.the.call',"));
+    }
+
+    /// Q19: what outlives us on the channel.
+    #[test]
+    fn a_channel_is_prepared_for_our_death() {
+        let place = Remembered {
+            dialled: QueueNumber::new("99900").unwrap(),
+            queue: QueueNumber::new("99900").unwrap(),
+            place: Place { entered: Wall(1), seq: 2 },
+            first_entered: Wall(1),
+            visited: Vec::new(),
+        };
+        let german = Language("de".into());
+        let first = written(&prepare(&place, &german, true, false).unwrap());
+        let all = "socket_resume=true hangup_after_bridge=true playback_terminators=none fsq_away= fsq_language=de fsq_place=1_";
+        assert!(first.contains(all), "{first}");
+        assert!(!written(&prepare(&place, &german, true, true).unwrap()).contains("socket_resume"));
+        let moved = written(&prepare(&place, &german, false, false).unwrap());
+        assert!(moved.contains("fsq_language=de fsq_place=1_") && !moved.contains("hangup_after_bridge"), "{moved}");
+    }
+
+    /// Q13: the call is no longer ours: neither our death nor our rules for keys concern it.
+    #[test]
+    fn a_transfer_lets_go_of_the_call() {
+        let all: String = transfer(&"1005".into(), &SafeText::new("default")).unwrap().iter().map(written).collect();
+        for part in ["socket_resume=false", "fsq_place=", "unset", "playback_terminators", "1005 XML default"] {
+            assert!(all.contains(part), "{part} is not in {all}");
+        }
     }
 }

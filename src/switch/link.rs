@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use uuid::Uuid;
 
 use crate::acd::fact::{EndedBy, Fact};
 use crate::acd::feature::Dialled;
@@ -24,14 +26,21 @@ use super::{SURVEY_EVERY, Switches, lamps};
 /// How many lamps are lit in one go.
 const LAMPS_AT_ONCE: usize = 64;
 
+/// How soon FreeSWITCH is surveyed again at the start, when a stray leg could not be ended: it was answered a moment ago,
+/// and is being connected or ends by itself.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
 /// Something that was asked, and its answer.
 enum Answer {
     Survey(Outcome, Outcome),
-    Dump(OfferId, String, Outcome),
+    Dump(Uuid, String, Outcome),
     Contact(AgentId, Outcome),
     Domain(Outcome),
     ModHash(Outcome),
-    Ended,
+    /// A stray leg was to be ended; whether it was.
+    Ended(bool),
+    /// It is time to look again.
+    Again,
     Lamps,
 }
 
@@ -196,10 +205,13 @@ impl Up<'_> {
                 let has = done(outcome).is_some_and(|reply| reply.body_text().trim() == "true");
                 self.switches.mod_hash.store(has, Ordering::Relaxed);
             }
-            Answer::Ended => {
-                if !self.switches.are_in_order() {
-                    self.survey();
-                }
+            Answer::Ended(_) | Answer::Again if self.switches.are_in_order() => {}
+            Answer::Ended(true) | Answer::Again => self.survey(),
+            Answer::Ended(false) => {
+                self.asked.spawn(async {
+                    sleep(LOOK_AGAIN).await;
+                    Answer::Again
+                });
             }
             Answer::Lamps => {
                 self.lighting = false;
@@ -257,13 +269,12 @@ impl Up<'_> {
                 // Its caller may be connected to it this very moment. Nobody missed anything: the caller is offered
                 // again, or has gone long ago.
                 if let Ok(call) = end_if_ringing(leg, Cause::LoseRace) {
-                    self.ask(call, |_| Answer::Ended);
+                    self.ask(call, |outcome| Answer::Ended(matches!(outcome, Outcome::Done(_))));
                 }
             }
             Repair::Adopt(leg, caller) => {
-                if let Ok(channel) = ChannelId::new(&leg.to_string()) {
-                    self.ask(ApiCall::uuid_dump(&channel), move |outcome| Answer::Dump(leg, caller, outcome));
-                }
+                let dump = ApiCall::uuid_dump(&ChannelId::from(leg));
+                self.ask(dump, move |outcome| Answer::Dump(leg, caller, outcome));
             }
             Repair::Release(key) => {
                 tracing::warn!(agent = %key.agent, leg = %key.offer, "repaired: an agent was held by a leg that FreeSWITCH does not have");
@@ -297,7 +308,7 @@ impl Up<'_> {
     }
 
     /// A conversation nobody attends to: the leg says whose it is.
-    fn adopt(&self, leg: OfferId, caller: &str, dump: &str) {
+    fn adopt(&self, leg: Uuid, caller: &str, dump: &str) {
         let Some(event) = Event::json(dump.as_bytes(), 4096) else { return };
         let Some(key) = key_of(&event, leg) else { return };
         // The caller may have been connected to somebody else since; then the agent is in a call of another kind.
@@ -345,8 +356,11 @@ impl Up<'_> {
         };
         // A leg whose call has a task of its own is that task's.
         let Some(key) = key_of(event, leg) else { return };
-        let held = self.switches.floor.held_by(&key.agent).filter(|h| h.key.offer == leg && !h.attended);
-        if let Some(held) = held {
+        // Of several phones of an agent those that only rang are no part of the conversation; and while none has the
+        // caller, the first stands for all.
+        let stopped = event.hangup_cause() == Some(Cause::LoseRace);
+        let held = self.switches.floor.held_by(&key.agent).filter(|h| h.key.offer == key.offer && !h.attended);
+        if let Some(held) = held.filter(|h| if h.talking { !stopped } else { leg == key.offer.0 }) {
             let by = match event.variable("sip_hangup_disposition").as_deref() {
                 _ if was_transferred(event) => EndedBy::Transfer,
                 Some("recv_bye") => EndedBy::Agent,
@@ -463,9 +477,9 @@ impl Up<'_> {
 }
 
 /// Whose leg it is, by the variables it was ordered with.
-fn key_of(event: &Event, offer: OfferId) -> Option<OfferKey> {
+fn key_of(event: &Event, leg: Uuid) -> Option<OfferKey> {
     Some(OfferKey {
-        offer,
+        offer: OfferId::of_leg(leg),
         call: CallId::new(&event.variable("fsq_call")?).ok()?,
         queue: QueueNumber::new(&event.variable("fsq_queue")?).ok()?,
         agent: AgentId::new(&event.variable("fsq_agent")?).ok()?,

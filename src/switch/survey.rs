@@ -58,9 +58,9 @@ pub(super) struct Survey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Repair {
     /// A leg of ours that nobody owns and nobody talks on.
-    End(OfferId),
+    End(Uuid),
     /// A leg of ours that nobody owns, connected to this channel: a conversation from before our time.
-    Adopt(OfferId, String),
+    Adopt(Uuid, String),
     /// An agent held by a leg that is not there.
     Release(OfferKey),
     /// A caller who was to come back, and is not there.
@@ -89,10 +89,9 @@ impl Survey {
         self.channels.iter().filter(|c| !self.connected.contains_key(&c.uuid))
     }
 
-    /// Whether this leg is there.
-    pub(super) fn has(&self, leg: OfferId) -> bool {
-        let name = leg.to_string();
-        self.channels.iter().any(|c| c.uuid == name)
+    /// Whether a leg of this offer is there.
+    pub(super) fn has(&self, offer: OfferId) -> bool {
+        self.channels.iter().any(|c| offer_of(&c.uuid) == Some(offer))
     }
 
     /// Every channel.
@@ -101,7 +100,7 @@ impl Survey {
     }
 
     /// The legs of ours among the channels.
-    pub(super) fn legs(&self, instance: Instance) -> BTreeSet<OfferId> {
+    fn legs(&self, instance: Instance) -> BTreeSet<Uuid> {
         self.channels.iter().filter_map(|c| ours(&c.uuid, instance)).collect()
     }
 
@@ -114,22 +113,35 @@ impl Survey {
 
     /// Legs without an owner: nobody is held by them, or they ring for a call that no task attends to. Such a leg
     /// keeps FreeSWITCH from giving its caller back to the dialplan (measured: the connection of an `originate`
-    /// that runs is not given up), so it is ended as soon as it is seen.
+    /// that runs is not given up), so it is ended as soon as it is seen. So is one that rings on while another phone of
+    /// the same agent has the caller.
     pub(super) fn strays(&self, instance: Instance, held: &[HeldView]) -> Vec<Repair> {
         let owned: BTreeSet<OfferId> = held.iter().filter(|h| h.attended || h.talking).map(|h| h.key.offer).collect();
         let legs = self.legs(instance);
-        legs.difference(&owned)
-            .map(|&leg| match self.connected.get(&leg.to_string()) {
-                Some(other) => Repair::Adopt(leg, other.clone()),
-                None => Repair::End(leg),
+        let other = |leg: &Uuid| self.connected.get(&leg.to_string());
+        let talking: BTreeSet<OfferId> =
+            legs.iter().filter(|leg| other(leg).is_some()).map(|leg| OfferId::of_leg(*leg)).collect();
+        legs.iter()
+            .filter_map(|&leg| {
+                let offer = OfferId::of_leg(leg);
+                match other(&leg) {
+                    Some(_) if owned.contains(&offer) => None,
+                    Some(other) => Some(Repair::Adopt(leg, other.clone())),
+                    None => (!owned.contains(&offer) || talking.contains(&offer)).then_some(Repair::End(leg)),
+                }
             })
             .collect()
     }
 }
 
 /// Whether a channel is a leg that we ordered.
-pub(super) fn ours(channel: &str, instance: Instance) -> Option<OfferId> {
-    Uuid::try_parse(channel).ok().map(OfferId).filter(|offer| instance.ordered(*offer))
+pub(super) fn ours(channel: &str, instance: Instance) -> Option<Uuid> {
+    Uuid::try_parse(channel).ok().filter(|leg| instance.ordered(OfferId(*leg)))
+}
+
+/// The offer that a channel is a leg of, if it is one.
+fn offer_of(channel: &str) -> Option<OfferId> {
+    Uuid::try_parse(channel).ok().map(OfferId::of_leg)
 }
 
 /// Owners without a leg, on any switch. An owner is only taken for one without a leg when that was so in the
@@ -141,9 +153,9 @@ pub(super) fn widowed(
     missing: &mut BTreeSet<OfferId>,
     now: Now,
 ) -> Vec<Repair> {
+    let offers: BTreeSet<OfferId> = channels.iter().filter_map(|c| offer_of(c)).collect();
     let settled = |h: &&HeldView| (h.talking || !h.attended) && now.wall.since(h.since) >= SETTLED;
-    let without: Vec<&HeldView> =
-        held.iter().filter(settled).filter(|h| !channels.contains(&h.key.offer.to_string())).collect();
+    let without: Vec<&HeldView> = held.iter().filter(settled).filter(|h| !offers.contains(&h.key.offer)).collect();
     let repairs =
         without.iter().filter(|h| missing.contains(&h.key.offer)).map(|h| Repair::Release(h.key.clone())).collect();
     *missing = without.iter().map(|h| h.key.offer).collect();
@@ -207,10 +219,29 @@ mod tests {
         );
         let calls = format!(r#"{{"row_count":1,"rows":[{{"uuid":"x","b_uuid":"{b}"}}]}}"#);
         let survey = Survey::read(&channels, &calls).unwrap();
-        assert_eq!(survey.strays(us(), &[held(c, 0)]), [Repair::End(a), Repair::Adopt(b, "x".to_owned())]);
+        assert_eq!(survey.strays(us(), &[held(c, 0)]), [Repair::End(a.0), Repair::Adopt(b.0, "x".to_owned())]);
         assert_eq!(survey.strays(Instance::of("other"), &[]), []);
         assert_eq!(Survey::read(r#"{"row_count":0}"#, r#"{"row_count":0}"#).unwrap().channels, []);
         assert!(Survey::read("-ERR", "").is_err());
+    }
+
+    /// Q8, Q22: of the phones of one agent the one that has the caller is the conversation, another is a stray; while
+    /// none has, they are the call's.
+    #[test]
+    fn the_other_phones_of_an_agent_who_talks_are_strays() {
+        let offer = us().offer(1);
+        let (desk, soft) = (offer.leg(0), offer.leg(1));
+        let channels = format!(r#"{{"rows":[{{"uuid":"{desk}"}},{{"uuid":"{soft}"}},{{"uuid":"x"}}]}}"#);
+        let calls = format!(r#"{{"rows":[{{"uuid":"x","b_uuid":"{soft}"}}]}}"#);
+        let talking = Survey::read(&channels, &calls).unwrap();
+        assert_eq!(talking.strays(us(), &[held(offer, 0)]), [Repair::End(desk)]);
+        assert_eq!(talking.strays(us(), &[]), [Repair::End(desk), Repair::Adopt(soft, "x".to_owned())]);
+        let ringing = Survey::read(&channels, r#"{"row_count":0}"#).unwrap();
+        assert_eq!(ringing.strays(us(), &[held(offer, 0)]), []);
+        assert_eq!(ringing.strays(us(), &[]), [Repair::End(desk), Repair::End(soft)]);
+        let talks = [HeldView { talking: true, ..held(offer, 0) }];
+        let mut missing = BTreeSet::from([offer]);
+        assert_eq!(widowed(&BTreeSet::from([soft.to_string()]), &talks, &mut missing, at(10_000)), []);
     }
 
     /// Q8, Q22: a slow switch makes nobody free who is about to be rung.

@@ -24,6 +24,7 @@ pub fn delivered() -> Dialplan {
                 _ if held && rounds >= ROUNDS => Some(vec![
                     step("answer", ""),
                     step("set", "socket_resume=false"),
+                    step("playback", "/prompts/${fsq_language}/try-later.wav"),
                     step("hangup", "NORMAL_TEMPORARY_FAILURE"),
                 ]),
                 _ if held => Some(round(number)),

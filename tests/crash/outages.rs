@@ -217,17 +217,19 @@ fn q19_a_stranded_call_is_rescued() {
     });
 }
 
-/// Q19: the dialplan does after a set time what the admin put there; nobody waits for that caller any longer.
+/// Q19: the dialplan does after a set time what the admin put there, and speaks the queue's language; nobody waits for
+/// that caller any longer.
 #[test]
 fn q19_the_dialplans_patience_ends() {
     play(async {
-        let site = Site::open(setting(&[SERVICE]));
+        let site = Site::open(setting(&[&format!("{SERVICE}, language: it")]));
         site.when_rung("1001", Behaviour::Busy);
         site.when_rung("1002", Behaviour::Busy);
         site.when_rung("1003", Behaviour::Busy);
         let hans = site.caller("0791", "99900");
         pass(2_000).await;
         site.kill().await;
+        hans.wait_hears("/prompts/it/try-later.wav").await;
         assert_eq!(hans.wait_ended().await, "NORMAL_TEMPORARY_FAILURE");
         assert!(site.now() > 170_000, "three minutes");
         let code = site.switch.call(&CallSpec::phone("1001", "*4199900"));

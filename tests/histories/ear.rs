@@ -21,6 +21,8 @@ pub(crate) struct Ear {
     /// When the announcements of this wait began, and what was told since.
     began: u64,
     told: Option<u32>,
+    /// The caller came back to a place in the line: there is no announcement on entry, and one after a rest.
+    returned: bool,
     /// The position on entry.
     entry: Option<u32>,
     /// When the last announcement began.
@@ -46,7 +48,8 @@ fn every(queue: Option<&QueueSettings>) -> Option<u64> {
 
 impl Ear {
     /// The caller is in the line.
-    pub(crate) fn entered(&mut self, queue: Option<&QueueSettings>, now: u64) {
+    pub(crate) fn entered(&mut self, queue: Option<&QueueSettings>, returned: bool, now: u64) {
+        self.returned = returned;
         (self.began, self.last, self.told, self.entry) = (now, now, None, None);
         self.announcement = None;
         (self.message, self.message_begun) = (None, false);
@@ -58,13 +61,16 @@ impl Ear {
         let every = every(queue);
         if self.every.is_none() && every.is_some() {
             (self.began, self.last, self.told, self.entry) = (now, now, None, None);
+            self.returned = false;
         }
         self.every = every;
     }
 
     /// The daemon looks at the position.
-    pub(crate) fn looked(&mut self, position: u32) {
-        self.entry.get_or_insert(position);
+    pub(crate) fn looked(&mut self, position: u32, now: u64) {
+        if !self.returned || now >= self.began + REST {
+            self.entry.get_or_insert(position);
+        }
     }
 
     /// The daemon wants this heard. `position` is the true one, `closing` that the wait is over.
@@ -88,7 +94,7 @@ impl Ear {
                 assert_eq!(*spoken, best, "Q11: told {:?}, stands at {true_position}", self.told);
                 assert!(!self.speaks(now) && !closing && !self.parted, "Q11: spoken over something else");
                 let every = self.every.expect("announcements are on");
-                let entry = self.told.is_none() && self.began == now && *spoken > 1;
+                let entry = self.told.is_none() && self.entry_is_due(now) && *spoken > 1;
                 let better = self.told.is_some_and(|t| *spoken < t) && now >= self.last + REST;
                 assert!(entry || better || now >= self.last + every, "Q11: {spoken} is spoken too early");
                 self.told = Some(*spoken);
@@ -108,6 +114,11 @@ impl Ear {
             }
             _ => {}
         }
+    }
+
+    /// Whether this is the moment for the first announcement.
+    fn entry_is_due(&self, now: u64) -> bool {
+        if self.returned { now >= self.began + REST } else { now == self.began }
     }
 
     fn music_begins(&mut self, playing: Playing, music: &Music, queue: Option<&QueueSettings>, now: u64) {
@@ -159,7 +170,7 @@ impl Ear {
             assert!(now < self.last + every, "Q11: {position} is not repeated");
             let better = self.told.is_some_and(|t| position < t) && now >= self.last + REST;
             assert!(!better, "Q11: better than {:?}: {position} is not spoken", self.told);
-            let entry = self.told.is_none() && self.began == now && self.entry.is_some_and(|p| p > 1);
+            let entry = self.told.is_none() && self.entry_is_due(now) && self.entry.is_some_and(|p| p > 1);
             assert!(!entry, "Q11: {:?} is not spoken on entry", self.entry);
         }
         if std::mem::replace(&mut self.excused, excused) {

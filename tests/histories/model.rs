@@ -10,6 +10,8 @@ use freeswitch_queue::acd::settings::{AgentSettings, QueueSettings, Strategy};
 use crate::journal::{Journal, wall};
 
 const PAUSE: u64 = 5000;
+/// The longest time that a phone which is not there is left alone.
+const LONGEST_PAUSE: u64 = 60_000;
 
 pub(crate) struct Agent {
     pub(crate) id: AgentId,
@@ -23,6 +25,8 @@ pub(crate) struct Agent {
     pub(crate) private: bool,
     /// The phone is not there: for good, or until then.
     pub(crate) unreachable: Option<Option<u64>>,
+    /// How often the phone was tried in vain since it was there last.
+    failures: u32,
     retired: bool,
 }
 
@@ -203,7 +207,8 @@ impl Model {
                 }
                 if let Some(a) = self.agent(agent) {
                     let absent = matches!(cause, MissCause::NotRegistered | MissCause::Unknown);
-                    a.unreachable = absent.then_some(Some(now + PAUSE));
+                    a.unreachable = absent.then_some(Some(now + (PAUSE << a.failures.min(8)).min(LONGEST_PAUSE)));
+                    a.failures = if absent { a.failures + 1 } else { 0 };
                 }
             }
             Fact::OfferCancelled { offer, call, .. } => {
@@ -217,7 +222,7 @@ impl Model {
                 let a = self.agent(agent).expect("an agent");
                 assert_eq!(a.offer, Some(*offer), "Q8: an offer that does not hold {agent} is answered");
                 a.talking = true;
-                a.unreachable = None;
+                (a.unreachable, a.failures) = (None, 0);
                 self.left(call);
             }
             Fact::ConversationEnded { offer, queue, agent, .. } => {
@@ -342,7 +347,7 @@ impl Model {
 
     pub(crate) fn set_reachable(&mut self, agent: &AgentId, reachable: bool) {
         if let Some(a) = self.agent(agent) {
-            a.unreachable = (!reachable).then_some(None);
+            (a.unreachable, a.failures) = ((!reachable).then_some(None), 0);
         }
     }
 
@@ -382,6 +387,7 @@ impl Agent {
             last_talk_end: None,
             private: false,
             unreachable: None,
+            failures: 0,
             retired: false,
         }
     }

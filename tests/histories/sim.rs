@@ -162,13 +162,14 @@ impl Sim {
             Some(Input::Entered(Some((_, place)))) => {
                 let queue = s.desk.queue().expect("a queue").clone();
                 self.model.entered(s.id.clone(), queue.clone(), *place, self.now);
-                s.ear.entered(self.model.queue(&queue), self.now);
+                let returned = matches!(&done, Desk::Enter(_, Some(_)));
+                s.ear.entered(self.model.queue(&queue), returned, self.now);
                 if let Some(c) = self.world.caller(&s.id) {
                     (c.queue, c.visited) = (queue, s.call.visited().to_vec());
                     c.first_entered = s.desk.first_entered();
                 }
             }
-            Some(Input::Looked { position, .. }) => s.ear.looked(*position),
+            Some(Input::Looked { position, .. }) => s.ear.looked(*position, self.now),
             Some(Input::Entered(None)) => {
                 let gone = !matches!(&done, Desk::Enter(q, _) if self.model.queue(q).is_some());
                 assert!(gone, "{} is turned away from a queue that is there", s.id);

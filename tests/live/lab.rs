@@ -37,6 +37,9 @@ pub fn users() -> impl Iterator<Item = String> {
     (1001..=1010).map(|user: u32| user.to_string())
 }
 
+/// The account that may be registered several times: by a desk phone and by one on a computer.
+pub const SHARED: &str = "1011";
+
 /// Everything a test needs.
 pub struct Lab {
     pub switch: Switch,
@@ -55,7 +58,7 @@ impl Lab {
     pub fn open(programs: Programs) -> Lab {
         let folder = std::env::temp_dir().join(format!("fsq-live-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder");
-        let plan = Plan { users: users().collect(), log: "debug", ..Plan::default() };
+        let plan = Plan { users: users().collect(), shared: vec![SHARED.to_owned()], log: "debug", ..Plan::default() };
         let switch = Switch::start(&programs.freeswitch, &folder.join("freeswitch"), &plan);
         let mut lab = Lab {
             switch,
@@ -66,7 +69,11 @@ impl Lab {
             books: RefCell::default(),
             made: Cell::new((0, 0)),
         };
-        lab.phones = users().zip(0..).map(|(user, n)| (user.clone(), Phone::new(&lab, &user, 600 + 100 * n))).collect();
+        let own = users().zip((600..).step_by(100)).map(|(user, tone)| (user.clone(), user, tone));
+        // Tones that are whole waves in a packet, as all others: none is heard in another.
+        let shared = [("desk", 650), ("soft", 750)].map(|(name, tone)| (name.to_owned(), SHARED.to_owned(), tone));
+        let phone = |(name, user, tone): (String, String, u32)| (name.clone(), Phone::new(&lab, &name, &user, tone));
+        lab.phones = own.chain(shared).map(phone).collect();
         lab.register_all();
         lab
     }

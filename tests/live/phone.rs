@@ -19,6 +19,7 @@ fn rang(message: &Message) -> bool {
 
 /// A phone of the house, registered for the whole run.
 pub struct Phone {
+    name: String,
     pub user: String,
     /// The tone it sends in a call.
     pub tone: u32,
@@ -34,15 +35,17 @@ pub struct Phone {
 }
 
 impl Phone {
-    pub fn new(lab: &Lab, user: &str, tone: u32) -> Phone {
+    /// `name` tells it apart from others of the same user.
+    pub fn new(lab: &Lab, name: &str, user: &str, tone: u32) -> Phone {
         let sound = Sound::open(tone);
         let rtp = sound.port().to_string();
         let values = [("USER", user), ("DOMAIN", DOMAIN), ("RTP", rtp.as_str())];
         Phone {
+            name: name.to_owned(),
             user: user.to_owned(),
             tone,
             sound,
-            scenario: lab.scenario(&format!("phone-{user}.xml"), include_str!("agent.xml"), &values),
+            scenario: lab.scenario(&format!("phone-{name}.xml"), include_str!("agent.xml"), &values),
             port: Cell::new(udp_port()),
             sipp: RefCell::default(),
             dead: RefCell::default(),
@@ -74,7 +77,7 @@ impl Phone {
         self.registered.set(seconds > 0);
         let expires = seconds.to_string();
         let values = [("USER", self.user.as_str()), ("DOMAIN", DOMAIN), ("EXPIRES", expires.as_str())];
-        let scenario = lab.scenario(&format!("register-{}.xml", self.user), include_str!("register.xml"), &values);
+        let scenario = lab.scenario(&format!("register-{}.xml", self.name), include_str!("register.xml"), &values);
         let more = ["-m", "1", "-au", &self.user, "-ap", SECRET, "-timeout", "10s", "-timeout_error"];
         Sipp::start(lab.programs(), &scenario, self.port.get(), lab.switch.sip, &more, |_, _| {})
     }

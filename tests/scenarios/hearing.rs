@@ -102,6 +102,34 @@ fn announced(every: u32) -> Queue {
     queue("99900", &["1001"]).with("music: local_stream://moh").with(&announcement).with("ring_seconds: 300")
 }
 
+/// Q11, Q19: who comes back to the line is not told a place that belongs to somebody who is still on the way back.
+#[test]
+fn q11_a_restart_tells_nobody_a_wrong_position() {
+    play(async {
+        let house = House::durable("q11-restart", &[announced(600)]);
+        let mut callers = Vec::new();
+        for n in 0..5 {
+            callers.push(house.caller(&format!("079{n}"), "99900"));
+            pass(3_000).await;
+        }
+        house.kill().await;
+        pass(4_000).await;
+        let back = house.switch.now().as_secs();
+        house.start_again();
+        pass(30_000).await;
+        for (n, caller) in (0..5).zip(&callers) {
+            let after: Vec<_> = prompts(caller).into_iter().filter(|(at, _)| *at >= back).collect();
+            let expected = if n == 0 { None } else { Some(format!("fr/position-{}.wav", n + 1)) };
+            assert_eq!(after.iter().map(|(_, name)| name.clone()).next(), expected);
+            assert!(after.len() <= 1 && after.iter().all(|(at, _)| *at >= back + 15), "{after:?}");
+        }
+        for caller in callers {
+            caller.hang_up();
+        }
+        house.end().await;
+    });
+}
+
 /// Q11: on entry when others are ahead, in the queue's language, over the music, which goes on where it was.
 #[test]
 fn q11_the_position_on_entry() {

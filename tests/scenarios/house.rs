@@ -9,10 +9,9 @@ use std::time::Duration;
 use freeswitch_queue::acd::fact::CancelCause;
 use freeswitch_queue::acd::ids::{AgentId, QueueNumber};
 use freeswitch_queue::acd::time::Wall;
-use freeswitch_queue::app::{Daemon, Random};
+use freeswitch_queue::app::{self, Daemon, Random};
 use freeswitch_queue::clock::Clock;
 use freeswitch_queue::config::Config;
-use freeswitch_queue::esl::link::LinkLimits;
 use freeswitch_queue::esl::{Link, client};
 use freeswitch_queue::floor::LoginChange;
 use freeswitch_queue::journal::{Filter, Journal, Options, Restored};
@@ -123,7 +122,7 @@ impl House {
             async move {
                 let daemon = daemon.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::ConnectionRefused))?;
                 let (ours, theirs) = tokio::io::duplex(64 * 1024);
-                let (link, events) = Link::open(theirs, LinkLimits::default());
+                let (link, events) = Link::open(theirs, app::limits().link);
                 daemon.serve(link, events, ());
                 Ok(ours)
             }
@@ -191,7 +190,7 @@ impl House {
     /// Somebody else connects to the daemon's port.
     pub fn connect(&self) -> DuplexStream {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
-        let (link, events) = Link::open(theirs, LinkLimits::default());
+        let (link, events) = Link::open(theirs, app::limits().link);
         self.daemon().serve(link, events, ());
         ours
     }

@@ -22,6 +22,7 @@ mod hostile;
 
 mod offers;
 mod order;
+mod phones;
 mod races;
 mod repairs;
 mod restarts;

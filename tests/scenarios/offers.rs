@@ -94,6 +94,31 @@ fn q7_an_unreachable_phone_is_left_alone_for_a_while() {
     });
 }
 
+/// Q7, Q23: a phone that is off all day is no thousand missed offers, and rings as soon as it is there.
+#[test]
+fn q7_a_phone_that_is_off_is_tried_ever_less_often() {
+    play(async {
+        let house = House::open(&[queue("99900", &["1001"])]);
+        house.phone("1001").set_registration(Registration::Unknown);
+        let hans = house.caller("0791", "99900");
+        pass(3_600_000).await;
+        assert!(house.book().await.offers().len() < 70, "{}", house.book().await.offers().len());
+        let daemon = house.daemon();
+        let view = daemon.floor().view(daemon.clock().now());
+        let reason = view.queues[0].candidates[0].reason.clone().unwrap();
+        assert!(
+            ["phone not reachable for 3599 s", "phone not reachable for 3600 s"].contains(&&*reason),
+            "Q24: {reason}"
+        );
+        let at = house.switch.now();
+        house.phone("1001").set_registration(Registration::Registered);
+        house.phone("1001").wait_ringing().await;
+        assert!(house.switch.now() - at < Duration::from_millis(100));
+        hans.hang_up();
+        house.end().await;
+    });
+}
+
 /// Q7: when all were tried it starts over, and nobody is rung again for the same caller within 5 s.
 #[test]
 fn q7_starts_over_after_a_pause() {

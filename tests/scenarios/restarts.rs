@@ -141,6 +141,28 @@ fn q19_a_ringing_phone_outlives_the_daemon() {
     }
 }
 
+/// Q19, Q21: a phone is answered in the very instant in which the daemon is killed: the caller is served all the same,
+/// and the new daemon does not ask FreeSWITCH without a pause about a leg that it cannot end.
+#[test]
+fn q19_a_phone_is_answered_as_the_daemon_dies() {
+    play(async {
+        let house = House::durable("q19-answered", &[service().of(&["1001"])]);
+        let hans = house.caller("0791", "99900");
+        let phone = house.phone("1001");
+        phone.wait_ringing().await;
+        assert!(phone.answer());
+        house.kill().await;
+        house.start_again();
+        let phone = phone.on_ring(answers(300));
+        pass(8_000).await;
+        assert_eq!(hans.wait_talking().await, "1001");
+        assert_eq!(phone.wait_talking().await, "0791");
+        hans.hang_up();
+        pass(10_000).await;
+        house.end().await;
+    });
+}
+
 /// Q18: logins survive a restart of the daemon, and so do logouts.
 #[test]
 fn q18_logins_survive() {

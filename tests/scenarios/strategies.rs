@@ -63,6 +63,29 @@ fn q6_simultaneous() {
     });
 }
 
+/// Q6, Q8 `simultaneous`: a queue of two hundred rings two hundred, and all but the one who answers stop.
+#[test]
+fn q6_simultaneous_rings_a_great_many() {
+    play(async {
+        let many: Vec<String> = (0..200).map(|n| (2000 + n).to_string()).collect();
+        let names: Vec<&str> = many.iter().map(String::as_str).collect();
+        let house = House::open(&[queue("99900", &names).with("strategy: simultaneous")]);
+        let hans = house.caller("0791", "99900");
+        for name in &names {
+            house.phone(name).wait_ringing().await;
+        }
+        house.take("2150").await;
+        assert_eq!(hans.wait_talking().await, "2150");
+        for name in names.iter().filter(|n| **n != "2150") {
+            house.phone(name).wait_idle().await;
+            assert_eq!(house.phone(name).view().missed, [], "{name} missed nothing");
+        }
+        hans.hang_up();
+        let book = house.end().await;
+        assert_eq!(book.offers().len(), 200, "everybody was rung once");
+    });
+}
+
 /// Q6 `simultaneous`: two callers wait, the second is rung for when the first has somebody.
 #[test]
 fn q6_simultaneous_serves_one_after_the_other() {

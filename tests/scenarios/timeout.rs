@@ -181,16 +181,18 @@ fn q13_the_last_logout_ends_every_wait() {
     }
 }
 
-/// Q13: queues that point at each other are no endless loop: hung up instead of entering one twice.
+/// Q13: queues that point at each other, as queues or as numbers to transfer to, are no endless loop: hung up instead of
+/// entering one twice.
 #[test]
 fn q13_no_endless_loops() {
-    for ring in [vec!["99900", "99901"], vec!["99900", "99901", "99902"], vec!["99900", "99901", "99902", "99901"]] {
+    let rings = [vec!["99900", "99901"], vec!["99900", "99901", "99902"], vec!["99900", "99901", "99902", "99901"]];
+    for (ring, action) in rings.into_iter().flat_map(|r| [(r.clone(), "queue"), (r, "transfer")]) {
         play(async move {
             let numbers: Vec<&str> = ring.iter().copied().take(3).collect();
             let queues =
                 ring.windows(2).map(|w| (w[0], w[1])).chain([(ring[ring.len() - 1], ring[0])]).take(numbers.len());
             let queues = queues.map(|(from, to)| {
-                let timeout = format!("timeout: {{ {MESSAGE}, action: {{ queue: {to:?} }} }}");
+                let timeout = format!("timeout: {{ {MESSAGE}, action: {{ {action}: {to:?} }} }}");
                 queue(from, &["1001"]).with("max_wait_minutes: 0.1").with(&timeout)
             });
             let house = open(&queues.collect::<Vec<_>>());

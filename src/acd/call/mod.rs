@@ -86,6 +86,8 @@ enum Stage {
 pub struct Call {
     first: (QueueNumber, Option<Place>),
     visited: Vec<QueueNumber>,
+    /// The caller comes back to a place in the line.
+    returned: bool,
     stage: Stage,
     legs: BTreeMap<OfferId, Leg>,
     /// Legs that ended because somebody else was faster, whoever that will turn out to be; and whether they are gone.
@@ -106,6 +108,7 @@ impl Call {
         Self {
             first: (queue, place),
             visited,
+            returned: false,
             stage: Stage::New,
             legs: BTreeMap::new(),
             losers: Vec::new(),

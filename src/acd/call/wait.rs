@@ -14,6 +14,7 @@ use crate::acd::time::Now;
 impl Call {
     pub(super) fn enter(&mut self, queue: QueueNumber, place: Option<Place>) {
         self.stage = Stage::New;
+        self.returned = place.is_some();
         if !self.visited.contains(&queue) {
             self.visited.push(queue.clone());
         }
@@ -33,7 +34,7 @@ impl Call {
         let Some((settings, place)) = entered else {
             return self.part(Wire::HangUp(Parting::NoSuchNumber), now);
         };
-        let announcer = settings.announce_every.map(|every| Announcer::new(every, now.mono));
+        let announcer = settings.announce_every.map(|every| Announcer::new(every, self.returned, now.mono));
         self.wire(Wire::Remember(place));
         self.wire(Wire::Answer);
         self.start_music(settings.music.clone(), now);
@@ -73,7 +74,7 @@ impl Call {
                 a.set_every(every);
                 Some(a)
             }
-            (None, Some(every)) => Some(Announcer::new(every, now.mono)),
+            (None, Some(every)) => Some(Announcer::new(every, false, now.mono)),
             (_, None) => None,
         };
         w.settings = settings.clone();

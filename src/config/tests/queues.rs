@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::acd::ids::QueueNumber;
 use crate::acd::settings::{Music, Strategy, TimeoutAction};
 
 #[test]
@@ -219,6 +220,10 @@ fn q2_timeout_actions() {
     let action = |text: &str| with_queue(&format!("timeout: {{ action: {text} }}")).queues[0].timeout.action.clone();
     assert_eq!(action("hangup"), TimeoutAction::Hangup);
     assert_eq!(action("{ transfer: \"1005\" }"), TimeoutAction::Transfer("1005".into()));
+    let two = "agents: []\nqueues:\n  - { number: \"1\", name: A, participants: [], timeout: { action: { transfer: \"2\" } } }\n  \
+               - { number: \"2\", name: B, participants: [] }\n";
+    let moved = read(two).unwrap().queues[0].timeout.action.clone();
+    assert_eq!(moved, TimeoutAction::Queue(QueueNumber::new("2").unwrap()), "the number of a queue is that queue");
     assert_eq!(with_queue("timeout: {}").queues[0].timeout.action, TimeoutAction::Hangup);
     let fix = "write hangup, { transfer: \"1005\" } or { queue: \"99901\" }";
     wrong_queue(

@@ -30,6 +30,8 @@ const PROFILES: [&str; 2] = ["sofia status profile internal", "sofia status prof
 pub struct Plan {
     /// The phones in its directory.
     pub users: Vec<String>,
+    /// Those that may be registered several times, besides.
+    pub shared: Vec<String>,
     /// Whether phones may register without a password.
     pub open: bool,
     /// What goes into its log file: `debug` is everything, or `warning`.
@@ -78,11 +80,13 @@ impl Switch {
         copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../freeswitch-conf"), &conf);
         self.set("fsq_socket", &format!("127.0.0.1:{}", self.controller));
         let mut directory = String::new();
-        for user in &plan.users {
+        for user in plan.users.iter().chain(&plan.shared) {
+            let several = plan.shared.contains(user);
             let _ = write!(
                 directory,
-                r#"<user id="{user}"><params><param name="password" value="{SECRET}"/></params>
-                <variables><variable name="user_context" value="default"/></variables></user>"#
+                r#"<user id="{user}"><params><param name="password" value="{SECRET}"/></params><variables>
+                <variable name="sip-allow-multiple-registrations" value="{several}"/>
+                <variable name="user_context" value="default"/></variables></user>"#
             );
         }
         // Below the ports that systems hand out for the asking, and another range for each run.

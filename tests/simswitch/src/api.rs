@@ -206,12 +206,9 @@ impl World {
     fn sofia_contact(&self, arg: &str) -> String {
         let user = arg.trim().rsplit('/').next().unwrap_or_default();
         let user = user.split('@').next().unwrap_or_default();
-        match self.phones.get(user) {
-            Some(phone) if phone.registration == crate::party::Registration::Registered => {
-                format!("sofia/internal/sip:{user}@127.0.0.1:{}", phone.port)
-            }
-            _ => "error/user_not_registered".into(),
-        }
+        let contact = |port: u64| format!("sofia/internal/sip:{user}@127.0.0.1:{port}");
+        let contacts: Vec<String> = self.phones_of(user).map(|(_, phone)| contact(phone.port)).collect();
+        if contacts.is_empty() { "error/user_not_registered".into() } else { contacts.join(",") }
     }
 
     fn status(&self) -> String {

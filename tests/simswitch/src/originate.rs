@@ -3,7 +3,7 @@
 use crate::api::Outcome;
 use crate::dialstring;
 use crate::leg::{Dialing, Direction, LegId, Owner, State, Waiter};
-use crate::party::{NewLeg, Registration};
+use crate::party::{NewLeg, PhoneState, Registration, account};
 use crate::world::World;
 use tokio::time::Instant;
 
@@ -114,7 +114,7 @@ impl World {
             owner: Owner::Phone(number.clone()),
             name: cid_name.unwrap_or("").to_owned(),
             number: cid_number.unwrap_or("0000000000").to_owned(),
-            destination: number.clone(),
+            destination: account(&number).to_owned(),
             variables: variables.to_vec(),
         });
         if let Some(leg) = self.legs.get_mut(&id) {
@@ -147,14 +147,31 @@ impl World {
         if let Some(phone) = self.phones.get(dial) {
             return self.reachable(dial, phone.registration);
         }
+        if let Some(address) = dial.strip_prefix("sofia/internal/sip:") {
+            let (user, port) = address.split_once("@127.0.0.1:").unwrap_or_default();
+            let mut phones = self.phones_of(user);
+            let found = phones.find(|(_, phone)| phone.port.to_string() == port);
+            return found.map(|(name, _)| name.clone()).ok_or_else(|| "NO_USER_RESPONSE".into());
+        }
         let Some(user) = dial.strip_prefix("user/") else {
             return Err(if dial.starts_with("sofia/") { "NO_ROUTE_DESTINATION" } else { "CHAN_NOT_IMPLEMENTED" }.into());
         };
         let (user, domain) = user.split_once('@').unwrap_or((user, &self.config.domain));
-        match self.phones.get(user) {
-            Some(phone) if domain == self.config.domain => self.reachable(user, phone.registration),
+        // Of several phones of one account only the first is rung: the leg has but one UUID, and each of the others is a
+        // "Duplicate UUID!".
+        let mut phones = self.phones_of(user);
+        match (phones.next(), self.phones.get(user)) {
+            (Some((name, _)), _) if domain == self.config.domain => Ok(name.clone()),
+            (None, Some(phone)) if domain == self.config.domain => self.reachable(user, phone.registration),
             _ => Err("SUBSCRIBER_ABSENT".into()),
         }
+    }
+
+    /// The registered phones of an account.
+    pub(crate) fn phones_of<'a>(&'a self, user: &'a str) -> impl Iterator<Item = (&'a String, &'a PhoneState)> {
+        self.phones
+            .iter()
+            .filter(move |(name, phone)| account(name) == user && phone.registration == Registration::Registered)
     }
 
     fn reachable(&self, number: &str, registration: Registration) -> Result<String, String> {

@@ -96,6 +96,11 @@ pub(crate) struct PhoneState {
     pub(crate) missed: Vec<Missed>,
 }
 
+/// The account that a phone registers with: several phones of one are told apart by what stands behind the `#`.
+pub(crate) fn account(phone: &str) -> &str {
+    phone.split('#').next().unwrap_or(phone)
+}
+
 impl PhoneState {
     pub(crate) fn is_known(&self) -> bool {
         self.registration != Registration::Unknown
@@ -142,7 +147,7 @@ impl World {
             number: &new.number,
             name: &new.name,
             destination: &new.destination,
-            phone: phone.as_deref(),
+            phone: phone.as_deref().map(account),
             domain: &self.config.domain.clone(),
             micros,
             session: self.sessions,
@@ -165,7 +170,7 @@ impl World {
             call_state: "DOWN",
             answer_state: "ringing",
             hit_dialplan: inbound,
-            presence_id: phone.as_ref().map(|p| format!("{p}@{}", self.config.domain)).unwrap_or_default(),
+            presence_id: phone.as_ref().map(|p| format!("{}@{}", account(p), self.config.domain)).unwrap_or_default(),
             call_uuid: new.uuid.clone(),
             codec: inbound,
             profile: Profile {

@@ -118,6 +118,7 @@ impl World {
         event.headers.extend(core.headers);
         let domain = self.config.domain.clone();
         let Some(phone) = self.phones.get(number) else { return };
+        let number = crate::party::account(number);
         let (port, call_id) = (phone.port.to_string(), phone.call_id.clone());
         let contact = format!("\"\" <sip:{number}@127.0.0.1:{port}>");
         let name = format!("Phone {number}");
@@ -290,7 +291,8 @@ impl Phone {
             let domain = world.config.domain.clone();
             let id = world.rng.uuid().replace('-', "");
             let mut event = world.event("PRESENCE_PROBE");
-            let (from, to) = (format!("{}@{domain}", self.number), format!("{entity}@{domain}"));
+            let (from, to) =
+                (format!("{}@{domain}", crate::party::account(&self.number)), format!("{entity}@{domain}"));
             for (name, value) in [
                 ("probe-type", "dialog"),
                 ("proto", "sip"),

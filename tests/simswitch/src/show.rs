@@ -2,7 +2,7 @@
 
 use crate::clock;
 use crate::leg::{Direction, Leg, Side};
-use crate::party::Registration;
+use crate::party::{Registration, account};
 use crate::wire;
 use crate::world::World;
 
@@ -156,8 +156,9 @@ impl World {
             .iter()
             .filter(|(_, phone)| phone.registration == Registration::Registered)
             .map(|(number, phone)| {
+                let number = account(number);
                 [
-                    ("reg_user", number.clone()),
+                    ("reg_user", number.to_owned()),
                     ("realm", self.config.domain.clone()),
                     ("token", phone.call_id.clone()),
                     ("url", format!("sofia/internal/sip:{number}@127.0.0.1:{}", phone.port)),

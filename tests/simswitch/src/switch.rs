@@ -86,7 +86,8 @@ impl SimSwitch {
     }
 
     /// The phone of that number or, for phones outside the directory, that whole dial string
-    /// (`sofia/gateway/mobile/0791234567`). Made, registered and [`crate::Behaviour::Manual`], when it is new.
+    /// (`sofia/gateway/mobile/0791234567`). Further phones that register with the same account have a `#` and a name of
+    /// their own behind the number: `1001#soft`. Made, registered and [`crate::Behaviour::Manual`], when it is new.
     #[must_use]
     pub fn phone(&self, number: &str) -> Phone {
         self.shared.change(|world| {

@@ -76,6 +76,7 @@ impl Bench {
             log: "warning",
             configuration: callcenter(&queues),
             extensions: EXTENSION.to_owned(),
+            ..Plan::default()
         };
         let switch = Switch::start(program, &folder.path().join("freeswitch"), &plan);
         let loaded = switch.api("load mod_callcenter");

@@ -1,0 +1,149 @@
+//! Several phones of one agent (Q8).
+
+use std::time::{Duration, Instant};
+
+use freeswitch_queue::acd::fact::{EndedBy, Fact};
+
+use crate::caller::From;
+use crate::lab::{Lab, SOON};
+use crate::switch::NINE_THOUSAND;
+
+crate::cases!("phones":
+    every_phone_of_an_agent_rings_and_the_first_to_answer_gets_the_caller,
+    two_phones_of_an_agent_answered_at_once_make_one_conversation,
+    an_offer_stands_while_one_phone_of_the_agent_rings,
+    no_phone_of_an_agent_rings_on_for_a_caller_who_has_gone,
+    a_daemon_that_is_killed_leaves_no_phone_of_an_agent_ringing,
+);
+
+const ONE: &str = "  - { number: \"99900\", name: Sales, participants: [\"1011\", \"1001\"], ring_seconds: 5, wrap_up_seconds: 30 }\n";
+
+/// Q8, Q17, Q9.
+fn every_phone_of_an_agent_rings_and_the_first_to_answer_gets_the_caller(lab: &Lab) {
+    lab.serve(ONE);
+    lab.log_in("99900", &["1011"]);
+    let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+    let rings = ["desk", "soft"].map(|phone| lab.phone(phone).rings(SOON));
+    for ring in &rings {
+        assert!(
+            ring.invite.header("From").contains("\"Sales - Hans\" <sip:0791234567@"),
+            "{}",
+            ring.invite.header("From")
+        );
+    }
+    // To the lamps of other phones both are the agent's, as with a phone that the directory dials.
+    let channels = lab.switch.api("show channels as json");
+    assert_eq!(channels.matches("\"presence_id\":\"1011@live.test\"").count(), 2, "{channels}");
+    let answered = rings[1].answer();
+    caller.sound.hears(lab.phone("soft").tone, answered, SOON);
+    lab.phone("soft").sound.hears(caller.tone, answered, SOON);
+    let reason = rings[0].cancelled(SOON);
+    assert_eq!(reason.header("Reason"), "SIP;cause=200;text=\"Call completed elsewhere\"", "no missed call");
+    let late = reason.at.saturating_duration_since(answered);
+    assert!(late < Duration::from_millis(300), "still rang for {late:?}");
+    assert!(!rings[1].is_over() && !caller.is_over(), "the conversation did not last");
+    // The agent passes the caller on: what the phone may do with the call is what it may do with any.
+    let begun = Instant::now();
+    rings[1].transfer("9000");
+    caller.sound.hears(NINE_THOUSAND, begun, SOON);
+    let (_, by) = lab.daemon().fact("the end of the conversation", SOON, |fact| match fact {
+        Fact::ConversationEnded { by, .. } => Some(*by),
+        _ => None,
+    });
+    assert_eq!(by, EndedBy::Transfer);
+    lab.daemon().fact("wrap-up", SOON, |fact| matches!(fact, Fact::WrapUpStarted { .. }).then_some(()));
+    let offers = lab.daemon().facts().iter().filter(|r| matches!(r.fact, Fact::OfferMade { .. })).count();
+    assert_eq!(offers, 1, "two phones are one offer");
+    caller.hang_up();
+    rings[1].over(SOON);
+}
+
+/// Q8: in several offsets of a few milliseconds.
+fn two_phones_of_an_agent_answered_at_once_make_one_conversation(lab: &Lab) {
+    lab.serve("  - { number: \"99900\", name: Sales, participants: [\"1011\"] }\n");
+    lab.log_in("99900", &["1011"]);
+    for round in 0..8_u64 {
+        let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+        let rings = ["desk", "soft"].map(|phone| lab.phone(phone).rings(SOON));
+        let begun = Instant::now();
+        let (first, second) = if round % 2 == 0 { (0, 1) } else { (1, 0) };
+        rings[first].lift();
+        // The offset is what is tested.
+        std::thread::sleep(Duration::from_micros(700 * (round / 2)));
+        rings[second].lift();
+        lab.daemon().nth_fact("answered", usize::try_from(round).unwrap(), SOON, |fact| {
+            matches!(fact, Fact::CallAnswered { .. }).then_some(())
+        });
+        let end = Instant::now() + SOON;
+        let lost = loop {
+            match [0, 1].into_iter().find(|&phone| rings[phone].is_over()) {
+                Some(lost) => break lost,
+                None => assert!(Instant::now() < end, "round {round}: both phones are in the call"),
+            }
+            std::thread::yield_now();
+        };
+        let (won, name) = if lost == 0 { (1, "soft") } else { (0, "desk") };
+        caller.sound.hears(lab.phone(name).tone, begun, SOON);
+        lab.phone(name).sound.hears(caller.tone, begun, SOON);
+        assert!(!rings[won].is_over() && !caller.is_over(), "round {round}: the conversation did not last");
+        rings[won].hang_up();
+        caller.over(SOON);
+        lab.switch.channels().all_gone(SOON).unwrap();
+    }
+}
+
+/// Q7: declined on one phone and ignored on the other, it is missed once.
+fn an_offer_stands_while_one_phone_of_the_agent_rings(lab: &Lab) {
+    lab.serve(ONE);
+    lab.log_in("99900", &["1011", "1001"]);
+    let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+    let [desk, soft] = ["desk", "soft"].map(|phone| lab.phone(phone).rings(SOON));
+    desk.decline();
+    let off = soft.cancelled(Duration::from_secs(7));
+    let rang = off.at.saturating_duration_since(soft.invite.at);
+    assert!((Duration::from_millis(4900)..Duration::from_millis(5300)).contains(&rang), "rang for {rang:?}");
+    let next = lab.phone("1001").rings(SOON);
+    let moved = next.invite.at.saturating_duration_since(off.at);
+    assert!(moved < Duration::from_millis(200), "moved on after {moved:?}");
+    let missed = lab.daemon().facts().iter().filter(|r| matches!(r.fact, Fact::OfferMissed { .. })).count();
+    assert_eq!(missed, 1);
+    let answered = next.answer();
+    caller.sound.hears(lab.phone("1001").tone, answered, SOON);
+    caller.hang_up();
+    next.over(SOON);
+}
+
+/// Q8.
+fn no_phone_of_an_agent_rings_on_for_a_caller_who_has_gone(lab: &Lab) {
+    lab.serve(ONE);
+    lab.log_in("99900", &["1011"]);
+    let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+    let rings = ["desk", "soft"].map(|phone| lab.phone(phone).rings(SOON));
+    caller.hang_up();
+    let told = Instant::now();
+    for ring in &rings {
+        let late = ring.cancelled(SOON).at.saturating_duration_since(told);
+        assert!(late < Duration::from_millis(200), "rang on for {late:?}");
+    }
+    caller.over(SOON);
+    lab.switch.channels().all_gone(SOON).unwrap();
+}
+
+/// Q19: the caller is back, and both phones ring anew.
+fn a_daemon_that_is_killed_leaves_no_phone_of_an_agent_ringing(lab: &Lab) {
+    lab.serve(ONE);
+    lab.log_in("99900", &["1011"]);
+    let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+    let rings = ["desk", "soft"].map(|phone| lab.phone(phone).rings(SOON));
+    lab.daemon_mut().kill();
+    lab.serve_again();
+    for ring in &rings {
+        ring.over(Duration::from_secs(8));
+    }
+    let again = ["desk", "soft"].map(|phone| lab.phone(phone).rings(Duration::from_secs(8)));
+    let answered = again[0].answer();
+    caller.sound.hears(lab.phone("desk").tone, answered, SOON);
+    again[1].cancelled(SOON);
+    again[0].hang_up();
+    caller.over(SOON);
+}
