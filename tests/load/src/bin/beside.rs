@@ -12,7 +12,7 @@ use load::process::load_average;
 use load::samples::{Samples, millis};
 
 /// What is measured unless `BESIDE_TURNS`, `BESIDE_CALLS` or `BESIDE_WAITS` (seconds) say otherwise.
-const EXTENT: Extent = Extent { turns: 3, calls: 8, burst: 100, waiting: 200, waits: Duration::from_secs(10) };
+const EXTENT: Extent = Extent { turns: 2, calls: 10, burst: 100, waiting: 200, waits: Duration::from_secs(8) };
 
 fn main() -> ExitCode {
     match run() {
