@@ -27,6 +27,12 @@ use super::{SURVEY_EVERY, Switches, lock};
 /// How long a call waits for a controller until it is taken to have been left alone: whoever is there serves it at once.
 const LEFT_ALONE: Duration = SURVEY_EVERY;
 
+/// How soon FreeSWITCH is asked again at the start, when a stray leg was ended or could not be.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// How long a stray leg may take to end.
+const ENDS_WITHIN: Duration = Duration::from_secs(1);
+
 /// When FreeSWITCH is asked again after an answer that may have been out of date.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -40,7 +46,8 @@ enum Answer {
     Contact(AgentId, Outcome),
     Domain(Outcome),
     ModHash(Outcome),
-    Ended,
+    /// A stray leg was to be ended; whether it was.
+    Ended(bool),
     Lamps,
 }
 
@@ -53,12 +60,16 @@ struct Up<'a> {
     missing: BTreeSet<OfferId>,
     /// Conversations nobody attends to that were freed of our death.
     let_go: BTreeSet<OfferId>,
+    /// Stray legs that were ordered to end, and when.
+    ending: BTreeMap<OfferId, Mono>,
     /// Calls that nobody takes charge of, and since when.
     unserved: BTreeMap<String, Mono>,
     asked: JoinSet<Answer>,
     surveying: bool,
     /// What was seen may be out of date already, or be behind what was missed.
     doubtful: bool,
+    /// At the start: something has just changed on which the first offers wait.
+    look_again: bool,
     /// The directory's domain, as FreeSWITCH has it; asked for when the configuration does not tell.
     asked_domain: Option<String>,
     lamps: Lamps,
@@ -76,11 +87,13 @@ pub(super) async fn run(switches: &Switches, index: usize, link: Link, mut event
         registered: BTreeSet::new(),
         missing: BTreeSet::new(),
         let_go: BTreeSet::new(),
+        ending: BTreeMap::new(),
         unserved: BTreeMap::new(),
         asked: JoinSet::new(),
         surveying: false,
         // The first answer may tell of what ended before anybody listened.
         doubtful: true,
+        look_again: false,
         asked_domain: None,
         lamps: Lamps::default(),
         lighting: false,
@@ -121,6 +134,9 @@ pub(super) async fn run(switches: &Switches, index: usize, link: Link, mut event
                 up.survey();
                 up.light();
             }
+        }
+        if !up.surveying && std::mem::take(&mut up.look_again) {
+            surveys.reset_after(LOOK_AGAIN);
         }
     };
     for agent in std::mem::take(&mut up.registered) {
@@ -220,11 +236,8 @@ impl Up<'_> {
                 let has = done(outcome).is_some_and(|reply| reply.body_text().trim() == "true");
                 self.switches.mod_hash.store(has, Ordering::Relaxed);
             }
-            Answer::Ended => {
-                if !self.switches.are_in_order() {
-                    self.survey();
-                }
-            }
+            // One that was not ended was answered a moment ago, and is being connected or ends by itself.
+            Answer::Ended(ended) => self.look_again |= !ended && !self.switches.are_in_order(),
             Answer::Lamps => {
                 self.lighting = false;
                 self.light();
@@ -288,12 +301,18 @@ impl Up<'_> {
     fn repair(&mut self, repair: Repair) {
         match repair {
             Repair::End(leg) => {
+                let now = self.switches.clock.now().mono;
+                self.ending.retain(|_, since| now.since(*since) < ENDS_WITHIN);
+                if self.ending.contains_key(&leg) {
+                    return;
+                }
+                self.ending.insert(leg, now);
                 tracing::warn!(%leg, "repaired: a leg that nobody waits for was ended");
                 self.switches.repaired();
                 // Its caller may be connected to it this very moment. Nobody missed anything: the caller is offered
                 // again, or has gone long ago.
                 if let Ok(call) = end_if_ringing(leg, Cause::LoseRace) {
-                    self.ask(call, |_| Answer::Ended);
+                    self.ask(call, |outcome| Answer::Ended(matches!(outcome, Outcome::Done(_))));
                 }
             }
             Repair::Adopt(leg, caller) => {
@@ -379,6 +398,7 @@ impl Up<'_> {
         let now = self.switches.clock.now();
         self.switches.private_calls(|p| p.ended(self.index, &channel, now.mono));
         let Some(leg) = ours(&channel, self.switches.instance) else { return };
+        self.look_again |= self.ending.remove(&leg).is_some() && !self.switches.are_in_order();
         // A leg whose call has a task of its own is that task's.
         let Some(key) = key_of(event, leg) else { return };
         let held = self.switches.floor.held_by(&key.agent).filter(|h| h.key.offer == leg && !h.attended);
