@@ -8,7 +8,7 @@ mod link;
 mod phones;
 mod survey;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +27,7 @@ use crate::esl::{Events, Link, LinkLimits};
 use crate::floor::Floor;
 use crate::session::SessionSettings;
 
+use lamps::Asked;
 use phones::{Change, Phones};
 
 /// How often FreeSWITCH is compared with what is believed.
@@ -73,6 +74,7 @@ pub struct Switches {
     /// For each switch the channels that it had at its last survey; `None` while it is not seen.
     seen: Mutex<Vec<Option<BTreeSet<String>>>>,
     phones: Mutex<Phones>,
+    asked_lamps: Mutex<Asked>,
 }
 
 impl Switches {
@@ -99,6 +101,7 @@ impl Switches {
             in_order: AtomicBool::new(count == 0),
             seen: Mutex::new(vec![None; count]),
             phones: Mutex::default(),
+            asked_lamps: Mutex::default(),
         })
     }
 
@@ -209,7 +212,7 @@ pub async fn keep(
         }
         if blind_since.is_some_and(|since| since.elapsed() >= BLIND_PATIENCE) {
             // Who was in a private call when the link was lost is taken to be free now.
-            switches.private_calls(|phones| phones.are(index, &BTreeMap::new()));
+            switches.private_calls(|phones| phones.forget(index));
             blind_since = None;
         }
         if timeout(wait, draining.wait_for(|&d| d)).await.is_ok() {

@@ -242,3 +242,76 @@ fn q19_the_dialplans_patience_ends() {
         site.end().await;
     });
 }
+
+/// Q4, Q19: who comes while no daemon is there stands in line behind those who came before, and waits since then.
+#[test]
+fn q19_who_comes_while_nobody_is_there() {
+    play(async {
+        let site = Site::open(setting(&[r#"number: "99900", participants: ["1001"], max_wait_minutes: 0.25"#]));
+        site.when_rung("1001", Behaviour::Busy);
+        let mut callers = vec![site.caller("0700", "99900")];
+        pass(1_000).await;
+        site.kill().await;
+        // Not in step with the dialplan's rounds: they come back in another order.
+        for n in 1..9 {
+            pass(437).await;
+            callers.push(site.caller(&format!("070{n}"), "99900"));
+        }
+        pass(4_000).await;
+        site.start();
+        pass(2_000).await;
+        callers.push(site.caller("0709", "99900"));
+        pass(100).await;
+        let all: Vec<String> = (0..10).map(|n| format!("070{n}")).collect();
+        assert_eq!(site.line("99900"), all);
+        let waited: Vec<i64> = site.status().floor.queues[0]
+            .waiting
+            .iter()
+            .map(|w| site.daemon().clock().now().wall.0 - w.since.0)
+            .collect();
+        assert!(waited[8] > 6_000 && waited[8] < 6_200 && waited[9] < 200, "{waited:?}");
+        // The longest wait counts from then, too.
+        let came = 1_000 + 8 * 437;
+        assert_eq!(callers[8].wait_ended().await, "NORMAL_CLEARING");
+        assert!((site.now() - came - 15_000).abs() < 200, "after {} ms", site.now() - came);
+        callers[9].hang_up();
+        site.end().await;
+    });
+}
+
+/// Q19: a daemon that dies within a moment of a caller's entry takes the record of it along, and has not told the channel
+/// the place: the dialplan has.
+#[test]
+fn q19_a_death_in_the_moment_of_an_entry() {
+    for step in 1..6 {
+        play(async move {
+            let site = Site::open(setting(&[SERVICE]));
+            for agent in ["1001", "1002", "1003"] {
+                site.when_rung(agent, Behaviour::Busy);
+            }
+            pass(1_000).await;
+            site.wires().die_in(Some(step));
+            let callers: Vec<Caller> = (0..6).map(|n| site.caller(&format!("070{n}"), "99900")).collect();
+            site.wires().wait_dead().await;
+            site.bury(true).await;
+            pass(500).await;
+            // FreeSWITCH keeps a call whose connection ended before it was parked; what is left of it is its rescue.
+            let stranded = callers.iter().any(|c| c.view().stranded);
+            let late = site.caller("0706", "99900");
+            pass(2_700).await;
+            site.start();
+            // One may have been left stranded, which takes two looks.
+            pass(9_000).await;
+            let all: Vec<String> = (0..7).map(|n| format!("070{n}")).collect();
+            let line = site.line("99900");
+            let mut sorted = line.clone();
+            sorted.sort();
+            assert_eq!(line.len(), 7, "{step}");
+            assert!(stranded || line.last() == all.last(), "{step}: who came later stands behind: {line:?}");
+            assert_eq!(sorted, all);
+            callers.iter().for_each(Caller::hang_up);
+            late.hang_up();
+            site.end().await;
+        });
+    }
+}

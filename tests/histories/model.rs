@@ -23,10 +23,10 @@ pub(crate) struct Agent {
     pub(crate) rest: Option<(u64, bool)>,
     last_talk_end: Option<u64>,
     pub(crate) private: bool,
-    /// The phone is not there: for good, or until then.
-    pub(crate) unreachable: Option<Option<u64>>,
-    /// How often the phone was tried in vain since it was there last.
-    failures: u32,
+    /// The phone is not there, and left alone until then.
+    pub(crate) unreachable: Option<u64>,
+    /// How long it was left alone the last time it was tried in vain since it was there.
+    left_alone: Option<u64>,
     retired: bool,
 }
 
@@ -92,7 +92,7 @@ impl Model {
             && a.offer.is_none()
             && a.rest.is_none_or(|(until, _)| until <= now)
             && !a.private
-            && a.unreachable.is_none_or(|until| until.is_some_and(|u| u <= now))
+            && a.unreachable.is_none_or(|until| until <= now)
     }
 
     /// The next offer there has to be: the caller, and the agents of whom one is to be rung.
@@ -207,8 +207,8 @@ impl Model {
                 }
                 if let Some(a) = self.agent(agent) {
                     let absent = matches!(cause, MissCause::NotRegistered | MissCause::Unknown);
-                    a.unreachable = absent.then_some(Some(now + (PAUSE << a.failures.min(8)).min(LONGEST_PAUSE)));
-                    a.failures = if absent { a.failures + 1 } else { 0 };
+                    a.left_alone = absent.then_some(a.left_alone.map_or(PAUSE, |p| (2 * p).min(LONGEST_PAUSE)));
+                    a.unreachable = a.left_alone.map(|pause| now + pause);
                 }
             }
             Fact::OfferCancelled { offer, call, .. } => {
@@ -222,7 +222,7 @@ impl Model {
                 let a = self.agent(agent).expect("an agent");
                 assert_eq!(a.offer, Some(*offer), "Q8: an offer that does not hold {agent} is answered");
                 a.talking = true;
-                (a.unreachable, a.failures) = (None, 0);
+                (a.unreachable, a.left_alone) = (None, None);
                 self.left(call);
             }
             Fact::ConversationEnded { offer, queue, agent, .. } => {
@@ -345,16 +345,17 @@ impl Model {
         }
     }
 
-    pub(crate) fn set_reachable(&mut self, agent: &AgentId, reachable: bool) {
+    pub(crate) fn set_reachable(&mut self, agent: &AgentId, reachable: bool, now: u64) {
         if let Some(a) = self.agent(agent) {
-            (a.unreachable, a.failures) = ((!reachable).then_some(None), 0);
+            a.left_alone = (!reachable).then_some(LONGEST_PAUSE);
+            a.unreachable = a.left_alone.map(|pause| now + pause);
         }
     }
 
     /// The next moment after `now` at which an offer may become due by itself.
     pub(crate) fn next_moment(&self, now: u64) -> Option<u64> {
         let rests = self.agents.iter().filter_map(|a| a.rest.map(|(until, _)| until));
-        let phones = self.agents.iter().filter_map(|a| a.unreachable.flatten());
+        let phones = self.agents.iter().filter_map(|a| a.unreachable);
         let pauses = self.callers.iter().flat_map(|c| c.missed.iter().map(|(_, at)| at + PAUSE));
         let limits = self.callers.iter().filter_map(|c| self.limit_of(&c.call));
         rests.chain(phones).chain(pauses).chain(limits).filter(|at| *at > now).min()
@@ -387,7 +388,7 @@ impl Agent {
             last_talk_end: None,
             private: false,
             unreachable: None,
-            failures: 0,
+            left_alone: None,
             retired: false,
         }
     }

@@ -70,6 +70,7 @@ impl Bench {
         let users: Vec<String> = queues.iter().flat_map(|queue| queue.participants.clone()).collect();
         let plan = Plan {
             users: users.clone(),
+            shared: Vec::new(),
             open: true,
             log: "warning",
             configuration: callcenter(&queues),
