@@ -15,6 +15,10 @@ use super::time::{Mono, Now, Wall};
 /// nothing else tells that it came back.
 pub const UNREACHABLE_RETRY: Duration = Duration::from_secs(5);
 
+/// How long a phone is left alone that FreeSWITCH said is not registered any more. It tells when the phone is back; this
+/// is for the day when that was not heard, or the phone can be reached all the same.
+pub const UNREGISTERED_RETRY: Duration = Duration::from_secs(60);
+
 /// What an agent is held by: one offer, from the claim to the end of its leg.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
@@ -104,8 +108,8 @@ pub enum Released {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Unreachable {
     since: Wall,
-    /// When to try it again; `None` waits for news.
-    retry: Option<Mono>,
+    /// When to try it again.
+    retry: Mono,
 }
 
 /// One agent.
@@ -154,8 +158,11 @@ impl Agent {
         &self.settings
     }
 
-    /// Takes a changed configured part.
+    /// Takes a changed configured part. Whether another phone can be reached is not known yet.
     pub fn set_settings(&mut self, settings: Arc<AgentSettings>) {
+        if self.settings.dial != settings.dial {
+            self.unreachable = None;
+        }
         self.settings = settings;
     }
 
@@ -296,7 +303,7 @@ impl Agent {
         self.unreachable = match cause {
             MissCause::NotRegistered | MissCause::Unknown => {
                 let since = self.unreachable.as_ref().map_or(now.wall, |u| u.since);
-                Some(Unreachable { since, retry: Some(now.mono.plus(UNREACHABLE_RETRY)) })
+                Some(Unreachable { since, retry: now.mono.plus(UNREACHABLE_RETRY) })
             }
             _ => None,
         };
@@ -356,7 +363,7 @@ impl Agent {
             self.unreachable = None;
         } else {
             let since = self.unreachable.as_ref().map_or(now.wall, |u| u.since);
-            self.unreachable = Some(Unreachable { since, retry: None });
+            self.unreachable = Some(Unreachable { since, retry: now.mono.plus(UNREGISTERED_RETRY) });
         }
         changed
     }
@@ -367,13 +374,13 @@ impl Agent {
             Activity::WrapUp { until, .. } => Some(*until),
             _ => None,
         };
-        let retry = self.unreachable.as_ref().and_then(|u| u.retry);
+        let retry = self.unreachable.as_ref().map(|u| u.retry);
         wrap_up.into_iter().chain(retry).min()
     }
 
     /// Lets time pass. True when a wrap-up ended.
     pub fn tick(&mut self, now: Now) -> bool {
-        if self.unreachable.as_ref().and_then(|u| u.retry).is_some_and(|at| at <= now.mono) {
+        if self.unreachable.as_ref().is_some_and(|u| u.retry <= now.mono) {
             self.unreachable = None;
         }
         match &self.activity {

@@ -10,6 +10,8 @@ use freeswitch_queue::acd::settings::{AgentSettings, QueueSettings, Strategy};
 use crate::journal::{Journal, wall};
 
 const PAUSE: u64 = 5000;
+/// How long a phone is left alone that is not registered any more.
+const LEFT_ALONE: u64 = 60_000;
 
 pub(crate) struct Agent {
     pub(crate) id: AgentId,
@@ -21,8 +23,8 @@ pub(crate) struct Agent {
     pub(crate) rest: Option<(u64, bool)>,
     last_talk_end: Option<u64>,
     pub(crate) private: bool,
-    /// The phone is not there: for good, or until then.
-    pub(crate) unreachable: Option<Option<u64>>,
+    /// The phone is not there, and left alone until then.
+    pub(crate) unreachable: Option<u64>,
     retired: bool,
 }
 
@@ -88,7 +90,7 @@ impl Model {
             && a.offer.is_none()
             && a.rest.is_none_or(|(until, _)| until <= now)
             && !a.private
-            && a.unreachable.is_none_or(|until| until.is_some_and(|u| u <= now))
+            && a.unreachable.is_none_or(|until| until <= now)
     }
 
     /// The next offer there has to be: the caller, and the agents of whom one is to be rung.
@@ -203,7 +205,7 @@ impl Model {
                 }
                 if let Some(a) = self.agent(agent) {
                     let absent = matches!(cause, MissCause::NotRegistered | MissCause::Unknown);
-                    a.unreachable = absent.then_some(Some(now + PAUSE));
+                    a.unreachable = absent.then_some(now + PAUSE);
                 }
             }
             Fact::OfferCancelled { offer, call, .. } => {
@@ -340,16 +342,16 @@ impl Model {
         }
     }
 
-    pub(crate) fn set_reachable(&mut self, agent: &AgentId, reachable: bool) {
+    pub(crate) fn set_reachable(&mut self, agent: &AgentId, reachable: bool, now: u64) {
         if let Some(a) = self.agent(agent) {
-            a.unreachable = (!reachable).then_some(None);
+            a.unreachable = (!reachable).then_some(now + LEFT_ALONE);
         }
     }
 
     /// The next moment after `now` at which an offer may become due by itself.
     pub(crate) fn next_moment(&self, now: u64) -> Option<u64> {
         let rests = self.agents.iter().filter_map(|a| a.rest.map(|(until, _)| until));
-        let phones = self.agents.iter().filter_map(|a| a.unreachable.flatten());
+        let phones = self.agents.iter().filter_map(|a| a.unreachable);
         let pauses = self.callers.iter().flat_map(|c| c.missed.iter().map(|(_, at)| at + PAUSE));
         let limits = self.callers.iter().filter_map(|c| self.limit_of(&c.call));
         rests.chain(phones).chain(pauses).chain(limits).filter(|at| *at > now).min()

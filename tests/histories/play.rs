@@ -116,7 +116,7 @@ impl Sim {
             Step::Private(a, yes) => self.set_private(&agent_id(a), yes),
             Step::Reachable(a, yes) => {
                 self.floor.set_reachable(&agent_id(a), yes, time);
-                self.model.set_reachable(&agent_id(a), yes);
+                self.model.set_reachable(&agent_id(a), yes, self.now);
             }
             Step::Phone(a, phone) => self.world.set_phone(&agent_id(a), phone),
             Step::Fault(a, fault) => self.world.set_fault(&agent_id(a), fault),
