@@ -124,13 +124,10 @@ async fn watch_signals(signals: &mut Signals, daemon: &Arc<Daemon>, path: &Path)
 async fn ask(file: &Path, control: Option<PathBuf>, request: Request) -> anyhow::Result<String> {
     let control = match control {
         Some(path) => path,
-        None => {
-            config::load(file)
-                .map_err(|problems| {
-                    anyhow!("the configuration does not tell the socket; name it with --control\n{problems}")
-                })?
-                .control
-        }
+        None => config::control(file).map_err(|problems| anyhow!("{problems}")).with_context(|| match request {
+            Request::Reload => "nothing was changed: the file is refused, and does not tell the daemon's socket",
+            Request::Status => "the file does not tell the daemon's socket; name it with --control",
+        })?,
     };
     admin::ask(&control, request).await.with_context(|| {
         format!("no daemon answers at {}; is it running, and do you run this as its user?", control.display())
