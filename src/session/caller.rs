@@ -135,9 +135,15 @@ impl<'a> Session<'a> {
     ) -> Self {
         let can_be_connected = channel.answered;
         let place = channel.place.as_ref().filter(|r| r.dialled == dialled);
-        let (call, first_entered) = match place {
-            Some(r) => (Call::new(r.queue.clone(), r.visited.clone(), Some(r.place)), Some(r.first_entered)),
-            None => (Call::new(dialled.clone(), Vec::new(), None), None),
+        // Who came while no controller was there, or the last one had no time to say so, has waited since then.
+        let held = channel.held_for.map(|held| shared.clock.now().wall.before(held));
+        let (call, first_entered) = match (place, held) {
+            (Some(r), _) => (Call::new(r.queue.clone(), r.visited.clone(), Some(r.place)), Some(r.first_entered)),
+            (None, Some(came)) => {
+                let place = Place { entered: came, seq: 0 };
+                (Call::new(dialled.clone(), Vec::new(), Some(place)), Some(came))
+            }
+            (None, None) => (Call::new(dialled.clone(), Vec::new(), None), None),
         };
         let caller = Caller { number, first_entered, returned: place.is_some() };
         let desk = CallDesk::new(shared.floor.clone(), channel.id.clone(), caller, (shared.random)());
