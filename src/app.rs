@@ -47,6 +47,8 @@ pub struct Daemon {
     switches: Arc<Switches>,
     shared: Arc<Shared>,
     config: Mutex<Arc<Config>>,
+    /// Held while a file is read and applied: what was read first is applied first.
+    changing: Mutex<()>,
     settings: watch::Sender<Arc<SessionSettings>>,
     draining: watch::Sender<bool>,
     /// Every session holds a clone: when the last is gone, the receiver knows.
@@ -126,6 +128,7 @@ impl Daemon {
             switches,
             shared,
             config: Mutex::new(Arc::new(config)),
+            changing: Mutex::default(),
             settings,
             draining,
             alive: Mutex::new(Some(alive)),
@@ -181,8 +184,16 @@ impl Daemon {
         }
     }
 
-    /// Applies another configuration to what runs, and tells the difference.
-    pub fn reconfigure(&self, config: Config) -> Vec<Change> {
+    /// Applies another configuration to what runs, as `load` gives it, and tells the difference. One at a time.
+    ///
+    /// # Errors
+    /// What `load` says; nothing has changed then.
+    pub fn reconfigure<E>(&self, load: impl FnOnce() -> Result<Config, E>) -> Result<Vec<Change>, E> {
+        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(self.apply(load()?))
+    }
+
+    fn apply(&self, config: Config) -> Vec<Change> {
         let config = Arc::new(config);
         let old = std::mem::replace(&mut *self.config.lock().unwrap_or_else(PoisonError::into_inner), config.clone());
         let changes = diff(&old, &config);

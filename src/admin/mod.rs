@@ -173,9 +173,8 @@ pub fn status_of(daemon: &Daemon) -> Status {
 
 /// Reads the configuration again, and applies it if nothing is wrong with it.
 pub fn reload(daemon: &Daemon, file: &Path) -> Reloaded {
-    match config::load(file) {
-        Ok(config) => {
-            let changes = daemon.reconfigure(config);
+    match daemon.reconfigure(|| config::load(file)) {
+        Ok(changes) => {
             tracing::info!(changes = changes.len(), "the configuration was read again");
             for change in &changes {
                 tracing::info!("{change}");
