@@ -37,6 +37,8 @@ mod hearing;
 mod hostile;
 #[path = "live/logins.rs"]
 mod logins;
+#[path = "live/private.rs"]
+mod private;
 #[path = "live/restarts.rs"]
 mod restarts;
 #[path = "live/strategies.rs"]
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         timeouts::CASES,
         logins::CASES,
         hostile::CASES,
+        private::CASES,
         deaths::CASES,
         restarts::CASES,
     ]
