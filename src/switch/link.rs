@@ -23,13 +23,16 @@ use crate::session::wire::{connected, end_if_ringing, has_mod_hash};
 use super::lamps::{self, Lamps, Name};
 use super::phones::Listed;
 use super::survey::{Repair, Survey, bring, epoch, gone, ours, widowed};
-use super::{SURVEY_EVERY, Switches, lock};
+use super::{RETURN_PATIENCE, SURVEY_EVERY, Sight, Switches, lock};
 
 /// How long a call waits for a controller until it is taken to have been left alone: whoever is there serves it at once.
 const LEFT_ALONE: Duration = SURVEY_EVERY;
 
-/// How soon FreeSWITCH is asked again at the start, when a stray leg was ended or could not be.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// How soon FreeSWITCH is asked again at the start, and when a stray leg was ended then or could not be.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// How often it is: for longer than its table is behind.
+const EARLY_LOOKS: u32 = 4;
 
 /// How long a stray leg may take to end.
 const ENDS_WITHIN: Duration = Duration::from_secs(1);
@@ -71,6 +74,9 @@ struct Up<'a> {
     doubtful: bool,
     /// At the start: something has just changed on which the first offers wait.
     look_again: bool,
+    /// How many looks are still to be taken at once: the first may lack what began, and have what ended, just before
+    /// anybody listened.
+    early_looks: u32,
     /// The directory's domain, as FreeSWITCH has it; asked for when the configuration does not tell.
     asked_domain: Option<String>,
     lamps: Lamps,
@@ -92,9 +98,9 @@ pub(super) async fn run(switches: &Switches, index: usize, link: Link, mut event
         unserved: BTreeMap::new(),
         asked: JoinSet::new(),
         surveying: false,
-        // The first answer may tell of what ended before anybody listened.
-        doubtful: true,
+        doubtful: false,
         look_again: false,
+        early_looks: EARLY_LOOKS,
         asked_domain: None,
         lamps: Lamps::default(),
         lighting: false,
@@ -120,9 +126,14 @@ pub(super) async fn run(switches: &Switches, index: usize, link: Link, mut event
             Some(answer) = up.asked.join_next() => {
                 if let Ok(answer) = answer
                     && up.answer(answer)
-                    && std::mem::take(&mut up.doubtful)
                 {
-                    surveys.reset_after(ASK_AGAIN);
+                    let doubtful = std::mem::take(&mut up.doubtful);
+                    if up.early_looks > 0 {
+                        up.early_looks -= 1;
+                        surveys.reset_after(LOOK_AGAIN);
+                    } else if doubtful {
+                        surveys.reset_after(ASK_AGAIN);
+                    }
                 }
             }
             fact = facts.recv() => match fact {
@@ -256,10 +267,13 @@ impl Up<'_> {
         let held = floor.held();
         let mut repairs = survey.strays(instance, &held);
         let strays = repairs.iter().any(|r| matches!(r, Repair::End(_)));
-        let seen = self.switches.note(self.index, Some(survey.all()));
-        if let Some(channels) = &seen {
-            repairs.extend(widowed(channels, &held, &mut self.missing, now));
-            repairs.extend(gone(channels, &floor.absent(), now));
+        let seen = self.switches.note(self.index, Sight::Channels(survey.all()));
+        if let Some((channels, blind)) = &seen {
+            // Where a switch has not been seen for long, only a task can tell whether its leg is there.
+            let doubted: Vec<_> = held.iter().filter(|h| !blind || !h.attended).cloned().collect();
+            repairs.extend(widowed(channels, &doubted, &mut self.missing, now));
+            let patience = if *blind { RETURN_PATIENCE } else { Duration::ZERO };
+            repairs.extend(gone(channels, &floor.absent(), now, patience));
         }
         for held in held.iter().filter(|h| h.talking && !h.attended) {
             if survey.has(held.key.offer) && self.let_go.insert(held.key.offer) {

@@ -177,9 +177,15 @@ pub(super) fn bring(row: &ChannelRow) -> Option<Repair> {
     ChannelId::new(&row.uuid).ok().filter(|_| safe).map(|channel| Repair::Bring(channel, row.dest.clone(), context))
 }
 
-/// Callers who were to come back, and are on no switch.
-pub(super) fn gone(channels: &BTreeSet<String>, absent: &[(CallId, Absent)], now: Now) -> Vec<Repair> {
+/// Callers who were to come back, and for `patience` have been on no switch.
+pub(super) fn gone(
+    channels: &BTreeSet<String>,
+    absent: &[(CallId, Absent)],
+    now: Now,
+    patience: Duration,
+) -> Vec<Repair> {
     let settled = |who: &Absent| match who.since {
+        _ if now.mono.since(who.since.unwrap_or_default()) < patience => false,
         Some(since) => now.mono.since(since) >= CAME_SINCE,
         // Of before our time; but a daemon is started again within a moment, and the table is behind.
         None => now.wall.since(who.entered) >= SETTLED,

@@ -61,7 +61,7 @@ fn q20_both_restart() {
         assert!(!site.phone("1001").is_ringing(), "nobody knows yet that the conversation is over");
         assert_eq!(site.take("1002").await, "0793", "and nobody waits for those who cannot come back");
         assert!(talks.ended().is_some() && waits.ended().is_some());
-        pass(4_000).await;
+        pass(1_000).await;
         assert_eq!(site.activity("1001"), "wrap-up");
         eva.hang_up();
         let book = site.end().await;
@@ -151,6 +151,46 @@ fn q20_blind_from_the_start() {
         // The facts tell of two parts of one conversation, which the ledger calls a mistake.
         let story = site.book().await.story_of(&[" end: "]);
         assert_eq!(story, ["1001 and 0791 end: unknown", "1001 and 0791 end: caller"]);
+    });
+}
+
+/// Q20, Q22: of two switches one is away for long: agents whose conversations it may have had are free after a while, those
+/// whose calls are heard of talk on, and callers who do not come back are given up.
+#[test]
+fn q20_one_of_two_switches_is_away_for_long() {
+    play(async {
+        let busy = r#"number: "99900", participants: ["1001", "1002", "1003"]"#;
+        let site = Site::open(crate::site::Setting { links: 2, ..setting(&[busy]) });
+        site.wait_linked().await;
+        let talks = site.caller("0791", "99900");
+        site.take("1001").await;
+        site.when_rung("1002", Behaviour::Busy);
+        site.when_rung("1003", Behaviour::Busy);
+        let waits = site.caller("0792", "99900");
+        pass(1_000).await;
+        site.kill().await;
+        talks.hang_up();
+        waits.hang_up();
+        pass(500).await;
+        site.set_unreachable("switch:8022");
+        site.start();
+        pass(5_000).await;
+        assert_eq!(site.status().linked, 1);
+        assert_eq!(site.activity("1001"), "talking", "the other switch may still have the conversation");
+        site.when_rung("1002", answers(100));
+        let hears = site.caller("0793", "99900");
+        assert_eq!(hears.wait_talking().await, "1002");
+        pass(16_000).await;
+        assert_eq!((site.activity("1001").as_str(), site.activity("1002").as_str()), ("idle", "talking"));
+        assert_eq!(site.daemon().floor().absent().len(), 1);
+        pass(20_000).await;
+        assert_eq!(site.daemon().floor().absent(), []);
+        assert_eq!(hears.view().talks_to(), Some("1002"));
+        hears.hang_up();
+        pass(1_000).await;
+        let book = site.book().await;
+        assert_eq!(book.story_of(&["lost"]), ["0792 is lost by 99900"]);
+        assert_eq!(book.story_of(&["1001 and"]), ["1001 and 0791 end: unknown"]);
     });
 }
 
