@@ -31,6 +31,12 @@ const OPENING_PATIENCE: Duration = Duration::from_secs(2);
 /// How many facts a listener may be behind before it has to look at the whole picture.
 const FACTS_BEHIND: usize = 1024;
 
+/// The most calls at the same time.
+pub const MOST_CALLS: usize = 16_384;
+
+/// Files that are not a caller's connection: the store, the links, the control socket, and calls being turned away.
+const OTHER_FILES: usize = 512;
+
 /// Makes random numbers; passed in, so that a test can repeat a run.
 pub type Random = Arc<dyn Fn() -> u128 + Send + Sync>;
 
@@ -214,9 +220,11 @@ impl Daemon {
     }
 }
 
-/// How many calls there is room for: more than one FreeSWITCH carries.
-pub fn limits() -> ServerLimits {
-    ServerLimits { connections: 16_384, ..ServerLimits::default() }
+/// How many calls there is room for, with `files` that may be open at the same time: more than one FreeSWITCH carries,
+/// but never so many that nothing is left for the store, the links and who asks at the control socket.
+pub fn limits(files: usize) -> ServerLimits {
+    let connections = files.saturating_sub(OTHER_FILES).max(files / 2).min(MOST_CALLS);
+    ServerLimits { connections, ..ServerLimits::default() }
 }
 
 fn session_settings(config: &Config) -> SessionSettings {
@@ -247,5 +255,16 @@ async fn dispatch(mut dispatcher: Dispatcher, bell: Arc<Notify>, clock: Arc<Cloc
             },
             None => bell.notified().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_leave_files_for_the_rest() {
+        let calls = |files| limits(files).connections;
+        assert_eq!([calls(64), calls(1024), calls(4096), calls(usize::MAX)], [32, 512, 3584, 16_384]);
     }
 }
