@@ -341,13 +341,13 @@ impl AsyncWrite for Flood {
 /// Q21: a peer that never stops sending leaves the others their turns.
 #[tokio::test]
 async fn a_flood_lets_others_have_their_turn() {
-    let (_link, mut events) = Link::open(Flood { left: 16 << 20 }, LinkLimits::default());
+    let (_link, mut events) = Link::open(Flood { left: 4 << 20 }, LinkLimits::default());
     let mut turns = 0;
     while events.try_next().is_none() {
         turns += 1;
         tokio::task::yield_now().await;
     }
-    assert!(turns > 100, "{turns} turns while 16 MB came");
+    assert!(turns > 40, "{turns} turns while 4 MB came");
 }
 
 /// Log lines come like events, and a flood of what cannot be read is logged once.
