@@ -31,6 +31,12 @@ const OPENING_PATIENCE: Duration = Duration::from_secs(2);
 /// How many facts a listener may be behind before it has to look at the whole picture.
 const FACTS_BEHIND: usize = 1024;
 
+/// The most calls at the same time.
+pub const MOST_CALLS: usize = 16_384;
+
+/// Files that are not a caller's connection: the store, the links, the control socket, and calls being turned away.
+const OTHER_FILES: usize = 512;
+
 /// Makes random numbers; passed in, so that a test can repeat a run.
 pub type Random = Arc<dyn Fn() -> u128 + Send + Sync>;
 
@@ -225,13 +231,16 @@ impl Daemon {
     }
 }
 
-/// How many calls there is room for, more than one FreeSWITCH carries; and how much a call may have under way: when a
-/// queue of hundreds rings everybody at once, each phone is three commands, and four events when it stops.
-pub fn limits() -> ServerLimits {
+/// How many calls there is room for, with `files` that may be open at the same time: more than one FreeSWITCH carries,
+/// but never so many that nothing is left for the store, the links and who asks at the control socket. And how much a
+/// call may have under way: when a queue of hundreds rings everybody at once, each phone is three commands, and four
+/// events when it stops.
+pub fn limits(files: usize) -> ServerLimits {
+    let connections = files.saturating_sub(OTHER_FILES).max(files / 2).min(MOST_CALLS);
     let usual = ServerLimits::default();
     let link =
         LinkLimits { commands: 4096, unwritten: 4 << 20, essential_events: 4096, event_bytes: 16 << 20, ..usual.link };
-    ServerLimits { connections: 16_384, link, ..usual }
+    ServerLimits { connections, link, ..usual }
 }
 
 fn session_settings(config: &Config) -> SessionSettings {
@@ -262,5 +271,16 @@ async fn dispatch(mut dispatcher: Dispatcher, bell: Arc<Notify>, clock: Arc<Cloc
             },
             None => bell.notified().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_leave_files_for_the_rest() {
+        let calls = |files| limits(files).connections;
+        assert_eq!([calls(64), calls(1024), calls(4096), calls(usize::MAX)], [32, 512, 3584, 16_384]);
     }
 }

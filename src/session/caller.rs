@@ -17,7 +17,7 @@ use crate::acd::leg::LegEnd;
 use crate::acd::queue::Place;
 use crate::acd::time::Now;
 use crate::esl::text::TextError;
-use crate::esl::{ApiCall, Cause, Command, Endpoint, EventKind, Events, Incoming, Link, Outcome};
+use crate::esl::{ApiCall, Cause, CloseReason, Command, Endpoint, EventKind, Events, Incoming, Link, Outcome};
 use crate::floor::{CallDesk, Caller};
 
 use super::channel::Channel;
@@ -214,7 +214,10 @@ impl<'a> Session<'a> {
             // itself is in its place behind them, and the end of the connection bounds the wait.
             Some(Incoming::Lingering(_)) => {}
             Some(Incoming::Closed(reason)) => {
-                tracing::debug!(%reason, "the connection ended");
+                match reason {
+                    CloseReason::Peer | CloseReason::Local => tracing::debug!(%reason, "the connection ended"),
+                    reason => tracing::warn!(%reason, "the connection of a call ended too early"),
+                }
                 self.tell(Input::Disconnected);
             }
             None => self.tell(Input::Disconnected),

@@ -82,7 +82,9 @@ impl Events {
     }
 
     fn taken(&self, incoming: Incoming) -> Incoming {
-        self.shared.untaken.fetch_sub(incoming.size(), Ordering::Relaxed);
+        let size = incoming.size();
+        self.shared.untaken.fetch_sub(size, Ordering::Relaxed);
+        self.shared.share.give(size);
         incoming
     }
 
@@ -105,11 +107,13 @@ pub(super) struct Outlet {
     sender: mpsc::Sender<Incoming>,
     shared: Arc<Shared>,
     missed: u64,
+    /// Dropping was logged.
+    told: bool,
 }
 
 impl Outlet {
     pub(super) fn new(sender: mpsc::Sender<Incoming>, shared: Arc<Shared>) -> Self {
-        Self { sender, shared, missed: 0 }
+        Self { sender, shared, missed: 0, told: false }
     }
 
     /// Passes something on without waiting. What is ordinary is dropped when there is no room for it; when there is
@@ -118,16 +122,24 @@ impl Outlet {
         let LinkLimits { essential_events, event_bytes, .. } = self.shared.limits;
         let room = self.sender.capacity();
         let bytes = self.shared.untaken.load(Ordering::Relaxed);
-        if !incoming.is_essential() && (room <= essential_events || bytes > event_bytes) {
+        let essential = incoming.is_essential();
+        if !essential && (room <= essential_events || bytes > event_bytes) {
             self.missed += 1;
             return Ok(());
         }
         if bytes > event_bytes.saturating_mul(2) {
             return Err(CloseReason::Overrun);
         }
+        if !self.shared.share.take(incoming.size()) {
+            self.missed += u64::from(!essential);
+            return if essential { Err(CloseReason::Crowded) } else { Ok(()) };
+        }
         if self.missed > 0 && room > 1 {
             let missed = std::mem::take(&mut self.missed);
-            tracing::warn!(missed, "events were dropped, because they were not taken in time");
+            // Once is enough: a peer that floods us must not fill the log as well.
+            if !std::mem::replace(&mut self.told, true) {
+                tracing::warn!(missed, "events are dropped, because they are not taken in time");
+            }
             self.send(Incoming::Missed(missed))?;
         }
         self.send(incoming)

@@ -5,6 +5,7 @@
 
 mod events;
 mod pending;
+mod pool;
 mod shared;
 mod task;
 
@@ -20,6 +21,7 @@ use super::frame::{FrameError, FrameLimits};
 
 pub use events::{Events, Incoming};
 pub use pending::Pending;
+pub use pool::Pool;
 use shared::Shared;
 
 /// What a connection may cost in bytes, items and time.
@@ -91,6 +93,8 @@ pub enum CloseReason {
     SlowWrite(Duration),
     /// The application did not take its essential events.
     Overrun,
+    /// It held more than its own of the [`Pool`] it belongs to, and nothing was left there.
+    Crowded,
     /// Reading or writing failed.
     Io(std::io::ErrorKind),
 }
@@ -107,6 +111,7 @@ impl fmt::Display for CloseReason {
             Self::Silent(after) => write!(f, "the peer owed a reply and was silent for {after:?}"),
             Self::SlowWrite(after) => write!(f, "the peer did not take a command within {after:?}"),
             Self::Overrun => f.write_str("events came faster than they were taken"),
+            Self::Crowded => f.write_str("all connections together hold as much unfinished as they may"),
             Self::Io(kind) => write!(f, "the connection failed: {kind}"),
         }
     }
@@ -141,7 +146,22 @@ impl Link {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let shared = Arc::new(Shared::new(limits));
+        Self::start(io, limits, None)
+    }
+
+    /// Runs a connection whose memory counts against `pool`.
+    pub fn open_in<S>(io: S, limits: LinkLimits, pool: Arc<Pool>) -> (Self, Events)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        Self::start(io, limits, Some(pool))
+    }
+
+    fn start<S>(io: S, limits: LinkLimits, pool: Option<Arc<Pool>>) -> (Self, Events)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let shared = Arc::new(Shared::new(limits, pool));
         let room = limits.events.max(1).saturating_add(limits.essential_events);
         let (sender, receiver) = mpsc::channel(room);
         tokio::spawn(task::run(io, Arc::clone(&shared), sender));
@@ -170,6 +190,11 @@ impl Link {
     /// Ends the connection: what was sent is still written, nothing else is accepted.
     pub fn close(&self) {
         self.handle.0.ask_to_close();
+    }
+
+    /// Says that the peer is who it should be: it is never closed for what all connections together hold; see [`Pool`].
+    pub fn vouch(&self) {
+        self.handle.0.share.vouch();
     }
 
     /// Why the connection ended; `None` while it has not.

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::super::command::Command;
 use super::super::reply::{Outcome, Reply, Unknown};
+use super::pool::{Pool, Share};
 use super::{CloseReason, Full, LinkLimits, Pending};
 
 /// Commands on their way out, replies owed, and whether it is over. Never held across an await.
@@ -21,6 +22,8 @@ pub(super) struct Shared {
     pub(super) wake_writer: Notify,
     /// Bytes of events the application has not taken.
     pub(super) untaken: AtomicUsize,
+    /// What is held of the pool, if the connection belongs to one.
+    pub(super) share: Share,
 }
 
 #[derive(Debug)]
@@ -69,7 +72,7 @@ impl Receiver {
 }
 
 impl Shared {
-    pub(super) fn new(limits: LinkLimits) -> Self {
+    pub(super) fn new(limits: LinkLimits, pool: Option<Arc<Pool>>) -> Self {
         let state = State {
             unwritten: BytesMut::new(),
             owed: VecDeque::new(),
@@ -78,7 +81,8 @@ impl Shared {
             closing: false,
             closed: None,
         };
-        Self { limits, state: Mutex::new(state), wake_writer: Notify::new(), untaken: AtomicUsize::new(0) }
+        let (untaken, share) = (AtomicUsize::new(0), Share::new(pool));
+        Self { limits, state: Mutex::new(state), wake_writer: Notify::new(), untaken, share }
     }
 
     /// Every change under the lock is complete before anything can panic, so a poisoned lock is as good as any.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::super::frame::{Decoder, Frame, FrameKind};
@@ -13,6 +14,10 @@ use super::super::reply::Reply;
 use super::events::{Incoming, Outlet};
 use super::shared::Shared;
 use super::{CloseReason, LinkLimits};
+
+/// After this many bytes a connection lets the others have their turn. A peer that sends faster than we read would keep
+/// its turn for a hundred reads, and with a thousand of those a call waits for seconds.
+const TURN: usize = 64 << 10;
 
 /// Runs a connection to its end.
 pub(super) async fn run<S>(io: S, shared: Arc<Shared>, events: mpsc::Sender<Incoming>)
@@ -25,6 +30,8 @@ where
         outlet: Outlet::new(events, Arc::clone(&shared)),
         shared: &shared,
         frame_since: None,
+        held: 0,
+        unreadable: false,
     };
     let reason = {
         let mut reading = std::pin::pin!(reader.run(&mut input));
@@ -41,6 +48,8 @@ where
             },
         }
     };
+    shared.share.give(reader.held);
+    drop(reader);
     shared.finish(reason);
 }
 
@@ -78,11 +87,16 @@ struct Reader<'a> {
     shared: &'a Shared,
     /// When the first byte of a frame came whose last has not.
     frame_since: Option<Instant>,
+    /// Bytes of the receive buffer that count against the pool.
+    held: usize,
+    /// An event could not be read, and that was logged.
+    unreadable: bool,
 }
 
 impl Reader<'_> {
     /// Reads to the end; gives the reason for it.
     async fn run<S: AsyncRead>(&mut self, input: &mut ReadHalf<S>) -> CloseReason {
+        let mut this_turn = 0;
         loop {
             let buffer = self.decoder.buffer();
             let read = tokio::select! {
@@ -93,7 +107,10 @@ impl Reader<'_> {
             match read {
                 Ok(0) if self.decoder.is_inside_frame() => return CloseReason::CutOff,
                 Ok(0) => return CloseReason::Peer,
-                Ok(_) => self.shared.heard(),
+                Ok(bytes) => {
+                    this_turn += bytes;
+                    self.shared.heard();
+                }
                 Err(error) => return failed(error),
             }
             loop {
@@ -111,7 +128,26 @@ impl Reader<'_> {
             if self.decoder.is_inside_frame() {
                 self.frame_since.get_or_insert_with(Instant::now);
             }
+            if !self.account() {
+                return CloseReason::Crowded;
+            }
+            if this_turn >= TURN {
+                this_turn = 0;
+                yield_now().await;
+            }
         }
+    }
+
+    /// Tells the pool how large the receive buffer is; false when it may not be that large.
+    fn account(&mut self) -> bool {
+        let share = &self.shared.share;
+        let now = self.decoder.buffer().capacity();
+        if now > self.held && !share.take(now - self.held) {
+            return false;
+        }
+        share.give(self.held.saturating_sub(now));
+        self.held = now;
+        true
     }
 
     fn take(&mut self, frame: Frame) -> Result<(), CloseReason> {
@@ -122,7 +158,10 @@ impl Reader<'_> {
             FrameKind::EventPlain | FrameKind::EventJson => match frame.event() {
                 Some(event) => Incoming::Event(event),
                 None => {
-                    tracing::warn!(bytes = frame.body().len(), "an event could not be read");
+                    // Once is enough: a peer that sends nothing else must not fill the log.
+                    if !std::mem::replace(&mut self.unreadable, true) {
+                        tracing::warn!(bytes = frame.body().len(), "an event could not be read");
+                    }
                     return Ok(());
                 }
             },
