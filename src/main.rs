@@ -124,13 +124,9 @@ async fn watch_signals(signals: &mut Signals, daemon: &Arc<Daemon>, path: &Path)
 async fn ask(file: &Path, control: Option<PathBuf>, request: Request) -> anyhow::Result<String> {
     let control = match control {
         Some(path) => path,
-        None => {
-            config::load(file)
-                .map_err(|problems| {
-                    anyhow!("the configuration does not tell the socket; name it with --control\n{problems}")
-                })?
-                .control
-        }
+        None => config::control_socket(file).map_err(|problems| {
+            anyhow!("the configuration does not tell the socket; name it with --control\n{problems}")
+        })?,
     };
     admin::ask(&control, request).await.with_context(|| {
         format!("no daemon answers at {}; is it running, and do you run this as its user?", control.display())

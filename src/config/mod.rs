@@ -109,11 +109,27 @@ pub struct SwitchAddress {
 /// # Errors
 /// [`Problems`]: everything that is wrong, each with its place and what to do.
 pub fn load(path: &Path) -> Result<Config, Problems> {
-    let bytes = read(path).map_err(|Fault { what, fix }| {
+    parse(path, &content(path)?, std::env::vars_os())
+}
+
+/// Where a daemon that runs with this file takes requests: told also by a file that has mistakes in other places, such
+/// as one that is being edited.
+///
+/// # Errors
+/// [`Problems`], when the file does not tell.
+pub fn control_socket(path: &Path) -> Result<PathBuf, Problems> {
+    let (config, problems) = build(path, &content(path)?, std::env::vars_os())?;
+    match problems {
+        Some(problems) if problems.iter().any(|p| ["control", "state"].contains(&p.key.as_str())) => Err(problems),
+        _ => Ok(config.control),
+    }
+}
+
+fn content(path: &Path) -> Result<Vec<u8>, Problem> {
+    read(path).map_err(|Fault { what, fix }| {
         let place = Place::File(Arc::from(path.display().to_string()));
         Problem { place, key: String::new(), what, fix }
-    })?;
-    parse(path, &bytes, std::env::vars_os())
+    })
 }
 
 /// Reads a file's content, with `path` as its name in messages and its folder as the start of relative paths,
@@ -126,6 +142,18 @@ pub fn parse(
     bytes: &[u8],
     variables: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Config, Problems> {
+    match build(path, bytes, variables)? {
+        (config, None) => Ok(config),
+        (_, Some(problems)) => Err(problems),
+    }
+}
+
+/// What the file says, and what is wrong with it; with problems only what they do not name counts.
+fn build(
+    path: &Path,
+    bytes: &[u8],
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<(Config, Option<Problems>), Problems> {
     let file: Arc<str> = Arc::from(path.display().to_string());
     let root = yaml::parse(&file, bytes)?;
     let overrides = environment::read(variables);
@@ -140,7 +168,8 @@ pub fn parse(
         Ok(raw) => {
             let folder = path.parent().unwrap_or(Path::new(""));
             let config = validate::config(raw, folder, &mut report);
-            if report.is_empty() { Ok(config) } else { Err(report.into_problems()) }
+            let problems = (!report.is_empty()).then(|| report.into_problems());
+            Ok((config, problems))
         }
         Err(e) => {
             // The table of keys and the structs agree (a test holds that): a defect of this module.
