@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use uuid::Uuid;
 
 use crate::acd::fact::{EndedBy, Fact};
@@ -29,6 +29,10 @@ const LAMPS_AT_ONCE: usize = 64;
 /// How soon FreeSWITCH is surveyed again at the start, when a stray leg could not be ended: it was answered a moment ago,
 /// and is being connected or ends by itself.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// How long a channel may be there before FreeSWITCH lists it (seen: 50 to 250 ms). A leg that was ordered just before our
+/// start is a stray only a later survey shows, and until then its agent would be rung twice.
+const LISTED_WITHIN: Duration = Duration::from_millis(500);
 
 /// Something that was asked, and its answer.
 enum Answer {
@@ -57,6 +61,8 @@ struct Up<'a> {
     unserved: BTreeSet<String>,
     asked: JoinSet<Answer>,
     surveying: bool,
+    /// Since when the link is up.
+    began: Instant,
     /// The directory's domain, as FreeSWITCH has it; asked for when the configuration does not tell.
     asked_domain: Option<String>,
     /// Lamps to be set, the newest state of each.
@@ -78,6 +84,7 @@ pub(super) async fn run(switches: &Switches, index: usize, link: Link, mut event
         unserved: BTreeSet::new(),
         asked: JoinSet::new(),
         surveying: false,
+        began: Instant::now(),
         asked_domain: None,
         lamps: BTreeMap::new(),
         lighting: false,
@@ -207,12 +214,7 @@ impl Up<'_> {
             }
             Answer::Ended(_) | Answer::Again if self.switches.are_in_order() => {}
             Answer::Ended(true) | Answer::Again => self.survey(),
-            Answer::Ended(false) => {
-                self.asked.spawn(async {
-                    sleep(LOOK_AGAIN).await;
-                    Answer::Again
-                });
-            }
+            Answer::Ended(false) => self.look_again(LOOK_AGAIN),
             Answer::Lamps => {
                 self.lighting = false;
                 self.light();
@@ -256,9 +258,20 @@ impl Up<'_> {
         for repair in repairs {
             self.repair(repair);
         }
-        if seen.is_some() && !strays {
-            self.switches.set_in_order();
+        if seen.is_some() && !strays && !self.switches.are_in_order() {
+            if self.began.elapsed() >= LISTED_WITHIN {
+                self.switches.set_in_order();
+            } else {
+                self.look_again(LISTED_WITHIN);
+            }
         }
+    }
+
+    fn look_again(&mut self, after: Duration) {
+        self.asked.spawn(async move {
+            sleep(after).await;
+            Answer::Again
+        });
     }
 
     fn repair(&mut self, repair: Repair) {
