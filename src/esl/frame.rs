@@ -218,6 +218,13 @@ impl Decoder {
         &mut self.buffer
     }
 
+    /// Gives back what memory there is, if no part of a frame was received.
+    pub fn rest(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+    }
+
     /// Appends received bytes.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);

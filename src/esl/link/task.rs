@@ -1,10 +1,13 @@
 //! The task that owns the socket.
 
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::mpsc;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::super::frame::{Decoder, Frame, FrameKind};
@@ -13,15 +16,20 @@ use super::events::{Incoming, Outlet};
 use super::shared::Shared;
 use super::{CloseReason, LinkLimits};
 
+thread_local! {
+    /// Where connections read to that have received nothing yet of their next frame; what came is copied from here.
+    static ROOM: RefCell<Vec<u8>> = RefCell::new(vec![0; 16 << 10]);
+}
+
 /// Runs a connection to its end.
-pub(super) async fn run<S>(io: S, shared: Arc<Shared>, events: mpsc::Sender<Incoming>)
+pub(super) async fn run<S>(io: S, shared: Arc<Shared>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (mut input, mut output) = tokio::io::split(io);
     let mut reader = Reader {
         decoder: Decoder::new(shared.limits.frame),
-        outlet: Outlet::new(events, Arc::clone(&shared)),
+        outlet: Outlet::new(Arc::clone(&shared)),
         shared: &shared,
         frame_since: None,
     };
@@ -83,10 +91,9 @@ impl Reader<'_> {
     /// Reads to the end; gives the reason for it.
     async fn run<S: AsyncRead>(&mut self, input: &mut ReadHalf<S>) -> CloseReason {
         loop {
-            let buffer = self.decoder.buffer();
             let read = tokio::select! {
                 biased;
-                read = input.read_buf(buffer) => read,
+                read = read_some(input, &mut self.decoder) => read,
                 reason = overdue(self.shared, self.frame_since) => return reason,
             };
             match read {
@@ -140,6 +147,23 @@ impl Reader<'_> {
         };
         self.outlet.pass(incoming)
     }
+}
+
+/// Reads what there is. Between two frames it waits without a buffer of its own.
+async fn read_some<S: AsyncRead>(input: &mut ReadHalf<S>, decoder: &mut Decoder) -> std::io::Result<usize> {
+    if decoder.is_inside_frame() {
+        return input.read_buf(decoder.buffer()).await;
+    }
+    decoder.rest();
+    poll_fn(|context| {
+        ROOM.with_borrow_mut(|room| {
+            let mut room = ReadBuf::new(room);
+            ready!(Pin::new(&mut *input).poll_read(context, &mut room))?;
+            decoder.feed(room.filled());
+            Poll::Ready(Ok(room.filled().len()))
+        })
+    })
+    .await
 }
 
 /// Ends when the peer has been too slow.
