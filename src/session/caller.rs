@@ -29,7 +29,7 @@ pub(super) async fn run(
     settings: &Arc<SessionSettings>,
     link: Link,
     events: Events,
-    channel: Channel,
+    channel: Box<Channel>,
     dialled: QueueNumber,
 ) {
     let span = tracing::info_span!("call", call = %channel.id, queue = %dialled);
@@ -41,7 +41,7 @@ async fn serve(
     settings: &Arc<SessionSettings>,
     link: Link,
     mut events: Events,
-    channel: Channel,
+    channel: Box<Channel>,
     dialled: QueueNumber,
 ) {
     let wake = Arc::new(Notify::new());
@@ -102,7 +102,7 @@ struct Session<'a> {
     shared: &'a Shared,
     settings: &'a SessionSettings,
     link: Link,
-    channel: Channel,
+    channel: Box<Channel>,
     dialled: QueueNumber,
     call: Call,
     desk: CallDesk,
@@ -111,8 +111,10 @@ struct Session<'a> {
     out: Vec<Order>,
     /// Legs whose filters are still set.
     filtered: BTreeSet<OfferId>,
-    /// `answer` was ordered.
+    /// The caller is answered, or that was ordered.
     answered: bool,
+    /// The channel was told what it must know whatever its place.
+    prepared: bool,
     /// The caller's channel is answered. Before that FreeSWITCH can connect it with nobody, and a phone that answers
     /// by itself would be faster (measured: the caller was cut off).
     can_be_connected: bool,
@@ -129,7 +131,7 @@ impl<'a> Session<'a> {
         shared: &'a Arc<Shared>,
         settings: &'a SessionSettings,
         link: Link,
-        channel: Channel,
+        channel: Box<Channel>,
         dialled: QueueNumber,
         number: Arc<str>,
     ) -> Self {
@@ -152,7 +154,8 @@ impl<'a> Session<'a> {
             watched: JoinSet::new(),
             out: Vec::new(),
             filtered: BTreeSet::new(),
-            answered: false,
+            answered: can_be_connected,
+            prepared: false,
             can_be_connected,
             held_back: Vec::new(),
             parked: false,
@@ -321,7 +324,8 @@ impl<'a> Session<'a> {
         let first_entered = self.desk.first_entered().unwrap_or(place.entered);
         let visited = self.call.visited().to_vec();
         let remembered = Remembered { dialled: self.dialled.clone(), queue, place, first_entered, visited };
-        self.push(wire::prepare(&remembered, !self.answered, self.channel.resumes)?);
+        let first = !std::mem::replace(&mut self.prepared, true);
+        self.push(wire::prepare(&remembered, first, self.channel.resumes)?);
         Ok(())
     }
 
@@ -353,7 +357,10 @@ impl<'a> Session<'a> {
             self.filtered.iter().copied().filter(|offer| self.call.agent_of(*offer).is_none()).collect();
         for offer in gone {
             self.filtered.remove(&offer);
-            if let Ok(commands) = wire::forget_leg(offer) {
+            // Of a call that was connected, or has left, hardly anything comes: the connection will soon be closed.
+            if self.call.is_in_line()
+                && let Ok(commands) = wire::forget_leg(offer)
+            {
                 commands.into_iter().for_each(|c| self.push(c));
             }
         }
