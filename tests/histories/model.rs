@@ -21,6 +21,8 @@ pub(crate) struct Agent {
     pub(crate) rest: Option<(u64, bool)>,
     last_talk_end: Option<u64>,
     pub(crate) private: bool,
+    /// The last logout.
+    left: Option<(QueueNumber, u64)>,
     /// The phone is not there: for good, or until then.
     pub(crate) unreachable: Option<Option<u64>>,
     retired: bool,
@@ -250,6 +252,7 @@ impl Model {
                 let a = self.agent(agent).expect("an agent");
                 assert!(a.logins.contains(queue), "Q14: {agent} was not logged in to {queue}");
                 a.logins.retain(|q| q != queue);
+                a.left = Some((queue.clone(), now));
                 if self.logged_in(queue) == 0 {
                     self.end_waits(queue, TimeoutCause::LastAgentLoggedOut);
                 }
@@ -334,6 +337,12 @@ impl Model {
         (a.offer, a.talking) = (Some(offer), true);
     }
 
+    /// Q15: whether the agent has logged out of this queue, or did so this moment.
+    pub(crate) fn has_left(&self, agent: &AgentId, queue: &QueueNumber, now: u64) -> bool {
+        let a = self.agents.iter().find(|a| a.id == *agent);
+        a.is_none_or(|a| !a.logins.contains(queue) || a.left == Some((queue.clone(), now)))
+    }
+
     pub(crate) fn set_private(&mut self, agent: &AgentId, private: bool) {
         if let Some(a) = self.agent(agent) {
             a.private = private;
@@ -381,6 +390,7 @@ impl Agent {
             rest: None,
             last_talk_end: None,
             private: false,
+            left: None,
             unreachable: None,
             retired: false,
         }
