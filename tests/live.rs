@@ -16,19 +16,17 @@ mod lab;
 mod lamp;
 #[path = "live/ledger.rs"]
 mod ledger;
-#[path = "live/machine.rs"]
-mod machine;
 #[path = "live/phone.rs"]
 mod phone;
 #[path = "live/sipp.rs"]
 mod sipp;
 #[path = "live/sound.rs"]
 mod sound;
-#[path = "live/switch.rs"]
-mod switch;
 
 #[path = "crash/live.rs"]
 mod deaths;
+#[path = "live/elsewhere.rs"]
+mod elsewhere;
 #[path = "live/ends.rs"]
 mod ends;
 #[path = "live/hearing.rs"]
@@ -48,8 +46,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use lab::Lab;
-use machine::Programs;
+use lab::{Lab, Programs};
+use realswitch::{machine, switch};
 
 /// One test: its name and what it does.
 type Case = (&'static str, fn(&Lab));
@@ -67,6 +65,7 @@ fn main() -> ExitCode {
     let all = [
         strategies::CASES,
         ends::CASES,
+        elsewhere::CASES,
         hearing::CASES,
         timeouts::CASES,
         logins::CASES,

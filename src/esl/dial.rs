@@ -111,11 +111,13 @@ impl Originate {
     /// `anonymous`.
     ///
     /// Both become parts of a SIP address. An `@` would cut off the rest of the name, so it parts words there; of the
-    /// number only ASCII letters, digits and `+-_.` are kept, so that it can be dialled.
+    /// number only ASCII letters, digits and `+-_.` are kept, so that it can be dialled. What is left over may be the
+    /// name of FreeSWITCH's module, which then loses an underscore.
     #[must_use]
     pub fn caller_id(self, name: SafeText, number: SafeText) -> Self {
         let dialled = |c: &char| c.is_ascii_alphanumeric() || "+-_.".contains(*c);
-        let number = SafeText::new(&number.as_str().chars().filter(dialled).collect::<String>());
+        let kept = SafeText::new(&number.as_str().chars().filter(dialled).collect::<String>());
+        let number = SafeText::new(&kept.as_str().replace(' ', ""));
         let number = number.or(SafeText::new("anonymous"));
         let name = SafeText::new(&name.as_str().replace('@', " ")).or(number.clone());
         self.text("origination_caller_id_name", &name).text("origination_caller_id_number", &number)
@@ -190,6 +192,7 @@ fn shown(value: &SafeText) -> &str {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
+    use super::super::text::names_module;
     use super::*;
 
     #[test]
@@ -240,6 +243,16 @@ mod tests {
             .caller_id(SafeText::new("Anna@Home"), SafeText::new("+41 (79) 123/45@evil.example"));
         let dial = originate.dial_string();
         assert!(dial.contains("name='Anna Home',origination_caller_id_number='+417912345evil.example'"), "{dial}");
+    }
+
+    #[test]
+    fn a_number_never_becomes_the_modules_name() {
+        for number in ["mod_event_socket", "mod_event(_socket", "x@Mod@_Event_Socket", "mod_emod_event_socketvent_socket"] {
+            let originate = Originate::new(Uuid::nil(), Endpoint::user("1", "d").unwrap());
+            let dial = originate.caller_id(SafeText::new("a"), SafeText::new(number)).dial_string();
+            let shown = dial.split("caller_id_number='").nth(1).unwrap().split('\'').next().unwrap();
+            assert!(!shown.contains(' ') && !names_module(shown), "{number} is shown as {shown:?}");
+        }
     }
 
     #[test]

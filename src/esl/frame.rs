@@ -98,6 +98,8 @@ pub enum FrameKind {
     AuthRequest,
     /// `text/rude-rejection`: FreeSWITCH's access list refused an inbound connection.
     RudeRejection,
+    /// `log/data`: a line of FreeSWITCH's log.
+    LogLine,
     /// Anything else, and frames without a `Content-Type`.
     Other,
 }
@@ -344,6 +346,7 @@ fn kind(text: &[u8]) -> IResult<&[u8], FrameKind> {
         all_consuming(known("text/disconnect-notice", FrameKind::DisconnectNotice)),
         all_consuming(known("auth/request", FrameKind::AuthRequest)),
         all_consuming(known("text/rude-rejection", FrameKind::RudeRejection)),
+        all_consuming(known("log/data", FrameKind::LogLine)),
         value(FrameKind::Other, rest),
     ))
     .parse_complete(text)

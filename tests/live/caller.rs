@@ -77,6 +77,15 @@ impl Caller {
         self
     }
 
+    /// The call as `Replaces` in `Refer-To` names it (RFC 3891, escaped for a URI): FreeSWITCH's tag first.
+    #[track_caller]
+    pub fn replaces(&self) -> String {
+        let wanted = |m: &Message| !m.sent && m.what() == "200" && m.header("CSeq").ends_with("INVITE");
+        let ok = self.sipp.wait(wanted, SOON).expect("an answered call");
+        let tag = |name| ok.header(name).split(";tag=").nth(1).unwrap_or_default().to_owned();
+        format!("{}%3Bto-tag%3D{}%3Bfrom-tag%3D{}", ok.call().replace('@', "%40"), tag("To"), tag("From"))
+    }
+
     /// Waits until FreeSWITCH hangs up.
     #[track_caller]
     pub fn byed(&self, within: Duration) -> Message {

@@ -32,10 +32,10 @@ pub struct Daemon {
 
 impl Daemon {
     /// Writes the configuration, `queues` behind what every test needs, and starts the program.
-    pub fn start(switch: &Switch, folder: &Path, queues: &str) -> Daemon {
+    pub fn start(switch: &Switch, folder: &Path, dials: &[(&str, &str)], queues: &str) -> Daemon {
         fs::create_dir_all(folder).expect("a folder");
         let file = folder.join("queues.yaml");
-        write(&file, switch, folder, queues);
+        write(&file, switch, folder, dials, queues);
         Daemon::again(folder)
     }
 
@@ -134,7 +134,7 @@ impl Daemon {
 
     /// Writes another file and has the daemon read it.
     pub fn reload(&self, switch: &Switch, queues: &str) -> std::process::Output {
-        write(&self.file, switch, self.file.parent().expect("a folder"), queues);
+        write(&self.file, switch, self.file.parent().expect("a folder"), &[], queues);
         Command::new(PROGRAM).args(["reload", "--config"]).arg(&self.file).output().expect("the daemon's program")
     }
 
@@ -174,8 +174,12 @@ impl Drop for Daemon {
     }
 }
 
-fn write(file: &Path, switch: &Switch, folder: &Path, queues: &str) {
-    let agents: String = crate::switch::users().map(|id| format!("  - {{ id: \"{id}\" }}\n")).collect();
+fn write(file: &Path, switch: &Switch, folder: &Path, dials: &[(&str, &str)], queues: &str) {
+    let agent = |id: String| match dials.iter().find(|(agent, _)| *agent == id) {
+        Some((_, dial)) => format!("  - {{ id: \"{id}\", dial: \"{dial}\" }}\n"),
+        None => format!("  - {{ id: \"{id}\" }}\n"),
+    };
+    let agents: String = crate::lab::users().map(agent).collect();
     let text = format!(
         "listen: 127.0.0.1:{}\nfreeswitch:\n  - {{ address: \"127.0.0.1:{}\", password: {PASSWORD} }}\n\
          domain: {}\nstate: {}\nagents:\n{agents}queues:\n{queues}",

@@ -11,13 +11,31 @@ use freeswitch_queue::acd::fact::{Fact, Record};
 use crate::caller::{Caller, From};
 use crate::daemon::Daemon;
 use crate::lamp::Lamp;
-use crate::machine::{Programs, fill};
+use crate::machine::{fill, freeswitch, sipp};
 use crate::phone::Phone;
 use crate::sipp::Sipp;
-use crate::switch::{Switch, users};
+use crate::switch::{Plan, Switch};
 
 /// Long enough for anything that happens at once, on a machine that is busy.
 pub const SOON: Duration = Duration::from_secs(4);
+
+/// The programs that are not part of this package.
+pub struct Programs {
+    pub freeswitch: PathBuf,
+    pub sipp: PathBuf,
+}
+
+impl Programs {
+    /// Finds them, or tells what is missing and what to do about it.
+    pub fn find() -> Result<Programs, String> {
+        Ok(Programs { freeswitch: freeswitch()?, sipp: sipp()? })
+    }
+}
+
+/// The phones of the house.
+pub fn users() -> impl Iterator<Item = String> {
+    (1001..=1010).map(|user: u32| user.to_string())
+}
 
 /// Everything a test needs.
 pub struct Lab {
@@ -37,7 +55,8 @@ impl Lab {
     pub fn open(programs: Programs) -> Lab {
         let folder = std::env::temp_dir().join(format!("fsq-live-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder");
-        let switch = Switch::start(&programs, &folder.join("freeswitch"));
+        let plan = Plan { users: users().collect(), log: "debug", ..Plan::default() };
+        let switch = Switch::start(&programs.freeswitch, &folder.join("freeswitch"), &plan);
         let mut lab = Lab {
             switch,
             programs,
@@ -68,9 +87,14 @@ impl Lab {
 
     /// Starts a daemon with these queues.
     pub fn serve(&self, queues: &str) {
+        self.serve_with(&[], queues);
+    }
+
+    /// Starts a daemon with these queues, and these agents' own `dial`.
+    pub fn serve_with(&self, dials: &[(&str, &str)], queues: &str) {
         let (daemons, callers) = self.made.get();
         self.made.set((daemons + 1, callers));
-        *self.daemon.borrow_mut() = Some(Daemon::start(&self.switch, &self.daemon_folder(), queues));
+        *self.daemon.borrow_mut() = Some(Daemon::start(&self.switch, &self.daemon_folder(), dials, queues));
     }
 
     /// Starts the daemon again, with the same file and store.

@@ -5,6 +5,7 @@ use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::caller::Caller;
 use crate::lab::{Lab, SOON};
 use crate::machine::udp_port;
 use crate::sipp::{Message, Sipp};
@@ -48,6 +49,11 @@ impl Phone {
             registered: Cell::new(false),
             seen: Cell::new(0),
         }
+    }
+
+    /// The UDP port it answers on.
+    pub fn port(&self) -> u16 {
+        self.port.get()
     }
 
     /// Makes it ready for the next test, whatever the last one did to it.
@@ -239,6 +245,12 @@ impl Ringing<'_> {
     /// Sends the other side to a number of the house, without asking there first.
     pub fn transfer(&self, number: &str) {
         self.phone.tell(&self.call, "TRANSFER", &format!("Refer-To: <sip:{number}@{DOMAIN}>\r\n"));
+    }
+
+    /// Puts the other side through to who is on the line in `other`, a call of this phone.
+    pub fn transfer_to(&self, other: &Caller) {
+        let target = format!("Refer-To: <sip:{DOMAIN}?Replaces={}>\r\n", other.replaces());
+        self.phone.tell(&self.call, "TRANSFER", &target);
     }
 
     /// The phone dies in the middle of the call: it sends and answers nothing more.

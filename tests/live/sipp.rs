@@ -7,7 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::machine::{Programs, reap};
+use crate::lab::Programs;
+use crate::machine::reap;
 
 /// A SIP message, seen by the phone.
 #[derive(Clone, Debug)]

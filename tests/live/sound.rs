@@ -1,17 +1,15 @@
 //! What a phone says and hears: a socket for RTP with PCMU, a tone sent into the call, and everything received kept
 //! with its time.
 
-use std::f64::consts::TAU;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Samples a second.
-const RATE: u32 = 8000;
-/// Samples of one packet.
-const PACKET: usize = 160;
+pub use realswitch::pcmu::samples;
+use realswitch::pcmu::{PACKET, RATE, expand, level, loudness, tone};
+
 /// The time of one packet.
 const PACE: Duration = Duration::from_millis(20);
 /// What a waiting caller hears unless the queue has music.
@@ -226,20 +224,6 @@ fn run(socket: &UdpSocket, tone: &[u8], kept: &(Mutex<Kept>, Condvar), over: &At
     }
 }
 
-/// A tone in PCMU.
-fn tone(frequency: u32, seconds: f64) -> Vec<u8> {
-    samples(frequency, seconds).into_iter().map(compress).collect()
-}
-
-/// A tone in linear samples.
-pub fn samples(frequency: u32, seconds: f64) -> Vec<i16> {
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let count = (seconds * f64::from(RATE)) as u32;
-    #[allow(clippy::cast_possible_truncation)]
-    let one = |i: u32| (8000.0 * (TAU * f64::from(frequency) * f64::from(i) / f64::from(RATE)).sin()) as i16;
-    (0..count).map(one).collect()
-}
-
 /// A WAV file of 8 kHz, mono, 16 bit.
 pub fn wav(samples: &[i16]) -> Vec<u8> {
     let data = u32::try_from(samples.len() * 2).expect("short");
@@ -272,22 +256,6 @@ fn first_run(packets: &[Packet], since: Instant, wanted: impl Fn(&[u8]) -> bool)
     None
 }
 
-/// How loud one frequency is in a packet (Goertzel's algorithm), as an amplitude.
-fn level(heard: &[u8], frequency: u32) -> f64 {
-    let turn = 2.0 * (TAU * f64::from(frequency) / f64::from(RATE)).cos();
-    let (mut a, mut b) = (0.0, 0.0);
-    for &byte in heard {
-        (a, b) = (f64::from(expand(byte)) + turn * a - b, a);
-    }
-    let count = u32::try_from(heard.len().max(1)).expect("a packet");
-    (a * a + b * b - turn * a * b).max(0.0).sqrt() * 2.0 / f64::from(count)
-}
-
-/// The loudest sample of a packet.
-fn loudness(heard: &[u8]) -> f64 {
-    heard.iter().map(|&b| f64::from(expand(b)).abs()).fold(0.0, f64::max)
-}
-
 /// Words of a sound file, recognised by a piece of 60 ms of it.
 pub struct Words {
     name: String,
@@ -314,22 +282,4 @@ impl Words {
         let at = heard.windows(self.piece.len()).position(|w| w.iter().zip(&self.piece).all(same))?;
         Some(packets[start + at / PACKET].0)
     }
-}
-
-/// One sample to PCMU (G.711).
-fn compress(sample: i16) -> u8 {
-    let sign = if sample < 0 { 0x80 } else { 0 };
-    let value = sample.unsigned_abs().min(32635) + 132;
-    let exponent = (7..15).rev().find(|bit| value & (1 << bit) != 0).map_or(0, |bit| bit - 7);
-    let mantissa = (value >> (exponent + 3)) & 0x0f;
-    #[allow(clippy::cast_possible_truncation)]
-    let byte = sign | (exponent << 4) as u8 | mantissa as u8;
-    !byte
-}
-
-/// One sample from PCMU (G.711).
-fn expand(byte: u8) -> i16 {
-    let byte = !byte;
-    let value = ((i16::from(byte & 0x0f) << 3) + 132) << ((byte >> 4) & 7);
-    if byte & 0x80 == 0 { value - 132 } else { 132 - value }
 }

@@ -120,7 +120,10 @@ pub fn events(data: &[u8]) {
 
 /// Any text is a JSON event or none, and its texts are what a JSON reader says.
 pub fn json_events(data: &[u8]) {
-    let event = Event::json(data, 500);
+    let event = Event::json(data, usize::MAX);
+    let few = Event::json(data, 3);
+    assert_eq!(event.is_some(), few.is_some());
+    assert!(few.is_none_or(|few| few.headers().len() <= 3));
     let text = String::from_utf8_lossy(data);
     let Ok(serde_json::Value::Object(members)) = serde_json::from_str(&text) else {
         // Where the two readers may differ: what is left out here is an error there (a number out of range).

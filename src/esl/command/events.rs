@@ -10,15 +10,30 @@ use super::{body, header, line};
 /// Events to subscribe to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventSet {
+    all: bool,
+    json: bool,
     kinds: Vec<EventKind>,
     subclasses: Vec<Line>,
 }
 
 impl EventSet {
-    /// Events by their kinds. [`EventKind::Other`] has no name and is left out.
+    /// Events by their kinds. [`EventKind::Other`] has no name and is left out, as is [`EventKind::Custom`]: its events
+    /// are asked for by their subclasses, with [`EventSet::custom`].
     pub fn of(kinds: &[EventKind]) -> Self {
         let kinds = kinds.iter().copied().filter(|kind| !matches!(kind, EventKind::Other | EventKind::Custom));
-        Self { kinds: kinds.collect(), subclasses: Vec::new() }
+        Self { all: false, json: false, kinds: kinds.collect(), subclasses: Vec::new() }
+    }
+
+    /// Every event there is. On a call's connection its cost grows with the square of the calls.
+    pub fn all() -> Self {
+        Self { all: true, ..Self::of(&[]) }
+    }
+
+    /// As JSON in place of the plain format; this goes for every event of the connection. Plain is the robust format,
+    /// and several times faster to read.
+    #[must_use]
+    pub fn json(self) -> Self {
+        Self { json: true, ..self }
     }
 
     /// And the CUSTOM events of a subclass such as `sofia::register`.
@@ -30,11 +45,16 @@ impl EventSet {
         Ok(self)
     }
 
+    pub(super) fn verb(&self) -> &'static str {
+        if self.json { "event json" } else { "event plain" }
+    }
+
     pub(super) fn render(&self, verb: &str, out: &mut BytesMut) {
         out.put_slice(verb.as_bytes());
+        let all = self.all.then_some("ALL");
         // Every word behind CUSTOM is a subclass, so it comes last.
         let custom = (!self.subclasses.is_empty()).then_some(EventKind::Custom.as_str());
-        let kinds = self.kinds.iter().map(|kind| kind.as_str()).chain(custom);
+        let kinds = all.into_iter().chain(self.kinds.iter().map(|kind| kind.as_str())).chain(custom);
         for name in kinds.chain(self.subclasses.iter().map(Line::as_str)) {
             out.put_u8(b' ');
             out.put_slice(name.as_bytes());

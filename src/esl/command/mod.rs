@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::api::ApiCall;
 use super::cause::Cause;
+use super::log::LogLevel;
 use super::text::{ChannelId, Line, TextError};
 
 pub use events::{EventSet, Filter, SendEvent};
@@ -63,6 +64,10 @@ pub enum Command {
     },
     /// Fires an event in FreeSWITCH.
     SendEvent(SendEvent),
+    /// Sends the lines of FreeSWITCH's log up to this level.
+    Log(LogLevel),
+    /// Sends no lines of the log any more.
+    NoLog,
     /// Logs in to an inbound connection.
     Auth(Secret),
     /// Logs in to an inbound connection as a user of the directory (`user@domain`).
@@ -82,7 +87,7 @@ impl Command {
         match self {
             Self::Connect => line(out, &["connect"]),
             Self::MyEvents => line(out, &["myevents plain"]),
-            Self::Events(set) => set.render("event plain", out),
+            Self::Events(set) => set.render(set.verb(), out),
             Self::NixEvents(set) => set.render("nixevent", out),
             Self::NoEvents => line(out, &["noevents"]),
             Self::Filter(filter) => filter.render("filter ", out),
@@ -102,6 +107,8 @@ impl Command {
                 header(out, "Job-UUID", &job.to_string());
             }
             Self::SendEvent(event) => return event.render(out),
+            Self::Log(level) => line(out, &["log ", &level.number().to_string()]),
+            Self::NoLog => line(out, &["nolog"]),
             Self::Auth(secret) => line(out, &["auth ", secret.0.as_str()]),
             Self::UserAuth { user, secret } => line(out, &["userauth ", user.as_str(), ":", secret.0.as_str()]),
             Self::Exit => line(out, &["exit"]),
@@ -196,7 +203,13 @@ mod tests {
         for (command, text) in [
             (Command::Connect, "connect\n\n"),
             (Command::MyEvents, "myevents plain\n\n"),
-            (Command::Events(custom), "event plain DTMF CHANNEL_PARK CUSTOM sofia::register sofia::expire\n\n"),
+            (
+                Command::Events(custom.clone()),
+                "event plain DTMF CHANNEL_PARK CUSTOM sofia::register sofia::expire\n\n",
+            ),
+            (Command::Events(EventSet::of(&[EventKind::Dtmf]).json()), "event json DTMF\n\n"),
+            (Command::NixEvents(custom.json()), "nixevent DTMF CHANNEL_PARK CUSTOM sofia::register sofia::expire\n\n"),
+            (Command::Events(EventSet::all()), "event plain ALL\n\n"),
             (Command::NixEvents(kinds), "nixevent DTMF CHANNEL_PARK\n\n"),
             (Command::NoEvents, "noevents\n\n"),
             (Command::Filter(Filter::channel(&channel())), "filter Unique-ID 7c2a4d50\n\n"),
@@ -205,6 +218,8 @@ mod tests {
             (Command::NoLinger, "nolinger\n\n"),
             (Command::DivertEvents(true), "divert_events on\n\n"),
             (Command::Api(ApiCall::show_channels()), "api show channels as json\n\n"),
+            (Command::Log(LogLevel::Debug), "log 7\n\n"),
+            (Command::NoLog, "nolog\n\n"),
             (Command::Auth(Secret::new("ClueCon").unwrap()), "auth ClueCon\n\n"),
             (Command::Exit, "exit\n\n"),
         ] {

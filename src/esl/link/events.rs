@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::super::event::Event;
+use super::super::log::LogLine;
 use super::shared::Shared;
 use super::{CloseReason, LinkLimits};
 
@@ -14,7 +15,9 @@ use super::{CloseReason, LinkLimits};
 pub enum Incoming {
     /// An event.
     Event(Event),
-    /// Ordinary events were dropped before this point, this many, because they were not taken in time.
+    /// A line of FreeSWITCH's log.
+    Log(LogLine),
+    /// Ordinary events or log lines were dropped before this point, this many, because they were not taken in time.
     Missed(u64),
     /// The call is over; the connection stays open this many seconds for the last events (`linger`).
     Lingering(Option<u32>),
@@ -33,6 +36,7 @@ impl Incoming {
     fn is_essential(&self) -> bool {
         match self {
             Self::Event(event) => event.kind().is_essential(),
+            Self::Log(_) => false,
             _ => true,
         }
     }
@@ -41,6 +45,7 @@ impl Incoming {
     fn size(&self) -> usize {
         match self {
             Self::Event(event) => event.size(),
+            Self::Log(line) => line.size(),
             _ => 0,
         }
     }

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, Rea
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::super::frame::{Decoder, Frame, FrameKind};
+use super::super::log::LogLine;
 use super::super::reply::Reply;
 use super::events::{Incoming, Outlet};
 use super::shared::Shared;
@@ -137,6 +138,10 @@ impl Reader<'_> {
                     Incoming::Lingering(frame.headers().get("Linger-Time").and_then(|text| text.parse().ok()))
                 }
                 _ => Incoming::Disconnecting,
+            },
+            FrameKind::LogLine => match LogLine::of_frame(frame) {
+                Some(line) => Incoming::Log(line),
+                None => return Ok(()),
             },
             FrameKind::AuthRequest => Incoming::AuthRequest,
             FrameKind::RudeRejection => Incoming::Rejected(frame.body_text().trim().to_owned()),

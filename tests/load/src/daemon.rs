@@ -79,6 +79,8 @@ pub struct Setup {
     pub queues: Vec<QueueSpec>,
     /// What queues play.
     pub music: String,
+    /// Where calls come in; any free port unless given.
+    pub port: Option<u16>,
 }
 
 /// A running daemon.
@@ -98,7 +100,7 @@ impl Daemon {
     /// When it does not come up; its log is in the message.
     pub fn start(binary: &Path, setup: &Setup) -> Result<Self> {
         let folder = Folder::new("daemon")?;
-        let port = free_port()?;
+        let port = setup.port.map_or_else(free_port, Ok)?;
         fs::write(folder.path().join("queues.yaml"), configuration(setup, port))?;
         log_in(&folder.path().join("state.db"), setup)?;
         let log = File::create(folder.path().join("log"))?;
@@ -111,15 +113,24 @@ impl Daemon {
             .spawn()
             .with_context(|| format!("cannot start {}", binary.display()))?;
         let mut daemon = Self { binary: binary.to_owned(), child, folder, port };
+        daemon.says(" ready ")?;
+        Ok(daemon)
+    }
+
+    /// Waits until its log has a line with these words.
+    ///
+    /// # Errors
+    /// When it ends before, or takes longer than half a minute.
+    pub fn says(&mut self, words: &str) -> Result<()> {
         let started = Instant::now();
-        while !daemon.log().contains(" ready ") {
-            if let Some(status) = daemon.child.try_wait()? {
-                bail!("the daemon ended ({status}):\n{}", daemon.log());
+        while !self.log().contains(words) {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the daemon ended ({status}):\n{}", self.log());
             }
-            ensure!(started.elapsed() < PATIENCE, "the daemon is not ready:\n{}", daemon.log());
+            ensure!(started.elapsed() < PATIENCE, "the daemon did not say `{words}`:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
-        Ok(daemon)
+        Ok(())
     }
 
     /// What it has cost so far.

@@ -135,6 +135,7 @@ impl Scenario {
             domain: "lab".to_owned(),
             queues: participants.into_iter().enumerate().map(queue).collect(),
             music: "ringtone".to_owned(),
+            port: None,
         }
     }
 

@@ -1,35 +1,32 @@
-//! What the machine must have for these tests, and what of it they take.
+//! What the machine must have, and what of it is taken.
 
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
-/// The programs that are not part of this package.
-pub struct Programs {
-    pub freeswitch: PathBuf,
-    pub sipp: PathBuf,
+/// Finds FreeSWITCH: of the prefix in `FREESWITCH`, or on `PATH`.
+///
+/// # Errors
+/// What is missing, and what to do about it.
+pub fn freeswitch() -> Result<PathBuf, String> {
+    let Some(prefix) = std::env::var_os("FREESWITCH") else {
+        return on_path("freeswitch")
+            .ok_or("no FreeSWITCH: set FREESWITCH=/prefix of an installation, or put `freeswitch` on PATH".to_owned());
+    };
+    let program = Path::new(&prefix).join("bin/freeswitch");
+    if !program.is_file() {
+        return Err(format!("FREESWITCH={prefix:?} has no bin/freeswitch: set it to the prefix of an installation"));
+    }
+    Ok(program)
 }
 
-impl Programs {
-    /// Finds them, or tells what is missing and what to do about it.
-    pub fn find() -> Result<Programs, String> {
-        let freeswitch = match std::env::var_os("FREESWITCH") {
-            Some(prefix) => {
-                let program = Path::new(&prefix).join("bin/freeswitch");
-                if !program.is_file() {
-                    return Err(format!(
-                        "FREESWITCH={prefix:?} has no bin/freeswitch: set it to the prefix of an installation"
-                    ));
-                }
-                program
-            }
-            None => on_path("freeswitch")
-                .ok_or("no FreeSWITCH: set FREESWITCH=/prefix of an installation, or put `freeswitch` on PATH")?,
-        };
-        let sipp = on_path("sipp").ok_or("no SIPp: install the package `sip-tester`, or put `sipp` on PATH")?;
-        Ok(Programs { freeswitch, sipp })
-    }
+/// Finds SIPp.
+///
+/// # Errors
+/// What to do when there is none.
+pub fn sipp() -> Result<PathBuf, String> {
+    on_path("sipp").ok_or("no SIPp: install the package `sip-tester`, or put `sipp` on PATH".to_owned())
 }
 
 fn on_path(name: &str) -> Option<PathBuf> {

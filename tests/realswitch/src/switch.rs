@@ -11,9 +11,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::machine::{Programs, fill, reap, tcp_port, udp_port};
+use crate::machine::{fill, reap, tcp_port, udp_port};
 
+/// The directory domain of the phones.
 pub const DOMAIN: &str = "live.test";
+/// The password of the Event Socket.
 pub const PASSWORD: &str = "ClueCon";
 /// The password of every phone.
 pub const SECRET: &str = "1234";
@@ -23,12 +25,23 @@ pub const NINE_THOUSAND: u32 = 3200;
 /// Questions answered with a table when phones can register and the world can call.
 const PROFILES: [&str; 2] = ["sofia status profile internal", "sofia status profile trunk"];
 
-/// The phones in FreeSWITCH's directory.
-pub fn users() -> impl Iterator<Item = String> {
-    (1001..=1010).map(|user: u32| user.to_string())
+/// What one FreeSWITCH is to have that another one here has not.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The phones in its directory.
+    pub users: Vec<String>,
+    /// Whether phones may register without a password.
+    pub open: bool,
+    /// What goes into its log file: `debug` is everything, or `warning`.
+    pub log: &'static str,
+    /// Further `configuration` sections.
+    pub configuration: String,
+    /// Further extensions of the context `default`.
+    pub extensions: String,
 }
 
 /// A running FreeSWITCH.
+#[derive(Debug)]
 pub struct Switch {
     program: PathBuf,
     folder: PathBuf,
@@ -36,6 +49,7 @@ pub struct Switch {
     pub sip: u16,
     /// Where the world calls in.
     pub trunk: u16,
+    /// Where its Event Socket listens.
     pub event_socket: u16,
     /// Where FreeSWITCH looks for the controller.
     pub controller: u16,
@@ -44,9 +58,9 @@ pub struct Switch {
 
 impl Switch {
     /// Writes a configuration below `folder` and starts FreeSWITCH with it.
-    pub fn start(programs: &Programs, folder: &Path) -> Switch {
+    pub fn start(program: &Path, folder: &Path, plan: &Plan) -> Switch {
         let switch = Switch {
-            program: programs.freeswitch.clone(),
+            program: program.to_owned(),
             folder: folder.to_owned(),
             sip: udp_port(),
             trunk: udp_port(),
@@ -54,17 +68,17 @@ impl Switch {
             controller: tcp_port(),
             running: RefCell::default(),
         };
-        switch.configure();
+        switch.configure(plan);
         switch.launch();
         switch
     }
 
-    fn configure(&self) {
+    fn configure(&self, plan: &Plan) {
         let conf = self.folder.join("conf");
-        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("freeswitch-conf"), &conf);
+        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../freeswitch-conf"), &conf);
         self.set("fsq_socket", &format!("127.0.0.1:{}", self.controller));
         let mut directory = String::new();
-        for user in users() {
+        for user in &plan.users {
             let _ = write!(
                 directory,
                 r#"<user id="{user}"><params><param name="password" value="{SECRET}"/></params>
@@ -72,7 +86,7 @@ impl Switch {
             );
         }
         // Below the ports that systems hand out for the asking, and another range for each run.
-        let first = 16_384 + (std::process::id() % 30) * 512;
+        let first = 16_384 + (std::process::id() % 15) * 1024;
         let text = fill(
             include_str!("freeswitch.xml"),
             &[
@@ -81,9 +95,13 @@ impl Switch {
                 ("EVENT_SOCKET", &self.event_socket.to_string()),
                 ("PASSWORD", PASSWORD),
                 ("RTP_FIRST", &first.to_string()),
-                ("RTP_LAST", &(first + 500).to_string()),
+                ("RTP_LAST", &(first + 1000).to_string()),
                 ("TONE", &NINE_THOUSAND.to_string()),
                 ("USERS", &directory),
+                ("LOG", plan.log),
+                ("OPEN", if plan.open { "true" } else { "false" }),
+                ("CONFIGURATION", &plan.configuration),
+                ("EXTENSIONS", &plan.extensions),
                 ("DOMAIN", DOMAIN),
             ],
         );
@@ -108,7 +126,7 @@ impl Switch {
             command.arg(format!("-{name}")).arg(self.folder.join(name));
         }
         // Certificates take FreeSWITCH seconds to make; those of the last run do as well.
-        let certificates = Path::new(env!("CARGO_TARGET_TMPDIR")).join("live-certificates");
+        let certificates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tmp/certificates");
         fs::create_dir_all(&certificates).expect("a folder");
         command.arg("-certs").arg(certificates);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -127,6 +145,11 @@ impl Switch {
         };
         let channels = Channels::watch(self.event_socket).expect("the event socket");
         *self.running.borrow_mut() = Some((child, esl, channels));
+    }
+
+    /// Its process; `None` while it is killed.
+    pub fn pid(&self) -> Option<u32> {
+        self.running.borrow().as_ref().map(|(child, ..)| child.id())
     }
 
     /// Ends it: at once, as when the machine loses its power.
@@ -150,6 +173,7 @@ impl Switch {
         self.running.borrow().as_ref().expect("a running FreeSWITCH").2.clone()
     }
 
+    /// Whether it was not killed.
     pub fn is_running(&self) -> bool {
         self.running.borrow().is_some()
     }
@@ -163,6 +187,7 @@ impl Switch {
         }
     }
 
+    /// Its log.
     pub fn log_file(&self) -> PathBuf {
         self.folder.join("log/freeswitch.log")
     }
@@ -192,6 +217,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// A connection to the Event Socket, with an encoder and a reader of its own: the daemon's are under test.
+#[derive(Debug)]
 struct Esl {
     stream: BufReader<TcpStream>,
 }
@@ -247,7 +273,7 @@ impl Esl {
 }
 
 /// The channels of the switch, from its events.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Channels {
     live: Arc<(Mutex<BTreeMap<String, String>>, Condvar)>,
 }
@@ -278,11 +304,17 @@ impl Channels {
     }
 
     /// Waits until no channel is left; what is left in the end is the error.
+    ///
+    /// # Errors
+    /// The names of those that are left after this time.
     pub fn all_gone(&self, within: Duration) -> Result<(), String> {
         self.come_to(0, within)
     }
 
     /// Waits until there are so many channels.
+    ///
+    /// # Errors
+    /// The names of those that there are after this time.
     pub fn come_to(&self, count: usize, within: Duration) -> Result<(), String> {
         let end = Instant::now() + within;
         let mut live = self.live.0.lock().expect("unpoisoned");

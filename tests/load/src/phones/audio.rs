@@ -1,0 +1,105 @@
+//! What the phones say and hear: RTP with PCMU.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use realswitch::pcmu::{AMPLITUDE, PACKET, level, tone};
+
+use super::{AGENT, CALLER, Shared};
+
+/// The time of one packet.
+const PACE: Duration = Duration::from_millis(20);
+/// What is due within this time is sent in one go.
+const TOGETHER: Duration = Duration::from_millis(1);
+/// A tone counts as heard from this level on.
+const HEARD: f64 = AMPLITUDE / 4.0;
+
+/// Who speaks.
+#[derive(Default)]
+pub(super) struct Speakers {
+    state: Mutex<(BTreeMap<usize, Speaker>, BinaryHeap<Reverse<(Instant, usize)>>)>,
+    changed: Condvar,
+}
+
+struct Speaker {
+    to: SocketAddr,
+    frequency: u32,
+    sequence: u16,
+}
+
+impl Speakers {
+    /// A call's phone begins to speak, at once.
+    pub(super) fn start(&self, call: usize, port: u16, frequency: u32) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        state.0.insert(call, Speaker { to, frequency, sequence: 0 });
+        state.1.push(Reverse((Instant::now(), call)));
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// It falls silent.
+    pub(super) fn stop(&self, call: usize) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).0.remove(&call);
+    }
+}
+
+impl Shared {
+    /// Sends everybody's packets, each 20 ms after the one before.
+    pub(super) fn speak(&self) {
+        let (agent, caller) = (tone(AGENT, 0.02), tone(CALLER, 0.02));
+        let mut out: Vec<(SocketAddr, [u8; 12 + PACKET])> = Vec::new();
+        let mut state = self.speakers.state.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let now = Instant::now();
+            let (speakers, due) = &mut *state;
+            while let Some(Reverse((at, call))) = due.peek().copied().filter(|next| next.0.0 <= now + TOGETHER) {
+                due.pop();
+                let Some(speaker) = speakers.get_mut(&call) else { continue };
+                let mut packet = [0; 12 + PACKET];
+                packet[0] = 0x80;
+                packet[2..4].copy_from_slice(&speaker.sequence.to_be_bytes());
+                packet[4..8].copy_from_slice(&(u32::from(speaker.sequence) * 160).to_be_bytes());
+                packet[8..12].copy_from_slice(&u32::try_from(call).unwrap_or_default().to_be_bytes());
+                packet[12..].copy_from_slice(if speaker.frequency == AGENT { &agent } else { &caller });
+                speaker.sequence = speaker.sequence.wrapping_add(1);
+                out.push((speaker.to, packet));
+                due.push(Reverse((at.max(now - PACE) + PACE, call)));
+            }
+            if !out.is_empty() {
+                drop(state);
+                for (to, packet) in out.drain(..) {
+                    let _ = self.audio.send_to(&packet, to);
+                }
+                state = self.speakers.state.lock().unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let next = due.peek().map_or(Duration::from_secs(1), |next| next.0.0.saturating_duration_since(now));
+            state = self.speakers.changed.wait_timeout(state, next).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Takes what comes to the socket for audio, and notes when a call first hears the other side.
+    pub(super) fn listen(&self) {
+        let mut buffer = [0; 2048];
+        loop {
+            let Ok((length, from)) = self.audio.recv_from(&mut buffer) else { continue };
+            let now = Instant::now();
+            let wanted = {
+                let book = self.book();
+                let call = book.by_media.get(&from.port()).copied();
+                call.filter(|&c| book.calls[c].heard.is_none()).map(|c| (c, book.calls[c].is_caller))
+            };
+            let Some((call, is_caller)) = wanted else { continue };
+            // Events of keys are no sound.
+            let sound = if length > 12 && buffer[1] & 0x7f == 0 { &buffer[12..length] } else { continue };
+            if level(sound, if is_caller { AGENT } else { CALLER }) > HEARD {
+                self.book().calls[call].heard = Some(now);
+                self.news.notify_all();
+            }
+        }
+    }
+}

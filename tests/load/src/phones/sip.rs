@@ -1,0 +1,138 @@
+//! The little of SIP (RFC 3261) that a phone on a quiet line needs.
+
+use std::fmt::Write as _;
+
+/// A message as it was received.
+#[derive(Clone, Debug, Default)]
+pub struct Message {
+    /// The request or status line.
+    pub first: String,
+    headers: Vec<(String, String)>,
+    body: String,
+}
+
+impl Message {
+    /// Reads a datagram; `None` when it is no message, such as a keep-alive.
+    pub fn read(datagram: &[u8]) -> Option<Self> {
+        let text = String::from_utf8_lossy(datagram);
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let mut lines = head.lines();
+        let first = lines.next()?.to_owned();
+        let split = |line: &str| line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
+        Some(Self { first, headers: lines.filter_map(split).collect(), body: body.to_owned() })
+    }
+
+    /// The first header of this name, or nothing.
+    pub fn header(&self, name: &str) -> &str {
+        let mut all = self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
+        all.next().map_or("", |(_, value)| value.as_str())
+    }
+
+    fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.headers.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// The status of a response.
+    pub fn status(&self) -> Option<u16> {
+        self.first.strip_prefix("SIP/2.0 ")?.split(' ').next()?.parse().ok()
+    }
+
+    /// The method of a request, or of what a response answers.
+    pub fn method(&self) -> &str {
+        match self.status() {
+            Some(_) => self.header("CSeq").rsplit(' ').next().unwrap_or_default(),
+            None => self.first.split(' ').next().unwrap_or_default(),
+        }
+    }
+
+    /// The user a request is for.
+    pub fn to_user(&self) -> &str {
+        user(self.first.split(' ').nth(1).unwrap_or_default())
+    }
+
+    /// The user a request is from.
+    pub fn from_user(&self) -> &str {
+        user(self.header("From"))
+    }
+
+    /// The branch of the topmost `Via`: what a request and its responses have in common.
+    pub fn branch(&self) -> &str {
+        self.header("Via").split("branch=").nth(1).and_then(|b| b.split([';', ',']).next()).unwrap_or_default()
+    }
+
+    /// What further requests of the call go to.
+    pub fn contact(&self) -> &str {
+        let contact = self.header("Contact");
+        contact.split(['<', '>']).nth(1).unwrap_or(contact)
+    }
+
+    /// The port of the audio in its SDP.
+    pub fn audio_port(&self) -> Option<u16> {
+        self.body.lines().find_map(|line| line.strip_prefix("m=audio ")?.split(' ').next()?.parse().ok())
+    }
+
+    /// An answer to it.
+    pub fn answer(&self, status: &str, tag: &str, here: u16, body: &str) -> String {
+        let mut out = format!("SIP/2.0 {status}\r\n");
+        // Writing to a String cannot fail.
+        self.all("Via").for_each(|via| drop(write!(out, "Via: {via}\r\n")));
+        let to = self.header("To");
+        let tag = if to.contains("tag=") { String::new() } else { format!(";tag={tag}") };
+        let _ = write!(
+            out,
+            "From: {}\r\nTo: {to}{tag}\r\nCall-ID: {}\r\nCSeq: {}\r\n\
+             Contact: <sip:phone@127.0.0.1:{here}>\r\n",
+            self.header("From"),
+            self.header("Call-ID"),
+            self.header("CSeq"),
+        );
+        finish(out, body)
+    }
+}
+
+/// The user of a URI, in angle brackets or not.
+fn user(uri: &str) -> &str {
+    uri.split("sip:").nth(1).and_then(|u| u.split('@').next()).unwrap_or_default()
+}
+
+/// A request of ours. `dialog` is `From`, `To` and `Call-ID`.
+pub fn request(method: &str, uri: &str, dialog: &str, sequence: u32, here: u16, branch: u64, body: &str) -> String {
+    let out = format!(
+        "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{here};branch=z9hG4bK{branch};rport\r\n\
+         Max-Forwards: 70\r\n{dialog}CSeq: {sequence} {method}\r\nContact: <sip:phone@127.0.0.1:{here}>\r\n"
+    );
+    finish(out, body)
+}
+
+fn finish(mut out: String, body: &str) -> String {
+    if !body.is_empty() {
+        out.push_str("Content-Type: application/sdp\r\n");
+    }
+    let _ = write!(out, "Content-Length: {}\r\n\r\n{body}", body.len());
+    out
+}
+
+/// Audio in PCMU, here.
+pub fn sdp(port: u16) -> String {
+    format!(
+        "v=0\r\no=phone 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 0 101\r\n\
+         a=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\na=ptime:20\r\na=sendrecv\r\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_names_what_it_answers() {
+        let dialog = "From: <sip:0791@127.0.0.1>;tag=a\r\nTo: <sip:99901@127.0.0.1>\r\nCall-ID: c1\r\n";
+        let invite = request("INVITE", "sip:99901@127.0.0.1:5080", dialog, 1, 6000, 77, &sdp(7000));
+        let invite = Message::read(invite.as_bytes()).unwrap_or_default();
+        assert_eq!((invite.method(), invite.to_user(), invite.from_user()), ("INVITE", "99901", "0791"));
+        assert_eq!((invite.branch(), invite.audio_port(), invite.status()), ("z9hG4bK77", Some(7000), None));
+        let ok = Message::read(invite.answer("200 OK", "b", 6001, "").as_bytes()).unwrap_or_default();
+        assert_eq!((ok.status(), ok.method(), ok.branch()), (Some(200), "INVITE", "z9hG4bK77"));
+        assert_eq!((ok.header("to"), ok.contact()), ("<sip:99901@127.0.0.1>;tag=b", "sip:phone@127.0.0.1:6001"));
+    }
+}
