@@ -247,7 +247,9 @@ mod tests {
 
     #[test]
     fn a_number_never_becomes_the_modules_name() {
-        for number in ["mod_event_socket", "mod_event(_socket", "x@Mod@_Event_Socket", "mod_emod_event_socketvent_socket"] {
+        for number in
+            ["mod_event_socket", "mod_event(_socket", "x@Mod@_Event_Socket", "mod_emod_event_socketvent_socket"]
+        {
             let originate = Originate::new(Uuid::nil(), Endpoint::user("1", "d").unwrap());
             let dial = originate.caller_id(SafeText::new("a"), SafeText::new(number)).dial_string();
             let shown = dial.split("caller_id_number='").nth(1).unwrap().split('\'').next().unwrap();

@@ -26,16 +26,8 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
-    const ALL: [Self; 8] = [
-        Self::Console,
-        Self::Alert,
-        Self::Critical,
-        Self::Error,
-        Self::Warning,
-        Self::Notice,
-        Self::Info,
-        Self::Debug,
-    ];
+    const ALL: [Self; 8] =
+        [Self::Console, Self::Alert, Self::Critical, Self::Error, Self::Warning, Self::Notice, Self::Info, Self::Debug];
 
     /// FreeSWITCH's number for it.
     pub fn number(self) -> u8 {

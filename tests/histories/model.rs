@@ -326,6 +326,7 @@ impl Model {
             a.rest = journal.wrap_up(&s.id).filter(|until| *until > now).map(|until| (until, true));
             a.offer = journal.conversation(&s.id);
             a.talking = a.offer.is_some();
+            a.rest = a.rest.filter(|_| !a.talking);
             self.agents.push(a);
         }
     }
@@ -334,7 +335,8 @@ impl Model {
     pub(crate) fn adopted(&mut self, agent: &AgentId, offer: OfferId) {
         let a = self.agent(agent).expect("an agent");
         assert!(a.offer.is_none_or(|o| o == offer), "Q8: {agent} holds another offer");
-        (a.offer, a.talking) = (Some(offer), true);
+        // What is left of a wrap-up is over with that.
+        (a.offer, a.talking, a.rest) = (Some(offer), true, None);
     }
 
     /// Q15: whether the agent has logged out of this queue, or did so this moment.

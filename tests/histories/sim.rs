@@ -161,6 +161,9 @@ impl Sim {
         let answer = s.desk.carry_out(wish, self.time());
         match &answer {
             Some(Input::Entered(Some((_, place)))) => {
+                if let Desk::Enter(_, Some(before)) = &done {
+                    assert_eq!(place.entered, before.entered, "Q19: {} loses the place in the line", s.id);
+                }
                 let queue = s.desk.queue().expect("a queue").clone();
                 self.model.entered(s.id.clone(), queue.clone(), *place, self.now);
                 s.ear.entered(self.model.queue(&queue), self.now);
@@ -205,7 +208,8 @@ impl Sim {
                 let armed = self.world.caller(&s.id).is_some_and(|c| c.armed && c.conn == Some(s.conn));
                 assert!(!armed, "closing the connection would cut off {}, who is with somebody else", s.id);
             }
-            Desk::Leave(leave) => s.to_go_on = matches!(leave, Leave::TimedOut(_)),
+            // With whom somebody else has nothing more is done.
+            Desk::Leave(leave) => s.to_go_on = matches!(leave, Leave::TimedOut(_)) && s.taken.is_none(),
             Desk::WentOn(_) => {
                 assert!(s.to_go_on, "{} goes on without having timed out", s.id);
                 s.ear.may_go_on(self.now);

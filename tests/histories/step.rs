@@ -352,6 +352,13 @@ pub(crate) fn history(seed: u64) -> Vec<Step> {
             steps.push(Step::Write(queue, some_change(&mut rng, &taste)));
         }
     }
+    if rng.chance(15) {
+        // Whoever waits too long is sent round, if anybody can be.
+        for (queue, to) in [(0, 1), (1, 0)] {
+            let wait = Some(*rng.pick(&[700, 9000]));
+            steps.extend([Change::OnTo(to), Change::MaxWait(wait)].map(|change| Step::Write(queue, change)));
+        }
+    }
     if rng.chance(50) {
         steps.push(Step::Hire(rng.within(3, 4) as u8, true));
     }

@@ -170,9 +170,11 @@ impl World {
         self.at(delay, Due::Tell(conn, input));
     }
 
-    /// The answer to a command comes at once.
+    /// The answer to a command comes at once, and before what happens later is told.
     pub(crate) fn reply(&mut self, conn: Conn, input: Input) {
         let delay = self.rng.below(6);
+        let line = &mut self.lines[conn.0];
+        line.last = line.last.max(self.now + delay);
         self.at(delay, Due::Tell(conn, input));
     }
 

@@ -203,10 +203,7 @@ mod tests {
         for (command, text) in [
             (Command::Connect, "connect\n\n"),
             (Command::MyEvents, "myevents plain\n\n"),
-            (
-                Command::Events(custom.clone()),
-                "event plain DTMF CHANNEL_PARK CUSTOM sofia::register sofia::expire\n\n",
-            ),
+            (Command::Events(custom.clone()), "event plain DTMF CHANNEL_PARK CUSTOM sofia::register sofia::expire\n\n"),
             (Command::Events(EventSet::of(&[EventKind::Dtmf]).json()), "event json DTMF\n\n"),
             (Command::NixEvents(custom.json()), "nixevent DTMF CHANNEL_PARK CUSTOM sofia::register sofia::expire\n\n"),
             (Command::Events(EventSet::all()), "event plain ALL\n\n"),

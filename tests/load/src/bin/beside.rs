@@ -75,7 +75,10 @@ fn table(ours: &Figures, theirs: &Figures, extent: &Extent) -> bool {
     let burst = format!("burst of {}: first caller's INVITE → last agent's", extent.burst);
     row(&burst, |f| &f.burst, "150 ms");
     row("the same from the first caller's 200 OK", |f| &f.burst_answered, "");
-    println!("| lost, wrong in the bursts | {}, {} | {}, {} | 0, 0 |", ours.lost, ours.wrong, theirs.lost, theirs.wrong);
+    println!(
+        "| lost, wrong in the bursts | {}, {} | {}, {} | 0, 0 |",
+        ours.lost, ours.wrong, theirs.lost, theirs.wrong
+    );
     let cpu = |figures: &Figures| {
         let count = figures.waiting.len().max(1) as f64;
         let (switch, daemon) = figures.waiting.iter().fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));

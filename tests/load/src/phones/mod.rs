@@ -108,15 +108,8 @@ impl Phones {
         sip.set_read_timeout(Some(LOOK))?;
         let (sip_port, audio_port) = (sip.local_addr()?.port(), audio.local_addr()?.port());
         let speakers = Speakers::default();
-        let shared = Shared {
-            book: Mutex::default(),
-            news: Condvar::new(),
-            sip,
-            audio,
-            speakers,
-            sip_port,
-            audio_port,
-        };
+        let shared =
+            Shared { book: Mutex::default(), news: Condvar::new(), sip, audio, speakers, sip_port, audio_port };
         let shared = Arc::new(shared);
         for work in [Shared::signal, Shared::listen, Shared::speak] {
             let shared = shared.clone();
@@ -133,8 +126,9 @@ impl Phones {
     pub fn register(&self, users: &[String], domain: &str) -> Result<()> {
         let here = self.shared.sip_port;
         for user in users {
-            let dialog =
-                format!("From: <sip:{user}@{domain}>;tag=r\r\nTo: <sip:{user}@{domain}>\r\nCall-ID: register-{user}\r\n");
+            let dialog = format!(
+                "From: <sip:{user}@{domain}>;tag=r\r\nTo: <sip:{user}@{domain}>\r\nCall-ID: register-{user}\r\n"
+            );
             let mut book = self.shared.book();
             let branch = book.branch();
             let text = request("REGISTER", &format!("sip:{domain}"), &dialog, 1, here, branch, "")
@@ -210,13 +204,7 @@ impl Phones {
     ///
     /// # Errors
     /// When it has not come in time; `what` is in the message.
-    pub fn wait<T>(
-        &self,
-        what: &str,
-        within: Duration,
-        from: usize,
-        look: impl Fn(&[Call]) -> Option<T>,
-    ) -> Result<T> {
+    pub fn wait<T>(&self, what: &str, within: Duration, from: usize, look: impl Fn(&[Call]) -> Option<T>) -> Result<T> {
         let found = self.shared.wait(within, |book| look(book.calls.get(from..).unwrap_or_default()));
         match found {
             Some(found) => Ok(found),
