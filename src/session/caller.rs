@@ -32,7 +32,7 @@ pub(super) async fn run(
     settings: &Arc<SessionSettings>,
     link: Link,
     events: Events,
-    channel: Channel,
+    channel: Box<Channel>,
     dialled: QueueNumber,
 ) {
     let span = tracing::info_span!("call", call = %channel.id, queue = %dialled);
@@ -44,7 +44,7 @@ async fn serve(
     settings: &Arc<SessionSettings>,
     link: Link,
     mut events: Events,
-    channel: Channel,
+    channel: Box<Channel>,
     dialled: QueueNumber,
 ) {
     let wake = Arc::new(Notify::new());
@@ -111,7 +111,7 @@ struct Session<'a> {
     shared: &'a Shared,
     settings: &'a SessionSettings,
     link: Link,
-    channel: Channel,
+    channel: Box<Channel>,
     dialled: QueueNumber,
     call: Call,
     desk: CallDesk,
@@ -124,8 +124,10 @@ struct Session<'a> {
     several: BTreeMap<OfferId, Several>,
     /// Offers that wait to hear which phones there are: whom they are to ring, and whether others ring as well.
     asked: BTreeMap<OfferId, (AgentId, bool)>,
-    /// `answer` was ordered.
+    /// The caller is answered, or that was ordered.
     answered: bool,
+    /// The channel was told what it must know whatever its place.
+    prepared: bool,
     /// The caller's channel is answered. Before that FreeSWITCH can connect it with nobody, and a phone that answers
     /// by itself would be faster (measured: the caller was cut off).
     can_be_connected: bool,
@@ -142,7 +144,7 @@ impl<'a> Session<'a> {
         shared: &'a Arc<Shared>,
         settings: &'a SessionSettings,
         link: Link,
-        channel: Channel,
+        channel: Box<Channel>,
         dialled: QueueNumber,
         number: Arc<str>,
     ) -> Self {
@@ -173,7 +175,8 @@ impl<'a> Session<'a> {
             filtered: BTreeSet::new(),
             several: BTreeMap::new(),
             asked: BTreeMap::new(),
-            answered: false,
+            answered: can_be_connected,
+            prepared: false,
             can_be_connected,
             held_back: Vec::new(),
             parked: false,
@@ -381,7 +384,8 @@ impl<'a> Session<'a> {
             .participants(&queue)
             .map_or_else(|| self.settings.language.clone(), |q| q.language.clone());
         let remembered = Remembered { dialled: self.dialled.clone(), queue, place, first_entered, visited };
-        self.push(wire::prepare(&remembered, &language, !self.answered, self.channel.resumes)?);
+        let first = !std::mem::replace(&mut self.prepared, true);
+        self.push(wire::prepare(&remembered, &language, first, self.channel.resumes)?);
         Ok(())
     }
 
@@ -472,7 +476,10 @@ impl<'a> Session<'a> {
         self.several.retain(|offer, _| self.call.agent_of(*offer).is_some());
         for leg in gone {
             self.filtered.remove(&leg);
-            wire::forget_leg(leg).into_iter().for_each(|c| self.push(c));
+            // Of a call that was connected, or has left, hardly anything comes: the connection will soon be closed.
+            if self.call.is_in_line() {
+                wire::forget_leg(leg).into_iter().for_each(|c| self.push(c));
+            }
         }
         if self.give_back && self.parked {
             self.give_back = false;

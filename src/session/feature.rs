@@ -24,7 +24,7 @@ pub(super) async fn run(
     settings: &SessionSettings,
     link: Link,
     mut events: Events,
-    channel: Channel,
+    channel: Box<Channel>,
     login: bool,
     queue: QueueNumber,
 ) {

@@ -79,12 +79,15 @@ pub async fn run(shared: Arc<Shared>, link: Link, mut events: Events) {
         None => return,
     };
     let channel = match Channel::read(&reply) {
-        Ok(channel) => channel,
+        // It is handed on through futures, each of which would keep room for it.
+        Ok(channel) => Box::new(channel),
         Err(error) => {
             tracing::warn!(%error, "a connection is not that of a call");
             return give_back(&link, &mut events).await;
         }
     };
+    // All of the channel, and the call may be long.
+    drop(reply);
     if settings.token.as_deref().is_some_and(|token| channel.token.as_deref() != Some(token)) {
         tracing::warn!(call = %channel.id, "a call without our token went back to the dialplan: `socket HOST:PORT/TOKEN` must end with the `token` of the configuration");
         return give_back(&link, &mut events).await;

@@ -23,6 +23,8 @@ pub(crate) struct Agent {
     pub(crate) rest: Option<(u64, bool)>,
     last_talk_end: Option<u64>,
     pub(crate) private: bool,
+    /// The last logout.
+    left: Option<(QueueNumber, u64)>,
     /// The phone is not there, and left alone until then.
     pub(crate) unreachable: Option<u64>,
     /// How long it was left alone the last time it was tried in vain since it was there.
@@ -255,6 +257,7 @@ impl Model {
                 let a = self.agent(agent).expect("an agent");
                 assert!(a.logins.contains(queue), "Q14: {agent} was not logged in to {queue}");
                 a.logins.retain(|q| q != queue);
+                a.left = Some((queue.clone(), now));
                 if self.logged_in(queue) == 0 {
                     self.end_waits(queue, TimeoutCause::LastAgentLoggedOut);
                 }
@@ -328,6 +331,7 @@ impl Model {
             a.rest = journal.wrap_up(&s.id).filter(|until| *until > now).map(|until| (until, true));
             a.offer = journal.conversation(&s.id);
             a.talking = a.offer.is_some();
+            a.rest = a.rest.filter(|_| !a.talking);
             self.agents.push(a);
         }
     }
@@ -336,7 +340,14 @@ impl Model {
     pub(crate) fn adopted(&mut self, agent: &AgentId, offer: OfferId) {
         let a = self.agent(agent).expect("an agent");
         assert!(a.offer.is_none_or(|o| o == offer), "Q8: {agent} holds another offer");
-        (a.offer, a.talking) = (Some(offer), true);
+        // What is left of a wrap-up is over with that.
+        (a.offer, a.talking, a.rest) = (Some(offer), true, None);
+    }
+
+    /// Q15: whether the agent has logged out of this queue, or did so this moment.
+    pub(crate) fn has_left(&self, agent: &AgentId, queue: &QueueNumber, now: u64) -> bool {
+        let a = self.agents.iter().find(|a| a.id == *agent);
+        a.is_none_or(|a| !a.logins.contains(queue) || a.left == Some((queue.clone(), now)))
     }
 
     pub(crate) fn set_private(&mut self, agent: &AgentId, private: bool) {
@@ -387,6 +398,7 @@ impl Agent {
             rest: None,
             last_talk_end: None,
             private: false,
+            left: None,
             unreachable: None,
             left_alone: None,
             retired: false,

@@ -92,6 +92,7 @@ impl Sim {
                 }
             }
             Step::GiveUp(n) => nth(n).iter().for_each(|c| self.world.hang_up_caller(c)),
+            Step::Press(n) => nth(n).iter().for_each(|c| self.world.press(c)),
             Step::Login(a, q) => {
                 let wanted = self.model.participates(&agent_id(a), &queue_number(q));
                 let done = self.floor.log_in(&agent_id(a), &queue_number(q), time);

@@ -123,7 +123,7 @@ impl House {
             async move {
                 let daemon = daemon.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::ConnectionRefused))?;
                 let (ours, theirs) = tokio::io::duplex(64 * 1024);
-                let (link, events) = Link::open(theirs, app::limits().link);
+                let (link, events) = Link::open(theirs, app::limits(1024).link);
                 daemon.serve(link, events, ());
                 Ok(ours)
             }
@@ -191,7 +191,7 @@ impl House {
     /// Somebody else connects to the daemon's port.
     pub fn connect(&self) -> DuplexStream {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
-        let (link, events) = Link::open(theirs, app::limits().link);
+        let (link, events) = Link::open(theirs, app::limits(1024).link);
         self.daemon().serve(link, events, ());
         ours
     }

@@ -140,6 +140,11 @@ impl Call {
         self.legs.keys().copied()
     }
 
+    /// Whether the caller waits, and offers may come.
+    pub fn is_in_line(&self) -> bool {
+        matches!(self.stage, Stage::New | Stage::Waiting(_))
+    }
+
     /// Whether everything is done.
     pub fn is_finished(&self) -> bool {
         self.closed

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
 
 use super::command::Command;
 use super::frame::{FrameError, FrameLimits};
@@ -162,10 +161,8 @@ impl Link {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let shared = Arc::new(Shared::new(limits, pool));
-        let room = limits.events.max(1).saturating_add(limits.essential_events);
-        let (sender, receiver) = mpsc::channel(room);
-        tokio::spawn(task::run(io, Arc::clone(&shared), sender));
-        (Self { handle: Arc::new(Handle(Arc::clone(&shared))) }, Events::new(receiver, shared))
+        tokio::spawn(task::run(io, Arc::clone(&shared)));
+        (Self { handle: Arc::new(Handle(Arc::clone(&shared))) }, Events::new(shared))
     }
 
     /// Queues a command. It is written at once, together with what else is queued.

@@ -1,10 +1,13 @@
 //! The task that owns the socket.
 
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::mpsc;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -19,15 +22,20 @@ use super::{CloseReason, LinkLimits};
 /// its turn for a hundred reads, and with a thousand of those a call waits for seconds.
 const TURN: usize = 64 << 10;
 
+thread_local! {
+    /// Where connections read to that have received nothing yet of their next frame; what came is copied from here.
+    static ROOM: RefCell<Vec<u8>> = RefCell::new(vec![0; 16 << 10]);
+}
+
 /// Runs a connection to its end.
-pub(super) async fn run<S>(io: S, shared: Arc<Shared>, events: mpsc::Sender<Incoming>)
+pub(super) async fn run<S>(io: S, shared: Arc<Shared>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (mut input, mut output) = tokio::io::split(io);
     let mut reader = Reader {
         decoder: Decoder::new(shared.limits.frame),
-        outlet: Outlet::new(events, Arc::clone(&shared)),
+        outlet: Outlet::new(Arc::clone(&shared)),
         shared: &shared,
         frame_since: None,
         held: 0,
@@ -98,10 +106,9 @@ impl Reader<'_> {
     async fn run<S: AsyncRead>(&mut self, input: &mut ReadHalf<S>) -> CloseReason {
         let mut this_turn = 0;
         loop {
-            let buffer = self.decoder.buffer();
             let read = tokio::select! {
                 biased;
-                read = input.read_buf(buffer) => read,
+                read = read_some(input, &mut self.decoder) => read,
                 reason = overdue(self.shared, self.frame_since) => return reason,
             };
             match read {
@@ -140,8 +147,9 @@ impl Reader<'_> {
 
     /// Tells the pool how large the receive buffer is; false when it may not be that large.
     fn account(&mut self) -> bool {
+        self.decoder.rest();
         let share = &self.shared.share;
-        let now = self.decoder.buffer().capacity();
+        let now = self.decoder.capacity();
         if now > self.held && !share.take(now - self.held) {
             return false;
         }
@@ -184,6 +192,22 @@ impl Reader<'_> {
         };
         self.outlet.pass(incoming)
     }
+}
+
+/// Reads what there is. Between two frames it waits without a buffer of its own.
+async fn read_some<S: AsyncRead>(input: &mut ReadHalf<S>, decoder: &mut Decoder) -> std::io::Result<usize> {
+    if decoder.is_inside_frame() {
+        return input.read_buf(decoder.buffer()).await;
+    }
+    poll_fn(|context| {
+        ROOM.with_borrow_mut(|room| {
+            let mut room = ReadBuf::new(room);
+            ready!(Pin::new(&mut *input).poll_read(context, &mut room))?;
+            decoder.feed(room.filled());
+            Poll::Ready(Ok(room.filled().len()))
+        })
+    })
+    .await
 }
 
 /// Ends when the peer has been too slow.
