@@ -57,6 +57,13 @@ async fn serve(
     }
     let mut session = Session::new(shared, settings, link, channel, dialled, number);
     session.begin();
+    // If an agent is free, the dispatcher says so now, and the phone rings before the music begins.
+    tokio::task::yield_now().await;
+    tokio::select! {
+        biased;
+        () = wake.notified() => session.tell(Input::Woken),
+        () = std::future::ready(()) => session.flush(),
+    }
     let mut draining = shared.draining.clone();
     while !session.call.is_finished() {
         let deadline = session.call.deadline().map(|at| shared.clock.instant(at));
@@ -116,7 +123,9 @@ struct Session<'a> {
     call: Call,
     desk: CallDesk,
     watched: JoinSet<(Watched, Outcome)>,
-    /// Commands of the input being worked on, written in one go.
+    /// Commands of the input being worked on, written in one go: first what makes phones ring, then the rest. FreeSWITCH
+    /// takes a millisecond to read what comes before an `originate`.
+    first: Vec<Order>,
     out: Vec<Order>,
     /// Legs whose filters are still set.
     filtered: BTreeSet<Uuid>,
@@ -124,9 +133,9 @@ struct Session<'a> {
     several: BTreeMap<OfferId, Several>,
     /// Offers that wait to hear which phones there are: whom they are to ring, and whether others ring as well.
     asked: BTreeMap<OfferId, (AgentId, bool)>,
-    /// The caller is answered, or that was ordered.
+    /// The dialplan answered, or `answer` was ordered.
     answered: bool,
-    /// The channel was told what it must know whatever its place.
+    /// The channel was told how to go on without us.
     prepared: bool,
     /// The caller's channel is answered. Before that FreeSWITCH can connect it with nobody, and a phone that answers
     /// by itself would be faster (measured: the caller was cut off).
@@ -171,6 +180,7 @@ impl<'a> Session<'a> {
             call,
             desk,
             watched: JoinSet::new(),
+            first: Vec::new(),
             out: Vec::new(),
             filtered: BTreeSet::new(),
             several: BTreeMap::new(),
@@ -186,9 +196,9 @@ impl<'a> Session<'a> {
 
     fn begin(&mut self) {
         for command in wire::setup(&self.channel.channel) {
-            self.out.push((command, None));
+            self.first.push((command, None));
         }
-        self.tell(Input::Begin);
+        self.hear(Input::Begin);
     }
 
     fn incoming(&mut self, incoming: Option<Incoming>) {
@@ -202,7 +212,7 @@ impl<'a> Session<'a> {
                     self.can_be_connected = true;
                     for (offer, commands) in std::mem::take(&mut self.held_back) {
                         self.filtered.extend(self.legs_of(offer));
-                        self.out.extend(commands);
+                        self.first.extend(commands);
                     }
                     self.flush();
                 }
@@ -279,6 +289,12 @@ impl<'a> Session<'a> {
 
     /// Tells the call something, and does what it wants done.
     fn tell(&mut self, input: Input) {
+        self.hear(input);
+        self.flush();
+    }
+
+    /// Tells the call something; what it wants done is not written yet.
+    fn hear(&mut self, input: Input) {
         let now = self.shared.clock.now();
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
@@ -293,7 +309,6 @@ impl<'a> Session<'a> {
                 }
             }
         }
-        self.flush();
     }
 
     /// Turns a wish into commands. What cannot be said is what FreeSWITCH would have refused.
@@ -396,7 +411,7 @@ impl<'a> Session<'a> {
         if phone.dial.is_some() {
             return self.ring_phones(offer, &agent, shared, &[]);
         }
-        self.out.push((Command::Api(wire::phones(&phone, self.settings)?), Some(Watched::Phones(offer))));
+        self.first.push((Command::Api(wire::phones(&phone, self.settings)?), Some(Watched::Phones(offer))));
         self.asked.insert(offer, (agent, shared));
         Ok(())
     }
@@ -462,7 +477,8 @@ impl<'a> Session<'a> {
         }
         if self.can_be_connected {
             self.filtered.extend(legs.iter().map(|(leg, _)| *leg));
-            self.out.extend(orders);
+            // A phone that answers by itself must not find a channel that is still to be prepared.
+            if self.channel.resumes { &mut self.first } else { &mut self.out }.extend(orders);
         } else {
             self.held_back.push((offer, orders));
         }
@@ -485,10 +501,11 @@ impl<'a> Session<'a> {
             self.give_back = false;
             self.push(Command::Exit);
         }
-        if self.out.is_empty() {
+        let orders = std::mem::take(&mut self.first).into_iter().chain(std::mem::take(&mut self.out));
+        let (commands, watched): (Vec<_>, Vec<_>) = orders.unzip();
+        if commands.is_empty() {
             return;
         }
-        let (commands, watched): (Vec<_>, Vec<_>) = std::mem::take(&mut self.out).into_iter().unzip();
         match self.link.send_all(&commands) {
             Ok(sent) => {
                 for (pending, watched) in sent.into_iter().zip(watched) {

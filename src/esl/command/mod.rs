@@ -246,7 +246,7 @@ mod tests {
     fn long_outside_and_trapped_arguments_travel_in_the_body() {
         let head = "sendmsg\ncall-command: execute\nexecute-app-name: log\ncontent-type: text/plain\ncontent-length: ";
         let long = "x".repeat(LONG_ARGUMENT + 1);
-        assert_eq!(rendered(Execute::with("log", &long).unwrap()), format!("{head}129\n\n{long}"));
+        assert_eq!(rendered(Execute::with("log", &long).unwrap()), format!("{head}{}\n\n{long}", LONG_ARGUMENT + 1));
         let trap = "RELOAD mod_EVENT_socket";
         assert_eq!(rendered(Execute::with("log", trap).unwrap()), format!("{head}23\n\n{trap}"));
         assert_eq!(rendered(Execute::with("log", "\u{fc}").unwrap().in_body()), format!("{head}2\n\n\u{fc}"));

@@ -24,6 +24,8 @@ pub struct Figures {
     pub agent_hears: Samples,
     /// The later of the two.
     pub both_hear: Samples,
+    /// A burst: the first caller's `INVITE` to the last caller's `200 OK`.
+    pub burst_in: Samples,
     /// A burst: the first caller's `INVITE` to the last agent's.
     pub burst: Samples,
     /// The same, from the first caller's `200 OK`.

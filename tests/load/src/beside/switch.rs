@@ -33,6 +33,8 @@ pub enum Side {
     Ours,
     /// `mod_callcenter`.
     Callcenter,
+    /// No queue at all: the dialplan rings the agent whose number the caller dials. What FreeSWITCH itself takes.
+    Bare,
 }
 
 /// The switch, the phones, and whoever has the turn.
@@ -70,11 +72,11 @@ impl Bench {
         let users: Vec<String> = queues.iter().flat_map(|queue| queue.participants.clone()).collect();
         let plan = Plan {
             users: users.clone(),
-            shared: Vec::new(),
             open: true,
             log: "warning",
             configuration: callcenter(&queues),
             extensions: EXTENSION.to_owned(),
+            ..Plan::default()
         };
         let switch = Switch::start(program, &folder.path().join("freeswitch"), &plan);
         let loaded = switch.api("load mod_callcenter");
@@ -124,6 +126,10 @@ impl Bench {
                 daemon.says("the link to FreeSWITCH is up")?;
                 self.daemon = Some(daemon);
             }
+            Side::Bare => {
+                self.daemon = None;
+                self.switch.api("unload mod_callcenter");
+            }
             Side::Callcenter => {
                 self.daemon = None;
                 let told = self.switch.api("load mod_callcenter");
@@ -135,12 +141,13 @@ impl Bench {
         Ok(())
     }
 
-    /// The number of a queue, on the side whose turn it is.
-    pub(super) fn number(&self, queue: usize) -> String {
-        let number = self.setup.queues[queue].number.clone();
+    /// The number of a queue, on the side whose turn it is, for the nth caller of this turn.
+    pub(super) fn number(&self, queue: usize, nth: usize) -> String {
+        let queue = &self.setup.queues[queue];
         match self.side {
-            Side::Ours => number,
-            Side::Callcenter => number.replacen("99", "88", 1),
+            Side::Ours => queue.number.clone(),
+            Side::Callcenter => queue.number.replacen("99", "88", 1),
+            Side::Bare => format!("77{}", queue.participants[nth % queue.participants.len()]),
         }
     }
 
@@ -162,11 +169,16 @@ impl Bench {
     }
 }
 
-/// The numbers of `mod_callcenter`'s queues, with an `answer` before them as before the daemon's.
+/// The numbers of `mod_callcenter`'s queues, with an `answer` before them as before the daemon's; and of agents.
 const EXTENSION: &str = r#"<extension name="callcenter"><condition field="destination_number" expression="^(88\d{3})$">
         <action application="answer"/>
         <action application="set" data="hangup_after_bridge=true"/>
         <action application="callcenter" data="$1@default"/>
+      </condition></extension>
+      <extension name="bare"><condition field="destination_number" expression="^77(\d+)$">
+        <action application="answer"/>
+        <action application="set" data="hangup_after_bridge=true"/>
+        <action application="bridge" data="user/$1@@DOMAIN@"/>
       </condition></extension>"#;
 
 /// The same queues and agents for `mod_callcenter`, with everything that would make callers or agents wait switched off;

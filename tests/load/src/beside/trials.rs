@@ -31,7 +31,7 @@ impl Bench {
             self.one_after_the_other(figures)?;
         }
         self.burst(figures)?;
-        self.many_wait(figures)
+        if self.extent.waits.is_zero() { Ok(()) } else { self.many_wait(figures) }
     }
 
     /// A caller and a free agent, then a second caller who waits for this agent.
@@ -71,7 +71,10 @@ impl Bench {
     }
 
     /// As many callers as agents, all at once.
-    fn burst(&mut self, figures: &mut Figures) -> Result<()> {
+    ///
+    /// # Errors
+    /// When nothing comes of it.
+    pub fn burst(&mut self, figures: &mut Figures) -> Result<()> {
         let (start, many) = (self.phones.count(), self.extent.burst);
         for _ in 0..many {
             self.caller(BURST);
@@ -86,6 +89,8 @@ impl Bench {
         let first = callers().map(|c| c.invited).min().context("no caller")?;
         let first_answered = callers().filter_map(|c| c.answered).min().context("no caller was answered")?;
         let last = agents(&calls).map(|c| c.invited).max().context("no phone rang")?;
+        let last_answered = callers().filter_map(|c| c.answered).max().unwrap_or(first_answered);
+        figures.burst_in.add(last_answered - first);
         figures.burst.add(last - first);
         figures.burst_answered.add(last.saturating_duration_since(first_answered));
         figures.wrong += calls.len() - many - rung(&calls);
@@ -141,7 +146,7 @@ impl Bench {
 
     fn caller(&mut self, queue: usize) -> usize {
         self.callers += 1;
-        self.phones.call(&format!("079{:07}", self.callers), &self.number(queue))
+        self.phones.call(&format!("079{:07}", self.callers), &self.number(queue, self.callers))
     }
 
     fn get(&self, call: usize) -> Call {

@@ -43,15 +43,17 @@ fn run() -> Result<bool> {
     let Some(mut bench) = Bench::open(&program, &daemon, extent)? else {
         return skipped(&format!("{} has no mod_callcenter", program.display()));
     };
-    let (mut ours, mut theirs) = (Figures::default(), Figures::default());
+    let (mut ours, mut theirs, mut bare) = (Figures::default(), Figures::default(), Figures::default());
     for _ in 0..extent.turns {
+        bench.turn(Side::Bare)?;
+        bench.burst(&mut bare).context("no queue")?;
         for (side, figures) in [(Side::Callcenter, &mut theirs), (Side::Ours, &mut ours)] {
             bench.turn(side)?;
             bench.measure(figures).with_context(|| format!("{side:?}"))?;
         }
     }
     println!("FreeSWITCH {}, in {} turns each; load average before: {before}.\n", bench.version(), extent.turns);
-    Ok(table(&ours, &theirs, &extent))
+    Ok(table(&ours, &theirs, &bare, &extent))
 }
 
 fn skipped(why: &str) -> Result<bool> {
@@ -60,10 +62,12 @@ fn skipped(why: &str) -> Result<bool> {
 }
 
 /// Prints the table; whether no call was lost.
-fn table(ours: &Figures, theirs: &Figures, extent: &Extent) -> bool {
-    println!("| ms: median / p99 / max (of) | freeswitch-queue | mod_callcenter | goal |\n|---|---:|---:|---|");
+fn table(ours: &Figures, theirs: &Figures, bare: &Figures, extent: &Extent) -> bool {
+    println!(
+        "| ms: median / p99 / max (of) | freeswitch-queue | mod_callcenter | no queue | goal |\n|---|---:|---:|---:|---|"
+    );
     let row = |what: &str, of: fn(&Figures) -> &Samples, goal: &str| {
-        println!("| {what} | {} | {} | {goal} |", of(ours), of(theirs));
+        println!("| {what} | {} | {} | {} | {goal} |", of(ours), of(theirs), of(bare));
     };
     let no_later = format!("≤ {} ms", millis(theirs.both_hear.median()));
     row("caller's INVITE → agent's INVITE", |f| &f.dialled, "");
@@ -73,12 +77,11 @@ fn table(ours: &Figures, theirs: &Figures, extent: &Extent) -> bool {
     row("agent's 200 OK → the agent hears the caller", |f| &f.agent_hears, "");
     row("agent's 200 OK → both hear each other", |f| &f.both_hear, &no_later);
     let burst = format!("burst of {}: first caller's INVITE → last agent's", extent.burst);
+    row(&format!("burst of {}: first INVITE → last caller's 200 OK", extent.burst), |f| &f.burst_in, "");
     row(&burst, |f| &f.burst, "150 ms");
     row("the same from the first caller's 200 OK", |f| &f.burst_answered, "");
-    println!(
-        "| lost, wrong in the bursts | {}, {} | {}, {} | 0, 0 |",
-        ours.lost, ours.wrong, theirs.lost, theirs.wrong
-    );
+    let ends = [ours, theirs, bare].map(|f| format!("{}, {}", f.lost, f.wrong));
+    println!("| lost, wrong in the bursts | {} | 0, 0 |", ends.join(" | "));
     let cpu = |figures: &Figures| {
         let count = figures.waiting.len().max(1) as f64;
         let (switch, daemon) = figures.waiting.iter().fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
@@ -86,7 +89,7 @@ fn table(ours: &Figures, theirs: &Figures, extent: &Extent) -> bool {
     };
     let ((a, b), (c, _)) = (cpu(ours), cpu(theirs));
     println!(
-        "| CPU of all, {} callers waiting | {:.1} % of a core ({a:.1} + {b:.1}) | {c:.1} % | ≤ {c:.1} % |",
+        "| CPU of all, {} callers waiting | {:.1} % of a core ({a:.1} + {b:.1}) | {c:.1} % | | ≤ {c:.1} % |",
         extent.waiting,
         a + b
     );

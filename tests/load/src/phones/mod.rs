@@ -7,12 +7,12 @@
 mod audio;
 pub mod sip;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use audio::Speakers;
 use sip::{Message, request, sdp};
@@ -25,6 +25,8 @@ const AGENT: u32 = 1000;
 const REPEAT: Duration = Duration::from_millis(500);
 /// The pause after which it is given up.
 const GIVE_UP: Duration = Duration::from_secs(8);
+/// How long registrations may take.
+const REGISTERED: Duration = Duration::from_secs(20);
 /// How often it is looked whether something must be repeated.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -73,7 +75,9 @@ struct Book {
     by_id: HashMap<String, usize>,
     by_media: HashMap<u16, usize>,
     unanswered: Vec<Unanswered>,
-    registered: usize,
+    registered: BTreeSet<String>,
+    /// The status of the last answer to a registration.
+    registration: u16,
     branch: u64,
 }
 
@@ -122,7 +126,7 @@ impl Phones {
     /// Registers agents' phones.
     ///
     /// # Errors
-    /// When one is not registered within 10 s.
+    /// When one is not registered within 20 s.
     pub fn register(&self, users: &[String], domain: &str) -> Result<()> {
         let here = self.shared.sip_port;
         for user in users {
@@ -136,8 +140,13 @@ impl Phones {
                 .replace("Max-Forwards", "Expires: 3600\r\nMax-Forwards");
             self.shared.until_answered(&mut book, format!("z9hG4bK{branch}"), text, self.house);
         }
-        let all = |book: &Book| (book.registered == users.len()).then_some(());
-        self.shared.wait(Duration::from_secs(10), all).context("the phones could not register")
+        let all = |book: &Book| (book.registered.len() == users.len()).then_some(());
+        if self.shared.wait(REGISTERED, all).is_none() {
+            let book = self.shared.book();
+            let (some, of, last) = (book.registered.len(), users.len(), book.registration);
+            bail!("{some} of {of} phones are registered after {REGISTERED:?}; the last answer was {last}");
+        }
+        Ok(())
     }
 
     /// A caller dials a number.
@@ -313,10 +322,15 @@ impl Shared {
     }
 
     fn response(&self, book: &mut Book, message: &Message, status: u16, from: SocketAddr, now: Instant) {
-        book.unanswered.retain(|late| late.key != message.branch());
-        if message.method() == "REGISTER" && status == 200 {
-            book.registered += 1;
+        if message.method() == "REGISTER" {
+            // FreeSWITCH refuses some while it is still busy with its start: they are repeated as if they were lost.
+            book.registration = status;
+            if status != 200 {
+                return;
+            }
+            book.registered.insert(message.header("Call-ID").to_owned());
         }
+        book.unanswered.retain(|late| late.key != message.branch());
         let Some(&call) = book.by_id.get(message.header("Call-ID")) else { return };
         if message.method() != "INVITE" || status < 200 {
             return;

@@ -74,8 +74,10 @@ impl Message {
     /// An answer to it.
     pub fn answer(&self, status: &str, tag: &str, here: u16, body: &str) -> String {
         let mut out = format!("SIP/2.0 {status}\r\n");
-        // Writing to a String cannot fail.
-        self.all("Via").for_each(|via| drop(write!(out, "Via: {via}\r\n")));
+        for via in self.all("Via") {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "Via: {via}\r\n");
+        }
         let to = self.header("To");
         let tag = if to.contains("tag=") { String::new() } else { format!(";tag={tag}") };
         let _ = write!(
