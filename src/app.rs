@@ -31,6 +31,12 @@ const OPENING_PATIENCE: Duration = Duration::from_secs(2);
 /// How many facts a listener may be behind before it has to look at the whole picture.
 const FACTS_BEHIND: usize = 1024;
 
+/// The most calls at the same time.
+pub const MOST_CALLS: usize = 16_384;
+
+/// Files that are not a caller's connection: the store, the links, the control socket, and calls being turned away.
+const OTHER_FILES: usize = 512;
+
 /// Makes random numbers; passed in, so that a test can repeat a run.
 pub type Random = Arc<dyn Fn() -> u128 + Send + Sync>;
 
@@ -47,6 +53,8 @@ pub struct Daemon {
     switches: Arc<Switches>,
     shared: Arc<Shared>,
     config: Mutex<Arc<Config>>,
+    /// Held while a file is read and applied: what was read first is applied first.
+    changing: Mutex<()>,
     settings: watch::Sender<Arc<SessionSettings>>,
     draining: watch::Sender<bool>,
     /// Every session holds a clone: when the last is gone, the receiver knows.
@@ -126,6 +134,7 @@ impl Daemon {
             switches,
             shared,
             config: Mutex::new(Arc::new(config)),
+            changing: Mutex::default(),
             settings,
             draining,
             alive: Mutex::new(Some(alive)),
@@ -181,8 +190,16 @@ impl Daemon {
         }
     }
 
-    /// Applies another configuration to what runs, and tells the difference.
-    pub fn reconfigure(&self, config: Config) -> Vec<Change> {
+    /// Applies another configuration to what runs, as `load` gives it, and tells the difference. One at a time.
+    ///
+    /// # Errors
+    /// What `load` says; nothing has changed then.
+    pub fn reconfigure<E>(&self, load: impl FnOnce() -> Result<Config, E>) -> Result<Vec<Change>, E> {
+        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(self.apply(load()?))
+    }
+
+    fn apply(&self, config: Config) -> Vec<Change> {
         let config = Arc::new(config);
         let old = std::mem::replace(&mut *self.config.lock().unwrap_or_else(PoisonError::into_inner), config.clone());
         let changes = diff(&old, &config);
@@ -214,13 +231,16 @@ impl Daemon {
     }
 }
 
-/// How many calls there is room for, more than one FreeSWITCH carries; and how much a call may have under way: when a
-/// queue of hundreds rings everybody at once, each phone is three commands, and four events when it stops.
-pub fn limits() -> ServerLimits {
+/// How many calls there is room for, with `files` that may be open at the same time: more than one FreeSWITCH carries,
+/// but never so many that nothing is left for the store, the links and who asks at the control socket. And how much a
+/// call may have under way: when a queue of hundreds rings everybody at once, each phone is three commands, and four
+/// events when it stops.
+pub fn limits(files: usize) -> ServerLimits {
+    let connections = files.saturating_sub(OTHER_FILES).max(files / 2).min(MOST_CALLS);
     let usual = ServerLimits::default();
     let link =
         LinkLimits { commands: 4096, unwritten: 4 << 20, essential_events: 4096, event_bytes: 16 << 20, ..usual.link };
-    ServerLimits { connections: 16_384, link, ..usual }
+    ServerLimits { connections, link, ..usual }
 }
 
 fn session_settings(config: &Config) -> SessionSettings {
@@ -251,5 +271,16 @@ async fn dispatch(mut dispatcher: Dispatcher, bell: Arc<Notify>, clock: Arc<Cloc
             },
             None => bell.notified().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_leave_files_for_the_rest() {
+        let calls = |files| limits(files).connections;
+        assert_eq!([calls(64), calls(1024), calls(4096), calls(usize::MAX)], [32, 512, 3584, 16_384]);
     }
 }

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use clap::Parser;
 use freeswitch_queue::admin::{self, Door, Reloaded, Request, Status};
-use freeswitch_queue::app::{Daemon, limits, system_random};
+use freeswitch_queue::app::{Daemon, MOST_CALLS, limits, system_random};
 use freeswitch_queue::cli::{Cli, LogFormat, What, check};
 use freeswitch_queue::clock::Clock;
 use freeswitch_queue::config;
 use freeswitch_queue::demo;
 use freeswitch_queue::esl::server::Server;
 use freeswitch_queue::journal::{Journal, Options};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -68,7 +69,14 @@ async fn serve(path: &Path) -> anyhow::Result<()> {
     let (journal, restored) = tokio::task::spawn_blocking(move || Journal::open(state, Options::default()))
         .await
         .context("opening the store")??;
-    let server = Server::bind(config.listen, limits()).await.with_context(|| {
+    let limits = limits(allow_files());
+    if limits.connections < MOST_CALLS {
+        tracing::warn!(
+            calls = limits.connections,
+            "the system allows few open files, one a call: see LimitNOFILE in the README"
+        );
+    }
+    let server = Server::bind(config.listen, limits).await.with_context(|| {
         format!(
             "cannot listen on {}: is another daemon running, or `listen` not an address of this machine?",
             config.listen
@@ -90,6 +98,15 @@ async fn serve(path: &Path) -> anyhow::Result<()> {
     tracing::info!("going down: waiting callers go back to the dialplan, conversations go on");
     daemon.drain().await;
     Ok(())
+}
+
+/// Allows as many open files as the system lets this process have; gives how many that is.
+fn allow_files() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+    getrlimit(Resource::Nofile).current.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX))
 }
 
 struct Signals {
@@ -124,13 +141,10 @@ async fn watch_signals(signals: &mut Signals, daemon: &Arc<Daemon>, path: &Path)
 async fn ask(file: &Path, control: Option<PathBuf>, request: Request) -> anyhow::Result<String> {
     let control = match control {
         Some(path) => path,
-        None => {
-            config::load(file)
-                .map_err(|problems| {
-                    anyhow!("the configuration does not tell the socket; name it with --control\n{problems}")
-                })?
-                .control
-        }
+        None => config::control(file).map_err(|problems| anyhow!("{problems}")).with_context(|| match request {
+            Request::Reload => "nothing was changed: the file is refused, and does not tell the daemon's socket",
+            Request::Status => "the file does not tell the daemon's socket; name it with --control",
+        })?,
     };
     admin::ask(&control, request).await.with_context(|| {
         format!("no daemon answers at {}; is it running, and do you run this as its user?", control.display())

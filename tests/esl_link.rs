@@ -4,6 +4,9 @@
 #[path = "support/log.rs"]
 mod log;
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use freeswitch_queue::esl::client::{ConnectError, login};
@@ -11,8 +14,8 @@ use freeswitch_queue::esl::command::{Command, Secret};
 use freeswitch_queue::esl::link::{CloseReason, Events, Incoming, Link, LinkLimits};
 use freeswitch_queue::esl::reply::{Outcome, Unknown};
 use freeswitch_queue::esl::server::turn_away;
-use freeswitch_queue::esl::{ApiCall, EventKind};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use freeswitch_queue::esl::{ApiCall, EventKind, LogLevel};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 
 use crate::log::Log;
 
@@ -304,4 +307,58 @@ async fn a_refusal_is_logged_when_nobody_waits_for_it() {
     for (line, what) in lines.iter().zip(["keeping the connection", "nobody waits for", "leaving the events"]) {
         assert!(line.contains("WARN") && line.contains("command not found") && line.contains(what), "{line}");
     }
+}
+
+/// A peer that always has more to say, up to a point.
+struct Flood {
+    left: usize,
+}
+
+impl AsyncRead for Flood {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        const FRAME: &[u8] = b"Content-Type: text/unheard-of\n\n";
+        let many = FRAME.repeat(into.remaining().min(self.left) / FRAME.len());
+        into.put_slice(&many);
+        self.left = if many.is_empty() { 0 } else { self.left - many.len() };
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Flood {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Q21: a peer that never stops sending leaves the others their turns.
+#[tokio::test]
+async fn a_flood_lets_others_have_their_turn() {
+    let (_link, mut events) = Link::open(Flood { left: 4 << 20 }, LinkLimits::default());
+    let mut turns = 0;
+    while events.try_next().is_none() {
+        turns += 1;
+        tokio::task::yield_now().await;
+    }
+    assert!(turns > 40, "{turns} turns while 4 MB came");
+}
+
+/// Log lines come like events, and a flood of what cannot be read is logged once.
+#[tokio::test(start_paused = true)]
+async fn log_lines_come_and_what_cannot_be_read_is_told_once() {
+    let (log, _guard) = Log::begin();
+    let (_link, mut events, mut peer) = open(LinkLimits::default());
+    let broken = b"Content-Type: text/event-json\nContent-Length: 1\n\n{".repeat(3);
+    let line = b"Content-Type: log/data\nContent-Length: 6\nLog-Level: 3\nUser-Data: u\n\nwrong\n";
+    peer.write_all(&[&broken, line.as_slice()].concat()).await.unwrap();
+    let Some(Incoming::Log(line)) = events.next().await else { panic!("no line") };
+    assert_eq!((line.level(), line.text().as_ref()), (Some(LogLevel::Error), "wrong\n"));
+    assert_eq!(log.text().matches("could not be read").count(), 1);
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use freeswitch_queue::esl::client::{ConnectError, connect};
 use freeswitch_queue::esl::command::{Command, Secret};
-use freeswitch_queue::esl::link::{Incoming, LinkLimits};
+use freeswitch_queue::esl::link::{CloseReason, Incoming, LinkLimits};
 use freeswitch_queue::esl::server::{Accepted, Server, ServerLimits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -75,6 +75,35 @@ async fn what_was_sent_last_arrives_though_bytes_are_unread() {
     link.send(&Command::Exit).unwrap().log_refusal("exit");
     drop((link, events));
     assert_eq!(read_to_end(&mut switch).await, "exit\n\n");
+}
+
+/// Q21: peers that hold what all connections may hold together cost their own connections, and not a call's.
+#[tokio::test]
+async fn whoever_holds_too_much_of_what_is_shared_is_closed() {
+    let (server, address) = server(ServerLimits { own: 32 << 10, shared: 256 << 10, ..ServerLimits::default() }).await;
+    let half = [b"Content-Length: 200000\n\n".as_slice(), &[b'x'; 199_999]].concat();
+    let mut first = TcpStream::connect(address).await.unwrap();
+    let mut greedy = accept(&server).await;
+    let mut call = TcpStream::connect(address).await.unwrap();
+    let mut served = accept(&server).await;
+    served.link.vouch();
+    first.write_all(&half).await.unwrap();
+    call.write_all(&half).await.unwrap();
+    // The call's frame, which is whole now, is among what is counted no more once it is dealt with.
+    call.write_all(&[b"x", PARK].concat()).await.unwrap();
+    assert!(matches!(timeout(PATIENCE, served.events.next()).await.unwrap(), Some(Incoming::Event(_))));
+    let mut second = TcpStream::connect(address).await.unwrap();
+    let mut refused = accept(&server).await;
+    let _ = second.write_all(&half).await;
+    // One of the two was too many; which of them is a matter of who was read first.
+    let closed = |incoming: Option<Incoming>| assert_eq!(incoming, Some(Incoming::Closed(CloseReason::Crowded)));
+    tokio::select! {
+        incoming = greedy.events.next() => closed(incoming),
+        incoming = refused.events.next() => closed(incoming),
+        () = tokio::time::sleep(PATIENCE) => panic!("both hold 200 kB of 256 kB"),
+    }
+    call.write_all(PARK).await.unwrap();
+    assert!(matches!(timeout(PATIENCE, served.events.next()).await.unwrap(), Some(Incoming::Event(_))));
 }
 
 #[tokio::test]

@@ -271,6 +271,8 @@ fn a_call_that_comes_back_from_the_controller_finds_it_again() {
     for before in ["socket_resume=true", "hangup_after_bridge=true", "playback_terminators=none", "fsq_dialled=$1"] {
         assert!(place(before) < socket, "{before}");
     }
+    // Q4: when the caller came, wherever the wait begins.
+    assert!(place("fsq_came=${profile_created_time}") < socket);
     assert!(socket < place("application=\"transfer\" data=\"$1 XML freeswitch-queue\""));
 
     let hold = without_comments(&fs::read_to_string(conf.join("freeswitch_queue.xml")).unwrap(), true);

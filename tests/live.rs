@@ -37,6 +37,8 @@ mod hostile;
 mod logins;
 #[path = "live/phones.rs"]
 mod phones;
+#[path = "live/private.rs"]
+mod private;
 #[path = "live/restarts.rs"]
 mod restarts;
 #[path = "live/strategies.rs"]
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
         timeouts::CASES,
         logins::CASES,
         hostile::CASES,
+        private::CASES,
         deaths::CASES,
         restarts::CASES,
     ]

@@ -15,7 +15,9 @@ use super::time::{Mono, Now, Wall};
 /// it came back: twice as long after each further failure.
 pub const UNREACHABLE_RETRY: Duration = Duration::from_secs(5);
 
-/// The longest such time. A phone that was left off over the weekend is no thousand missed offers.
+/// The longest such time: a phone that was left off over the weekend is no thousand missed offers. It is also how long
+/// a phone is left alone that FreeSWITCH said is not registered any more. FreeSWITCH tells when it is back; this is for
+/// the day when that was not heard, or the phone can be reached all the same.
 pub const LONGEST_UNREACHABLE_RETRY: Duration = Duration::from_secs(60);
 
 /// What an agent is held by: one offer, from the claim to the end of its leg.
@@ -107,12 +109,10 @@ pub enum Released {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Unreachable {
     since: Wall,
-    /// How often it was tried in vain.
-    failures: u32,
-    /// When to try it again; `None` waits for news.
+    /// How long it was left alone after the last failure.
+    pause: Duration,
+    /// When to try it again; `None` when it may be tried.
     retry: Option<Mono>,
-    /// It may be tried again.
-    due: bool,
 }
 
 /// One agent.
@@ -161,8 +161,11 @@ impl Agent {
         &self.settings
     }
 
-    /// Takes a changed configured part.
+    /// Takes a changed configured part. Whether another phone can be reached is not known yet.
     pub fn set_settings(&mut self, settings: Arc<AgentSettings>) {
+        if self.settings.dial != settings.dial {
+            self.unreachable = None;
+        }
         self.settings = settings;
     }
 
@@ -234,7 +237,7 @@ impl Agent {
         if let Some(since) = self.elsewhere {
             return Err(Unavailable::OnAnotherCall { since });
         }
-        if let Some(u) = self.unreachable.as_ref().filter(|u| !u.due) {
+        if let Some(u) = self.unreachable.as_ref().filter(|u| u.retry.is_some()) {
             return Err(Unavailable::Unreachable { since: u.since });
         }
         Ok(())
@@ -302,10 +305,11 @@ impl Agent {
         }
         self.unreachable = match cause {
             MissCause::NotRegistered | MissCause::Unknown => {
-                let (since, failures) = self.unreachable.as_ref().map_or((now.wall, 0), |u| (u.since, u.failures));
-                let wait = UNREACHABLE_RETRY.saturating_mul(1 << failures.min(8)).min(LONGEST_UNREACHABLE_RETRY);
-                let retry = Some(now.mono.plus(wait));
-                Some(Unreachable { since, failures: failures.saturating_add(1), retry, due: false })
+                let (since, pause) = match &self.unreachable {
+                    Some(u) => (u.since, u.pause.saturating_mul(2).min(LONGEST_UNREACHABLE_RETRY)),
+                    None => (now.wall, UNREACHABLE_RETRY),
+                };
+                Some(Unreachable { since, pause, retry: Some(now.mono.plus(pause)) })
             }
             _ => None,
         };
@@ -360,12 +364,13 @@ impl Agent {
 
     /// FreeSWITCH says whether the phone can be reached.
     pub fn set_reachable(&mut self, reachable: bool, now: Now) -> bool {
-        let changed = self.unreachable.as_ref().is_none_or(|u| u.due) != reachable;
+        let changed = self.unreachable.as_ref().is_none_or(|u| u.retry.is_none()) != reachable;
         if reachable {
             self.unreachable = None;
         } else {
             let since = self.unreachable.as_ref().map_or(now.wall, |u| u.since);
-            self.unreachable = Some(Unreachable { since, failures: 0, retry: None, due: false });
+            let pause = LONGEST_UNREACHABLE_RETRY;
+            self.unreachable = Some(Unreachable { since, pause, retry: Some(now.mono.plus(pause)) });
         }
         changed
     }
@@ -382,10 +387,8 @@ impl Agent {
 
     /// Lets time pass. True when a wrap-up ended.
     pub fn tick(&mut self, now: Now) -> bool {
-        if let Some(u) = &mut self.unreachable
-            && u.retry.is_some_and(|at| at <= now.mono)
-        {
-            (u.retry, u.due) = (None, true);
+        if let Some(u) = &mut self.unreachable {
+            u.retry = u.retry.filter(|at| *at > now.mono);
         }
         match &self.activity {
             Activity::WrapUp { until, .. } if *until <= now.mono => {
@@ -495,10 +498,13 @@ mod tests {
         assert_eq!(a.deadline(), Some(Mono(Duration::from_secs(15))), "twice as long");
         a.tick(now(15_000));
         assert_eq!(a.free(), Ok(()));
-        assert!(a.set_reachable(false, now(6_000)));
-        a.tick(now(60_000));
+        assert!(a.set_reachable(false, now(16_000)), "it is gone, says FreeSWITCH");
+        a.tick(now(75_000));
         assert!(a.free().is_err());
-        assert!(a.set_reachable(true, now(61_000)));
+        a.tick(now(76_000));
+        assert_eq!(a.free(), Ok(()), "tried all the same");
+        assert!(a.set_reachable(false, now(77_000)));
+        assert!(a.set_reachable(true, now(78_000)));
         assert_eq!(a.free(), Ok(()));
     }
 

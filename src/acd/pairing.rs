@@ -29,14 +29,20 @@ pub struct Bench {
     settings: Arc<QueueSettings>,
     listed: HashMap<AgentId, u32>,
     seats: BTreeSet<Seat>,
-    seated: HashMap<AgentId, Seat>,
+    /// Each agent's seat, and the place among those to be drawn from.
+    seated: HashMap<AgentId, (Seat, usize)>,
+    /// The same agents in no order, for `random`: drawing from a list costs the same however long it is.
+    lots: Vec<AgentId>,
 }
+
+/// How often a lot is drawn before all are looked at: only those who may not be rung for this caller are drawn in vain.
+const DRAWS: u32 = 32;
 
 impl Bench {
     /// An empty bench for a queue of these settings.
     pub fn new(settings: Arc<QueueSettings>) -> Self {
         let listed = settings.participants.iter().cloned().zip(0..).collect();
-        Self { settings, listed, seats: BTreeSet::new(), seated: HashMap::new() }
+        Self { settings, listed, seats: BTreeSet::new(), seated: HashMap::new(), lots: Vec::new() }
     }
 
     /// The settings the bench was made for.
@@ -51,14 +57,27 @@ impl Bench {
         let idle_since = if self.settings.strategy == Strategy::LongestIdle { last_conversation_end } else { None };
         let seat = Seat { idle_since, listed, agent: agent.clone() };
         self.seats.insert(seat.clone());
-        self.seated.insert(agent.clone(), seat);
+        self.seated.insert(agent.clone(), (seat, self.lots.len()));
+        self.lots.push(agent.clone());
     }
 
     /// Takes an agent from the bench.
     pub fn unseat(&mut self, agent: &AgentId) {
-        if let Some(seat) = self.seated.remove(agent) {
-            self.seats.remove(&seat);
-        }
+        let Some((seat, lot)) = self.seated.remove(agent) else { return };
+        self.seats.remove(&seat);
+        self.lots.swap_remove(lot);
+        let moved = self.lots.get(lot).and_then(|moved| self.seated.get_mut(moved));
+        moved.into_iter().for_each(|(_, place)| *place = lot);
+    }
+
+    /// Draws one of those who may be rung; `seed` makes the draws.
+    fn draw(&self, seed: u64, may: impl Fn(&&AgentId) -> bool) -> Option<&AgentId> {
+        let lot = |n: u32| self.lots.get((shuffle(seed, n) % self.lots.len().max(1) as u64) as usize);
+        let drawn = (0..DRAWS).filter_map(lot).find(&may);
+        drawn.or_else(|| {
+            let left: Vec<&AgentId> = self.lots.iter().filter(&may).collect();
+            left.get((shuffle(seed, DRAWS) % left.len().max(1) as u64) as usize).copied()
+        })
     }
 
     /// Whether nobody is free.
@@ -103,7 +122,7 @@ pub fn choose(queue: &mut Queue, place: Place, bench: &Bench, now: Mono) -> Choi
     let chosen: Vec<AgentId> = if simultaneous {
         bench.agents().filter(may).cloned().collect()
     } else if random {
-        bench.agents().filter(may).min_by_key(|a| shuffle(w.seed, round, a)).cloned().into_iter().collect()
+        bench.draw(shuffle(w.seed, round), may).cloned().into_iter().collect()
     } else {
         bench.agents().find(may).cloned().into_iter().collect()
     };
@@ -119,13 +138,9 @@ pub fn choose(queue: &mut Queue, place: Place, bench: &Bench, now: Mono) -> Choi
     }
 }
 
-/// An agent's rank in the caller's own random order (SplitMix64 over FNV-1a of the id).
-fn shuffle(seed: u64, round: u32, agent: &AgentId) -> u64 {
-    let id = agent
-        .as_str()
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3));
-    let mut z = (seed ^ id ^ u64::from(round).rotate_left(32)).wrapping_add(0x9e37_79b9_7f4a_7c15);
+/// The `n`th number of a caller's own sequence of random ones (SplitMix64).
+fn shuffle(seed: u64, n: u32) -> u64 {
+    let mut z = seed.wrapping_add(u64::from(n).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
@@ -300,6 +315,38 @@ mod tests {
         assert_eq!(r.choose(0), Choice::Hold(at(5_000)));
         r.bench.seat(&id("2"), None);
         assert_eq!(r.choose(6_000), Choice::Ring(ids(&["2"])));
+    }
+
+    /// Q6 `random`: whoever was tried is drawn no more, and of the others each is as likely as another, also when
+    /// most are drawn in vain.
+    #[test]
+    fn random_draws_from_those_who_were_not_tried() {
+        let agents: Vec<String> = (0..100).map(|n| n.to_string()).collect();
+        let agents: Vec<&str> = agents.iter().map(String::as_str).collect();
+        let mut counts: HashMap<AgentId, u32> = HashMap::new();
+        for seed in 0..400 {
+            let mut r = Room::new(Strategy::Random, &agents);
+            agents.iter().skip(2).for_each(|a| r.miss(a, 0));
+            r.queue.at(r.place).unwrap().seed = seed;
+            let Choice::Ring(first) = r.choose(0) else { panic!("nobody was chosen") };
+            *counts.entry(first[0].clone()).or_insert(0) += 1;
+        }
+        assert!(counts.keys().all(|a| ["0", "1"].contains(&a.as_str())), "{counts:?}");
+        assert!(counts.values().all(|n| *n > 150), "{counts:?}");
+    }
+
+    /// Who leaves the bench takes the own lot along and nobody else's.
+    #[test]
+    fn who_leaves_is_drawn_no_more() {
+        let mut r = Room::new(Strategy::Random, &["1", "2", "3"]);
+        for (gone, left) in [("2", vec!["1", "3"]), ("1", vec!["3"])] {
+            r.bench.unseat(&id(gone));
+            for seed in 0..50 {
+                r.queue.at(r.place).unwrap().seed = seed;
+                let Choice::Ring(first) = r.choose(0) else { panic!("nobody was chosen") };
+                assert!(left.contains(&first[0].as_str()), "{first:?}");
+            }
+        }
     }
 
     #[test]

@@ -22,10 +22,14 @@ use crate::floor::FloorView;
 
 pub use status::table;
 
-/// How long a request may take, from the first byte to the last of the answer.
+/// How long a request may take, from connecting to the last byte of the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How many requests are served at a time.
-const AT_ONCE: usize = 8;
+/// How long somebody who has connected may take to say what is asked: it is sent right behind connecting.
+const SAYING: Duration = Duration::from_secs(1);
+/// How many connections are served at a time. Those who say nothing must not keep the others waiting for long.
+const AT_ONCE: usize = 128;
+/// How many requests are answered at a time.
+const ANSWERS_AT_ONCE: usize = 8;
 /// The longest request.
 const LONGEST: u64 = 256;
 
@@ -111,13 +115,14 @@ impl Door {
     /// Answers requests, for ever. `file` is the configuration that a reload reads.
     pub async fn serve(self, daemon: Arc<Daemon>, file: PathBuf) {
         let places = Arc::new(Semaphore::new(AT_ONCE));
+        let answers = Arc::new(Semaphore::new(ANSWERS_AT_ONCE));
         loop {
             let Ok(place) = places.clone().acquire_owned().await else { return };
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    let (daemon, file) = (daemon.clone(), file.clone());
+                    let (daemon, file, answers) = (daemon.clone(), file.clone(), answers.clone());
                     tokio::spawn(async move {
-                        if timeout(PATIENCE, answer(stream, &daemon, &file)).await.is_err() {
+                        if timeout(PATIENCE, answer(stream, &answers, &daemon, &file)).await.is_err() {
                             tracing::debug!("a request took too long");
                         }
                         drop(place);
@@ -139,10 +144,15 @@ impl Drop for Door {
     }
 }
 
-async fn answer(stream: UnixStream, daemon: &Daemon, file: &Path) -> io::Result<()> {
+async fn answer(stream: UnixStream, answers: &Semaphore, daemon: &Daemon, file: &Path) -> io::Result<()> {
     let (input, mut output) = stream.into_split();
     let mut line = String::new();
-    BufReader::new(input.take(LONGEST)).read_line(&mut line).await?;
+    let mut input = BufReader::new(input.take(LONGEST));
+    match timeout(SAYING, input.read_line(&mut line)).await {
+        Ok(read) => drop(read?),
+        Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+    }
+    let Ok(_turn) = answers.acquire().await else { return Ok(()) };
     let text = match Request::read(&line) {
         Some(Request::Status) => serde_json::to_string(&status_of(daemon)),
         Some(Request::Reload) => serde_json::to_string(&reload(daemon, file)),
@@ -173,9 +183,8 @@ pub fn status_of(daemon: &Daemon) -> Status {
 
 /// Reads the configuration again, and applies it if nothing is wrong with it.
 pub fn reload(daemon: &Daemon, file: &Path) -> Reloaded {
-    match config::load(file) {
-        Ok(config) => {
-            let changes = daemon.reconfigure(config);
+    match daemon.reconfigure(|| config::load(file)) {
+        Ok(changes) => {
             tracing::info!(changes = changes.len(), "the configuration was read again");
             for change in &changes {
                 tracing::info!("{change}");

@@ -25,23 +25,34 @@ pub fn table(status: &Status) -> String {
     for queue in &status.floor.queues {
         write_queue(&mut out, queue, &status.floor.agents, now);
     }
-    let _ = writeln!(out, "\nAGENT         NAME                  LOGGED IN TO          DOING");
-    for agent in &status.floor.agents {
-        let logins: Vec<&str> = agent.logins.iter().map(|q| q.as_str()).collect();
-        let logins = if logins.is_empty() { "-".to_owned() } else { logins.join(",") };
-        let _ = writeln!(out, "{:<13} {:<21} {:<21} {}", agent.id, agent.name, logins, doing(agent, now));
+    let rows: Vec<[String; 3]> = status.floor.agents.iter().map(columns).collect();
+    let head = ["AGENT", "NAME", "LOGGED IN TO"].map(str::to_owned);
+    let widest = |column: usize, least: usize| rows.iter().map(|r| r[column].chars().count()).fold(least, usize::max);
+    let (id, name, logins) = (widest(0, 13), widest(1, 21), widest(2, 21));
+    let said = status.floor.agents.iter().map(|agent| doing(agent, now));
+    let _ = writeln!(out);
+    for (row, doing) in std::iter::once(&head).chain(&rows).zip(std::iter::once("DOING".to_owned()).chain(said)) {
+        let _ = writeln!(out, "{:<id$} {:<name$} {:<logins$} {doing}", row[0], row[1], row[2]);
     }
     out
 }
 
+/// An agent's id, name, and logins.
+fn columns(agent: &AgentView) -> [String; 3] {
+    let logins: Vec<&str> = agent.logins.iter().map(|q| q.as_str()).collect();
+    let logins = if logins.is_empty() { "-".to_owned() } else { logins.join(",") };
+    [agent.id.to_string(), agent.name.to_string(), logins]
+}
+
 fn write_queue(out: &mut String, queue: &QueueView, agents: &[AgentView], now: Wall) {
     let _ = writeln!(out, "\n{} {} ({}): {} waiting", queue.number, queue.name, queue.strategy, queue.waiting.len());
+    let digits = queue.waiting.len().to_string().len().max(4);
     for (i, caller) in queue.waiting.iter().enumerate() {
         let ringing: Vec<&str> = caller.ringing.iter().map(|a| a.as_str()).collect();
         let ringing = if ringing.is_empty() { String::new() } else { format!(", ringing {}", ringing.join(",")) };
         let _ = writeln!(
             out,
-            "  {:>4}. {:<20} waits {}{ringing}",
+            "  {:>digits$}. {:<20} waits {}{ringing}",
             i + 1,
             if caller.number.is_empty() { "anonymous" } else { &caller.number },
             lasting(now, caller.since),
@@ -100,5 +111,34 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part:?} is not in\n{text}");
         }
+    }
+
+    /// Q24: columns stay columns, however long a name or a line of callers is.
+    #[test]
+    fn the_table_stays_a_table() {
+        let caller = r#"{"call":"x","number":"0791234567","since":925000,"ringing":[]}"#;
+        let callers = vec![caller; 12_000].join(",");
+        let agent = |id: &str, name: &str, logins: &str| {
+            format!(
+                r#"{{"id":"{id}","name":"{name}","logins":[{logins}],"activity":"idle","moment":null,"call":null}}"#
+            )
+        };
+        let many = r#""99900","99901","99902","99903","99904","99905""#;
+        let agents = [agent("1001", "Anna", many), agent("maria-luisa.garcia", "María Luisa García de la Peña", "")];
+        let status: Status = serde_json::from_str(&format!(
+            r#"{{"version":"1","switches":1,"linked":1,"repairs":0,"store":null,"calls":1,"at":1000000,"queues":[
+            {{"number":"99900","name":"S","strategy":"as-listed","waiting":[{callers}],"candidates":[]}}],"agents":[{}]}}"#,
+            agents.join(",")
+        ))
+        .unwrap();
+        let text = table(&status);
+        let column = |line: &str, word: &str| line.find(word).map(|at| line[..at].chars().count());
+        let waits: Vec<_> = text.lines().filter(|l| l.contains("0791234567")).map(|l| column(l, "waits")).collect();
+        assert_eq!(waits.len(), 12_000);
+        assert!(waits.iter().all(|at| *at == waits[0]));
+        let rows: Vec<&str> = text.lines().rev().take(3).collect();
+        assert_eq!(column(rows[0], "idle"), column(rows[2], "DOING"), "{}", rows.join("\n"));
+        assert_eq!(column(rows[1], "idle"), column(rows[2], "DOING"));
+        assert_eq!(column(rows[0], "María"), column(rows[2], "NAME"));
     }
 }

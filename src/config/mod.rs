@@ -109,11 +109,28 @@ pub struct SwitchAddress {
 /// # Errors
 /// [`Problems`]: everything that is wrong, each with its place and what to do.
 pub fn load(path: &Path) -> Result<Config, Problems> {
-    let bytes = read(path).map_err(|Fault { what, fix }| {
+    parse(path, &contents(path)?, std::env::vars_os())
+}
+
+/// The control socket of the daemon that runs with this file. Whatever else is wrong with the file is for that daemon to
+/// tell. Waits for the disk.
+///
+/// # Errors
+/// [`Problems`]: everything that is wrong with the file, when it does not tell the socket.
+pub fn control(path: &Path) -> Result<PathBuf, Problems> {
+    let (config, problems) = read_with(path, &contents(path)?, std::env::vars_os());
+    let in_the_way = |problem: &Problem| ["", "state", "control"].contains(&problem.key.as_str());
+    match config {
+        Some(config) if problems.is_complete() && !problems.iter().any(in_the_way) => Ok(config.control),
+        _ => Err(problems),
+    }
+}
+
+fn contents(path: &Path) -> Result<Vec<u8>, Problem> {
+    read(path).map_err(|Fault { what, fix }| {
         let place = Place::File(Arc::from(path.display().to_string()));
         Problem { place, key: String::new(), what, fix }
-    })?;
-    parse(path, &bytes, std::env::vars_os())
+    })
 }
 
 /// Reads a file's content, with `path` as its name in messages and its folder as the start of relative paths,
@@ -126,29 +143,40 @@ pub fn parse(
     bytes: &[u8],
     variables: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Config, Problems> {
+    match read_with(path, bytes, variables) {
+        (Some(config), problems) if problems.is_empty() => Ok(config),
+        (_, problems) => Err(problems),
+    }
+}
+
+/// What a file says, as far as it can be understood, and everything that is wrong with it.
+fn read_with(
+    path: &Path,
+    bytes: &[u8],
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+) -> (Option<Config>, Problems) {
     let file: Arc<str> = Arc::from(path.display().to_string());
-    let root = yaml::parse(&file, bytes)?;
+    let root = match yaml::parse(&file, bytes) {
+        Ok(root) => root,
+        Err(problem) => return (None, problem.into()),
+    };
     let overrides = environment::read(variables);
     let sources = Sources { file, root, variables: environment::places(&overrides) };
     let mut report = Report::new(&sources);
     let checked = schema::check(&sources.root, &mut report);
     let from_environment = environment::layer(overrides, &mut report);
-    let Some(from_file) = checked else {
-        return Err(report.into_problems());
-    };
-    match merge(Layer(from_file), from_environment) {
-        Ok(raw) => {
-            let folder = path.parent().unwrap_or(Path::new(""));
-            let config = validate::config(raw, folder, &mut report);
-            if report.is_empty() { Ok(config) } else { Err(report.into_problems()) }
-        }
-        Err(e) => {
+    let merged = checked.map(|from_file| merge(Layer(from_file), from_environment));
+    let config = match merged {
+        Some(Ok(raw)) => Some(validate::config(raw, path.parent().unwrap_or(Path::new("")), &mut report)),
+        Some(Err(e)) => {
             // The table of keys and the structs agree (a test holds that): a defect of this module.
             let fault = Fault::new(format!("the values do not fit ({e})"), "report this as a defect of the daemon");
             report.add(&KeyPath::Root, fault);
-            Err(report.into_problems())
+            None
         }
-    }
+        None => None,
+    };
+    (config, report.into_problems())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Fault> {

@@ -60,7 +60,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong with a configuration, in the order of the file. Never empty.
+/// Everything that is wrong with a configuration, in the order of the file. Never empty where it is an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems {
     list: Vec<Problem>,
@@ -71,6 +71,15 @@ impl Problems {
     /// The problems, sorted by place.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
         self.list.iter()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Whether all there are are listed.
+    pub(super) fn is_complete(&self) -> bool {
+        self.more == 0
     }
 }
 
@@ -211,10 +220,6 @@ impl<'s> Report<'s> {
         }
         self.keys.insert(key.clone());
         self.problems.push(Problem { place, key, what, fix });
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.problems.is_empty()
     }
 
     /// Everything that was noted, in the order of the file.

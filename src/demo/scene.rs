@@ -10,10 +10,10 @@ use simswitch::{Dialplan, LegView, SimSwitch, Sound};
 use tokio::net::TcpListener;
 
 use crate::acd::ids::AgentId;
-use crate::app::{Daemon, limits, system_random};
+use crate::app::{Daemon, system_random};
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::esl::server::Server;
+use crate::esl::server::{Server, ServerLimits};
 use crate::journal::{Journal, Options, Restored};
 
 use super::screen::Said;
@@ -65,7 +65,7 @@ impl Scene {
         let text = file(way_back.local_addr()?);
         // The environment is somebody else's configuration.
         let config = config::parse(Path::new("demo.yaml"), text.as_bytes(), []).map_err(io::Error::other)?;
-        let server = Server::bind(config.listen, limits()).await?;
+        let server = Server::bind(config.listen, ServerLimits::default()).await?;
         let switch = SimSwitch::new(simswitch::Config {
             domain: "demo".into(),
             dialplan: Dialplan::standard(&format!("{} async full", server.local_addr()?)),

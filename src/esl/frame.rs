@@ -220,6 +220,18 @@ impl Decoder {
         &mut self.buffer
     }
 
+    /// Gives back what memory there is, if no part of a frame was received.
+    pub fn rest(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+    }
+
+    /// How many bytes of memory are kept for the next frame.
+    pub fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// Appends received bytes.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);

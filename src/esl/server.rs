@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::command::Command;
 use super::frame::FrameLimits;
 use super::kind::EventKind;
-use super::link::{Events, Full, Incoming, Link, LinkLimits};
+use super::link::{Events, Full, Incoming, Link, LinkLimits, Pool};
 use super::tcp;
 
 /// How long to wait when the system has no resources for another connection.
@@ -35,15 +35,21 @@ pub struct ServerLimits {
     pub park: Duration,
     /// Each connection.
     pub link: LinkLimits,
+    /// Bytes a connection may hold unfinished, whatever the others do: see [`Pool`].
+    pub own: usize,
+    /// Bytes that all connections together may hold unfinished; beyond that, one that wants more than its own is closed.
+    pub shared: usize,
 }
 
 impl Default for ServerLimits {
     /// Thousands of calls, which is more than one FreeSWITCH carries. What a call's connection carries is some 10 kB
-    /// a frame, so a frame of 1 MB is none of FreeSWITCH's, and events for 4 MB were left lying.
+    /// a frame, so a frame of 1 MB is none of FreeSWITCH's, and events for 4 MB were left lying. Its own 32 kB have room
+    /// for the receive buffer of 16 kB and what is ordinarily on its way.
     fn default() -> Self {
         let frame = FrameLimits { body: 1 << 20, ..FrameLimits::default() };
         let link = LinkLimits { frame, event_bytes: 4 << 20, ..LinkLimits::default() };
-        Self { connections: 4096, turned_away: 256, park: Duration::from_secs(3), link }
+        let (own, shared) = (32 << 10, 256 << 20);
+        Self { connections: 4096, turned_away: 256, park: Duration::from_secs(3), link, own, shared }
     }
 }
 
@@ -54,6 +60,7 @@ pub struct Server {
     limits: ServerLimits,
     places: Arc<Semaphore>,
     doors: Arc<Semaphore>,
+    pool: Arc<Pool>,
 }
 
 /// A connection FreeSWITCH opened for a call.
@@ -86,7 +93,8 @@ impl Server {
         let listener = socket.listen(WAITING_TO_BE_ACCEPTED)?;
         let places = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
         let doors = Arc::new(Semaphore::new(limits.turned_away.clamp(1, Semaphore::MAX_PERMITS)));
-        Ok(Self { listener, limits, places, doors })
+        let pool = Arc::new(Pool::new(limits.own, limits.shared));
+        Ok(Self { listener, limits, places, doors, pool })
     }
 
     /// Where it listens.
@@ -123,7 +131,7 @@ impl Server {
             // Failing here means that the peer is gone already, which reading will tell.
             let _ = tcp::prepare(&stream);
             if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-                let (link, events) = Link::open(stream, self.limits.link);
+                let (link, events) = Link::open_in(stream, self.limits.link, self.pool.clone());
                 return Accepted { link, events, peer, place: Place(place) };
             }
             tracing::warn!(%peer, most = self.limits.connections, "turned a call away: there are as many as allowed");
@@ -136,9 +144,10 @@ impl Server {
         let Ok(door) = Arc::clone(&self.doors).acquire_owned().await else {
             return;
         };
-        let limits = self.limits;
+        let park = self.limits.park;
+        let (link, events) = Link::open_in(stream, self.limits.link, self.pool.clone());
         tokio::spawn(async move {
-            turn_away(stream, limits.park, limits.link).await;
+            see_out(link, events, park).await;
             drop(door);
         });
     }
@@ -152,7 +161,11 @@ pub async fn turn_away<S>(io: S, park: Duration, limits: LinkLimits)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (link, mut events) = Link::open(io, limits);
+    let (link, events) = Link::open(io, limits);
+    see_out(link, events, park).await;
+}
+
+async fn see_out(link: Link, mut events: Events, park: Duration) {
     // In one write, so that the subscription is there before the park.
     match link.send_all(&[Command::Connect, Command::MyEvents]) {
         Ok(sent) => sent.into_iter().for_each(|pending| pending.log_refusal("turning a call away")),

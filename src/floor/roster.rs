@@ -37,11 +37,18 @@ impl Floor {
         let agents: BTreeMap<&AgentId, &AgentSettings> = agents.iter().map(|a| (&a.id, a)).collect();
         let queues: BTreeMap<&QueueNumber, &QueueSettings> = queues.iter().map(|q| (&q.number, q)).collect();
         for (id, settings) in &agents {
-            let mut agent =
-                self.agents.entry((*id).clone()).or_insert_with(|| Agent::new(Arc::new((*settings).clone())));
-            agent.revive();
-            if **agent.settings() != **settings {
-                agent.set_settings(Arc::new((*settings).clone()));
+            let changed = {
+                let mut agent =
+                    self.agents.entry((*id).clone()).or_insert_with(|| Agent::new(Arc::new((*settings).clone())));
+                agent.revive();
+                let changed = **agent.settings() != **settings;
+                if changed {
+                    agent.set_settings(Arc::new((*settings).clone()));
+                }
+                changed
+            };
+            if changed {
+                self.agent_changed(id);
             }
         }
         for (number, settings) in &queues {

@@ -17,7 +17,7 @@ use crate::acd::leg::LegEnd;
 use crate::acd::queue::Place;
 use crate::acd::time::Now;
 use crate::esl::text::TextError;
-use crate::esl::{ApiCall, Cause, Command, Endpoint, EventKind, Events, Incoming, Link, Outcome};
+use crate::esl::{ApiCall, Cause, CloseReason, Command, Endpoint, EventKind, Events, Incoming, Link, Outcome};
 use crate::floor::{CallDesk, Caller};
 
 use super::channel::Channel;
@@ -32,7 +32,7 @@ pub(super) async fn run(
     settings: &Arc<SessionSettings>,
     link: Link,
     events: Events,
-    channel: Channel,
+    channel: Box<Channel>,
     dialled: QueueNumber,
 ) {
     let span = tracing::info_span!("call", call = %channel.id, queue = %dialled);
@@ -44,7 +44,7 @@ async fn serve(
     settings: &Arc<SessionSettings>,
     link: Link,
     mut events: Events,
-    channel: Channel,
+    channel: Box<Channel>,
     dialled: QueueNumber,
 ) {
     let wake = Arc::new(Notify::new());
@@ -118,7 +118,7 @@ struct Session<'a> {
     shared: &'a Shared,
     settings: &'a SessionSettings,
     link: Link,
-    channel: Channel,
+    channel: Box<Channel>,
     dialled: QueueNumber,
     call: Call,
     desk: CallDesk,
@@ -153,15 +153,21 @@ impl<'a> Session<'a> {
         shared: &'a Arc<Shared>,
         settings: &'a SessionSettings,
         link: Link,
-        channel: Channel,
+        channel: Box<Channel>,
         dialled: QueueNumber,
         number: Arc<str>,
     ) -> Self {
         let can_be_connected = channel.answered;
         let place = channel.place.as_ref().filter(|r| r.dialled == dialled);
-        let (call, first_entered) = match place {
-            Some(r) => (Call::new(r.queue.clone(), r.visited.clone(), Some(r.place)), Some(r.first_entered)),
-            None => (Call::new(dialled.clone(), Vec::new(), None), None),
+        // Who came while no controller was there, or the last one had no time to say so, has waited since then.
+        let held = channel.held_for.map(|held| shared.clock.now().wall.before(held));
+        let (call, first_entered) = match (place, held) {
+            (Some(r), _) => (Call::new(r.queue.clone(), r.visited.clone(), Some(r.place)), Some(r.first_entered)),
+            (None, Some(came)) => {
+                let place = Place { entered: came, seq: 0 };
+                (Call::new(dialled.clone(), Vec::new(), Some(place)), Some(came))
+            }
+            (None, None) => (Call::new(dialled.clone(), Vec::new(), None), None),
         };
         let caller = Caller { number, first_entered, returned: place.is_some() };
         let desk = CallDesk::new(shared.floor.clone(), channel.id.clone(), caller, (shared.random)());
@@ -221,7 +227,10 @@ impl<'a> Session<'a> {
             // itself is in its place behind them, and the end of the connection bounds the wait.
             Some(Incoming::Lingering(_)) => {}
             Some(Incoming::Closed(reason)) => {
-                tracing::debug!(%reason, "the connection ended");
+                match reason {
+                    CloseReason::Peer | CloseReason::Local => tracing::debug!(%reason, "the connection ended"),
+                    reason => tracing::warn!(%reason, "the connection of a call ended too early"),
+                }
                 self.tell(Input::Disconnected);
             }
             None => self.tell(Input::Disconnected),
@@ -483,7 +492,10 @@ impl<'a> Session<'a> {
         self.several.retain(|offer, _| self.call.agent_of(*offer).is_some());
         for leg in gone {
             self.filtered.remove(&leg);
-            wire::forget_leg(leg).into_iter().for_each(|c| self.push(c));
+            // Of a call that was connected, or has left, hardly anything comes: the connection will soon be closed.
+            if self.call.is_in_line() {
+                wire::forget_leg(leg).into_iter().for_each(|c| self.push(c));
+            }
         }
         if self.give_back && self.parked {
             self.give_back = false;

@@ -1,5 +1,7 @@
 //! What the answer to `connect` tells of a call.
 
+use std::time::Duration;
+
 use crate::acd::feature::Authenticated;
 use crate::acd::ids::{CallId, IdError};
 use crate::esl::{ChannelId, Reply, SafeText};
@@ -40,6 +42,8 @@ pub(super) struct Channel {
     pub(super) context: SafeText,
     /// The place the caller had before the controller was away.
     pub(super) place: Option<Remembered>,
+    /// How long the dialplan has held the caller without a controller, since the caller came.
+    pub(super) held_for: Option<Duration>,
     /// The call goes on behind `socket` already when we die.
     pub(super) resumes: bool,
 }
@@ -70,7 +74,41 @@ impl Channel {
             domain: variable("domain_name"),
             context: SafeText::new(&context).or(SafeText::new("default")),
             place: variable("fsq_place").and_then(|v| Remembered::read(&v)),
+            held_for: held_for(
+                variable("fsq_away").as_deref(),
+                variable("fsq_came").as_deref(),
+                &header("Event-Date-Timestamp"),
+            ),
             resumes: variable("socket_resume").as_deref() == Some("true"),
         })
+    }
+}
+
+/// The longest that a caller is believed to have been held: what is longer is a clock that was set.
+const LONGEST_HELD: Duration = Duration::from_secs(24 * 3600);
+
+/// How long the dialplan has held a caller: it counts rounds in `away`, and noted when the caller came. Both moments are
+/// FreeSWITCH's, in microseconds: its clock need not be ours.
+fn held_for(away: Option<&str>, came: Option<&str>, now: &str) -> Option<Duration> {
+    away?;
+    let (came, now): (u64, u64) = (came?.parse().ok()?, now.parse().ok()?);
+    now.checked_sub(came).map(Duration::from_micros).filter(|held| *held <= LONGEST_HELD)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Q4, Q19: only who was held by the dialplan has waited before, and only by what can be.
+    #[test]
+    fn the_time_without_a_controller_is_told_by_the_channel() {
+        let day = 24 * 3600 * 1_000_000_u64;
+        let of = |away, came: u64| held_for(away, Some(&came.to_string()), &(2 * day).to_string());
+        assert_eq!(of(Some("xx"), 2 * day - 7_000_000), Some(Duration::from_secs(7)));
+        assert_eq!(of(None, 2 * day - 7_000_000), None);
+        assert_eq!(of(Some("x"), 2 * day + 1), None);
+        assert_eq!(of(Some("x"), day - 1), None);
+        assert_eq!(held_for(Some("x"), Some("_undef_"), "5"), None);
+        assert_eq!(held_for(Some("x"), None, "5"), None);
     }
 }

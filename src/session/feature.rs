@@ -24,7 +24,7 @@ pub(super) async fn run(
     settings: &SessionSettings,
     link: Link,
     mut events: Events,
-    channel: Channel,
+    channel: Box<Channel>,
     login: bool,
     queue: QueueNumber,
 ) {
@@ -71,7 +71,12 @@ async fn change(shared: &Shared, agent: &AgentId, queue: &QueueNumber, login: bo
     }
     let now = shared.clock.now();
     if login {
-        shared.floor.log_in(agent, queue, now);
+        if let LoginChange::Refused(answer) = shared.floor.log_in(agent, queue, now) {
+            // The file changed while it was written down.
+            let fact = Fact::AgentLoggedOut { agent: agent.clone(), queue: queue.clone() };
+            shared.journal.record(Record { at: now.wall, fact });
+            return answer;
+        }
     } else {
         shared.floor.log_out(agent, queue, CancelCause::LoggedOut, now);
     }

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use crate::acd::feature::{Dialled, FeatureCodes};
 use crate::acd::settings::Language;
 use crate::clock::Clock;
-use crate::esl::{Command, EventKind, Events, Execute, Incoming, Link, Outcome};
+use crate::esl::{Command, EventKind, Events, Execute, Incoming, Link, Outcome, Unknown};
 use crate::floor::Floor;
 use crate::journal::Journal;
 
@@ -68,20 +68,31 @@ pub async fn run(shared: Arc<Shared>, link: Link, mut events: Events) {
     let reply = match send_one(&link, Command::Connect).await {
         Some(Outcome::Done(reply)) => reply,
         Some(Outcome::Refused(text)) => return tracing::warn!(%text, "a connection is not that of a call"),
-        Some(Outcome::Unknown(why)) => return tracing::warn!(%why, "a connection did not say what call it is"),
+        Some(Outcome::Unknown(why)) => {
+            tracing::warn!(%why, "a connection did not say what call it is");
+            if matches!(why, Unknown::TimedOut(_)) {
+                // It may be the call of a switch that stands still.
+                give_back(&link, &mut events).await;
+            }
+            return;
+        }
         None => return,
     };
     let channel = match Channel::read(&reply) {
-        Ok(channel) => channel,
+        // It is handed on through futures, each of which would keep room for it.
+        Ok(channel) => Box::new(channel),
         Err(error) => {
             tracing::warn!(%error, "a connection is not that of a call");
             return give_back(&link, &mut events).await;
         }
     };
+    // All of the channel, and the call may be long.
+    drop(reply);
     if settings.token.as_deref().is_some_and(|token| channel.token.as_deref() != Some(token)) {
         tracing::warn!(call = %channel.id, "a call without our token went back to the dialplan: `socket HOST:PORT/TOKEN` must end with the `token` of the configuration");
         return give_back(&link, &mut events).await;
     }
+    link.vouch();
     let drained = *shared.draining.borrow();
     match settings.codes.read(&channel.dialled) {
         _ if drained => give_back(&link, &mut events).await,

@@ -321,6 +321,7 @@ mod tests {
             domain: Some("of.the.call".into()),
             context: SafeText::new("default"),
             place: None,
+            held_for: None,
             resumes: true,
         };
         let settings = SessionSettings {

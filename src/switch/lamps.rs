@@ -1,5 +1,7 @@
 //! Lamps: a key that shows whether an agent is logged in to a queue (Q16).
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use uuid::Uuid;
 
 use crate::acd::feature::{Dialled, FeatureCodes};
@@ -8,23 +10,106 @@ use crate::esl::Command;
 use crate::esl::command::SendEvent;
 use crate::esl::text::TextError;
 
-/// What a lamp key is programmed with, and so what its lamp is called: `*41<queue>*<agent>`.
+/// How many lamps are set in one go.
+const AT_ONCE: usize = 64;
+
+/// How many lamps may wait to be set that nobody but a phone asked for: whoever may subscribe may ask for anything.
+const MOST_ASKED: usize = 4096;
+
+/// A lamp as FreeSWITCH knows it: what the key is programmed with, and the domain the phone asks in.
+pub(super) type Name = (String, String);
+
+/// What a lamp key is programmed with: `*41<queue>*<agent>`.
 pub(super) fn entity(codes: &FeatureCodes, queue: &QueueNumber, agent: &AgentId) -> String {
     format!("{}{queue}*{agent}", codes.login)
 }
 
-/// The lamp a phone asks for, by the `to` of a PRESENCE_PROBE: agent, queue and domain.
-pub(super) fn asked_for(codes: &FeatureCodes, to: &str) -> Option<(AgentId, QueueNumber, String)> {
-    let (user, domain) = to.rsplit_once('@')?;
-    match codes.read(user) {
-        Dialled::Feature { login: true, queue, lamp: Some(agent) } => Some((agent, queue, domain.to_owned())),
+/// Whose lamp it is.
+pub(super) fn read(codes: &FeatureCodes, entity: &str) -> Option<(AgentId, QueueNumber)> {
+    match codes.read(entity) {
+        Dialled::Feature { login: true, queue, lamp: Some(agent) } => Some((agent, queue)),
         _ => None,
+    }
+}
+
+/// The lamp a phone asks for, by the `to` of a PRESENCE_PROBE.
+pub(super) fn asked_for(codes: &FeatureCodes, to: &str) -> Option<Name> {
+    let (entity, domain) = to.rsplit_once('@')?;
+    read(codes, entity).map(|_| (entity.to_owned(), domain.to_owned()))
+}
+
+/// Lamps that phones asked for in another domain than the agents': nobody else knows that they are there. Kept over the
+/// ends of links, and up to a bound.
+#[derive(Debug, Default)]
+pub(super) struct Asked(BTreeSet<Name>);
+
+impl Asked {
+    pub(super) fn note(&mut self, name: Name) {
+        if self.0.len() < MOST_ASKED {
+            self.0.insert(name);
+        }
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &Name> {
+        self.0.iter()
+    }
+}
+
+/// What one switch was told of lamps, and what it is still to be told.
+#[derive(Debug, Default)]
+pub(super) struct Lamps {
+    /// The newest state of each.
+    due: BTreeMap<Name, bool>,
+    lit: BTreeSet<Name>,
+}
+
+impl Lamps {
+    /// A lamp is to be so.
+    pub(super) fn set(&mut self, name: Name, on: bool) {
+        self.due.insert(name, on);
+    }
+
+    /// A phone asks for a lamp, which is so.
+    pub(super) fn answer(&mut self, name: Name, on: bool) {
+        if self.due.len() < MOST_ASKED || self.due.contains_key(&name) {
+            self.due.insert(name, on);
+        }
+    }
+
+    /// All lamps there are. What was lit and is none any more goes dark.
+    pub(super) fn set_all(&mut self, all: BTreeMap<Name, bool>) {
+        let gone: Vec<Name> = self.lit.iter().filter(|name| !all.contains_key(name)).cloned().collect();
+        self.due.extend(gone.into_iter().map(|name| (name, false)));
+        self.due.extend(all);
+    }
+
+    /// Some that are to be set now.
+    pub(super) fn take(&mut self) -> Vec<(Name, bool)> {
+        let mut some = Vec::new();
+        while some.len() < AT_ONCE
+            && let Some((name, on)) = self.due.pop_first()
+        {
+            if on {
+                self.lit.insert(name.clone());
+            } else {
+                self.lit.remove(&name);
+            }
+            some.push((name, on));
+        }
+        some
+    }
+
+    /// These could not be set; what is newer counts.
+    pub(super) fn put_back(&mut self, some: Vec<(Name, bool)>) {
+        for (name, on) in some {
+            self.due.entry(name).or_insert(on);
+        }
     }
 }
 
 /// Switches a lamp on or off, in the form that mod_sofia passes on to every phone that subscribed (capture
 /// `inbound-link`).
-pub(super) fn lamp(entity: &str, domain: &str, on: bool) -> Result<Command, TextError> {
+pub(super) fn lamp((entity, domain): &Name, on: bool) -> Result<Command, TextError> {
     let from = format!("{entity}@{domain}");
     let (channel, answer, status) =
         if on { ("CS_ROUTING", "confirmed", "Logged in") } else { ("CS_HANGUP", "terminated", "Logged out") };
@@ -62,9 +147,9 @@ mod tests {
     #[test]
     fn a_lamp_is_called_what_the_key_dials() {
         let codes = FeatureCodes::default();
-        let (agent, queue, domain) = asked_for(&codes, "*4199900*1001@lab").unwrap();
-        assert_eq!(entity(&codes, &queue, &agent), "*4199900*1001");
-        assert_eq!(domain, "lab");
+        let name = asked_for(&codes, "*4199900*1001@lab").unwrap();
+        let (agent, queue) = read(&codes, &name.0).unwrap();
+        assert_eq!((entity(&codes, &queue, &agent), "lab".to_owned()), name);
         for other in ["1001@lab", "*4199900@lab", "*4299900*1001@lab", "*4199900*1001"] {
             assert_eq!(asked_for(&codes, other), None, "{other}");
         }
@@ -74,7 +159,7 @@ mod tests {
     fn on_and_off_are_one_dialog() {
         let text = |on| {
             let mut out = BytesMut::new();
-            lamp("*4199900*1001", "lab", on).unwrap().render(&mut out);
+            lamp(&("*4199900*1001".to_owned(), "lab".to_owned()), on).unwrap().render(&mut out);
             String::from_utf8(out.to_vec()).unwrap()
         };
         let (on, off) = (text(true), text(false));
@@ -82,5 +167,37 @@ mod tests {
         assert!(off.contains("answer-state: terminated\n") && off.contains("channel-state: CS_HANGUP\n"), "{off}");
         let id = |text: &str| text.lines().find(|l| l.starts_with("unique-id")).unwrap().to_owned();
         assert_eq!(id(&on), id(&off));
+    }
+
+    fn name(n: usize) -> Name {
+        (format!("*41{n}*1"), "lab".to_owned())
+    }
+
+    /// Q16: a lamp that is none any more goes dark; what could not be told is told later, unless it has changed since.
+    #[test]
+    fn nothing_is_left_lit_and_nothing_is_forgotten() {
+        let mut lamps = Lamps::default();
+        lamps.set_all(BTreeMap::from([(name(1), true), (name(2), false)]));
+        let first = lamps.take();
+        assert_eq!(first, [(name(1), true), (name(2), false)]);
+        lamps.set(name(1), false);
+        lamps.put_back(first);
+        assert_eq!(lamps.take(), [(name(1), false), (name(2), false)]);
+        lamps.set(name(1), true);
+        assert_eq!(lamps.take(), [(name(1), true)]);
+        lamps.set_all(BTreeMap::from([(name(3), true)]));
+        assert_eq!(lamps.take(), [(name(1), false), (name(3), true)]);
+        assert_eq!(lamps.take(), []);
+    }
+
+    /// Q21: whoever asks for lamps without end takes no more room than this.
+    #[test]
+    fn what_phones_ask_for_is_bounded() {
+        let (mut lamps, mut asked) = (Lamps::default(), Asked::default());
+        for n in 0..2 * MOST_ASKED {
+            lamps.answer(name(n), false);
+            asked.note(name(n));
+        }
+        assert_eq!((lamps.due.len(), asked.names().count()), (MOST_ASKED, MOST_ASKED));
     }
 }

@@ -5,13 +5,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
 
 use crate::acd::fact::{EndedBy, Fact};
 use crate::acd::feature::Dialled;
 use crate::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
-use crate::acd::time::Wall;
+use crate::acd::time::{Mono, Wall};
 use crate::esl::command::EventSet;
 use crate::esl::{
     ApiCall, Cause, ChannelId, CloseReason, Command, Event, EventKind, Events, Incoming, Link, Outcome, Reply,
@@ -20,27 +20,38 @@ use crate::floor::OfferKey;
 use crate::session::hear::was_transferred;
 use crate::session::wire::{connected, end_if_ringing, has_mod_hash};
 
+use super::lamps::{self, Lamps, Name};
+use super::phones::Listed;
 use super::survey::{Repair, Survey, bring, epoch, gone, ours, widowed};
-use super::{SURVEY_EVERY, Switches, lamps};
+use super::{RETURN_PATIENCE, SURVEY_EVERY, Sight, Switches, lock};
 
-/// How many lamps are lit in one go.
-const LAMPS_AT_ONCE: usize = 64;
+/// How long a call waits for a controller until it is taken to have been left alone: whoever is there serves it at once.
+const LEFT_ALONE: Duration = SURVEY_EVERY;
 
-/// How soon FreeSWITCH is surveyed again at the start, when a stray leg could not be ended: it was answered a moment ago,
-/// and is being connected or ends by itself.
+/// How soon FreeSWITCH is asked again at the start, and when a stray leg was ended then or could not be.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// How often it is: for longer than its table is behind.
+const EARLY_LOOKS: u32 = 4;
+
+/// How long a stray leg may take to end.
+const ENDS_WITHIN: Duration = Duration::from_secs(1);
+
+/// When FreeSWITCH is asked again after an answer that may have been out of date.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Something that was asked, and its answer.
 enum Answer {
-    Survey(Outcome, Outcome),
+    /// The channels, asked for then.
+    Channels(Mono, Outcome),
+    /// The channels, asked for then, and the calls.
+    Calls(Mono, Box<Reply>, Outcome),
     Dump(Uuid, String, Outcome),
     Contact(AgentId, Outcome),
     Domain(Outcome),
     ModHash(Outcome),
     /// A stray leg was to be ended; whether it was.
     Ended(bool),
-    /// It is time to look again.
-    Again,
     Lamps,
 }
 
@@ -53,14 +64,22 @@ struct Up<'a> {
     missing: BTreeSet<OfferId>,
     /// Conversations nobody attends to that were freed of our death.
     let_go: BTreeSet<OfferId>,
-    /// Calls that nobody had taken charge of at the last survey.
-    unserved: BTreeSet<String>,
+    /// Stray legs that were ordered to end, and when.
+    ending: BTreeMap<Uuid, Mono>,
+    /// Calls that nobody takes charge of, and since when.
+    unserved: BTreeMap<String, Mono>,
     asked: JoinSet<Answer>,
     surveying: bool,
+    /// What was seen may be out of date already, or be behind what was missed.
+    doubtful: bool,
+    /// At the start: something has just changed on which the first offers wait.
+    look_again: bool,
+    /// How many looks are still to be taken at once: the first may lack what began, and have what ended, just before
+    /// anybody listened.
+    early_looks: u32,
     /// The directory's domain, as FreeSWITCH has it; asked for when the configuration does not tell.
     asked_domain: Option<String>,
-    /// Lamps to be set, the newest state of each.
-    lamps: BTreeMap<(QueueNumber, AgentId, String), bool>,
+    lamps: Lamps,
     lighting: bool,
 }
 
@@ -75,11 +94,15 @@ pub(super) async fn run(switches: &Switches, index: usize, link: Link, mut event
         registered: BTreeSet::new(),
         missing: BTreeSet::new(),
         let_go: BTreeSet::new(),
-        unserved: BTreeSet::new(),
+        ending: BTreeMap::new(),
+        unserved: BTreeMap::new(),
         asked: JoinSet::new(),
         surveying: false,
+        doubtful: false,
+        look_again: false,
+        early_looks: EARLY_LOOKS,
         asked_domain: None,
-        lamps: BTreeMap::new(),
+        lamps: Lamps::default(),
         lighting: false,
     };
     up.begin();
@@ -87,18 +110,30 @@ pub(super) async fn run(switches: &Switches, index: usize, link: Link, mut event
     surveys.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let reason = loop {
         tokio::select! {
+            // What was heard before an answer was given is taken note of before it.
+            biased;
             incoming = events.next() => match incoming {
                 Some(Incoming::Event(event)) => up.event(&event),
                 Some(Incoming::Missed(count)) => {
                     tracing::warn!(count, "events of FreeSWITCH were missed; the next survey puts it right");
+                    up.doubtful = true;
+                    surveys.reset_immediately();
                 }
                 Some(Incoming::Closed(reason)) => break reason,
                 None => break CloseReason::Peer,
                 Some(_) => {}
             },
             Some(answer) = up.asked.join_next() => {
-                if let Ok(answer) = answer {
-                    up.answer(answer);
+                if let Ok(answer) = answer
+                    && up.answer(answer)
+                {
+                    let doubtful = std::mem::take(&mut up.doubtful);
+                    if up.early_looks > 0 {
+                        up.early_looks -= 1;
+                        surveys.reset_after(LOOK_AGAIN);
+                    } else if doubtful {
+                        surveys.reset_after(ASK_AGAIN);
+                    }
                 }
             }
             fact = facts.recv() => match fact {
@@ -107,7 +142,13 @@ pub(super) async fn run(switches: &Switches, index: usize, link: Link, mut event
                 Err(tokio::sync::broadcast::error::RecvError::Closed) => break CloseReason::Local,
             },
             Ok(()) = settings.changed() => up.all_lamps(),
-            _ = surveys.tick() => up.survey(),
+            _ = surveys.tick() => {
+                up.survey();
+                up.light();
+            }
+        }
+        if !up.surveying && std::mem::take(&mut up.look_again) {
+            surveys.reset_after(LOOK_AGAIN);
         }
     };
     for agent in std::mem::take(&mut up.registered) {
@@ -144,12 +185,17 @@ impl Up<'_> {
         }
     }
 
-    fn ask(&mut self, call: ApiCall, answer: impl FnOnce(Outcome) -> Answer + Send + 'static) {
+    /// Asks, if there is room for a question. False when there is none.
+    fn ask(&mut self, call: ApiCall, answer: impl FnOnce(Outcome) -> Answer + Send + 'static) -> bool {
         match self.link.send(&Command::Api(call)) {
             Ok(pending) => {
                 self.asked.spawn(async move { answer(pending.await) });
+                true
             }
-            Err(full) => tracing::warn!(%full, "a question of the link was not sent"),
+            Err(full) => {
+                tracing::warn!(%full, "a question of the link was not sent");
+                false
+            }
         }
     }
 
@@ -157,31 +203,28 @@ impl Up<'_> {
         if std::mem::replace(&mut self.surveying, true) {
             return;
         }
-        let calls = ApiCall::new("show calls as json").map(Command::Api);
-        let Ok(calls) = calls else { return };
-        match self.link.send_all(&[Command::Api(ApiCall::show_channels()), calls]) {
-            Ok(sent) => {
-                let mut sent = sent.into_iter();
-                if let (Some(channels), Some(calls)) = (sent.next(), sent.next()) {
-                    self.asked.spawn(async move { Answer::Survey(channels.await, calls.await) });
-                }
-            }
-            Err(full) => {
-                self.surveying = false;
-                tracing::warn!(%full, "FreeSWITCH was not surveyed");
-            }
-        }
+        let asked = self.switches.clock.now().mono;
+        self.surveying = self.ask(ApiCall::show_channels(), move |outcome| Answer::Channels(asked, outcome));
     }
 
-    fn answer(&mut self, answer: Answer) {
+    /// Takes an answer. True when a survey is done.
+    fn answer(&mut self, answer: Answer) -> bool {
         match answer {
-            Answer::Survey(channels, calls) => {
+            Answer::Channels(asked, channels) => {
+                // Asked only now: before this answer comes everything has been heard that happened before the first.
+                let calls = done(channels).map(Box::new).zip(ApiCall::new("show calls as json").ok());
+                self.surveying = calls.is_some_and(|(channels, calls)| {
+                    self.ask(calls, move |outcome| Answer::Calls(asked, channels, outcome))
+                });
+            }
+            Answer::Calls(asked, channels, calls) => {
                 self.surveying = false;
-                let (Some(channels), Some(calls)) = (done(channels), done(calls)) else { return };
+                let Some(calls) = done(calls) else { return false };
                 match Survey::read(&channels.body_text(), &calls.body_text()) {
-                    Ok(survey) => self.compare(&survey),
+                    Ok(survey) => self.compare(survey, asked),
                     Err(error) => tracing::warn!(%error, "what FreeSWITCH says of its channels cannot be read"),
                 }
+                return true;
             }
             Answer::Dump(leg, caller, outcome) => {
                 if let Some(reply) = done(outcome) {
@@ -190,7 +233,7 @@ impl Up<'_> {
             }
             Answer::Contact(agent, outcome) => {
                 let text = done(outcome).map(|reply| reply.body_text().into_owned()).unwrap_or_default();
-                if text.starts_with("error/") {
+                if text.starts_with("error/") && self.is_rung_at_the_phone(&agent) {
                     self.switches.floor.set_reachable(&agent, false, self.switches.clock.now());
                 }
             }
@@ -205,30 +248,32 @@ impl Up<'_> {
                 let has = done(outcome).is_some_and(|reply| reply.body_text().trim() == "true");
                 self.switches.mod_hash.store(has, Ordering::Relaxed);
             }
-            Answer::Ended(_) | Answer::Again if self.switches.are_in_order() => {}
-            Answer::Ended(true) | Answer::Again => self.survey(),
-            Answer::Ended(false) => {
-                self.asked.spawn(async {
-                    sleep(LOOK_AGAIN).await;
-                    Answer::Again
-                });
-            }
+            // One that was not ended was answered a moment ago, and is being connected or ends by itself.
+            Answer::Ended(ended) => self.look_again |= !ended && !self.switches.are_in_order(),
             Answer::Lamps => {
                 self.lighting = false;
                 self.light();
             }
         }
+        false
     }
 
-    fn compare(&mut self, survey: &Survey) {
+    fn compare(&mut self, survey: Survey, asked: Mono) {
+        let survey = {
+            let phones = lock(&self.switches.phones);
+            survey.without(|channel| phones.has_ended(channel))
+        };
         let (floor, instance, now) = (&self.switches.floor, self.switches.instance, self.switches.clock.now());
         let held = floor.held();
         let mut repairs = survey.strays(instance, &held);
         let strays = repairs.iter().any(|r| matches!(r, Repair::End(_)));
-        let seen = self.switches.note(self.index, Some(survey.all()));
-        if let Some(channels) = &seen {
-            repairs.extend(widowed(channels, &held, &mut self.missing, now));
-            repairs.extend(gone(channels, &floor.absent(), now));
+        let seen = self.switches.note(self.index, Sight::Channels(survey.all()));
+        if let Some((channels, blind)) = &seen {
+            // Where a switch has not been seen for long, only a task can tell whether its leg is there.
+            let doubted: Vec<_> = held.iter().filter(|h| !blind || !h.attended).cloned().collect();
+            repairs.extend(widowed(channels, &doubted, &mut self.missing, now));
+            let patience = if *blind { RETURN_PATIENCE } else { Duration::ZERO };
+            repairs.extend(gone(channels, &floor.absent(), now, patience));
         }
         for held in held.iter().filter(|h| h.talking && !h.attended) {
             if survey.has(held.key.offer) && self.let_go.insert(held.key.offer) {
@@ -241,9 +286,11 @@ impl Up<'_> {
             floor.see_coming(queued.filter_map(|row| CallId::new(&row.uuid).ok()));
         }
         let unserved: Vec<_> = survey.unserved(|number| self.served(number).is_some()).collect();
-        repairs.extend(unserved.iter().filter(|row| self.unserved.contains(&row.uuid)).filter_map(|row| bring(row)));
-        self.unserved = unserved.iter().map(|row| row.uuid.clone()).collect();
-        let phones: BTreeMap<String, (AgentId, Wall)> = survey
+        let since = |uuid: &String| self.unserved.get(uuid).copied().unwrap_or(asked);
+        let left_alone = unserved.iter().filter(|row| asked.since(since(&row.uuid)) >= LEFT_ALONE);
+        repairs.extend(left_alone.filter_map(|row| bring(row)));
+        self.unserved = unserved.iter().map(|row| (row.uuid.clone(), since(&row.uuid))).collect();
+        let agents: BTreeMap<String, (AgentId, Wall)> = survey
             .channels
             .iter()
             .filter(|row| ours(&row.uuid, instance).is_none())
@@ -252,7 +299,12 @@ impl Up<'_> {
                 Some((row.uuid.clone(), (self.agent(user, domain)?, epoch(&row.created_epoch))))
             })
             .collect();
-        self.switches.private_calls(|p| p.are(self.index, &phones));
+        let listed = Listed { asked, all: survey.all(), agents };
+        self.switches.private_calls(|phones| {
+            let (changes, doubtful) = phones.are(self.index, &listed);
+            self.doubtful |= doubtful;
+            changes
+        });
         for repair in repairs {
             self.repair(repair);
         }
@@ -264,6 +316,12 @@ impl Up<'_> {
     fn repair(&mut self, repair: Repair) {
         match repair {
             Repair::End(leg) => {
+                let now = self.switches.clock.now().mono;
+                self.ending.retain(|_, since| now.since(*since) < ENDS_WITHIN);
+                if self.ending.contains_key(&leg) {
+                    return;
+                }
+                self.ending.insert(leg, now);
                 tracing::warn!(%leg, "repaired: a leg that nobody waits for was ended");
                 self.switches.repaired();
                 // Its caller may be connected to it this very moment. Nobody missed anything: the caller is offered
@@ -344,16 +402,17 @@ impl Up<'_> {
         };
         let agent = of("dialed_user", "dialed_domain").or_else(|| of("sip_auth_username", "domain_name"));
         if let Some(agent) = agent {
-            let at = self.switches.clock.now().wall;
-            self.switches.private_calls(|p| p.began(self.index, &channel, agent, at));
+            let now = self.switches.clock.now();
+            self.switches.private_calls(|p| p.began(self.index, &channel, agent, now.wall, now.mono));
         }
     }
 
     fn channel_ended(&mut self, event: &Event) {
         let Some(channel) = event.channel() else { return };
-        let Some(leg) = ours(&channel, self.switches.instance) else {
-            return self.switches.private_calls(|p| p.ended(self.index, &channel));
-        };
+        let now = self.switches.clock.now();
+        self.switches.private_calls(|p| p.ended(self.index, &channel, now.mono));
+        let Some(leg) = ours(&channel, self.switches.instance) else { return };
+        self.look_again |= self.ending.remove(&leg).is_some() && !self.switches.are_in_order();
         // A leg whose call has a task of its own is that task's.
         let Some(key) = key_of(event, leg) else { return };
         // Of several phones of an agent those that only rang are no part of the conversation; and while none has the
@@ -367,17 +426,26 @@ impl Up<'_> {
                 Some("send_bye") => EndedBy::Caller,
                 _ => EndedBy::Unknown,
             };
-            self.switches.floor.release(&held.key, by, self.switches.clock.now());
+            self.switches.floor.release(&held.key, by, now);
         }
     }
 
     fn probed(&mut self, event: &Event) {
         let codes = self.switches.settings.borrow().codes.clone();
-        let asked = event.header("to").and_then(|to| lamps::asked_for(&codes, &to));
-        let Some((agent, queue, domain)) = asked else { return };
-        let state = self.switches.floor.queue(&queue, |q| q.logged_in().contains(&agent));
-        self.lamps.insert((queue, agent, domain), state.unwrap_or(false));
+        let Some(name) = event.header("to").and_then(|to| lamps::asked_for(&codes, &to)) else { return };
+        if self.domain().is_none_or(|domain| domain != name.1) {
+            lock(&self.switches.asked_lamps).note(name.clone());
+        }
+        let on = self.is_lit(&name);
+        self.lamps.answer(name, on);
         self.light();
+    }
+
+    /// Whether the agent of this lamp is logged in.
+    fn is_lit(&self, (entity, _): &Name) -> bool {
+        let lamp = lamps::read(&self.switches.settings.borrow().codes, entity);
+        let logged_in = |(agent, queue)| self.switches.floor.queue(&queue, |q| q.logged_in().contains(&agent));
+        lamp.and_then(logged_in).unwrap_or(false)
     }
 
     fn registration(&mut self, event: &Event) {
@@ -390,11 +458,18 @@ impl Up<'_> {
             self.registered.insert(agent.clone());
             self.switches.floor.set_reachable(&agent, true, self.switches.clock.now());
         } else if self.registered.contains(&agent)
+            && self.is_rung_at_the_phone(&agent)
             && let Ok(call) = ApiCall::new(format!("sofia_contact */{agent}@{domain}"))
         {
             // Another phone of the same account may still be there.
             self.ask(call, move |outcome| Answer::Contact(agent, outcome));
         }
+    }
+
+    /// Whether it takes a registration here to ring the agent: not when calls go elsewhere than to the phone, and with
+    /// several switches the phone may be registered at another.
+    fn is_rung_at_the_phone(&self, agent: &AgentId) -> bool {
+        self.switches.count() == 1 && self.switches.floor.agent(agent, |a| a.settings().dial.is_none()) == Some(true)
     }
 
     /// What this number means, if it leads to a queue of ours.
@@ -428,34 +503,44 @@ impl Up<'_> {
             Fact::AgentLoggedOut { agent, queue } => (agent, queue, false),
             _ => return,
         };
-        if let Some(domain) = self.domain() {
-            self.lamps.insert((queue.clone(), agent.clone(), domain), on);
-            self.light();
+        let entity = lamps::entity(&self.switches.settings.borrow().codes, queue, agent);
+        for (_, domain) in lock(&self.switches.asked_lamps).names().filter(|(asked, _)| *asked == entity) {
+            self.lamps.set((entity.clone(), domain.clone()), on);
         }
+        if let Some(domain) = self.domain() {
+            self.lamps.set((entity, domain), on);
+        }
+        self.light();
     }
 
     fn all_lamps(&mut self) {
-        let Some(domain) = self.domain() else { return };
-        for (agent, queue, on) in self.switches.floor.login_states() {
-            self.lamps.insert((queue, agent, domain.clone()), on);
+        let codes = self.switches.settings.borrow().codes.clone();
+        let mut all: BTreeMap<Name, bool> =
+            lock(&self.switches.asked_lamps).names().map(|name| (name.clone(), self.is_lit(name))).collect();
+        if let Some(domain) = self.domain() {
+            let states = self.switches.floor.login_states().into_iter();
+            all.extend(states.map(|(agent, queue, on)| ((lamps::entity(&codes, &queue, &agent), domain.clone()), on)));
         }
+        self.lamps.set_all(all);
         self.light();
     }
 
     /// Sets the lamps that are to be set, some at a time.
     fn light(&mut self) {
-        if self.lighting || self.lamps.is_empty() {
+        if self.lighting {
             return;
         }
-        let codes = self.switches.settings.borrow().codes.clone();
-        let mut commands = Vec::new();
-        while commands.len() < LAMPS_AT_ONCE
-            && let Some(((queue, agent, domain), on)) = self.lamps.pop_first()
-        {
-            match lamps::lamp(&lamps::entity(&codes, &queue, &agent), &domain, on) {
-                Ok(command) => commands.push(command),
-                Err(error) => tracing::warn!(%agent, %queue, %error, "a lamp cannot be named"),
+        let some = self.lamps.take();
+        let named = some.iter().filter_map(|(name, on)| match lamps::lamp(name, *on) {
+            Ok(command) => Some(command),
+            Err(error) => {
+                tracing::warn!(?name, %error, "a lamp cannot be named");
+                None
             }
+        });
+        let commands: Vec<Command> = named.collect();
+        if commands.is_empty() {
+            return;
         }
         match self.link.send_all(&commands) {
             Ok(mut sent) => {
@@ -471,7 +556,10 @@ impl Up<'_> {
                     Answer::Lamps
                 });
             }
-            Err(full) => tracing::warn!(%full, "lamps were not set"),
+            Err(full) => {
+                tracing::warn!(%full, "lamps are set later");
+                self.lamps.put_back(some);
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ mod link;
 mod phones;
 mod survey;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +27,7 @@ use crate::esl::{Events, Link, LinkLimits};
 use crate::floor::Floor;
 use crate::session::SessionSettings;
 
+use lamps::Asked;
 use phones::{Change, Phones};
 
 /// How often FreeSWITCH is compared with what is believed.
@@ -53,6 +54,17 @@ pub fn over_tcp() -> Connect {
     Arc::new(|address, password| Box::pin(async move { client::connect(&address, &password, limits()).await }))
 }
 
+/// What is seen of a switch.
+#[derive(Clone, Debug)]
+enum Sight {
+    /// Nothing, for a moment.
+    Unseen,
+    /// Nothing, for [`BLIND_PATIENCE`] or longer.
+    Blind,
+    /// The channels that it had at its last survey.
+    Channels(BTreeSet<String>),
+}
+
 /// What the links share.
 pub struct Switches {
     /// The live picture.
@@ -70,9 +82,9 @@ pub struct Switches {
     up: AtomicUsize,
     repairs: AtomicUsize,
     in_order: AtomicBool,
-    /// For each switch the channels that it had at its last survey; `None` while it is not seen.
-    seen: Mutex<Vec<Option<BTreeSet<String>>>>,
+    seen: Mutex<Vec<Sight>>,
     phones: Mutex<Phones>,
+    asked_lamps: Mutex<Asked>,
 }
 
 impl Switches {
@@ -97,8 +109,9 @@ impl Switches {
             up: AtomicUsize::new(0),
             repairs: AtomicUsize::new(0),
             in_order: AtomicBool::new(count == 0),
-            seen: Mutex::new(vec![None; count]),
+            seen: Mutex::new(vec![Sight::Unseen; count]),
             phones: Mutex::default(),
+            asked_lamps: Mutex::default(),
         })
     }
 
@@ -132,16 +145,22 @@ impl Switches {
         self.repairs.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Notes what a switch has, and returns the channels that some switch has; `None` while one is not seen.
-    fn note(&self, index: usize, channels: Option<BTreeSet<String>>) -> Option<BTreeSet<String>> {
+    /// Notes what is seen of a switch. Returns the channels that some switch has, and whether one of them has not been
+    /// seen for long; `None` while one is not seen for a moment.
+    fn note(&self, index: usize, sight: Sight) -> Option<(BTreeSet<String>, bool)> {
         let mut seen = lock(&self.seen);
         if let Some(slot) = seen.get_mut(index) {
-            *slot = channels;
+            *slot = sight;
         }
-        seen.iter().try_fold(BTreeSet::new(), |mut all, channels| {
-            all.extend(channels.as_ref()?.iter().cloned());
-            Some(all)
-        })
+        let (mut all, mut blind) = (BTreeSet::new(), false);
+        for sight in &*seen {
+            match sight {
+                Sight::Unseen => return None,
+                Sight::Blind => blind = true,
+                Sight::Channels(channels) => all.extend(channels.iter().cloned()),
+            }
+        }
+        Some((all, blind))
     }
 
     /// Brings up to date who is in a private call, and tells the floor.
@@ -191,7 +210,7 @@ pub async fn keep(
                     _ = draining.wait_for(|&d| d) => return,
                 };
                 switches.up.fetch_sub(1, Ordering::Relaxed);
-                switches.note(index, None);
+                switches.note(index, Sight::Unseen);
                 tracing::warn!(
                     switch = address.address,
                     %reason,
@@ -208,8 +227,10 @@ pub async fn keep(
             Err(error) => tracing::debug!(switch = address.address, %error, "still no link to FreeSWITCH"),
         }
         if blind_since.is_some_and(|since| since.elapsed() >= BLIND_PATIENCE) {
-            // Who was in a private call when the link was lost is taken to be free now.
-            switches.private_calls(|phones| phones.are(index, &BTreeMap::new()));
+            // Who was in a private call when the link was lost is taken to be free now, and nobody waits for what this
+            // switch would say of others.
+            switches.note(index, Sight::Blind);
+            switches.private_calls(|phones| phones.forget(index));
             blind_since = None;
         }
         if timeout(wait, draining.wait_for(|&d| d)).await.is_ok() {

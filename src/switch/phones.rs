@@ -1,39 +1,89 @@
 //! Which agents are in a call outside any queue: counted by the channels of their phones, on all switches.
+//!
+//! Events tell of a channel as it begins and ends. FreeSWITCH's own table (`show channels`) is filled from the same
+//! events by a thread of its own and is behind them, measured 50 to 250 ms; it serves for what was not heard. So what
+//! was heard to end does not come back by the table, and what was heard to begin just now is not taken away by it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use crate::acd::ids::AgentId;
-use crate::acd::time::Wall;
+use crate::acd::time::{Mono, Wall};
+
+/// How far FreeSWITCH's table may be behind its events.
+const BEHIND: Duration = Duration::from_secs(1);
+
+/// How long the end of a channel is remembered: no channel comes back under its name, so longer does no harm.
+const REMEMBERED: Duration = Duration::from_secs(60);
+
+/// How many ends are remembered: more than end in that time on a switch that is busy.
+const MOST_REMEMBERED: usize = 1 << 16;
 
 /// The channels of the agents' phones that no queue ordered.
 #[derive(Debug, Default)]
 pub(super) struct Phones {
-    channels: BTreeMap<Key, AgentId>,
+    channels: BTreeMap<Key, Known>,
     busy: BTreeMap<AgentId, (Wall, BTreeSet<Key>)>,
+    ended: Ended,
 }
 
 /// A switch, and a channel on it.
 type Key = (usize, String);
 
+#[derive(Debug)]
+struct Known {
+    agent: AgentId,
+    /// When it was heard to begin; `None` when the table told of it.
+    heard: Option<Mono>,
+}
+
 /// An agent's private calls began at that moment, or are over.
 pub(super) type Change = (AgentId, Option<Wall>);
 
+/// What a switch's table says.
+#[derive(Debug, Default)]
+pub(super) struct Listed {
+    /// When it was asked for.
+    pub(super) asked: Mono,
+    /// Every channel.
+    pub(super) all: BTreeSet<String>,
+    /// Those that say whose phone's they are, and since when they are there.
+    pub(super) agents: BTreeMap<String, (AgentId, Wall)>,
+}
+
 impl Phones {
     /// A channel of the agent's phone came to be.
-    pub(super) fn began(&mut self, switch: usize, channel: &str, agent: AgentId, at: Wall) -> Option<Change> {
+    pub(super) fn began(
+        &mut self,
+        switch: usize,
+        channel: &str,
+        agent: AgentId,
+        at: Wall,
+        now: Mono,
+    ) -> Option<Change> {
+        self.add(switch, channel, agent, at, Some(now))
+    }
+
+    fn add(&mut self, switch: usize, channel: &str, agent: AgentId, at: Wall, heard: Option<Mono>) -> Option<Change> {
         let key = (switch, channel.to_owned());
-        if self.channels.insert(key.clone(), agent.clone()).is_some() {
+        if self.channels.contains_key(&key) || self.has_ended(channel) {
             return None;
         }
+        self.channels.insert(key.clone(), Known { agent: agent.clone(), heard });
         let (since, channels) = self.busy.entry(agent.clone()).or_insert_with(|| (at, BTreeSet::new()));
         channels.insert(key);
         (channels.len() == 1).then_some((agent, Some(*since)))
     }
 
-    /// A channel is gone.
-    pub(super) fn ended(&mut self, switch: usize, channel: &str) -> Option<Change> {
+    /// A channel, of whomever, was heard to end.
+    pub(super) fn ended(&mut self, switch: usize, channel: &str, now: Mono) -> Option<Change> {
+        self.ended.note(channel, now);
+        self.remove(switch, channel)
+    }
+
+    fn remove(&mut self, switch: usize, channel: &str) -> Option<Change> {
         let key = (switch, channel.to_owned());
-        let agent = self.channels.remove(&key)?;
+        let Known { agent, .. } = self.channels.remove(&key)?;
         let (_, channels) = self.busy.get_mut(&agent)?;
         channels.remove(&key);
         if !channels.is_empty() {
@@ -43,13 +93,53 @@ impl Phones {
         Some((agent, None))
     }
 
-    /// All there are on a switch, as it lists them: what is missing began or ended unheard.
-    pub(super) fn are(&mut self, switch: usize, now: &BTreeMap<String, (AgentId, Wall)>) -> Vec<Change> {
-        let here = self.channels.keys().filter(|(s, _)| *s == switch);
-        let gone: Vec<String> = here.map(|(_, c)| c).filter(|c| !now.contains_key(*c)).cloned().collect();
-        let mut changes: Vec<Change> = gone.iter().filter_map(|c| self.ended(switch, c)).collect();
-        changes.extend(now.iter().filter_map(|(c, (agent, at))| self.began(switch, c, agent.clone(), *at)));
-        changes
+    /// Whether a channel was heard to end, however the table has it.
+    pub(super) fn has_ended(&self, channel: &str) -> bool {
+        self.ended.names.contains(channel)
+    }
+
+    /// What a switch's table adds to what was heard: what began or ended unheard. True when something in it may be out
+    /// of date, so that it had better be asked again soon.
+    pub(super) fn are(&mut self, switch: usize, listed: &Listed) -> (Vec<Change>, bool) {
+        let may_be_missing = |known: &Known| known.heard.is_some_and(|at| at.plus(BEHIND) >= listed.asked);
+        let here = self.channels.iter().filter(|((s, _), _)| *s == switch);
+        let (young, gone): (Vec<_>, Vec<_>) =
+            here.filter(|((_, c), _)| !listed.all.contains(c)).partition(|(_, known)| may_be_missing(known));
+        let mut doubtful = !young.is_empty();
+        let gone: Vec<String> = gone.into_iter().map(|((_, c), _)| c.clone()).collect();
+        let mut changes: Vec<Change> = gone.iter().filter_map(|c| self.remove(switch, c)).collect();
+        for (channel, (agent, at)) in &listed.agents {
+            let known = self.channels.contains_key(&(switch, channel.clone())) || self.has_ended(channel);
+            doubtful |= !known;
+            changes.extend(self.add(switch, channel, agent.clone(), *at, None));
+        }
+        (changes, doubtful)
+    }
+
+    /// Nobody sees this switch any more.
+    pub(super) fn forget(&mut self, switch: usize) -> Vec<Change> {
+        self.are(switch, &Listed { asked: Mono(Duration::MAX), ..Listed::default() }).0
+    }
+}
+
+/// The last channels that were heard to end.
+#[derive(Debug, Default)]
+struct Ended {
+    order: VecDeque<(Mono, String)>,
+    names: BTreeSet<String>,
+}
+
+impl Ended {
+    fn note(&mut self, channel: &str, now: Mono) {
+        let old = |(at, _): &(Mono, String)| at.plus(REMEMBERED) <= now;
+        while self.order.len() >= MOST_REMEMBERED || self.order.front().is_some_and(old) {
+            if let Some((_, name)) = self.order.pop_front() {
+                self.names.remove(&name);
+            }
+        }
+        if self.names.insert(channel.to_owned()) {
+            self.order.push_back((now, channel.to_owned()));
+        }
     }
 }
 
@@ -61,29 +151,73 @@ mod tests {
     fn a(n: &str) -> AgentId {
         AgentId::new(n).unwrap()
     }
+    fn s(n: u64) -> Mono {
+        Mono(Duration::from_secs(n))
+    }
+    /// The table, asked for then, with channels of these agents.
+    fn table(asked: u64, agents: &[(&str, &str)]) -> Listed {
+        let agents: BTreeMap<_, _> = agents.iter().map(|(c, n)| ((*c).to_owned(), (a(n), Wall(6)))).collect();
+        Listed { asked: s(asked), all: agents.keys().cloned().collect(), agents }
+    }
 
     /// Q5: busy from the first channel to the last, whatever the switch.
     #[test]
     fn an_agent_is_busy_from_the_first_channel_to_the_last() {
         let mut p = Phones::default();
-        assert_eq!(p.began(0, "x", a("1"), Wall(5)), Some((a("1"), Some(Wall(5)))));
-        assert_eq!(p.began(0, "x", a("1"), Wall(6)), None);
-        assert_eq!(p.began(1, "y", a("1"), Wall(7)), None);
-        assert_eq!(p.ended(0, "x"), None);
-        assert_eq!(p.ended(0, "x"), None);
-        assert_eq!(p.ended(0, "y"), None);
-        assert_eq!(p.ended(1, "y"), Some((a("1"), None)));
+        assert_eq!(p.began(0, "x", a("1"), Wall(5), s(0)), Some((a("1"), Some(Wall(5)))));
+        assert_eq!(p.began(0, "x", a("1"), Wall(6), s(0)), None);
+        assert_eq!(p.began(1, "y", a("1"), Wall(7), s(0)), None);
+        assert_eq!(p.ended(0, "x", s(1)), None);
+        assert_eq!(p.ended(0, "x", s(1)), None);
+        assert_eq!(p.ended(0, "y", s(1)), None);
+        assert_eq!(p.ended(1, "y", s(1)), Some((a("1"), None)));
     }
 
     #[test]
     fn a_list_puts_right_what_was_missed_on_its_switch() {
         let mut p = Phones::default();
-        p.began(0, "x", a("1"), Wall(5));
-        p.began(1, "x", a("3"), Wall(5));
-        let list = BTreeMap::from([("y".to_owned(), (a("2"), Wall(6)))]);
-        assert_eq!(p.are(0, &list), [(a("1"), None), (a("2"), Some(Wall(6)))]);
-        assert_eq!(p.are(0, &list), []);
-        assert_eq!(p.are(0, &BTreeMap::new()), [(a("2"), None)]);
-        assert_eq!(p.are(1, &BTreeMap::new()), [(a("3"), None)]);
+        p.began(0, "x", a("1"), Wall(5), s(0));
+        p.began(1, "x", a("3"), Wall(5), s(0));
+        let list = table(10, &[("y", "2")]);
+        assert_eq!(p.are(0, &list), (vec![(a("1"), None), (a("2"), Some(Wall(6)))], true));
+        assert_eq!(p.are(0, &list), (vec![], false));
+        assert_eq!(p.are(0, &table(11, &[])), (vec![(a("2"), None)], false));
+        assert_eq!(p.forget(1), [(a("3"), None)]);
+    }
+
+    /// Q5: the table is behind: it neither brings back what has ended, nor takes away what has just begun.
+    #[test]
+    fn what_was_heard_counts_more_than_a_list_that_is_behind() {
+        let mut p = Phones::default();
+        p.began(0, "x", a("1"), Wall(5), s(1));
+        assert_eq!(p.are(0, &table(1, &[])), (vec![], true));
+        assert_eq!(p.are(0, &table(1, &[("x", "1")])), (vec![], false));
+        assert_eq!(p.are(0, &table(3, &[])), (vec![(a("1"), None)], false));
+        p.began(0, "y", a("1"), Wall(5), s(4));
+        p.ended(0, "y", s(5));
+        assert_eq!(p.are(0, &table(6, &[("y", "1")])), (vec![], false));
+        assert!(p.has_ended("y"));
+        // In whatever order they are heard.
+        assert_eq!(p.began(0, "y", a("1"), Wall(5), s(6)), None);
+        p.ended(0, "z", s(66));
+        assert!(!p.has_ended("y") && p.has_ended("z"));
+    }
+
+    /// Q5: a channel that does not say whose it is stays its agent's while it is listed at all.
+    #[test]
+    fn a_channel_without_a_name_is_still_there() {
+        let mut p = Phones::default();
+        p.began(0, "x", a("1"), Wall(5), s(0));
+        let list = Listed { asked: s(9), all: BTreeSet::from(["x".to_owned()]), agents: BTreeMap::new() };
+        assert_eq!(p.are(0, &list), (vec![], false));
+    }
+
+    /// The memory of ends is bounded.
+    #[test]
+    fn not_every_end_is_remembered() {
+        let mut ended = Ended::default();
+        (0..=MOST_REMEMBERED).for_each(|n| ended.note(&n.to_string(), s(1)));
+        assert_eq!((ended.order.len(), ended.names.len()), (MOST_REMEMBERED, MOST_REMEMBERED));
+        assert!(!ended.names.contains("0") && ended.names.contains("1"));
     }
 }

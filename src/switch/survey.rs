@@ -84,6 +84,13 @@ impl Survey {
         Ok(Self { channels: channels.rows, connected })
     }
 
+    /// Leaves out channels that have ended: what is said of them is out of date.
+    pub(super) fn without(mut self, has_ended: impl Fn(&str) -> bool) -> Self {
+        self.channels.retain(|c| !has_ended(&c.uuid));
+        self.connected.retain(|a, b| !has_ended(a) && !has_ended(b));
+        self
+    }
+
     /// Channels that are connected to no other.
     pub(super) fn alone(&self) -> impl Iterator<Item = &ChannelRow> {
         self.channels.iter().filter(|c| !self.connected.contains_key(&c.uuid))
@@ -170,9 +177,19 @@ pub(super) fn bring(row: &ChannelRow) -> Option<Repair> {
     ChannelId::new(&row.uuid).ok().filter(|_| safe).map(|channel| Repair::Bring(channel, row.dest.clone(), context))
 }
 
-/// Callers who were to come back, and are on no switch.
-pub(super) fn gone(channels: &BTreeSet<String>, absent: &[(CallId, Absent)], now: Now) -> Vec<Repair> {
-    let settled = |who: &Absent| who.since.is_none_or(|since| now.mono.since(since) >= CAME_SINCE);
+/// Callers who were to come back, and for `patience` have been on no switch.
+pub(super) fn gone(
+    channels: &BTreeSet<String>,
+    absent: &[(CallId, Absent)],
+    now: Now,
+    patience: Duration,
+) -> Vec<Repair> {
+    let settled = |who: &Absent| match who.since {
+        _ if now.mono.since(who.since.unwrap_or_default()) < patience => false,
+        Some(since) => now.mono.since(since) >= CAME_SINCE,
+        // Of before our time; but a daemon is started again within a moment, and the table is behind.
+        None => now.wall.since(who.entered) >= SETTLED,
+    };
     let gone = absent.iter().filter(|(call, who)| settled(who) && !channels.contains(call.as_str()));
     gone.map(|(call, _)| Repair::GiveUp(call.clone())).collect()
 }
@@ -221,6 +238,10 @@ mod tests {
         let survey = Survey::read(&channels, &calls).unwrap();
         assert_eq!(survey.strays(us(), &[held(c, 0)]), [Repair::End(a.0), Repair::Adopt(b.0, "x".to_owned())]);
         assert_eq!(survey.strays(Instance::of("other"), &[]), []);
+        // FreeSWITCH still lists what was heard to end.
+        let late = survey.without(|c| c == a.to_string() || c == "x");
+        assert_eq!(late.strays(us(), &[held(c, 0)]), [Repair::End(b.0)]);
+        assert_eq!(late.all().len(), 2);
         assert_eq!(Survey::read(r#"{"row_count":0}"#, r#"{"row_count":0}"#).unwrap().channels, []);
         assert!(Survey::read("-ERR", "").is_err());
     }

@@ -64,3 +64,38 @@ fn changed_settings_apply_to_who_waits() {
     let ended = s.tell(800, Tick);
     assert_eq!(ended[..2], [close(CancelCause::CallTimedOut), timed_out(TimeoutCause::MaxWait)]);
 }
+
+/// Q3, Q11: music that is changed while a position is spoken begins behind it.
+#[test]
+fn changed_music_does_not_end_an_announcement() {
+    let announced = |music: Option<Music>| {
+        settings(|s| {
+            s.announce_every = Some(Duration::from_secs(60));
+            s.music = music.clone().unwrap_or(Music::Ringtone);
+        })
+    };
+    let mut s = Stand { call: Call::new(q("1"), Vec::new(), None) };
+    s.tell(0, Begin);
+    s.tell(0, Entered(Some((announced(None), place(0)))));
+    s.gives(0, nothing_to_do(3), &[spoken(2, 3)]);
+    let music = Music::Stream("local_stream://moh".into());
+    let changed = announced(Some(music.clone()));
+    s.gives(700, orders(Orders { settings: Some(changed), ..Orders::default() }), &[]);
+    let begins = wire(Wire::Music { playing: Playing(3), music, replace: true });
+    s.gives(2000, Played(Playing(2)), &[begins, look(false)]);
+}
+
+/// Q13: how long a caller has waited does not depend on a wall clock that is set meanwhile.
+#[test]
+fn a_clock_that_is_set_ends_no_wait() {
+    let limited = |ring| {
+        settings(|s| {
+            s.max_wait = Some(Duration::from_secs(60));
+            s.ring_time = Duration::from_secs(ring);
+        })
+    };
+    let mut s = Stand::waiting(limited(20));
+    let an_hour_on = Now { wall: now(1000).wall.plus(Duration::from_secs(3600)), ..now(1000) };
+    s.call.handle(orders(Orders { settings: Some(limited(10)), ..Orders::default() }), an_hour_on);
+    assert_eq!(s.call.deadline(), Some(now(60_000).mono));
+}

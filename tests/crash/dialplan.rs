@@ -38,6 +38,7 @@ fn queue(number: &str) -> Vec<Step> {
     vec![
         step("set", &format!("fsq_dialled={number}")),
         step("set", "fsq_context=default"),
+        step("set", "fsq_came=${profile_created_time}"),
         step("set", "socket_resume=true"),
         step("set", "hangup_after_bridge=true"),
         step("set", "playback_terminators=none"),

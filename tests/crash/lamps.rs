@@ -71,6 +71,52 @@ fn q16_follows_logins_and_the_configuration() {
     });
 }
 
+/// A phone that subscribes in another domain than that of the agents' phones, such as the server's address, has lamps
+/// that follow as well.
+#[test]
+fn q16_asked_for_in_another_domain() {
+    play(async {
+        let site = Site::open(service());
+        site.wait_linked().await;
+        let lit = |site: &Site, name: &str| lit(site).contains(&name.to_owned());
+        let phone = site.phone("1003");
+        phone.subscribe_lamp_at("*4199900*1001", "10.0.0.1");
+        pass(100).await;
+        assert!(lit(&site, "*4199900*1001@10.0.0.1"));
+        site.dial("1001", "*4299900").wait_ended().await;
+        pass(100).await;
+        assert!(!lit(&site, "*4199900*1001@10.0.0.1") && !lit(&site, "*4199900*1001@lab"));
+        // Also when it happened while the link was lost.
+        site.set_linked(false);
+        site.break_links();
+        site.dial("1001", "*4199900").wait_ended().await;
+        site.set_linked(true);
+        site.wait_linked().await;
+        pass(100).await;
+        assert!(lit(&site, "*4199900*1001@10.0.0.1") && lit(&site, "*4199900*1001@lab"));
+        site.end().await;
+    });
+}
+
+/// Keys are called otherwise from now on, or their domain is: what is no lamp any more goes dark.
+#[test]
+fn q16_follows_codes_and_domains() {
+    play(async {
+        let site = Site::open(service());
+        site.wait_linked().await;
+        pass(200).await;
+        site.reload(&service().with("feature_codes: { login: \"*51\" }\n"));
+        pass(200).await;
+        assert_eq!(lit(&site), ["*5199900*1001@lab", "*5199901*1001@lab"]);
+        let text = std::fs::read_to_string(&site.file).unwrap().replace("domain: lab", "domain: other");
+        std::fs::write(&site.file, text).unwrap();
+        freeswitch_queue::admin::reload(&site.daemon(), &site.file);
+        pass(200).await;
+        assert_eq!(lit(&site), ["*5199900*1001@other", "*5199901*1001@other"]);
+        site.end().await;
+    });
+}
+
 /// What a phone asks for that is no lamp of ours, or not any more, is dark; other numbers are not answered.
 #[test]
 fn q16_asked_for_what_there_is_not() {

@@ -80,7 +80,9 @@ impl Ledger {
     fn take(&mut self, at: usize, record: &Record) {
         match &record.fact {
             Fact::CallEntered { call, queue, returned, first_entered, .. } => {
-                self.enters(call, queue, *returned, (if *returned { *first_entered } else { record.at }, at));
+                // Whoever was held by the dialplan first has waited since then.
+                let held = *returned || !self.calls.contains_key(call);
+                self.enters(call, queue, *returned, (if held { *first_entered } else { record.at }, at));
             }
             Fact::OfferMade { offer, call, queue, agent } => {
                 let busy = self.offers.values().chain(self.talks.values()).any(|a| a == agent);

@@ -61,7 +61,7 @@ fn q20_both_restart() {
         assert!(!site.phone("1001").is_ringing(), "nobody knows yet that the conversation is over");
         assert_eq!(site.take("1002").await, "0793", "and nobody waits for those who cannot come back");
         assert!(talks.ended().is_some() && waits.ended().is_some());
-        pass(4_000).await;
+        pass(1_000).await;
         assert_eq!(site.activity("1001"), "wrap-up");
         eva.hang_up();
         let book = site.end().await;
@@ -154,6 +154,46 @@ fn q20_blind_from_the_start() {
     });
 }
 
+/// Q20, Q22: of two switches one is away for long: agents whose conversations it may have had are free after a while, those
+/// whose calls are heard of talk on, and callers who do not come back are given up.
+#[test]
+fn q20_one_of_two_switches_is_away_for_long() {
+    play(async {
+        let busy = r#"number: "99900", participants: ["1001", "1002", "1003"]"#;
+        let site = Site::open(crate::site::Setting { links: 2, ..setting(&[busy]) });
+        site.wait_linked().await;
+        let talks = site.caller("0791", "99900");
+        site.take("1001").await;
+        site.when_rung("1002", Behaviour::Busy);
+        site.when_rung("1003", Behaviour::Busy);
+        let waits = site.caller("0792", "99900");
+        pass(1_000).await;
+        site.kill().await;
+        talks.hang_up();
+        waits.hang_up();
+        pass(500).await;
+        site.set_unreachable("switch:8022");
+        site.start();
+        pass(5_000).await;
+        assert_eq!(site.status().linked, 1);
+        assert_eq!(site.activity("1001"), "talking", "the other switch may still have the conversation");
+        site.when_rung("1002", answers(100));
+        let hears = site.caller("0793", "99900");
+        assert_eq!(hears.wait_talking().await, "1002");
+        pass(16_000).await;
+        assert_eq!((site.activity("1001").as_str(), site.activity("1002").as_str()), ("idle", "talking"));
+        assert_eq!(site.daemon().floor().absent().len(), 1);
+        pass(20_000).await;
+        assert_eq!(site.daemon().floor().absent(), []);
+        assert_eq!(hears.view().talks_to(), Some("1002"));
+        hears.hang_up();
+        pass(1_000).await;
+        let book = site.book().await;
+        assert_eq!(book.story_of(&["lost"]), ["0792 is lost by 99900"]);
+        assert_eq!(book.story_of(&["1001 and"]), ["1001 and 0791 end: unknown"]);
+    });
+}
+
 /// Q19 without any link: callers come back to their places, conversations go on, a phone that rang rings to its end or
 /// is answered. What nobody can see is who is busy.
 #[test]
@@ -241,4 +281,77 @@ fn q19_the_dialplans_patience_ends() {
         assert_eq!(story.last().unwrap(), "0791 is lost by 99900", "known at the first look");
         site.end().await;
     });
+}
+
+/// Q4, Q19: who comes while no daemon is there stands in line behind those who came before, and waits since then.
+#[test]
+fn q19_who_comes_while_nobody_is_there() {
+    play(async {
+        let site = Site::open(setting(&[r#"number: "99900", participants: ["1001"], max_wait_minutes: 0.25"#]));
+        site.when_rung("1001", Behaviour::Busy);
+        let mut callers = vec![site.caller("0700", "99900")];
+        pass(1_000).await;
+        site.kill().await;
+        // Not in step with the dialplan's rounds: they come back in another order.
+        for n in 1..9 {
+            pass(437).await;
+            callers.push(site.caller(&format!("070{n}"), "99900"));
+        }
+        pass(4_000).await;
+        site.start();
+        pass(2_000).await;
+        callers.push(site.caller("0709", "99900"));
+        pass(100).await;
+        let all: Vec<String> = (0..10).map(|n| format!("070{n}")).collect();
+        assert_eq!(site.line("99900"), all);
+        let waited: Vec<i64> = site.status().floor.queues[0]
+            .waiting
+            .iter()
+            .map(|w| site.daemon().clock().now().wall.0 - w.since.0)
+            .collect();
+        assert!(waited[8] > 6_000 && waited[8] < 6_200 && waited[9] < 200, "{waited:?}");
+        // The longest wait counts from then, too.
+        let came = 1_000 + 8 * 437;
+        assert_eq!(callers[8].wait_ended().await, "NORMAL_CLEARING");
+        assert!((site.now() - came - 15_000).abs() < 200, "after {} ms", site.now() - came);
+        callers[9].hang_up();
+        site.end().await;
+    });
+}
+
+/// Q19: a daemon that dies within a moment of a caller's entry takes the record of it along, and has not told the channel
+/// the place: the dialplan has.
+#[test]
+fn q19_a_death_in_the_moment_of_an_entry() {
+    for step in 1..6 {
+        play(async move {
+            let site = Site::open(setting(&[SERVICE]));
+            for agent in ["1001", "1002", "1003"] {
+                site.when_rung(agent, Behaviour::Busy);
+            }
+            pass(1_000).await;
+            site.wires().die_in(Some(step));
+            let callers: Vec<Caller> = (0..6).map(|n| site.caller(&format!("070{n}"), "99900")).collect();
+            site.wires().wait_dead().await;
+            site.bury(true).await;
+            pass(500).await;
+            // FreeSWITCH keeps a call whose connection ended before it was parked; what is left of it is its rescue.
+            let stranded = callers.iter().any(|c| c.view().stranded);
+            let late = site.caller("0706", "99900");
+            pass(2_700).await;
+            site.start();
+            // One may have been left stranded, which takes two looks.
+            pass(9_000).await;
+            let all: Vec<String> = (0..7).map(|n| format!("070{n}")).collect();
+            let line = site.line("99900");
+            let mut sorted = line.clone();
+            sorted.sort();
+            assert_eq!(line.len(), 7, "{step}");
+            assert!(stranded || line.last() == all.last(), "{step}: who came later stands behind: {line:?}");
+            assert_eq!(sorted, all);
+            callers.iter().for_each(Caller::hang_up);
+            late.hang_up();
+            site.end().await;
+        });
+    }
 }

@@ -55,6 +55,81 @@ fn q5_private_calls() {
     }
 }
 
+/// Whenever the call ends between two looks at FreeSWITCH's table, which is behind: a caller who comes right after it
+/// finds the phone free, by every strategy.
+#[test]
+fn q5_private_calls_end_at_any_moment() {
+    for moment in 0..32 {
+        let strategy = STRATEGIES[moment % STRATEGIES.len()];
+        play(async move {
+            let site = Site::open(setting(&[&service(strategy, r#""1001""#)]));
+            site.wait_linked().await;
+            let outgoing = moment / 4 % 2 == 0;
+            let call = private(&site, outgoing);
+            if !outgoing {
+                site.phone("1001").wait_ringing().await;
+                site.phone("1001").answer();
+            }
+            pass(6_000 + 97 * moment as u64).await;
+            call.hang_up();
+            let at = site.now();
+            pass(150).await;
+            let waits = site.caller("0791", "99900");
+            while !site.phone("1001").is_ringing() && site.now() - at < 1_000 {
+                pass(10).await;
+            }
+            assert!(site.phone("1001").is_ringing(), "{moment}, {strategy}: {:?}", site.why("1001", "99900"));
+            waits.hang_up();
+            site.end().await;
+        });
+    }
+}
+
+/// A call that has only just begun is not forgotten by a look at a table that does not have it yet.
+#[test]
+fn q5_private_calls_begin_at_any_moment() {
+    for moment in 0..32 {
+        play(async move {
+            let site = Site::open(setting(&[&service("as-listed", r#""1001""#)]));
+            site.wait_linked().await;
+            pass(2_000 + 97 * moment).await;
+            let call = private(&site, moment % 2 == 0);
+            pass(30).await;
+            let waits = site.caller("0791", "99900");
+            pass(4_000).await;
+            assert!(site.phone("1001").rings().iter().all(|r| r.number != "0791"), "{moment}");
+            call.hang_up();
+            site.phone("1001").wait_idle().await;
+            assert_eq!(site.take("1001").await, "0791");
+            waits.hang_up();
+            site.end().await;
+        });
+    }
+}
+
+/// A phone whose channels do not say whose they are (a dial string of the admin's own) is in a call as long as they last.
+#[test]
+fn q5_a_private_call_without_a_presence() {
+    play(async {
+        let site = Site::open(setting(&[&service("as-listed", r#""1001""#)]));
+        site.wait_linked().await;
+        site.switch.faults(|f| f.no_presence = true);
+        let call = private(&site, false);
+        site.phone("1001").wait_ringing().await;
+        site.phone("1001").answer();
+        pass(100).await;
+        let waits = site.caller("0791", "99900");
+        pass(15_000).await;
+        assert_eq!(site.activity("1001"), "on another call");
+        call.hang_up();
+        let at = site.now();
+        assert_eq!(site.take("1001").await, "0791");
+        assert!(site.now() - at < 1_000);
+        waits.hang_up();
+        site.end().await;
+    });
+}
+
 /// A phone that is called privately while it rings for a queue goes on ringing; it is busy from the answer on.
 #[test]
 fn q5_a_private_call_beside_a_ringing_offer() {
@@ -188,6 +263,95 @@ fn q5_registrations() {
         eva.hang_up();
         let book = site.end().await;
         assert_eq!(book.story_of(&["not registered"]), [""; 0], "it was not even tried");
+    });
+}
+
+/// Whose calls go elsewhere is rung there, registered or not; and somebody whose calls go elsewhere from now on is rung
+/// at once.
+#[test]
+fn q5_registrations_of_who_is_rung_elsewhere() {
+    play(async {
+        let at_home = setting(&[&service("as-listed", r#""1001", "1002""#)]);
+        let text = |site: &Site, dial: &str| {
+            let text = std::fs::read_to_string(&site.file).unwrap();
+            let text = text.replace(r#"{ id: "1001" }"#, &format!(r#"{{ id: "1001", dial: {dial} }}"#));
+            std::fs::write(&site.file, text).unwrap();
+            freeswitch_queue::admin::reload(&site.daemon(), &site.file);
+        };
+        let site = Site::open(at_home.clone());
+        site.wait_linked().await;
+        site.when_rung("1002", Behaviour::Busy);
+        let mobile = "sofia/gateway/mobile/0791111111";
+        let at_the_desk = site.phone("1001");
+        // The desk's phone goes while calls go to the desk, then they go to the mobile.
+        at_the_desk.set_registration(Registration::Unregistered);
+        at_the_desk.set_registration(Registration::Registered);
+        pass(100).await;
+        at_the_desk.set_registration(Registration::Unregistered);
+        pass(100).await;
+        assert_eq!(site.activity("1001"), "unreachable");
+        let hans = site.caller("0791", "99900");
+        pass(1_000).await;
+        let at = site.now();
+        text(&site, mobile);
+        assert_eq!(site.phone(mobile).wait_ringing().await.number, "0791");
+        assert!(site.now() - at < 100, "at once: {} ms", site.now() - at);
+        hans.hang_up();
+        site.phone(mobile).wait_idle().await;
+        // What the desk's phone does is of no concern now.
+        at_the_desk.set_registration(Registration::Registered);
+        pass(100).await;
+        at_the_desk.set_registration(Registration::Unregistered);
+        pass(100).await;
+        let eva = site.caller("0792", "99900");
+        assert_eq!(site.phone(mobile).wait_ringing().await.number, "0792");
+        eva.hang_up();
+        site.end().await;
+    });
+}
+
+/// A phone of which it was not heard that it is back is tried again after a minute.
+#[test]
+fn q5_a_registration_that_was_not_heard() {
+    play(async {
+        let site = Site::open(setting(&[&service("as-listed", r#""1001""#)]));
+        site.wait_linked().await;
+        let anna = site.phone("1001");
+        anna.set_registration(Registration::Unregistered);
+        anna.set_registration(Registration::Registered);
+        pass(100).await;
+        anna.set_registration(Registration::Unregistered);
+        pass(100).await;
+        site.switch.faults(|f| f.lose_events.push("CUSTOM".into()));
+        anna.set_registration(Registration::Registered);
+        let hans = site.caller("0791", "99900");
+        pass(50_000).await;
+        assert!(!anna.is_ringing());
+        pass(11_000).await;
+        assert!(anna.is_ringing());
+        hans.hang_up();
+        site.end().await;
+    });
+}
+
+/// With several switches a phone may be registered at any of them: that one of them has it no more says nothing.
+#[test]
+fn q5_registrations_with_several_switches() {
+    play(async {
+        let site = Site::open(crate::site::Setting { links: 2, ..setting(&[&service("as-listed", r#""1001""#)]) });
+        site.wait_linked().await;
+        let anna = site.phone("1001");
+        anna.set_registration(Registration::Unregistered);
+        anna.set_registration(Registration::Registered);
+        pass(100).await;
+        anna.set_registration(Registration::Unregistered);
+        pass(100).await;
+        assert_eq!(site.activity("1001"), "idle");
+        let hans = site.caller("0791", "99900");
+        pass(1_000).await;
+        assert_eq!(site.activity("1001"), "unreachable", "that it was tried in vain does say something");
+        hans.hang_up();
+        site.end().await;
     });
 }
 

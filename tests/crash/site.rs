@@ -156,6 +156,8 @@ pub struct Site {
     address: String,
     doors: Arc<Mutex<BTreeMap<String, Life>>>,
     linked: Arc<AtomicBool>,
+    /// A switch that nobody can reach, by its address.
+    unreachable: Arc<Mutex<Option<String>>>,
     lives: AtomicU64,
     kills: Mutex<Vec<(i64, i64)>>,
     losing: Mutex<bool>,
@@ -204,6 +206,7 @@ impl Site {
             address: address.to_owned(),
             doors,
             linked: Arc::new(AtomicBool::new(true)),
+            unreachable: Arc::default(),
             lives: AtomicU64::new(0),
             kills: Mutex::default(),
             losing: Mutex::default(),
@@ -249,10 +252,12 @@ impl Site {
         let wires = Wires::default();
         let links = wires.part();
         let (switch, linked, hands) = (self.switch.clone(), self.linked.clone(), links.clone());
+        let unreachable = self.unreachable.clone();
         let connect: Connect = Arc::new(move |address, password| {
             let (switch, linked, hands) = (switch.clone(), linked.clone(), hands.clone());
+            let reachable = unreachable.lock().unwrap().as_ref() != Some(&address);
             Box::pin(async move {
-                if !linked.load(Ordering::Relaxed) || hands.is_dead() {
+                if !reachable || !linked.load(Ordering::Relaxed) || hands.is_dead() {
                     return Err(ConnectError::Io { address, source: std::io::ErrorKind::ConnectionRefused.into() });
                 }
                 let (theirs, ours) = hands.pair();
@@ -337,6 +342,11 @@ impl Site {
     /// Whether links to the switch can be opened; those that are open stay.
     pub fn set_linked(&self, linked: bool) {
         self.linked.store(linked, Ordering::Relaxed);
+    }
+
+    /// Lets no link to this address be opened.
+    pub fn set_unreachable(&self, address: &str) {
+        *self.unreachable.lock().unwrap() = Some(address.to_owned());
     }
 
     /// Breaks the links, and nothing else.

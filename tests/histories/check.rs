@@ -47,11 +47,14 @@ impl Sim {
         }
         let talks = s.talks == Some(leg.offer);
         let caller = self.model.callers.iter().find(|c| c.call == leg.call);
-        let wanted = caller.is_some_and(|c| c.closed.is_none() && c.offers.iter().any(|(o, _)| *o == leg.offer));
+        // Q15: who has logged out while it rang is not wanted any more.
+        let in_queue = |q| self.model.agents.iter().any(|a| a.id == leg.agent && a.logins.contains(q));
+        let offered = caller.filter(|c| c.offers.iter().any(|(o, _)| *o == leg.offer));
+        let wanted = offered.is_some_and(|c| c.closed.is_none() && in_queue(&c.queue));
         let connecting = leg.is_connecting() && caller.is_some();
         let ended = leg.told_ended || leg.killed_existing || (leg.killed && !leg.told_created);
         // The next moment tells whether it was this leg that the caller was taken by.
-        let open = caller.is_some() && s.taken.is_some();
+        let open = caller.is_some() && (s.taken.is_some() || leg.spared);
         let seen_to = talks || wanted || connecting || ended || open || leg.state == State::Dead;
         assert!(seen_to, "Q8: nobody ends {leg:?}");
         let talks_on = talks && !leg.told_ended && !s.caller_gone;

@@ -1,6 +1,6 @@
 //! What the store would keep, folded from the facts in the plainest way; and that the facts add up.
 
-use freeswitch_queue::acd::fact::{Fact, Record};
+use freeswitch_queue::acd::fact::{Fact, Onward, Record};
 use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
 use freeswitch_queue::acd::time::Wall;
 
@@ -65,6 +65,8 @@ pub(crate) struct Journal {
     /// Answered calls whose conversation has not ended.
     pub(crate) conversations: Vec<Record>,
     waiting: Vec<(CallId, QueueNumber)>,
+    /// When each call first entered a queue, and where it has been since by timeouts.
+    ways: Vec<(CallId, Wall, Vec<QueueNumber>)>,
     offers: Vec<(OfferId, Offer)>,
     pub(crate) counts: Counts,
     last: Wall,
@@ -91,6 +93,19 @@ impl Journal {
         self.offers.iter().rev().any(|(o, _)| *o == offer)
     }
 
+    /// A call comes to a queue by another way than from one.
+    pub(crate) fn anew(&mut self, call: &CallId) {
+        self.ways.retain(|w| w.0 != *call);
+    }
+
+    fn way(&mut self, call: &CallId, now: Wall) -> &mut (CallId, Wall, Vec<QueueNumber>) {
+        let at = self.ways.iter().position(|w| w.0 == *call).unwrap_or_else(|| {
+            self.ways.push((call.clone(), now, Vec::new()));
+            self.ways.len() - 1
+        });
+        &mut self.ways[at]
+    }
+
     fn waits(&mut self, call: &CallId, queue: &QueueNumber) {
         let at = self.waiting.iter().position(|w| w.0 == *call && w.1 == *queue);
         let at = at.unwrap_or_else(|| panic!("{call} leaves {queue}, and had not entered it or has left already"));
@@ -108,7 +123,10 @@ impl Journal {
         assert!(record.at >= self.last, "a record is older than the one before");
         self.last = record.at;
         match &record.fact {
-            Fact::CallEntered { call, queue, .. } => {
+            Fact::CallEntered { call, queue, first_entered, .. } => {
+                let way = self.way(call, record.at);
+                assert_eq!(*first_entered, way.1, "Q13: when {call} first entered a queue");
+                way.2.push(queue.clone());
                 assert!(self.waiting.iter().all(|w| w.0 != *call), "{call} enters {queue} and waits already");
                 self.waiting.push((call.clone(), queue.clone()));
                 self.counts.entered += 1;
@@ -150,6 +168,10 @@ impl Journal {
             Fact::CallLost { call, queue, .. } => {
                 self.waits(call, queue);
                 self.counts.lost += 1;
+            }
+            Fact::CallWentOn { call, onward: Onward::Queue(to), .. } => {
+                let been = &self.way(call, record.at).2;
+                assert!(!been.contains(to), "Q13: {call} is sent to {to} once more, and has been in {been:?}");
             }
             Fact::CallWentOn { .. } => {}
             Fact::AgentLoggedIn { agent, queue } => self.logins.push((agent.clone(), queue.clone(), record.at)),

@@ -50,6 +50,8 @@ pub(crate) struct Leg {
     /// Whether it was ordered to end, and whether that was after it had come to be.
     pub(crate) killed: bool,
     pub(crate) killed_existing: bool,
+    /// It was to end if it still rang, and had just been answered.
+    pub(crate) spared: bool,
     /// Its call has given it up.
     pub(crate) lost: bool,
 }
@@ -312,6 +314,10 @@ impl World {
         }
         if took && !transfer {
             self.caller_ends(&call);
+        } else if took && self.rng.chance(30) {
+            // To the number of a queue: its dialplan connects the caller once more.
+            let delay = self.rng.within(60, 500);
+            self.at(delay, Due::Again(call));
         } else if took {
             let delay = self.rng.within(100, 20_000);
             self.at(delay, Due::CallerEnds(call));
@@ -344,6 +350,7 @@ impl World {
             told_gone: false,
             killed: false,
             killed_existing: false,
+            spared: false,
             lost: false,
         });
         let refusal = match (phone, fault) {
@@ -385,7 +392,8 @@ impl World {
                 let leg = self.leg(offer);
                 leg.killed = true;
                 leg.touched = now;
-                leg.killed_existing |= leg.exists();
+                leg.spared |= matches!(leg.state, State::Answered | State::Talking);
+                leg.killed_existing |= leg.exists() && !leg.spared;
                 if leg.state == State::Ringing && leg.fault != Some(Fault::Deaf) {
                     self.die(offer, LegEnd::Elsewhere, false);
                 }

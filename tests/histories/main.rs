@@ -1,6 +1,6 @@
 //! Random histories of the queue's core against a naive reference of the contract.
 //!
-//! A history is a list of [`step::Step`]s: callers come and give up, agents log in and out, answer, refuse,
+//! A history is a list of [`step::Step`]s: callers come, press keys and give up, agents log in and out, answer, refuse,
 //! hang up, pass on; phones and connections fail; the admin changes the file; the daemon and FreeSWITCH die
 //! and come back. The real core ([`sim`], [`play`]) runs it on virtual time between a simulated FreeSWITCH
 //! ([`world`]) and the reference ([`model`], [`ear`], [`journal`], [`check`]), which objects to whatever

@@ -23,10 +23,12 @@ pub(crate) struct Agent {
     pub(crate) rest: Option<(u64, bool)>,
     last_talk_end: Option<u64>,
     pub(crate) private: bool,
-    /// The phone is not there: for good, or until then.
-    pub(crate) unreachable: Option<Option<u64>>,
-    /// How often the phone was tried in vain since it was there last.
-    failures: u32,
+    /// The last logout.
+    left: Option<(QueueNumber, u64)>,
+    /// The phone is not there, and left alone until then.
+    pub(crate) unreachable: Option<u64>,
+    /// How long it was left alone the last time it was tried in vain since it was there.
+    left_alone: Option<u64>,
     retired: bool,
 }
 
@@ -92,7 +94,7 @@ impl Model {
             && a.offer.is_none()
             && a.rest.is_none_or(|(until, _)| until <= now)
             && !a.private
-            && a.unreachable.is_none_or(|until| until.is_some_and(|u| u <= now))
+            && a.unreachable.is_none_or(|until| until <= now)
     }
 
     /// The next offer there has to be: the caller, and the agents of whom one is to be rung.
@@ -207,8 +209,8 @@ impl Model {
                 }
                 if let Some(a) = self.agent(agent) {
                     let absent = matches!(cause, MissCause::NotRegistered | MissCause::Unknown);
-                    a.unreachable = absent.then_some(Some(now + (PAUSE << a.failures.min(8)).min(LONGEST_PAUSE)));
-                    a.failures = if absent { a.failures + 1 } else { 0 };
+                    a.left_alone = absent.then_some(a.left_alone.map_or(PAUSE, |p| (2 * p).min(LONGEST_PAUSE)));
+                    a.unreachable = a.left_alone.map(|pause| now + pause);
                 }
             }
             Fact::OfferCancelled { offer, call, .. } => {
@@ -222,7 +224,7 @@ impl Model {
                 let a = self.agent(agent).expect("an agent");
                 assert_eq!(a.offer, Some(*offer), "Q8: an offer that does not hold {agent} is answered");
                 a.talking = true;
-                (a.unreachable, a.failures) = (None, 0);
+                (a.unreachable, a.left_alone) = (None, None);
                 self.left(call);
             }
             Fact::ConversationEnded { offer, queue, agent, .. } => {
@@ -255,6 +257,7 @@ impl Model {
                 let a = self.agent(agent).expect("an agent");
                 assert!(a.logins.contains(queue), "Q14: {agent} was not logged in to {queue}");
                 a.logins.retain(|q| q != queue);
+                a.left = Some((queue.clone(), now));
                 if self.logged_in(queue) == 0 {
                     self.end_waits(queue, TimeoutCause::LastAgentLoggedOut);
                 }
@@ -328,6 +331,7 @@ impl Model {
             a.rest = journal.wrap_up(&s.id).filter(|until| *until > now).map(|until| (until, true));
             a.offer = journal.conversation(&s.id);
             a.talking = a.offer.is_some();
+            a.rest = a.rest.filter(|_| !a.talking);
             self.agents.push(a);
         }
     }
@@ -336,7 +340,14 @@ impl Model {
     pub(crate) fn adopted(&mut self, agent: &AgentId, offer: OfferId) {
         let a = self.agent(agent).expect("an agent");
         assert!(a.offer.is_none_or(|o| o == offer), "Q8: {agent} holds another offer");
-        (a.offer, a.talking) = (Some(offer), true);
+        // What is left of a wrap-up is over with that.
+        (a.offer, a.talking, a.rest) = (Some(offer), true, None);
+    }
+
+    /// Q15: whether the agent has logged out of this queue, or did so this moment.
+    pub(crate) fn has_left(&self, agent: &AgentId, queue: &QueueNumber, now: u64) -> bool {
+        let a = self.agents.iter().find(|a| a.id == *agent);
+        a.is_none_or(|a| !a.logins.contains(queue) || a.left == Some((queue.clone(), now)))
     }
 
     pub(crate) fn set_private(&mut self, agent: &AgentId, private: bool) {
@@ -345,16 +356,17 @@ impl Model {
         }
     }
 
-    pub(crate) fn set_reachable(&mut self, agent: &AgentId, reachable: bool) {
+    pub(crate) fn set_reachable(&mut self, agent: &AgentId, reachable: bool, now: u64) {
         if let Some(a) = self.agent(agent) {
-            (a.unreachable, a.failures) = ((!reachable).then_some(None), 0);
+            a.left_alone = (!reachable).then_some(LONGEST_PAUSE);
+            a.unreachable = a.left_alone.map(|pause| now + pause);
         }
     }
 
     /// The next moment after `now` at which an offer may become due by itself.
     pub(crate) fn next_moment(&self, now: u64) -> Option<u64> {
         let rests = self.agents.iter().filter_map(|a| a.rest.map(|(until, _)| until));
-        let phones = self.agents.iter().filter_map(|a| a.unreachable.flatten());
+        let phones = self.agents.iter().filter_map(|a| a.unreachable);
         let pauses = self.callers.iter().flat_map(|c| c.missed.iter().map(|(_, at)| at + PAUSE));
         let limits = self.callers.iter().filter_map(|c| self.limit_of(&c.call));
         rests.chain(phones).chain(pauses).chain(limits).filter(|at| *at > now).min()
@@ -386,8 +398,9 @@ impl Agent {
             rest: None,
             last_talk_end: None,
             private: false,
+            left: None,
             unreachable: None,
-            failures: 0,
+            left_alone: None,
             retired: false,
         }
     }

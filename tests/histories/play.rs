@@ -92,6 +92,7 @@ impl Sim {
                 }
             }
             Step::GiveUp(n) => nth(n).iter().for_each(|c| self.world.hang_up_caller(c)),
+            Step::Press(n) => nth(n).iter().for_each(|c| self.world.press(c)),
             Step::Login(a, q) => {
                 let wanted = self.model.participates(&agent_id(a), &queue_number(q));
                 let done = self.floor.log_in(&agent_id(a), &queue_number(q), time);
@@ -116,7 +117,7 @@ impl Sim {
             Step::Private(a, yes) => self.set_private(&agent_id(a), yes),
             Step::Reachable(a, yes) => {
                 self.floor.set_reachable(&agent_id(a), yes, time);
-                self.model.set_reachable(&agent_id(a), yes);
+                self.model.set_reachable(&agent_id(a), yes, self.now);
             }
             Step::Phone(a, phone) => self.world.set_phone(&agent_id(a), phone),
             Step::Fault(a, fault) => self.world.set_fault(&agent_id(a), fault),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use freeswitch_queue::acd::call::{Call, Desk, Effect, Input, Leave, Saying, Wire};
-use freeswitch_queue::acd::fact::{Fact, Record};
+use freeswitch_queue::acd::fact::{CancelCause, Fact, Record};
 use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId};
 use freeswitch_queue::acd::leg::LegEnd;
 use freeswitch_queue::acd::time::{Mono, Now};
@@ -25,6 +25,7 @@ use crate::world::{Conn, News, Parted, World};
 /// One call's machine and all that belongs to it.
 pub(crate) struct Session {
     pub(crate) id: CallId,
+    conn: Conn,
     pub(crate) call: Call,
     desk: CallDesk,
     pub(crate) ear: Ear,
@@ -160,6 +161,9 @@ impl Sim {
         let answer = s.desk.carry_out(wish, self.time());
         match &answer {
             Some(Input::Entered(Some((_, place)))) => {
+                if let Desk::Enter(_, Some(before)) = &done {
+                    assert_eq!(place.entered, before.entered, "Q19: {} loses the place in the line", s.id);
+                }
                 let queue = s.desk.queue().expect("a queue").clone();
                 self.model.entered(s.id.clone(), queue.clone(), *place, self.now);
                 let returned = matches!(&done, Desk::Enter(_, Some(_)));
@@ -202,10 +206,11 @@ impl Sim {
             }
             Desk::Answered(offer) => (s.talks, s.taken) = (Some(offer), None),
             Desk::Leave(Leave::Taken) => {
-                let armed = self.world.caller(&s.id).is_some_and(|c| c.armed);
+                let armed = self.world.caller(&s.id).is_some_and(|c| c.armed && c.conn == Some(s.conn));
                 assert!(!armed, "closing the connection would cut off {}, who is with somebody else", s.id);
             }
-            Desk::Leave(leave) => s.to_go_on = matches!(leave, Leave::TimedOut(_)),
+            // With whom somebody else has nothing more is done.
+            Desk::Leave(leave) => s.to_go_on = matches!(leave, Leave::TimedOut(_)) && s.taken.is_none(),
             Desk::WentOn(_) => {
                 assert!(s.to_go_on, "{} goes on without having timed out", s.id);
                 s.ear.may_go_on(self.now);
@@ -223,7 +228,7 @@ impl Sim {
         let position = self.model.position(&s.id);
         let ends = matches!(wire, Wire::HangUp(_) | Wire::Transfer(_) | Wire::Say(_, Saying::Message(_)));
         assert!(!ends || s.taken.is_none(), "{} is somebody else's, and is told to go", s.id);
-        s.ear.order(&wire, queue.and_then(|q| self.model.queue(&q)), position, closing, self.now);
+        s.ear.order(&wire, queue.as_ref().and_then(|q| self.model.queue(q)), position, closing, self.now);
         match wire {
             Wire::Music { playing, replace, .. } => self.world.music(&s.id, playing, replace),
             Wire::Remember(place) => {
@@ -234,7 +239,14 @@ impl Sim {
             Wire::Say(playing, _) => self.world.say(&s.id, playing),
             Wire::Hush => self.world.hush(&s.id),
             Wire::Ring { offer, agent, shared, ring_time } => self.world.ring(conn, offer, &agent, shared, ring_time),
-            Wire::CallOff(offer, cause) => self.world.call_off(offer, cause),
+            Wire::CallOff(offer, cause) => {
+                let leg = self.world.leg(offer);
+                if cause == CancelCause::LoggedOut && !leg.killed {
+                    let (agent, queue) = (leg.agent.clone(), queue.expect("a queue"));
+                    assert!(self.model.has_left(&agent, &queue, self.now), "Q15: {agent} did not log out of {queue}");
+                }
+                self.world.call_off(offer, cause);
+            }
             Wire::EndLeg(offer) => self.world.kill(offer, LegEnd::Cleared),
             Wire::Rearm => {
                 let other = self.world.legs.iter().find(|l| l.conn == conn && l.is_connecting());
@@ -284,6 +296,7 @@ impl Sim {
         }
         let session = Session {
             id: call.clone(),
+            conn,
             call: Call::new(queue, visited, place),
             desk: CallDesk::new(self.floor.clone(), call.clone(), caller, self.rng.next()),
             ear: Ear::default(),
@@ -361,6 +374,12 @@ impl Sim {
             // Who goes down takes no more calls.
             News::Back(call) if self.model.draining => self.world.bring_back(&call),
             News::Back(call) => self.begin(&call, true),
+            News::Again(call) => {
+                self.note(|| format!("{call} is passed on to a queue"));
+                self.journal.anew(&call);
+                self.world.anew(&call);
+                self.begin(&call, false);
+            }
         }
     }
 

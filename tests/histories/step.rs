@@ -24,6 +24,8 @@ pub(crate) enum Step {
     Call(u8),
     /// A caller hangs up.
     GiveUp(u8),
+    /// A caller presses a key.
+    Press(u8),
     /// An agent logs in to a queue.
     Login(u8, u8),
     /// An agent logs out of a queue.
@@ -34,7 +36,7 @@ pub(crate) enum Step {
     AnswerAll(u8),
     /// An agent declines.
     Decline(u8),
-    /// An agent hangs up, or passes the caller on.
+    /// An agent hangs up, or passes the caller on: to somebody, or to a queue.
     HangUp(u8, bool),
     /// FreeSWITCH tells of a private call of an agent, or of its end.
     Private(u8, bool),
@@ -229,6 +231,7 @@ enum Kind {
     Until,
     Call,
     GiveUp,
+    Press,
     Login,
     Logout,
     Answer,
@@ -261,6 +264,7 @@ impl Taste {
             (12, Until),
             (14, Call),
             (5, GiveUp),
+            (2, Press),
             (6, Login),
             (3, Logout),
             (14, Answer),
@@ -348,6 +352,13 @@ pub(crate) fn history(seed: u64) -> Vec<Step> {
             steps.push(Step::Write(queue, some_change(&mut rng, &taste)));
         }
     }
+    if rng.chance(15) {
+        // Whoever waits too long is sent round, if anybody can be.
+        for (queue, to) in [(0, 1), (1, 0)] {
+            let wait = Some(*rng.pick(&[700, 9000]));
+            steps.extend([Change::OnTo(to), Change::MaxWait(wait)].map(|change| Step::Write(queue, change)));
+        }
+    }
     if rng.chance(50) {
         steps.push(Step::Hire(rng.within(3, 4) as u8, true));
     }
@@ -376,6 +387,7 @@ fn some_step(rng: &mut Rng, taste: &Taste) -> Step {
         Kind::Until => Step::Until(*rng.pick(&[0, 0, 1, 12])),
         Kind::Call => Step::Call(queue),
         Kind::GiveUp => Step::GiveUp(nth),
+        Kind::Press => Step::Press(nth),
         Kind::Login => Step::Login(agent, queue),
         Kind::Logout => Step::Logout(agent, queue),
         Kind::Answer => Step::Answer(agent),

@@ -13,7 +13,7 @@ use freeswitch_queue::acd::time::Wall;
 
 use crate::legs::{Leg, State};
 use crate::rng::Rng;
-use crate::step::{AGENTS, Fault, Phone, agent_id};
+use crate::step::{AGENTS, Fault, Phone, QUEUES, agent_id, queue_number};
 
 /// How long a connection stays open after its caller is gone.
 const LINGER: u64 = 10_000;
@@ -29,6 +29,8 @@ pub(crate) enum News {
     Tell(Conn, Input),
     /// The dialplan brings a caller back.
     Back(CallId),
+    /// A caller who was passed on is led to a queue anew.
+    Again(CallId),
 }
 
 /// What is going to happen in FreeSWITCH.
@@ -47,6 +49,7 @@ pub(crate) enum Due {
     CallerEnds(CallId),
     Linger(Conn),
     Back(CallId),
+    Again(CallId),
 }
 
 #[derive(Debug)]
@@ -134,6 +137,11 @@ impl World {
                         return Some(News::Back(call));
                     }
                 }
+                Due::Again(call) => {
+                    if self.caller(&call).is_some_and(|c| c.alive && c.away) {
+                        return Some(News::Again(call));
+                    }
+                }
                 Due::SayOver(call, playing) => self.say_over(&call, playing),
                 Due::CallerEnds(call) => self.caller_ends(&call),
                 Due::Linger(conn) => self.tell(conn, Input::Disconnected),
@@ -162,9 +170,11 @@ impl World {
         self.at(delay, Due::Tell(conn, input));
     }
 
-    /// The answer to a command comes at once.
+    /// The answer to a command comes at once, and before what happens later is told.
     pub(crate) fn reply(&mut self, conn: Conn, input: Input) {
         let delay = self.rng.below(6);
+        let line = &mut self.lines[conn.0];
+        line.last = line.last.max(self.now + delay);
         self.at(delay, Due::Tell(conn, input));
     }
 
@@ -183,6 +193,21 @@ impl World {
     }
 
     // What callers do.
+
+    /// Q12: once the channel was told so, no key ends what the caller hears.
+    pub(crate) fn press(&mut self, call: &CallId) {
+        if self.caller(call).is_some_and(|c| c.place.is_none()) {
+            self.silence(call);
+        }
+    }
+
+    /// Somebody passed the caller on to a queue: for the queue that is somebody new.
+    pub(crate) fn anew(&mut self, call: &CallId) {
+        let queue = queue_number(self.rng.below(u64::from(QUEUES)) as u8);
+        let c = self.caller(call).expect("a caller");
+        (c.queue, c.visited, c.place, c.first_entered) = (queue, Vec::new(), None, None);
+        (c.armed, c.away) = (true, false);
+    }
 
     pub(crate) fn call(&mut self, call: CallId, queue: QueueNumber) {
         self.callers.push(Caller {

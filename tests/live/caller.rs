@@ -13,18 +13,29 @@ pub struct From {
     user: String,
     header: String,
     login: Option<String>,
+    /// A name of any bytes, percent-encoded; empty for that of the header.
+    name: String,
 }
 
 impl From {
     /// The world outside: any number and name.
     pub fn outside(number: &str, name: &str) -> From {
         let name = if name.is_empty() { String::new() } else { format!("{name} ") };
-        From { user: "trunk".to_owned(), header: format!("{name}<sip:{number}@example.net>"), login: None }
+        let header = format!("{name}<sip:{number}@example.net>");
+        From { user: "trunk".to_owned(), header, login: None, name: String::new() }
+    }
+
+    /// The world outside, with a name that SIP could not carry.
+    pub fn outside_named(number: &str, name: &[u8]) -> From {
+        let encoded =
+            |byte: &u8| if byte.is_ascii_alphanumeric() { char::from(*byte).into() } else { format!("%{byte:02X}") };
+        From { name: name.iter().map(encoded).collect(), ..From::outside(number, "") }
     }
 
     /// A phone of the house.
     pub fn phone(user: &str) -> From {
-        From { user: user.to_owned(), header: format!("<sip:{user}@{DOMAIN}>"), login: Some(user.to_owned()) }
+        let (header, login) = (format!("<sip:{user}@{DOMAIN}>"), Some(user.to_owned()));
+        From { user: user.to_owned(), header, login, name: String::new() }
     }
 
     /// A phone of the house that claims to be another.
@@ -52,6 +63,7 @@ impl Caller {
             ("DOMAIN", DOMAIN),
             ("RTP", rtp.as_str()),
             ("FROM", from.header.as_str()),
+            ("NAME", from.name.as_str()),
         ];
         let scenario = lab.scenario(&format!("caller-{port}.xml"), include_str!("caller.xml"), &values);
         let remote = if from.login.is_some() { lab.switch.sip } else { lab.switch.trunk };

@@ -207,5 +207,9 @@ fn fact_of(line: &str) -> Option<Record> {
     if line["target"] != "freeswitch_queue::facts" {
         return None;
     }
-    serde_json::from_str(line["fields"]["message"].as_str()?).ok()
+    let mut fields = line["fields"].clone();
+    if let Some(to) = fields.as_object_mut()?.remove("onward_to") {
+        fields["onward"] = serde_json::json!({ fields["onward"].as_str()?: to });
+    }
+    serde_json::from_value(fields).ok()
 }

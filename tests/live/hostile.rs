@@ -4,12 +4,16 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use freeswitch_queue::acd::fact::Fact;
+use unicode_normalization::char::is_combining_mark;
+
 use crate::caller::From;
 use crate::lab::{Lab, SOON};
 
 crate::cases!("hostile":
     the_phone_shows_the_callers_number_and_the_name_behind_the_queues,
     hostile_names_connect_and_are_not_executed,
+    whatever_the_name_the_leg_has_the_same_variables,
     hostile_numbers_connect_and_are_not_executed,
     garbage_on_the_port_disturbs_nobody,
 );
@@ -75,6 +79,79 @@ fn hostile_names_connect_and_are_not_executed(lab: &Lab) {
         assert!(!rest.trim().is_empty() && display.len() <= 200, "{name:.60} is shown as {display:.200}");
     }
     assert!(!trace.exists(), "a caller's name was executed");
+}
+
+/// Q21: every character that means something to FreeSWITCH, and bytes that are no text, in a name: the same phone rings,
+/// on a leg with the same variables and none more.
+fn whatever_the_name_the_leg_has_the_same_variables(lab: &Lab) {
+    lab.serve(ONE);
+    lab.log_in("99900", &["1001"]);
+    let long = b"x,y='z'}|\\\"".repeat(1_000);
+    let controls: Vec<u8> = (1..=31).chain([127]).chain(*b"Hans").collect();
+    let zalgo = format!("e{}\u{5d0}\u{5d1}", "\u{301}\u{30e}\u{323}".repeat(20));
+    // With what must be left of it: the name did come this far.
+    let names: [(&[u8], &str); 22] = [
+        (b",injected=yes", "injected yes"),
+        (b"a}user/1002@live.test", "a user 1002 live.test"),
+        (b"]user/1002@live.test", "user 1002 live.test"),
+        (b"',injected=yes,x='", "injected yes x"),
+        (b"\",injected=yes,x=\"", "injected yes x"),
+        (b"\\,injected=yes\\", "injected yes"),
+        (b"$ ${ $${domain} ${injected", "domain injected"),
+        (b"^^:injected=yes:a=b", "injected yes a b"),
+        (b"Support: Hans", "Support Hans"),
+        (b"a|user/1002@live.test", "a user 1002 live.test"),
+        (b"x &hangup() &", "x hangup()"),
+        (b"a;injected=yes;fs_path=sip:x", "a injected yes fs_path sip x"),
+        (b"Hans\r\nX-Evil: yes\r\n\r\nhello", "Hans X-Evil yes hello"),
+        (b"Hans\n\napi hupall\n\n", "Hans api hupall"),
+        (b"Hans\0hidden", "Hans"),
+        (&controls, "Hans"),
+        (b"\xff\xfe\xc3(\xed\xa0\x80\xf5Hans", "Hans"),
+        (&long, "x y z x y z"),
+        (
+            "\u{202e}snaH\u{202c}\u{2066} \u{5d3}\u{5d5}\u{5d3} \u{639}\u{631}\u{628}\u{64a}".as_bytes(),
+            "snaH \u{5d3}\u{5d5}\u{5d3} \u{639}\u{631}\u{628}\u{64a}",
+        ),
+        (zalgo.as_bytes(), "\u{5d0}\u{5d1}"),
+        (b"reload mod_event_socket", "reload mod event_socket"),
+        (b"<sip:evil@example.net>;tag=1", "sip evil example.net tag 1"),
+    ];
+    for (nth, (name, left)) in names.iter().enumerate() {
+        let of = String::from_utf8_lossy(name);
+        let caller = lab.call(&From::outside_named("0791234567", name), "99900");
+        let ring = lab.phone("1001").rings(SOON);
+        let (display, number) = shown(ring.invite.header("From"));
+        assert_eq!(number, "0791234567", "with the name {of:.60}");
+        let plain = |c: char| c.is_alphanumeric() || is_combining_mark(c) || " -_.+()".contains(c);
+        let rest = display.strip_prefix("Sales - ").unwrap_or_else(|| panic!("{of:.60} is shown as {display:.60}"));
+        assert!(rest.chars().all(plain) && rest.contains(left), "{of:.60} is shown as {display:.60}");
+        let offered = |fact: &Fact| match fact {
+            Fact::OfferMade { offer, call, .. } => Some((offer.to_string(), call.to_string())),
+            _ => None,
+        };
+        let (_, (leg, call)) = lab.daemon().nth_fact("an offer", nth, SOON, offered);
+        let variable = |name: &str| lab.switch.api(&format!("uuid_getvar {leg} {name}"));
+        for (variable_name, value) in [
+            ("fsq_agent", "1001"),
+            ("fsq_queue", "99900"),
+            ("fsq_call", call.as_str()),
+            ("fsq_ringing", "yes"),
+            ("park_timeout", "3"),
+            ("ignore_early_media", "true"),
+            ("hangup_after_bridge", "true"),
+            ("origination_caller_id_number", "0791234567"),
+            ("injected", "_undef_"),
+            ("x", "_undef_"),
+            ("fs_path", "_undef_"),
+        ] {
+            assert_eq!(variable(variable_name).trim(), value, "{variable_name} with the name {of:.60}");
+        }
+        let answered = ring.answer();
+        caller.sound.hears(lab.phone("1001").tone, answered, SOON);
+        ring.hang_up();
+        caller.over(SOON);
+    }
 }
 
 /// Q21.

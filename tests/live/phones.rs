@@ -32,8 +32,13 @@ fn every_phone_of_an_agent_rings_and_the_first_to_answer_gets_the_caller(lab: &L
         );
     }
     // To the lamps of other phones both are the agent's, as with a phone that the directory dials.
-    let channels = lab.switch.api("show channels as json");
-    assert_eq!(channels.matches("\"presence_id\":\"1011@live.test\"").count(), 2, "{channels}");
+    let (_, offer) = lab.daemon().fact("the offer", SOON, |fact| match fact {
+        Fact::OfferMade { offer, .. } => Some(*offer),
+        _ => None,
+    });
+    for leg in [offer.leg(0), offer.leg(1)] {
+        assert_eq!(lab.switch.api(&format!("uuid_getvar {leg} presence_id")), "1011@live.test");
+    }
     let answered = rings[1].answer();
     caller.sound.hears(lab.phone("soft").tone, answered, SOON);
     lab.phone("soft").sound.hears(caller.tone, answered, SOON);

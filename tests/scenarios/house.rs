@@ -1,5 +1,6 @@
 //! The house in which the scenarios play: a simulated FreeSWITCH, the daemon, callers and phones.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -122,7 +123,7 @@ impl House {
             async move {
                 let daemon = daemon.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::ConnectionRefused))?;
                 let (ours, theirs) = tokio::io::duplex(64 * 1024);
-                let (link, events) = Link::open(theirs, app::limits().link);
+                let (link, events) = Link::open(theirs, app::limits(1024).link);
                 daemon.serve(link, events, ());
                 Ok(ours)
             }
@@ -184,13 +185,13 @@ impl House {
 
     /// The admin changes the queues.
     pub fn reconfigure(&self, queues: &[Queue]) {
-        self.daemon().reconfigure(configuration(queues, ""));
+        let Ok(_) = self.daemon().reconfigure(|| Ok::<_, Infallible>(configuration(queues, "")));
     }
 
     /// Somebody else connects to the daemon's port.
     pub fn connect(&self) -> DuplexStream {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
-        let (link, events) = Link::open(theirs, app::limits().link);
+        let (link, events) = Link::open(theirs, app::limits(1024).link);
         self.daemon().serve(link, events, ());
         ours
     }

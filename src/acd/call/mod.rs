@@ -24,7 +24,7 @@ use super::ids::{AgentId, OfferId, QueueNumber};
 use super::leg::{Leg, LegEnd};
 use super::queue::Place;
 use super::settings::{Music, QueueSettings};
-use super::time::{Mono, Now, Wall};
+use super::time::{Mono, Now};
 use super::timers::Timers;
 
 /// How long past its ring time an offer may stay without a word from FreeSWITCH.
@@ -54,9 +54,12 @@ enum Timer {
 struct Wait {
     queue: QueueNumber,
     settings: Arc<QueueSettings>,
-    entered: Wall,
+    /// At that moment the wait had lasted so long. Not the time of entry: the wall clock may be set meanwhile.
+    waited: (Mono, Duration),
     announcer: Option<Announcer>,
     announcement: Option<Playing>,
+    /// The queue's music is another by now.
+    other_music: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +138,11 @@ impl Call {
     /// The legs FreeSWITCH may still have.
     pub fn legs(&self) -> impl Iterator<Item = OfferId> {
         self.legs.keys().copied()
+    }
+
+    /// Whether the caller waits, and offers may come.
+    pub fn is_in_line(&self) -> bool {
+        matches!(self.stage, Stage::New | Stage::Waiting(_))
     }
 
     /// Whether everything is done.

@@ -72,6 +72,7 @@ impl Call {
             a.spoken();
         }
         self.timers.clear(Timer::Announcement);
+        self.follow_music(now);
         self.look(now);
     }
 

@@ -39,7 +39,9 @@ impl Call {
         self.wire(Wire::Answer);
         self.start_music(settings.music.clone(), now);
         let queue = settings.number.clone();
-        self.stage = Stage::Waiting(Wait { queue, settings, entered: place.entered, announcer, announcement: None });
+        let waited = (now.mono, now.wall.since(place.entered));
+        self.stage =
+            Stage::Waiting(Wait { queue, settings, waited, announcer, announcement: None, other_music: false });
         self.set_max_wait(now);
         self.look(now);
     }
@@ -68,7 +70,7 @@ impl Call {
 
     pub(super) fn reconfigured(&mut self, settings: Arc<QueueSettings>, now: Now) {
         let Stage::Waiting(w) = &mut self.stage else { return };
-        let music_changed = w.settings.music != settings.music;
+        w.other_music |= w.settings.music != settings.music;
         w.announcer = match (w.announcer.take(), settings.announce_every) {
             (Some(mut a), Some(every)) => {
                 a.set_every(every);
@@ -78,18 +80,28 @@ impl Call {
             (_, None) => None,
         };
         w.settings = settings.clone();
-        if music_changed && !self.timers.holds(Timer::TakenAway) {
-            self.music_failures = 0;
-            self.start_music(settings.music.clone(), now);
-        }
+        self.follow_music(now);
         self.set_max_wait(now);
+    }
+
+    /// Plays the music that the queue has by now. Not over an announcement: what ends the music under it would end the
+    /// announcement first.
+    pub(super) fn follow_music(&mut self, now: Now) {
+        let Stage::Waiting(w) = &mut self.stage else { return };
+        if w.announcement.is_some() || self.timers.holds(Timer::TakenAway) || !std::mem::take(&mut w.other_music) {
+            return;
+        }
+        let music = w.settings.music.clone();
+        self.music_failures = 0;
+        self.start_music(music, now);
     }
 
     pub(super) fn set_max_wait(&mut self, now: Now) {
         let Stage::Waiting(w) = &self.stage else { return };
         match w.settings.max_wait {
             Some(max) => {
-                let left = max.saturating_sub(now.wall.since(w.entered));
+                let (then, before) = w.waited;
+                let left = max.saturating_sub(before.saturating_add(now.mono.since(then)));
                 self.timers.set(Timer::MaxWait, now.mono.plus(left));
             }
             None => self.timers.clear(Timer::MaxWait),

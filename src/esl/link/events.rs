@@ -1,9 +1,9 @@
 //! What FreeSWITCH tells of its own accord.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 
 use super::super::event::Event;
 use super::super::log::LogLine;
@@ -51,38 +51,111 @@ impl Incoming {
     }
 }
 
+/// What came in and was not taken yet. Empty it costs next to nothing, which matters for thousands of callers who
+/// wait: a channel of tokio's holds 3 kB.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    state: Mutex<Untaken>,
+    arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Untaken {
+    queue: VecDeque<Incoming>,
+    bytes: usize,
+    /// Nothing more will come.
+    ended: bool,
+    /// Nobody will take anything any more.
+    abandoned: bool,
+}
+
+/// How many places an empty queue keeps.
+const KEPT: usize = 4;
+
+impl Inbox {
+    /// Every change under the lock is complete before anything can panic, so a poisoned lock is as good as any.
+    fn state(&self) -> MutexGuard<'_, Untaken> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many things and bytes wait to be taken.
+    fn fill(&self) -> (usize, usize) {
+        let state = self.state();
+        (state.queue.len(), state.bytes)
+    }
+
+    /// False when nobody listens any more: the connection is being closed from this side.
+    fn put(&self, incoming: Incoming) -> bool {
+        let mut state = self.state();
+        if state.abandoned {
+            return false;
+        }
+        state.bytes += incoming.size();
+        state.queue.push_back(incoming);
+        drop(state);
+        self.arrived.notify_one();
+        true
+    }
+
+    /// What came first; the other part tells whether nothing more will come.
+    fn take(&self) -> (Option<Incoming>, bool) {
+        let mut state = self.state();
+        let taken = state.queue.pop_front();
+        state.bytes -= taken.as_ref().map_or(0, Incoming::size);
+        if state.queue.is_empty() {
+            state.queue.shrink_to(KEPT);
+        }
+        (taken, state.ended)
+    }
+
+    fn end(&self) {
+        self.state().ended = true;
+        self.arrived.notify_one();
+    }
+
+    /// Throws away what is there; its bytes.
+    fn abandon(&self) -> usize {
+        let mut state = self.state();
+        state.abandoned = true;
+        state.queue = VecDeque::new();
+        std::mem::take(&mut state.bytes)
+    }
+}
+
 /// The events of a connection. When it is dropped, the connection ends.
 #[derive(Debug)]
 pub struct Events {
-    receiver: mpsc::Receiver<Incoming>,
     shared: Arc<Shared>,
     ended: bool,
 }
 
 impl Events {
-    pub(super) fn new(receiver: mpsc::Receiver<Incoming>, shared: Arc<Shared>) -> Self {
-        Self { receiver, shared, ended: false }
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, ended: false }
     }
 
     /// What comes next; [`Incoming::Closed`] is the last, then `None` for ever. Cancel safe.
     pub async fn next(&mut self) -> Option<Incoming> {
-        match self.receiver.recv().await {
-            Some(incoming) => Some(self.taken(incoming)),
-            None => self.end(),
+        loop {
+            match self.shared.inbox.take() {
+                (Some(incoming), _) => return Some(self.taken(incoming)),
+                (None, true) => return self.end(),
+                (None, false) => self.shared.inbox.arrived.notified().await,
+            }
         }
     }
 
     /// What has come already, without waiting.
     pub fn try_next(&mut self) -> Option<Incoming> {
-        match self.receiver.try_recv() {
-            Ok(incoming) => Some(self.taken(incoming)),
-            Err(mpsc::error::TryRecvError::Empty) => None,
-            Err(mpsc::error::TryRecvError::Disconnected) => self.end(),
+        match self.shared.inbox.take() {
+            (Some(incoming), _) => Some(self.taken(incoming)),
+            (None, true) => self.end(),
+            (None, false) => None,
         }
     }
 
     fn taken(&self, incoming: Incoming) -> Incoming {
-        self.shared.untaken.fetch_sub(incoming.size(), Ordering::Relaxed);
+        self.shared.share.give(incoming.size());
         incoming
     }
 
@@ -96,50 +169,61 @@ impl Events {
 
 impl Drop for Events {
     fn drop(&mut self) {
+        self.shared.share.give(self.shared.inbox.abandon());
         self.shared.ask_to_close();
     }
 }
 
 /// The task's end of [`Events`].
 pub(super) struct Outlet {
-    sender: mpsc::Sender<Incoming>,
     shared: Arc<Shared>,
     missed: u64,
+    /// Dropping was logged.
+    told: bool,
 }
 
 impl Outlet {
-    pub(super) fn new(sender: mpsc::Sender<Incoming>, shared: Arc<Shared>) -> Self {
-        Self { sender, shared, missed: 0 }
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, missed: 0, told: false }
     }
 
     /// Passes something on without waiting. What is ordinary is dropped when there is no room for it; when there is
     /// no room for what is essential, the connection has to end.
     pub(super) fn pass(&mut self, incoming: Incoming) -> Result<(), CloseReason> {
-        let LinkLimits { essential_events, event_bytes, .. } = self.shared.limits;
-        let room = self.sender.capacity();
-        let bytes = self.shared.untaken.load(Ordering::Relaxed);
-        if !incoming.is_essential() && (room <= essential_events || bytes > event_bytes) {
+        let LinkLimits { events, essential_events, event_bytes, .. } = self.shared.limits;
+        let most = events.max(1).saturating_add(essential_events);
+        let (waiting, bytes) = self.shared.inbox.fill();
+        let room = most.saturating_sub(waiting);
+        let essential = incoming.is_essential();
+        if !essential && (room <= essential_events || bytes > event_bytes) {
             self.missed += 1;
             return Ok(());
         }
-        if bytes > event_bytes.saturating_mul(2) {
+        if room == 0 || bytes > event_bytes.saturating_mul(2) {
             return Err(CloseReason::Overrun);
+        }
+        let size = incoming.size();
+        if !self.shared.share.take(size) {
+            self.missed += u64::from(!essential);
+            return if essential { Err(CloseReason::Crowded) } else { Ok(()) };
         }
         if self.missed > 0 && room > 1 {
             let missed = std::mem::take(&mut self.missed);
-            tracing::warn!(missed, "events were dropped, because they were not taken in time");
-            self.send(Incoming::Missed(missed))?;
+            // Once is enough: a peer that floods us must not fill the log as well.
+            if !std::mem::replace(&mut self.told, true) {
+                tracing::warn!(missed, "events are dropped, because they are not taken in time");
+            }
+            self.shared.inbox.put(Incoming::Missed(missed));
         }
-        self.send(incoming)
+        if !self.shared.inbox.put(incoming) {
+            self.shared.share.give(size);
+        }
+        Ok(())
     }
+}
 
-    fn send(&self, incoming: Incoming) -> Result<(), CloseReason> {
-        self.shared.untaken.fetch_add(incoming.size(), Ordering::Relaxed);
-        match self.sender.try_send(incoming) {
-            Ok(()) => Ok(()),
-            Err(mpsc::error::TrySendError::Full(_)) => Err(CloseReason::Overrun),
-            // Nobody listens any more; the connection is being closed from this side.
-            Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
-        }
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        self.shared.inbox.end();
     }
 }

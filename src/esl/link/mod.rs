@@ -5,6 +5,7 @@
 
 mod events;
 mod pending;
+mod pool;
 mod shared;
 mod task;
 
@@ -13,13 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
 
 use super::command::Command;
 use super::frame::{FrameError, FrameLimits};
 
 pub use events::{Events, Incoming};
 pub use pending::Pending;
+pub use pool::Pool;
 use shared::Shared;
 
 /// What a connection may cost in bytes, items and time.
@@ -91,6 +92,8 @@ pub enum CloseReason {
     SlowWrite(Duration),
     /// The application did not take its essential events.
     Overrun,
+    /// It held more than its own of the [`Pool`] it belongs to, and nothing was left there.
+    Crowded,
     /// Reading or writing failed.
     Io(std::io::ErrorKind),
 }
@@ -107,6 +110,7 @@ impl fmt::Display for CloseReason {
             Self::Silent(after) => write!(f, "the peer owed a reply and was silent for {after:?}"),
             Self::SlowWrite(after) => write!(f, "the peer did not take a command within {after:?}"),
             Self::Overrun => f.write_str("events came faster than they were taken"),
+            Self::Crowded => f.write_str("all connections together hold as much unfinished as they may"),
             Self::Io(kind) => write!(f, "the connection failed: {kind}"),
         }
     }
@@ -141,11 +145,24 @@ impl Link {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let shared = Arc::new(Shared::new(limits));
-        let room = limits.events.max(1).saturating_add(limits.essential_events);
-        let (sender, receiver) = mpsc::channel(room);
-        tokio::spawn(task::run(io, Arc::clone(&shared), sender));
-        (Self { handle: Arc::new(Handle(Arc::clone(&shared))) }, Events::new(receiver, shared))
+        Self::start(io, limits, None)
+    }
+
+    /// Runs a connection whose memory counts against `pool`.
+    pub fn open_in<S>(io: S, limits: LinkLimits, pool: Arc<Pool>) -> (Self, Events)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        Self::start(io, limits, Some(pool))
+    }
+
+    fn start<S>(io: S, limits: LinkLimits, pool: Option<Arc<Pool>>) -> (Self, Events)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let shared = Arc::new(Shared::new(limits, pool));
+        tokio::spawn(task::run(io, Arc::clone(&shared)));
+        (Self { handle: Arc::new(Handle(Arc::clone(&shared))) }, Events::new(shared))
     }
 
     /// Queues a command. It is written at once, together with what else is queued.
@@ -170,6 +187,11 @@ impl Link {
     /// Ends the connection: what was sent is still written, nothing else is accepted.
     pub fn close(&self) {
         self.handle.0.ask_to_close();
+    }
+
+    /// Says that the peer is who it should be: it is never closed for what all connections together hold; see [`Pool`].
+    pub fn vouch(&self) {
+        self.handle.0.share.vouch();
     }
 
     /// Why the connection ended; `None` while it has not.

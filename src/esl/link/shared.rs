@@ -1,7 +1,6 @@
 //! What the handles and the task of a connection share.
 
 use std::collections::VecDeque;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::BytesMut;
@@ -10,7 +9,12 @@ use tokio::time::Instant;
 
 use super::super::command::Command;
 use super::super::reply::{Outcome, Reply, Unknown};
+use super::events::Inbox;
+use super::pool::{Pool, Share};
 use super::{CloseReason, Full, LinkLimits, Pending};
+
+/// Room for what is usually written in one go: an order to ring is the longest.
+const COMMANDS: usize = 1536;
 
 /// Commands on their way out, replies owed, and whether it is over. Never held across an await.
 #[derive(Debug)]
@@ -19,8 +23,10 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Something to write, or to close.
     pub(super) wake_writer: Notify,
-    /// Bytes of events the application has not taken.
-    pub(super) untaken: AtomicUsize,
+    /// What the application has not taken.
+    pub(super) inbox: Inbox,
+    /// What is held of the pool, if the connection belongs to one.
+    pub(super) share: Share,
 }
 
 #[derive(Debug)]
@@ -69,7 +75,7 @@ impl Receiver {
 }
 
 impl Shared {
-    pub(super) fn new(limits: LinkLimits) -> Self {
+    pub(super) fn new(limits: LinkLimits, pool: Option<Arc<Pool>>) -> Self {
         let state = State {
             unwritten: BytesMut::new(),
             owed: VecDeque::new(),
@@ -78,7 +84,8 @@ impl Shared {
             closing: false,
             closed: None,
         };
-        Self { limits, state: Mutex::new(state), wake_writer: Notify::new(), untaken: AtomicUsize::new(0) }
+        let (inbox, share) = (Inbox::default(), Share::new(pool));
+        Self { limits, state: Mutex::new(state), wake_writer: Notify::new(), inbox, share }
     }
 
     /// Every change under the lock is complete before anything can panic, so a poisoned lock is as good as any.
@@ -96,6 +103,9 @@ impl Shared {
             return Err(Full);
         }
         let written = state.unwritten.len();
+        if written == 0 {
+            state.unwritten.reserve(COMMANDS);
+        }
         for command in commands {
             command.render(&mut state.unwritten);
         }
@@ -132,7 +142,8 @@ impl Shared {
     /// Takes what is to be written; `None` when nothing is and the connection should be closed.
     pub(super) fn take_unwritten(&self) -> Option<BytesMut> {
         let mut state = self.state();
-        if state.closing && state.unwritten.is_empty() { None } else { Some(state.unwritten.split()) }
+        // The buffer goes along: a caller who waits has none.
+        if state.closing && state.unwritten.is_empty() { None } else { Some(std::mem::take(&mut state.unwritten)) }
     }
 
     /// Bytes came in.

@@ -1,10 +1,14 @@
 //! The task that owns the socket.
 
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::mpsc;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::super::frame::{Decoder, Frame, FrameKind};
@@ -14,17 +18,28 @@ use super::events::{Incoming, Outlet};
 use super::shared::Shared;
 use super::{CloseReason, LinkLimits};
 
+/// After this many bytes a connection lets the others have their turn. A peer that sends faster than we read would keep
+/// its turn for a hundred reads, and with a thousand of those a call waits for seconds.
+const TURN: usize = 64 << 10;
+
+thread_local! {
+    /// Where connections read to that have received nothing yet of their next frame; what came is copied from here.
+    static ROOM: RefCell<Vec<u8>> = RefCell::new(vec![0; 16 << 10]);
+}
+
 /// Runs a connection to its end.
-pub(super) async fn run<S>(io: S, shared: Arc<Shared>, events: mpsc::Sender<Incoming>)
+pub(super) async fn run<S>(io: S, shared: Arc<Shared>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (mut input, mut output) = tokio::io::split(io);
     let mut reader = Reader {
         decoder: Decoder::new(shared.limits.frame),
-        outlet: Outlet::new(events, Arc::clone(&shared)),
+        outlet: Outlet::new(Arc::clone(&shared)),
         shared: &shared,
         frame_since: None,
+        held: 0,
+        unreadable: false,
     };
     let reason = {
         let mut reading = std::pin::pin!(reader.run(&mut input));
@@ -41,6 +56,8 @@ where
             },
         }
     };
+    shared.share.give(reader.held);
+    drop(reader);
     shared.finish(reason);
 }
 
@@ -78,22 +95,29 @@ struct Reader<'a> {
     shared: &'a Shared,
     /// When the first byte of a frame came whose last has not.
     frame_since: Option<Instant>,
+    /// Bytes of the receive buffer that count against the pool.
+    held: usize,
+    /// An event could not be read, and that was logged.
+    unreadable: bool,
 }
 
 impl Reader<'_> {
     /// Reads to the end; gives the reason for it.
     async fn run<S: AsyncRead>(&mut self, input: &mut ReadHalf<S>) -> CloseReason {
+        let mut this_turn = 0;
         loop {
-            let buffer = self.decoder.buffer();
             let read = tokio::select! {
                 biased;
-                read = input.read_buf(buffer) => read,
+                read = read_some(input, &mut self.decoder) => read,
                 reason = overdue(self.shared, self.frame_since) => return reason,
             };
             match read {
                 Ok(0) if self.decoder.is_inside_frame() => return CloseReason::CutOff,
                 Ok(0) => return CloseReason::Peer,
-                Ok(_) => self.shared.heard(),
+                Ok(bytes) => {
+                    this_turn += bytes;
+                    self.shared.heard();
+                }
                 Err(error) => return failed(error),
             }
             loop {
@@ -111,7 +135,27 @@ impl Reader<'_> {
             if self.decoder.is_inside_frame() {
                 self.frame_since.get_or_insert_with(Instant::now);
             }
+            if !self.account() {
+                return CloseReason::Crowded;
+            }
+            if this_turn >= TURN {
+                this_turn = 0;
+                yield_now().await;
+            }
         }
+    }
+
+    /// Tells the pool how large the receive buffer is; false when it may not be that large.
+    fn account(&mut self) -> bool {
+        self.decoder.rest();
+        let share = &self.shared.share;
+        let now = self.decoder.capacity();
+        if now > self.held && !share.take(now - self.held) {
+            return false;
+        }
+        share.give(self.held.saturating_sub(now));
+        self.held = now;
+        true
     }
 
     fn take(&mut self, frame: Frame) -> Result<(), CloseReason> {
@@ -122,7 +166,10 @@ impl Reader<'_> {
             FrameKind::EventPlain | FrameKind::EventJson => match frame.event() {
                 Some(event) => Incoming::Event(event),
                 None => {
-                    tracing::warn!(bytes = frame.body().len(), "an event could not be read");
+                    // Once is enough: a peer that sends nothing else must not fill the log.
+                    if !std::mem::replace(&mut self.unreadable, true) {
+                        tracing::warn!(bytes = frame.body().len(), "an event could not be read");
+                    }
                     return Ok(());
                 }
             },
@@ -145,6 +192,22 @@ impl Reader<'_> {
         };
         self.outlet.pass(incoming)
     }
+}
+
+/// Reads what there is. Between two frames it waits without a buffer of its own.
+async fn read_some<S: AsyncRead>(input: &mut ReadHalf<S>, decoder: &mut Decoder) -> std::io::Result<usize> {
+    if decoder.is_inside_frame() {
+        return input.read_buf(decoder.buffer()).await;
+    }
+    poll_fn(|context| {
+        ROOM.with_borrow_mut(|room| {
+            let mut room = ReadBuf::new(room);
+            ready!(Pin::new(&mut *input).poll_read(context, &mut room))?;
+            decoder.feed(room.filled());
+            Poll::Ready(Ok(room.filled().len()))
+        })
+    })
+    .await
 }
 
 /// Ends when the peer has been too slow.

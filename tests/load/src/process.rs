@@ -19,6 +19,8 @@ pub struct Cost {
     pub memory: u64,
     /// The most memory it ever held, in bytes.
     pub most_memory: u64,
+    /// How often its threads have gone to sleep.
+    pub sleeps: u64,
 }
 
 /// Reads the costs of process `pid`.
@@ -41,7 +43,19 @@ pub fn cost(pid: u32) -> Result<Cost> {
         cpu: TICK * (ticks(11) + ticks(12)),
         memory: kilobytes("VmRSS:") << 10,
         most_memory: kilobytes("VmHWM:") << 10,
+        sleeps: sleeps(pid).with_context(gone)?,
     })
+}
+
+fn sleeps(pid: u32) -> std::io::Result<u64> {
+    let mut count = 0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may have ended meanwhile.
+        let status = fs::read_to_string(thread?.path().join("status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        count += line.and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or(0);
+    }
+    Ok(count)
 }
 
 impl Cost {

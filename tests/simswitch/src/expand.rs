@@ -30,6 +30,7 @@ impl World {
                 out.push_str(&self.harmless_api(api, &arg));
             } else {
                 let value = match id.and_then(|id| self.legs.get(&id)) {
+                    Some(leg) if name == "profile_created_time" => leg.times.profile.to_string(),
                     Some(leg) => leg.vars.get(name).unwrap_or_default().to_owned(),
                     None if name == "domain" => self.config.domain.clone(),
                     None => String::new(),

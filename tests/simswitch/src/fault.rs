@@ -18,6 +18,8 @@ pub struct Faults {
     pub lose_jobs: Vec<String>,
     /// This many `originate` commands are accepted and never heard of again: no leg, no result.
     pub swallow_originates: u32,
+    /// New channels do not tell whose they are: a dial string of the admin's own without `presence_id`.
+    pub no_presence: bool,
     /// Connections neither read nor write; set with `SimSwitch::freeze`.
     pub(crate) frozen: bool,
 }

@@ -94,6 +94,10 @@ impl World {
         };
         leg.vars.set("sip_hangup_disposition", disposition);
         let bridge = leg.bridge.take();
+        if let Some(bridge) = bridge.filter(|b| b.up) {
+            self.list_pair_longer(id, bridge);
+        }
+        let Some(leg) = self.legs.get_mut(&id) else { return };
         let dialed = leg.dialed_peer.take();
         if let Some(peer) = dialed
             && self.legs.get(&peer).is_some_and(|p| p.is_up() && !p.is_answered())
@@ -201,6 +205,7 @@ impl World {
         }
         self.note_gone(&leg);
         self.owner_gone(&leg, &cause);
+        self.list_longer(id, leg);
     }
 
     /// Tells who waits for a leg that it will not come.

@@ -170,7 +170,11 @@ impl World {
             call_state: "DOWN",
             answer_state: "ringing",
             hit_dialplan: inbound,
-            presence_id: phone.as_ref().map(|p| format!("{}@{}", account(p), self.config.domain)).unwrap_or_default(),
+            presence_id: phone
+                .as_ref()
+                .filter(|_| !self.faults.no_presence)
+                .map(|p| format!("{}@{}", account(p), self.config.domain))
+                .unwrap_or_default(),
             call_uuid: new.uuid.clone(),
             codec: inbound,
             profile: Profile {

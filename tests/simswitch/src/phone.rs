@@ -287,8 +287,13 @@ impl Phone {
 
     /// A lamp key of this phone subscribes to a number: PRESENCE_PROBE.
     pub fn subscribe_lamp(&self, entity: &str) {
+        let domain = self.shared.read(|world| world.config.domain.clone());
+        self.subscribe_lamp_at(entity, &domain);
+    }
+
+    /// As [`Self::subscribe_lamp`], in another domain than the phone's.
+    pub fn subscribe_lamp_at(&self, entity: &str, domain: &str) {
         self.shared.change(|world| {
-            let domain = world.config.domain.clone();
             let id = world.rng.uuid().replace('-', "");
             let mut event = world.event("PRESENCE_PROBE");
             let (from, to) =

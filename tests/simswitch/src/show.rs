@@ -1,10 +1,31 @@
-//! `show channels|calls|detailed_bridged_calls|registrations [count] [as json]`.
+//! `show channels|calls|detailed_bridged_calls|registrations [count] [as json]`: a table that is behind the events.
 
 use crate::clock;
-use crate::leg::{Direction, Leg, Side};
+use crate::leg::{Bridge, Direction, Leg, LegId, Side};
 use crate::party::{Registration, account};
 use crate::wire;
 use crate::world::World;
+use std::collections::{BTreeMap, VecDeque};
+use tokio::time::Instant;
+
+/// What has ended and is still listed.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    legs: VecDeque<(Instant, LegId, Leg)>,
+    /// Channels that were connected, the originator first.
+    pairs: VecDeque<(Instant, LegId, LegId)>,
+}
+
+impl Table {
+    fn forget(&mut self, now: Instant) {
+        while self.legs.front().is_some_and(|(until, ..)| *until <= now) {
+            self.legs.pop_front();
+        }
+        while self.pairs.front().is_some_and(|(until, ..)| *until <= now) {
+            self.pairs.pop_front();
+        }
+    }
+}
 
 type Row = Vec<(String, String)>;
 
@@ -103,11 +124,37 @@ impl World {
         if as_json { json(&rows) } else { text(&rows) }
     }
 
+    /// A channel that is gone stays in the table for a while.
+    pub(crate) fn list_longer(&mut self, id: LegId, leg: Leg) {
+        let now = Instant::now();
+        self.table.forget(now);
+        if !self.config.timing.table.is_zero() {
+            self.table.legs.push_back((now + self.config.timing.table, id, leg));
+        }
+    }
+
+    /// Two who are connected no more stay so in the table for a while.
+    pub(crate) fn list_pair_longer(&mut self, id: LegId, bridge: Bridge) {
+        let (a, b) = if bridge.side == Side::A { (id, bridge.peer) } else { (bridge.peer, id) };
+        self.table.pairs.push_back((Instant::now() + self.config.timing.table, a, b));
+    }
+
+    /// Whether what happened at `micros` is in the table by now.
+    fn is_listed(&self, micros: u64) -> bool {
+        let behind = u64::try_from(self.config.timing.table.as_micros()).unwrap_or(u64::MAX);
+        micros.saturating_add(behind) <= self.micros()
+    }
+
+    /// The channels in the table, those that have just ended included.
+    fn listed(&self) -> impl Iterator<Item = (LegId, &Leg)> {
+        let now = Instant::now();
+        let gone = self.table.legs.iter().filter(move |(until, ..)| *until > now).map(|(_, id, leg)| (*id, leg));
+        self.legs.iter().map(|(id, leg)| (*id, leg)).chain(gone).filter(|(_, leg)| self.is_listed(leg.times.created))
+    }
+
     fn channel_rows(&self) -> Vec<Row> {
-        self.legs
-            .values()
-            .filter(|leg| leg.is_up())
-            .map(|leg| {
+        self.listed()
+            .map(|(_, leg)| {
                 let mut row = columns(leg, "", true);
                 let p = &leg.profile;
                 for (name, value) in [
@@ -125,15 +172,25 @@ impl World {
             .collect()
     }
 
+    /// The channel this one is connected to, as the table has it, and whether this one is the originator.
+    fn listed_peer(&self, id: LegId, leg: &Leg) -> Option<(LegId, Side)> {
+        let now = Instant::now();
+        let bridge = leg.bridge.filter(|b| b.up && self.is_listed(leg.times.bridged)).map(|b| (b.peer, b.side));
+        bridge.or_else(|| {
+            let (_, a, b) = self.table.pairs.iter().find(|(until, a, b)| *until > now && [*a, *b].contains(&id))?;
+            Some(if *a == id { (*b, Side::A) } else { (*a, Side::B) })
+        })
+    }
+
     /// Calls: bridged pairs as one row, and (`show calls`) legs alone.
     fn call_rows(&self, detailed: bool, bridged_only: bool) -> Vec<Row> {
+        let listed: BTreeMap<LegId, &Leg> = self.listed().collect();
         let mut rows = Vec::new();
-        for leg in self.legs.values().filter(|leg| leg.is_up()) {
-            let up = leg.bridge.filter(|b| b.up);
-            match up {
-                Some(bridge) if bridge.side == Side::A => {
+        for (id, leg) in &listed {
+            match self.listed_peer(*id, leg) {
+                Some((peer, Side::A)) => {
                     let mut row = columns(leg, "", detailed);
-                    if let Some(peer) = self.legs.get(&bridge.peer) {
+                    if let Some(peer) = listed.get(&peer) {
                         row.extend(columns(peer, "b_", detailed));
                     }
                     row.push(("call_created_epoch".into(), (leg.times.created / 1_000_000).to_string()));

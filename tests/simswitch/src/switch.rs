@@ -180,7 +180,10 @@ impl SimSwitch {
     /// Whether that lamp is lit (`*4199900*1001`, with or without the domain).
     #[must_use]
     pub fn is_lit(&self, entity: &str) -> bool {
-        self.lamps().iter().any(|l| l.lit && l.entity.split('@').next() == entity.split('@').next())
+        let is = |l: &Lamp| {
+            if entity.contains('@') { l.entity == entity } else { l.entity.split('@').next() == Some(entity) }
+        };
+        self.lamps().iter().any(|l| l.lit && is(l))
     }
 
     /// Changes the faults in force.
@@ -253,6 +256,7 @@ impl World {
         self.life += 1;
         let at = self.clock.elapsed();
         let legs = std::mem::take(&mut self.legs);
+        self.table = crate::show::Table::default();
         self.by_uuid.clear();
         self.rings.clear();
         self.jobs.clear();

@@ -124,6 +124,8 @@ pub(crate) struct World {
     event_sequence: u64,
     pub(crate) sessions: u64,
     pub(crate) legs: BTreeMap<LegId, Leg>,
+    /// What `show` lists a little longer than it is there.
+    pub(crate) table: crate::show::Table,
     pub(crate) by_uuid: HashMap<String, LegId>,
     /// Who holds the places that `limit` gives out.
     pub(crate) limits: HashMap<String, Vec<LegId>>,
@@ -165,6 +167,7 @@ impl World {
             event_sequence: 0,
             sessions: 0,
             legs: BTreeMap::new(),
+            table: crate::show::Table::default(),
             by_uuid: HashMap::new(),
             limits: HashMap::new(),
             conns: BTreeMap::new(),

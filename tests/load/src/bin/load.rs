@@ -271,14 +271,29 @@ impl Scenario {
             ),
         );
         row("waiting, talking", &format!("{}, {}", book.waiting(), book.busy()));
-        row("agent free → order to ring (median / p99 / max)", &book.free_to_offer.to_string());
-        if self.first <= self.agents {
+        if self.first > self.agents {
+            row("agent free → order to ring (median / p99 / max)", &book.free_to_offer.to_string());
+        } else {
             row("caller came → order to ring (median / p99 / max)", &book.came_to_offer.to_string());
             row("caller known → order to ring", &book.told_to_offer.to_string());
         }
         let cpu = (after.cpu - before.cpu).as_secs_f64();
         row("CPU", &format!("{:.2} cores", after.cores_since(&before)));
-        row("CPU per 1,000 calls", &format!("{:.2} s", cpu * 1000.0 / counts.entered.max(1) as f64));
+        let calls = counts.entered.max(1) as f64;
+        row("CPU per 1,000 calls", &format!("{:.2} s", cpu * 1000.0 / calls));
+        let (traffic, each) = (counts.traffic, |count: u64| count as f64 / calls);
+        row(
+            "a call: commands, replies, events",
+            &format!("{:.1}, {:.1}, {:.1}", each(traffic.commands), each(traffic.replies), each(traffic.events)),
+        );
+        row(
+            "a call: bytes ordered, told",
+            &format!("{:.0}, {:.0}", each(traffic.command_bytes), each(traffic.told_bytes)),
+        );
+        row(
+            "a call: times a thread of the daemon slept",
+            &format!("{:.1}", each(after.sleeps.saturating_sub(before.sleeps))),
+        );
         row("memory", &format!("{:.1} MB, at most {:.1} MB", megabytes(after.memory), megabytes(after.most_memory)));
         Ok(())
     }

@@ -5,8 +5,12 @@ use std::time::{Duration, Instant};
 
 use crate::samples::Samples;
 
-/// Callers who came at the same moment, seen from the controller, may be served in any order.
-const SAME_MOMENT: Duration = Duration::from_secs(1);
+/// Callers who came at the same moment, seen from the controller, may be served in any order: it hears of them, and
+/// what it orders comes here, over connections of their own.
+const SAME_MOMENT: Duration = Duration::from_millis(100);
+/// Orders that were given one after the other may come here in any order within this time, and so may a hang-up that
+/// is told meanwhile: each goes over a connection of its own.
+const ON_THE_WAY: Duration = Duration::from_millis(50);
 /// How many mistakes are told in words.
 const TOLD: usize = 10;
 
@@ -27,6 +31,33 @@ pub struct Counts {
     pub lost: u64,
     /// Orders that should not have been given.
     pub wrong: u64,
+    /// What went over the calls' own connections.
+    pub traffic: Traffic,
+}
+
+/// Commands and their bytes, replies and events and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Commands of the controller.
+    pub commands: u64,
+    /// Bytes of them.
+    pub command_bytes: u64,
+    /// Replies to them.
+    pub replies: u64,
+    /// Events, and notices of the connection.
+    pub events: u64,
+    /// Bytes of both.
+    pub told_bytes: u64,
+}
+
+impl Traffic {
+    pub(super) fn add(&mut self, more: Self) {
+        self.commands += more.commands;
+        self.command_bytes += more.command_bytes;
+        self.replies += more.replies;
+        self.events += more.events;
+        self.told_bytes += more.told_bytes;
+    }
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +87,10 @@ pub struct Book {
     waiting: Vec<BTreeMap<(Instant, u64), ()>>,
     /// The channels there are, and the caller's queue or the agent.
     pub(super) channels: HashMap<super::Id, Channel>,
+    /// Callers who seem to be overtaken: since when, and by whom.
+    overtaken: HashMap<u64, (Instant, String)>,
+    /// Callers who hung up while they waited, and when.
+    gone: HashMap<u64, Instant>,
     /// Counts since the last [`Book::forget`].
     pub counts: Counts,
     /// From an agent's last call being over to the order for the next one.
@@ -89,6 +124,8 @@ impl Book {
             callers: HashMap::new(),
             waiting: vec![BTreeMap::new(); queues.len()],
             channels: HashMap::new(),
+            overtaken: HashMap::new(),
+            gone: HashMap::new(),
             counts: Counts::default(),
             free_to_offer: Samples::default(),
             came_to_offer: Samples::default(),
@@ -140,7 +177,12 @@ impl Book {
     /// The controller orders an agent to be rung. False when that must not be.
     pub(super) fn offered(&mut self, call: u64, agent_id: &str, now: Instant) -> bool {
         self.counts.offered += 1;
+        self.had_waited(call, now);
         let Some(caller) = self.callers.get_mut(&call) else {
+            if self.gone.get(&call).is_some_and(|at| now <= *at + ON_THE_WAY) {
+                // The hang-up was on its way when the order was given.
+                return false;
+            }
             self.wrong(format!("call {call} is gone, and {agent_id} is rung for it"));
             return false;
         };
@@ -159,7 +201,8 @@ impl Book {
         if let Some((since, other)) = first
             && since + SAME_MOMENT < told
         {
-            self.wrong(format!("call {other} waits for {:?} longer than {call}, which is served", told - since));
+            let what = format!("call {other} waits for {:?} longer than {call}, which is served", told - since);
+            self.overtaken.entry(other).or_insert((now, what));
         }
         let Some(agent) = self.agents.get_mut(agent_id) else {
             self.wrong(format!("there is no agent {agent_id}"));
@@ -178,6 +221,15 @@ impl Book {
         member && held.is_none()
     }
 
+    /// A caller is served or leaves, who may have been overtaken.
+    fn had_waited(&mut self, call: u64, now: Instant) {
+        if let Some((at, what)) = self.overtaken.remove(&call)
+            && now > at + ON_THE_WAY
+        {
+            self.wrong(what);
+        }
+    }
+
     pub(super) fn answered(&mut self) {
         self.counts.answered += 1;
     }
@@ -192,6 +244,7 @@ impl Book {
 
     /// The caller is gone; `connected` tells whether there was a conversation.
     pub(super) fn left(&mut self, call: u64, connected: bool) {
+        self.had_waited(call, Instant::now());
         if let Some(caller) = self.callers.remove(&call) {
             if let Some(line) = self.waiting.get_mut(caller.queue) {
                 line.remove(&(caller.told, call));
@@ -200,7 +253,118 @@ impl Book {
                 self.counts.ended += 1;
             } else {
                 self.counts.abandoned += 1;
+                self.gone.insert(call, Instant::now());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn book() -> (Book, Instant) {
+        let agents = ["1", "2", "3"].map(str::to_owned).to_vec();
+        (Book::new(&[("a".to_owned(), agents.clone()), ("b".to_owned(), vec!["1".to_owned()])]), Instant::now())
+    }
+
+    /// The only mistake so far.
+    fn mistake(book: &Book) -> &str {
+        assert_eq!(book.counts.wrong, 1, "{:?}", book.mistakes);
+        &book.mistakes[0]
+    }
+
+    #[test]
+    fn calls_that_go_well_are_no_mistakes() {
+        let (mut book, at) = book();
+        book.entered(1, 0, at, at);
+        book.entered(2, 0, at, at + SAME_MOMENT);
+        assert!(book.offered(1, "1", at) && book.offered(2, "2", at));
+        book.free("1");
+        book.left(1, true);
+        book.entered(3, 1, at, at + SAME_MOMENT * 3);
+        assert!(book.offered(3, "1", at));
+        assert_eq!(book.counts.wrong, 0, "{:?}", book.mistakes);
+    }
+
+    #[test]
+    fn two_agents_for_a_caller_are_a_mistake() {
+        let (mut book, at) = book();
+        book.entered(1, 0, at, at);
+        book.offered(1, "1", at);
+        book.offered(1, "2", at);
+        assert!(mistake(&book).contains("is rung for already"));
+    }
+
+    #[test]
+    fn an_agent_who_is_rung_twice_is_a_mistake() {
+        let (mut book, at) = book();
+        book.entered(1, 0, at, at);
+        book.entered(2, 0, at, at);
+        book.offered(1, "1", at);
+        assert!(!book.offered(2, "1", at));
+        assert!(mistake(&book).contains("while with call 1"));
+    }
+
+    #[test]
+    fn a_caller_who_is_overtaken_is_a_mistake() {
+        let (mut book, at) = book();
+        book.entered(1, 0, at, at);
+        book.entered(2, 0, at, at + SAME_MOMENT * 2);
+        book.entered(3, 0, at, at + SAME_MOMENT * 2);
+        book.offered(2, "1", at);
+        book.offered(3, "2", at);
+        assert_eq!(book.counts.wrong, 0);
+        book.offered(1, "3", at + ON_THE_WAY * 2);
+        assert!(mistake(&book).contains("longer than 2"));
+    }
+
+    /// Both orders are on their way.
+    #[test]
+    fn a_caller_who_is_served_at_once_was_not_overtaken() {
+        let (mut book, at) = book();
+        book.entered(1, 0, at, at);
+        book.entered(2, 0, at, at + SAME_MOMENT * 2);
+        book.offered(2, "1", at);
+        book.offered(1, "2", at + ON_THE_WAY);
+        assert_eq!(book.counts.wrong, 0, "{:?}", book.mistakes);
+    }
+
+    #[test]
+    fn who_is_no_participant_or_rung_for_nobody_is_a_mistake() {
+        let (mut book, at) = book();
+        book.entered(1, 1, at, at);
+        assert!(!book.offered(1, "2", at));
+        assert!(mistake(&book).contains("no participant"));
+        assert!(!book.offered(7, "3", at));
+        assert_eq!(book.counts.wrong, 2);
+    }
+
+    /// Q8: the order and the hang-up may cross, and no more than that.
+    #[test]
+    fn an_order_for_a_caller_who_has_long_gone_is_a_mistake() {
+        let (mut book, at) = book();
+        book.entered(1, 0, at, at);
+        book.left(1, false);
+        assert!(!book.offered(1, "1", Instant::now()));
+        assert_eq!(book.counts.wrong, 0, "{:?}", book.mistakes);
+        assert!(!book.offered(1, "1", Instant::now() + ON_THE_WAY * 2));
+        assert!(mistake(&book).contains("is gone"));
+    }
+
+    /// The time runs only while somebody waits for the agent.
+    #[test]
+    fn an_agent_is_waited_for_from_the_end_of_the_last_call() {
+        let (mut book, at) = book();
+        book.entered(1, 0, at, at);
+        book.offered(1, "1", at);
+        book.free("1");
+        book.entered(2, 1, at, at);
+        book.offered(2, "1", Instant::now());
+        assert_eq!(book.free_to_offer.len(), 0);
+        book.entered(3, 1, at, at);
+        book.free("1");
+        book.offered(3, "1", Instant::now());
+        assert_eq!(book.free_to_offer.len(), 1);
     }
 }

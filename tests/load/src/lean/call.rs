@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::sleep_until;
 
-use super::book::Channel;
+use super::book::{Channel, Traffic};
 use super::command::{Command, take};
 use super::template::{Fill, Id, Template};
 use super::{Switch, id};
@@ -22,7 +22,6 @@ const READ: usize = 4096;
 #[derive(Clone, Debug)]
 enum Next {
     Executed(Id),
-    CallerAnswered(Id),
     LegCreated,
     LegAnswered,
     Bridged,
@@ -52,6 +51,8 @@ struct Call {
     connected: bool,
     caller_gone: bool,
     out: Vec<u8>,
+    /// Since the last write.
+    traffic: Traffic,
 }
 
 /// What an application is called that the controller gave no name.
@@ -80,6 +81,7 @@ pub(super) async fn run(switch: Arc<Switch>, number: u64, queue: usize) {
                 connected: false,
                 caller_gone: false,
                 out: Vec::new(),
+                traffic: Traffic::default(),
             };
             let ended = call.serve().await;
             let mut book = switch.book();
@@ -128,6 +130,8 @@ impl Call {
                     let mut read = 0;
                     while let Some((command, length)) = take(received.get(read..).unwrap_or_default()) {
                         read += length;
+                        self.traffic.commands += 1;
+                        self.traffic.command_bytes += length as u64;
                         if self.obey(command) {
                             self.flush().await?;
                             return self.stream.shutdown().await;
@@ -157,6 +161,8 @@ impl Call {
 
     async fn flush(&mut self) -> io::Result<()> {
         if !self.out.is_empty() {
+            self.traffic.told_bytes += self.out.len() as u64;
+            self.switch.book().counts.traffic.add(std::mem::take(&mut self.traffic));
             self.stream.write_all(&self.out).await?;
             self.out = Vec::new();
         }
@@ -182,7 +188,6 @@ impl Call {
                 self.reply("+OK");
                 let event = event.unwrap_or(UNNAMED);
                 match name.as_str() {
-                    "answer" => self.at(2 * FRAME, Next::CallerAnswered(event)),
                     "playback" | "endless_playback" => self.music = Some(event),
                     _ => self.at(FRAME, Next::Executed(event)),
                 }
@@ -194,13 +199,9 @@ impl Call {
             }
             Command::Ring(leg, agent, job) => {
                 let now = Instant::now();
-                if self.switch.book().offered(self.number, &agent, now) {
-                    self.leg = Some(Leg { id: leg, agent, bridged: false });
-                    self.at(FRAME, Next::LegCreated);
-                    self.at(FRAME + self.switch.rings, Next::LegAnswered);
-                }
-                let text = format!("Content-Type: command/reply\nReply-Text: +OK Job-UUID: {job}\nJob-UUID: {job}\n\n");
-                self.out.extend_from_slice(text.as_bytes());
+                let right = self.switch.book().offered(self.number, &agent, now);
+                self.reply(&format!("+OK Job-UUID: {job}\nJob-UUID: {job}"));
+                self.ring(Leg { id: leg, agent, bridged: false }, right);
             }
             Command::Kill(leg) => {
                 let found = self.leg.as_ref().is_some_and(|l| l.id == leg);
@@ -230,10 +231,6 @@ impl Call {
         while let Some(place) = self.agenda.iter().position(|(at, _)| *at <= now) {
             match self.agenda.remove(place).1 {
                 Next::Executed(event) => self.tell("CHANNEL_EXECUTE_COMPLETE", |t| &t.set, event),
-                Next::CallerAnswered(event) => {
-                    self.tell("CHANNEL_ANSWER", |t| &t.answered, UNNAMED);
-                    self.tell("CHANNEL_EXECUTE_COMPLETE", |t| &t.answer, event);
-                }
                 Next::LegCreated => {
                     if let Some(leg) = &self.leg {
                         let channel = Channel { agent: Some(leg.agent.clone()), other: None };
@@ -257,6 +254,18 @@ impl Call {
                 }
                 Next::CallerGone => self.caller_gone(),
             }
+        }
+    }
+
+    /// Rings an agent, or reports that there is nobody to ring for.
+    fn ring(&mut self, leg: Leg, right: bool) {
+        let before = self.leg.replace(leg);
+        if right {
+            self.at(FRAME, Next::LegCreated);
+            self.at(FRAME + self.switch.rings, Next::LegAnswered);
+        } else {
+            self.tell("BACKGROUND_JOB", |t| &t.job, UNNAMED);
+            self.leg = before;
         }
     }
 
@@ -321,10 +330,12 @@ impl Call {
     }
 
     fn reply(&mut self, text: &str) {
+        self.traffic.replies += 1;
         self.out.extend_from_slice(format!("Content-Type: command/reply\nReply-Text: {text}\n\n").as_bytes());
     }
 
     fn api(&mut self, body: &str) {
+        self.traffic.replies += 1;
         let text = format!("Content-Type: api/response\nContent-Length: {}\n\n{body}", body.len());
         self.out.extend_from_slice(text.as_bytes());
     }
@@ -337,6 +348,7 @@ impl Call {
     }
 
     fn say(&mut self, template: fn(&super::Templates) -> &Template, application: Id) {
+        self.traffic.events += 1;
         let mut out = std::mem::take(&mut self.out);
         template(&self.switch.templates).write(&self.fill(&application), &mut out);
         self.out = out;

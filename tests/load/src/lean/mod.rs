@@ -19,7 +19,7 @@ use anyhow::Result;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
-pub use book::{Book, Counts};
+pub use book::{Book, Counts, Traffic};
 use template::{Id, Templates};
 
 /// How many events the inbound link may be behind before calls wait for it.

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 /// A call that was captured from a real FreeSWITCH, from its first frame to its last.
 const CAPTURE: &[u8] = include_bytes!("../../../captures/bridge-on-answer-agent-hangs-up.esl");
@@ -110,12 +110,8 @@ impl Template {
 pub(crate) struct Templates {
     /// The answer to `connect`.
     pub(crate) channel: Template,
-    /// `set` and `answer` were executed; the caller was answered.
+    /// An application was executed.
     pub(crate) set: Template,
-    /// See [`Templates::set`].
-    pub(crate) answer: Template,
-    /// See [`Templates::set`].
-    pub(crate) answered: Template,
     /// The music was cut.
     pub(crate) played: Template,
     /// The caller is no longer parked, and `socket` has ended.
@@ -165,9 +161,14 @@ impl Templates {
             let found = frames.iter().find(|frame| frame.head.starts_with(start));
             found.map(|frame| frame.head).context("the capture lacks a frame")
         };
-        let mut channel = head(b"Event-Name: CHANNEL_DATA")?.to_vec();
+        // As the dialplan of `freeswitch-conf` hands it over: answered, and told how to go on without a controller.
+        let mut channel = String::from_utf8_lossy(head(b"Event-Name: CHANNEL_DATA")?)
+            .replace("Answer-State: ringing", "Answer-State: answered");
+        ensure!(channel.contains("Answer-State: answered"), "the capture does not say whether the caller is answered");
         channel.pop();
-        channel.extend_from_slice(b"variable_fsq_dialled: <queue>\n\n");
+        channel
+            .push_str("variable_fsq_dialled: <queue>\nvariable_fsq_context: default\nvariable_socket_resume: true\n");
+        channel.push_str("variable_hangup_after_bridge: true\nvariable_playback_terminators: none\n\n");
         let created = String::from_utf8_lossy(event("CHANNEL_EXECUTE", CALLER, "set")?)
             .replacen("CHANNEL_EXECUTE", "CHANNEL_CREATE", 1)
             .into_bytes();
@@ -175,10 +176,8 @@ impl Templates {
                    Content-Length: 24\n\n-ERR ORIGINATOR_CANCEL \n";
         let linger = head(b"Content-Type: text/disconnect-notice\nControlled")?;
         Ok(Self {
-            channel: Template::new(&channel, false),
+            channel: Template::new(channel.as_bytes(), false),
             set: Template::new(&own("CHANNEL_EXECUTE_COMPLETE", "set")?, true),
-            answer: Template::new(&own("CHANNEL_EXECUTE_COMPLETE", "answer")?, true),
-            answered: Template::new(&own("CHANNEL_ANSWER", "")?, true),
             played: Template::new(&own("CHANNEL_EXECUTE_COMPLETE", "playback")?, true),
             unpark: Template::new(&own("CHANNEL_UNPARK", "")?, true),
             socket: Template::new(&own("CHANNEL_EXECUTE_COMPLETE", "socket")?, true),

@@ -17,10 +17,13 @@ const TOGETHER: Duration = Duration::from_millis(1);
 /// A tone counts as heard from this level on.
 const HEARD: f64 = AMPLITUDE / 4.0;
 
+/// When whose next packet is due, the first on top.
+type Due = BinaryHeap<Reverse<(Instant, usize)>>;
+
 /// Who speaks.
 #[derive(Default)]
 pub(super) struct Speakers {
-    state: Mutex<(BTreeMap<usize, Speaker>, BinaryHeap<Reverse<(Instant, usize)>>)>,
+    state: Mutex<(BTreeMap<usize, Speaker>, Due)>,
     changed: Condvar,
 }
 
