@@ -57,13 +57,6 @@ async fn serve(
     }
     let mut session = Session::new(shared, settings, link, channel, dialled, number);
     session.begin();
-    // If an agent is free, the dispatcher says so now, and the phone rings before the music begins.
-    tokio::task::yield_now().await;
-    tokio::select! {
-        biased;
-        () = wake.notified() => session.tell(Input::Woken),
-        () = std::future::ready(()) => session.flush(),
-    }
     let mut draining = shared.draining.clone();
     while !session.call.is_finished() {
         let deadline = session.call.deadline().map(|at| shared.clock.instant(at));
@@ -123,9 +116,8 @@ struct Session<'a> {
     call: Call,
     desk: CallDesk,
     watched: JoinSet<(Watched, Outcome)>,
-    /// Commands of the input being worked on, written in one go: first what makes phones ring, then the rest. FreeSWITCH
-    /// takes a millisecond to read what comes before an `originate`.
-    first: Vec<Order>,
+    /// Commands of the input being worked on, written in one go and in this order: music that was ordered behind an
+    /// `originate` would play into the conversation with a phone that answers by itself.
     out: Vec<Order>,
     /// Legs whose filters are still set.
     filtered: BTreeSet<Uuid>,
@@ -180,7 +172,6 @@ impl<'a> Session<'a> {
             call,
             desk,
             watched: JoinSet::new(),
-            first: Vec::new(),
             out: Vec::new(),
             filtered: BTreeSet::new(),
             several: BTreeMap::new(),
@@ -196,9 +187,9 @@ impl<'a> Session<'a> {
 
     fn begin(&mut self) {
         for command in wire::setup(&self.channel.channel) {
-            self.first.push((command, None));
+            self.out.push((command, None));
         }
-        self.hear(Input::Begin);
+        self.tell(Input::Begin);
     }
 
     fn incoming(&mut self, incoming: Option<Incoming>) {
@@ -212,7 +203,7 @@ impl<'a> Session<'a> {
                     self.can_be_connected = true;
                     for (offer, commands) in std::mem::take(&mut self.held_back) {
                         self.filtered.extend(self.legs_of(offer));
-                        self.first.extend(commands);
+                        self.out.extend(commands);
                     }
                     self.flush();
                 }
@@ -289,12 +280,6 @@ impl<'a> Session<'a> {
 
     /// Tells the call something, and does what it wants done.
     fn tell(&mut self, input: Input) {
-        self.hear(input);
-        self.flush();
-    }
-
-    /// Tells the call something; what it wants done is not written yet.
-    fn hear(&mut self, input: Input) {
         let now = self.shared.clock.now();
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
@@ -309,6 +294,7 @@ impl<'a> Session<'a> {
                 }
             }
         }
+        self.flush();
     }
 
     /// Turns a wish into commands. What cannot be said is what FreeSWITCH would have refused.
@@ -411,7 +397,7 @@ impl<'a> Session<'a> {
         if phone.dial.is_some() {
             return self.ring_phones(offer, &agent, shared, &[]);
         }
-        self.first.push((Command::Api(wire::phones(&phone, self.settings)?), Some(Watched::Phones(offer))));
+        self.out.push((Command::Api(wire::phones(&phone, self.settings)?), Some(Watched::Phones(offer))));
         self.asked.insert(offer, (agent, shared));
         Ok(())
     }
@@ -477,8 +463,7 @@ impl<'a> Session<'a> {
         }
         if self.can_be_connected {
             self.filtered.extend(legs.iter().map(|(leg, _)| *leg));
-            // A phone that answers by itself must not find a channel that is still to be prepared.
-            if self.channel.resumes { &mut self.first } else { &mut self.out }.extend(orders);
+            self.out.extend(orders);
         } else {
             self.held_back.push((offer, orders));
         }
@@ -501,11 +486,10 @@ impl<'a> Session<'a> {
             self.give_back = false;
             self.push(Command::Exit);
         }
-        let orders = std::mem::take(&mut self.first).into_iter().chain(std::mem::take(&mut self.out));
-        let (commands, watched): (Vec<_>, Vec<_>) = orders.unzip();
-        if commands.is_empty() {
+        if self.out.is_empty() {
             return;
         }
+        let (commands, watched): (Vec<_>, Vec<_>) = std::mem::take(&mut self.out).into_iter().unzip();
         match self.link.send_all(&commands) {
             Ok(sent) => {
                 for (pending, watched) in sent.into_iter().zip(watched) {
