@@ -65,7 +65,9 @@ impl Sim {
     fn check_session(&mut self, s: &mut Session) {
         let connecting = self.world.legs.iter().any(|l| l.call == s.id && l.is_connecting());
         let Some(caller) = self.model.callers.iter().find(|c| c.call == s.id) else {
-            let stays = s.to_go_on && !s.caller_gone && !s.ear.hears_message(self.now);
+            // Whom somebody else has is let go.
+            let ours = !s.caller_gone && s.taken.is_none();
+            let stays = s.to_go_on && ours && !s.ear.hears_message(self.now);
             assert!(!stays, "Q13: nothing is done with {} after the wait", s.id);
             return;
         };

@@ -209,8 +209,7 @@ impl Sim {
                 let armed = self.world.caller(&s.id).is_some_and(|c| c.armed && c.conn == Some(s.conn));
                 assert!(!armed, "closing the connection would cut off {}, who is with somebody else", s.id);
             }
-            // With whom somebody else has nothing more is done.
-            Desk::Leave(leave) => s.to_go_on = matches!(leave, Leave::TimedOut(_)) && s.taken.is_none(),
+            Desk::Leave(leave) => s.to_go_on = matches!(leave, Leave::TimedOut(_)),
             Desk::WentOn(_) => {
                 assert!(s.to_go_on, "{} goes on without having timed out", s.id);
                 s.ear.may_go_on(self.now);

@@ -69,9 +69,6 @@ struct Untaken {
     abandoned: bool,
 }
 
-/// How many places an empty queue keeps.
-const KEPT: usize = 4;
-
 impl Inbox {
     /// Every change under the lock is complete before anything can panic, so a poisoned lock is as good as any.
     fn state(&self) -> MutexGuard<'_, Untaken> {
@@ -103,7 +100,7 @@ impl Inbox {
         let taken = state.queue.pop_front();
         state.bytes -= taken.as_ref().map_or(0, Incoming::size);
         if state.queue.is_empty() {
-            state.queue.shrink_to(KEPT);
+            state.queue = VecDeque::new();
         }
         (taken, state.ended)
     }

@@ -164,7 +164,7 @@ impl Shared {
             let owed = state.owed.pop_front().ok_or(CloseReason::OutOfStep)?;
             state.first += 1;
             if state.owed.is_empty() {
-                state.silent_since = None;
+                (state.owed, state.silent_since) = (VecDeque::new(), None);
             }
             owed
         };
