@@ -40,7 +40,7 @@ fn arrive(mut stream: &str) -> Vec<Arrived> {
         let command = lines.next().unwrap().to_owned();
         let headers: Vec<_> = lines
             .map(|line| line.split_once(':').unwrap_or_else(|| panic!("{line:?} is no header")))
-            .map(|(name, value)| (name.to_ascii_lowercase(), value.trim_start_matches(' ').to_owned()))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.trim_start_matches([' ', '\t']).to_owned()))
             .collect();
         let length = headers.iter().find(|(name, _)| name == "content-length").map(|(_, text)| text.parse().unwrap());
         let body = length.map(|length: usize| rest[..length].to_owned());
@@ -97,9 +97,7 @@ proptest! {
         prop_assert_eq!(arrived.header("event-lock"), locked.then_some("true"));
         prop_assert_eq!(arrived.header("loops").map(str::to_owned), loops.map(|times| times.to_string()));
         prop_assert_eq!(arrived.header("event-uuid").unwrap(), Uuid::from_u128(id).to_string());
-        // In a head FreeSWITCH skips blanks in front of a value; in a body nothing is lost.
-        let sent = if arrived.body.is_some() { &argument[..] } else { argument.trim_start_matches(' ') };
-        prop_assert_eq!(argument_of(arrived).unwrap_or_default(), sent);
+        prop_assert_eq!(argument_of(arrived).unwrap_or_default(), argument);
     }
 
     #[test]
@@ -122,7 +120,8 @@ proptest! {
         for (name, value) in headers {
             if let Ok(with) = event.clone().header(&name, &value) {
                 event = with;
-                kept.push((name.to_ascii_lowercase(), value.trim_start_matches(' ').to_owned()));
+                // FreeSWITCH skips blanks in front of a value.
+                kept.push((name.to_ascii_lowercase(), value.trim_start_matches([' ', '\t']).to_owned()));
             }
         }
         let mut body = body.filter(|text| !text.is_empty());

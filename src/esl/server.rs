@@ -2,13 +2,13 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::command::Command;
 use super::frame::FrameLimits;
@@ -18,6 +18,9 @@ use super::tcp;
 
 /// How long to wait when the system has no resources for another connection.
 const BREATHER: Duration = Duration::from_millis(100);
+
+/// Strangers are logged at once, but not more often than this: who tries without end must not fill the log.
+const STRANGERS: Duration = Duration::from_secs(1);
 
 /// How many connections may wait to be accepted; the system may allow less (`net.core.somaxconn`). Beyond that Linux
 /// drops the last step of connecting: FreeSWITCH believes to be connected, and the call waits in silence for a
@@ -61,6 +64,27 @@ pub struct Server {
     places: Arc<Semaphore>,
     doors: Arc<Semaphore>,
     pool: Arc<Pool>,
+    strangers: Mutex<Strangers>,
+}
+
+/// Who was refused.
+#[derive(Debug, Default)]
+struct Strangers {
+    logged: Option<Instant>,
+    /// Since then.
+    more: u64,
+}
+
+impl Strangers {
+    /// Another one; how many there were since the last that was logged, if it is time to log again.
+    fn come(&mut self, now: Instant) -> Option<u64> {
+        if self.logged.is_some_and(|logged| now.duration_since(logged) < STRANGERS) {
+            self.more += 1;
+            return None;
+        }
+        self.logged = Some(now);
+        Some(std::mem::take(&mut self.more))
+    }
 }
 
 /// A connection FreeSWITCH opened for a call.
@@ -94,7 +118,7 @@ impl Server {
         let places = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
         let doors = Arc::new(Semaphore::new(limits.turned_away.clamp(1, Semaphore::MAX_PERMITS)));
         let pool = Arc::new(Pool::new(limits.own, limits.shared));
-        Ok(Self { listener, limits, places, doors, pool })
+        Ok(Self { listener, limits, places, doors, pool, strangers: Mutex::default() })
     }
 
     /// Where it listens.
@@ -125,7 +149,10 @@ impl Server {
                 }
             };
             if !allowed(peer.ip().to_canonical()) {
-                tracing::warn!(%peer, "refused a connection: its address is not in `allow`");
+                let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(unlogged) = strangers.come(Instant::now()) {
+                    tracing::warn!(%peer, unlogged, "refused a connection: its address is not in `allow`");
+                }
                 continue;
             }
             // Failing here means that the peer is gone already, which reading will tell.
@@ -187,5 +214,18 @@ async fn see_out(link: Link, mut events: Events, park: Duration) {
     }
     if let Ok(pending) = link.send(&Command::Exit) {
         pending.log_refusal("exit");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_do_not_fill_the_log() {
+        let (mut strangers, start) = (Strangers::default(), Instant::now());
+        let at = |ms| start + Duration::from_millis(ms);
+        let logged: Vec<_> = [0, 1, 999, 1000, 1001, 2500].into_iter().map(|ms| strangers.come(at(ms))).collect();
+        assert_eq!(logged, [Some(0), None, None, Some(2), None, Some(1)]);
     }
 }

@@ -70,8 +70,8 @@ impl Execute {
         Self { loops: Some(times), ..self }
     }
 
-    /// With the argument in the body however short it is: for arguments with text from outside. Long ones, and those
-    /// that name FreeSWITCH's own module, go there anyhow.
+    /// With the argument in the body however short it is: for arguments with text from outside. Long ones, those that
+    /// begin with a blank, and those that name FreeSWITCH's own module, go there anyhow.
     #[must_use]
     pub fn in_body(self) -> Self {
         Self { in_body: true, ..self }
@@ -79,7 +79,9 @@ impl Execute {
 
     pub(super) fn body(&self) -> Option<&str> {
         let text = self.argument.as_ref()?.as_str();
-        (self.in_body || text.len() > LONG_ARGUMENT || names_module(text)).then_some(text)
+        // In a head FreeSWITCH skips the blanks before a value.
+        let blanks = text.starts_with([' ', '\t']);
+        (self.in_body || blanks || text.len() > LONG_ARGUMENT || names_module(text)).then_some(text)
     }
 
     pub(super) fn render(&self, out: &mut BytesMut) {
