@@ -163,6 +163,24 @@ fn q19_a_phone_is_answered_as_the_daemon_dies() {
     });
 }
 
+/// Q19, Q8: a leg that FreeSWITCH does not list yet when the new daemon first looks: its agent is not rung for a second
+/// caller beside it.
+#[test]
+fn q19_a_leg_that_is_not_listed_yet() {
+    play(async {
+        let house = House::durable("q19-unlisted", &[service().of(&["1001"])]);
+        let hans = house.caller("0791", "99900");
+        let phone = house.phone("1001");
+        phone.wait_ringing().await;
+        house.kill().await;
+        house.start_again();
+        house.switch.wait_until(|_| phone.rings().len() == 2).await;
+        assert_eq!(house.take("1001").await, "0791");
+        hans.hang_up();
+        house.end().await;
+    });
+}
+
 /// Q18: logins survive a restart of the daemon, and so do logouts.
 #[test]
 fn q18_logins_survive() {
