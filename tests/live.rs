@@ -43,6 +43,8 @@ mod restarts;
 mod strategies;
 #[path = "live/timeouts.rs"]
 mod timeouts;
+#[path = "live/wire.rs"]
+mod wire;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         timeouts::CASES,
         logins::CASES,
         hostile::CASES,
+        wire::CASES,
         deaths::CASES,
         restarts::CASES,
     ]
