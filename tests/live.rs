@@ -45,6 +45,8 @@ mod restarts;
 mod strategies;
 #[path = "live/timeouts.rs"]
 mod timeouts;
+#[path = "live/wire.rs"]
+mod wire;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
         logins::CASES,
         hostile::CASES,
         private::CASES,
+        wire::CASES,
         deaths::CASES,
         restarts::CASES,
     ]

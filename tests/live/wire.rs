@@ -1,0 +1,149 @@
+//! Every command the layer has, told to a real FreeSWITCH.
+
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use freeswitch_queue::esl::client::connect;
+use freeswitch_queue::esl::command::{EventSet, Filter, Secret, SendEvent, Unicast};
+use freeswitch_queue::esl::link::LinkLimits;
+use freeswitch_queue::esl::server::{Server, ServerLimits};
+use freeswitch_queue::esl::{
+    ApiCall, Cause, ChannelId, Command, Event, EventKind, Events, Execute, Incoming, JobOutcome, JobResult, Link,
+    LogLevel, Outcome,
+};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use crate::caller::From;
+use crate::lab::{Lab, SOON};
+use crate::machine::udp_port;
+use crate::switch::PASSWORD;
+
+crate::cases!("wire":
+    every_command_of_the_link_is_understood,
+    every_command_of_a_call_is_understood,
+);
+
+const JOB: Uuid = Uuid::from_u128(0x10b);
+const SAID: Uuid = Uuid::from_u128(0x5a1d);
+
+fn block_on(what: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(what);
+}
+
+/// Tells FreeSWITCH a command, which it must accept; gives what it says.
+async fn told(link: &Link, command: Command) -> String {
+    match link.send(&command).unwrap().await {
+        Outcome::Done(reply) => reply.text(),
+        other => panic!("{command:?}: {other:?}"),
+    }
+}
+
+/// What is wanted of what comes, within the usual time.
+async fn comes<T>(what: &str, events: &mut Events, wanted: impl Fn(&Incoming) -> Option<T>) -> T {
+    let coming = async {
+        loop {
+            let incoming = events.next().await.unwrap();
+            if let Incoming::Closed(reason) = &incoming {
+                panic!("{reason} in place of {what}");
+            }
+            if let Some(found) = wanted(&incoming) {
+                return found;
+            }
+        }
+    };
+    timeout(SOON, coming).await.unwrap_or_else(|_| panic!("no {what}"))
+}
+
+fn of_kind(kind: EventKind) -> impl Fn(&Incoming) -> Option<Event> {
+    move |incoming| match incoming {
+        Incoming::Event(event) if event.kind() == kind => Some(event.clone()),
+        _ => None,
+    }
+}
+
+fn every_command_of_the_link_is_understood(lab: &Lab) {
+    let address = format!("127.0.0.1:{}", lab.switch.event_socket);
+    block_on(async {
+        let password = Secret::new(PASSWORD).unwrap();
+        let (link, mut events) = connect(&address, &password, LinkLimits::default()).await.unwrap();
+        let custom = EventSet::of(&[EventKind::BackgroundJob]).custom("fsq::live").unwrap();
+        let body = "first\nsecond: \u{fc}\n\nthird";
+        let fired = SendEvent::new("CUSTOM").unwrap().header("Event-Subclass", "fsq::live").unwrap();
+        let fired = fired.header("Said", "50% of a, b: \u{e9}").unwrap().body(body).unwrap();
+        // The same event, plain and as JSON.
+        for set in [custom.clone(), custom.clone().json()] {
+            told(&link, Command::Events(set)).await;
+            told(&link, Command::SendEvent(fired.clone())).await;
+            let event = comes("an event of ours", &mut events, of_kind(EventKind::Custom)).await;
+            assert_eq!(event.header("Said").unwrap(), "50% of a, b: \u{e9}");
+            assert_eq!(event.body_text(), body);
+        }
+        told(&link, Command::BgApi { job: JOB, call: ApiCall::new("echo done").unwrap() }).await;
+        let job = comes("the end of a job", &mut events, of_kind(EventKind::BackgroundJob)).await;
+        let done = JobOutcome::Done("done".to_owned());
+        assert_eq!(JobResult::of_event(&job), Some(JobResult { job: JOB, outcome: done }));
+        assert_eq!(told(&link, Command::Api(ApiCall::new("echo hello").unwrap())).await, "hello");
+        for filter in [Filter::job(JOB), Filter::new("Event-Subclass", "fsq::live").unwrap()] {
+            told(&link, Command::Filter(filter.clone())).await;
+            told(&link, Command::FilterDelete(filter)).await;
+        }
+        told(&link, Command::Events(EventSet::all())).await;
+        told(&link, Command::NixEvents(custom)).await;
+        told(&link, Command::NoEvents).await;
+        told(&link, Command::Log(LogLevel::Debug)).await;
+        told(&link, Command::Api(ApiCall::new("log warning fsq: 50%25 of it").unwrap())).await;
+        let line = |incoming: &Incoming| match incoming {
+            Incoming::Log(line) if line.text().contains("fsq: 50%25 of it") => Some(line.clone()),
+            _ => None,
+        };
+        let line = comes("a line of the log", &mut events, line).await;
+        assert_eq!(line.level(), Some(LogLevel::Warning));
+        assert!(line.origin()[0].as_deref().is_some_and(|file| file.ends_with(".c")), "{line:?}");
+        told(&link, Command::NoLog).await;
+        told(&link, Command::Exit).await;
+    });
+}
+
+fn every_command_of_a_call_is_understood(lab: &Lab) {
+    block_on(async {
+        let door: SocketAddr = (Ipv4Addr::LOCALHOST, lab.switch.controller).into();
+        let server = Server::bind(door, ServerLimits::default()).await.unwrap();
+        let caller = lab.dial(&From::outside("0791234567", ""), "99900");
+        let accepted = timeout(SOON, server.accept(|ip| ip.is_loopback())).await.expect("a call");
+        let (link, mut events) = (accepted.link, accepted.events);
+        let Outcome::Done(reply) = link.send(&Command::Connect).unwrap().await else { panic!("no channel") };
+        let channel = ChannelId::new(&reply.header("Unique-ID").unwrap()).unwrap();
+        let set = |value: &str| Execute::with("set", &format!("fsq_test={value}")).unwrap();
+        for command in [
+            Command::MyEvents,
+            Command::Linger(5),
+            Command::NoLinger,
+            Command::Linger(5),
+            Command::DivertEvents(true),
+            Command::DivertEvents(false),
+            Command::Execute(Execute::new("answer").unwrap()),
+        ] {
+            told(&link, command).await;
+        }
+        // In a head and in a body, and with what would be a trap in a head.
+        let long = "x".repeat(9_000);
+        for value in ["short", &long, "reload mod_event_socket"] {
+            let execute = set(value).on(channel.clone()).locked().loops(2).event_uuid(SAID);
+            told(&link, Command::Execute(execute)).await;
+            let done = |incoming: &Incoming| {
+                of_kind(EventKind::ChannelExecuteComplete)(incoming).filter(|e| e.application_uuid() == Some(SAID))
+            };
+            let done = comes("the end of an application", &mut events, done).await;
+            assert_eq!(done.variable("fsq_test").as_deref(), Some(value));
+        }
+        let end = |port| (Ipv4Addr::LOCALHOST, port).into();
+        let (local, remote) = (end(udp_port()), end(udp_port()));
+        told(&link, Command::Unicast(Unicast { channel: None, local, remote, tcp: false, native: true })).await;
+        told(&link, Command::Hangup { channel: None, cause: Cause::UserBusy }).await;
+        let gone = comes("the hang-up", &mut events, of_kind(EventKind::ChannelHangupComplete)).await;
+        assert_eq!(gone.hangup_cause(), Some(Cause::UserBusy));
+        told(&link, Command::Exit).await;
+        caller.over(SOON);
+    });
+}
