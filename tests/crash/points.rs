@@ -27,27 +27,24 @@ fn dies_at(flow: &Flow, step: usize) -> bool {
         let wires = site.wires();
         wires.die_in(Some(step));
         let mut people = tokio::spawn(people(site.switch.clone()));
-        let done = tokio::select! {
+        let mut done = tokio::select! {
             () = wires.wait_dead() => None,
             done = &mut people => Some(done),
         };
-        let died = done.is_none();
-        match done {
-            Some(done) => {
-                wires.die_in(None);
-                done.unwrap();
-            }
-            None => {
-                tracing::info!("dies at {} ms, losing its last facts: {losing}", site.now());
-                site.bury(losing).await;
-                pass(away).await;
-                tracing::info!("starts again at {} ms", site.now());
-                site.start();
-                let done = tokio::time::timeout(Duration::from_secs(300), people).await;
-                let done = done.unwrap_or_else(|_| panic!("not everybody was served: {:#?}", site.switch.legs()));
-                done.unwrap();
-            }
+        // It may die with the last that anybody does.
+        let died = wires.is_dead();
+        wires.die_in(None);
+        if died {
+            tracing::info!("dies at {} ms, losing its last facts: {losing}", site.now());
+            site.bury(losing).await;
+            pass(away).await;
+            tracing::info!("starts again at {} ms", site.now());
+            site.start();
         }
+        if done.is_none() {
+            done = tokio::time::timeout(Duration::from_secs(300), people).await.ok();
+        }
+        done.unwrap_or_else(|| panic!("not everybody was served: {:#?}", site.switch.legs())).unwrap();
         site.end().await;
         died
     })
