@@ -308,7 +308,8 @@ impl Up<'_> {
         for repair in repairs {
             self.repair(repair);
         }
-        if seen.is_some() && !strays {
+        // A leg that was ordered just before our start is not listed yet, and its agent would be rung twice.
+        if seen.is_some() && !strays && self.early_looks == 0 {
             self.switches.set_in_order();
         }
     }

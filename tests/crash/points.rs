@@ -204,8 +204,8 @@ fn q19_feature_codes() {
             served(&hans).await;
             dials(&switch, "1001", "*4199900*1001").await;
             let _anna = switch.phone("1001").on_ring(answers(300));
-            // Until that is known, the phone is in the call that logged it in.
-            pass(100).await;
+            // Until that call is known to be over, which takes a second at most, the phone is in it.
+            pass(1_000).await;
             let eva = call(&switch, "0792", "99900");
             eva.wait_talking().await;
             assert_eq!(eva.view().talked_to[0].1, "1001", "who was told to be logged in is");

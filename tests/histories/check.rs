@@ -82,7 +82,10 @@ impl Sim {
         s.ear.check(position, connecting || s.taken.is_some(), self.now);
         let answered = |l: &Leg| l.call == s.id && matches!(l.state, State::Answered | State::Talking);
         let untold = |l: &Leg| l.call == s.id && l.state == State::Dead && !l.told_ended && !l.told_gone;
-        let busy = self.world.legs.iter().any(|l| answered(l) || untold(l));
+        // Its end may be known before the answer is told.
+        let unheard =
+            |l: &Leg| l.call == s.id && !l.told_answered && l.answered_at.is_some_and(|at| self.now <= at + 50);
+        let busy = self.world.legs.iter().any(|l| answered(l) || untold(l) || unheard(l));
         let armed = self.world.callers.iter().any(|c| c.call == s.id && c.armed);
         assert!(armed || busy || s.taken.is_some(), "Q19: the death of the daemon would lose {}", s.id);
     }

@@ -50,6 +50,8 @@ pub(crate) struct Leg {
     /// Whether it was ordered to end, and whether that was after it had come to be.
     pub(crate) killed: bool,
     pub(crate) killed_existing: bool,
+    /// When the phone was answered.
+    pub(crate) answered_at: Option<u64>,
     /// It was to end if it still rang, and had just been answered.
     pub(crate) spared: bool,
     /// Its call has given it up.
@@ -177,8 +179,9 @@ impl World {
         if self.leg(offer).state != State::Ringing {
             return;
         }
-        self.leg(offer).state = State::Answered;
+        let now = self.now;
         let leg = self.leg(offer);
+        (leg.state, leg.answered_at) = (State::Answered, Some(now));
         let (shared, fault, call) = (leg.shared, leg.fault, leg.call.clone());
         self.tell_of(offer, Input::LegAnswered(offer));
         let taken = self.rng.chance(30);
@@ -350,6 +353,7 @@ impl World {
             told_gone: false,
             killed: false,
             killed_existing: false,
+            answered_at: None,
             spared: false,
             lost: false,
         });

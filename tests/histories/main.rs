@@ -34,7 +34,7 @@ use crate::play::{Failure, run};
 use crate::step::{Step, history};
 
 /// How many histories an ordinary run goes through.
-const ORDINARY: u64 = 2000;
+const ORDINARY: u64 = 3000;
 
 /// Runs something that may panic often, without a word of it.
 fn quietly<R>(what: impl FnOnce() -> R) -> R {

@@ -105,6 +105,17 @@ impl Call {
         }
     }
 
+    /// FreeSWITCH has no such leg any more.
+    pub(super) fn leg_missing(&mut self, offer: OfferId, now: Now) {
+        let Some(leg) = self.legs.get(&offer).filter(|leg| leg.exists()) else { return };
+        let unheard = !leg.is_connecting();
+        self.leg_gone(offer, LegEnd::Cleared, now);
+        // This reply overtakes events: the phone may have been answered, and the caller told to outlive us, unheard.
+        if unheard && !self.legs.values().any(Leg::is_connecting) {
+            self.not_connected(now);
+        }
+    }
+
     /// Nothing more will be heard of any leg: whatever was not told of them yet is told now.
     pub(super) fn forget_legs(&mut self, cause: CancelCause) -> Vec<OfferId> {
         let mut legs = std::mem::take(&mut self.legs);

@@ -186,11 +186,7 @@ impl Call {
                     _ => self.leg_gone(offer, end, now),
                 }
             }
-            Input::LegMissing(offer) => {
-                if self.legs.get(&offer).is_some_and(Leg::exists) {
-                    self.leg_gone(offer, LegEnd::Cleared, now);
-                }
-            }
+            Input::LegMissing(offer) => self.leg_missing(offer, now),
             Input::Bridged(offer) => self.bridged(offer, now),
             Input::TakenAway => self.taken_away(now),
             Input::Played(what) => self.played(what, now),
