@@ -176,6 +176,17 @@ fn a_connection_that_is_never_heard_of_leaves_no_silence() {
     assert_eq!(s.call.legs().count(), 0);
 }
 
+/// Q19: that a leg is not there any more is heard before what it told last, and an answer may be among that: the caller
+/// is made to outlive us again.
+#[test]
+fn a_leg_that_is_missing_may_have_been_answered() {
+    let mut s = Stand::ringing(settings(|_| ()), &[A]);
+    s.at_last(20_000, &[wire(Wire::RingOut(A))]);
+    s.at_last(30_000, &[wire(Wire::EndLeg(A))]);
+    s.gives(30_010, LegMissing(A), &[missed(A, MissCause::Failed), gone(A), wire(Wire::Rearm)]);
+    s.gives(30_020, LegAnswered(A), &[]);
+}
+
 /// Q19: while another is being connected the channel stays as that one's answer left it, or our death would cut
 /// the conversation.
 #[test]

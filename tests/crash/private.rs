@@ -241,6 +241,8 @@ fn q5_registrations() {
     play(async {
         let site = Site::open(setting(&[&service("as-listed", r#""1001", "1002""#)]));
         site.wait_linked().await;
+        // The first offers wait until what there was before the start is listed.
+        pass(500).await;
         let anna = site.phone("1001");
         anna.set_registration(Registration::Unregistered);
         anna.set_registration(Registration::Registered);

@@ -202,6 +202,7 @@ fn q11_an_announcement_stops_the_instant_an_agent_answers() {
     for after in (100..1_600).step_by(100) {
         play(async move {
             let house = open(&[announced(600).with("strategy: as-listed").of(&["1001", "1002"])]);
+            house.settled().await;
             let first = house.caller("0791", "99900");
             let hans = house.caller("0792", "99900");
             let bruno = house.phone("1002");

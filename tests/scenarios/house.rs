@@ -27,6 +27,9 @@ use crate::setting::{Queue, configuration};
 /// The calendar of the simulated switch begins here, and so does the daemon's.
 const BEGAN: i64 = 1_795_338_000_000;
 
+/// How long the daemon looks at what there was before its start, at most, before it makes offers.
+pub const SETTLING: Duration = Duration::from_millis(500);
+
 /// No scenario lasts longer, in virtual time.
 const LONGEST: Duration = Duration::from_secs(2 * 3600);
 
@@ -154,6 +157,11 @@ impl House {
         let clock = Clock::virtual_from(self.now());
         let daemon = Daemon::start_via(self.config.clone(), journal, restored, clock, random, &connect);
         *self.door.lock().unwrap() = Some(daemon);
+    }
+
+    /// The daemon has looked at what there was before its start: from now on offers are made at once.
+    pub async fn settled(&self) {
+        tokio::time::sleep(SETTLING).await;
     }
 
     /// `kill -9`: the daemon is gone from one instant to the next, with everything it knew but its store.

@@ -52,6 +52,7 @@ fn q4_the_longest_wait_of_all_queues_is_served_first() {
 fn q4_a_leaver_closes_the_line() {
     play(async {
         let house = House::open(&[queue("99900", &["1001"])]);
+        house.settled().await;
         let anna = house.phone("1001");
         let mut callers = Vec::new();
         for number in ["0791", "0792", "0793"] {

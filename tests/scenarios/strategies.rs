@@ -8,6 +8,7 @@ use crate::setting::queue;
 fn q6_as_listed() {
     play(async {
         let house = House::open(&[queue("99900", &["1003", "1001", "1002"])]);
+        house.settled().await;
         let first = house.caller("0791", "99900");
         let second = house.caller("0792", "99900");
         house.phone("1001").wait_ringing().await;

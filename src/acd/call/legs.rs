@@ -108,7 +108,7 @@ impl Call {
     /// FreeSWITCH has no such leg any more.
     pub(super) fn leg_missing(&mut self, offer: OfferId, now: Now) {
         let Some(leg) = self.legs.get(&offer).filter(|leg| leg.exists()) else { return };
-        let unheard = !leg.is_connecting();
+        let unheard = !leg.was_answered() && !leg.is_told();
         self.leg_gone(offer, LegEnd::Cleared, now);
         // This reply overtakes events: the phone may have been answered, and the caller told to outlive us, unheard.
         if unheard && !self.legs.values().any(Leg::is_connecting) {
