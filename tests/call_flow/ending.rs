@@ -142,3 +142,22 @@ fn a_caller_who_is_being_connected_leaves_our_channel_first() {
     s.gives(2001, TakenAway, &[close(CancelCause::AnsweredElsewhere)]);
     s.gives(2020, Bridged(A), &[desk(Desk::Answered(A)), wire(Wire::Connected)]);
 }
+
+/// Q23: the loser of a race has its outcome also when the connection ends before the winner is known.
+#[test]
+fn the_loser_of_a_race_has_an_outcome_when_the_connection_is_lost() {
+    let mut s = Stand::ringing(simultaneous(), &[A, B]);
+    s.gives(640, LegAnswered(A), &[]);
+    s.gives(641, LegAnswered(B), &[]);
+    s.gives(642, LegHungUp(B, GONE, false), &[]);
+    let lost = [
+        desk(Desk::Leave(Leave::Lost)),
+        cancelled(B, CancelCause::AnsweredElsewhere),
+        cancelled(A, CancelCause::CallerGone),
+        desk(Desk::Lost(A)),
+        desk(Desk::Lost(B)),
+        closed(),
+    ];
+    s.gives(660, Disconnected, &lost);
+    s.is_done();
+}

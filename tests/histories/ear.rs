@@ -37,6 +37,8 @@ pub(crate) struct Ear {
     /// Whoever is being connected is not to be disturbed by music.
     excused: bool,
     every: Option<u64>,
+    /// When announcements were last switched off.
+    switched_off: Option<u64>,
     position: Option<u32>,
     /// Told to go; nothing may be said any more.
     parted: bool,
@@ -59,7 +61,11 @@ impl Ear {
     /// The file was applied: announcements may have been switched on.
     pub(crate) fn configured(&mut self, queue: Option<&QueueSettings>, now: u64) {
         let every = every(queue);
-        if self.every.is_none() && every.is_some() {
+        if self.every.is_some() && every.is_none() {
+            self.switched_off = Some(now);
+        }
+        // Off and on again in one instant is what no call ever looks at.
+        if self.every.is_none() && every.is_some() && self.switched_off != Some(now) {
             (self.began, self.last, self.told, self.entry) = (now, now, None, None);
             self.returned = false;
         }

@@ -44,6 +44,8 @@ pub(crate) struct Caller {
     missed: Vec<(AgentId, u64)>,
     /// Why the wait is over, as far as the queue itself says so.
     pub(crate) over: Vec<TimeoutCause>,
+    /// The settings changed in the very instant in which the caller had waited long enough: either may count.
+    due_at_change: Option<u64>,
     /// When the call stopped the wait.
     pub(crate) closed: Option<u64>,
 }
@@ -175,7 +177,8 @@ impl Model {
         let over = if self.logged_in(&queue) == 0 { vec![TimeoutCause::NobodyLoggedIn] } else { Vec::new() };
         let entered = crate::journal::since_start(place.entered);
         let (offers, tried, missed) = (Vec::new(), Vec::new(), Vec::new());
-        self.callers.push(Caller { call, queue, place, entered, offers, tried, missed, over, closed: None });
+        let (due_at_change, closed) = (None, None);
+        self.callers.push(Caller { call, queue, place, entered, offers, tried, missed, over, due_at_change, closed });
         // Before and after a restart two may get the same place; then it goes by the queue's number.
         self.callers.sort_by_key(|c| (c.place, c.queue.clone()));
     }
@@ -185,7 +188,7 @@ impl Model {
         let limit = self.limit_of(call);
         let draining = self.draining;
         let Some(c) = self.caller(call) else { return };
-        let due = limit.is_some_and(|at| at <= now);
+        let due = limit.is_some_and(|at| at <= now) || c.due_at_change == Some(now);
         assert!(due || draining || taken || !c.over.is_empty(), "Q13: {call} is sent away before its time");
         c.closed.get_or_insert(now);
     }
@@ -266,7 +269,9 @@ impl Model {
                 let limit = self.limit_of(call);
                 let c = self.caller(call).expect("a caller");
                 let just = c.over.contains(cause)
-                    || (*cause == TimeoutCause::MaxWait && limit.is_none_or(|at| c.closed.is_some_and(|t| t >= at)));
+                    || (*cause == TimeoutCause::MaxWait
+                        && (limit.is_none_or(|at| c.closed.is_some_and(|t| t >= at))
+                            || (c.closed.is_some() && c.closed == c.due_at_change)));
                 assert!(just, "Q13: {call} timed out for {cause:?}");
                 assert_eq!(waited.as_millis() as u64, now - c.entered, "how long {call} waited");
                 self.left(call);
@@ -292,7 +297,11 @@ impl Model {
     }
 
     /// The file was applied. Logins end by facts of their own.
-    pub(crate) fn configured(&mut self, agents: &[AgentSettings], queues: Vec<QueueSettings>) {
+    pub(crate) fn configured(&mut self, agents: &[AgentSettings], queues: Vec<QueueSettings>, now: u64) {
+        let due: Vec<bool> = self.callers.iter().map(|c| self.limit_of(&c.call) == Some(now)).collect();
+        for (c, _) in self.callers.iter_mut().zip(due).filter(|(_, due)| *due) {
+            c.due_at_change = Some(now);
+        }
         let removed: Vec<QueueNumber> = self.queues.iter().map(|q| q.number.clone()).collect();
         for number in removed.iter().filter(|n| queues.iter().all(|q| q.number != **n)) {
             self.end_waits(number, TimeoutCause::QueueRemoved);

@@ -18,7 +18,7 @@ const MOST_CALLERS: usize = 12;
 impl Sim {
     pub(crate) fn reload(&mut self) {
         let (agents, queues) = (self.office.agents(), self.office.queues());
-        self.model.configured(&agents, queues.clone());
+        self.model.configured(&agents, queues.clone(), self.now);
         self.floor.configure(&agents, &queues, self.time());
         for s in self.sessions.values_mut() {
             let queue = self.model.callers.iter().find(|c| c.call == s.id).map(|c| c.queue.clone());

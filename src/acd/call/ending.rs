@@ -97,12 +97,17 @@ impl Call {
         self.timers.set(Timer::TakenAway, now.mono.plus(if connecting { LEG_PATIENCE } else { TAKEN_AFTER }));
         self.desk(Desk::Close(CancelCause::AnsweredElsewhere));
         if !connecting {
-            self.wire(Wire::LetGo);
+            self.let_go();
         }
     }
 
     /// It was none of our legs.
     pub(super) fn taken(&mut self, now: Now) {
+        if !matches!(self.stage, Stage::Waiting(_) | Stage::Ending { .. }) {
+            return;
+        }
+        // One of our legs that failed on the way may have had the caller outlive us again.
+        self.let_go();
         match self.stage {
             Stage::Waiting(_) | Stage::Ending { why: Why::Drain, left: false, .. } => {
                 self.desk(Desk::Leave(Leave::Taken));
@@ -110,11 +115,16 @@ impl Call {
             Stage::Ending { why: Why::Timeout(cause), left: false, .. } => {
                 self.desk(Desk::Leave(Leave::TimedOut(cause)));
             }
-            Stage::Ending { .. } => {}
-            _ => return,
+            _ => {}
         }
         self.over();
         self.call_off_all(CancelCause::CallerGone, now);
+    }
+
+    fn let_go(&mut self) {
+        if !std::mem::replace(&mut self.is_let_go, true) {
+            self.wire(Wire::LetGo);
+        }
     }
 
     pub(super) fn caller_gone(&mut self, now: Now) {
@@ -144,6 +154,8 @@ impl Call {
             Stage::Waiting(_) | Stage::Ending { left: false, .. } => self.desk(Desk::Leave(Leave::Lost)),
             _ => {}
         }
+        // Before their legs are given up: an offer that nobody holds any more has no outcome.
+        self.tell_losers();
         for offer in self.forget_legs(CancelCause::CallerGone) {
             self.desk(Desk::Lost(offer));
         }

@@ -100,6 +100,8 @@ pub struct Call {
     music_plays: bool,
     music_failures: u32,
     played: u32,
+    /// Somebody else has the caller, and the end of our connection no longer concerns the call.
+    is_let_go: bool,
     closed: bool,
     out: Vec<Effect>,
 }
@@ -120,6 +122,7 @@ impl Call {
             music_plays: false,
             music_failures: 0,
             played: 0,
+            is_let_go: false,
             closed: false,
             out: Vec::new(),
         }
