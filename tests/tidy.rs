@@ -209,24 +209,6 @@ fn ci_runs_the_readme_s_test_command() {
 }
 
 #[test]
-fn the_project_speaks_of_itself_alone() {
-    // Put together, so that this file is not found by itself.
-    let words: Vec<String> = [["iss", "ue"], ["session of ", "helpers"], ["/wo", "rk/"], ["/opt/fs", "build"]]
-        .iter()
-        .map(|parts| parts.concat())
-        .collect();
-    // The words of the licence are not ours.
-    for file in tracked().into_iter().filter(|f| f != "LICENSE") {
-        let Ok(text) = fs::read_to_string(root().join(&file)) else { continue };
-        // Letters right before a word make it another one: "tissue".
-        let words = words.iter().filter(|word| {
-            text.match_indices(word.as_str()).any(|(at, _)| !text[..at].ends_with(|c: char| c.is_ascii_alphanumeric()))
-        });
-        assert_eq!(words.collect::<Vec<_>>(), Vec::<&String>::new(), "{file} speaks of something else");
-    }
-}
-
-#[test]
 fn every_dependency_has_its_reason() {
     let manifests: Vec<String> = tracked().into_iter().filter(|f| f.ends_with("Cargo.toml")).collect();
     assert!(manifests.len() >= 2);
