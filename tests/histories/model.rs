@@ -268,7 +268,8 @@ impl Model {
             Fact::CallTimedOut { call, cause, waited, .. } => {
                 let limit = self.limit_of(call);
                 let c = self.caller(call).expect("a caller");
-                let just = c.over.contains(cause)
+                // What ended the wait first is what it ended for.
+                let just = c.over.first() == Some(cause)
                     || (*cause == TimeoutCause::MaxWait
                         && (limit.is_none_or(|at| c.closed.is_some_and(|t| t >= at))
                             || (c.closed.is_some() && c.closed == c.due_at_change)));
