@@ -30,9 +30,9 @@ const RINGTONE: &str = "tone_stream://%(1000,4000,425);loops=-1";
 /// end the ringing on time.
 const RING_TIME_MARGIN: Duration = Duration::from_secs(2);
 
-/// A leg that was answered and is not connected within this time hangs itself up: nobody answers into
-/// silence, even if nobody is left to end it.
-const PARK_TIMEOUT: &str = "3";
+/// A leg that was answered and is not connected within this time is hung up: nobody answers into silence, even if
+/// nobody is left to end it.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(3);
 
 /// A leg's own variable: `yes` until it is answered.
 const RINGING: &str = "fsq_ringing";
@@ -130,7 +130,7 @@ pub(super) fn ring(
         .ring_time(queue.ring_time + RING_TIME_MARGIN)
         .ignore_early_media()
         .hangup_after_bridge()
-        .variable(&VariableName::new("park_timeout")?, &SafeText::new(PARK_TIMEOUT))
+        .only_to_connect(CONNECTED_WITHIN)
         .variable(&VariableName::new(RINGING)?, &SafeText::new("yes"))
         .variable(&VariableName::new("fsq_agent")?, &SafeText::new(agent.id.as_str()))
         .variable(&VariableName::new("fsq_queue")?, &SafeText::new(queue.number.as_str()))

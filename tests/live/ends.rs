@@ -12,6 +12,7 @@ use crate::switch::NINE_THOUSAND;
 crate::cases!("ends":
     a_caller_who_gives_up_stops_the_ringing,
     the_caller_hangs_up,
+    an_answer_is_connected_whoever_sees_it_first,
     the_agent_hangs_up_and_is_left_alone_for_the_wrap_up,
     a_blind_transfer_ends_the_agents_part_and_the_wrap_up_begins_then,
     a_caller_who_is_taken_away_by_somebody_else_stops_the_ringing,
@@ -63,6 +64,30 @@ fn the_caller_hangs_up(lab: &Lab) {
     ring.byed(SOON);
     assert_eq!(ended(lab).1, EndedBy::Caller);
     caller.over(SOON);
+}
+
+/// Q8: `originate` sees the answer before the two are connected, and wants the leg for itself while they are. Both are
+/// slowed down until it must happen: what a busy machine does to one answer in some hundred.
+fn an_answer_is_connected_whoever_sees_it_first(lab: &Lab) {
+    lab.serve(ONE);
+    lab.log_in("99900", &["1001"]);
+    for (answer, originate) in [(40, 45), (30, 30), (40, 35)] {
+        let slow = format!("api_on_media='msleep {answer}',api_on_post_originate='msleep {originate}'");
+        lab.switch.api(&format!("global_setvar fsq_slow={slow}"));
+        let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+        let ring = lab.phone("1001").rings(SOON);
+        assert_eq!(lab.switch.api("global_setvar fsq_slow="), "+OK");
+        let answered = ring.answer();
+        caller.sound.hears(lab.phone("1001").tone, answered, SOON);
+        let heard = lab.phone("1001").sound.hears(caller.tone, answered, SOON);
+        // As long as `originate` takes to come behind.
+        let later = heard + Duration::from_millis(300);
+        caller.sound.hears(lab.phone("1001").tone, later, SOON);
+        lab.phone("1001").sound.hears(caller.tone, later, SOON);
+        ring.hang_up();
+        caller.byed(SOON);
+        caller.over(SOON);
+    }
 }
 
 /// Q9.

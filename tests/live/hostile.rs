@@ -137,7 +137,7 @@ fn whatever_the_name_the_leg_has_the_same_variables(lab: &Lab) {
             ("fsq_queue", "99900"),
             ("fsq_call", call.as_str()),
             ("fsq_ringing", "yes"),
-            ("park_timeout", "3"),
+            ("group_confirm_timeout", "3"),
             ("ignore_early_media", "true"),
             ("hangup_after_bridge", "true"),
             ("origination_caller_id_number", "0791234567"),

@@ -5,6 +5,7 @@ use crate::dialstring;
 use crate::leg::{Dialing, Direction, LegId, Owner, State, Waiter};
 use crate::party::{NewLeg, PhoneState, Registration, account};
 use crate::world::World;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// A channel that dials itself, or a system application in `originate`: text from outside got where it must not.
@@ -239,15 +240,27 @@ impl World {
             }
             return self.bridge_answered(aleg, id);
         }
+        let confirmed_within = self.legs.get(&id).filter(|l| l.vars.get("group_confirm_key").is_some()).map(|l| {
+            let within = l.vars.get("group_confirm_timeout").and_then(|t| t.trim().parse().ok());
+            self.clock.whole_seconds_after(Instant::now(), within.unwrap_or(60))
+        });
         let delay = self.config.timing.originate_done;
-        self.after(delay, move |world| world.originated(id));
+        self.after(delay, move |world| world.originated(id, confirmed_within));
     }
 
-    /// `originate` has what it wanted: its caller is told, the leg goes its way.
-    fn originated(&mut self, id: LegId) {
+    /// `originate` has what it wanted: its caller is told, the leg goes its way. One that is still to be confirmed is
+    /// looked after (measured: every 20 ms) until somebody else has connected it, or that has taken too long.
+    fn originated(&mut self, id: LegId, confirmed_within: Option<Instant>) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
-        if !leg.is_up() {
+        if !leg.is_up() || leg.dialing.is_none() {
             return;
+        }
+        if let Some(until) = confirmed_within.filter(|_| leg.bridge.is_none() && leg.state != State::Routing) {
+            if Instant::now() >= until {
+                return self.hangup(id, "ALLOTTED_TIMEOUT", false);
+            }
+            let look = Duration::from_millis(20);
+            return self.after(look, move |world| world.originated(id, confirmed_within));
         }
         let Some(dialing) = leg.dialing.take() else { return };
         leg.frame_base = Instant::now();
