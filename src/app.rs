@@ -107,6 +107,7 @@ impl Daemon {
             settings: settings_seen,
             draining: draining_seen,
             mod_hash: mod_hash.clone(),
+            by_channel: AtomicBool::new(true),
             journal: journal.clone(),
             #[allow(clippy::cast_possible_truncation)]
             random: Box::new(move || dice() as u64),

@@ -23,6 +23,9 @@ pub enum TextError {
     /// A character with a meaning of its own where the text is to go.
     #[error("it may not contain {0:?}")]
     Character(char),
+    /// A bracket without its other half, where FreeSWITCH counts them.
+    #[error("it holds a bracket without its other half")]
+    Unbalanced,
     /// Nothing where something must be.
     #[error("it is empty")]
     Empty,
@@ -42,6 +45,19 @@ pub(crate) fn names_module(text: &str) -> bool {
 
 fn find_module(text: &str) -> Option<usize> {
     text.as_bytes().windows(MODULE.len()).position(|window| window.eq_ignore_ascii_case(MODULE.as_bytes()))
+}
+
+/// Whether every bracket in `text` has its other half, round ones and curly ones each for themselves.
+pub(crate) fn is_balanced(text: &str) -> bool {
+    let pair = |open: char, close: char| {
+        let depth = text.chars().try_fold(0_u32, |depth, c| match c {
+            c if c == open => Some(depth + 1),
+            c if c == close => depth.checked_sub(1),
+            _ => Some(depth),
+        });
+        depth == Some(0)
+    };
+    pair('(', ')') && pair('{', '}')
 }
 
 /// Text for the head of a command: one line, without NUL, and not naming FreeSWITCH's module.

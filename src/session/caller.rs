@@ -134,6 +134,10 @@ struct Session<'a> {
     can_be_connected: bool,
     /// Orders to ring that wait for it.
     held_back: Vec<(OfferId, Vec<Order>)>,
+    /// The channel may be busy with something for a while, so that what it is to do has to wait.
+    may_be_busy: bool,
+    /// Orders to ring that the channel has not carried out yet, the next one first.
+    by_channel: VecDeque<(Uuid, ApiCall)>,
     /// The call is parked: the connection may be ended without stranding it.
     parked: bool,
     /// To be given back as soon as it is parked.
@@ -180,6 +184,8 @@ impl<'a> Session<'a> {
             prepared: false,
             can_be_connected,
             held_back: Vec::new(),
+            may_be_busy: false,
+            by_channel: VecDeque::new(),
             parked: false,
             give_back: false,
         }
@@ -207,7 +213,11 @@ impl<'a> Session<'a> {
                     }
                     self.flush();
                 }
+                if own && event.kind() == EventKind::ChannelHangupComplete {
+                    self.nothing_is_carried_out();
+                }
                 match hear::hear(&event, self.channel.id.as_str(), &self.call) {
+                    Some(Heard::CarriedOut(done)) => self.carried_out(done),
                     Some(Heard::Call(input)) => self.tell(input),
                     Some(Heard::Leg(leg, news)) => self.heard(leg, news),
                     None if self.give_back && self.parked => self.flush(),
@@ -243,6 +253,25 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// The channel was to order a phone to ring, and did, or may not.
+    fn carried_out(&mut self, done: bool) {
+        let Some((leg, call)) = self.by_channel.pop_front().filter(|_| !done) else { return };
+        if self.shared.by_channel.swap(false, Ordering::Relaxed) {
+            tracing::warn!(
+                "FreeSWITCH lets no channel use its API; set api-expansion to true in switch.conf.xml: spoken positions and messages need it"
+            );
+        }
+        self.out.push((Command::BgApi { job: leg, call }, Some(Watched::Ring(leg))));
+        self.flush();
+    }
+
+    /// The channel is gone, and with it what it had not done yet.
+    fn nothing_is_carried_out(&mut self) {
+        for (leg, _) in std::mem::take(&mut self.by_channel) {
+            self.heard(leg, News::Originated(Err(LegEnd::Elsewhere)));
+        }
+    }
+
     /// The legs of an offer that FreeSWITCH may have.
     fn legs_of(&self, offer: OfferId) -> Vec<Uuid> {
         self.several.get(&offer).map_or_else(|| vec![offer.0], |several| several.living().collect())
@@ -267,6 +296,7 @@ impl<'a> Session<'a> {
             }
             (Watched::Ring(leg), Outcome::Refused(text)) => {
                 tracing::warn!(%leg, %text, "FreeSWITCH refused to ring an agent");
+                self.by_channel.retain(|(ordered, _)| *ordered != leg);
                 self.heard(leg, News::Originated(Err(LegEnd::Missed(MissCause::Failed))));
             }
             (Watched::CallOff(leg), Outcome::Refused(text)) => {
@@ -328,12 +358,16 @@ impl<'a> Session<'a> {
             Wire::Remember(place) => self.remember(place)?,
             Wire::Music { playing, music, replace } => {
                 let command = wire::music(playing, &music)?;
+                self.may_be_busy |= wire::may_take_a_while(&music);
                 if replace {
                     self.push(Command::Api(ApiCall::uuid_break(&self.channel.channel)));
                 }
                 self.push(command);
             }
-            Wire::Say(playing, saying) => self.push(wire::say(playing, &saying, self.settings)?),
+            Wire::Say(playing, saying) => {
+                self.may_be_busy = true;
+                self.push(wire::say(playing, &saying, self.settings)?);
+            }
             Wire::Hush => self.push(Command::Api(ApiCall::uuid_break(&self.channel.channel))),
             Wire::Ring { offer, agent, shared, ring_time: _ } => self.ring(offer, agent, shared)?,
             Wire::CallOff(offer, cause) => {
@@ -452,11 +486,14 @@ impl<'a> Session<'a> {
         let mut orders: Vec<Order> = Vec::new();
         for &(leg, contact) in &legs {
             let race = first_wins && has_hash;
-            let commands = wire::ring(leg, contact, race, &phone, &queue, &self.channel, self.settings)?;
-            orders.extend(commands.map(|command| {
-                let watched = wire::job_of(&command).map(Watched::Ring);
-                (command, watched)
-            }));
+            let (filters, call) = wire::ring(leg, contact, race, &phone, &queue, &self.channel, self.settings)?;
+            orders.extend(filters.map(|command| (command, None)));
+            let ready = self.can_be_connected && !self.may_be_busy && self.shared.by_channel.load(Ordering::Relaxed);
+            let short = ready.then(|| wire::by_channel(leg, &call)).flatten();
+            if short.is_some() {
+                self.by_channel.push_back((leg, call.clone()));
+            }
+            orders.push((short.unwrap_or(Command::BgApi { job: leg, call }), Some(Watched::Ring(leg))));
         }
         if several {
             self.several.insert(offer, Several::new(legs.iter().map(|(leg, _)| *leg)));

@@ -8,6 +8,8 @@ use crate::acd::ids::OfferId;
 use crate::acd::leg::LegEnd;
 use crate::esl::{Cause, Event, EventKind, JobResult};
 
+use super::wire::ORDER;
+
 /// What the session named things it had executed, so that their ends can be told apart.
 pub(super) fn playing_uuid(playing: Playing) -> Uuid {
     Uuid::from_u64_pair(PLAYING, u64::from(playing.0))
@@ -48,6 +50,8 @@ pub(super) enum Heard {
     Call(Input),
     /// Of one of its agents' legs.
     Leg(Uuid, News),
+    /// The caller's channel carried out the next order to ring, or may not.
+    CarriedOut(bool),
 }
 
 /// What FreeSWITCH tells of an agent's leg.
@@ -91,7 +95,7 @@ pub(super) fn hear(event: &Event, own: &str, call: &Call) -> Option<Heard> {
         return bridged(event, own, call);
     }
     if channel == own {
-        return own_event(event).map(Heard::Call);
+        return carried_out(event).or_else(|| own_event(event).map(Heard::Call));
     }
     let leg = Uuid::try_parse(&channel).ok()?;
     call.agent_of(OfferId::of_leg(leg))?;
@@ -107,6 +111,15 @@ pub(super) fn hear(event: &Event, own: &str, call: &Call) -> Option<Heard> {
         _ => return None,
     };
     Some(Heard::Leg(leg, news))
+}
+
+fn carried_out(event: &Event) -> Option<Heard> {
+    if event.kind() != EventKind::ChannelExecuteComplete || event.application()? != "set" {
+        return None;
+    }
+    let data = event.header("Application-Data")?;
+    let said = data.strip_prefix(ORDER)?.strip_prefix('=')?;
+    Some(Heard::CarriedOut(said.starts_with("+OK")))
 }
 
 fn own_event(event: &Event) -> Option<Input> {

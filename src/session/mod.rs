@@ -56,6 +56,8 @@ pub struct Shared {
     pub draining: watch::Receiver<bool>,
     /// Whether FreeSWITCH was seen to have `mod_hash`: by a link as soon as it is up, or else when it matters.
     pub mod_hash: Arc<AtomicBool>,
+    /// Whether channels may carry out orders to ring; false once FreeSWITCH was seen not to let one.
+    pub by_channel: AtomicBool,
     /// Where logins are made durable.
     pub journal: Arc<Journal>,
     /// Makes a random number, for the random order of agents.

@@ -37,6 +37,9 @@ const CONNECTED_WITHIN: Duration = Duration::from_secs(3);
 /// A leg's own variable: `yes` until it is answered.
 const RINGING: &str = "fsq_ringing";
 
+/// Where the caller's channel notes an order to ring that it has carried out.
+pub(super) const ORDER: &str = "fsq_order";
+
 /// What the connection of a waiting caller is told first: the filter before the events, so that nothing
 /// but this call's is ever sent.
 pub(super) fn setup(channel: &ChannelId) -> [Command; 3] {
@@ -70,6 +73,13 @@ pub(super) fn music(playing: Playing, music: &Music) -> Result<Command, TextErro
         Music::File(path) => Execute::with("endless_playback", path)?,
     };
     Ok(execute.event_uuid(playing_uuid(playing)).into())
+}
+
+/// Whether the channel may be kept from anything else while this begins: what comes over a network may not come.
+pub(super) fn may_take_a_while(music: &Music) -> bool {
+    let is_here =
+        |url: &str| ["local_stream://", "tone_stream://", "silence_stream://"].iter().any(|s| url.starts_with(s));
+    matches!(music, Music::Stream(url) if !is_here(url))
 }
 
 /// A prompt or message, over the music and to its end.
@@ -109,6 +119,8 @@ pub(super) fn phones(agent: &AgentSettings, settings: &SessionSettings) -> Resul
 /// Rings an agent's phone on the leg `leg`, at `contact` or wherever the directory says. `first_wins`: others may ring
 /// for the caller too, and `mod_hash` is there to tell who was first. Without it nobody cuts the caller off either
 /// (measured), but of two who answer at once one hears nobody until we end the leg.
+///
+/// What must be told before, and the order itself, whose end is a job's by the name of the leg.
 pub(super) fn ring(
     leg: Uuid,
     contact: Option<&Endpoint>,
@@ -117,7 +129,7 @@ pub(super) fn ring(
     queue: &QueueSettings,
     caller: &Channel,
     settings: &SessionSettings,
-) -> Result<[Command; 3], TextError> {
+) -> Result<([Command; 2], ApiCall), TextError> {
     let (job, leg) = (leg, ChannelId::from(leg));
     let endpoint = match (contact, &agent.dial, &settings.domain) {
         (Some(contact), ..) => contact.clone(),
@@ -165,11 +177,14 @@ pub(super) fn ring(
             value: SafeText::new("false"),
         })
         .on_answer(&OnAnswer::Bridge { channel: caller.channel.clone(), other: leg.clone() });
-    Ok([
-        Command::Filter(Filter::channel(&leg)),
-        Command::Filter(Filter::job(job)),
-        Command::BgApi { job, call: originate.call() },
-    ])
+    Ok(([Command::Filter(Filter::channel(&leg)), Command::Filter(Filter::job(job))], originate.call()))
+}
+
+/// An order to ring by way of the caller's channel. `None` when it cannot be told there as it is: a name may hold half a
+/// bracket.
+pub(super) fn by_channel(leg: Uuid, call: &ApiCall) -> Option<Command> {
+    let name = VariableName::new(ORDER).ok()?;
+    Execute::background(&name, leg, call).ok().map(Command::from)
 }
 
 /// What the agent's phone shows: the queue's name, then the caller's (Q17). No colon: the phone would show
@@ -268,14 +283,6 @@ pub(super) fn refuse(settings: &SessionSettings) -> Result<[Command; 2], TextErr
     ])
 }
 
-/// The id by which the end of the ringing is known.
-pub(super) fn job_of(command: &Command) -> Option<Uuid> {
-    match command {
-        Command::BgApi { job, .. } => Some(*job),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -295,6 +302,10 @@ mod tests {
     }
 
     fn order(contact: Option<&str>, domain: Option<&str>) -> String {
+        order_for("Hans", contact, domain).as_str().to_owned()
+    }
+
+    fn order_for(name: &str, contact: Option<&str>, domain: Option<&str>) -> ApiCall {
         let agent = AgentSettings { id: AgentId::new("1001").unwrap(), name: "Anna".into(), dial: None };
         let queue = QueueSettings {
             number: QueueNumber::new("99900").unwrap(),
@@ -314,7 +325,7 @@ mod tests {
             channel: ChannelId::new("caller").unwrap(),
             answered: true,
             dialled: "99900".into(),
-            name: SafeText::new("Hans"),
+            name: SafeText::new(name),
             number: SafeText::new("0791"),
             who: None,
             token: None,
@@ -333,9 +344,20 @@ mod tests {
         };
         let contact = contact.map(|c| Endpoint::new(c).unwrap());
         let leg = OfferId(Uuid::nil()).leg(1);
-        let commands = ring(leg, contact.as_ref(), true, &agent, &queue, &caller, &settings).unwrap();
-        assert_eq!(job_of(&commands[2]), Some(leg));
-        written(&commands[2])
+        ring(leg, contact.as_ref(), true, &agent, &queue, &caller, &settings).unwrap().1
+    }
+
+    /// Q21: an order travels by the caller's channel where FreeSWITCH reads it there as it is.
+    #[test]
+    fn an_order_travels_by_the_channel_unless_a_bracket_is_missing() {
+        let leg = OfferId(Uuid::nil()).leg(1);
+        let order = written(&by_channel(leg, &order_for("Hans (Office)", None, Some("lab"))).unwrap());
+        let start = format!("\n\nfsq_order=${{bgapi(uuid:{leg} originate {{origination_uuid={leg},");
+        assert!(order.contains(&start) && order.ends_with("}user/1001@lab &park())}"), "{order}");
+        assert!(order.contains("name='Service - Hans (Office)'"), "{order}");
+        for half in ["Hans (", "Hans :)", ")("] {
+            assert_eq!(by_channel(leg, &order_for(half, None, Some("lab"))), None, "{half}");
+        }
     }
 
     /// Q8: a phone that is dialled where it is registered is the agent's all the same, to lamps and records.

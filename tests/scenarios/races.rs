@@ -72,6 +72,25 @@ fn q8_a_caller_who_gives_up_stops_the_phone() {
     });
 }
 
+/// Q8: the caller gives up before FreeSWITCH has got to ringing the phone: nobody waits for a leg that never comes.
+#[test]
+fn q8_giving_up_before_the_phone_rings_leaves_the_agent_free() {
+    for offset in 0..=60 {
+        play(async move {
+            let house = House::open(&[queue("99900", &["1001"])]);
+            let hans = house.caller("0791", "99900");
+            pass(offset).await;
+            hans.hang_up();
+            pass(400).await;
+            assert_eq!(house.activity("1001"), "idle", "hung up {offset} ms after the call");
+            let vreni = house.caller("0792", "99900");
+            assert_eq!(house.take("1001").await, "0792");
+            vreni.hang_up();
+            house.end().await;
+        });
+    }
+}
+
 /// Q8: the caller gives up around the moment the phone is answered.
 #[test]
 fn q8_giving_up_races_with_the_answer() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use simswitch::{Behaviour, CallSpec, Registration};
 
 use crate::house::{House, SETTLING, answers, pass, play};
+use crate::log::Log;
 use crate::setting::{configuration, queue};
 
 /// Q5: a private call, made or taken, holds every queue back until it ends; private calls do not count as conversations.
@@ -164,4 +165,24 @@ fn q8_a_phone_that_answers_by_itself() {
             });
         }
     }
+}
+
+/// Q4: a FreeSWITCH that lets no channel use its API is told another way, and the admin is told what to set.
+#[test]
+fn q4_phones_ring_where_channels_may_not_use_the_api() {
+    let (log, _listening) = Log::begin();
+    play(async {
+        let house = House::open(&[queue("99900", &["1001"])]);
+        house.switch.faults(|f| f.no_api_expansion = true);
+        for number in ["0791", "0792"] {
+            let caller = house.caller(number, "99900");
+            assert_eq!(house.take("1001").await, number);
+            caller.hang_up();
+            house.phone("1001").wait_idle().await;
+        }
+        let book = house.end().await;
+        assert_eq!(book.story_of(&["misses"]), [""; 0]);
+    });
+    let told = log.text().matches("set api-expansion to true in switch.conf.xml").count();
+    assert_eq!(told, 1, "{}", log.text());
 }

@@ -3,7 +3,9 @@
 use bytes::BytesMut;
 use uuid::Uuid;
 
-use super::super::text::{Argument, ChannelId, Line, TextError, names_module, word};
+use super::super::api::ApiCall;
+use super::super::dial::VariableName;
+use super::super::text::{Argument, ChannelId, Line, TextError, is_balanced, names_module, word};
 use super::{body, header, sendmsg};
 
 /// Longer arguments travel in the body: FreeSWITCH reads a head one byte a system call and gives way to every other
@@ -43,6 +45,26 @@ impl Execute {
     pub fn with(app: &str, argument: &str) -> Result<Self, TextError> {
         let argument = Some(Argument::new(argument.to_owned())?).filter(|text| !text.as_str().is_empty());
         Ok(Self { argument, ..Self::new(app)? })
+    }
+
+    /// What [`Command::BgApi`](super::Command::BgApi) does, by way of the channel: for long commands, since this one is
+    /// read at once, in the body. The job's end is told as ever. That the order itself was carried out is told by the end
+    /// of a `set` whose `Application-Data` is `variable=+OK Job-UUID: job`; where it stands otherwise, FreeSWITCH is set
+    /// not to (`api-expansion` in switch.conf.xml). A channel that plays something [locked](Self::locked), or waits for a
+    /// stream to open, carries it out behind that.
+    ///
+    /// # Errors
+    /// [`TextError`] when FreeSWITCH, which looks for `${` and counts brackets (`switch_channel_expand_variables_check`
+    /// in switch_channel.c), would not see the command as it is.
+    pub fn background(variable: &VariableName, job: Uuid, call: &ApiCall) -> Result<Self, TextError> {
+        let text = call.as_str();
+        if let Some(c) = text.chars().find(|c| matches!(c, '$' | '\\')) {
+            return Err(TextError::Character(c));
+        }
+        if !is_balanced(text) {
+            return Err(TextError::Unbalanced);
+        }
+        Self::with("set", &format!("{variable}=${{bgapi(uuid:{} {text})}}", job.as_hyphenated()))
     }
 
     /// On another channel than the connection's own.

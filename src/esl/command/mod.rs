@@ -179,6 +179,7 @@ impl fmt::Debug for Secret {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
+    use super::super::dial::VariableName;
     use super::super::kind::EventKind;
     use super::message::LONG_ARGUMENT;
     use super::*;
@@ -227,6 +228,32 @@ mod tests {
         let user = Command::UserAuth { user: Line::new("a@b").unwrap(), secret: Secret::new("x").unwrap() };
         assert!(!format!("{user:?}").contains("\"x\""));
         assert_eq!(rendered(user), "userauth a@b:x\n\n");
+    }
+
+    #[test]
+    fn a_long_job_travels_in_the_body_of_an_order_to_the_channel() {
+        let name = VariableName::new("order").unwrap();
+        let call = ApiCall::new("originate {a='b (c)'}user/1 &park()").unwrap();
+        let command: Command = Execute::background(&name, JOB, &call).unwrap().into();
+        let mut out = BytesMut::new();
+        command.render(&mut out);
+        let body = format!("order=${{bgapi(uuid:{JOB} originate {{a='b (c)'}}user/1 &park())}}");
+        assert_eq!(
+            String::from_utf8(out.to_vec()).unwrap(),
+            format!(
+                "sendmsg\ncall-command: execute\nexecute-app-name: set\ncontent-type: text/plain\ncontent-length: {}\n\n{body}",
+                body.len()
+            )
+        );
+    }
+
+    /// Q21: where FreeSWITCH would read something else than was meant.
+    #[test]
+    fn a_job_that_a_channel_would_misread_is_refused() {
+        let name = VariableName::new("order").unwrap();
+        for bad in ["a ${b}", "a \\", "a)", "a (", "a )(", "a }{", "a {b"] {
+            assert!(Execute::background(&name, JOB, &ApiCall::new(bad).unwrap()).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -434,6 +434,17 @@ impl World {
         }
     }
 
+    /// `${bgapi(uuid:JOB COMMAND)}`: a job of no connection, so that none waits for its end (mod_commands.c).
+    pub(crate) fn job_of_a_channel(&mut self, argument: &str) -> String {
+        let (uuid, text) = split(argument.strip_prefix("uuid:").unwrap_or(argument));
+        let (name, arg) = split(text);
+        let job = Job { uuid: uuid.into(), owner: None, command: name.into(), arg: arg.into(), conn: None };
+        if let Outcome::Done(text) = self.api(name, arg, Waiter::Job(job.clone())) {
+            self.job_done(&job, &text);
+        }
+        format!("+OK Job-UUID: {uuid}\n")
+    }
+
     /// A job of a connection has ended; if that connection had ended before, its call is let go now.
     fn job_over(&mut self, conn: ConnId) {
         if let Some(jobs) = self.jobs.get_mut(&conn) {

@@ -24,6 +24,15 @@ impl World {
             rest = &inside[end + 1..];
             if let Some((api, arg)) = name.split_once('(').filter(|_| name.ends_with(')')) {
                 let arg = self.expand(id, arg.strip_suffix(')').unwrap_or(arg));
+                if id.is_some() && self.faults.no_api_expansion {
+                    out.push_str("<API Execute Permission Denied>");
+                    continue;
+                }
+                if id.is_some() && is_order_to_ring(api, &arg) {
+                    let said = self.job_of_a_channel(&arg);
+                    out.push_str(&said);
+                    continue;
+                }
                 if id.is_some() || !matches!(api, "cond" | "uuid_getvar") {
                     self.note_security(id, &format!("{api} {arg}"), text);
                 }
@@ -73,6 +82,15 @@ impl World {
             text: text.to_owned(),
         });
     }
+}
+
+/// `bgapi(uuid:U originate {origination_uuid=U,...`: a controller's own order.
+fn is_order_to_ring(api: &str, arg: &str) -> bool {
+    let parts = || {
+        let (job, command) = arg.strip_prefix("uuid:")?.split_once(' ')?;
+        Some((job, command.strip_prefix("originate {origination_uuid=")?.split_once(',')?.0))
+    };
+    api == "bgapi" && parts().is_some_and(|(job, leg)| job == leg)
 }
 
 /// `A == B ? X : Y` or `A != B ? X : Y`; anything else is `-ERR`.

@@ -20,6 +20,8 @@ pub struct Faults {
     pub swallow_originates: u32,
     /// New channels do not tell whose they are: a dial string of the admin's own without `presence_id`.
     pub no_presence: bool,
+    /// Channels may not use the API (`api-expansion` is false in switch.conf.xml).
+    pub no_api_expansion: bool,
     /// Connections neither read nor write; set with `SimSwitch::freeze`.
     pub(crate) frozen: bool,
 }
