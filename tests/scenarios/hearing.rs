@@ -225,6 +225,29 @@ fn q11_an_announcement_stops_the_instant_an_agent_answers() {
     }
 }
 
+/// Q11: a phone rings at once for a caller who is just being told the position.
+#[test]
+fn q11_a_phone_rings_while_the_position_is_spoken() {
+    for after in (100..1_600).step_by(300) {
+        play(async move {
+            let house = open(&[announced(600)]);
+            house.settled().await;
+            let vreni = house.caller("0791", "99900");
+            assert_eq!(house.take("1001").await, "0791");
+            let hans = house.caller("0792", "99900");
+            pass(after).await;
+            let free = house.switch.now();
+            vreni.hang_up();
+            let anna = house.phone("1001");
+            anna.wait_ringing().await;
+            let rung = anna.rings().last().unwrap().at - free;
+            assert!(rung <= Duration::from_millis(45), "{after} ms after the call: {rung:?}");
+            hans.hang_up();
+            house.end().await;
+        });
+    }
+}
+
 /// Q11: far behind there is one sentence.
 #[test]
 fn q11_far_behind_is_one_sentence() {

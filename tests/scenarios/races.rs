@@ -78,6 +78,7 @@ fn q8_giving_up_before_the_phone_rings_leaves_the_agent_free() {
     for offset in 0..=60 {
         play(async move {
             let house = House::open(&[queue("99900", &["1001"])]);
+            house.settled().await;
             let hans = house.caller("0791", "99900");
             pass(offset).await;
             hans.hang_up();
