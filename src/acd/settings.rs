@@ -105,6 +105,26 @@ pub struct QueueSettings {
     pub timeout: Timeout,
 }
 
+impl QueueSettings {
+    /// A queue of which nothing else was said: every default of the configuration is here, but that of the language,
+    /// which the file has for all its queues.
+    pub fn new(number: QueueNumber, name: Arc<str>, participants: Vec<AgentId>, language: Language) -> Self {
+        Self {
+            number,
+            name,
+            strategy: Strategy::default(),
+            participants,
+            max_wait: None,
+            wrap_up: Duration::ZERO,
+            ring_time: Duration::from_secs(20),
+            music: Music::default(),
+            language,
+            announce_every: None,
+            timeout: Timeout::default(),
+        }
+    }
+}
+
 /// One agent as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentSettings {
