@@ -6,11 +6,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[allow(dead_code)]
-#[path = "../scenarios/book.rs"]
+#[path = "../support/book.rs"]
 mod book;
-
 #[path = "../support/log.rs"]
 mod log;
+#[path = "../support/stage.rs"]
+mod stage;
 
 mod dialplan;
 mod ledger;

@@ -5,11 +5,14 @@
 #![allow(unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../support/book.rs"]
+mod book;
 #[path = "../support/log.rs"]
 mod log;
+#[path = "../support/stage.rs"]
+mod stage;
 
 mod admin;
-mod book;
 mod house;
 mod setting;
 mod whole;
