@@ -8,13 +8,14 @@
 #[allow(dead_code)]
 #[path = "../support/book.rs"]
 mod book;
+#[path = "../support/ledger.rs"]
+mod ledger;
 #[path = "../support/log.rs"]
 mod log;
 #[path = "../support/stage.rs"]
 mod stage;
 
 mod dialplan;
-mod ledger;
 mod site;
 mod wire;
 

@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use crate::book::Book;
 use crate::dialplan;
-use crate::ledger;
+use crate::ledger::Lives;
 use crate::stage::Stage;
 pub use crate::stage::{BEGAN, answers, dice, pass, play};
 use crate::wire::Wires;
@@ -389,8 +389,9 @@ impl Site {
             let links = self.doors.lock().unwrap().len() * self.setting.links;
             assert_eq!(self.switch.connections(), links, "nothing but the links is left");
         }
-        let kills: Vec<i64> = self.kills.lock().unwrap().iter().map(|k| BEGAN + k.0).collect();
-        ledger::check(&book.records, &kills, *self.losing.lock().unwrap(), self.setting.links > 0);
+        let kills: Vec<Wall> = self.kills.lock().unwrap().iter().map(|k| Wall(BEGAN + k.0)).collect();
+        let lives = Lives { losing: *self.losing.lock().unwrap(), blind: self.setting.links == 0 };
+        book.assert_whole(&kills, lives);
         book
     }
 }

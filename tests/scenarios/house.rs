@@ -21,6 +21,7 @@ use simswitch::SimSwitch;
 use tokio::io::DuplexStream;
 
 use crate::book::Book;
+use crate::ledger::Lives;
 use crate::setting::{Queue, configuration};
 use crate::stage::{BEGAN, Stage, dice};
 pub use crate::stage::{answers, pass, play};
@@ -206,7 +207,7 @@ impl House {
         assert_eq!(self.switch.connections(), 1, "nothing but the link is left");
         let book = self.book().await;
         tracing::info!("{:#?}", book.timed());
-        book.assert_whole(&self.kills.lock().unwrap());
+        book.assert_whole(&self.kills.lock().unwrap(), Lives::default());
         book
     }
 }

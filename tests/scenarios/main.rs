@@ -7,6 +7,8 @@
 
 #[path = "../support/book.rs"]
 mod book;
+#[path = "../support/ledger.rs"]
+mod ledger;
 #[path = "../support/log.rs"]
 mod log;
 #[path = "../support/stage.rs"]
@@ -15,7 +17,6 @@ mod stage;
 mod admin;
 mod house;
 mod setting;
-mod whole;
 
 mod codes;
 mod crowd;
