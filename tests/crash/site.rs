@@ -18,7 +18,7 @@ use freeswitch_queue::esl::client::{self, ConnectError};
 use freeswitch_queue::esl::link::LinkLimits;
 use freeswitch_queue::journal::{Filter, Journal, Options, Restored};
 use freeswitch_queue::switch::{Connect, limits};
-use simswitch::{Behaviour, CallSpec, Caller, SimSwitch, Violation};
+use simswitch::{Behaviour, CallSpec, Caller, Registration, SimSwitch, Violation};
 use uuid::Uuid;
 
 use crate::book::Book;
@@ -147,6 +147,13 @@ impl Site {
             }
         });
         Self::with(switch, doors, "127.0.0.1:8084", setting)
+    }
+
+    /// The same, and its links are up.
+    pub async fn linked(setting: Setting) -> Self {
+        let site = Self::open(setting);
+        site.wait_linked().await;
+        site
     }
 
     /// Another controller beside the same switch.
@@ -309,9 +316,16 @@ impl Site {
         *self.unreachable.lock().unwrap() = Some(address.to_owned());
     }
 
-    /// Breaks the links, and nothing else.
-    pub fn break_links(&self) {
+    /// The links break, and nothing else does; no other can be opened.
+    pub fn unlink(&self) {
+        self.set_linked(false);
         self.life().links.break_all();
+    }
+
+    /// Links can be opened again, and are.
+    pub async fn link(&self) {
+        self.set_linked(true);
+        self.wait_linked().await;
     }
 
     /// Waits for the link to be up.
@@ -335,6 +349,16 @@ impl Site {
     /// A phone calls a number.
     pub fn dial(&self, phone: &str, number: &str) -> Caller {
         self.switch.call(&CallSpec::phone(phone, number))
+    }
+
+    /// A phone is seen to register, and then that its registration ends.
+    pub async fn sees_gone(&self, number: &str) {
+        let phone = self.phone(number);
+        phone.set_registration(Registration::Unregistered);
+        phone.set_registration(Registration::Registered);
+        pass(100).await;
+        phone.set_registration(Registration::Unregistered);
+        pass(100).await;
     }
 
     /// The agent lets the phone ring for a moment and takes the call; the caller's number.
