@@ -1,5 +1,6 @@
 //! The daemon `freeswitch-queue`.
 
+use std::env::VarError;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,15 +28,10 @@ fn main() -> ExitCode {
         What::Reload { control } => reload(&cli.config, control),
         What::Demo { seconds } => {
             // The log would write over the picture: only who asks for it gets it.
-            if std::env::var_os(EnvFilter::DEFAULT_ENV).is_some() {
-                init_log(cli.log);
-            }
-            play(seconds)
+            let log = std::env::var_os(EnvFilter::DEFAULT_ENV).map_or(Ok(()), |_| init_log(cli.log));
+            log.and_then(|()| play(seconds))
         }
-        What::Serve => {
-            init_log(cli.log);
-            serve(&cli.config)
-        }
+        What::Serve => init_log(cli.log).and_then(|()| serve(&cli.config)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -46,8 +42,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn init_log(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+fn init_log(format: LogFormat) -> anyhow::Result<()> {
+    const NAME: &str = EnvFilter::DEFAULT_ENV;
+    let fix = "write a level, such as info, or target=level";
+    let filter = match std::env::var(NAME) {
+        Ok(said) => EnvFilter::try_new(&said).map_err(|error| anyhow!("{NAME}={said}: {error}; {fix}"))?,
+        Err(VarError::NotPresent) => EnvFilter::new("info"),
+        Err(error) => return Err(anyhow!("{NAME}: {error}; {fix}")),
+    };
     // Colours are for people who look on; in a file or a journal they are bytes in the way.
     let colours = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
@@ -55,6 +57,7 @@ fn init_log(format: LogFormat) {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
     }
+    Ok(())
 }
 
 #[tokio::main]
