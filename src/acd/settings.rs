@@ -23,14 +23,24 @@ pub enum Strategy {
     Random,
 }
 
-impl fmt::Display for Strategy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Strategy {
+    /// All there are.
+    pub const ALL: [Self; 4] = [Self::AsListed, Self::Simultaneous, Self::LongestIdle, Self::Random];
+
+    /// As it is written, in the file and everywhere else.
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::AsListed => "as-listed",
             Self::Simultaneous => "simultaneous",
             Self::LongestIdle => "longest-idle",
             Self::Random => "random",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -134,4 +144,17 @@ pub struct AgentSettings {
     pub name: Arc<str>,
     /// A FreeSWITCH dial string in place of the phone of the same number.
     pub dial: Option<Arc<str>>,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_strategy_is_written_the_same_way_everywhere() {
+        for strategy in Strategy::ALL {
+            assert_eq!(serde_json::to_value(strategy).unwrap(), strategy.as_str());
+        }
+    }
 }

@@ -1,14 +1,14 @@
 //! Q5: who is in a call outside any queue, or has no phone, is not rung; and is rung as soon as that is over.
 
+use std::fmt::Display;
 use std::time::Duration;
 
+use freeswitch_queue::acd::settings::Strategy;
 use simswitch::{Behaviour, Caller, Registration};
 
 use crate::site::{Site, pass, play, setting};
 
-const STRATEGIES: [&str; 4] = ["as-listed", "simultaneous", "longest-idle", "random"];
-
-fn service(strategy: &str, participants: &str) -> String {
+fn service(strategy: impl Display, participants: &str) -> String {
     format!(r#"number: "99900", participants: [{participants}], strategy: {strategy}"#)
 }
 
@@ -20,7 +20,7 @@ fn private(site: &Site, outgoing: bool) -> Caller {
 /// By no strategy, in neither direction, also while it only rings; and within a second after hanging up.
 #[test]
 fn q5_private_calls() {
-    for strategy in STRATEGIES {
+    for strategy in Strategy::ALL {
         for outgoing in [true, false] {
             play(async move {
                 let site = Site::linked(setting(&[&service(strategy, r#""1001", "1002""#)])).await;
@@ -59,7 +59,7 @@ fn q5_private_calls() {
 #[test]
 fn q5_private_calls_end_at_any_moment() {
     for moment in 0..32 {
-        let strategy = STRATEGIES[moment % STRATEGIES.len()];
+        let strategy = Strategy::ALL[moment % Strategy::ALL.len()];
         play(async move {
             let site = Site::linked(setting(&[&service(strategy, r#""1001""#)])).await;
             let outgoing = moment / 4 % 2 == 0;

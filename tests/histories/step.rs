@@ -241,8 +241,6 @@ enum Kind {
     SwitchCrash,
 }
 
-const STRATEGIES: [Strategy; 4] = [Strategy::AsListed, Strategy::Simultaneous, Strategy::LongestIdle, Strategy::Random];
-
 impl Taste {
     fn new(rng: &mut Rng) -> Self {
         use Kind::*;
@@ -277,7 +275,8 @@ impl Taste {
         ];
         let mut weights: Vec<(u64, Kind)> = common.into_iter().map(|(w, k)| (w * rng.within(1, 3), k)).collect();
         weights.extend(rare.into_iter().map(|(w, k)| (w * *rng.pick(&[0, 0, 1, 1, 4]), k)));
-        let strategies = if rng.chance(50) { vec![*rng.pick(&STRATEGIES)] } else { STRATEGIES.to_vec() };
+        let all = Strategy::ALL;
+        let strategies = if rng.chance(50) { vec![*rng.pick(&all)] } else { all.to_vec() };
         Self { weights, strategies }
     }
 
