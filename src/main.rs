@@ -130,12 +130,17 @@ impl Signals {
 
 /// Reloads on SIGHUP; ends when the daemon is to go down.
 async fn watch_signals(signals: &mut Signals, daemon: &Arc<Daemon>, path: &Path) {
-    loop {
-        tokio::select! {
-            _ = signals.terminate.recv() => return,
-            _ = signals.interrupt.recv() => return,
-            _ = signals.hangup.recv() => drop(admin::reload(daemon, path)),
+    let Signals { hangup, terminate, interrupt } = signals;
+    let reloads = async {
+        while hangup.recv().await.is_some() {
+            drop(admin::reload_aside(daemon, path).await);
         }
+        std::future::pending().await
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = reloads => {}
     }
 }
 

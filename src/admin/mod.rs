@@ -122,8 +122,10 @@ impl Door {
                 Ok((stream, _)) => {
                     let (daemon, file, answers) = (daemon.clone(), file.clone(), answers.clone());
                     tokio::spawn(async move {
-                        if timeout(PATIENCE, answer(stream, &answers, &daemon, &file)).await.is_err() {
-                            tracing::debug!("a request took too long");
+                        match timeout(PATIENCE, answer(stream, &answers, &daemon, &file)).await {
+                            Ok(Ok(())) => {}
+                            Ok(Err(error)) => tracing::debug!(%error, "a request was not answered"),
+                            Err(_) => tracing::debug!("a request took too long"),
                         }
                         drop(place);
                     });
@@ -144,7 +146,7 @@ impl Drop for Door {
     }
 }
 
-async fn answer(stream: UnixStream, answers: &Semaphore, daemon: &Daemon, file: &Path) -> io::Result<()> {
+async fn answer(stream: UnixStream, answers: &Semaphore, daemon: &Arc<Daemon>, file: &Path) -> io::Result<()> {
     let (input, mut output) = stream.into_split();
     let mut line = String::new();
     let mut input = BufReader::new(input.take(LONGEST));
@@ -155,7 +157,7 @@ async fn answer(stream: UnixStream, answers: &Semaphore, daemon: &Daemon, file: 
     let Ok(_turn) = answers.acquire().await else { return Ok(()) };
     let text = match Request::read(&line) {
         Some(Request::Status) => serde_json::to_string(&status_of(daemon)),
-        Some(Request::Reload) => serde_json::to_string(&reload(daemon, file)),
+        Some(Request::Reload) => serde_json::to_string(&reload_aside(daemon, file).await),
         None => Ok("unknown request; ask for status or reload".to_owned()),
     };
     output.write_all(text.unwrap_or_else(|error| error.to_string()).as_bytes()).await?;
@@ -181,7 +183,16 @@ pub fn status_of(daemon: &Daemon) -> Status {
     }
 }
 
-/// Reads the configuration again, and applies it if nothing is wrong with it.
+/// As [`reload`], on a thread of its own: the disk may be slow.
+pub async fn reload_aside(daemon: &Arc<Daemon>, file: &Path) -> Reloaded {
+    let (daemon, file) = (daemon.clone(), file.to_owned());
+    tokio::task::spawn_blocking(move || reload(&daemon, &file)).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "the configuration could not be read again");
+        Reloaded::Refused(format!("the daemon failed at it ({error}); report what its log says as a defect"))
+    })
+}
+
+/// Reads the configuration again, and applies it if nothing is wrong with it. Waits for the disk.
 pub fn reload(daemon: &Daemon, file: &Path) -> Reloaded {
     match daemon.reconfigure(|| config::load(file)) {
         Ok(changes) => {
