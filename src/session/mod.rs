@@ -112,8 +112,9 @@ pub async fn run(shared: Arc<Shared>, link: Link, mut events: Events) {
 /// given something to execute, which it does as soon as it is parked.
 async fn give_back(link: &Link, events: &mut Events) {
     let Ok(execute) = Execute::with("set", "fsq_given_back=true") else { return };
-    if let Ok(sent) = link.send_all(&[Command::MyEvents, execute.into()]) {
-        sent.into_iter().for_each(|pending| pending.log_refusal("giving a call back"));
+    match link.send_all(&[Command::MyEvents, execute.into()]) {
+        Ok(sent) => sent.into_iter().for_each(|pending| pending.log_refusal("giving a call back")),
+        Err(full) => tracing::warn!(%full, "whether a call that is given back has parked will not be seen"),
     }
     let parked = async {
         while let Some(incoming) = events.next().await {
@@ -139,8 +140,9 @@ async fn give_back(link: &Link, events: &mut Events) {
 
 /// Ends the connection.
 fn leave(link: &Link) {
-    if let Ok(pending) = link.send(&Command::Exit) {
-        pending.log_refusal("exit");
+    match link.send(&Command::Exit) {
+        Ok(pending) => pending.log_refusal("exit"),
+        Err(full) => tracing::warn!(%full, "a connection ends without a word"),
     }
     link.close();
 }
