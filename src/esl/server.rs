@@ -212,8 +212,9 @@ async fn see_out(link: Link, mut events: Events, park: Duration) {
         // It was parked before the subscription was there (3 of 16 times on a real switch), or never will be.
         tracing::debug!("a call that is turned away was not seen to park; leaving it all the same");
     }
-    if let Ok(pending) = link.send(&Command::Exit) {
-        pending.log_refusal("exit");
+    match link.send(&Command::Exit) {
+        Ok(pending) => pending.log_refusal("exit"),
+        Err(Full) => tracing::warn!("a call that is turned away is left without a word"),
     }
 }
 
