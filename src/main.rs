@@ -87,7 +87,7 @@ async fn serve(path: &Path) -> anyhow::Result<()> {
     })?;
     let address = server.local_addr().context("reading back the address")?;
     let mut signals = Signals::new().context("watching for signals")?;
-    let door = Door::open(&config.control).with_context(|| {
+    let door = Door::open(&config.control).await.with_context(|| {
         format!("cannot open the control socket {}; choose another `control`", config.control.display())
     })?;
     let queues = config.queues.len();
