@@ -193,11 +193,6 @@ impl House {
         Book::new(self.records().await, BEGAN)
     }
 
-    /// What has happened so far, in words.
-    pub async fn story(&self) -> Vec<String> {
-        self.book().await.story()
-    }
-
     /// Everybody has hung up: nothing is left anywhere, and nothing happened that must not.
     pub async fn end(self) -> Book {
         // The longest a connection lingers behind its call.
