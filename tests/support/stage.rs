@@ -156,8 +156,8 @@ impl Stage {
 
     /// Everybody has hung up, and nothing is left anywhere.
     pub fn assert_empty(&self) {
-        let floor = self.daemon();
-        let floor = floor.floor();
+        let daemon = self.daemon();
+        let floor = daemon.floor();
         assert_eq!(self.switch.legs(), [], "a channel was left");
         assert_eq!(self.executed(), Vec::<String>::new(), "text was executed");
         assert_eq!(floor.calls(), 0, "a call was left");
