@@ -5,6 +5,7 @@
 
 mod absent;
 mod desk;
+mod phones;
 mod roster;
 mod supervision;
 mod view;
@@ -28,6 +29,7 @@ use crate::acd::time::Now;
 
 pub use absent::Absent;
 pub use desk::{CallDesk, Caller};
+pub use phones::{AskedPhones, Phones};
 pub use roster::LoginChange;
 pub use supervision::HeldView;
 pub use view::{AgentView, CandidateView, FloorView, QueueView, WaitingView};
@@ -72,6 +74,7 @@ pub struct Floor {
     calls: DashMap<CallId, Admitted>,
     absent: Mutex<BTreeMap<CallId, Absent>>,
     coming: Mutex<BTreeSet<CallId>>,
+    phones: Phones,
     changed: Mutex<Changed>,
     /// Whether somebody compares with FreeSWITCH, and looks after legs without a session.
     supervised: AtomicBool,
@@ -89,12 +92,18 @@ impl Floor {
             calls: DashMap::new(),
             absent: Mutex::default(),
             coming: Mutex::default(),
+            phones: Phones::default(),
             changed: Mutex::default(),
             supervised: AtomicBool::new(false),
             bell,
             facts,
             arrivals: AtomicU64::new(0),
         }
+    }
+
+    /// How many phones agents have.
+    pub fn phones(&self) -> &Phones {
+        &self.phones
     }
 
     /// Admits a call, whose task is woken when there is something for it. False when a call of that

@@ -18,7 +18,7 @@ use crate::acd::queue::Place;
 use crate::acd::time::Now;
 use crate::esl::text::TextError;
 use crate::esl::{ApiCall, Cause, CloseReason, Command, Endpoint, EventKind, Events, Incoming, Link, Outcome};
-use crate::floor::{CallDesk, Caller};
+use crate::floor::{AskedPhones, CallDesk, Caller};
 
 use super::channel::Channel;
 use super::hear::{Heard, News};
@@ -124,7 +124,7 @@ struct Session<'a> {
     /// Offers whose agent has several phones.
     several: BTreeMap<OfferId, Several>,
     /// Offers that wait to hear which phones there are: whom they are to ring, and whether others ring as well.
-    asked: BTreeMap<OfferId, (AgentId, bool)>,
+    asked: BTreeMap<OfferId, (AgentId, bool, AskedPhones)>,
     /// The dialplan answered, or `answer` was ordered.
     answered: bool,
     /// The channel was told how to go on without us.
@@ -425,24 +425,31 @@ impl<'a> Session<'a> {
     }
 
     /// Rings an agent, wherever `dial` says, or else on every phone that is registered for the account: FreeSWITCH is
-    /// asked which these are, because an order to ring the account rings but one of them.
+    /// asked which these are, unless it is known to be one, because an order to ring the account rings but one of them.
     fn ring(&mut self, offer: OfferId, agent: AgentId, shared: bool) -> Result<(), TextError> {
         let phone = self.shared.floor.agent(&agent, |a| a.settings().clone()).ok_or(TextError::Empty)?;
-        if phone.dial.is_some() {
+        let phones = self.shared.floor.phones();
+        if phone.dial.is_some() || phones.is_one(&agent) {
             return self.ring_phones(offer, &agent, shared, &[]);
         }
+        let asked = phones.asking(&agent);
         self.out.push((Command::Api(wire::phones(&phone, self.settings)?), Some(Watched::Phones(offer))));
-        self.asked.insert(offer, (agent, shared));
+        self.asked.insert(offer, (agent, shared, asked));
         Ok(())
     }
 
     /// FreeSWITCH tells which phones an agent has. Where it does not, the directory decides.
     fn found(&mut self, offer: OfferId, outcome: Outcome) {
-        let Some((agent, shared)) = self.asked.remove(&offer).filter(|_| self.call.agent_of(offer).is_some()) else {
+        let Some((agent, shared, asked)) = self.asked.remove(&offer).filter(|_| self.call.agent_of(offer).is_some())
+        else {
             return;
         };
         let contacts = match outcome {
-            Outcome::Done(reply) => Endpoint::contacts(&reply.body_text()),
+            Outcome::Done(reply) => {
+                let contacts = Endpoint::contacts(&reply.body_text());
+                self.shared.floor.phones().found(&agent, asked, contacts.len());
+                contacts
+            }
             Outcome::Refused(text) => {
                 tracing::debug!(%agent, %text, "FreeSWITCH does not tell the phones of an agent");
                 Vec::new()

@@ -111,7 +111,7 @@ pub(crate) fn has_mod_hash() -> Result<ApiCall, TextError> {
 }
 
 /// Asks which phones are registered for an agent's account; see [`Endpoint::contacts`].
-pub(super) fn phones(agent: &AgentSettings, settings: &SessionSettings) -> Result<ApiCall, TextError> {
+pub(crate) fn phones(agent: &AgentSettings, settings: &SessionSettings) -> Result<ApiCall, TextError> {
     let domain = settings.domain.as_ref().map(|domain| format!("@{domain}")).unwrap_or_default();
     ApiCall::new(format!("sofia_contact */{}{domain}", agent.id))
 }

@@ -1,5 +1,7 @@
 //! A link that is up.
 
+mod accounts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,7 +18,7 @@ use crate::esl::command::EventSet;
 use crate::esl::{
     ApiCall, Cause, ChannelId, CloseReason, Command, Event, EventKind, Events, Incoming, Link, Outcome, Reply,
 };
-use crate::floor::OfferKey;
+use crate::floor::{AskedPhones, OfferKey};
 use crate::session::hear::was_transferred;
 use crate::session::wire::{connected, end_if_ringing, has_mod_hash};
 
@@ -48,6 +50,8 @@ enum Answer {
     Calls(Mono, Box<Reply>, Outcome),
     Dump(Uuid, String, Outcome),
     Contact(AgentId, Outcome),
+    /// The phones of an agent, asked for then.
+    Phones(AgentId, AskedPhones, Outcome),
     Domain(Outcome),
     ModHash(Outcome),
     /// A stray leg was to be ended; whether it was.
@@ -61,6 +65,9 @@ struct Up<'a> {
     link: Link,
     /// Agents whose phones were seen to register here: of those an end of registration is news.
     registered: BTreeSet<AgentId>,
+    /// Agents whose phones are to be asked for, and how many questions are under way.
+    to_look_up: BTreeSet<AgentId>,
+    looking_up: usize,
     missing: BTreeSet<OfferId>,
     /// Conversations nobody attends to that were freed of our death.
     let_go: BTreeSet<OfferId>,
@@ -92,6 +99,8 @@ pub(super) async fn run(switches: &Switches, index: usize, link: Link, mut event
         index,
         link,
         registered: BTreeSet::new(),
+        to_look_up: BTreeSet::new(),
+        looking_up: 0,
         missing: BTreeSet::new(),
         let_go: BTreeSet::new(),
         ending: BTreeMap::new(),
@@ -117,6 +126,8 @@ pub(super) async fn run(switches: &Switches, index: usize, link: Link, mut event
                 Some(Incoming::Missed(count)) => {
                     tracing::warn!(count, "events of FreeSWITCH were missed; the next survey puts it right");
                     up.doubtful = true;
+                    up.missed_registrations();
+                    up.hears_registrations();
                     surveys.reset_immediately();
                 }
                 Some(Incoming::Closed(reason)) => break reason,
@@ -141,7 +152,11 @@ pub(super) async fn run(switches: &Switches, index: usize, link: Link, mut event
                 Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => up.all_lamps(),
                 Err(tokio::sync::broadcast::error::RecvError::Closed) => break CloseReason::Local,
             },
-            Ok(()) = settings.changed() => up.all_lamps(),
+            Ok(()) = settings.changed() => {
+                up.all_lamps();
+                up.missed_registrations();
+                up.hears_registrations();
+            }
             _ = surveys.tick() => {
                 up.survey();
                 up.light();
@@ -151,6 +166,7 @@ pub(super) async fn run(switches: &Switches, index: usize, link: Link, mut event
             surveys.reset_after(LOOK_AGAIN);
         }
     };
+    up.missed_registrations();
     for agent in std::mem::take(&mut up.registered) {
         up.switches.floor.set_reachable(&agent, true, up.switches.clock.now());
     }
@@ -231,12 +247,7 @@ impl Up<'_> {
                     self.adopt(leg, &caller, &reply.body_text());
                 }
             }
-            Answer::Contact(agent, outcome) => {
-                let text = done(outcome).map(|reply| reply.body_text().into_owned()).unwrap_or_default();
-                if text.starts_with("error/") && self.is_rung_at_the_phone(&agent) {
-                    self.switches.floor.set_reachable(&agent, false, self.switches.clock.now());
-                }
-            }
+            Answer::Contact(agent, outcome) => self.still_there(&agent, outcome),
             Answer::Domain(outcome) => {
                 let told = done(outcome).map(|reply| reply.body_text().trim().to_owned());
                 self.asked_domain = told.filter(|d| !d.is_empty());
@@ -247,7 +258,10 @@ impl Up<'_> {
             Answer::ModHash(outcome) => {
                 let has = done(outcome).is_some_and(|reply| reply.body_text().trim() == "true");
                 self.switches.mod_hash.store(has, Ordering::Relaxed);
+                // Asked behind the order to send events.
+                self.hears_registrations();
             }
+            Answer::Phones(agent, asked, outcome) => self.looked_up(&agent, asked, outcome),
             // One that was not ended was answered a moment ago, and is being connected or ends by itself.
             Answer::Ended(ended) => self.look_again |= !ended && !self.switches.are_in_order(),
             Answer::Lamps => {
@@ -451,30 +465,6 @@ impl Up<'_> {
         lamp.and_then(logged_in).unwrap_or(false)
     }
 
-    fn registration(&mut self, event: &Event) {
-        let value = |name: &str| event.header(name).map(|v| v.into_owned());
-        let user = value("username").or_else(|| value("user")).or_else(|| value("from-user"));
-        let domain = value("domain_name").or_else(|| value("realm")).or_else(|| value("host"));
-        let (Some(user), Some(domain)) = (user, domain) else { return };
-        let Some(agent) = self.agent(&user, &domain) else { return };
-        if event.header("Event-Subclass").as_deref() == Some("sofia::register") {
-            self.registered.insert(agent.clone());
-            self.switches.floor.set_reachable(&agent, true, self.switches.clock.now());
-        } else if self.registered.contains(&agent)
-            && self.is_rung_at_the_phone(&agent)
-            && let Ok(call) = ApiCall::new(format!("sofia_contact */{agent}@{domain}"))
-        {
-            // Another phone of the same account may still be there.
-            self.ask(call, move |outcome| Answer::Contact(agent, outcome));
-        }
-    }
-
-    /// Whether it takes a registration here to ring the agent: not when calls go elsewhere than to the phone, and with
-    /// several switches the phone may be registered at another.
-    fn is_rung_at_the_phone(&self, agent: &AgentId) -> bool {
-        self.switches.count() == 1 && self.switches.floor.agent(agent, |a| a.settings().dial.is_none()) == Some(true)
-    }
-
     /// What this number means, if it leads to a queue of ours.
     fn served(&self, number: &str) -> Option<Dialled> {
         let dialled = self.switches.settings.borrow().codes.read(number);
@@ -506,6 +496,9 @@ impl Up<'_> {
             Fact::AgentLoggedOut { agent, queue } => (agent, queue, false),
             _ => return,
         };
+        if on {
+            self.look_up(agent);
+        }
         let entity = lamps::entity(&self.switches.settings.borrow().codes, queue, agent);
         for (_, domain) in lock(&self.switches.asked_lamps).names().filter(|(asked, _)| *asked == entity) {
             self.lamps.set((entity.clone(), domain.clone()), on);

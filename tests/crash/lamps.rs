@@ -144,7 +144,7 @@ fn q16_many_lamps_are_paced() {
         let site = Site::linked(setting(&queues)).await;
         pass(3_500).await;
         assert_eq!(lit(&site).len(), 2_000);
-        assert!(site.wires().burst() <= 70, "{} commands at once", site.wires().burst());
+        assert!(site.wires().burst() <= 80, "{} commands at once", site.wires().burst());
         let login = site.switch.call(&CallSpec::phone("2000", "*4299900"));
         login.wait_ended().await;
         assert!(!site.switch.is_lit("*4199900*2000"));

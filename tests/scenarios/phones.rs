@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use freeswitch_queue::acd::ids::AgentId;
 use simswitch::{Behaviour, Phone, Registration};
 
 use crate::house::{House, answers, pass, play};
@@ -50,6 +51,35 @@ fn q8_the_first_phone_to_answer_has_the_caller() {
             "1001 is ready",
         ];
         assert_eq!(story, whole);
+    });
+}
+
+/// Q8: who has one phone is rung without a question before it; one that registers later rings as well, one that registers
+/// again is the same.
+#[test]
+fn q8_a_phone_that_registers_later_rings_as_well() {
+    play(async {
+        let house = House::open(&[service()]);
+        let (desk, soft) = both(&house);
+        let has_one = || house.daemon().floor().phones().is_one(&AgentId::new("1001").unwrap());
+        soft.set_registration(Registration::Unregistered);
+        for _ in 0..2 {
+            let hans = house.caller("0791", "99900");
+            desk.wait_ringing().await;
+            assert!(has_one());
+            hans.hang_up();
+            desk.wait_idle().await;
+            desk.set_registration(Registration::Registered);
+            pass(1_000).await;
+        }
+        soft.set_registration(Registration::Registered);
+        pass(100).await;
+        assert!(!has_one());
+        let hans = house.caller("0791", "99900");
+        desk.wait_ringing().await;
+        soft.wait_ringing().await;
+        hans.hang_up();
+        house.end().await;
     });
 }
 

@@ -1,0 +1,140 @@
+//! Which agents are known to have one phone, so that nobody need ask before it is rung.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dashmap::DashMap;
+
+use crate::acd::ids::AgentId;
+
+/// What is known of the registrations of agents' accounts, at the one switch there is. Nothing is known unless somebody
+/// [listens](Self::listen) to what registers there.
+#[derive(Debug, Default)]
+pub struct Phones {
+    accounts: DashMap<AgentId, Account>,
+    /// How often somebody began or ceased to listen; odd while somebody does.
+    listened: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Account {
+    /// The `Call-ID` with which the account's last phone registered: the same for as long as it is the same phone
+    /// (RFC 3261, section 10.2.4).
+    last: Option<Box<str>>,
+    /// How often something came that makes what was asked before worthless.
+    round: u64,
+    one: bool,
+    /// While whom it was learnt listening to.
+    listened: u64,
+}
+
+/// When the phones of an account were asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AskedPhones {
+    listened: u64,
+    round: u64,
+}
+
+impl Phones {
+    /// From now on whatever registers is [told](Self::registered) here; or no longer. What was known is forgotten.
+    pub fn listen(&self, on: bool) {
+        let step = |listened: u64| if on { listened + 2 - (listened + 1) % 2 } else { listened + listened % 2 };
+        let _ = self.listened.fetch_update(Ordering::AcqRel, Ordering::Acquire, |listened| Some(step(listened)));
+    }
+
+    fn listened(&self) -> u64 {
+        self.listened.load(Ordering::Acquire)
+    }
+
+    /// Whether the agent has one phone, or none.
+    pub fn is_one(&self, agent: &AgentId) -> bool {
+        let listened = self.listened();
+        self.accounts.get(agent).is_some_and(|account| account.one && account.listened == listened)
+    }
+
+    /// Somebody is about to ask for the agent's phones.
+    pub fn asking(&self, agent: &AgentId) -> AskedPhones {
+        AskedPhones { listened: self.listened(), round: self.accounts.get(agent).map_or(0, |account| account.round) }
+    }
+
+    /// So many phones were found. Too late when one has registered in between.
+    pub fn found(&self, agent: &AgentId, asked: AskedPhones, count: usize) {
+        let listened = self.listened();
+        if listened % 2 == 0 || listened != asked.listened {
+            return;
+        }
+        let mut account = self.accounts.entry(agent.clone()).or_default();
+        if account.round == asked.round {
+            (account.one, account.listened) = (count <= 1, listened);
+        }
+    }
+
+    /// A phone of the agent's account registered, with this `Call-ID`: another one than before, unless that is the same.
+    pub fn registered(&self, agent: &AgentId, call_id: Option<&str>) {
+        let mut account = self.accounts.entry(agent.clone()).or_default();
+        if call_id.is_none() || account.last.as_deref() != call_id {
+            *account = Account { last: call_id.map(Box::from), round: account.round + 1, ..Account::default() };
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn anna() -> AgentId {
+        AgentId::new("1001").unwrap()
+    }
+    fn listening() -> Phones {
+        let phones = Phones::default();
+        phones.listen(true);
+        phones
+    }
+    fn one() -> Phones {
+        let phones = listening();
+        phones.registered(&anna(), Some("desk"));
+        phones.found(&anna(), phones.asking(&anna()), 1);
+        assert!(phones.is_one(&anna()));
+        phones
+    }
+
+    /// Q8: one phone stays one while it is the same that registers.
+    #[test]
+    fn the_same_phone_again_is_no_other() {
+        let phones = one();
+        phones.registered(&anna(), Some("desk"));
+        assert!(phones.is_one(&anna()));
+        phones.registered(&anna(), Some("soft"));
+        assert!(!phones.is_one(&anna()));
+        phones.found(&anna(), phones.asking(&anna()), 2);
+        assert!(!phones.is_one(&anna()));
+    }
+
+    /// Q8: an answer that was on its way while another phone registered counts for nothing.
+    #[test]
+    fn what_was_asked_before_is_not_known_after() {
+        let phones = one();
+        let asked = phones.asking(&anna());
+        phones.registered(&anna(), Some("soft"));
+        phones.found(&anna(), asked, 1);
+        assert!(!phones.is_one(&anna()));
+        phones.found(&anna(), phones.asking(&anna()), 1);
+        phones.registered(&anna(), None);
+        assert!(!phones.is_one(&anna()), "it may be any");
+    }
+
+    /// Q8: without somebody who listens nothing is known, and what was known before is not known again.
+    #[test]
+    fn nothing_is_known_unheard() {
+        let phones = one();
+        let asked = phones.asking(&anna());
+        phones.listen(false);
+        assert!(!phones.is_one(&anna()));
+        phones.listen(true);
+        phones.found(&anna(), asked, 1);
+        assert!(!phones.is_one(&anna()));
+        let unheard = Phones::default();
+        unheard.found(&anna(), unheard.asking(&anna()), 1);
+        assert!(!unheard.is_one(&anna()));
+    }
+}

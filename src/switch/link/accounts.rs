@@ -1,0 +1,108 @@
+//! What registers and what does no longer; and how many phones the agents who are logged in have, found out before
+//! anybody calls: who is known to have one is rung without a question first.
+
+use crate::acd::ids::AgentId;
+use crate::esl::{ApiCall, Endpoint, Event, Outcome};
+use crate::floor::AskedPhones;
+use crate::session::wire;
+
+use super::{Answer, Up, done};
+
+/// How many questions of these are under way at a time: others of the link are not to wait behind them for long.
+const AT_A_TIME: usize = 8;
+
+impl Up<'_> {
+    /// Everything that registers is heard of from here on.
+    pub(super) fn hears_registrations(&mut self) {
+        // With several switches nobody knows at which of them a phone is.
+        if self.switches.count() == 1 {
+            self.switches.floor.phones().listen(true);
+            let states = self.switches.floor.login_states().into_iter();
+            self.to_look_up.extend(states.filter(|(.., on)| *on).map(|(agent, ..)| agent));
+            self.look_up_phones();
+        }
+    }
+
+    /// A phone registered, or does no longer.
+    pub(super) fn registration(&mut self, event: &Event) {
+        let value = |name: &str| event.header(name).map(|v| v.into_owned());
+        let user = value("username").or_else(|| value("user")).or_else(|| value("from-user"));
+        let domain = value("domain_name").or_else(|| value("realm")).or_else(|| value("host"));
+        let (Some(user), Some(domain)) = (user, domain) else { return };
+        self.heard_registration(&user, event);
+        let Some(agent) = self.agent(&user, &domain) else { return };
+        if event.header("Event-Subclass").as_deref() == Some("sofia::register") {
+            self.registered.insert(agent.clone());
+            self.switches.floor.set_reachable(&agent, true, self.switches.clock.now());
+        } else if self.registered.contains(&agent)
+            && self.is_rung_at_the_phone(&agent)
+            && let Ok(call) = ApiCall::new(format!("sofia_contact */{agent}@{domain}"))
+        {
+            // Another phone of the same account may still be there.
+            self.ask(call, move |outcome| Answer::Contact(agent, outcome));
+        }
+    }
+
+    /// Whether it takes a registration here to ring the agent: not when calls go elsewhere than to the phone, and with
+    /// several switches the phone may be registered at another.
+    fn is_rung_at_the_phone(&self, agent: &AgentId) -> bool {
+        self.switches.count() == 1 && self.switches.floor.agent(agent, |a| a.settings().dial.is_none()) == Some(true)
+    }
+
+    /// What is left of an agent's registrations when one has ended.
+    pub(super) fn still_there(&mut self, agent: &AgentId, outcome: Outcome) {
+        let text = done(outcome).map(|reply| reply.body_text().into_owned()).unwrap_or_default();
+        if text.starts_with("error/") && self.is_rung_at_the_phone(agent) {
+            self.switches.floor.set_reachable(agent, false, self.switches.clock.now());
+        }
+    }
+
+    /// A phone registered. Of whichever domain: FreeSWITCH may have more than one name for it.
+    fn heard_registration(&self, user: &str, event: &Event) {
+        let Ok(agent) = AgentId::new(user) else { return };
+        if event.header("Event-Subclass").as_deref() == Some("sofia::register")
+            && self.switches.floor.agent(&agent, |_| ()).is_some()
+        {
+            self.switches.floor.phones().registered(&agent, event.header("call-id").as_deref());
+        }
+    }
+
+    /// The agent will be rung soon.
+    pub(super) fn look_up(&mut self, agent: &AgentId) {
+        if self.switches.count() == 1 {
+            self.to_look_up.insert(agent.clone());
+            self.look_up_phones();
+        }
+    }
+
+    /// Events were missed, or will be: what is known of registrations may be wrong.
+    pub(super) fn missed_registrations(&mut self) {
+        self.switches.floor.phones().listen(false);
+        self.to_look_up.clear();
+    }
+
+    /// Asks for the phones of those who are to be looked up, a few at a time.
+    pub(super) fn look_up_phones(&mut self) {
+        while self.looking_up < AT_A_TIME
+            && let Some(agent) = self.to_look_up.pop_first()
+        {
+            let phones = self.switches.floor.phones();
+            let settings = self.switches.floor.agent(&agent, |a| a.settings().clone());
+            let Some(settings) = settings.filter(|s| s.dial.is_none() && !phones.is_one(&agent)) else { continue };
+            let asked = phones.asking(&agent);
+            let call = wire::phones(&settings, &self.switches.settings.borrow());
+            let Ok(call) = call else { continue };
+            let asked = self.ask(call, move |outcome| Answer::Phones(agent, asked, outcome));
+            self.looking_up += usize::from(asked);
+        }
+    }
+
+    pub(super) fn looked_up(&mut self, agent: &AgentId, asked: AskedPhones, outcome: Outcome) {
+        self.looking_up -= 1;
+        if let Outcome::Done(reply) = outcome {
+            let count = Endpoint::contacts(&reply.body_text()).len();
+            self.switches.floor.phones().found(agent, asked, count);
+        }
+        self.look_up_phones();
+    }
+}
