@@ -34,7 +34,7 @@ const PARK_PATIENCE: Duration = Duration::from_secs(3);
 pub struct SessionSettings {
     /// What `socket_path` must say, if anything: the sign that it is our switch.
     pub token: Option<String>,
-    /// The directory domain of the agents' phones; FreeSWITCH's own when absent.
+    /// The directory domain of the agents' phones; FreeSWITCH's own when absent, as it is for `user/ID`.
     pub domain: Option<String>,
     /// The prefixes of feature codes.
     pub codes: FeatureCodes,

@@ -173,9 +173,7 @@ impl Up<'_> {
             self.ask(call, Answer::ModHash);
         }
         self.all_lamps();
-        if let Ok(call) = ApiCall::new("global_getvar domain") {
-            self.ask(call, Answer::Domain);
-        }
+        self.ask(ApiCall::default_domain(), Answer::Domain);
     }
 
     fn tell(&self, commands: &[Command]) {
@@ -238,8 +236,7 @@ impl Up<'_> {
                 }
             }
             Answer::Domain(outcome) => {
-                let told = done(outcome).map(|reply| reply.body_text().trim().to_owned());
-                self.asked_domain = told.filter(|d| !d.is_empty());
+                self.asked_domain = outcome.default_domain();
                 if self.switches.settings.borrow().domain.is_none() {
                     self.all_lamps();
                 }
@@ -488,14 +485,11 @@ impl Up<'_> {
         self.switches.settings.borrow().domain.clone().or_else(|| self.asked_domain.clone())
     }
 
-    /// The agent whose phone is that of this user.
+    /// The agent whose phone is that of this user: nobody's, as long as it is not known in which domain agents are.
     fn agent(&self, user: &str, domain: &str) -> Option<AgentId> {
-        if self.domain().is_some_and(|d| !d.eq_ignore_ascii_case(domain)) {
-            return None;
-        }
         let agent = AgentId::new(user).ok()?;
-        self.switches.floor.agent(&agent, |_| ())?;
-        Some(agent)
+        let own = self.switches.floor.agent(&agent, |a| a.settings().own_domain().map(str::to_owned))?;
+        own.or_else(|| self.domain()).filter(|home| home.eq_ignore_ascii_case(domain)).map(|_| agent)
     }
 
     fn fact(&mut self, fact: &Fact) {
