@@ -5,15 +5,13 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::acd::fact::{CancelCause, Fact, Record};
 use crate::acd::feature::{FeatureAnswer, authorise};
 use crate::acd::ids::{AgentId, QueueNumber};
 use crate::esl::text::TextError;
 use crate::esl::{ApiCall, Cause, Command, Events, Execute, Incoming, Link};
-use crate::floor::LoginChange;
 
 use super::channel::Channel;
-use super::{SessionSettings, Shared, leave, send_one};
+use super::{SessionSettings, Shared, leave, logins, send_one};
 
 /// How long the answer may take until the phone has hung up.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
@@ -32,7 +30,7 @@ pub(super) async fn run(
     let language = found.as_ref().map_or_else(|| settings.language.clone(), |q| q.language.clone());
     let participants = found.as_ref().map(|q| q.participants.as_slice());
     let answer = match whose(shared, settings, &link, &channel, participants).await {
-        Ok(agent) => change(shared, &agent, &queue, login).await,
+        Ok(agent) => logins::change(shared, &agent, &queue, login).await,
         Err(refusal) => refusal,
     };
     let user = channel.who.as_ref().map_or("nobody", |w| &w.user);
@@ -85,41 +83,6 @@ async fn home(shared: &Shared, settings: &SessionSettings, link: &Link, user: &s
         );
     }
     domain
-}
-
-async fn change(shared: &Shared, agent: &AgentId, queue: &QueueNumber, login: bool) -> FeatureAnswer {
-    let done = if login { FeatureAnswer::LoggedIn } else { FeatureAnswer::LoggedOut };
-    match shared.floor.login_change(agent, queue, login) {
-        LoginChange::Already => return done,
-        LoginChange::Refused(answer) => return answer,
-        LoginChange::Changed => {}
-    }
-    let at = shared.clock.now().wall;
-    let durable = if login {
-        shared.journal.login(agent.clone(), queue.clone(), at).await
-    } else {
-        shared.journal.logout(agent.clone(), queue.clone(), at).await
-    };
-    if let Err(error) = durable {
-        tracing::error!(%agent, %queue, login, %error, "a login was not written down, and is not confirmed");
-        // It may yet be, when the store recovers; but the agent was told that nothing has changed.
-        let (agent, queue) = (agent.clone(), queue.clone());
-        let fact = if login { Fact::AgentLoggedOut { agent, queue } } else { Fact::AgentLoggedIn { agent, queue } };
-        shared.journal.record(Record { at: shared.clock.now().wall, fact });
-        return FeatureAnswer::Failed;
-    }
-    let now = shared.clock.now();
-    if login {
-        if let LoginChange::Refused(answer) = shared.floor.log_in(agent, queue, now) {
-            // The file changed while it was written down.
-            let fact = Fact::AgentLoggedOut { agent: agent.clone(), queue: queue.clone() };
-            shared.journal.record(Record { at: now.wall, fact });
-            return answer;
-        }
-    } else {
-        shared.floor.log_out(agent, queue, CancelCause::LoggedOut, now);
-    }
-    done
 }
 
 /// The name of the prompt.

@@ -6,6 +6,7 @@ mod caller;
 mod channel;
 mod feature;
 pub(crate) mod hear;
+mod logins;
 mod place;
 mod several;
 pub(crate) mod wire;
@@ -25,6 +26,7 @@ use crate::floor::Floor;
 use crate::journal::Journal;
 
 use channel::Channel;
+pub use logins::Logins;
 
 /// How long a call may take to be parked before it is left all the same.
 const PARK_PATIENCE: Duration = Duration::from_secs(3);
@@ -58,6 +60,8 @@ pub struct Shared {
     pub mod_hash: Arc<AtomicBool>,
     /// Where logins are made durable.
     pub journal: Arc<Journal>,
+    /// The logins that are being made durable.
+    pub logins: Logins,
     /// Makes a random number, for the random order of agents.
     pub random: Box<dyn Fn() -> u64 + Send + Sync>,
 }
