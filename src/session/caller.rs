@@ -20,7 +20,7 @@ use crate::esl::text::TextError;
 use crate::esl::{ApiCall, Cause, CloseReason, Command, Endpoint, EventKind, Events, Incoming, Link, Outcome};
 use crate::floor::{CallDesk, Caller};
 
-use super::channel::Channel;
+use super::channel::{Channel, SINCE};
 use super::hear::{Heard, News};
 use super::place::Remembered;
 use super::several::Several;
@@ -190,6 +190,14 @@ impl<'a> Session<'a> {
             self.out.push((command, None));
         }
         self.tell(Input::Begin);
+        // The place is on the channel now: what was kept for it is not to count again when the caller comes back some day.
+        if self.channel.rescued && self.prepared {
+            match wire::set(SINCE, "") {
+                Ok(command) => self.push(command),
+                Err(error) => tracing::error!(%error, "a command could not be built"),
+            }
+            self.flush();
+        }
     }
 
     fn incoming(&mut self, incoming: Option<Incoming>) {

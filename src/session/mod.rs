@@ -3,7 +3,7 @@
 //! commands. It decides nothing.
 
 mod caller;
-mod channel;
+pub(crate) mod channel;
 mod feature;
 pub(crate) mod hear;
 mod logins;

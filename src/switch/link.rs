@@ -22,7 +22,7 @@ use crate::session::wire::{connected, end_if_ringing, has_mod_hash};
 
 use super::lamps::{self, Lamps, Name};
 use super::phones::Listed;
-use super::survey::{Repair, Survey, bring, epoch, gone, ours, widowed};
+use super::survey::{Repair, Survey, bring, bring_back, epoch, gone, ours, widowed};
 use super::{RETURN_PATIENCE, SURVEY_EVERY, Sight, Switches, lock};
 
 /// How long a call waits for a controller until it is taken to have been left alone: whoever is there serves it at once.
@@ -47,6 +47,8 @@ enum Answer {
     /// The channels, asked for then, and the calls.
     Calls(Mono, Box<Reply>, Outcome),
     Dump(Uuid, String, Outcome),
+    /// A call that was left alone, and where it is to go.
+    LeftAlone(ChannelId, String, Outcome),
     Contact(AgentId, Outcome),
     Domain(Outcome),
     ModHash(Outcome),
@@ -229,6 +231,11 @@ impl Up<'_> {
                     self.adopt(leg, &caller, &reply.body_text());
                 }
             }
+            Answer::LeftAlone(channel, to, outcome) => {
+                if let Some(reply) = done(outcome) {
+                    self.tell(&bring_back(&channel, &to, &reply.body_text()));
+                }
+            }
             Answer::Contact(agent, outcome) => {
                 let text = done(outcome).map(|reply| reply.body_text().into_owned()).unwrap_or_default();
                 if text.starts_with("error/") && self.is_rung_at_the_phone(&agent) {
@@ -340,9 +347,9 @@ impl Up<'_> {
             Repair::Bring(channel, number, context) => {
                 tracing::warn!(call = %channel, %number, "repaired: a call nobody took charge of goes through its dialplan again");
                 self.switches.repaired();
-                if let Ok(call) = ApiCall::new(format!("uuid_transfer {channel} {number} XML {context}")) {
-                    self.tell(&[Command::Api(call)]);
-                }
+                let to = format!("{number} XML {context}");
+                let dump = ApiCall::uuid_dump(&channel);
+                self.ask(dump, move |outcome| Answer::LeftAlone(channel, to, outcome));
             }
             Repair::GiveUp(call) => {
                 if self.switches.floor.give_up(&call, self.switches.clock.now()) {

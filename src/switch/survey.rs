@@ -8,8 +8,9 @@ use uuid::Uuid;
 
 use crate::acd::ids::{CallId, Instance, OfferId};
 use crate::acd::time::{Now, Wall};
-use crate::esl::{ChannelId, SafeText};
+use crate::esl::{ApiCall, ChannelId, Command, Event, SafeText};
 use crate::floor::{Absent, HeldView, OfferKey};
+use crate::session::channel::{CAME, SINCE};
 
 /// An agent is not looked for in a survey that may have been taken before the leg was ordered.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -177,6 +178,19 @@ pub(super) fn bring(row: &ChannelRow) -> Option<Repair> {
     ChannelId::new(&row.uuid).ok().filter(|_| safe).map(|channel| Repair::Bring(channel, row.dest.clone(), context))
 }
 
+/// Sends a call through its dialplan again; `dump` is all of its channel. The dialplan takes it for one that has just
+/// come, so the channel is told since when it really waits.
+pub(super) fn bring_back(channel: &ChannelId, to: &str, dump: &str) -> Vec<Command> {
+    let dumped = Event::json(dump.as_bytes(), 4096);
+    let came = dumped.as_ref().and_then(|d| {
+        d.variable(SINCE).or_else(|| d.variable(CAME)).or_else(|| d.header("Caller-Profile-Created-Time"))
+    });
+    let came = came.filter(|came| came.bytes().all(|b| b.is_ascii_digit()));
+    let kept = came.map(|came| format!("uuid_setvar {channel} {SINCE} {came}"));
+    let all = kept.into_iter().chain([format!("uuid_transfer {channel} {to}")]);
+    all.filter_map(|call| ApiCall::new(call).ok()).map(Command::Api).collect()
+}
+
 /// Callers who were to come back, and for `patience` have been on no switch.
 pub(super) fn gone(
     channels: &BTreeSet<String>,
@@ -275,6 +289,27 @@ mod tests {
         let given_up = HeldView { attended: false, ..held(leg, 0) };
         let released = [Repair::Release(given_up.key.clone())];
         assert_eq!(widowed(&BTreeSet::new(), &[given_up], &mut missing, at(10_000)), released);
+    }
+
+    /// Q4, Q19: a call that nobody took charge of has waited since it came, however often it is brought back.
+    #[test]
+    fn a_call_that_was_left_alone_keeps_its_place() {
+        let of = |dump: &str| {
+            let commands = bring_back(&ChannelId::new("c").unwrap(), "99900 XML default", dump);
+            let text = |command: &Command| match command {
+                Command::Api(call) => call.as_str().to_owned(),
+                other => format!("{other:?}"),
+            };
+            commands.iter().map(text).collect::<Vec<_>>()
+        };
+        let transfer = "uuid_transfer c 99900 XML default".to_owned();
+        let since = |came: &str| vec![format!("uuid_setvar c fsq_since {came}"), transfer.clone()];
+        let profile = r#""Caller-Profile-Created-Time":"3""#;
+        assert_eq!(of(&format!("{{{profile}}}")), since("3"));
+        assert_eq!(of(&format!(r#"{{{profile},"variable_fsq_came":"2"}}"#)), since("2"));
+        assert_eq!(of(&format!(r#"{{{profile},"variable_fsq_came":"2","variable_fsq_since":"1"}}"#)), since("1"));
+        assert_eq!(of(r#"{"variable_fsq_came":"2 x"}"#), [transfer.clone()]);
+        assert_eq!(of("-ERR"), [transfer.clone()]);
     }
 
     /// Q22: an owner is believed to be without a leg only the second time.

@@ -18,7 +18,7 @@ fn repairs(log: &Log) -> Vec<String> {
 }
 
 /// Somebody else's hand on the switch.
-async fn hand(switch: &SimSwitch) -> (Link, Events) {
+pub async fn hand(switch: &SimSwitch) -> (Link, Events) {
     let (theirs, ours) = tokio::io::duplex(64 * 1024);
     switch.accept(theirs);
     client::login(ours, &Secret::new("ClueCon").unwrap(), LinkLimits::default()).await.unwrap()
