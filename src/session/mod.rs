@@ -9,6 +9,7 @@ pub(crate) mod hear;
 mod logins;
 mod place;
 mod several;
+mod turns;
 pub(crate) mod wire;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::journal::Journal;
 
 use channel::Channel;
 pub use logins::Logins;
+pub use turns::Turns;
 
 /// How long a call may take to be parked before it is left all the same.
 const PARK_PATIENCE: Duration = Duration::from_secs(3);
@@ -62,6 +64,8 @@ pub struct Shared {
     pub journal: Arc<Journal>,
     /// The logins that are being made durable.
     pub logins: Logins,
+    /// The calls whose task is here.
+    pub turns: Turns,
     /// Makes a random number, for the random order of agents.
     pub random: Box<dyn Fn() -> u64 + Send + Sync>,
 }
@@ -115,6 +119,12 @@ pub async fn run(shared: Arc<Shared>, link: Link, mut events: Events) {
 /// parked for ever with nobody in charge. The park itself may be over before we can listen for it, so the call is
 /// given something to execute, which it does as soon as it is parked.
 async fn give_back(link: &Link, events: &mut Events) {
+    until_parked(link, events).await;
+    leave(link);
+}
+
+/// Waits until a call that nobody has taken charge of yet is parked.
+async fn until_parked(link: &Link, events: &mut Events) {
     let Ok(execute) = Execute::with("set", "fsq_given_back=true") else { return };
     if let Ok(sent) = link.send_all(&[Command::MyEvents, execute.into()]) {
         sent.into_iter().for_each(|pending| pending.log_refusal("giving a call back"));
@@ -138,7 +148,12 @@ async fn give_back(link: &Link, events: &mut Events) {
     if timeout(PARK_PATIENCE, parked).await.is_err() {
         tracing::debug!("a call given back was not seen to park");
     }
-    leave(link);
+}
+
+/// Ends the connection, and waits until FreeSWITCH has done all that it was told on it.
+async fn leave_and_see(link: &Link) {
+    send_one(link, Command::Exit).await;
+    link.close();
 }
 
 /// Ends the connection.

@@ -32,6 +32,7 @@ pub(super) struct ChannelRow {
     pub(super) uuid: String,
     pub(super) presence_id: String,
     pub(super) created_epoch: String,
+    pub(super) state: String,
     /// What the channel began to execute last.
     pub(super) application: String,
     /// The dialled number.
@@ -112,11 +113,13 @@ impl Survey {
         self.channels.iter().filter_map(|c| ours(&c.uuid, instance)).collect()
     }
 
-    /// Calls that wait for somebody to take charge of them: whoever was connected to them died before they were parked,
-    /// and FreeSWITCH never gives such a call back (measured). A call that somebody serves executes something else
-    /// within milliseconds. `ours` tells whether the number is one of ours.
+    /// Calls that wait for somebody to take charge of them, which FreeSWITCH never gives back (measured): whoever was
+    /// connected to them died before they were parked; or a connection from before they were passed on to us ended only
+    /// when they executed something else, and they were reset. A call that somebody serves executes something else
+    /// within milliseconds, as does one that is reset and goes on. `ours` tells whether the number is one of ours.
     pub(super) fn unserved<'a>(&'a self, ours: impl Fn(&str) -> bool + 'a) -> impl Iterator<Item = &'a ChannelRow> {
-        self.channels.iter().filter(move |c| c.application == "socket" && ours(&c.dest))
+        let is_alone = |c: &ChannelRow| c.application == "socket" || c.state == "CS_RESET";
+        self.channels.iter().filter(move |c| is_alone(c) && ours(&c.dest))
     }
 
     /// Legs without an owner: nobody is held by them, or they ring for a call that no task attends to. Such a leg
@@ -308,8 +311,21 @@ mod tests {
         assert_eq!(of(&format!("{{{profile}}}")), since("3"));
         assert_eq!(of(&format!(r#"{{{profile},"variable_fsq_came":"2"}}"#)), since("2"));
         assert_eq!(of(&format!(r#"{{{profile},"variable_fsq_came":"2","variable_fsq_since":"1"}}"#)), since("1"));
-        assert_eq!(of(r#"{"variable_fsq_came":"2 x"}"#), [transfer.clone()]);
-        assert_eq!(of("-ERR"), [transfer.clone()]);
+        for nothing in [r#"{"variable_fsq_came":"2 x"}"#, "-ERR"] {
+            assert_eq!(of(nothing).join(";"), transfer, "{nothing}");
+        }
+    }
+
+    /// Q19, Q22: whom nobody has, and whoever is served.
+    #[test]
+    fn calls_that_nobody_has_are_found() {
+        let rows = r#"{"rows":[{"uuid":"parked","dest":"1","application":"socket","state":"CS_EXECUTE"},
+            {"uuid":"reset","dest":"1","application":"playback","state":"CS_RESET"},
+            {"uuid":"served","dest":"1","application":"playback","state":"CS_EXECUTE"},
+            {"uuid":"elsewhere","dest":"2","application":"socket","state":"CS_RESET"}]}"#;
+        let survey = Survey::read(rows, r#"{"row_count":0}"#).unwrap();
+        let found: Vec<_> = survey.unserved(|number| number == "1").map(|row| row.uuid.as_str()).collect();
+        assert_eq!(found, ["parked", "reset"]);
     }
 
     /// Q22: an owner is believed to be without a leg only the second time.

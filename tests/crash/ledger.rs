@@ -13,6 +13,7 @@ enum End {
     Returned,
     TimedOut,
     Answered,
+    Taken,
     Gone,
 }
 
@@ -113,9 +114,8 @@ impl Ledger {
             }
             Fact::CallTimedOut { call, .. } => self.over(call, End::TimedOut),
             Fact::CallReturned { call, .. } => self.over(call, End::Returned),
-            Fact::CallAbandoned { call, .. } | Fact::CallTaken { call, .. } | Fact::CallLost { call, .. } => {
-                self.over(call, End::Gone);
-            }
+            Fact::CallTaken { call, .. } => self.over(call, End::Taken),
+            Fact::CallAbandoned { call, .. } | Fact::CallLost { call, .. } => self.over(call, End::Gone),
             Fact::WrapUpStarted { agent, until, .. } => drop(self.wraps.insert(agent.clone(), *until)),
             Fact::WrapUpEnded { agent } => drop(self.wraps.remove(agent)),
             Fact::CallWentOn { .. } | Fact::AgentLoggedIn { .. } | Fact::AgentLoggedOut { .. } => {}
@@ -127,7 +127,9 @@ impl Ledger {
         let mut since = at;
         if let Some(c) = before {
             // A timed out call may go on to the next queue, or come back when the daemon died during its message.
-            let may = matches!(c.end, End::TimedOut) || (returned && c.end == End::Returned);
+            // And whoever was passed on, by an agent or another hand, comes to another queue as anybody.
+            let passed_on = !returned && c.queue != *queue && matches!(c.end, End::Answered | End::Taken);
+            let may = matches!(c.end, End::TimedOut) || (returned && c.end == End::Returned) || passed_on;
             assert!(may, "{call} enters {queue} (returned: {returned}) after {c:?}");
             if c.queue == *queue {
                 since = c.since;

@@ -352,7 +352,7 @@ impl World {
             if self.jobs.contains_key(&id) {
                 self.held_back.insert(id, (leg, before));
             } else {
-                self.controller_gone(leg, before);
+                self.controller_gone(leg, id, before);
             }
         }
     }
