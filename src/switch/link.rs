@@ -10,19 +10,18 @@ use uuid::Uuid;
 
 use crate::acd::fact::{EndedBy, Fact};
 use crate::acd::feature::Dialled;
-use crate::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
+use crate::acd::ids::{AgentId, CallId, OfferId};
 use crate::acd::time::{Mono, Wall};
 use crate::esl::command::EventSet;
 use crate::esl::{
     ApiCall, Cause, ChannelId, CloseReason, Command, Event, EventKind, Events, Incoming, Link, Outcome, Reply,
 };
-use crate::floor::OfferKey;
 use crate::session::hear::was_transferred;
 use crate::session::wire::{connected, end_if_ringing, has_mod_hash};
 
 use super::lamps::{self, Lamps, Name};
 use super::phones::Listed;
-use super::survey::{Repair, Survey, bring, bring_back, epoch, gone, ours, widowed};
+use super::survey::{Repair, Survey, Suspects, bring, bring_back, epoch, gone, key_of, ours, widowed};
 use super::{RETURN_PATIENCE, SURVEY_EVERY, Sight, Switches, lock};
 
 /// How long a call waits for a controller until it is taken to have been left alone: whoever is there serves it at once.
@@ -53,7 +52,7 @@ enum Answer {
     Domain(Outcome),
     ModHash(Outcome),
     /// A stray leg was to be ended; whether it was.
-    Ended(bool),
+    Ended(Uuid, bool),
     Lamps,
 }
 
@@ -64,6 +63,7 @@ struct Up<'a> {
     /// Agents whose phones were seen to register here: of those an end of registration is news.
     registered: BTreeSet<AgentId>,
     missing: BTreeSet<OfferId>,
+    suspects: Suspects,
     /// Conversations nobody attends to that were freed of our death.
     let_go: BTreeSet<OfferId>,
     /// Stray legs that were ordered to end, and when.
@@ -95,6 +95,7 @@ pub(super) async fn run(switches: &Switches, index: usize, link: Link, mut event
         link,
         registered: BTreeSet::new(),
         missing: BTreeSet::new(),
+        suspects: Suspects::default(),
         let_go: BTreeSet::new(),
         ending: BTreeMap::new(),
         unserved: BTreeMap::new(),
@@ -252,8 +253,12 @@ impl Up<'_> {
                 let has = done(outcome).is_some_and(|reply| reply.body_text().trim() == "true");
                 self.switches.mod_hash.store(has, Ordering::Relaxed);
             }
-            // One that was not ended was answered a moment ago, and is being connected or ends by itself.
-            Answer::Ended(ended) => self.look_again |= !ended && !self.switches.are_in_order(),
+            Answer::Ended(leg, true) => {
+                tracing::warn!(%leg, "repaired: a leg that nobody waits for was ended");
+                self.switches.repaired();
+            }
+            // It was answered a moment ago, and is being connected or ends by itself; or it is gone.
+            Answer::Ended(_, false) => self.look_again |= !self.switches.are_in_order(),
             Answer::Lamps => {
                 self.lighting = false;
                 self.light();
@@ -271,6 +276,10 @@ impl Up<'_> {
         let held = floor.held();
         let mut repairs = survey.strays(instance, &held);
         let strays = repairs.iter().any(|r| matches!(r, Repair::End(_)));
+        // At the start nobody has just ended a leg: what there is is from before, and holds its caller back.
+        if self.switches.are_in_order() {
+            self.doubtful |= self.suspects.confirm(&mut repairs);
+        }
         let seen = self.switches.note(self.index, Sight::Channels(survey.all()));
         if let Some((channels, blind)) = &seen {
             // Where a switch has not been seen for long, only a task can tell whether its leg is there.
@@ -327,12 +336,10 @@ impl Up<'_> {
                     return;
                 }
                 self.ending.insert(leg, now);
-                tracing::warn!(%leg, "repaired: a leg that nobody waits for was ended");
-                self.switches.repaired();
                 // Its caller may be connected to it this very moment. Nobody missed anything: the caller is offered
                 // again, or has gone long ago.
                 if let Ok(call) = end_if_ringing(leg, Cause::LoseRace) {
-                    self.ask(call, |outcome| Answer::Ended(matches!(outcome, Outcome::Done(_))));
+                    self.ask(call, move |outcome| Answer::Ended(leg, matches!(outcome, Outcome::Done(_))));
                 }
             }
             Repair::Adopt(leg, caller) => {
@@ -564,16 +571,6 @@ impl Up<'_> {
             }
         }
     }
-}
-
-/// Whose leg it is, by the variables it was ordered with.
-fn key_of(event: &Event, leg: Uuid) -> Option<OfferKey> {
-    Some(OfferKey {
-        offer: OfferId::of_leg(leg),
-        call: CallId::new(&event.variable("fsq_call")?).ok()?,
-        queue: QueueNumber::new(&event.variable("fsq_queue")?).ok()?,
-        agent: AgentId::new(&event.variable("fsq_agent")?).ok()?,
-    })
 }
 
 fn done(outcome: Outcome) -> Option<Reply> {

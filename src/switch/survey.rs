@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::acd::ids::{CallId, Instance, OfferId};
+use crate::acd::ids::{AgentId, CallId, Instance, OfferId, QueueNumber};
 use crate::acd::time::{Now, Wall};
 use crate::esl::{ApiCall, ChannelId, Command, Event, SafeText};
 use crate::floor::{Absent, HeldView, OfferKey};
@@ -145,9 +145,36 @@ impl Survey {
     }
 }
 
+/// Legs that looked like strays the last time. A call hears of the end of its leg on a connection of its own, a moment
+/// before or behind this link; so a leg is only taken for a stray when it was one in the look before as well.
+#[derive(Debug, Default)]
+pub(super) struct Suspects(BTreeSet<Uuid>);
+
+impl Suspects {
+    /// Leaves of the legs to be ended those that were suspects before. True when there are new ones, so that it had
+    /// better be looked again soon.
+    pub(super) fn confirm(&mut self, repairs: &mut Vec<Repair>) -> bool {
+        let ends = |repair: &Repair| if let Repair::End(leg) = repair { Some(*leg) } else { None };
+        let strays: BTreeSet<Uuid> = repairs.iter().filter_map(ends).collect();
+        let before = std::mem::replace(&mut self.0, strays);
+        repairs.retain(|repair| ends(repair).is_none_or(|leg| before.contains(&leg)));
+        self.0.iter().any(|leg| !before.contains(leg))
+    }
+}
+
 /// Whether a channel is a leg that we ordered.
 pub(super) fn ours(channel: &str, instance: Instance) -> Option<Uuid> {
     Uuid::try_parse(channel).ok().filter(|leg| instance.ordered(OfferId(*leg)))
+}
+
+/// Whose leg it is, by the variables it was ordered with.
+pub(super) fn key_of(event: &Event, leg: Uuid) -> Option<OfferKey> {
+    Some(OfferKey {
+        offer: OfferId::of_leg(leg),
+        call: CallId::new(&event.variable("fsq_call")?).ok()?,
+        queue: QueueNumber::new(&event.variable("fsq_queue")?).ok()?,
+        agent: AgentId::new(&event.variable("fsq_agent")?).ok()?,
+    })
 }
 
 /// The offer that a channel is a leg of, if it is one.
@@ -219,7 +246,6 @@ pub(super) fn epoch(seconds: &str) -> Wall {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use crate::acd::ids::{AgentId, CallId, QueueNumber};
     use crate::acd::time::Mono;
 
     use super::*;
@@ -314,6 +340,24 @@ mod tests {
         for nothing in [r#"{"variable_fsq_came":"2 x"}"#, "-ERR"] {
             assert_eq!(of(nothing).join(";"), transfer, "{nothing}");
         }
+    }
+
+    /// Q22: a leg is a stray when it is one twice; other repairs do not wait.
+    #[test]
+    fn a_leg_is_a_stray_the_second_time() {
+        let (a, b) = (us().offer(1).0, us().offer(2).0);
+        let adopt = Repair::Adopt(b, "x".to_owned());
+        let mut suspects = Suspects::default();
+        let mut look = |strays: &[Uuid]| {
+            let mut repairs: Vec<Repair> = strays.iter().map(|leg| Repair::End(*leg)).chain([adopt.clone()]).collect();
+            let again = suspects.confirm(&mut repairs);
+            (repairs.len() - 1, again)
+        };
+        assert_eq!(look(&[a]), (0, true));
+        assert_eq!(look(&[a, b]), (1, true));
+        assert_eq!(look(&[b]), (1, false));
+        assert_eq!(look(&[]), (0, false));
+        assert_eq!(look(&[b]), (0, true), "it was none in between");
     }
 
     /// Q19, Q22: whom nobody has, and whoever is served.
