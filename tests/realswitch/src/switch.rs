@@ -54,6 +54,8 @@ pub struct Switch {
     pub sip: u16,
     /// Where the phones of the other domain call in.
     pub hosted: u16,
+    /// Where phones register that speak IPv6, on `::1`.
+    pub six: u16,
     /// Where the world calls in.
     pub trunk: u16,
     /// Where its Event Socket listens.
@@ -71,6 +73,7 @@ impl Switch {
             folder: folder.to_owned(),
             sip: udp_port(),
             hosted: udp_port(),
+            six: udp_port(),
             trunk: udp_port(),
             event_socket: tcp_port(),
             controller: tcp_port(),
@@ -103,6 +106,7 @@ impl Switch {
                 ("SIP", &self.sip.to_string()),
                 ("HOSTED_DOMAIN", HOSTED_DOMAIN),
                 ("HOSTED", &self.hosted.to_string()),
+                ("SIX", &self.six.to_string()),
                 ("TRUNK", &self.trunk.to_string()),
                 ("EVENT_SOCKET", &self.event_socket.to_string()),
                 ("PASSWORD", PASSWORD),
