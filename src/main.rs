@@ -1,5 +1,6 @@
 //! The daemon `freeswitch-queue`.
 
+use std::env::VarError;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,15 +28,10 @@ fn main() -> ExitCode {
         What::Reload { control } => reload(&cli.config, control),
         What::Demo { seconds } => {
             // The log would write over the picture: only who asks for it gets it.
-            if std::env::var_os(EnvFilter::DEFAULT_ENV).is_some() {
-                init_log(cli.log);
-            }
-            play(seconds)
+            let log = std::env::var_os(EnvFilter::DEFAULT_ENV).map_or(Ok(()), |_| init_log(cli.log));
+            log.and_then(|()| play(seconds))
         }
-        What::Serve => {
-            init_log(cli.log);
-            serve(&cli.config)
-        }
+        What::Serve => init_log(cli.log).and_then(|()| serve(&cli.config)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -46,8 +42,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn init_log(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+fn init_log(format: LogFormat) -> anyhow::Result<()> {
+    const NAME: &str = EnvFilter::DEFAULT_ENV;
+    let fix = "write a level, such as info, or target=level";
+    let filter = match std::env::var(NAME) {
+        Ok(said) => EnvFilter::try_new(&said).map_err(|error| anyhow!("{NAME}={said}: {error}; {fix}"))?,
+        Err(VarError::NotPresent) => EnvFilter::new("info"),
+        Err(error) => return Err(anyhow!("{NAME}: {error}; {fix}")),
+    };
     // Colours are for people who look on; in a file or a journal they are bytes in the way.
     let colours = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
@@ -55,6 +57,7 @@ fn init_log(format: LogFormat) {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
     }
+    Ok(())
 }
 
 #[tokio::main]
@@ -84,7 +87,7 @@ async fn serve(path: &Path) -> anyhow::Result<()> {
     })?;
     let address = server.local_addr().context("reading back the address")?;
     let mut signals = Signals::new().context("watching for signals")?;
-    let door = Door::open(&config.control).with_context(|| {
+    let door = Door::open(&config.control).await.with_context(|| {
         format!("cannot open the control socket {}; choose another `control`", config.control.display())
     })?;
     let queues = config.queues.len();
@@ -127,12 +130,17 @@ impl Signals {
 
 /// Reloads on SIGHUP; ends when the daemon is to go down.
 async fn watch_signals(signals: &mut Signals, daemon: &Arc<Daemon>, path: &Path) {
-    loop {
-        tokio::select! {
-            _ = signals.terminate.recv() => return,
-            _ = signals.interrupt.recv() => return,
-            _ = signals.hangup.recv() => drop(admin::reload(daemon, path)),
+    let Signals { hangup, terminate, interrupt } = signals;
+    let reloads = async {
+        while hangup.recv().await.is_some() {
+            drop(admin::reload_aside(daemon, path).await);
         }
+        std::future::pending().await
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = reloads => {}
     }
 }
 

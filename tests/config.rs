@@ -27,6 +27,7 @@ fn q2_the_sample_file_means_what_it_says() {
     assert_eq!(config.freeswitch[0].password.expose(), "ClueCon");
     assert_eq!(config.agents, [agent("1001", "Anna"), agent("1002", "Bruno"), agent("1003", "Chiara")]);
     let ids = |ids: &[&str]| ids.iter().map(|id| AgentId::new(id).unwrap()).collect::<Vec<_>>();
+    let overflow = QueueNumber::new("99901").unwrap();
     let expected = [
         QueueSettings {
             number: QueueNumber::new("99900").unwrap(),
@@ -39,21 +40,9 @@ fn q2_the_sample_file_means_what_it_says() {
             music: Music::Ringtone,
             language: Language("fr".into()),
             announce_every: Some(Duration::from_secs(30)),
-            timeout: Timeout { message: None, action: TimeoutAction::Queue(QueueNumber::new("99901").unwrap()) },
+            timeout: Timeout { message: None, action: TimeoutAction::Queue(overflow.clone()) },
         },
-        QueueSettings {
-            number: QueueNumber::new("99901").unwrap(),
-            name: "Overflow".into(),
-            strategy: settings::Strategy::AsListed,
-            participants: ids(&["1003", "1001"]),
-            max_wait: None,
-            wrap_up: Duration::ZERO,
-            ring_time: Duration::from_secs(20),
-            music: Music::Ringtone,
-            language: Language("en".into()),
-            announce_every: None,
-            timeout: Timeout::default(),
-        },
+        QueueSettings::new(overflow, "Overflow".into(), ids(&["1003", "1001"]), Language("en".into())),
     ];
     assert_eq!(config.queues, expected);
 }

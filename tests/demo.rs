@@ -44,3 +44,13 @@ fn it_ends_when_it_is_told_to() {
     assert_eq!(child.wait().unwrap().code(), Some(0), "{rest}");
     assert!(rest.contains(" answered, "), "{rest}");
 }
+
+/// What is to be logged is never guessed.
+#[test]
+fn a_filter_that_cannot_be_read_is_refused() {
+    let output = demo("1").env("RUST_LOG", "freeswitch_queue=loud").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.starts_with("freeswitch-queue: RUST_LOG=freeswitch_queue=loud: "), "{said}");
+    assert!(said.contains("; write a level, such as info"), "{said}");
+}

@@ -16,11 +16,15 @@ use freeswitch_queue::esl::reply::{Outcome, Unknown};
 use freeswitch_queue::esl::server::turn_away;
 use freeswitch_queue::esl::{ApiCall, EventKind, LogLevel};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
+use tokio::time::Instant;
 
 use crate::log::Log;
 
 const OK: &[u8] = b"Content-Type: command/reply\nReply-Text: +OK\n\n";
 const NO: &[u8] = b"Content-Type: command/reply\nReply-Text: -ERR command not found\n\n";
+/// What a call is told that is to go back to the dialplan.
+const AWAY: &str =
+    "myevents plain\n\nsendmsg\ncall-command: execute\nexecute-app-name: set\nexecute-app-arg: fsq_given_back=true\n\n";
 const BLUR: Duration = Duration::from_millis(5);
 
 fn open(limits: LinkLimits) -> (Link, Events, DuplexStream) {
@@ -288,9 +292,8 @@ async fn a_call_is_turned_away_once_it_is_parked() {
     let (ours, mut theirs) = duplex(1 << 12);
     let park = Duration::from_secs(3);
     let turning = tokio::spawn(turn_away(ours, park, LinkLimits::default()));
-    expect(&mut theirs, "connect\n\nmyevents plain\n\n").await;
-    theirs.write_all(OK).await.unwrap();
-    theirs.write_all(OK).await.unwrap();
+    expect(&mut theirs, &format!("connect\n\n{AWAY}")).await;
+    theirs.write_all(&OK.repeat(3)).await.unwrap();
     theirs.write_all(&event("CHANNEL_EXECUTE")).await.unwrap();
     // Nothing more comes before the park.
     let mut byte = [0];
@@ -299,6 +302,20 @@ async fn a_call_is_turned_away_once_it_is_parked() {
     let mut rest = String::new();
     theirs.read_to_string(&mut rest).await.unwrap();
     assert_eq!(rest, "exit\n\n");
+    turning.await.unwrap();
+}
+
+/// It was parked before anybody could listen: what it executes then tells.
+#[tokio::test(start_paused = true)]
+async fn a_park_that_was_not_heard_keeps_nobody() {
+    let (ours, mut theirs) = duplex(1 << 12);
+    let began = Instant::now();
+    let turning = tokio::spawn(turn_away(ours, Duration::from_secs(3), LinkLimits::default()));
+    expect(&mut theirs, &format!("connect\n\n{AWAY}")).await;
+    theirs.write_all(&OK.repeat(3)).await.unwrap();
+    theirs.write_all(&event("CHANNEL_EXECUTE_COMPLETE")).await.unwrap();
+    expect(&mut theirs, "exit\n\n").await;
+    assert_eq!(began.elapsed(), Duration::ZERO);
     turning.await.unwrap();
 }
 

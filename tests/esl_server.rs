@@ -54,10 +54,11 @@ async fn a_call_too_many_goes_back_to_the_dialplan_once_it_is_parked() {
         tokio::spawn(async move { accept(&server).await })
     };
     let mut second = TcpStream::connect(address).await.unwrap();
-    let mut read = vec![0; "connect\n\nmyevents plain\n\n".len()];
+    let told = "connect\n\nmyevents plain\n\nsendmsg\ncall-command: execute\nexecute-app-name: set\nexecute-app-arg: fsq_given_back=true\n\n";
+    let mut read = vec![0; told.len()];
     timeout(PATIENCE, second.read_exact(&mut read)).await.unwrap().unwrap();
-    assert_eq!(read, b"connect\n\nmyevents plain\n\n");
-    second.write_all(&[OK, OK, PARK].concat()).await.unwrap();
+    assert_eq!(String::from_utf8(read).unwrap(), told);
+    second.write_all(&[OK, OK, OK, PARK].concat()).await.unwrap();
     assert_eq!(read_to_end(&mut second).await, "exit\n\n");
     // A place that is given back is there for the next.
     drop(first);

@@ -360,23 +360,14 @@ pub(super) mod tests {
     use uuid::Uuid;
 
     use super::super::ids::QueueNumber;
-    use super::super::settings::{Language, Music, Timeout};
+    use super::super::settings::Language;
     use super::*;
 
     pub(in crate::acd) fn settings(strategy: Strategy, participants: &[&str]) -> Arc<QueueSettings> {
-        Arc::new(QueueSettings {
-            number: QueueNumber::new("99900").unwrap(),
-            name: "Service".into(),
-            strategy,
-            participants: participants.iter().map(|p| AgentId::new(p).unwrap()).collect(),
-            max_wait: None,
-            wrap_up: Duration::ZERO,
-            ring_time: Duration::from_secs(20),
-            music: Music::Ringtone,
-            language: Language("en".into()),
-            announce_every: None,
-            timeout: Timeout::default(),
-        })
+        let participants = participants.iter().map(|p| AgentId::new(p).unwrap()).collect();
+        let number = QueueNumber::new("99900").unwrap();
+        let usual = QueueSettings::new(number, "Service".into(), participants, Language("en".into()));
+        Arc::new(QueueSettings { strategy, ..usual })
     }
     fn call(n: &str) -> CallId {
         CallId::new(n).unwrap()

@@ -23,14 +23,24 @@ pub enum Strategy {
     Random,
 }
 
-impl fmt::Display for Strategy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Strategy {
+    /// All there are.
+    pub const ALL: [Self; 4] = [Self::AsListed, Self::Simultaneous, Self::LongestIdle, Self::Random];
+
+    /// As it is written, in the file and everywhere else.
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::AsListed => "as-listed",
             Self::Simultaneous => "simultaneous",
             Self::LongestIdle => "longest-idle",
             Self::Random => "random",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -105,6 +115,26 @@ pub struct QueueSettings {
     pub timeout: Timeout,
 }
 
+impl QueueSettings {
+    /// A queue of which nothing else was said: every default of the configuration is here, but that of the language,
+    /// which the file has for all its queues.
+    pub fn new(number: QueueNumber, name: Arc<str>, participants: Vec<AgentId>, language: Language) -> Self {
+        Self {
+            number,
+            name,
+            strategy: Strategy::default(),
+            participants,
+            max_wait: None,
+            wrap_up: Duration::ZERO,
+            ring_time: Duration::from_secs(20),
+            music: Music::default(),
+            language,
+            announce_every: None,
+            timeout: Timeout::default(),
+        }
+    }
+}
+
 /// One agent as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentSettings {
@@ -141,6 +171,13 @@ mod tests {
         for other in [None, Some("user/1001"), Some("user/1002@a.example"), Some("sofia/gateway/mobile/1001@a.example")]
         {
             assert_eq!(of(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_strategy_is_written_the_same_way_everywhere() {
+        for strategy in Strategy::ALL {
+            assert_eq!(serde_json::to_value(strategy).unwrap(), strategy.as_str());
         }
     }
 }

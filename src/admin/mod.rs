@@ -96,16 +96,18 @@ impl Door {
     /// Opens the door at `path`, for the daemon's own user only. What a killed daemon left there is removed.
     ///
     /// # Errors
-    /// The system's error; also when something else than a socket is there, or another daemon answers.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    /// The system's error; also when something else than a socket is there, or another daemon has it open.
+    pub async fn open(path: &Path) -> io::Result<Self> {
         if let Ok(found) = std::fs::symlink_metadata(path) {
             if !found.file_type().is_socket() {
                 return Err(io::Error::new(io::ErrorKind::AlreadyExists, "it exists and is no socket"));
             }
-            if std::os::unix::net::UnixStream::connect(path).is_ok() {
-                return Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon answers there"));
+            // Whatever else is said, somebody is there: one who is overrun or stands still says that it would block.
+            match UnixStream::connect(path).await {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
+                Ok(_) => return Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon answers there")),
+                Err(error) => return Err(error),
             }
-            std::fs::remove_file(path)?;
         }
         let listener = UnixListener::bind(path)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
@@ -122,8 +124,10 @@ impl Door {
                 Ok((stream, _)) => {
                     let (daemon, file, answers) = (daemon.clone(), file.clone(), answers.clone());
                     tokio::spawn(async move {
-                        if timeout(PATIENCE, answer(stream, &answers, &daemon, &file)).await.is_err() {
-                            tracing::debug!("a request took too long");
+                        match timeout(PATIENCE, answer(stream, &answers, &daemon, &file)).await {
+                            Ok(Ok(())) => {}
+                            Ok(Err(error)) => tracing::debug!(%error, "a request was not answered"),
+                            Err(_) => tracing::debug!("a request took too long"),
                         }
                         drop(place);
                     });
@@ -144,7 +148,7 @@ impl Drop for Door {
     }
 }
 
-async fn answer(stream: UnixStream, answers: &Semaphore, daemon: &Daemon, file: &Path) -> io::Result<()> {
+async fn answer(stream: UnixStream, answers: &Semaphore, daemon: &Arc<Daemon>, file: &Path) -> io::Result<()> {
     let (input, mut output) = stream.into_split();
     let mut line = String::new();
     let mut input = BufReader::new(input.take(LONGEST));
@@ -155,7 +159,7 @@ async fn answer(stream: UnixStream, answers: &Semaphore, daemon: &Daemon, file: 
     let Ok(_turn) = answers.acquire().await else { return Ok(()) };
     let text = match Request::read(&line) {
         Some(Request::Status) => serde_json::to_string(&status_of(daemon)),
-        Some(Request::Reload) => serde_json::to_string(&reload(daemon, file)),
+        Some(Request::Reload) => serde_json::to_string(&reload_aside(daemon, file).await),
         None => Ok("unknown request; ask for status or reload".to_owned()),
     };
     output.write_all(text.unwrap_or_else(|error| error.to_string()).as_bytes()).await?;
@@ -181,7 +185,16 @@ pub fn status_of(daemon: &Daemon) -> Status {
     }
 }
 
-/// Reads the configuration again, and applies it if nothing is wrong with it.
+/// As [`reload`], on a thread of its own: the disk may be slow.
+pub async fn reload_aside(daemon: &Arc<Daemon>, file: &Path) -> Reloaded {
+    let (daemon, file) = (daemon.clone(), file.to_owned());
+    tokio::task::spawn_blocking(move || reload(&daemon, &file)).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "the configuration could not be read again");
+        Reloaded::Refused(format!("the daemon failed at it ({error}); report what its log says as a defect"))
+    })
+}
+
+/// Reads the configuration again, and applies it if nothing is wrong with it. Waits for the disk.
 pub fn reload(daemon: &Daemon, file: &Path) -> Reloaded {
     match daemon.reconfigure(|| config::load(file)) {
         Ok(changes) => {
@@ -211,4 +224,36 @@ pub async fn ask(path: &Path, request: Request) -> io::Result<String> {
         Ok(text)
     };
     timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Q19: what a killed daemon left is in nobody's way; a daemon that runs, and what is no socket, stays.
+    #[tokio::test]
+    async fn only_what_nobody_uses_is_taken_away() {
+        let path = std::env::temp_dir().join(format!("door-{}", uuid::Uuid::new_v4()));
+        let refused = async || Door::open(&path).await.unwrap_err().kind();
+        let other = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+        other.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
+        other.listen(1).unwrap();
+        assert_eq!(refused().await, io::ErrorKind::AddrInUse);
+        // It stands still: nobody is accepted, and as many wait as may.
+        let mut waiting = Vec::new();
+        while let Ok(stream) = UnixStream::connect(&path).await {
+            waiting.push(stream);
+        }
+        assert_eq!(refused().await, io::ErrorKind::WouldBlock);
+        drop((waiting, other));
+        let door = Door::open(&path).await.unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(refused().await, io::ErrorKind::AddrInUse);
+        drop(door);
+        assert!(!path.exists());
+        std::fs::write(&path, "somebody else's").unwrap();
+        assert_eq!(refused().await, io::ErrorKind::AlreadyExists);
+        std::fs::remove_file(&path).unwrap();
+    }
 }

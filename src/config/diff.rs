@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::text::STRATEGIES;
 use super::{Config, SwitchAddress};
 use crate::acd::ids::{AgentId, QueueNumber};
-use crate::acd::settings::{AgentSettings, Music, QueueSettings, Strategy, Timeout, TimeoutAction};
+use crate::acd::settings::{AgentSettings, Music, QueueSettings, Timeout, TimeoutAction};
 
 /// One difference between two configurations. Its `Display` is a line for the log; secrets are not in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,7 +162,7 @@ const AGENT_KEYS: [Shown<AgentSettings>; 2] = [
 
 const QUEUE_KEYS: [Shown<QueueSettings>; 10] = [
     ("name", |queue| queue.name.to_string()),
-    ("strategy", |queue| word(queue.strategy).to_owned()),
+    ("strategy", |queue| queue.strategy.to_string()),
     ("max_wait_minutes", |queue| {
         queue.max_wait.map_or_else(|| NONE.to_owned(), |d| (d.as_secs_f64() / 60.0).to_string())
     }),
@@ -254,10 +253,6 @@ fn differing<'a, T>(
 fn join<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
     if items.is_empty() { NONE.to_owned() } else { items.join(", ") }
-}
-
-fn word(strategy: Strategy) -> &'static str {
-    STRATEGIES.iter().find(|(_, known)| *known == strategy).map_or("", |(word, _)| word)
 }
 
 fn music(music: &Music) -> String {

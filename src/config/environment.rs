@@ -20,8 +20,6 @@ use super::schema::{FILE, Field, Shape};
 use super::sources::Layer;
 
 const PREFIX: &str = "FSQ_";
-/// Variables with the prefix that are arguments of the daemon, not keys of the file.
-const ARGUMENTS: [&str; 2] = ["FSQ_CONFIG", "FSQ_LOG"];
 /// The most switches: an index in a variable's name makes a list at least that long.
 pub(super) const MOST_SWITCHES: usize = 16;
 
@@ -36,7 +34,7 @@ pub(super) struct Override {
 /// Finds what the variables of the environment set, in the order of their names.
 pub(super) fn read(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<Override> {
     let named = variables.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
-    let ours = named.filter(|(name, _)| name.starts_with(PREFIX) && !ARGUMENTS.contains(&name.as_str()));
+    let ours = named.filter(|(name, _)| name.starts_with(PREFIX));
     ours.collect::<BTreeMap<_, _>>().into_iter().map(|(variable, value)| one(variable, value)).collect()
 }
 

@@ -49,17 +49,17 @@ fn one(
     let own = raw.number.clone();
     let number = required(raw.number, &here.key("number"), text::queue_number, "number: \"99900\"", report);
     let name = required(raw.name, &here.key("name"), text::name, "name: Service client", report);
-    let strategy = optional(raw.strategy, &here.key("strategy"), text::strategy, report).unwrap_or_default();
+    let strategy = optional(raw.strategy, &here.key("strategy"), text::strategy, report);
     let participants = participants(raw.participants, &here.key("participants"), context, report);
     let mut time = |value: Option<f64>, key: &str, unit, least, most, name| {
         value.and_then(|value| report.take(&here.key(key), text::span(value, unit, least, most, name)))
     };
     let max_wait = time(raw.max_wait_minutes, "max_wait_minutes", 60.0, 0.01, 1440.0, "minutes");
-    let wrap_up = time(raw.wrap_up_seconds, "wrap_up_seconds", 1.0, 0.0, 3600.0, "seconds").unwrap_or_default();
-    let ring_time = time(raw.ring_seconds, "ring_seconds", 1.0, 1.0, 300.0, "seconds").unwrap_or(DEFAULT_RING_TIME);
+    let wrap_up = time(raw.wrap_up_seconds, "wrap_up_seconds", 1.0, 0.0, 3600.0, "seconds");
+    let ring_time = time(raw.ring_seconds, "ring_seconds", 1.0, 1.0, 300.0, "seconds");
     let key = here.key("music");
-    let music = optional(raw.music, &key, text::music, report).unwrap_or_default();
-    if let Music::File(path) = &music
+    let music = optional(raw.music, &key, text::music, report);
+    if let Some(Music::File(path)) = &music
         && context.local_files
     {
         report.take(&key, text::present(path));
@@ -67,22 +67,20 @@ fn one(
     let (language, announce_every) = spoken(raw.language, raw.position_announcement, here, context, report);
     let timeout =
         timeout(raw.timeout.unwrap_or_default(), own.as_deref(), &here.key("timeout"), numbers, context, report);
+    let usual = QueueSettings::new(number?, name?, participants, language);
     Some(QueueSettings {
-        number: number?,
-        name: name?,
-        strategy,
-        participants,
+        strategy: strategy.unwrap_or(usual.strategy),
         max_wait,
-        wrap_up,
-        ring_time,
-        music,
-        language,
+        wrap_up: wrap_up.unwrap_or(usual.wrap_up),
+        ring_time: ring_time.unwrap_or(usual.ring_time),
+        music: music.unwrap_or(usual.music),
         announce_every,
         timeout,
+        ..usual
     })
 }
 
-const DEFAULT_RING_TIME: Duration = Duration::from_secs(20);
+/// How often, when announcements are on and nothing else is said.
 const DEFAULT_ANNOUNCE_EVERY: Duration = Duration::from_secs(30);
 
 fn participants(

@@ -196,18 +196,10 @@ pub(super) fn language(text: &str) -> Checked<Language> {
     Ok(Language(Arc::from(text)))
 }
 
-/// The strategies as they are written.
-pub(super) const STRATEGIES: [(&str, Strategy); 4] = [
-    ("as-listed", Strategy::AsListed),
-    ("simultaneous", Strategy::Simultaneous),
-    ("longest-idle", Strategy::LongestIdle),
-    ("random", Strategy::Random),
-];
-
 /// How agents are chosen.
 pub(super) fn strategy(text: &str) -> Checked<Strategy> {
-    let words = || STRATEGIES.iter().map(|(word, _)| *word);
-    STRATEGIES.iter().find(|(word, _)| *word == text).map(|(_, strategy)| *strategy).ok_or_else(|| {
+    let words = || Strategy::ALL.into_iter().map(Strategy::as_str);
+    Strategy::ALL.into_iter().find(|strategy| strategy.as_str() == text).ok_or_else(|| {
         let fix = match nearest(text, words()) {
             Some(meant) => format!("did you mean {meant}?"),
             None => format!("write one of {}", words().collect::<Vec<_>>().join(", ")),

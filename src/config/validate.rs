@@ -208,9 +208,10 @@ pub(super) fn known_language(
 fn feature_codes(raw: Option<RawFeatureCodes>, report: &mut Report<'_>) -> FeatureCodes {
     let (top, raw) = (KeyPath::Root, raw.unwrap_or_default());
     let key = top.key("feature_codes");
-    let login = optional(raw.login, &key.key("login"), text::feature_code, report).unwrap_or_else(|| "*41".to_owned());
+    let usual = FeatureCodes::default();
+    let login = optional(raw.login, &key.key("login"), text::feature_code, report).unwrap_or(usual.login);
     let place = key.key("logout");
-    let logout = optional(raw.logout, &place, text::feature_code, report).unwrap_or_else(|| "*42".to_owned());
+    let logout = optional(raw.logout, &place, text::feature_code, report).unwrap_or(usual.logout);
     if login.starts_with(&logout) || logout.starts_with(&login) {
         let what = format!("login {} and logout {} cannot be told apart when dialled", quoted(&login), quoted(&logout));
         report.add(&place, Fault::new(what, "let neither begin with the other"));

@@ -132,7 +132,9 @@ impl JobOutcome {
     pub fn failure(&self) -> Option<Cause> {
         match self {
             Self::Done(_) => None,
-            Self::Failed(text) => Some(text.split_ascii_whitespace().next().map_or(Cause::Other, Cause::from_name)),
+            Self::Failed(text) => Some(
+                text.split_ascii_whitespace().next().map_or(Cause::Other, |name| Cause::from_name(name.as_bytes())),
+            ),
         }
     }
 }

@@ -130,7 +130,7 @@ impl Event {
 
     /// Why a channel was hung up: `Hangup-Cause`.
     pub fn hangup_cause(&self) -> Option<Cause> {
-        self.header("Hangup-Cause").map(|name| Cause::from_name(&name))
+        self.header("Hangup-Cause").map(|name| Cause::from_name(name.as_bytes()))
     }
 
     /// The application a CHANNEL_EXECUTE or CHANNEL_EXECUTE_COMPLETE is about.

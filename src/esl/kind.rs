@@ -1,98 +1,69 @@
 //! The names of events.
 
-use std::fmt;
+use super::named::named;
 
-macro_rules! kinds {
-    ($($(#[$doc:meta])* $kind:ident = $name:literal,)+) => {
-        /// What an event is about, by its `Event-Name`.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[non_exhaustive]
-        pub enum EventKind {
-            $($(#[$doc])* $kind,)+
-            /// An event this project has no word for.
-            Other,
-        }
-
-        impl EventKind {
-            /// Every kind that has a name of its own.
-            pub const NAMED: &'static [Self] = &[$(Self::$kind),+];
-
-            /// The name FreeSWITCH gives it; `OTHER` for [`EventKind::Other`].
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$kind => $name,)+
-                    Self::Other => "OTHER",
-                }
-            }
-
-            /// The kind FreeSWITCH means by `name`.
-            pub fn from_name(name: &[u8]) -> Self {
-                $(if name == $name.as_bytes() { return Self::$kind; })+
-                Self::Other
-            }
-        }
-    };
-}
-
-kinds! {
-    /// An application ended.
-    ChannelExecuteComplete = "CHANNEL_EXECUTE_COMPLETE",
-    /// An application began.
-    ChannelExecute = "CHANNEL_EXECUTE",
-    /// A channel came to be.
-    ChannelCreate = "CHANNEL_CREATE",
-    /// A channel is gone for good.
-    ChannelDestroy = "CHANNEL_DESTROY",
-    /// A channel's state changed.
-    ChannelState = "CHANNEL_STATE",
-    /// A channel's call state changed.
-    ChannelCallstate = "CHANNEL_CALLSTATE",
-    /// A channel is being placed.
-    ChannelOriginate = "CHANNEL_ORIGINATE",
-    /// A channel is about to be placed.
-    ChannelOutgoing = "CHANNEL_OUTGOING",
-    /// The far end rings.
-    ChannelProgress = "CHANNEL_PROGRESS",
-    /// The far end rings and sends sound.
-    ChannelProgressMedia = "CHANNEL_PROGRESS_MEDIA",
-    /// The channel was answered.
-    ChannelAnswer = "CHANNEL_ANSWER",
-    /// Two channels were connected.
-    ChannelBridge = "CHANNEL_BRIDGE",
-    /// Two channels were parted.
-    ChannelUnbridge = "CHANNEL_UNBRIDGE",
-    /// The channel was hung up.
-    ChannelHangup = "CHANNEL_HANGUP",
-    /// The channel was hung up and its record is complete.
-    ChannelHangupComplete = "CHANNEL_HANGUP_COMPLETE",
-    /// The channel waits for commands.
-    ChannelPark = "CHANNEL_PARK",
-    /// The channel no longer waits for commands.
-    ChannelUnpark = "CHANNEL_UNPARK",
-    /// The far end put the channel on hold.
-    ChannelHold = "CHANNEL_HOLD",
-    /// The far end took the channel off hold.
-    ChannelUnhold = "CHANNEL_UNHOLD",
-    /// The state of a channel, as `connect` and `uuid_dump` give it.
-    ChannelData = "CHANNEL_DATA",
-    /// A key was pressed.
-    Dtmf = "DTMF",
-    /// A `bgapi` command ended.
-    BackgroundJob = "BACKGROUND_JOB",
-    /// Playing a file began.
-    PlaybackStart = "PLAYBACK_START",
-    /// Playing a file ended.
-    PlaybackStop = "PLAYBACK_STOP",
-    /// Somebody subscribed to the state of an entity.
-    PresenceProbe = "PRESENCE_PROBE",
-    /// The state of an entity.
-    PresenceIn = "PRESENCE_IN",
-    /// A sign of life, every 20 s.
-    Heartbeat = "HEARTBEAT",
-    /// FreeSWITCH is going down.
-    Shutdown = "SHUTDOWN",
-    /// An event of a module, told apart by `Event-Subclass`.
-    Custom = "CUSTOM",
+named! {
+    /// What an event is about, by its `Event-Name`.
+    EventKind {
+        /// An application ended.
+        ChannelExecuteComplete = "CHANNEL_EXECUTE_COMPLETE",
+        /// An application began.
+        ChannelExecute = "CHANNEL_EXECUTE",
+        /// A channel came to be.
+        ChannelCreate = "CHANNEL_CREATE",
+        /// A channel is gone for good.
+        ChannelDestroy = "CHANNEL_DESTROY",
+        /// A channel's state changed.
+        ChannelState = "CHANNEL_STATE",
+        /// A channel's call state changed.
+        ChannelCallstate = "CHANNEL_CALLSTATE",
+        /// A channel is being placed.
+        ChannelOriginate = "CHANNEL_ORIGINATE",
+        /// A channel is about to be placed.
+        ChannelOutgoing = "CHANNEL_OUTGOING",
+        /// The far end rings.
+        ChannelProgress = "CHANNEL_PROGRESS",
+        /// The far end rings and sends sound.
+        ChannelProgressMedia = "CHANNEL_PROGRESS_MEDIA",
+        /// The channel was answered.
+        ChannelAnswer = "CHANNEL_ANSWER",
+        /// Two channels were connected.
+        ChannelBridge = "CHANNEL_BRIDGE",
+        /// Two channels were parted.
+        ChannelUnbridge = "CHANNEL_UNBRIDGE",
+        /// The channel was hung up.
+        ChannelHangup = "CHANNEL_HANGUP",
+        /// The channel was hung up and its record is complete.
+        ChannelHangupComplete = "CHANNEL_HANGUP_COMPLETE",
+        /// The channel waits for commands.
+        ChannelPark = "CHANNEL_PARK",
+        /// The channel no longer waits for commands.
+        ChannelUnpark = "CHANNEL_UNPARK",
+        /// The far end put the channel on hold.
+        ChannelHold = "CHANNEL_HOLD",
+        /// The far end took the channel off hold.
+        ChannelUnhold = "CHANNEL_UNHOLD",
+        /// The state of a channel, as `connect` and `uuid_dump` give it.
+        ChannelData = "CHANNEL_DATA",
+        /// A key was pressed.
+        Dtmf = "DTMF",
+        /// A `bgapi` command ended.
+        BackgroundJob = "BACKGROUND_JOB",
+        /// Playing a file began.
+        PlaybackStart = "PLAYBACK_START",
+        /// Playing a file ended.
+        PlaybackStop = "PLAYBACK_STOP",
+        /// Somebody subscribed to the state of an entity.
+        PresenceProbe = "PRESENCE_PROBE",
+        /// The state of an entity.
+        PresenceIn = "PRESENCE_IN",
+        /// A sign of life, every 20 s.
+        Heartbeat = "HEARTBEAT",
+        /// FreeSWITCH is going down.
+        Shutdown = "SHUTDOWN",
+        /// An event of a module, told apart by `Event-Subclass`.
+        Custom = "CUSTOM",
+    } else "An event this project has no word for."
 }
 
 impl EventKind {
@@ -111,25 +82,5 @@ impl EventKind {
                 | Self::BackgroundJob
                 | Self::Shutdown
         )
-    }
-}
-
-impl fmt::Display for EventKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_and_kinds_are_one_to_one() {
-        for &kind in EventKind::NAMED {
-            assert_eq!(EventKind::from_name(kind.as_str().as_bytes()), kind);
-        }
-        assert_eq!(EventKind::from_name(b"CHANNEL_ANSWER "), EventKind::Other);
-        assert_eq!(EventKind::from_name(b""), EventKind::Other);
     }
 }

@@ -19,6 +19,7 @@ mod json;
 pub mod kind;
 pub mod link;
 pub mod log;
+mod named;
 pub mod reply;
 pub mod server;
 mod tcp;

@@ -10,10 +10,10 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::command::Command;
+use super::command::{Command, Execute};
 use super::frame::FrameLimits;
 use super::kind::EventKind;
-use super::link::{Events, Full, Incoming, Link, LinkLimits, Pool};
+use super::link::{Events, Incoming, Link, LinkLimits, Pool};
 use super::tcp;
 
 /// How long to wait when the system has no resources for another connection.
@@ -180,10 +180,7 @@ impl Server {
     }
 }
 
-/// Gives a call that was accepted back to the dialplan.
-///
-/// A call whose connection is closed before it is parked stays parked with nobody in charge, for ever. So: `connect`,
-/// wait for CHANNEL_PARK (at most `park`), `exit`; the dialplan goes on.
+/// Gives a call that was accepted, and is told nothing yet, back to the dialplan: `connect`, then as [`give_back`].
 pub async fn turn_away<S>(io: S, park: Duration, limits: LinkLimits)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -193,28 +190,62 @@ where
 }
 
 async fn see_out(link: Link, mut events: Events, park: Duration) {
-    // In one write, so that the subscription is there before the park.
-    match link.send_all(&[Command::Connect, Command::MyEvents]) {
-        Ok(sent) => sent.into_iter().for_each(|pending| pending.log_refusal("turning a call away")),
-        Err(Full) => return,
+    leave_behind(&[Command::Connect], &link, &mut events, park).await;
+}
+
+/// Gives a call that is connected back to the dialplan, and ends its connection.
+///
+/// A call whose connection ends before the call is parked stays parked with nobody in charge, for ever. So the park is
+/// waited for, at most for `park`. It may be over before we can listen for it (3 of 16 times on a real switch), so the
+/// call is given something to execute, which it does as soon as it is parked.
+pub async fn give_back(link: &Link, events: &mut Events, park: Duration) {
+    leave_behind(&[], link, events, park).await;
+}
+
+async fn leave_behind(first: &[Command], link: &Link, events: &mut Events, park: Duration) {
+    see_parked(first, link, events, park).await;
+    leave(link);
+}
+
+/// Waits until a call that is connected is parked, at most for `park`; see [`give_back`].
+pub async fn until_parked(link: &Link, events: &mut Events, park: Duration) {
+    see_parked(&[], link, events, park).await;
+}
+
+async fn see_parked(first: &[Command], link: &Link, events: &mut Events, park: Duration) {
+    let mut commands = [first, &[Command::MyEvents]].concat();
+    // Of words, so that it can be built.
+    commands.extend(Execute::with("set", "fsq_given_back=true").ok().map(Command::from));
+    match link.send_all(&commands) {
+        Ok(sent) => sent.into_iter().for_each(|pending| pending.log_refusal("giving a call back")),
+        Err(full) => tracing::warn!(%full, "whether a call that is given back has parked will not be seen"),
     }
     let parked = async {
         while let Some(incoming) = events.next().await {
             match incoming {
-                Incoming::Event(event) if event.kind() == EventKind::ChannelPark => return,
-                Incoming::Event(event) if event.kind() == EventKind::ChannelHangup => return,
-                Incoming::Closed(_) => return,
+                Incoming::Event(event) if shows_park(event.kind()) => return,
+                Incoming::Lingering(_) | Incoming::Closed(_) => return,
                 _ => {}
             }
         }
     };
     if timeout(park, parked).await.is_err() {
-        // It was parked before the subscription was there (3 of 16 times on a real switch), or never will be.
-        tracing::debug!("a call that is turned away was not seen to park; leaving it all the same");
+        tracing::debug!("a call that is given back was not seen to park; leaving it all the same");
     }
-    if let Ok(pending) = link.send(&Command::Exit) {
-        pending.log_refusal("exit");
+}
+
+/// Whether a call that tells this is parked, or no more.
+fn shows_park(kind: EventKind) -> bool {
+    matches!(kind, EventKind::ChannelPark | EventKind::ChannelExecuteComplete | EventKind::ChannelHangup)
+}
+
+/// Ends a connection: FreeSWITCH is told, and what was sent before is still written.
+pub fn leave(link: &Link) {
+    match link.send(&Command::Exit) {
+        Ok(pending) => pending.log_refusal("exit"),
+        Err(full) => tracing::warn!(%full, "a connection ends without a word"),
     }
+    link.close();
 }
 
 #[cfg(test)]

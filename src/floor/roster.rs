@@ -143,7 +143,7 @@ impl Floor {
         }
     }
 
-    /// The participants of a queue; `None` when there is no such queue.
+    /// What a queue that takes callers is told, its participants among it; `None` when there is no such queue.
     pub fn participants(&self, queue: &QueueNumber) -> Option<Arc<QueueSettings>> {
         self.queues.get(queue).filter(|q| !q.is_retired()).map(|q| q.settings().clone())
     }

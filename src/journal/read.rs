@@ -37,7 +37,7 @@ impl Default for Filter {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// SQLite refused, or a record in the file is not one.
-    #[error("the records in {path} cannot be read: {source}")]
+    #[error("the records in {path} cannot be read: {advice} ({source})", advice = store::advice(.source))]
     Sqlite {
         /// The store.
         path: PathBuf,

@@ -193,8 +193,14 @@ fn unended(db: &Connection, opening: &str, endings: &str) -> rusqlite::Result<Ve
          ORDER BY id"
     );
     // A record that cannot be read is missing in a report; it is no reason not to start.
-    let found = rows(db, &open, |row| Ok(record(row).ok()))?;
-    Ok(found.into_iter().flatten().collect())
+    let readable = |found: rusqlite::Result<Record>| match found {
+        Ok(record) => Some(record),
+        Err(error) => {
+            tracing::warn!(opening, %error, "a record cannot be read; its call is not known until FreeSWITCH tells of it");
+            None
+        }
+    };
+    Ok(rows(db, &open, |row| Ok(record(row)))?.into_iter().filter_map(readable).collect())
 }
 
 /// All rows of a query without parameters.

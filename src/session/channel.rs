@@ -6,7 +6,7 @@ use crate::acd::feature::Authenticated;
 use crate::acd::ids::{CallId, IdError};
 use crate::esl::{ChannelId, Reply, SafeText};
 
-use super::place::Remembered;
+use super::place::{Remembered, VARIABLE};
 
 /// Why a connection cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +59,13 @@ impl Channel {
         let id = CallId::new(&unique).map_err(|e| NoCall::Id(unique.clone(), e))?;
         let channel = ChannelId::new(&unique).map_err(|_| NoCall::Channel(unique))?;
         let dialled = variable("fsq_dialled").unwrap_or_else(|| header("Caller-Destination-Number"));
+        let place = variable(VARIABLE).and_then(|text| {
+            let place = Remembered::read(&text);
+            if place.is_none() {
+                tracing::warn!(call = %id, place = text, "a place in the line cannot be read: the caller stands behind all who wait; leave the variable {VARIABLE} alone");
+            }
+            place
+        });
         let context = variable("fsq_context").unwrap_or_else(|| header("Caller-Context"));
         Ok(Self {
             id,
@@ -75,7 +82,7 @@ impl Channel {
             token: variable("socket_path"),
             domain: variable("domain_name"),
             context: SafeText::new(&context).or(SafeText::new("default")),
-            place: variable("fsq_place").and_then(|v| Remembered::read(&v)),
+            place,
             held_for: held_for(
                 variable(SINCE).or_else(|| variable("fsq_away").and_then(|_| variable(CAME))).as_deref(),
                 &header("Event-Date-Timestamp"),

@@ -17,12 +17,12 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::timeout;
 
 use crate::acd::feature::{Dialled, FeatureCodes};
 use crate::acd::settings::Language;
 use crate::clock::Clock;
-use crate::esl::{Command, EventKind, Events, Execute, Incoming, Link, Outcome, Unknown};
+use crate::esl::server::{self, leave};
+use crate::esl::{Command, Events, Link, Outcome, Unknown};
 use crate::floor::Floor;
 use crate::journal::Journal;
 
@@ -115,52 +115,14 @@ pub async fn run(shared: Arc<Shared>, link: Link, mut events: Events) {
     }
 }
 
-/// Gives a call back to the dialplan. The connection must not end before the call is parked: it would stay
-/// parked for ever with nobody in charge. The park itself may be over before we can listen for it, so the call is
-/// given something to execute, which it does as soon as it is parked.
+/// Gives a call back to the dialplan.
 async fn give_back(link: &Link, events: &mut Events) {
-    until_parked(link, events).await;
-    leave(link);
-}
-
-/// Waits until a call that nobody has taken charge of yet is parked.
-async fn until_parked(link: &Link, events: &mut Events) {
-    let Ok(execute) = Execute::with("set", "fsq_given_back=true") else { return };
-    if let Ok(sent) = link.send_all(&[Command::MyEvents, execute.into()]) {
-        sent.into_iter().for_each(|pending| pending.log_refusal("giving a call back"));
-    }
-    let parked = async {
-        while let Some(incoming) = events.next().await {
-            match incoming {
-                Incoming::Event(event)
-                    if matches!(
-                        event.kind(),
-                        EventKind::ChannelPark | EventKind::ChannelExecuteComplete | EventKind::ChannelHangup
-                    ) =>
-                {
-                    return;
-                }
-                Incoming::Lingering(_) | Incoming::Closed(_) => return,
-                _ => {}
-            }
-        }
-    };
-    if timeout(PARK_PATIENCE, parked).await.is_err() {
-        tracing::debug!("a call given back was not seen to park");
-    }
+    server::give_back(link, events, PARK_PATIENCE).await;
 }
 
 /// Ends the connection, and waits until FreeSWITCH has done all that it was told on it.
 async fn leave_and_see(link: &Link) {
     send_one(link, Command::Exit).await;
-    link.close();
-}
-
-/// Ends the connection.
-fn leave(link: &Link) {
-    if let Ok(pending) = link.send(&Command::Exit) {
-        pending.log_refusal("exit");
-    }
     link.close();
 }
 

@@ -14,11 +14,11 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::acd::ids::CallId;
-use crate::esl::{Events, Incoming, Link, Outcome};
+use crate::esl::{Events, Incoming, Link, Outcome, server};
 
 use super::caller::drained;
 use super::channel::Channel;
-use super::{Shared, leave_and_see, send_one, until_parked, wire};
+use super::{PARK_PATIENCE, Shared, leave_and_see, send_one, wire};
 
 /// How long the earlier connection may take to see its phones off.
 const WAY_PATIENCE: Duration = Duration::from_secs(2);
@@ -149,7 +149,7 @@ pub(super) async fn wait(shared: &Shared, link: &Link, events: &mut Events, chan
         ?again,
         "the call is here again before its last connection has ended, and goes round by the dialplan"
     );
-    until_parked(link, events).await;
+    server::until_parked(link, events, PARK_PATIENCE).await;
     match outlive {
         Ok(command) => {
             if let Some(Outcome::Refused(text)) = send_one(link, command).await {

@@ -283,7 +283,6 @@ mod tests {
 
     use crate::acd::ids::{AgentId, CallId, QueueNumber};
     use crate::acd::queue::Place;
-    use crate::acd::settings::{Strategy, Timeout};
     use crate::acd::time::Wall;
 
     use super::*;
@@ -296,19 +295,8 @@ mod tests {
 
     fn order(contact: Option<&str>, domain: Option<&str>) -> String {
         let agent = AgentSettings { id: AgentId::new("1001").unwrap(), name: "Anna".into(), dial: None };
-        let queue = QueueSettings {
-            number: QueueNumber::new("99900").unwrap(),
-            name: "Service".into(),
-            strategy: Strategy::AsListed,
-            participants: Vec::new(),
-            max_wait: None,
-            wrap_up: Duration::ZERO,
-            ring_time: Duration::from_secs(20),
-            music: Music::Ringtone,
-            language: Language("en".into()),
-            announce_every: None,
-            timeout: Timeout::default(),
-        };
+        let number = QueueNumber::new("99900").unwrap();
+        let queue = QueueSettings::new(number, "Service".into(), Vec::new(), Language("en".into()));
         let caller = Channel {
             id: CallId::new("caller").unwrap(),
             channel: ChannelId::new("caller").unwrap(),

@@ -309,7 +309,7 @@ impl Up<'_> {
             .filter(|row| ours(&row.uuid, instance).is_none())
             .filter_map(|row| {
                 let (user, domain) = row.presence_id.split_once('@')?;
-                Some((row.uuid.clone(), (self.agent(user, domain)?, epoch(&row.created_epoch))))
+                Some((row.uuid.clone(), (self.agent(user, domain)?, epoch(&row.created_epoch).unwrap_or(now.wall))))
             })
             .collect();
         let listed = Listed { asked, all: survey.all(), agents };
@@ -379,7 +379,9 @@ impl Up<'_> {
 
     /// A conversation nobody attends to: the leg says whose it is.
     fn adopt(&self, leg: Uuid, caller: &str, dump: &str) {
-        let Some(event) = Event::json(dump.as_bytes(), 4096) else { return };
+        let Some(event) = Event::json(dump.as_bytes(), 4096) else {
+            return tracing::warn!(%leg, caller, "what FreeSWITCH says of a leg cannot be read: its agent may be taken to be free");
+        };
         let Some(key) = key_of(&event, leg) else { return };
         // The caller may have been connected to somebody else since; then the agent is in a call of another kind.
         let since = event.header("Caller-Channel-Bridged-Time").and_then(|t| t.parse::<i64>().ok()).unwrap_or(0) / 1000;

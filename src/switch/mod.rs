@@ -188,7 +188,7 @@ pub async fn keep(
     let password = match Secret::new(address.password.expose()) {
         Ok(password) => password,
         Err(error) => {
-            tracing::error!(switch = address.address, %error, "the password of a switch cannot be sent");
+            tracing::error!(switch = address.address, %error, "the password of a switch cannot be sent; give it another in event_socket.conf.xml, and here");
             return;
         }
     };

@@ -205,7 +205,16 @@ pub(super) fn widowed(
 pub(super) fn bring(row: &ChannelRow) -> Option<Repair> {
     let context = SafeText::new(&row.context);
     let safe = context.as_str() == row.context && !row.context.contains(' ');
-    ChannelId::new(&row.uuid).ok().filter(|_| safe).map(|channel| Repair::Bring(channel, row.dest.clone(), context))
+    let channel = ChannelId::new(&row.uuid).ok().filter(|_| safe);
+    if channel.is_none() {
+        let ChannelRow { uuid, context, .. } = row;
+        tracing::warn!(
+            uuid,
+            context,
+            "a call nobody took charge of cannot be brought back: its context has other characters than letters, digits and -_.+@()/; end it by hand"
+        );
+    }
+    channel.map(|channel| Repair::Bring(channel, row.dest.clone(), context))
 }
 
 /// Sends a call through its dialplan again; `dump` is all of its channel. The dialplan takes it for one that has just
@@ -238,9 +247,9 @@ pub(super) fn gone(
     gone.map(|(call, _)| Repair::GiveUp(call.clone())).collect()
 }
 
-/// A moment of FreeSWITCH's in whole seconds.
-pub(super) fn epoch(seconds: &str) -> Wall {
-    Wall(seconds.parse::<i64>().unwrap_or(0).saturating_mul(1000))
+/// A moment that FreeSWITCH tells in whole seconds since 1970; `None` when it does not.
+pub(super) fn epoch(seconds: &str) -> Option<Wall> {
+    Some(Wall(seconds.parse::<i64>().ok()?.saturating_mul(1000)))
 }
 
 #[cfg(test)]
@@ -370,6 +379,12 @@ mod tests {
         let survey = Survey::read(rows, r#"{"row_count":0}"#).unwrap();
         let found: Vec<_> = survey.unserved(|number| number == "1").map(|row| row.uuid.as_str()).collect();
         assert_eq!(found, ["parked", "reset"]);
+    }
+
+    /// Q24: a channel that does not tell since when it is there is not from 1970.
+    #[test]
+    fn a_moment_that_is_not_told_is_none() {
+        assert_eq!([epoch("1795338000"), epoch(""), epoch("0x1")], [Some(Wall(1_795_338_000_000)), None, None]);
     }
 
     /// Q22: an owner is believed to be without a leg only the second time.

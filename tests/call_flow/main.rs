@@ -35,19 +35,7 @@ fn anna() -> AgentId {
 }
 
 fn settings(change: impl FnOnce(&mut QueueSettings)) -> Arc<QueueSettings> {
-    let mut s = QueueSettings {
-        number: q("1"),
-        name: "Service".into(),
-        strategy: Strategy::AsListed,
-        participants: vec![anna()],
-        max_wait: None,
-        wrap_up: Duration::ZERO,
-        ring_time: Duration::from_secs(20),
-        music: Music::Ringtone,
-        language: Language("en".into()),
-        announce_every: None,
-        timeout: Timeout::default(),
-    };
+    let mut s = QueueSettings::new(q("1"), "Service".into(), vec![anna()], Language("en".into()));
     change(&mut s);
     Arc::new(s)
 }

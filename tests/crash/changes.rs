@@ -251,8 +251,7 @@ fn q3_token_and_domain_change() {
 #[test]
 fn q3_what_takes_a_restart_is_told() {
     play(async {
-        let site = Site::open(one(""));
-        site.wait_linked().await;
+        let site = Site::linked(one("")).await;
         let changes =
             applied(site.reload(&Setting { links: 2, ..one("").with("listen: 127.0.0.1:9999\nstate: other.db\n") }));
         assert_eq!(changes.iter().filter(|c| c.ends_with("(needs a restart)")).count(), 3, "{changes:?}");

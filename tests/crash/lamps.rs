@@ -76,8 +76,7 @@ fn q16_follows_logins_and_the_configuration() {
 #[test]
 fn q16_asked_for_in_another_domain() {
     play(async {
-        let site = Site::open(service());
-        site.wait_linked().await;
+        let site = Site::linked(service()).await;
         let lit = |site: &Site, name: &str| lit(site).contains(&name.to_owned());
         let phone = site.phone("1003");
         phone.subscribe_lamp_at("*4199900*1001", "10.0.0.1");
@@ -87,11 +86,9 @@ fn q16_asked_for_in_another_domain() {
         pass(100).await;
         assert!(!lit(&site, "*4199900*1001@10.0.0.1") && !lit(&site, "*4199900*1001@lab"));
         // Also when it happened while the link was lost.
-        site.set_linked(false);
-        site.break_links();
+        site.unlink();
         site.dial("1001", "*4199900").wait_ended().await;
-        site.set_linked(true);
-        site.wait_linked().await;
+        site.link().await;
         pass(100).await;
         assert!(lit(&site, "*4199900*1001@10.0.0.1") && lit(&site, "*4199900*1001@lab"));
         site.end().await;
@@ -102,8 +99,7 @@ fn q16_asked_for_in_another_domain() {
 #[test]
 fn q16_follows_codes_and_domains() {
     play(async {
-        let site = Site::open(service());
-        site.wait_linked().await;
+        let site = Site::linked(service()).await;
         pass(200).await;
         site.reload(&service().with("feature_codes: { login: \"*51\" }\n"));
         pass(200).await;
@@ -145,8 +141,7 @@ fn q16_many_lamps_are_paced() {
         let agents = agents.join(", ");
         let queues: Vec<String> = (0..4).map(|n| format!(r#"number: "9990{n}", participants: [{agents}]"#)).collect();
         let queues: Vec<&str> = queues.iter().map(String::as_str).collect();
-        let site = Site::open(setting(&queues));
-        site.wait_linked().await;
+        let site = Site::linked(setting(&queues)).await;
         pass(3_500).await;
         assert_eq!(lit(&site).len(), 2_000);
         assert!(site.wires().burst() <= 70, "{} commands at once", site.wires().burst());

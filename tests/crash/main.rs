@@ -6,14 +6,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[allow(dead_code)]
-#[path = "../scenarios/book.rs"]
+#[path = "../support/book.rs"]
 mod book;
-
+#[path = "../support/ledger.rs"]
+mod ledger;
 #[path = "../support/log.rs"]
 mod log;
+#[path = "../support/stage.rs"]
+mod stage;
 
 mod dialplan;
-mod ledger;
 mod site;
 mod wire;
 

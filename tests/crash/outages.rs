@@ -80,12 +80,10 @@ fn q20_the_link_flaps() {
         let rung = site.caller("0792", "99900");
         site.phone("1002").wait_ringing().await;
         for n in 0..5 {
-            site.set_linked(false);
-            site.break_links();
+            site.unlink();
             pass(1 + 200 * n).await;
             assert_eq!(site.status().linked, 0);
-            site.set_linked(true);
-            site.wait_linked().await;
+            site.link().await;
             pass(1_000).await;
         }
         assert_eq!((site.activity("1001").as_str(), site.activity("1002").as_str()), ("talking", "ringing"));
@@ -106,8 +104,7 @@ fn q20_blind_for_long_while_conversations_run() {
         let talks = site.caller("0791", "99900");
         site.take("1001").await;
         let waits = site.caller("0792", "99900");
-        site.set_linked(false);
-        site.break_links();
+        site.unlink();
         pass(60_000).await;
         assert_eq!(site.activity("1001"), "talking");
         assert!(!site.phone("1001").is_ringing());
@@ -115,8 +112,7 @@ fn q20_blind_for_long_while_conversations_run() {
         pass(1_000).await;
         assert_eq!(site.activity("1001"), "wrap-up");
         assert_eq!(site.take("1001").await, "0792");
-        site.set_linked(true);
-        site.wait_linked().await;
+        site.link().await;
         pass(7_000).await;
         assert_eq!(site.activity("1001"), "talking");
         assert_eq!(site.status().repairs, 0);
@@ -141,8 +137,7 @@ fn q20_blind_from_the_start() {
         assert_eq!(site.activity("1001"), "talking");
         pass(7_000).await;
         assert_eq!(site.activity("1001"), "idle");
-        site.set_linked(true);
-        site.wait_linked().await;
+        site.link().await;
         pass(100).await;
         assert_eq!(site.activity("1001"), "talking");
         assert_eq!(site.status().repairs, 1);
@@ -161,8 +156,7 @@ fn q20_blind_from_the_start() {
 fn q20_one_of_two_switches_is_away_for_long() {
     play(async {
         let busy = r#"number: "99900", participants: ["1001", "1002", "1003"]"#;
-        let site = Site::open(crate::site::Setting { links: 2, ..setting(&[busy]) });
-        site.wait_linked().await;
+        let site = Site::linked(crate::site::Setting { links: 2, ..setting(&[busy]) }).await;
         let talks = site.caller("0791", "99900");
         site.take("1001").await;
         site.when_rung("1002", Behaviour::Busy);

@@ -1,17 +1,16 @@
 //! Where it happens: a simulated FreeSWITCH, the daemon beside it, callers and phones; and the daemon's deaths.
 
 use std::collections::BTreeMap;
-use std::future::Future;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use freeswitch_queue::acd::fact::{Fact, Record};
-use freeswitch_queue::acd::ids::{AgentId, QueueNumber};
 use freeswitch_queue::acd::time::Wall;
 use freeswitch_queue::admin::{self, Reloaded, Status};
-use freeswitch_queue::app::{Daemon, Random};
+use freeswitch_queue::app::Daemon;
 use freeswitch_queue::clock::Clock;
 use freeswitch_queue::config::{self, Config};
 use freeswitch_queue::esl::Link;
@@ -19,57 +18,22 @@ use freeswitch_queue::esl::client::{self, ConnectError};
 use freeswitch_queue::esl::link::LinkLimits;
 use freeswitch_queue::journal::{Filter, Journal, Options, Restored};
 use freeswitch_queue::switch::{Connect, limits};
-use simswitch::{Behaviour, CallSpec, Caller, Phone, SimSwitch, Violation};
+use simswitch::{Behaviour, CallSpec, Caller, Registration, SimSwitch, Violation};
 use uuid::Uuid;
 
 use crate::book::Book;
 use crate::dialplan;
-use crate::ledger;
-use crate::log;
+use crate::ledger::Lives;
+use crate::stage::Stage;
+pub use crate::stage::{BEGAN, answers, dice, pass, play};
 use crate::wire::Wires;
-
-/// The calendar of the simulated switch begins here, and so does the daemon's.
-pub const BEGAN: i64 = 1_795_338_000_000;
-
-/// No scenario lasts longer, in virtual time.
-const LONGEST: Duration = Duration::from_secs(2 * 3600);
 
 /// What the last facts before a death may be: they wait this long for others to share their transaction.
 const UNWRITTEN_MS: i64 = 50;
 
-/// Plays a scenario on virtual time.
-pub fn play<T>(scenario: impl Future<Output = T>) -> T {
-    log::to_the_tests_output();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-    let ended = runtime.block_on(async { tokio::time::timeout(LONGEST, scenario).await });
-    ended.expect("the scenario waits for something that never happens")
-}
-
-/// Lets virtual time pass.
-pub async fn pass(ms: u64) {
-    tokio::time::sleep(Duration::from_millis(ms)).await;
-}
-
-/// A phone that is taken after ringing this long.
-pub fn answers(ms: u64) -> Behaviour {
-    Behaviour::Answer { after: Duration::from_millis(ms) }
-}
-
 /// A phone that is taken after ringing this long, and put down after talking this long.
 pub fn converses(after: u64, talk: u64) -> Behaviour {
     Behaviour::Converse { after: Duration::from_millis(after), talk: Duration::from_millis(talk) }
-}
-
-/// Numbers that are the same in every run.
-pub fn dice(seed: u64) -> Random {
-    let state = AtomicU64::new(seed);
-    let next = move || {
-        let mut z = state.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    };
-    Arc::new(move || (u128::from(next()) << 64) | u128::from(next()))
 }
 
 /// What is given.
@@ -147,8 +111,7 @@ struct Life {
 
 /// A controller beside a switch.
 pub struct Site {
-    /// The switch.
-    pub switch: SimSwitch,
+    stage: Stage,
     /// The configuration file.
     pub file: PathBuf,
     folder: PathBuf,
@@ -186,6 +149,13 @@ impl Site {
         Self::with(switch, doors, "127.0.0.1:8084", setting)
     }
 
+    /// The same, and its links are up.
+    pub async fn linked(setting: Setting) -> Self {
+        let site = Self::open(setting);
+        site.wait_linked().await;
+        site
+    }
+
     /// Another controller beside the same switch.
     pub fn beside(&self, address: &str, setting: Setting) -> Self {
         Self::with(self.switch.clone(), self.doors.clone(), address, setting)
@@ -199,7 +169,7 @@ impl Site {
         let file = folder.join("queues.yaml");
         std::fs::write(&file, setting.yaml()).unwrap();
         let site = Self {
-            switch,
+            stage: Stage::new(switch),
             file,
             folder,
             setting,
@@ -267,23 +237,19 @@ impl Site {
         });
         let life = self.lives.fetch_add(1, Ordering::Relaxed);
         let random = dice(self.setting.seed.wrapping_mul(7919).wrapping_add(life));
-        let clock = Clock::virtual_from(Wall(BEGAN + self.now()));
+        let clock = Clock::virtual_from(self.wall());
         let daemon = Daemon::start_via(self.config(), journal, restored, clock, random, &connect);
+        self.enter(daemon.clone());
         self.doors.lock().unwrap().insert(self.address.clone(), Life { daemon, wires, links });
     }
 
     /// Milliseconds since the beginning.
     pub fn now(&self) -> i64 {
-        i64::try_from(self.switch.now().as_millis()).unwrap()
+        self.wall().0 - BEGAN
     }
 
     fn life(&self) -> Life {
         self.doors.lock().unwrap().get(&self.address).cloned().expect("the daemon is away")
-    }
-
-    /// The daemon.
-    pub fn daemon(&self) -> Arc<Daemon> {
-        self.life().daemon
     }
 
     /// Its connections.
@@ -301,10 +267,11 @@ impl Site {
     /// it died right after they were.
     pub async fn bury(&self, losing: bool) {
         let life = self.doors.lock().unwrap().remove(&self.address).expect("the daemon ran");
+        let daemon = self.leave();
         assert!(life.wires.is_dead());
         let now = self.now();
         self.kills.lock().unwrap().push((now, i64::MAX));
-        life.daemon.journal().close().await.unwrap();
+        daemon.journal().close().await.unwrap();
         let (last, next) = (self.lives.load(Ordering::Relaxed) - 1, self.lives.load(Ordering::Relaxed));
         if !losing {
             for suffix in ["", "-wal"] {
@@ -349,9 +316,16 @@ impl Site {
         *self.unreachable.lock().unwrap() = Some(address.to_owned());
     }
 
-    /// Breaks the links, and nothing else.
-    pub fn break_links(&self) {
+    /// The links break, and nothing else does; no other can be opened.
+    pub fn unlink(&self) {
+        self.set_linked(false);
         self.life().links.break_all();
+    }
+
+    /// Links can be opened again, and are.
+    pub async fn link(&self) {
+        self.set_linked(true);
+        self.wait_linked().await;
     }
 
     /// Waits for the link to be up.
@@ -372,69 +346,39 @@ impl Site {
         admin::status_of(&self.daemon())
     }
 
-    /// A call from outside to this queue.
-    pub fn caller(&self, number: &str, queue: &str) -> Caller {
-        self.switch.call(&CallSpec::trunk(number, queue))
-    }
-
     /// A phone calls a number.
     pub fn dial(&self, phone: &str, number: &str) -> Caller {
         self.switch.call(&CallSpec::phone(phone, number))
     }
 
-    /// An agent's phone.
-    pub fn phone(&self, number: &str) -> Phone {
-        self.switch.phone(number)
-    }
-
-    /// A phone that does this when it is rung.
-    pub fn when_rung(&self, number: &str, does: Behaviour) -> Phone {
-        self.switch.phone(number).on_ring(does)
+    /// A phone is seen to register, and then that its registration ends.
+    pub async fn sees_gone(&self, number: &str) {
+        let phone = self.phone(number);
+        phone.set_registration(Registration::Unregistered);
+        phone.set_registration(Registration::Registered);
+        pass(100).await;
+        phone.set_registration(Registration::Unregistered);
+        pass(100).await;
     }
 
     /// The agent lets the phone ring for a moment and takes the call; the caller's number.
     pub async fn take(&self, agent: &str) -> String {
-        let phone = self.switch.phone(agent);
-        let ring = phone.wait_ringing().await;
-        pass(300).await;
-        assert!(phone.answer(), "{agent} rings no more");
-        phone.wait_talking().await;
+        let number = self.stage.take(agent).await;
         // Until the daemon has heard of it.
         pass(50).await;
-        ring.number
+        number
     }
 
     /// What has happened so far.
     pub async fn book(&self) -> Book {
-        let daemon = self.daemon();
-        daemon.journal().flush().await.unwrap();
-        let mut records = daemon.journal().records(Filter { limit: u32::MAX, ..Filter::default() }).await.unwrap();
+        let mut records = self.records().await;
         records.retain(|r| r.at.0 > BEGAN || !matches!(r.fact, Fact::AgentLoggedIn { .. }));
         Book::new(records, BEGAN)
     }
 
-    /// Whether the agent is logged in to the queue.
-    pub fn is_in(&self, agent: &str, queue: &str) -> bool {
-        let (agent, queue) = (AgentId::new(agent).unwrap(), QueueNumber::new(queue).unwrap());
-        self.daemon().floor().agent(&agent, |a| a.logins().contains_key(&queue)).unwrap_or(false)
-    }
-
-    /// What the agent does, in the words of the live picture.
-    pub fn activity(&self, agent: &str) -> String {
-        let agents = self.status().floor.agents;
-        agents.into_iter().find(|a| a.id.as_str() == agent).map_or("unknown".to_owned(), |a| a.activity)
-    }
-
-    /// The numbers of those who wait, in order.
-    pub fn line(&self, queue: &str) -> Vec<String> {
-        let queues = self.status().floor.queues;
-        let found = queues.iter().find(|q| q.number.as_str() == queue);
-        found.map(|q| q.waiting.iter().map(|w| w.number.to_string()).collect()).unwrap_or_default()
-    }
-
     /// Why this agent is not offered to the first caller of the queue.
     pub fn why(&self, agent: &str, queue: &str) -> Option<String> {
-        let queues = self.status().floor.queues;
+        let queues = self.view().queues;
         let queue = queues.into_iter().find(|q| q.number.as_str() == queue).expect("there is such a queue");
         queue.candidates.into_iter().find(|c| c.agent.as_str() == agent).and_then(|c| c.reason)
     }
@@ -456,32 +400,22 @@ impl Site {
         self.switch.violations().into_iter().filter(|v| !excused(v)).collect()
     }
 
-    /// What FreeSWITCH executed of texts, but for the daemon's own condition in front of a prompt.
-    pub fn executed(&self) -> Vec<String> {
-        let own = "${cond(${socket_resume} == true ? ";
-        let strange = self.switch.executed().into_iter().map(|e| e.text);
-        strange.filter(|t| !(t.starts_with(own) && t.matches("${").count() <= 3)).collect()
-    }
-
     /// Everybody has hung up: nothing is left anywhere, and nothing happened that must not.
     pub async fn end(self) -> Book {
         // The longest a connection lingers behind its call, and a wait for somebody who does not come back.
         pass(40_000).await;
-        let daemon = self.daemon();
         let book = self.book().await;
         tracing::info!("{:#?}", book.timed());
-        assert_eq!(self.switch.legs(), [], "a channel was left");
+        self.assert_empty();
         assert_eq!(self.violations(), [], "the switch saw what must not happen");
-        assert_eq!(self.executed(), Vec::<String>::new(), "text was executed");
-        assert_eq!(daemon.floor().calls(), 0, "a call was left");
-        assert_eq!(daemon.floor().held(), [], "an agent is held by nothing");
-        assert_eq!(daemon.floor().absent(), [], "somebody is waited for");
+        assert_eq!(self.daemon().floor().absent(), [], "somebody is waited for");
         if self.linked.load(Ordering::Relaxed) {
             let links = self.doors.lock().unwrap().len() * self.setting.links;
             assert_eq!(self.switch.connections(), links, "nothing but the links is left");
         }
-        let kills: Vec<i64> = self.kills.lock().unwrap().iter().map(|k| BEGAN + k.0).collect();
-        ledger::check(&book.records, &kills, *self.losing.lock().unwrap(), self.setting.links > 0);
+        let kills: Vec<Wall> = self.kills.lock().unwrap().iter().map(|k| Wall(BEGAN + k.0)).collect();
+        let lives = Lives { losing: *self.losing.lock().unwrap(), blind: self.setting.links == 0 };
+        book.assert_whole(&kills, lives);
         book
     }
 }
@@ -489,5 +423,13 @@ impl Site {
 impl Drop for Site {
     fn drop(&mut self) {
         drop(std::fs::remove_dir_all(&self.folder));
+    }
+}
+
+impl Deref for Site {
+    type Target = Stage;
+
+    fn deref(&self) -> &Stage {
+        &self.stage
     }
 }

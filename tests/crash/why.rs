@@ -11,8 +11,7 @@ fn q24_every_participant_has_a_reason() {
             r#"number: "99900", participants: ["1001", "1002", "1003", "1004", "1005", "1006", "1007"], wrap_up_seconds: 30"#,
             r#"number: "99901", participants: ["1002", "1003", "1004"], wrap_up_seconds: 30, ring_seconds: 60"#,
         ];
-        let site = Site::open(setting(&all).without("1001", "99900"));
-        site.wait_linked().await;
+        let site = Site::linked(setting(&all).without("1001", "99900")).await;
         for agent in ["1005", "1006", "1007"] {
             site.when_rung(agent, Behaviour::Busy);
         }

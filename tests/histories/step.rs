@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use freeswitch_queue::acd::ids::{AgentId, QueueNumber};
-use freeswitch_queue::acd::settings::{
-    AgentSettings, Language, Music, QueueSettings, Strategy, Timeout, TimeoutAction,
-};
+use freeswitch_queue::acd::settings::{AgentSettings, Language, Music, QueueSettings, Strategy, TimeoutAction};
 
 use crate::rng::Rng;
 
@@ -155,19 +153,8 @@ pub(crate) struct Office {
 impl Office {
     /// Two queues and three agents; a third and two more can be added.
     pub(crate) fn new() -> Self {
-        let queue = |q| QueueSettings {
-            number: queue_number(q),
-            name: "Service".into(),
-            strategy: Strategy::AsListed,
-            participants: (0..AGENTS).map(agent_id).collect(),
-            max_wait: None,
-            wrap_up: Duration::ZERO,
-            ring_time: Duration::from_secs(20),
-            music: Music::Ringtone,
-            language: Language("en".into()),
-            announce_every: None,
-            timeout: Timeout::default(),
-        };
+        let agents = || (0..AGENTS).map(agent_id).collect();
+        let queue = |q| QueueSettings::new(queue_number(q), "Service".into(), agents(), Language("en".into()));
         Self { queues: (0..QUEUES).map(|q| (q < 2, queue(q))).collect(), hired: (0..AGENTS).map(|a| a < 3).collect() }
     }
 
@@ -254,8 +241,6 @@ enum Kind {
     SwitchCrash,
 }
 
-const STRATEGIES: [Strategy; 4] = [Strategy::AsListed, Strategy::Simultaneous, Strategy::LongestIdle, Strategy::Random];
-
 impl Taste {
     fn new(rng: &mut Rng) -> Self {
         use Kind::*;
@@ -290,7 +275,8 @@ impl Taste {
         ];
         let mut weights: Vec<(u64, Kind)> = common.into_iter().map(|(w, k)| (w * rng.within(1, 3), k)).collect();
         weights.extend(rare.into_iter().map(|(w, k)| (w * *rng.pick(&[0, 0, 1, 1, 4]), k)));
-        let strategies = if rng.chance(50) { vec![*rng.pick(&STRATEGIES)] } else { STRATEGIES.to_vec() };
+        let all = Strategy::ALL;
+        let strategies = if rng.chance(50) { vec![*rng.pick(&all)] } else { all.to_vec() };
         Self { weights, strategies }
     }
 

@@ -7,9 +7,12 @@ use freeswitch_queue::acd::fact::{CancelCause, EndedBy, Fact, MissCause, Onward,
 use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
 use freeswitch_queue::acd::time::Wall;
 use freeswitch_queue::journal::{Journal, Options};
+use freeswitch_queue::observe;
 use proptest::prelude::*;
+use serde_json::Value;
 use uuid::Uuid;
 
+use super::log::Log;
 use super::{all, patient};
 
 fn any_fact() -> impl Strategy<Value = Fact> {
@@ -90,5 +93,25 @@ proptest! {
         let found = runtime.block_on(all(&journal));
         records.sort_by_key(|record| record.at);
         prop_assert_eq!(found, records);
+    }
+
+    /// Q23: a line of the log has every field of the record, under the same name and with the same value.
+    #[test]
+    fn q23_a_line_of_the_log_has_the_fields_of_its_record(records in prop::collection::vec(any_record(), 1..100)) {
+        let (log, guard) = Log::begin_json();
+        records.iter().for_each(observe::log);
+        drop(guard);
+        let text = log.text();
+        prop_assert_eq!(text.lines().count(), records.len(), "{}", text);
+        for (line, record) in text.lines().zip(&records) {
+            let line: Value = serde_json::from_str(line).unwrap();
+            prop_assert_eq!(&line["target"], "freeswitch_queue::facts");
+            let mut fields = line["fields"].as_object().unwrap().clone();
+            if let Some(to) = fields.remove("onward_to") {
+                let word = fields.remove("onward").unwrap();
+                fields.insert("onward".to_owned(), serde_json::json!({ word.as_str().unwrap(): to }));
+            }
+            prop_assert_eq!(Value::Object(fields), serde_json::to_value(record).unwrap());
+        }
     }
 }

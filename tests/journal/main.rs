@@ -1,5 +1,9 @@
-//! The store: what it keeps, what it refuses, and how it bears trouble (Q6, Q18, Q19, Q23).
+//! The store: what it keeps, what it refuses, and how it bears trouble (Q6, Q18, Q19, Q23). And the log of facts,
+//! which says the same.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../support/log.rs"]
+mod log;
 
 mod facts;
 mod kept;

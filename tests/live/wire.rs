@@ -2,19 +2,22 @@
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use freeswitch_queue::esl::client::connect;
 use freeswitch_queue::esl::command::{EventSet, Filter, Secret, SendEvent, Unicast};
 use freeswitch_queue::esl::link::LinkLimits;
-use freeswitch_queue::esl::server::{Server, ServerLimits};
+use freeswitch_queue::esl::server::{Server, ServerLimits, turn_away};
 use freeswitch_queue::esl::{
     ApiCall, Cause, ChannelId, Command, Event, EventKind, Events, Execute, Incoming, JobOutcome, JobResult, Link,
     LogLevel, Outcome,
 };
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::caller::From;
+use crate::caller::{Caller, From};
 use crate::lab::{Lab, SOON};
 use crate::machine::udp_port;
 use crate::switch::PASSWORD;
@@ -22,6 +25,7 @@ use crate::switch::PASSWORD;
 crate::cases!("wire":
     every_command_of_the_link_is_understood,
     every_command_of_a_call_is_understood,
+    a_call_too_many_goes_on_in_the_dialplan,
 );
 
 const JOB: Uuid = Uuid::from_u128(0x10b);
@@ -145,5 +149,34 @@ fn every_command_of_a_call_is_understood(lab: &Lab) {
         assert_eq!(gone.hangup_cause(), Some(Cause::UserBusy));
         told(&link, Command::Exit).await;
         caller.over(SOON);
+    });
+}
+
+/// None of them stays parked with nobody in charge, and none is kept for longer than it takes to park.
+fn a_call_too_many_goes_on_in_the_dialplan(lab: &Lab) {
+    const PARK: Duration = Duration::from_secs(3);
+    block_on(async {
+        let door = TcpListener::bind((Ipv4Addr::LOCALHOST, lab.switch.controller)).await.unwrap();
+        let call = |n| lab.dial(&From::outside(&format!("079111110{n}"), "Hans"), "99900");
+        let calls: Vec<_> = (0..8).map(call).collect();
+        // The dialplan tries again: whoever comes a second time went on the first time.
+        for _ in 0..2 {
+            let mut away = JoinSet::new();
+            for _ in &calls {
+                let (stream, _) = timeout(SOON, door.accept()).await.expect("a connection").unwrap();
+                away.spawn(async move {
+                    let began = Instant::now();
+                    turn_away(stream, PARK, LinkLimits::default()).await;
+                    began.elapsed()
+                });
+            }
+            while let Some(took) = away.join_next().await {
+                let took = took.unwrap();
+                assert!(took < PARK, "it was not seen to park within {took:?}");
+            }
+        }
+        drop(door);
+        calls.iter().for_each(Caller::hang_up);
+        calls.into_iter().for_each(|call| call.over(SOON));
     });
 }

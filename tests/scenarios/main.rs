@@ -5,15 +5,18 @@
 #![allow(unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[allow(dead_code)]
+#[path = "../support/book.rs"]
+mod book;
+#[path = "../support/ledger.rs"]
+mod ledger;
 #[path = "../support/log.rs"]
 mod log;
+#[path = "../support/stage.rs"]
+mod stage;
 
 mod admin;
-mod book;
 mod house;
 mod setting;
-mod whole;
 
 mod codes;
 mod crowd;

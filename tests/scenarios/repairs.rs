@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use simswitch::{Behaviour, CallSpec, Registration};
+use simswitch::{Behaviour, CallSpec};
 
 use crate::house::{House, SETTLING, answers, pass, play};
 use crate::setting::{configuration, queue};
@@ -37,25 +37,6 @@ fn q5_a_private_call_holds_the_queues_back() {
             house.end().await;
         });
     }
-}
-
-/// Q5, Q7: a phone that registers again is tried at once; one whose registration ended is not tried at all.
-#[test]
-fn q7_a_phone_that_comes_back_is_tried_at_once() {
-    play(async {
-        let house = House::open(&[queue("99900", &["1001"])]);
-        pass(1_000).await;
-        let anna = house.phone("1001");
-        anna.set_registration(Registration::Unregistered);
-        let hans = house.caller("0791", "99900");
-        pass(2_500).await;
-        anna.set_registration(Registration::Registered);
-        let back = house.switch.now();
-        let ring = anna.wait_ringing().await;
-        assert!(ring.at - back <= Duration::from_millis(3_000), "{:?}", ring.at - back);
-        hans.hang_up();
-        house.end().await;
-    });
 }
 
 /// Q22: FreeSWITCH takes an order to ring and never says another word: the caller goes on to the next.

@@ -258,37 +258,6 @@ fn q6_q9_the_agents_past_survives() {
     });
 }
 
-/// Q20: the switch dies: its calls are recorded as gone, agents stay logged in, and service resumes by itself.
-#[test]
-fn q20_the_switch_restarts() {
-    play(async {
-        let house = House::open(&[service().of(&["1001", "1002", "1003"])]);
-        house.when_rung("1001", answers(300));
-        let talking = house.caller("0791", "99900");
-        talking.wait_talking().await;
-        let rung = house.caller("0792", "99900");
-        house.phone("1002").wait_ringing().await;
-        house.when_rung("1003", Behaviour::Busy);
-        let waiting = house.caller("0793", "99900");
-        pass(2_000).await;
-        house.switch.restart();
-        assert!([&talking, &rung, &waiting].iter().all(|c| c.ended().is_some()));
-        pass(20_000).await;
-        let story = house.story().await;
-        for lost in ["0792 is lost by 99900", "0793 is lost by 99900", "1001 and 0791 end: unknown"] {
-            assert!(story.iter().any(|l| l == lost), "{lost}: {story:?}");
-        }
-        for agent in ["1001", "1002", "1003"] {
-            assert!(house.is_in(agent, "99900"));
-        }
-        house.when_rung("1001", Behaviour::Manual);
-        let eva = house.caller("0794", "99900");
-        assert_eq!(house.take("1001").await, "0794");
-        eva.hang_up();
-        house.end().await;
-    });
-}
-
 /// Q20: the connections break, the calls do not: everybody comes back to the same place.
 #[test]
 fn q20_the_network_breaks() {
@@ -304,33 +273,5 @@ fn q20_the_network_breaks() {
         callers.iter().for_each(Caller::hang_up);
         let book = house.end().await;
         assert_eq!(book.first_entries("0793"), [book.when("0793 enters 99900"); 2]);
-    });
-}
-
-/// Q16, Q18: a lamp is lit while the agent is logged in, on request, and again after a restart of either side.
-#[test]
-fn q16_lamps_follow_the_login() {
-    play(async {
-        let house = House::durable("q16", &[service()]);
-        pass(1_000).await;
-        let lamp = "*4199900*1001";
-        house.switch.phone("1002").subscribe_lamp(lamp);
-        pass(100).await;
-        assert!(house.switch.is_lit(lamp));
-        house.switch.call(&CallSpec::phone("1001", "*4299900")).wait_ended().await;
-        assert!(!house.switch.is_lit(lamp));
-        house.switch.call(&CallSpec::phone("1001", lamp)).wait_ended().await;
-        assert!(house.switch.is_lit(lamp));
-        house.kill().await;
-        pass(1_000).await;
-        house.start_again();
-        pass(1_000).await;
-        assert!(house.switch.is_lit(lamp));
-        house.switch.call(&CallSpec::phone("1001", "*4299900")).wait_ended().await;
-        assert!(!house.switch.is_lit(lamp));
-        house.switch.restart();
-        pass(8_000).await;
-        assert!(!house.switch.is_lit(lamp) && house.switch.is_lit("*4199900*1002"));
-        house.end().await;
     });
 }

@@ -11,6 +11,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use super::{Config, Problems, parse};
+use crate::acd::settings::{Music, Strategy, Timeout, TimeoutAction};
 
 /// A good file of six lines.
 const GOOD: &str = "\
@@ -83,6 +84,8 @@ fn q2_a_queue_with_number_name_and_participants_works() {
     assert_eq!((queue.number.as_str(), &*queue.name, queue.participants.len()), ("99900", "Support", 1));
     assert_eq!((queue.max_wait, queue.wrap_up.as_secs(), queue.ring_time.as_secs()), (None, 0, 20));
     assert_eq!((&*queue.language.0, queue.announce_every), ("en", None));
+    assert_eq!((queue.strategy, &queue.music), (Strategy::AsListed, &Music::Ringtone));
+    assert_eq!(queue.timeout, Timeout { message: None, action: TimeoutAction::Hangup });
     assert_eq!(&*config.agents[0].name, "1001");
 }
 

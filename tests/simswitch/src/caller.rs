@@ -260,20 +260,10 @@ impl Caller {
     /// # Panics
     /// After [`crate::Config::patience`].
     pub async fn wait_for(&self, condition: impl Fn(&CallerView) -> bool) -> CallerView {
-        let end = self.shared.patience_ends();
-        loop {
-            let Some(notify) = self.shared.read(|world| world.callers.get(&self.id).map(|c| c.notify.clone())) else {
-                return self.view();
-            };
-            let changed = notify.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            let view = self.view();
-            if condition(&view) {
-                return view;
-            }
-            Shared::patiently(changed, end, || format!("caller {}: {view:?}", self.uuid)).await;
-        }
+        let found = self.shared.read(|world| world.callers.get(&self.id).map(|one| one.notify.clone()));
+        let Some(bell) = found else { return self.view() };
+        let say = |view: &CallerView| format!("caller {}: {view:?}", self.uuid);
+        self.shared.wait_for(&bell, || self.view(), condition, say).await
     }
 
     /// Waits until the caller hears a sound whose name contains `name`.

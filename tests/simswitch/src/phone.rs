@@ -323,21 +323,10 @@ impl Phone {
     /// # Panics
     /// After [`crate::Config::patience`].
     pub async fn wait_for(&self, condition: impl Fn(&PhoneView) -> bool) -> PhoneView {
-        let end = self.shared.patience_ends();
-        loop {
-            let Some(notify) = self.shared.read(|world| world.phones.get(&self.number).map(|p| p.notify.clone()))
-            else {
-                return self.view();
-            };
-            let changed = notify.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            let view = self.view();
-            if condition(&view) {
-                return view;
-            }
-            Shared::patiently(changed, end, || format!("phone {}: {view:?}", self.number)).await;
-        }
+        let found = self.shared.read(|world| world.phones.get(&self.number).map(|one| one.notify.clone()));
+        let Some(bell) = found else { return self.view() };
+        let say = |view: &PhoneView| format!("phone {}: {view:?}", self.number);
+        self.shared.wait_for(&bell, || self.view(), condition, say).await
     }
 
     /// Waits until it rings, and answers what it shows.

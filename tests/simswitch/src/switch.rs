@@ -223,16 +223,8 @@ impl SimSwitch {
     /// # Panics
     /// After [`Config::patience`].
     pub async fn wait_until(&self, condition: impl Fn(&Self) -> bool) {
-        let end = self.shared.patience_ends();
-        loop {
-            let changed = self.shared.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if condition(self) {
-                return;
-            }
-            Shared::patiently(changed, end, || format!("legs: {:?}", self.legs())).await;
-        }
+        let say = |_: &bool| format!("legs: {:?}", self.legs());
+        self.shared.wait_for(&self.shared.changed, || condition(self), |met| *met, say).await;
     }
 }
 

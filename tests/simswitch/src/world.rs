@@ -13,11 +13,9 @@ use crate::party::{CallerState, PhoneState};
 use crate::rng::Rng;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 type Action = Box<dyn FnOnce(&mut World) + Send>;
@@ -48,15 +46,30 @@ impl Shared {
         f(&self.lock())
     }
 
-    /// Waits for the next change, at most until the test's patience ends at `end`.
-    pub(crate) async fn patiently(changed: Pin<&mut Notified<'_>>, end: Instant, saw: impl FnOnce() -> String) {
-        if tokio::time::timeout_at(end, changed).await.is_err() {
-            panic!("waited in vain (Config::patience): {}", saw());
+    /// Looks, and again whenever `bell` rings, until what is seen is `enough`.
+    ///
+    /// # Panics
+    /// After [`Config::patience`], saying what was seen last.
+    pub(crate) async fn wait_for<T>(
+        &self,
+        bell: &Notify,
+        look: impl Fn() -> T,
+        enough: impl Fn(&T) -> bool,
+        say: impl Fn(&T) -> String,
+    ) -> T {
+        let end = Instant::now() + self.read(|world| world.config.patience);
+        loop {
+            let rings = bell.notified();
+            tokio::pin!(rings);
+            rings.as_mut().enable();
+            let seen = look();
+            if enough(&seen) {
+                return seen;
+            }
+            if tokio::time::timeout_at(end, rings).await.is_err() {
+                panic!("waited in vain (Config::patience): {}", say(&seen));
+            }
         }
-    }
-
-    pub(crate) fn patience_ends(&self) -> Instant {
-        Instant::now() + self.read(|world| world.config.patience)
     }
 
     /// Changes the world and rings the bells.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use freeswitch_queue::acd::fact::EndedBy;
 use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
-use freeswitch_queue::acd::settings::{AgentSettings, Language, Music, QueueSettings, Strategy, Timeout};
+use freeswitch_queue::acd::settings::{AgentSettings, Language, QueueSettings, Strategy};
 use freeswitch_queue::acd::time::{Mono, Now, Wall};
 use freeswitch_queue::dispatch::Dispatcher;
 use freeswitch_queue::floor::{Caller, Floor, OfferKey};
@@ -87,19 +87,8 @@ impl Room {
     fn new(strategy: Strategy, waiting: usize, agents: usize) -> Result<Self> {
         let queue = QueueNumber::new("99000")?;
         let ids = (0..agents).map(|n| AgentId::new(&format!("{}", 10_000 + n))).collect::<Result<Vec<_>, _>>()?;
-        let settings = QueueSettings {
-            number: queue.clone(),
-            name: "All".into(),
-            strategy,
-            participants: ids.clone(),
-            max_wait: None,
-            wrap_up: Duration::ZERO,
-            ring_time: Duration::from_secs(20),
-            music: Music::Ringtone,
-            language: Language("en".into()),
-            announce_every: None,
-            timeout: Timeout::default(),
-        };
+        let usual = QueueSettings::new(queue.clone(), "All".into(), ids.clone(), Language("en".into()));
+        let settings = QueueSettings { strategy, ..usual };
         let agents: Vec<_> =
             ids.iter().map(|id| AgentSettings { id: id.clone(), name: "A".into(), dial: None }).collect();
         let floor = Arc::new(Floor::new(Box::new(|| {}), Box::new(|_| {})));

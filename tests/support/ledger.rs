@@ -6,6 +6,8 @@ use freeswitch_queue::acd::fact::{Fact, Record};
 use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
 use freeswitch_queue::acd::time::Wall;
 
+use crate::book::Book;
+
 /// How a call's last wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
@@ -26,7 +28,15 @@ struct Call {
     /// In line in this life.
     here: bool,
     offers: Vec<OfferId>,
-    missed: HashMap<AgentId, Wall>,
+}
+
+/// How the daemon lives, and dies.
+#[derive(Clone, Copy, Default)]
+pub struct Lives {
+    /// When it dies it takes its last facts with it.
+    pub losing: bool,
+    /// It has no link.
+    pub blind: bool,
 }
 
 #[derive(Default)]
@@ -35,45 +45,55 @@ struct Ledger {
     offers: HashMap<OfferId, AgentId>,
     talks: HashMap<OfferId, AgentId>,
     wraps: HashMap<AgentId, Wall>,
-    losing: bool,
-    linked: bool,
+    lives: Lives,
+    /// Whether the daemon has died before: a phone may have been answered while it was away.
+    died: bool,
 }
 
-/// Checks them, oldest first; `kills` is when the daemon died, `losing` whether it took its last facts with it.
-pub fn check(records: &[Record], kills: &[i64], losing: bool, linked: bool) {
-    let mut ledger = Ledger { losing, linked, ..Ledger::default() };
-    let mut kills = kills.iter().peekable();
-    for (at, record) in records.iter().enumerate() {
-        while kills.next_if(|k| record.at.0 > **k).is_some() {
-            ledger.killed();
+impl Book {
+    /// Every call has exactly one disposition, every offer exactly one end, nobody is held twice or overtaken, and
+    /// nothing is still going on. `kills` is when the daemon died; offers that were open then have no end.
+    pub fn assert_whole(&self, kills: &[Wall], lives: Lives) {
+        let mut ledger = Ledger { lives, ..Ledger::default() };
+        let mut kills = kills.iter().peekable();
+        for (at, record) in self.records.iter().enumerate() {
+            while kills.next_if(|k| record.at > **k).is_some() {
+                ledger.killed();
+            }
+            let taken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| ledger.take(at, record)));
+            if taken.is_err() {
+                let story = self.timed();
+                panic!("not as it must be, at the last of these: {:#?}", &story[at.saturating_sub(60)..=at]);
+            }
         }
-        ledger.take(at, record);
+        for (call, c) in &ledger.calls {
+            assert!(!matches!(c.end, End::Open | End::Returned), "Q23: {call} has no disposition: {c:?}");
+        }
+        assert!(ledger.offers.is_empty(), "an offer has no end: {:?}", ledger.offers);
+        assert!(ledger.talks.is_empty(), "a conversation has no end: {:?}", ledger.talks);
     }
-    for (call, c) in &ledger.calls {
-        assert!(!matches!(c.end, End::Open | End::Returned), "Q23: {call} has no disposition: {c:?}");
-    }
-    assert!(ledger.talks.is_empty(), "a conversation has no end: {:?}", ledger.talks);
 }
 
 impl Ledger {
     fn killed(&mut self) {
+        self.died = true;
         self.offers.clear();
         for call in self.calls.values_mut() {
             call.here = false;
             call.offers.clear();
         }
-        if !self.linked {
+        if self.lives.blind {
             // Nobody can tell what became of them.
             self.talks.clear();
         }
     }
 
-    fn over(&mut self, call: &CallId, end: End) {
+    fn over(&mut self, call: &CallId, queue: &QueueNumber, end: End) {
         let Some(c) = self.calls.get_mut(call) else {
-            assert!(self.losing, "{call} ends as {end:?} and never came");
+            assert!(self.lives.losing, "{call} ends as {end:?} and never came");
             return;
         };
-        assert_eq!(c.end, End::Open, "Q23: {call} ends again, as {end:?}");
+        assert_eq!((c.end, &c.queue), (End::Open, queue), "Q23: {call} ends again, as {end:?}, or elsewhere");
         c.end = end;
         c.here = false;
     }
@@ -89,33 +109,33 @@ impl Ledger {
                 let busy = self.offers.values().chain(self.talks.values()).any(|a| a == agent);
                 assert!(!busy, "Q8: {agent} is offered {call} at {} while held by another", record.at.0);
                 assert!(self.wraps.get(agent).is_none_or(|until| record.at >= *until), "Q9: {agent} is in wrap-up");
-                self.overtakes(call, queue, agent, record.at);
+                self.overtakes(call, queue, agent);
                 self.offers.insert(*offer, agent.clone());
                 let c = self.calls.get_mut(call).expect("only who waits is offered");
                 assert!(c.here && c.end == End::Open, "{call} is offered and not here");
                 c.offers.push(*offer);
             }
-            Fact::OfferMissed { offer, call, agent, .. } => {
+            Fact::OfferMissed { offer, call, .. } | Fact::OfferCancelled { offer, call, .. } => {
                 self.offer_over(*offer, call);
-                self.calls.get_mut(call).map(|c| c.missed.insert(agent.clone(), record.at));
             }
-            Fact::OfferCancelled { offer, call, .. } => self.offer_over(*offer, call),
-            Fact::CallAnswered { offer, call, agent, .. } => {
-                self.offers.remove(offer);
+            Fact::CallAnswered { offer, call, queue, agent, .. } => {
+                assert!(self.offers.remove(offer).is_some() || self.died, "{agent} answers what was not offered");
                 if let Some(c) = self.calls.get_mut(call) {
                     c.offers.retain(|o| o != offer);
                 }
-                self.over(call, End::Answered);
+                self.over(call, queue, End::Answered);
                 self.talks.insert(*offer, agent.clone());
             }
             Fact::ConversationEnded { offer, agent, .. } => {
                 let known = self.talks.remove(offer).is_some();
-                assert!(known || self.losing, "{agent} ends a conversation that never began");
+                assert!(known || self.lives.losing, "{agent} ends a conversation that never began");
             }
-            Fact::CallTimedOut { call, .. } => self.over(call, End::TimedOut),
-            Fact::CallReturned { call, .. } => self.over(call, End::Returned),
-            Fact::CallTaken { call, .. } => self.over(call, End::Taken),
-            Fact::CallAbandoned { call, .. } | Fact::CallLost { call, .. } => self.over(call, End::Gone),
+            Fact::CallTimedOut { call, queue, .. } => self.over(call, queue, End::TimedOut),
+            Fact::CallReturned { call, queue, .. } => self.over(call, queue, End::Returned),
+            Fact::CallTaken { call, queue, .. } => self.over(call, queue, End::Taken),
+            Fact::CallAbandoned { call, queue, .. } | Fact::CallLost { call, queue, .. } => {
+                self.over(call, queue, End::Gone);
+            }
             Fact::WrapUpStarted { agent, until, .. } => drop(self.wraps.insert(agent.clone(), *until)),
             Fact::WrapUpEnded { agent } => drop(self.wraps.remove(agent)),
             Fact::CallWentOn { .. } | Fact::AgentLoggedIn { .. } | Fact::AgentLoggedOut { .. } => {}
@@ -135,16 +155,9 @@ impl Ledger {
                 since = c.since;
             }
         } else {
-            assert!(!returned || self.losing, "{call} is back, and never came");
+            assert!(!returned || self.lives.losing, "{call} is back, and never came");
         }
-        let call_now = Call {
-            queue: queue.clone(),
-            since,
-            end: End::Open,
-            here: true,
-            offers: Vec::new(),
-            missed: HashMap::new(),
-        };
+        let call_now = Call { queue: queue.clone(), since, end: End::Open, here: true, offers: Vec::new() };
         self.calls.insert(call.clone(), call_now);
     }
 
@@ -155,13 +168,12 @@ impl Ledger {
         }
     }
 
-    /// Q4: nobody who waits longer is passed over, but for an agent who has just failed that caller.
-    fn overtakes(&self, call: &CallId, queue: &QueueNumber, agent: &AgentId, at: Wall) {
+    /// Q4: nobody who waits longer is passed over.
+    fn overtakes(&self, call: &CallId, queue: &QueueNumber, agent: &AgentId) {
         let Some(mine) = self.calls.get(call).map(|c| c.since) else { return };
         for (other, c) in self.calls.iter().filter(|(id, c)| *id != call && c.queue == *queue) {
             let waits = c.end == End::Open && c.here && c.offers.is_empty() && c.since < mine;
-            let failed = c.missed.get(agent).is_some_and(|when| at.since(*when).as_secs() < 5);
-            assert!(!waits || failed, "Q4: {call} is offered {agent} before {other}, who waits longer");
+            assert!(!waits, "Q4: {call} is offered {agent} before {other}, who waits longer");
         }
     }
 }
