@@ -18,7 +18,7 @@ use crate::esl::{Events, Link, LinkLimits};
 use crate::floor::Floor;
 use crate::journal::{Journal, Restored};
 use crate::observe;
-use crate::session::{self, SessionSettings, Shared};
+use crate::session::{self, Logins, SessionSettings, Shared, Turns};
 use crate::switch::{self, Connect, Switches};
 
 /// How long waiting callers may take to be back in the dialplan when the daemon goes down.
@@ -109,6 +109,8 @@ impl Daemon {
             mod_hash: mod_hash.clone(),
             by_channel: AtomicBool::new(true),
             journal: journal.clone(),
+            logins: Logins::default(),
+            turns: Turns::default(),
             #[allow(clippy::cast_possible_truncation)]
             random: Box::new(move || dice() as u64),
         });

@@ -63,6 +63,24 @@ async fn replies_belong_to_commands_in_order() {
     assert_eq!(sent.pop().unwrap().await.done().unwrap().header("Reply-Text").unwrap(), "+OK");
 }
 
+/// What `user/ID` means when FreeSWITCH has a global variable `domain`, and when it has none (mod_event_socket makes
+/// "-ERR no reply" of an empty answer).
+#[tokio::test(start_paused = true)]
+async fn the_default_domain_is_always_some_domain() {
+    for (answer, domain) in [
+        ("pbx.example.ch", Some("pbx.example.ch")),
+        ("-ERR no reply\n", Some("freeswitch.local")),
+        ("-ERR global_getvar Command not found!\n", None),
+    ] {
+        let (link, _events, mut peer) = open(LinkLimits::default());
+        let asked = link.send(&Command::Api(ApiCall::default_domain())).unwrap();
+        expect(&mut peer, "api global_getvar domain\n\n").await;
+        let reply = format!("Content-Type: api/response\nContent-Length: {}\n\n{answer}", answer.len());
+        peer.write_all(reply.as_bytes()).await.unwrap();
+        assert_eq!(asked.await.default_domain().as_deref(), domain, "{answer:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_reply_that_was_given_up_on_keeps_its_place() {
     let (link, _events, mut peer) = open(LinkLimits::default());

@@ -20,6 +20,8 @@ mod ledger;
 mod phone;
 #[path = "live/sipp.rs"]
 mod sipp;
+#[path = "live/six.rs"]
+mod six;
 #[path = "live/sound.rs"]
 mod sound;
 

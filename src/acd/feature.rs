@@ -63,6 +63,13 @@ pub struct Authenticated {
     pub domain: Option<String>,
 }
 
+impl Authenticated {
+    /// Whether it is a user of this domain.
+    pub fn is_of(&self, domain: &str) -> bool {
+        self.domain.as_deref().is_some_and(|has| has.eq_ignore_ascii_case(domain))
+    }
+}
+
 /// What the agent hears after a feature code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FeatureAnswer {
@@ -80,21 +87,17 @@ pub enum FeatureAnswer {
     Failed,
 }
 
-/// Whose login a feature code changes.
+/// Whose login a feature code changes. `domain` is the one in which an agent of this user's name is rung: a user of
+/// the same name in another is somebody else.
 ///
 /// # Errors
 /// The refusal to be spoken. Nothing about the caller but the authenticated user is looked at.
 pub fn authorise(
     who: Option<&Authenticated>,
-    domain: Option<&str>,
+    domain: &str,
     participants: Option<&[AgentId]>,
 ) -> Result<AgentId, FeatureAnswer> {
-    let who = who.ok_or(FeatureAnswer::NotAuthenticated)?;
-    if let (Some(wanted), Some(has)) = (domain, who.domain.as_deref())
-        && !wanted.eq_ignore_ascii_case(has)
-    {
-        return Err(FeatureAnswer::NotAuthenticated);
-    }
+    let who = who.filter(|who| who.is_of(domain)).ok_or(FeatureAnswer::NotAuthenticated)?;
     let participants = participants.ok_or(FeatureAnswer::NoSuchQueue)?;
     participants.iter().find(|p| p.as_str() == who.user).cloned().ok_or(FeatureAnswer::NotAMember)
 }
@@ -131,14 +134,12 @@ mod tests {
     fn only_the_authenticated_participant_may() {
         let list = [AgentId::new("1001").unwrap()];
         let who = |user: &str, domain: &str| Authenticated { user: user.into(), domain: Some(domain.into()) };
-        let ok = authorise(Some(&who("1001", "LAB")), Some("lab"), Some(&list));
-        assert_eq!(ok.unwrap().as_str(), "1001");
-        assert_eq!(authorise(None, None, Some(&list)), Err(FeatureAnswer::NotAuthenticated));
-        assert_eq!(
-            authorise(Some(&who("1001", "other")), Some("lab"), Some(&list)),
-            Err(FeatureAnswer::NotAuthenticated)
-        );
-        assert_eq!(authorise(Some(&who("1002", "lab")), None, Some(&list)), Err(FeatureAnswer::NotAMember));
-        assert_eq!(authorise(Some(&who("1001", "lab")), None, None), Err(FeatureAnswer::NoSuchQueue));
+        assert_eq!(authorise(Some(&who("1001", "LAB")), "lab", Some(&list)).unwrap().as_str(), "1001");
+        let nowhere = Authenticated { domain: None, ..who("1001", "") };
+        for stranger in [None, Some(&who("1001", "other")), Some(&who("1001", "lab.other")), Some(&nowhere)] {
+            assert_eq!(authorise(stranger, "lab", Some(&list)), Err(FeatureAnswer::NotAuthenticated), "{stranger:?}");
+        }
+        assert_eq!(authorise(Some(&who("1002", "lab")), "lab", Some(&list)), Err(FeatureAnswer::NotAMember));
+        assert_eq!(authorise(Some(&who("1001", "lab")), "lab", None), Err(FeatureAnswer::NoSuchQueue));
     }
 }

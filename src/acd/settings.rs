@@ -146,10 +146,33 @@ pub struct AgentSettings {
     pub dial: Option<Arc<str>>,
 }
 
+impl AgentSettings {
+    /// The directory domain of the agent's own account, when `dial` names it: `user/ID@DOMAIN`.
+    pub fn own_domain(&self) -> Option<&str> {
+        let (user, domain) = self.dial.as_deref()?.strip_prefix("user/")?.split_once('@')?;
+        (user == self.id.as_str()).then_some(domain)
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    /// Q14: only an agent's own account says whose phone it is that rings.
+    #[test]
+    fn an_agents_own_domain_is_that_of_its_account() {
+        let of = |dial: Option<&str>| {
+            let agent =
+                AgentSettings { id: AgentId::new("1001").unwrap(), name: "Anna".into(), dial: dial.map(Arc::from) };
+            agent.own_domain().map(str::to_owned)
+        };
+        assert_eq!(of(Some("user/1001@a.example")), Some("a.example".to_owned()));
+        for other in [None, Some("user/1001"), Some("user/1002@a.example"), Some("sofia/gateway/mobile/1001@a.example")]
+        {
+            assert_eq!(of(other), None, "{other:?}");
+        }
+    }
 
     #[test]
     fn a_strategy_is_written_the_same_way_everywhere() {

@@ -72,6 +72,13 @@ impl ApiCall {
         Self::of_checked("show registrations as json")
     }
 
+    /// The directory domain of whoever is named without one, as in `user/1001`; see [`Outcome::default_domain`].
+    ///
+    /// [`Outcome::default_domain`]: super::Outcome::default_domain
+    pub fn default_domain() -> Self {
+        Self::of_checked("global_getvar domain")
+    }
+
     /// The command as it is sent.
     pub fn as_str(&self) -> &str {
         self.0.as_str()

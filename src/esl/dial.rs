@@ -5,6 +5,7 @@
 //! pass, so nothing that would need one gets in: every value is a word, a number, or [`SafeText`] in quotes.
 
 use std::fmt::{self, Write as _};
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -46,9 +47,21 @@ impl Endpoint {
         let phone = |contact: &str| {
             let (profile, address) = contact.strip_prefix("sofia/")?.split_once('/')?;
             let is_phone = profile != "gateway" && address.starts_with("sip:");
-            is_phone.then(|| Self::new(contact).ok()).flatten()
+            is_phone.then(|| Self::at_address(contact).ok()).flatten()
         };
         listed.trim().split(',').map(phone).collect::<Option<_>>().unwrap_or_default()
+    }
+
+    /// As [`Endpoint::new`], where the host may be an IPv6 address: `[2001:db8::2]`. `originate` takes brackets for
+    /// variables at the beginning of an endpoint only (read in its source, and tried).
+    fn at_address(contact: &str) -> Result<Self, TextError> {
+        let Some((before, rest)) = contact.split_once('[') else { return Self::new(contact) };
+        let (literal, behind) = rest.split_once(']').ok_or(TextError::Character('['))?;
+        if before.is_empty() || literal.parse::<Ipv6Addr>().is_err() {
+            return Err(TextError::Character('['));
+        }
+        Self::new(&format!("{before}{behind}"))?;
+        Ok(Self(contact.to_owned()))
     }
 
     /// The endpoint as FreeSWITCH reads it.
@@ -313,8 +326,18 @@ mod tests {
                    fs_path=sip%3A1001%4010.9.9.9%3A61000%3Btransport%3Dtls\n";
         let found = Endpoint::contacts(two);
         assert_eq!(found.iter().map(Endpoint::as_str).collect::<Vec<_>>(), two.trim().split(',').collect::<Vec<_>>());
+        let six = "sofia/internal6/sip:1001@[2001:db8::2]:5060;transport=udp;fs_path=sip%3A1001%40%5B%3A%3A1%5D%3A5060,\
+                   sofia/internal/sip:1001@10.0.0.1:5060";
+        let found = Endpoint::contacts(six);
+        assert_eq!(found.iter().map(Endpoint::as_str).collect::<Vec<_>>(), six.split(',').collect::<Vec<_>>());
         for none in [
             "error/user_not_registered",
+            "sofia/internal/sip:a@1,sofia/internal/sip:b@[::1]]",
+            "sofia/internal/sip:a@1,sofia/internal/sip:b@[::1",
+            "sofia/internal/sip:a@1,sofia/internal/sip:b@[x=1]2",
+            "sofia/internal/sip:a@1,sofia/internal/sip:b@[::1][x=1]",
+            "sofia/internal/sip:a@1,[x=1]sofia/internal/sip:b@2",
+            "sofia/internal/sip:a@1,sofia/internal/sip:b@[::1];x=${system(id)}",
             "",
             "sofia/internal/sip:a@1,sofia/internal/sip:b@2|user/3",
             "sofia/internal/sip:a@1,sofia/gateway/expensive/0900",

@@ -82,7 +82,20 @@ pub enum Outcome {
     Unknown(Unknown),
 }
 
+/// The domain of whoever is named without one when FreeSWITCH has no global variable `domain`.
+const NO_DOMAIN: &str = "freeswitch.local";
+
 impl Outcome {
+    /// What [`ApiCall::default_domain`](super::ApiCall::default_domain) was answered; `None` when it was not. A variable
+    /// that is not there is answered with an error, `no reply`.
+    pub fn default_domain(&self) -> Option<String> {
+        match self {
+            Self::Done(reply) => Some(reply.body_text().trim().to_owned()).filter(|domain| !domain.is_empty()),
+            Self::Refused(text) if text == "no reply" => Some(NO_DOMAIN.to_owned()),
+            Self::Refused(_) | Self::Unknown(_) => None,
+        }
+    }
+
     /// The reply, or why there is none.
     ///
     /// # Errors

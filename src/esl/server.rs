@@ -203,6 +203,16 @@ pub async fn give_back(link: &Link, events: &mut Events, park: Duration) {
 }
 
 async fn leave_behind(first: &[Command], link: &Link, events: &mut Events, park: Duration) {
+    see_parked(first, link, events, park).await;
+    leave(link);
+}
+
+/// Waits until a call that is connected is parked, at most for `park`; see [`give_back`].
+pub async fn until_parked(link: &Link, events: &mut Events, park: Duration) {
+    see_parked(&[], link, events, park).await;
+}
+
+async fn see_parked(first: &[Command], link: &Link, events: &mut Events, park: Duration) {
     let mut commands = [first, &[Command::MyEvents]].concat();
     // Of words, so that it can be built.
     commands.extend(Execute::with("set", "fsq_given_back=true").ok().map(Command::from));
@@ -222,7 +232,6 @@ async fn leave_behind(first: &[Command], link: &Link, events: &mut Events, park:
     if timeout(park, parked).await.is_err() {
         tracing::debug!("a call that is given back was not seen to park; leaving it all the same");
     }
-    leave(link);
 }
 
 /// Whether a call that tells this is parked, or no more.

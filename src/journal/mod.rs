@@ -186,7 +186,11 @@ impl Journal {
         self.durable(None)
     }
 
-    fn durable(&self, record: Option<Record>) -> impl Future<Output = Result<(), NotDurable>> + Send + use<> {
+    /// Records something, if it is given, and tells when everything up to it is on disk; as [`Journal::login`].
+    ///
+    /// # Errors
+    /// [`NotDurable`] when it is not known to be on disk.
+    pub fn durable(&self, record: Option<Record>) -> impl Future<Output = Result<(), NotDurable>> + Send + use<> {
         let (ack, written) = sync_channel(1);
         let (shared, within) = (Arc::clone(&self.shared), self.options.durable_within);
         let deadline = Instant::now() + within;

@@ -20,10 +20,11 @@ use crate::esl::text::TextError;
 use crate::esl::{ApiCall, Cause, CloseReason, Command, Endpoint, EventKind, Events, Incoming, Link, Outcome};
 use crate::floor::{AskedPhones, CallDesk, Caller};
 
-use super::channel::Channel;
+use super::channel::{Channel, SINCE};
 use super::hear::{Heard, News};
 use super::place::Remembered;
 use super::several::Several;
+use super::turns::{self, Again};
 use super::{SessionSettings, Shared, hear, wire};
 
 /// Serves a caller to the end.
@@ -50,11 +51,11 @@ async fn serve(
     let wake = Arc::new(Notify::new());
     let bell = wake.clone();
     let number: Arc<str> = Arc::from(channel.number.as_str());
-    if !shared.floor.admit(&channel.id, number.clone(), Box::new(move || bell.notify_one())) {
-        // The connection this call had before is not over yet; the dialplan will try again.
-        tracing::info!("the call came back before its last connection had ended");
-        return super::give_back(&link, &mut events).await;
-    }
+    let mut turn = match shared.turns.enter(&channel.id) {
+        Ok(turn) => turn,
+        Err(earlier) => return turns::wait(shared, &link, &mut events, &channel, earlier).await,
+    };
+    shared.floor.admit(&channel.id, number.clone(), Box::new(move || bell.notify_one()));
     let mut session = Session::new(shared, settings, link, channel, dialled, number);
     session.begin();
     let mut draining = shared.draining.clone();
@@ -70,16 +71,28 @@ async fn serve(
             }
             () = wake.notified() => session.tell(Input::Woken),
             () = drained(&mut draining) => session.tell(Input::Drain),
+            again = turn.asked_for() => session.tell(match again {
+                Again::Back => Input::Disconnected,
+                Again::PassedOn => Input::CameAgain,
+            }),
             () = async { match deadline { Some(at) => sleep_until(at).await, None => std::future::pending().await } } => {
                 session.tell(Input::Tick);
             }
         }
     }
-    super::leave(&session.link);
+    let (link, lives_on) = (session.link.clone(), session.lives_on);
+    drop(session);
+    if lives_on {
+        turns::stay(&mut turn, &mut events, &mut draining).await;
+    }
+    if turn.is_asked_for() {
+        return super::leave_and_see(&link).await;
+    }
+    super::leave(&link);
 }
 
 /// Ends once the daemon is going down; afterwards, never again.
-async fn drained(draining: &mut watch::Receiver<bool>) {
+pub(super) async fn drained(draining: &mut watch::Receiver<bool>) {
     loop {
         if draining.changed().await.is_err() {
             return std::future::pending().await;
@@ -142,6 +155,8 @@ struct Session<'a> {
     parked: bool,
     /// To be given back as soon as it is parked.
     give_back: bool,
+    /// The call goes on elsewhere when we are done with it, as far as was heard.
+    lives_on: bool,
 }
 
 impl<'a> Session<'a> {
@@ -188,6 +203,7 @@ impl<'a> Session<'a> {
             by_channel: VecDeque::new(),
             parked: false,
             give_back: false,
+            lives_on: true,
         }
     }
 
@@ -196,6 +212,14 @@ impl<'a> Session<'a> {
             self.out.push((command, None));
         }
         self.tell(Input::Begin);
+        // The place is on the channel now: what was kept for it is not to count again when the caller comes back some day.
+        if self.channel.rescued && self.prepared {
+            match wire::set(SINCE, "") {
+                Ok(command) => self.push(command),
+                Err(error) => tracing::error!(%error, "a command could not be built"),
+            }
+            self.flush();
+        }
     }
 
     fn incoming(&mut self, incoming: Option<Incoming>) {
@@ -218,7 +242,10 @@ impl<'a> Session<'a> {
                 }
                 match hear::hear(&event, self.channel.id.as_str(), &self.call) {
                     Some(Heard::CarriedOut(done)) => self.carried_out(done),
-                    Some(Heard::Call(input)) => self.tell(input),
+                    Some(Heard::Call(input)) => {
+                        self.lives_on &= input != Input::CallerGone;
+                        self.tell(input);
+                    }
                     Some(Heard::Leg(leg, news)) => self.heard(leg, news),
                     None if self.give_back && self.parked => self.flush(),
                     None => {}
@@ -228,13 +255,17 @@ impl<'a> Session<'a> {
             // itself is in its place behind them, and the end of the connection bounds the wait.
             Some(Incoming::Lingering(_)) => {}
             Some(Incoming::Closed(reason)) => {
+                self.lives_on = false;
                 match reason {
                     CloseReason::Peer | CloseReason::Local => tracing::debug!(%reason, "the connection ended"),
                     reason => tracing::warn!(%reason, "the connection of a call ended too early"),
                 }
                 self.tell(Input::Disconnected);
             }
-            None => self.tell(Input::Disconnected),
+            None => {
+                self.lives_on = false;
+                self.tell(Input::Disconnected);
+            }
             Some(_) => {}
         }
     }
@@ -399,7 +430,7 @@ impl<'a> Session<'a> {
                 wire::refuse(self.settings)?.into_iter().for_each(|command| self.push(command));
             }
             Wire::HangUp(parting) => self.push(wire::hang_up(parting)),
-            Wire::GiveBack => self.give_back = true,
+            Wire::GiveBack => (self.give_back, self.lives_on) = (true, false),
             Wire::Close => {}
         }
         Ok(())

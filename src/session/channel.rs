@@ -42,8 +42,10 @@ pub(super) struct Channel {
     pub(super) context: SafeText,
     /// The place the caller had before the controller was away.
     pub(super) place: Option<Remembered>,
-    /// How long the dialplan has held the caller without a controller, since the caller came.
+    /// How long the caller has been without a controller: held by the dialplan, or left alone by one that died.
     pub(super) held_for: Option<Duration>,
+    /// The caller was left alone and is here by our rescue ([`SINCE`]).
+    pub(super) rescued: bool,
     /// The call goes on behind `socket` already when we die.
     pub(super) resumes: bool,
 }
@@ -82,40 +84,67 @@ impl Channel {
             context: SafeText::new(&context).or(SafeText::new("default")),
             place,
             held_for: held_for(
-                variable("fsq_away").as_deref(),
-                variable("fsq_came").as_deref(),
+                variable(SINCE).or_else(|| variable("fsq_away").and_then(|_| variable(CAME))).as_deref(),
                 &header("Event-Date-Timestamp"),
             ),
+            rescued: variable(SINCE).is_some(),
             resumes: variable("socket_resume").as_deref() == Some("true"),
         })
     }
 }
 
+/// The channel variable in which the dialplan notes when the caller came.
+pub(crate) const CAME: &str = "fsq_came";
+
+/// The channel variable that tells the same of a call that was left alone with nobody in charge, and is sent through its
+/// dialplan again, which sets [`CAME`] anew.
+pub(crate) const SINCE: &str = "fsq_since";
+
 /// The longest that a caller is believed to have been held: what is longer is a clock that was set.
 const LONGEST_HELD: Duration = Duration::from_secs(24 * 3600);
 
-/// How long the dialplan has held a caller: it counts rounds in `away`, and noted when the caller came. Both moments are
-/// FreeSWITCH's, in microseconds: its clock need not be ours.
-fn held_for(away: Option<&str>, came: Option<&str>, now: &str) -> Option<Duration> {
-    away?;
+/// How long a caller who came then has been held. Both moments are FreeSWITCH's, in microseconds: its clock need not be
+/// ours.
+fn held_for(came: Option<&str>, now: &str) -> Option<Duration> {
     let (came, now): (u64, u64) = (came?.parse().ok()?, now.parse().ok()?);
     now.checked_sub(came).map(Duration::from_micros).filter(|held| *held <= LONGEST_HELD)
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::esl::frame::{Decoder, FrameLimits};
+
     use super::*;
 
-    /// Q4, Q19: only who was held by the dialplan has waited before, and only by what can be.
+    /// Q4, Q19: only what can be is believed.
     #[test]
     fn the_time_without_a_controller_is_told_by_the_channel() {
         let day = 24 * 3600 * 1_000_000_u64;
-        let of = |away, came: u64| held_for(away, Some(&came.to_string()), &(2 * day).to_string());
-        assert_eq!(of(Some("xx"), 2 * day - 7_000_000), Some(Duration::from_secs(7)));
-        assert_eq!(of(None, 2 * day - 7_000_000), None);
-        assert_eq!(of(Some("x"), 2 * day + 1), None);
-        assert_eq!(of(Some("x"), day - 1), None);
-        assert_eq!(held_for(Some("x"), Some("_undef_"), "5"), None);
-        assert_eq!(held_for(Some("x"), None, "5"), None);
+        let of = |came: u64| held_for(Some(&came.to_string()), &(2 * day).to_string());
+        assert_eq!(of(2 * day - 7_000_000), Some(Duration::from_secs(7)));
+        assert_eq!(of(2 * day + 1), None);
+        assert_eq!(of(day - 1), None);
+        assert_eq!(held_for(Some("_undef_"), "5"), None);
+        assert_eq!(held_for(None, "5"), None);
+    }
+
+    /// Q4, Q19: only who was held by the dialplan, or left alone, has waited before.
+    #[test]
+    fn who_has_just_come_has_not_waited() {
+        let of = |variables: &str| {
+            let text = format!(
+                "Content-Type: command/reply\nReply-Text: %2BOK%0A\nUnique-ID: a\nEvent-Date-Timestamp: 9000000\n\
+                 variable_fsq_came: 5000000\n{variables}\n"
+            );
+            let mut decoder = Decoder::new(FrameLimits::default());
+            decoder.feed(text.as_bytes());
+            let frame = decoder.decode().ok().flatten();
+            let channel = frame.and_then(Reply::of_frame).and_then(|reply| Channel::read(&reply).ok());
+            channel.map(|channel| (channel.held_for.map(|held| held.as_secs()), channel.rescued))
+        };
+        assert_eq!(of(""), Some((None, false)));
+        assert_eq!(of("variable_fsq_away: xx\n"), Some((Some(4), false)));
+        assert_eq!(of("variable_fsq_since: 3000000\n"), Some((Some(6), true)), "its dialplan has begun anew");
+        assert_eq!(of("variable_fsq_away: x\nvariable_fsq_since: 3000000\n"), Some((Some(6), true)));
     }
 }

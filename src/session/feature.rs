@@ -5,15 +5,13 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::acd::fact::{CancelCause, Fact, Record};
 use crate::acd::feature::{FeatureAnswer, authorise};
 use crate::acd::ids::{AgentId, QueueNumber};
 use crate::esl::text::TextError;
-use crate::esl::{Cause, Command, Events, Execute, Incoming, Link};
-use crate::floor::LoginChange;
+use crate::esl::{ApiCall, Cause, Command, Events, Execute, Incoming, Link};
 
 use super::channel::Channel;
-use super::{SessionSettings, Shared, leave};
+use super::{SessionSettings, Shared, leave, logins, send_one};
 
 /// How long the answer may take until the phone has hung up.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
@@ -31,8 +29,8 @@ pub(super) async fn run(
     let found = shared.floor.participants(&queue);
     let language = found.as_ref().map_or_else(|| settings.language.clone(), |q| q.language.clone());
     let participants = found.as_ref().map(|q| q.participants.as_slice());
-    let answer = match authorise(channel.who.as_ref(), settings.domain.as_deref(), participants) {
-        Ok(agent) => change(shared, &agent, &queue, login).await,
+    let answer = match whose(shared, settings, &link, &channel, participants).await {
+        Ok(agent) => logins::change(shared, &agent, &queue, login).await,
         Err(refusal) => refusal,
     };
     let user = channel.who.as_ref().map_or("nobody", |w| &w.user);
@@ -48,39 +46,43 @@ pub(super) async fn run(
     see_off(&link, &mut events).await;
 }
 
-async fn change(shared: &Shared, agent: &AgentId, queue: &QueueNumber, login: bool) -> FeatureAnswer {
-    let done = if login { FeatureAnswer::LoggedIn } else { FeatureAnswer::LoggedOut };
-    match shared.floor.login_change(agent, queue, login) {
-        LoginChange::Already => return done,
-        LoginChange::Refused(answer) => return answer,
-        LoginChange::Changed => {}
+/// Whose login is to be changed.
+async fn whose(
+    shared: &Shared,
+    settings: &SessionSettings,
+    link: &Link,
+    channel: &Channel,
+    participants: Option<&[AgentId]>,
+) -> Result<AgentId, FeatureAnswer> {
+    let who = channel.who.as_ref().ok_or(FeatureAnswer::NotAuthenticated)?;
+    let domain = home(shared, settings, link, &who.user).await.ok_or(FeatureAnswer::Failed)?;
+    if !who.is_of(&domain) {
+        let (call, user, theirs) = (&channel.id, &who.user, who.domain.as_deref().unwrap_or("none"));
+        tracing::warn!(
+            %call, user, theirs, domain,
+            "a feature code was dialled in another domain than the one in which an agent of this name is rung, and refused; if that phone is the agent's, name its domain in `domain` or in the agent's `dial`, as in user/1001@example.com"
+        );
     }
-    let at = shared.clock.now().wall;
-    let durable = if login {
-        shared.journal.login(agent.clone(), queue.clone(), at).await
-    } else {
-        shared.journal.logout(agent.clone(), queue.clone(), at).await
-    };
-    if let Err(error) = durable {
-        tracing::error!(%agent, %queue, login, %error, "a login was not written down, and is not confirmed");
-        // It may yet be, when the store recovers; but the agent was told that nothing has changed.
-        let (agent, queue) = (agent.clone(), queue.clone());
-        let fact = if login { Fact::AgentLoggedOut { agent, queue } } else { Fact::AgentLoggedIn { agent, queue } };
-        shared.journal.record(Record { at: shared.clock.now().wall, fact });
-        return FeatureAnswer::Failed;
+    authorise(Some(who), &domain, participants)
+}
+
+/// The domain in which an agent of this user's name is rung. When neither the agent's `dial` nor the configuration names
+/// it, FreeSWITCH of this very call is asked. `None` when it does not tell.
+async fn home(shared: &Shared, settings: &SessionSettings, link: &Link, user: &str) -> Option<String> {
+    let agent = AgentId::new(user).ok();
+    let own = agent.and_then(|agent| shared.floor.agent(&agent, |a| a.settings().own_domain().map(str::to_owned)));
+    if let Some(domain) = own.flatten().or_else(|| settings.domain.clone()) {
+        return Some(domain);
     }
-    let now = shared.clock.now();
-    if login {
-        if let LoginChange::Refused(answer) = shared.floor.log_in(agent, queue, now) {
-            // The file changed while it was written down.
-            let fact = Fact::AgentLoggedOut { agent: agent.clone(), queue: queue.clone() };
-            shared.journal.record(Record { at: now.wall, fact });
-            return answer;
-        }
-    } else {
-        shared.floor.log_out(agent, queue, CancelCause::LoggedOut, now);
+    let outcome = send_one(link, Command::Api(ApiCall::default_domain())).await?;
+    let domain = outcome.default_domain();
+    if domain.is_none() {
+        tracing::warn!(
+            ?outcome,
+            "FreeSWITCH does not tell its default domain, so nobody can log in or out; set `domain`"
+        );
     }
-    done
+    domain
 }
 
 /// The name of the prompt.

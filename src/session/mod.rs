@@ -3,11 +3,13 @@
 //! commands. It decides nothing.
 
 mod caller;
-mod channel;
+pub(crate) mod channel;
 mod feature;
 pub(crate) mod hear;
+mod logins;
 mod place;
 mod several;
+mod turns;
 pub(crate) mod wire;
 
 use std::sync::Arc;
@@ -25,6 +27,8 @@ use crate::floor::Floor;
 use crate::journal::Journal;
 
 use channel::Channel;
+pub use logins::Logins;
+pub use turns::Turns;
 
 /// How long a call may take to be parked before it is left all the same.
 const PARK_PATIENCE: Duration = Duration::from_secs(3);
@@ -34,7 +38,7 @@ const PARK_PATIENCE: Duration = Duration::from_secs(3);
 pub struct SessionSettings {
     /// What `socket_path` must say, if anything: the sign that it is our switch.
     pub token: Option<String>,
-    /// The directory domain of the agents' phones; FreeSWITCH's own when absent.
+    /// The directory domain of the agents' phones; FreeSWITCH's own when absent, as it is for `user/ID`.
     pub domain: Option<String>,
     /// The prefixes of feature codes.
     pub codes: FeatureCodes,
@@ -60,6 +64,10 @@ pub struct Shared {
     pub by_channel: AtomicBool,
     /// Where logins are made durable.
     pub journal: Arc<Journal>,
+    /// The logins that are being made durable.
+    pub logins: Logins,
+    /// The calls whose task is here.
+    pub turns: Turns,
     /// Makes a random number, for the random order of agents.
     pub random: Box<dyn Fn() -> u64 + Send + Sync>,
 }
@@ -112,6 +120,12 @@ pub async fn run(shared: Arc<Shared>, link: Link, mut events: Events) {
 /// Gives a call back to the dialplan.
 async fn give_back(link: &Link, events: &mut Events) {
     server::give_back(link, events, PARK_PATIENCE).await;
+}
+
+/// Ends the connection, and waits until FreeSWITCH has done all that it was told on it.
+async fn leave_and_see(link: &Link) {
+    send_one(link, Command::Exit).await;
+    link.close();
 }
 
 async fn send_one(link: &Link, command: Command) -> Option<Outcome> {

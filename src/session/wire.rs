@@ -321,6 +321,7 @@ mod tests {
             context: SafeText::new("default"),
             place: None,
             held_for: None,
+            rescued: false,
             resumes: true,
         };
         let settings = SessionSettings {

@@ -12,19 +12,19 @@ use uuid::Uuid;
 
 use crate::acd::fact::{EndedBy, Fact};
 use crate::acd::feature::Dialled;
-use crate::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
+use crate::acd::ids::{AgentId, CallId, OfferId};
 use crate::acd::time::{Mono, Wall};
 use crate::esl::command::EventSet;
 use crate::esl::{
     ApiCall, Cause, ChannelId, CloseReason, Command, Event, EventKind, Events, Incoming, Link, Outcome, Reply,
 };
-use crate::floor::{AskedPhones, OfferKey};
+use crate::floor::AskedPhones;
 use crate::session::hear::was_transferred;
 use crate::session::wire::{connected, end_if_ringing, has_mod_hash};
 
 use super::lamps::{self, Lamps, Name};
 use super::phones::Listed;
-use super::survey::{Repair, Survey, bring, epoch, gone, ours, widowed};
+use super::survey::{Repair, Survey, Suspects, bring, bring_back, epoch, gone, key_of, ours, widowed};
 use super::{RETURN_PATIENCE, SURVEY_EVERY, Sight, Switches, lock};
 
 /// How long a call waits for a controller until it is taken to have been left alone: whoever is there serves it at once.
@@ -49,13 +49,15 @@ enum Answer {
     /// The channels, asked for then, and the calls.
     Calls(Mono, Box<Reply>, Outcome),
     Dump(Uuid, String, Outcome),
+    /// A call that was left alone, and where it is to go.
+    LeftAlone(ChannelId, String, Outcome),
     Contact(AgentId, Outcome),
     /// The phones of an agent, asked for then.
     Phones(AgentId, AskedPhones, Outcome),
     Domain(Outcome),
     ModHash(Outcome),
     /// A stray leg was to be ended; whether it was.
-    Ended(bool),
+    Ended(Uuid, bool),
     Lamps,
 }
 
@@ -69,6 +71,7 @@ struct Up<'a> {
     to_look_up: BTreeSet<AgentId>,
     looking_up: usize,
     missing: BTreeSet<OfferId>,
+    suspects: Suspects,
     /// Conversations nobody attends to that were freed of our death.
     let_go: BTreeSet<OfferId>,
     /// Stray legs that were ordered to end, and when.
@@ -102,6 +105,7 @@ pub(super) async fn run(switches: &Switches, index: usize, link: Link, mut event
         to_look_up: BTreeSet::new(),
         looking_up: 0,
         missing: BTreeSet::new(),
+        suspects: Suspects::default(),
         let_go: BTreeSet::new(),
         ending: BTreeMap::new(),
         unserved: BTreeMap::new(),
@@ -189,9 +193,7 @@ impl Up<'_> {
             self.ask(call, Answer::ModHash);
         }
         self.all_lamps();
-        if let Ok(call) = ApiCall::new("global_getvar domain") {
-            self.ask(call, Answer::Domain);
-        }
+        self.ask(ApiCall::default_domain(), Answer::Domain);
     }
 
     fn tell(&self, commands: &[Command]) {
@@ -247,10 +249,14 @@ impl Up<'_> {
                     self.adopt(leg, &caller, &reply.body_text());
                 }
             }
+            Answer::LeftAlone(channel, to, outcome) => {
+                if let Some(reply) = done(outcome) {
+                    self.tell(&bring_back(&channel, &to, &reply.body_text()));
+                }
+            }
             Answer::Contact(agent, outcome) => self.still_there(&agent, outcome),
             Answer::Domain(outcome) => {
-                let told = done(outcome).map(|reply| reply.body_text().trim().to_owned());
-                self.asked_domain = told.filter(|d| !d.is_empty());
+                self.asked_domain = outcome.default_domain();
                 if self.switches.settings.borrow().domain.is_none() {
                     self.all_lamps();
                 }
@@ -262,8 +268,12 @@ impl Up<'_> {
                 self.hears_registrations();
             }
             Answer::Phones(agent, asked, outcome) => self.looked_up(&agent, asked, outcome),
-            // One that was not ended was answered a moment ago, and is being connected or ends by itself.
-            Answer::Ended(ended) => self.look_again |= !ended && !self.switches.are_in_order(),
+            Answer::Ended(leg, true) => {
+                tracing::warn!(%leg, "repaired: a leg that nobody waits for was ended");
+                self.switches.repaired();
+            }
+            // It was answered a moment ago, and is being connected or ends by itself; or it is gone.
+            Answer::Ended(_, false) => self.look_again |= !self.switches.are_in_order(),
             Answer::Lamps => {
                 self.lighting = false;
                 self.light();
@@ -281,6 +291,10 @@ impl Up<'_> {
         let held = floor.held();
         let mut repairs = survey.strays(instance, &held);
         let strays = repairs.iter().any(|r| matches!(r, Repair::End(_)));
+        // At the start nobody has just ended a leg: what there is is from before, and holds its caller back.
+        if self.switches.are_in_order() {
+            self.doubtful |= self.suspects.confirm(&mut repairs);
+        }
         let seen = self.switches.note(self.index, Sight::Channels(survey.all()));
         if let Some((channels, blind)) = &seen {
             // Where a switch has not been seen for long, only a task can tell whether its leg is there.
@@ -337,12 +351,10 @@ impl Up<'_> {
                     return;
                 }
                 self.ending.insert(leg, now);
-                tracing::warn!(%leg, "repaired: a leg that nobody waits for was ended");
-                self.switches.repaired();
                 // Its caller may be connected to it this very moment. Nobody missed anything: the caller is offered
                 // again, or has gone long ago.
                 if let Ok(call) = end_if_ringing(leg, Cause::LoseRace) {
-                    self.ask(call, |outcome| Answer::Ended(matches!(outcome, Outcome::Done(_))));
+                    self.ask(call, move |outcome| Answer::Ended(leg, matches!(outcome, Outcome::Done(_))));
                 }
             }
             Repair::Adopt(leg, caller) => {
@@ -357,9 +369,9 @@ impl Up<'_> {
             Repair::Bring(channel, number, context) => {
                 tracing::warn!(call = %channel, %number, "repaired: a call nobody took charge of goes through its dialplan again");
                 self.switches.repaired();
-                if let Ok(call) = ApiCall::new(format!("uuid_transfer {channel} {number} XML {context}")) {
-                    self.tell(&[Command::Api(call)]);
-                }
+                let to = format!("{number} XML {context}");
+                let dump = ApiCall::uuid_dump(&channel);
+                self.ask(dump, move |outcome| Answer::LeftAlone(channel, to, outcome));
             }
             Repair::GiveUp(call) => {
                 if self.switches.floor.give_up(&call, self.switches.clock.now()) {
@@ -480,14 +492,11 @@ impl Up<'_> {
         self.switches.settings.borrow().domain.clone().or_else(|| self.asked_domain.clone())
     }
 
-    /// The agent whose phone is that of this user.
+    /// The agent whose phone is that of this user: nobody's, as long as it is not known in which domain agents are.
     fn agent(&self, user: &str, domain: &str) -> Option<AgentId> {
-        if self.domain().is_some_and(|d| !d.eq_ignore_ascii_case(domain)) {
-            return None;
-        }
         let agent = AgentId::new(user).ok()?;
-        self.switches.floor.agent(&agent, |_| ())?;
-        Some(agent)
+        let own = self.switches.floor.agent(&agent, |a| a.settings().own_domain().map(str::to_owned))?;
+        own.or_else(|| self.domain()).filter(|home| home.eq_ignore_ascii_case(domain)).map(|_| agent)
     }
 
     fn fact(&mut self, fact: &Fact) {
@@ -558,16 +567,6 @@ impl Up<'_> {
             }
         }
     }
-}
-
-/// Whose leg it is, by the variables it was ordered with.
-fn key_of(event: &Event, leg: Uuid) -> Option<OfferKey> {
-    Some(OfferKey {
-        offer: OfferId::of_leg(leg),
-        call: CallId::new(&event.variable("fsq_call")?).ok()?,
-        queue: QueueNumber::new(&event.variable("fsq_queue")?).ok()?,
-        agent: AgentId::new(&event.variable("fsq_agent")?).ok()?,
-    })
 }
 
 fn done(outcome: Outcome) -> Option<Reply> {

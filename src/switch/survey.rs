@@ -6,10 +6,11 @@ use std::time::Duration;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::acd::ids::{CallId, Instance, OfferId};
+use crate::acd::ids::{AgentId, CallId, Instance, OfferId, QueueNumber};
 use crate::acd::time::{Now, Wall};
-use crate::esl::{ChannelId, SafeText};
+use crate::esl::{ApiCall, ChannelId, Command, Event, SafeText};
 use crate::floor::{Absent, HeldView, OfferKey};
+use crate::session::channel::{CAME, SINCE};
 
 /// An agent is not looked for in a survey that may have been taken before the leg was ordered.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -31,6 +32,7 @@ pub(super) struct ChannelRow {
     pub(super) uuid: String,
     pub(super) presence_id: String,
     pub(super) created_epoch: String,
+    pub(super) state: String,
     /// What the channel began to execute last.
     pub(super) application: String,
     /// The dialled number.
@@ -111,11 +113,13 @@ impl Survey {
         self.channels.iter().filter_map(|c| ours(&c.uuid, instance)).collect()
     }
 
-    /// Calls that wait for somebody to take charge of them: whoever was connected to them died before they were parked,
-    /// and FreeSWITCH never gives such a call back (measured). A call that somebody serves executes something else
-    /// within milliseconds. `ours` tells whether the number is one of ours.
+    /// Calls that wait for somebody to take charge of them, which FreeSWITCH never gives back (measured): whoever was
+    /// connected to them died before they were parked; or a connection from before they were passed on to us ended only
+    /// when they executed something else, and they were reset. A call that somebody serves executes something else
+    /// within milliseconds, as does one that is reset and goes on. `ours` tells whether the number is one of ours.
     pub(super) fn unserved<'a>(&'a self, ours: impl Fn(&str) -> bool + 'a) -> impl Iterator<Item = &'a ChannelRow> {
-        self.channels.iter().filter(move |c| c.application == "socket" && ours(&c.dest))
+        let is_alone = |c: &ChannelRow| c.application == "socket" || c.state == "CS_RESET";
+        self.channels.iter().filter(move |c| is_alone(c) && ours(&c.dest))
     }
 
     /// Legs without an owner: nobody is held by them, or they ring for a call that no task attends to. Such a leg
@@ -141,9 +145,36 @@ impl Survey {
     }
 }
 
+/// Legs that looked like strays the last time. A call hears of the end of its leg on a connection of its own, a moment
+/// before or behind this link; so a leg is only taken for a stray when it was one in the look before as well.
+#[derive(Debug, Default)]
+pub(super) struct Suspects(BTreeSet<Uuid>);
+
+impl Suspects {
+    /// Leaves of the legs to be ended those that were suspects before. True when there are new ones, so that it had
+    /// better be looked again soon.
+    pub(super) fn confirm(&mut self, repairs: &mut Vec<Repair>) -> bool {
+        let ends = |repair: &Repair| if let Repair::End(leg) = repair { Some(*leg) } else { None };
+        let strays: BTreeSet<Uuid> = repairs.iter().filter_map(ends).collect();
+        let before = std::mem::replace(&mut self.0, strays);
+        repairs.retain(|repair| ends(repair).is_none_or(|leg| before.contains(&leg)));
+        self.0.iter().any(|leg| !before.contains(leg))
+    }
+}
+
 /// Whether a channel is a leg that we ordered.
 pub(super) fn ours(channel: &str, instance: Instance) -> Option<Uuid> {
     Uuid::try_parse(channel).ok().filter(|leg| instance.ordered(OfferId(*leg)))
+}
+
+/// Whose leg it is, by the variables it was ordered with.
+pub(super) fn key_of(event: &Event, leg: Uuid) -> Option<OfferKey> {
+    Some(OfferKey {
+        offer: OfferId::of_leg(leg),
+        call: CallId::new(&event.variable("fsq_call")?).ok()?,
+        queue: QueueNumber::new(&event.variable("fsq_queue")?).ok()?,
+        agent: AgentId::new(&event.variable("fsq_agent")?).ok()?,
+    })
 }
 
 /// The offer that a channel is a leg of, if it is one.
@@ -186,6 +217,19 @@ pub(super) fn bring(row: &ChannelRow) -> Option<Repair> {
     channel.map(|channel| Repair::Bring(channel, row.dest.clone(), context))
 }
 
+/// Sends a call through its dialplan again; `dump` is all of its channel. The dialplan takes it for one that has just
+/// come, so the channel is told since when it really waits.
+pub(super) fn bring_back(channel: &ChannelId, to: &str, dump: &str) -> Vec<Command> {
+    let dumped = Event::json(dump.as_bytes(), 4096);
+    let came = dumped.as_ref().and_then(|d| {
+        d.variable(SINCE).or_else(|| d.variable(CAME)).or_else(|| d.header("Caller-Profile-Created-Time"))
+    });
+    let came = came.filter(|came| came.bytes().all(|b| b.is_ascii_digit()));
+    let kept = came.map(|came| format!("uuid_setvar {channel} {SINCE} {came}"));
+    let all = kept.into_iter().chain([format!("uuid_transfer {channel} {to}")]);
+    all.filter_map(|call| ApiCall::new(call).ok()).map(Command::Api).collect()
+}
+
 /// Callers who were to come back, and for `patience` have been on no switch.
 pub(super) fn gone(
     channels: &BTreeSet<String>,
@@ -211,7 +255,6 @@ pub(super) fn epoch(seconds: &str) -> Option<Wall> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use crate::acd::ids::{AgentId, CallId, QueueNumber};
     use crate::acd::time::Mono;
 
     use super::*;
@@ -284,6 +327,58 @@ mod tests {
         let given_up = HeldView { attended: false, ..held(leg, 0) };
         let released = [Repair::Release(given_up.key.clone())];
         assert_eq!(widowed(&BTreeSet::new(), &[given_up], &mut missing, at(10_000)), released);
+    }
+
+    /// Q4, Q19: a call that nobody took charge of has waited since it came, however often it is brought back.
+    #[test]
+    fn a_call_that_was_left_alone_keeps_its_place() {
+        let of = |dump: &str| {
+            let commands = bring_back(&ChannelId::new("c").unwrap(), "99900 XML default", dump);
+            let text = |command: &Command| match command {
+                Command::Api(call) => call.as_str().to_owned(),
+                other => format!("{other:?}"),
+            };
+            commands.iter().map(text).collect::<Vec<_>>()
+        };
+        let transfer = "uuid_transfer c 99900 XML default".to_owned();
+        let since = |came: &str| vec![format!("uuid_setvar c fsq_since {came}"), transfer.clone()];
+        let profile = r#""Caller-Profile-Created-Time":"3""#;
+        assert_eq!(of(&format!("{{{profile}}}")), since("3"));
+        assert_eq!(of(&format!(r#"{{{profile},"variable_fsq_came":"2"}}"#)), since("2"));
+        assert_eq!(of(&format!(r#"{{{profile},"variable_fsq_came":"2","variable_fsq_since":"1"}}"#)), since("1"));
+        for nothing in [r#"{"variable_fsq_came":"2 x"}"#, "-ERR"] {
+            assert_eq!(of(nothing).join(";"), transfer, "{nothing}");
+        }
+    }
+
+    /// Q22: a leg is a stray when it is one twice; other repairs do not wait.
+    #[test]
+    fn a_leg_is_a_stray_the_second_time() {
+        let (a, b) = (us().offer(1).0, us().offer(2).0);
+        let adopt = Repair::Adopt(b, "x".to_owned());
+        let mut suspects = Suspects::default();
+        let mut look = |strays: &[Uuid]| {
+            let mut repairs: Vec<Repair> = strays.iter().map(|leg| Repair::End(*leg)).chain([adopt.clone()]).collect();
+            let again = suspects.confirm(&mut repairs);
+            (repairs.len() - 1, again)
+        };
+        assert_eq!(look(&[a]), (0, true));
+        assert_eq!(look(&[a, b]), (1, true));
+        assert_eq!(look(&[b]), (1, false));
+        assert_eq!(look(&[]), (0, false));
+        assert_eq!(look(&[b]), (0, true), "it was none in between");
+    }
+
+    /// Q19, Q22: whom nobody has, and whoever is served.
+    #[test]
+    fn calls_that_nobody_has_are_found() {
+        let rows = r#"{"rows":[{"uuid":"parked","dest":"1","application":"socket","state":"CS_EXECUTE"},
+            {"uuid":"reset","dest":"1","application":"playback","state":"CS_RESET"},
+            {"uuid":"served","dest":"1","application":"playback","state":"CS_EXECUTE"},
+            {"uuid":"elsewhere","dest":"2","application":"socket","state":"CS_RESET"}]}"#;
+        let survey = Survey::read(rows, r#"{"row_count":0}"#).unwrap();
+        let found: Vec<_> = survey.unserved(|number| number == "1").map(|row| row.uuid.as_str()).collect();
+        assert_eq!(found, ["parked", "reset"]);
     }
 
     /// Q24: a channel that does not tell since when it is there is not from 1970.

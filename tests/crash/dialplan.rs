@@ -54,12 +54,13 @@ fn round(number: &str) -> Vec<Step> {
         step("set", "fsq_away=${fsq_away}x"),
         step("set", "max_forwards=70"),
         step("answer", ""),
+        step("playback", "silence_stream://200"),
+        socket(number),
         step("playback", "tone_stream://%(1000,600,425)"),
         socket(number),
-        step("playback", "silence_stream://1700"),
+        step("playback", "silence_stream://1600"),
         socket(number),
-        step("playback", "silence_stream://1700"),
-        socket(number),
+        step("playback", "silence_stream://1600"),
         step("transfer", &format!("{number} XML freeswitch-queue")),
     ]
 }

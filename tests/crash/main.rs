@@ -23,6 +23,7 @@ mod changes;
 mod door;
 mod lamps;
 mod outages;
+mod passed_on;
 mod points;
 mod private;
 mod random;

@@ -6,13 +6,15 @@ use crate::lab::{Lab, SOON};
 use crate::machine::udp_port;
 use crate::sipp::{Message, Sipp};
 use crate::sound::Sound;
-use crate::switch::{DOMAIN, SECRET};
+use crate::switch::{DOMAIN, HOSTED_DOMAIN, SECRET};
 
 /// Who calls.
 pub struct From {
     user: String,
     header: String,
     login: Option<String>,
+    /// Whether it is a phone of the other domain.
+    hosted: bool,
     /// A name of any bytes, percent-encoded; empty for that of the header.
     name: String,
 }
@@ -22,7 +24,7 @@ impl From {
     pub fn outside(number: &str, name: &str) -> From {
         let name = if name.is_empty() { String::new() } else { format!("{name} ") };
         let header = format!("{name}<sip:{number}@example.net>");
-        From { user: "trunk".to_owned(), header, login: None, name: String::new() }
+        From { user: "trunk".to_owned(), header, login: None, hosted: false, name: String::new() }
     }
 
     /// The world outside, with a name that SIP could not carry.
@@ -35,7 +37,12 @@ impl From {
     /// A phone of the house.
     pub fn phone(user: &str) -> From {
         let (header, login) = (format!("<sip:{user}@{DOMAIN}>"), Some(user.to_owned()));
-        From { user: user.to_owned(), header, login, name: String::new() }
+        From { user: user.to_owned(), header, login, hosted: false, name: String::new() }
+    }
+
+    /// A phone of another customer's house, where users have the same names.
+    pub fn phone_of_others(user: &str) -> From {
+        From { header: format!("<sip:{user}@{HOSTED_DOMAIN}>"), hosted: true, ..From::phone(user) }
     }
 
     /// A phone of the house that claims to be another.
@@ -66,7 +73,11 @@ impl Caller {
             ("NAME", from.name.as_str()),
         ];
         let scenario = lab.scenario(&format!("caller-{port}.xml"), include_str!("caller.xml"), &values);
-        let remote = if from.login.is_some() { lab.switch.sip } else { lab.switch.trunk };
+        let remote = match from.login {
+            Some(_) if from.hosted => lab.switch.hosted,
+            Some(_) => lab.switch.sip,
+            None => lab.switch.trunk,
+        };
         let user = from.login.as_deref().unwrap_or("nobody");
         let more = ["-m", "1", "-au", user, "-ap", SECRET];
         let since = Instant::now();

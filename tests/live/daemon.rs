@@ -161,6 +161,13 @@ impl Daemon {
         let _ = self.child.wait();
     }
 
+    /// Takes a key of the upper part out of the file.
+    pub fn leave_out(&self, key: &str) {
+        let text = fs::read_to_string(&self.file).expect("the daemon's file");
+        let kept = text.split_inclusive('\n').filter(|line| !line.starts_with(&format!("{key}:")));
+        fs::write(&self.file, kept.collect::<String>()).expect("the daemon's file");
+    }
+
     fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &id]).status();

@@ -16,6 +16,8 @@ crate::cases!("ends":
     the_agent_hangs_up_and_is_left_alone_for_the_wrap_up,
     a_blind_transfer_ends_the_agents_part_and_the_wrap_up_begins_then,
     a_caller_who_is_taken_away_by_somebody_else_stops_the_ringing,
+    a_caller_who_is_passed_on_to_another_queue_outlives_the_daemon_there,
+    a_caller_who_is_passed_on_as_the_daemon_dies_is_not_lost,
     an_ending_by_hand_is_noticed,
     a_phone_that_dies_in_the_call_is_free_when_its_leg_is_gone,
 );
@@ -161,6 +163,84 @@ fn a_caller_who_is_taken_away_by_somebody_else_stops_the_ringing(lab: &Lab) {
     assert!(!caller.is_over(), "the call was lost");
     lab.serve_again();
     caller.hang_up();
+    caller.over(SOON);
+}
+
+/// The dialplan tries the controller again and again, less than two seconds apart.
+const BACK: Duration = Duration::from_secs(4);
+
+const BOTH: &str = concat!(
+    "  - { number: \"99900\", name: Sales, participants: [\"1001\"] }\n",
+    "  - { number: \"99901\", name: Help, participants: [\"1002\"] }\n"
+);
+
+/// Waits until the caller of this number enters a queue, in this life of the daemon; tells when, and the channel.
+#[track_caller]
+fn entered(lab: &Lab, number: &str, wanted: &str) -> (Instant, String) {
+    lab.daemon().fact(&format!("{number} in {wanted}"), BACK, |fact| match fact {
+        Fact::CallEntered { call, queue, caller, .. } => {
+            (queue.as_str() == wanted && **caller == *number).then(|| call.to_string())
+        }
+        _ => None,
+    })
+}
+
+/// Q19: whatever the connection of the first queue says last, it is not of the second: there the caller waits, moved by an
+/// admin while waiting or passed on by the agent, and does so when the daemon dies.
+fn a_caller_who_is_passed_on_to_another_queue_outlives_the_daemon_there(lab: &Lab) {
+    lab.serve(BOTH);
+    lab.log_in("99900", &["1001"]);
+    lab.log_in("99901", &["1002"]);
+    for n in 0..6 {
+        let number = format!("079000000{n}");
+        let caller = lab.call(&From::outside(&number, "Hans"), "99900");
+        let (_, channel) = entered(lab, &number, "99900");
+        let ring = lab.phone("1001").rings(SOON);
+        let passed_on = if n % 2 == 0 {
+            let answered = ring.answer();
+            caller.sound.hears(lab.phone("1001").tone, answered, SOON);
+            ring.transfer("99901");
+            Instant::now()
+        } else {
+            lab.switch.api(&format!("uuid_transfer {channel} 99901 XML default"));
+            Instant::now()
+        };
+        ring.over(SOON);
+        let (at, _) = entered(lab, &number, "99901");
+        assert!(at - passed_on < Duration::from_millis(900), "it took {:?}", at - passed_on);
+        let second = lab.phone("1002").rings(SOON);
+        caller.sound.hears(RING_TONE, at, Duration::from_secs(6));
+        lab.daemon_mut().kill();
+        lab.serve_again();
+        second.over(BACK);
+        entered(lab, &number, "99901");
+        let again = lab.phone("1002").rings(SOON);
+        let answered = again.answer();
+        caller.sound.hears(lab.phone("1002").tone, answered, SOON);
+        again.hang_up();
+        caller.over(SOON);
+    }
+}
+
+/// Q19: nobody is left to say how the call outlives its connections, the last of which ends with the ringing of a phone.
+fn a_caller_who_is_passed_on_as_the_daemon_dies_is_not_lost(lab: &Lab) {
+    lab.serve(BOTH);
+    lab.log_in("99900", &["1001"]);
+    lab.log_in("99901", &["1002"]);
+    let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+    let (_, channel) = entered(lab, "0791234567", "99900");
+    let ring = lab.phone("1001").rings(SOON);
+    caller.sound.hears(RING_TONE, caller.since, SOON);
+    lab.switch.api(&format!("uuid_transfer {channel} 99901 XML default"));
+    lab.daemon_mut().kill();
+    lab.serve_again();
+    ring.over(SOON);
+    // Two looks at FreeSWITCH, three seconds apart.
+    let second = lab.phone("1002").rings(Duration::from_secs(12));
+    let answered = second.answer();
+    caller.sound.hears(lab.phone("1002").tone, answered, SOON);
+    eprintln!("  repairs: {}", lab.daemon().status()["repairs"]);
+    second.hang_up();
     caller.over(SOON);
 }
 

@@ -104,6 +104,14 @@ impl Lab {
         *self.daemon.borrow_mut() = Some(Daemon::start(&self.switch, &self.daemon_folder(), dials, queues));
     }
 
+    /// Starts a daemon with these queues on a file without `domain`.
+    pub fn serve_without_domain(&self, queues: &str) {
+        self.serve(queues);
+        self.daemon_mut().terminate(SOON);
+        self.daemon().leave_out("domain");
+        self.serve_again();
+    }
+
     /// Starts the daemon again, with the same file and store.
     pub fn serve_again(&self) {
         let before = self.daemon.borrow_mut().take();

@@ -14,6 +14,7 @@ crate::cases!("logins":
     a_lamp_shows_who_is_logged_in,
     the_authenticated_phone_counts_whatever_it_claims_to_be,
     who_is_not_known_is_refused,
+    a_user_of_the_same_name_in_another_domain_is_somebody_else,
     logging_out_stops_the_ringing_and_leaves_a_conversation_alone,
 );
 
@@ -95,6 +96,21 @@ fn who_is_not_known_is_refused(lab: &Lab) {
     dial(lab, &From::phone("1003"), "*4199900", "fr", "not-a-member");
     dial(lab, &From::phone("1001"), "*4199999", "en", "no-such-queue");
     assert!(changes(lab).is_empty(), "{:?}", changes(lab));
+}
+
+/// Q14: without `domain` in the file an agent is who is rung as `user/1001`: the user of FreeSWITCH's own domain.
+fn a_user_of_the_same_name_in_another_domain_is_somebody_else(lab: &Lab) {
+    lab.serve_without_domain(ONE);
+    dial(lab, &From::phone_of_others("1001"), "*4199900", "fr", "not-authenticated");
+    assert!(changes(lab).is_empty(), "{:?}", changes(lab));
+    dial(lab, &From::phone("1001"), "*4199900", "fr", "logged-in");
+    dial(lab, &From::phone_of_others("1001"), "*4299900", "fr", "not-authenticated");
+    assert_eq!(changes(lab), ["+1001"]);
+    let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+    let ring = lab.phone("1001").rings(SOON);
+    caller.hang_up();
+    ring.cancelled(SOON);
+    caller.over(SOON);
 }
 
 /// Q15.

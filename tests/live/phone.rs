@@ -90,7 +90,13 @@ impl Phone {
                 let invite = before.iter().find(|b| b.what() == "INVITE" && b.call() == m.call());
                 mouth.speak_to(invite.and_then(Message::sound_port));
             }
-            "BYE" | "CRASH" => mouth.speak_to(None),
+            // The end of another call, told again and again because the phone had died, is none of this one.
+            "BYE" | "CRASH" => {
+                let answers = |b: &&Message| b.sent && b.what() == "200" && b.header("CSeq").ends_with("INVITE");
+                if before.iter().rev().find(answers).is_some_and(|answer| answer.call() == m.call()) {
+                    mouth.speak_to(None);
+                }
+            }
             _ => {}
         };
         let sipp = Sipp::start(lab.programs(), &self.scenario, self.port.get(), lab.switch.sip, &[], watch);

@@ -6,6 +6,7 @@ use freeswitch_queue::acd::fact::{EndedBy, Fact};
 
 use crate::caller::From;
 use crate::lab::{Lab, SOON};
+use crate::six::Six;
 use crate::switch::NINE_THOUSAND;
 
 crate::cases!("phones":
@@ -14,6 +15,7 @@ crate::cases!("phones":
     an_offer_stands_while_one_phone_of_the_agent_rings,
     no_phone_of_an_agent_rings_on_for_a_caller_who_has_gone,
     a_daemon_that_is_killed_leaves_no_phone_of_an_agent_ringing,
+    a_phone_that_speaks_ipv6_rings_with_the_others,
 );
 
 const ONE: &str = "  - { number: \"99900\", name: Sales, participants: [\"1011\", \"1001\"], ring_seconds: 5, wrap_up_seconds: 30 }\n";
@@ -151,4 +153,24 @@ fn a_daemon_that_is_killed_leaves_no_phone_of_an_agent_ringing(lab: &Lab) {
     again[1].cancelled(SOON);
     again[0].hang_up();
     caller.over(SOON);
+}
+
+/// Q8: the address of a phone may be an IPv6 one.
+fn a_phone_that_speaks_ipv6_rings_with_the_others(lab: &Lab) {
+    let six = match Six::register("1011", lab.switch.six) {
+        Ok(six) => six,
+        Err(error) => return eprintln!("SKIPPED: this machine has no IPv6: {error}"),
+    };
+    lab.serve(ONE);
+    lab.log_in("99900", &["1011"]);
+    let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+    let rings = ["desk", "soft"].map(|phone| lab.phone(phone).rings(SOON));
+    let invite = six.rings();
+    assert!(invite.starts_with("INVITE sip:1011@[::1]:"), "{invite}");
+    rings[0].answer();
+    six.cancelled(&invite);
+    rings[1].cancelled(SOON);
+    rings[0].hang_up();
+    caller.over(SOON);
+    six.unregister();
 }

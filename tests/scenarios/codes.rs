@@ -106,6 +106,54 @@ fn q14_another_domains_user_is_somebody_else() {
     });
 }
 
+/// Two agents of a file without `domain`: 1001 is rung as `user/1001`, which is the switch's own domain, and 1002 where
+/// `dial` says.
+fn of_no_domain() -> House {
+    let mut config = configuration(&[queue("99900", &["1001", "1002"])], "");
+    config.domain = None;
+    config.agents[1].dial = Some("user/1002@hosted".into());
+    House::with(simswitch::Config::default(), config, 1)
+}
+
+/// Q14: whose code counts is who would be rung: with and without `domain`, nobody of the same name in another domain.
+#[test]
+fn q14_an_agent_is_the_user_whose_phone_is_rung() {
+    play(async {
+        let house = of_no_domain();
+        for (agent, home, stranger) in [("1001", "lab", "hosted"), ("1002", "hosted", "lab")] {
+            let dials = |code: &str, domain: &str| CallSpec::phone(agent, &format!("{code}99900")).domain(domain);
+            assert_eq!(dial(&house, &dials("*42", stranger)).await, "en/not-authenticated", "{agent}");
+            assert!(house.is_in(agent, "99900"));
+            assert_eq!(dial(&house, &dials("*42", home)).await, "en/logged-out", "{agent}");
+            assert_eq!(dial(&house, &dials("*41", stranger)).await, "en/not-authenticated", "{agent}");
+            assert!(!house.is_in(agent, "99900"));
+            assert_eq!(dial(&house, &dials("*41", home)).await, "en/logged-in", "{agent}");
+        }
+        let hans = house.caller("0791", "99900");
+        assert_eq!(house.take("1001").await, "0791");
+        hans.hang_up();
+        house.end().await;
+    });
+}
+
+/// Q5: a private call of a user of the same name in another domain is somebody else's.
+#[test]
+fn q5_another_domains_private_call_is_somebody_elses() {
+    play(async {
+        let house = of_no_domain();
+        house.settled().await;
+        let busy = |agent: &str, domain: &str| house.switch.call(&CallSpec::phone(agent, "9000").domain(domain));
+        let strangers = [busy("1001", "hosted"), busy("1002", "lab")];
+        pass(4_000).await;
+        assert_eq!([house.activity("1001"), house.activity("1002")], ["idle", "idle"]);
+        let own = [busy("1001", "lab"), busy("1002", "hosted")];
+        pass(100).await;
+        assert_eq!([house.activity("1001"), house.activity("1002")], ["on another call", "on another call"]);
+        strangers.iter().chain(&own).for_each(simswitch::Caller::hang_up);
+        house.end().await;
+    });
+}
+
 /// Q15: logging out while ringing: called off without a missed call, and the caller goes on to the next.
 #[test]
 fn q15_logging_out_while_ringing() {

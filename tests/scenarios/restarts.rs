@@ -202,6 +202,30 @@ fn q18_logins_survive() {
     });
 }
 
+/// Q18, Q14: an agent logs in and out in the same instant, from two phones: what was dialled last counts, at once and
+/// after a restart.
+#[test]
+fn q18_a_login_and_a_logout_in_one_instant() {
+    for (first, last) in [("*41", "*42"), ("*42", "*41")] {
+        play(async move {
+            let house = House::durable(&format!("q18-instant-{}", &last[1..]), &[service()]);
+            if first == "*41" {
+                house.log_out("1001", "99900");
+            }
+            let dials = [first, last, first, last];
+            let calls = dials.map(|code| house.switch.call(&CallSpec::phone("1001", &format!("{code}99900"))));
+            for call in calls {
+                call.wait_ended().await;
+            }
+            assert_eq!(house.is_in("1001", "99900"), last == "*41");
+            house.kill().await;
+            house.start_again();
+            assert_eq!(house.is_in("1001", "99900"), last == "*41");
+            house.end().await;
+        });
+    }
+}
+
 /// Q6, Q9: who is idle longest, and the rest of a wrap-up, survive a restart.
 #[test]
 fn q6_q9_the_agents_past_survives() {

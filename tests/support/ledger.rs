@@ -15,6 +15,7 @@ enum End {
     Returned,
     TimedOut,
     Answered,
+    Taken,
     Gone,
 }
 
@@ -131,9 +132,10 @@ impl Ledger {
             }
             Fact::CallTimedOut { call, queue, .. } => self.over(call, queue, End::TimedOut),
             Fact::CallReturned { call, queue, .. } => self.over(call, queue, End::Returned),
-            Fact::CallAbandoned { call, queue, .. }
-            | Fact::CallTaken { call, queue, .. }
-            | Fact::CallLost { call, queue, .. } => self.over(call, queue, End::Gone),
+            Fact::CallTaken { call, queue, .. } => self.over(call, queue, End::Taken),
+            Fact::CallAbandoned { call, queue, .. } | Fact::CallLost { call, queue, .. } => {
+                self.over(call, queue, End::Gone);
+            }
             Fact::WrapUpStarted { agent, until, .. } => drop(self.wraps.insert(agent.clone(), *until)),
             Fact::WrapUpEnded { agent } => drop(self.wraps.remove(agent)),
             Fact::CallWentOn { .. } | Fact::AgentLoggedIn { .. } | Fact::AgentLoggedOut { .. } => {}
@@ -145,7 +147,9 @@ impl Ledger {
         let mut since = at;
         if let Some(c) = before {
             // A timed out call may go on to the next queue, or come back when the daemon died during its message.
-            let may = matches!(c.end, End::TimedOut) || (returned && c.end == End::Returned);
+            // And whoever was passed on, by an agent or another hand, comes to another queue as anybody.
+            let passed_on = !returned && c.queue != *queue && matches!(c.end, End::Answered | End::Taken);
+            let may = matches!(c.end, End::TimedOut) || (returned && c.end == End::Returned) || passed_on;
             assert!(may, "{call} enters {queue} (returned: {returned}) after {c:?}");
             if c.queue == *queue {
                 since = c.since;

@@ -101,6 +101,17 @@ impl Call {
         }
     }
 
+    /// The other connection has the caller, and says how the call outlives us.
+    pub(super) fn came_again(&mut self, now: Now) {
+        self.is_let_go = true;
+        match self.stage {
+            Stage::Waiting(_) | Stage::Ending { .. } => self.taken(now),
+            // The end of the leg is on its way.
+            Stage::Talking { .. } => {}
+            Stage::New | Stage::Parting | Stage::Over => self.over(),
+        }
+    }
+
     /// It was none of our legs.
     pub(super) fn taken(&mut self, now: Now) {
         if !matches!(self.stage, Stage::Waiting(_) | Stage::Ending { .. }) {

@@ -43,6 +43,8 @@ pub enum Input {
     Bridged(OfferId),
     /// The caller is connected to somebody who is none of our legs, or is no longer ours to command.
     TakenAway,
+    /// The call is here on another connection: somebody else has had the caller.
+    CameAgain,
     /// Something played to its end, or was cut.
     Played(Playing),
     /// The transfer was carried out.

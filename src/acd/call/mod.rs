@@ -192,6 +192,7 @@ impl Call {
             Input::LegMissing(offer) => self.leg_missing(offer, now),
             Input::Bridged(offer) => self.bridged(offer, now),
             Input::TakenAway => self.taken_away(now),
+            Input::CameAgain => self.came_again(now),
             Input::Played(what) => self.played(what, now),
             Input::MovedOn => {
                 if matches!(self.stage, Stage::Parting) {

@@ -15,6 +15,8 @@ use crate::machine::{fill, reap, tcp_port, udp_port};
 
 /// The directory domain of the phones.
 pub const DOMAIN: &str = "live.test";
+/// Another directory domain, with users of the same names.
+pub const HOSTED_DOMAIN: &str = "hosted.test";
 /// The password of the Event Socket.
 pub const PASSWORD: &str = "ClueCon";
 /// The password of every phone.
@@ -23,7 +25,8 @@ pub const SECRET: &str = "1234";
 pub const NINE_THOUSAND: u32 = 3200;
 
 /// Questions answered with a table when phones can register and the world can call.
-const PROFILES: [&str; 2] = ["sofia status profile internal", "sofia status profile trunk"];
+const PROFILES: [&str; 3] =
+    ["sofia status profile internal", "sofia status profile hosted", "sofia status profile trunk"];
 
 /// What one FreeSWITCH is to have that another one here has not.
 #[derive(Debug, Default)]
@@ -49,6 +52,10 @@ pub struct Switch {
     folder: PathBuf,
     /// Where phones register.
     pub sip: u16,
+    /// Where the phones of the other domain call in.
+    pub hosted: u16,
+    /// Where phones register that speak IPv6, on `::1`.
+    pub six: u16,
     /// Where the world calls in.
     pub trunk: u16,
     /// Where its Event Socket listens.
@@ -65,6 +72,8 @@ impl Switch {
             program: program.to_owned(),
             folder: folder.to_owned(),
             sip: udp_port(),
+            hosted: udp_port(),
+            six: udp_port(),
             trunk: udp_port(),
             event_socket: tcp_port(),
             controller: tcp_port(),
@@ -95,6 +104,9 @@ impl Switch {
             include_str!("freeswitch.xml"),
             &[
                 ("SIP", &self.sip.to_string()),
+                ("HOSTED_DOMAIN", HOSTED_DOMAIN),
+                ("HOSTED", &self.hosted.to_string()),
+                ("SIX", &self.six.to_string()),
                 ("TRUNK", &self.trunk.to_string()),
                 ("EVENT_SOCKET", &self.event_socket.to_string()),
                 ("PASSWORD", PASSWORD),

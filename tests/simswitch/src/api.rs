@@ -124,7 +124,7 @@ impl World {
             "strepoch" => Outcome::Done((self.micros() / 1_000_000).to_string()),
             "global_getvar" => Outcome::Done(match arg.trim() {
                 "domain" => self.config.domain.clone(),
-                _ => String::new(),
+                _ => "-ERR no reply\n".into(),
             }),
             "echo" => done(arg),
             "system" | "bg_system" | "lua" => {

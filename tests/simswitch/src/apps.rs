@@ -297,10 +297,13 @@ impl World {
         }
     }
 
-    /// The call's connection is over.
-    pub(crate) fn controller_gone(&mut self, id: LegId, before: Phase) {
+    /// A connection of the call is over: of several the last, or an earlier one.
+    pub(crate) fn controller_gone(&mut self, id: LegId, gone: ConnId, before: Phase) {
         let strands = self.config.early_close_strands;
         let Some(leg) = self.legs.get_mut(&id) else { return };
+        if leg.conn.is_some_and(|conn| conn != gone) {
+            return self.earlier_controller_gone(id);
+        }
         let unparked = matches!(before, Phase::Fresh | Phase::Connected);
         let conn = leg.conn.take();
         let in_socket = leg.stack.iter().any(|f| matches!(f.work, Work::Socket { .. }));
@@ -339,12 +342,55 @@ impl World {
                     leg.running = State::Execute;
                 }
                 world.advance(id);
+            } else if leg.bridge.is_none() {
+                world.reset_for_ever(id);
             } else {
-                // The channel is reset in the middle of something else: a conversation is cut.
+                // The channel is reset in the middle of a conversation, which is cut.
                 world.stats.cut_by_reset += 1;
                 world.hangup(id, "NORMAL_CLEARING", false);
             }
         });
+    }
+}
+
+impl World {
+    /// A connection of the call is over that is not its last (read in FreeSWITCH's source, and measured): what holds the
+    /// park is taken away, whoever parked it, and with `socket_resume` the channel is reset. Only a park goes on then;
+    /// anything else is silent for ever.
+    fn earlier_controller_gone(&mut self, id: LegId) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        if leg.state == State::Routing || !leg.is_up() {
+            return;
+        }
+        let resume = leg.vars.is_true("socket_resume");
+        let socket = leg.stack.iter().find_map(|f| match f.work {
+            Work::Socket { parked } => Some(parked),
+            _ => None,
+        });
+        if leg.bridge.is_some() {
+            if resume {
+                self.stats.cut_by_reset += 1;
+                self.hangup(id, "NORMAL_CLEARING", false);
+            }
+        } else if socket == Some(true) || (socket.is_some() && resume) {
+            leg.messages.clear();
+            leg.state = State::Execute;
+            leg.running = State::Execute;
+            self.unwind(id);
+            self.advance(id);
+        } else if resume {
+            self.reset_for_ever(id);
+        }
+    }
+
+    fn reset_for_ever(&mut self, id: LegId) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        leg.stranded = true;
+        leg.state = State::Reset;
+        leg.running = State::Reset;
+        self.unwind(id);
+        self.fire_leg(id, "CHANNEL_STATE", false, &[]);
+        self.note_stranded(id);
     }
 }
 

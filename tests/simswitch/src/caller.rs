@@ -45,6 +45,12 @@ impl CallSpec {
         self
     }
 
+    /// The directory domain of the phone or, of a trunk, the one that the dialplan gives the call. Default: the switch's.
+    #[must_use]
+    pub fn domain(self, domain: &str) -> Self {
+        self.variable("domain_name", domain)
+    }
+
     /// A channel variable (a SIP header is `sip_h_X-...`).
     #[must_use]
     pub fn variable(mut self, name: &str, value: &str) -> Self {

@@ -455,7 +455,7 @@ impl World {
         }
         self.jobs.remove(&conn);
         if let Some((leg, before)) = self.held_back.remove(&conn) {
-            self.controller_gone(leg, before);
+            self.controller_gone(leg, conn, before);
         }
     }
 

@@ -226,6 +226,13 @@ impl World {
             return;
         }
         let event = Arc::new(event);
+        let is_link = |id: &ConnId| self.conns.get(id).is_some_and(|conn| conn.leg.is_none());
+        let (links, takers): (Vec<ConnId>, Vec<ConnId>) =
+            takers.into_iter().partition(|id| self.faults.link_delay.is_some() && is_link(id));
+        if let Some(delay) = self.faults.link_delay.filter(|_| !links.is_empty()) {
+            let event = event.clone();
+            self.after(delay, move |world| links.into_iter().for_each(|id| world.queue_event(id, event.clone())));
+        }
         match self.faults.event_delay {
             Some(delay) => self.after(delay, move |world| {
                 for id in takers {
@@ -352,7 +359,7 @@ impl World {
             if self.jobs.contains_key(&id) {
                 self.held_back.insert(id, (leg, before));
             } else {
-                self.controller_gone(leg, before);
+                self.controller_gone(leg, id, before);
             }
         }
     }

@@ -12,6 +12,8 @@ pub struct Faults {
     pub reply_delay: Option<Duration>,
     /// Every event is queued this much later.
     pub event_delay: Option<Duration>,
+    /// Every event is queued this much later for connections that are not a call's own.
+    pub link_delay: Option<Duration>,
     /// The next events of these names are lost, one for each entry.
     pub lose_events: Vec<String>,
     /// The next BACKGROUND_JOB events of these commands are lost, one for each entry.

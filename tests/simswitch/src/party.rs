@@ -141,6 +141,8 @@ impl World {
             Owner::Phone(number) => Some(number.clone()),
             Owner::Caller(caller) => self.callers.get(caller).and_then(|c| c.phone.clone()),
         };
+        let domain = new.variables.iter().find(|(name, _)| name == "domain_name").map(|(_, domain)| domain.clone());
+        let domain = domain.unwrap_or_else(|| self.config.domain.clone());
         let port = phone.as_ref().and_then(|p| self.phones.get(p)).map_or(47_025, |p| p.port);
         let facts = template::Facts {
             uuid: &new.uuid,
@@ -148,7 +150,7 @@ impl World {
             name: &new.name,
             destination: &new.destination,
             phone: phone.as_deref().map(account),
-            domain: &self.config.domain.clone(),
+            domain: &domain,
             micros,
             session: self.sessions,
             port,
@@ -173,7 +175,7 @@ impl World {
             presence_id: phone
                 .as_ref()
                 .filter(|_| !self.faults.no_presence)
-                .map(|p| format!("{}@{}", account(p), self.config.domain))
+                .map(|p| format!("{}@{domain}", account(p)))
                 .unwrap_or_default(),
             call_uuid: new.uuid.clone(),
             codec: inbound,

@@ -1,0 +1,207 @@
+//! One connection of a call at a time.
+//!
+//! A call that is passed on to a queue comes on a connection of its own while that of its last wait or conversation may
+//! still be open. FreeSWITCH ends whatever the channel executes when *any* of its connections ends: it clears what holds
+//! the park, and with `socket_resume` set it resets the channel, which is silent for ever unless it is parked in that
+//! instant (measured). So the earlier connection is ended first, while the later one has said that its channel is not to
+//! be reset.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::acd::ids::CallId;
+use crate::esl::{Events, Incoming, Link, Outcome, server};
+
+use super::caller::drained;
+use super::channel::Channel;
+use super::{PARK_PATIENCE, Shared, leave_and_see, send_one, wire};
+
+/// How long the earlier connection may take to see its phones off.
+const WAY_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a connection stays when its call has gone elsewhere.
+const STAYS_FOR: Duration = Duration::from_secs(5);
+
+/// Why a call is here on another connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// The dialplan held the caller, because the earlier connection had broken.
+    Back,
+    /// The caller was passed on.
+    PassedOn,
+}
+
+/// The calls whose task is here.
+#[derive(Debug, Default)]
+pub struct Turns(Arc<Mutex<BTreeMap<CallId, Turn>>>);
+
+#[derive(Clone, Debug)]
+struct Turn {
+    /// Whether the call is here again.
+    again: Arc<watch::Sender<Option<Again>>>,
+}
+
+/// Whose turn it is. Dropping it ends the turn.
+#[derive(Debug)]
+pub(super) struct MyTurn {
+    turns: Arc<Mutex<BTreeMap<CallId, Turn>>>,
+    call: CallId,
+    again: watch::Receiver<Option<Again>>,
+}
+
+/// Somebody else's turn.
+#[derive(Debug)]
+pub(super) struct Earlier(Arc<watch::Sender<Option<Again>>>);
+
+/// No critical section can panic half-way, so a poisoned lock is as good as another.
+fn lock(turns: &Mutex<BTreeMap<CallId, Turn>>) -> MutexGuard<'_, BTreeMap<CallId, Turn>> {
+    turns.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Turns {
+    /// It is this task's turn, or else who has it.
+    pub(super) fn enter(&self, call: &CallId) -> Result<MyTurn, Earlier> {
+        let mut turns = lock(&self.0);
+        if let Some(turn) = turns.get(call) {
+            return Err(Earlier(turn.again.clone()));
+        }
+        let (again, asked) = watch::channel(None);
+        turns.insert(call.clone(), Turn { again: Arc::new(again) });
+        Ok(MyTurn { turns: self.0.clone(), call: call.clone(), again: asked })
+    }
+}
+
+impl MyTurn {
+    /// Ends when the call is here on another connection; afterwards, never again.
+    pub(super) async fn asked_for(&mut self) -> Again {
+        loop {
+            if self.again.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+            if let Some(again) = *self.again.borrow_and_update() {
+                return again;
+            }
+        }
+    }
+
+    /// Whether the call is here on another connection.
+    pub(super) fn is_asked_for(&self) -> bool {
+        self.again.borrow().is_some()
+    }
+}
+
+impl Drop for MyTurn {
+    fn drop(&mut self) {
+        lock(&self.turns).remove(&self.call);
+    }
+}
+
+impl Earlier {
+    /// Has the earlier connection ended, and waits for that. False when it takes too long.
+    pub(super) async fn make_way(self, again: Again) -> bool {
+        // Two that come behind it are one too many, but neither is forgotten.
+        self.0.send_if_modified(|asked| asked.replace(again).is_none());
+        timeout(WAY_PATIENCE, self.0.closed()).await.is_ok()
+    }
+}
+
+/// Keeps a connection for a while whose call has gone elsewhere. FreeSWITCH would end what the call executes there when
+/// it ends: as long as the call may just be on its way to a queue of ours, the connection that it makes for that is
+/// waited for.
+pub(super) async fn stay(turn: &mut MyTurn, events: &mut Events, draining: &mut watch::Receiver<bool>) {
+    if turn.is_asked_for() || *draining.borrow() {
+        return;
+    }
+    let something = async {
+        tokio::select! {
+            _ = turn.asked_for() => {}
+            () = until_over(events) => {}
+            () = drained(draining) => {}
+        }
+    };
+    if timeout(STAYS_FOR, something).await.is_err() {
+        tracing::debug!("the call has gone elsewhere");
+    }
+}
+
+/// Waits for the end of the call, or of its connection.
+async fn until_over(events: &mut Events) {
+    while let Some(incoming) = events.next().await {
+        if matches!(incoming, Incoming::Closed(_) | Incoming::Lingering(_) | Incoming::Disconnecting) {
+            return;
+        }
+    }
+}
+
+/// The call has an earlier connection, which is to end first. Then it goes round by the dialplan: the end of that
+/// connection takes this one's park away, too.
+pub(super) async fn wait(shared: &Shared, link: &Link, events: &mut Events, channel: &Channel, earlier: Earlier) {
+    let again = if channel.held_for.is_some() { Again::Back } else { Again::PassedOn };
+    let outlive = match again {
+        Again::Back => wire::let_go(&channel.channel),
+        Again::PassedOn => wire::connected(&channel.channel),
+    };
+    tracing::info!(
+        ?again,
+        "the call is here again before its last connection has ended, and goes round by the dialplan"
+    );
+    server::until_parked(link, events, PARK_PATIENCE).await;
+    match outlive {
+        Ok(command) => {
+            if let Some(Outcome::Refused(text)) = send_one(link, command).await {
+                tracing::warn!(%text, "a call could not be told to outlive its connections");
+            }
+        }
+        Err(error) => tracing::error!(%error, "a command could not be built"),
+    }
+    if !earlier.make_way(again).await {
+        tracing::warn!("the last connection of a call did not end in time");
+    }
+    // The dialplan may be fast.
+    let turn = shared.turns.enter(&channel.id);
+    leave_and_see(link).await;
+    drop(turn);
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn call() -> CallId {
+        CallId::new("caller").unwrap()
+    }
+
+    /// Q19: the later connection waits for the end of the earlier one, which is told why.
+    #[tokio::test(start_paused = true)]
+    async fn the_earlier_connection_makes_way() {
+        let turns = Turns::default();
+        let mut mine = turns.enter(&call()).unwrap();
+        assert!(!mine.is_asked_for());
+        let later = turns.enter(&call()).unwrap_err();
+        let (asked, gone) = tokio::join!(
+            async {
+                let asked = mine.asked_for().await;
+                assert!(mine.is_asked_for());
+                drop(mine);
+                asked
+            },
+            later.make_way(Again::PassedOn)
+        );
+        assert_eq!((asked, gone), (Again::PassedOn, true));
+        assert!(turns.enter(&call()).is_ok());
+    }
+
+    /// The wait is bounded.
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_ever() {
+        let turns = Turns::default();
+        let mine = turns.enter(&call()).unwrap();
+        assert!(!turns.enter(&call()).unwrap_err().make_way(Again::Back).await);
+        drop(mine);
+    }
+}
