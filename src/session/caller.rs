@@ -1,12 +1,15 @@
 //! A caller's session: from the first command to the last event.
 
+mod ringing;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -17,7 +20,7 @@ use crate::acd::leg::LegEnd;
 use crate::acd::queue::Place;
 use crate::acd::time::Now;
 use crate::esl::text::TextError;
-use crate::esl::{ApiCall, Cause, CloseReason, Command, Endpoint, EventKind, Events, Incoming, Link, Outcome};
+use crate::esl::{ApiCall, Cause, CloseReason, Command, EventKind, Events, Incoming, Link, Outcome};
 use crate::floor::{AskedPhones, CallDesk, Caller};
 
 use super::channel::{Channel, SINCE};
@@ -69,15 +72,14 @@ async fn serve(
                     session.outcome(what, outcome);
                 }
             }
+            () = at(session.later_at.filter(|_| !session.later.is_empty())) => session.send_later(),
             () = wake.notified() => session.tell(Input::Woken),
             () = drained(&mut draining) => session.tell(Input::Drain),
             again = turn.asked_for() => session.tell(match again {
                 Again::Back => Input::Disconnected,
                 Again::PassedOn => Input::CameAgain,
             }),
-            () = async { match deadline { Some(at) => sleep_until(at).await, None => std::future::pending().await } } => {
-                session.tell(Input::Tick);
-            }
+            () = at(deadline) => session.tell(Input::Tick),
         }
     }
     let (link, lives_on) = (session.link.clone(), session.lives_on);
@@ -89,6 +91,14 @@ async fn serve(
         return super::leave_and_see(&link).await;
     }
     super::leave(&link);
+}
+
+/// Ends then, or never.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Ends once the daemon is going down; afterwards, never again.
@@ -114,8 +124,8 @@ enum Watched {
     ModHash,
 }
 
-/// How many phones of one account are rung.
-const MOST_PHONES: u8 = 8;
+/// How long what no phone need wait for waits for one that is to ring: a free agent is found at once.
+const PUT_OFF: Duration = Duration::from_millis(5);
 
 /// A command, and whether its outcome decides something.
 type Order = (Command, Option<Watched>);
@@ -132,6 +142,9 @@ struct Session<'a> {
     /// Commands of the input being worked on, written in one go and in this order: music that was ordered behind an
     /// `originate` would play into the conversation with a phone that answers by itself.
     out: Vec<Order>,
+    /// What no phone need wait for, and until when it waits itself for one that is to ring.
+    later: Vec<Order>,
+    later_at: Option<Instant>,
     /// Legs whose filters are still set.
     filtered: BTreeSet<Uuid>,
     /// Offers whose agent has several phones.
@@ -192,6 +205,8 @@ impl<'a> Session<'a> {
             desk,
             watched: JoinSet::new(),
             out: Vec::new(),
+            later: Vec::new(),
+            later_at: None,
             filtered: BTreeSet::new(),
             several: BTreeMap::new(),
             asked: BTreeMap::new(),
@@ -268,44 +283,6 @@ impl<'a> Session<'a> {
             }
             Some(_) => {}
         }
-    }
-
-    /// FreeSWITCH tells something of an agent's leg.
-    fn heard(&mut self, leg: Uuid, news: News) {
-        let offer = OfferId::of_leg(leg);
-        let Some(several) = self.several.get_mut(&offer) else { return self.tell(news.of(offer)) };
-        let follows = several.heard(leg, news);
-        for other in follows.stop {
-            self.out.push((Command::Api(wire::end_leg(other, Cause::LoseRace)), Some(Watched::CallOff(other))));
-        }
-        match follows.tell {
-            Some(news) => self.tell(news.of(offer)),
-            None => self.flush(),
-        }
-    }
-
-    /// The channel was to order a phone to ring, and did, or may not.
-    fn carried_out(&mut self, done: bool) {
-        let Some((leg, call)) = self.by_channel.pop_front().filter(|_| !done) else { return };
-        if self.shared.by_channel.swap(false, Ordering::Relaxed) {
-            tracing::warn!(
-                "FreeSWITCH lets no channel use its API; set api-expansion to true in switch.conf.xml: spoken positions and messages need it"
-            );
-        }
-        self.out.push((Command::BgApi { job: leg, call }, Some(Watched::Ring(leg))));
-        self.flush();
-    }
-
-    /// The channel is gone, and with it what it had not done yet.
-    fn nothing_is_carried_out(&mut self) {
-        for (leg, _) in std::mem::take(&mut self.by_channel) {
-            self.heard(leg, News::Originated(Err(LegEnd::Elsewhere)));
-        }
-    }
-
-    /// The legs of an offer that FreeSWITCH may have.
-    fn legs_of(&self, offer: OfferId) -> Vec<Uuid> {
-        self.several.get(&offer).map_or_else(|| vec![offer.0], |several| several.living().collect())
     }
 
     /// The outcome of a command that decides something.
@@ -451,98 +428,37 @@ impl<'a> Session<'a> {
             .map_or_else(|| self.settings.language.clone(), |q| q.language.clone());
         let remembered = Remembered { dialled: self.dialled.clone(), queue, place, first_entered, visited };
         let first = !std::mem::replace(&mut self.prepared, true);
-        self.push(wire::prepare(&remembered, &language, first, self.channel.resumes)?);
-        Ok(())
-    }
-
-    /// Rings an agent, wherever `dial` says, or else on every phone that is registered for the account: FreeSWITCH is
-    /// asked which these are, unless it is known to be one, because an order to ring the account rings but one of them.
-    fn ring(&mut self, offer: OfferId, agent: AgentId, shared: bool) -> Result<(), TextError> {
-        let phone = self.shared.floor.agent(&agent, |a| a.settings().clone()).ok_or(TextError::Empty)?;
-        let phones = self.shared.floor.phones();
-        if phone.dial.is_some() || phones.is_one(&agent) {
-            return self.ring_phones(offer, &agent, shared, &[]);
+        let command = wire::prepare(&remembered, &language, first, self.channel.resumes)?;
+        if first && self.channel.resumes {
+            // The dialplan has said the same but for the place, and since when the call is here.
+            self.later.push((command, None));
+        } else {
+            self.push(command);
         }
-        let asked = phones.asking(&agent);
-        self.out.push((Command::Api(wire::phones(&phone, self.settings)?), Some(Watched::Phones(offer))));
-        self.asked.insert(offer, (agent, shared, asked));
         Ok(())
     }
 
-    /// FreeSWITCH tells which phones an agent has. Where it does not, the directory decides.
-    fn found(&mut self, offer: OfferId, outcome: Outcome) {
-        let Some((agent, shared, asked)) = self.asked.remove(&offer).filter(|_| self.call.agent_of(offer).is_some())
-        else {
+    /// Sends what was put off behind the first order to ring, and before anything else that is to be done.
+    fn decide_on_later(&mut self) {
+        if self.later.is_empty() {
             return;
-        };
-        let contacts = match outcome {
-            Outcome::Done(reply) => {
-                let contacts = Endpoint::contacts(&reply.body_text());
-                self.shared.floor.phones().found(&agent, asked, contacts.len());
-                contacts
-            }
-            Outcome::Refused(text) => {
-                tracing::debug!(%agent, %text, "FreeSWITCH does not tell the phones of an agent");
-                Vec::new()
-            }
-            Outcome::Unknown(why) => {
-                tracing::warn!(%agent, %why, "FreeSWITCH did not tell the phones of an agent");
-                Vec::new()
-            }
-        };
-        match self.ring_phones(offer, &agent, shared, &contacts) {
-            Ok(()) => self.flush(),
-            Err(error) => {
-                tracing::error!(%agent, %error, "an agent cannot be rung; check the configured texts");
-                self.tell(Input::Originated(offer, Err(LegEnd::Missed(MissCause::Failed))));
-            }
+        }
+        let in_line = self.call.is_in_line();
+        let only_asks = self.out.iter().all(|(_, watched)| matches!(watched, Some(Watched::Phones(_))));
+        if in_line && self.later_at.is_none() {
+            self.later_at = Some(Instant::now() + PUT_OFF);
+        } else if in_line && self.out.iter().any(|(_, watched)| matches!(watched, Some(Watched::Ring(_)))) {
+            self.out.append(&mut self.later);
+        } else if !(in_line && only_asks) {
+            let rest = std::mem::replace(&mut self.out, std::mem::take(&mut self.later));
+            self.out.extend(rest);
         }
     }
 
-    /// Rings these phones of an agent when there are several, and otherwise the one there is.
-    fn ring_phones(
-        &mut self,
-        offer: OfferId,
-        agent: &AgentId,
-        shared: bool,
-        contacts: &[Endpoint],
-    ) -> Result<(), TextError> {
-        let queue = self.desk.queue().and_then(|q| self.shared.floor.participants(q));
-        let phone = self.shared.floor.agent(agent, |a| a.settings().clone());
-        let (Some(queue), Some(phone)) = (queue, phone) else { return Err(TextError::Empty) };
-        let several = contacts.len() > 1;
-        let legs: Vec<(Uuid, Option<&Endpoint>)> = if several {
-            (0..MOST_PHONES).zip(contacts).map(|(n, contact)| (offer.leg(n), Some(contact))).collect()
-        } else {
-            vec![(offer.0, None)]
-        };
-        let has_hash = self.shared.mod_hash.load(Ordering::Relaxed);
-        let first_wins = shared || several;
-        if first_wins && !has_hash {
-            self.out.push((Command::Api(wire::has_mod_hash()?), Some(Watched::ModHash)));
-        }
-        let mut orders: Vec<Order> = Vec::new();
-        for &(leg, contact) in &legs {
-            let race = first_wins && has_hash;
-            let (filters, call) = wire::ring(leg, contact, race, &phone, &queue, &self.channel, self.settings)?;
-            orders.extend(filters.map(|command| (command, None)));
-            let ready = self.can_be_connected && !self.may_be_busy && self.shared.by_channel.load(Ordering::Relaxed);
-            let short = ready.then(|| wire::by_channel(leg, &call)).flatten();
-            if short.is_some() {
-                self.by_channel.push_back((leg, call.clone()));
-            }
-            orders.push((short.unwrap_or(Command::BgApi { job: leg, call }), Some(Watched::Ring(leg))));
-        }
-        if several {
-            self.several.insert(offer, Several::new(legs.iter().map(|(leg, _)| *leg)));
-        }
-        if self.can_be_connected {
-            self.filtered.extend(legs.iter().map(|(leg, _)| *leg));
-            self.out.extend(orders);
-        } else {
-            self.held_back.push((offer, orders));
-        }
-        Ok(())
+    /// No phone is to ring now.
+    fn send_later(&mut self) {
+        self.out.append(&mut self.later);
+        self.flush();
     }
 
     /// Writes what has come together.
@@ -561,6 +477,7 @@ impl<'a> Session<'a> {
             self.give_back = false;
             self.push(Command::Exit);
         }
+        self.decide_on_later();
         if self.out.is_empty() {
             return;
         }
