@@ -74,11 +74,15 @@ fn an_answer_is_connected_whoever_sees_it_first(lab: &Lab) {
     lab.serve(ONE);
     lab.log_in("99900", &["1001"]);
     for (answer, originate) in [(40, 45), (30, 30), (40, 35)] {
-        let slow = format!("api_on_media='msleep {answer}',api_on_post_originate='msleep {originate}'");
-        lab.switch.api(&format!("global_setvar fsq_slow={slow}"));
+        let slow = |answer: &str, originate: &str| {
+            for (what, how) in [("slow_answer", answer), ("slow_originate", originate)] {
+                assert_eq!(lab.switch.api(&format!("global_setvar {what}={how}")), "+OK");
+            }
+        };
+        slow(&format!("msleep {answer}"), &format!("msleep {originate}"));
         let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
         let ring = lab.phone("1001").rings(SOON);
-        assert_eq!(lab.switch.api("global_setvar fsq_slow="), "+OK");
+        slow("", "");
         let answered = ring.answer();
         caller.sound.hears(lab.phone("1001").tone, answered, SOON);
         let heard = lab.phone("1001").sound.hears(caller.tone, answered, SOON);
