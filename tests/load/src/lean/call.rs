@@ -203,6 +203,12 @@ impl Call {
                 self.reply(&format!("+OK Job-UUID: {job}\nJob-UUID: {job}"));
                 self.ring(Leg { id: leg, agent, bridged: false }, right);
             }
+            Command::RingByChannel(leg, agent) => {
+                let right = self.switch.book().offered(self.number, &agent, Instant::now());
+                self.reply("+OK");
+                self.ring(Leg { id: leg, agent, bridged: false }, right);
+                self.tell("CHANNEL_EXECUTE_COMPLETE", |t| &t.carried_out, UNNAMED);
+            }
             Command::Kill(leg) => {
                 let found = self.leg.as_ref().is_some_and(|l| l.id == leg);
                 self.api(if found { "+OK\n" } else { "-ERR No such channel!\n" });

@@ -13,6 +13,8 @@ pub(super) enum Command {
     Hangup,
     /// `bgapi originate`: the leg, the agent, the job.
     Ring(Id, String, String),
+    /// The same, by way of the caller's channel.
+    RingByChannel(Id, String),
     /// `api uuid_kill` of this channel, however it is wrapped.
     Kill(Id),
     /// Any other `api`.
@@ -42,11 +44,15 @@ pub(super) fn take(bytes: &[u8]) -> Option<(Command, usize)> {
         "sendmsg" => {
             let argument = header("execute-app-arg").map_or(body, str::to_owned);
             let name = header("execute-app-name").unwrap_or_default().to_owned();
-            Command::Execute(name, argument, header("Event-UUID").and_then(id_of))
+            match argument.split_once("${bgapi(uuid:").and_then(|(_, order)| ring(order)) {
+                Some((leg, agent)) => Command::RingByChannel(leg, agent),
+                None => Command::Execute(name, argument, header("Event-UUID").and_then(id_of)),
+            }
         }
-        "bgapi" if rest.starts_with("originate ") => {
-            ring(rest, header("Job-UUID")).unwrap_or(Command::Other(line.into()))
-        }
+        "bgapi" if rest.starts_with("originate ") => match ring(rest).zip(header("Job-UUID")) {
+            Some(((leg, agent), job)) => Command::Ring(leg, agent, job.to_owned()),
+            None => Command::Other(line.into()),
+        },
         "api" => match rest.split_once("uuid_kill ").and_then(|(_, behind)| last_id(behind)) {
             Some(channel) => Command::Kill(channel),
             None => Command::Api(rest.to_owned()),
@@ -57,10 +63,10 @@ pub(super) fn take(bytes: &[u8]) -> Option<(Command, usize)> {
     Some((command, body_at + length))
 }
 
-fn ring(text: &str, job: Option<&str>) -> Option<Command> {
+fn ring(text: &str) -> Option<(Id, String)> {
     let leg = id_of(text.split_once("origination_uuid=")?.1.get(..36)?)?;
     let (agent, _) = text.split_once("}user/")?.1.split_once('@')?;
-    Some(Command::Ring(leg, agent.to_owned(), job?.to_owned()))
+    Some((leg, agent.to_owned()))
 }
 
 fn id_of(text: &str) -> Option<Id> {
@@ -90,7 +96,8 @@ mod tests {
         let text = format!(
             "connect\n\nevent plain CHANNEL_CREATE\n\nsendmsg\ncall-command: execute\nexecute-app-name: set\n\
              content-type: text/plain\ncontent-length: 3\n\na=bbgapi originate {{origination_uuid={LEG},x='a@b'}}\
-             user/1001@lab &park()\nJob-UUID: j\n\napi expand uuid_kill ${{cond(${{uuid_getvar({LEG} v)}} == yes ? {LEG} : \
+             user/1001@lab &park()\nJob-UUID: j\n\nsendmsg\ncall-command: execute\nexecute-app-name: set\n\
+             content-length: 137\n\no=${{bgapi(uuid:{LEG} originate {{origination_uuid={LEG}}}user/2@lab &park())}}api expand uuid_kill ${{cond(${{uuid_getvar({LEG} v)}} == yes ? {LEG} : \
              none)}} LOSE_RACE\n\nfilter x"
         );
         let (mut rest, mut found) = (text.as_bytes(), Vec::new());
@@ -104,6 +111,7 @@ mod tests {
             Command::Events("plain CHANNEL_CREATE".to_owned()),
             Command::Execute("set".to_owned(), "a=b".to_owned(), None),
             Command::Ring(leg, "1001".to_owned(), "j".to_owned()),
+            Command::RingByChannel(leg, "2".to_owned()),
             Command::Kill(leg),
         ];
         assert_eq!(found, expected);

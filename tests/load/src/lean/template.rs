@@ -112,6 +112,8 @@ pub(crate) struct Templates {
     pub(crate) channel: Template,
     /// An application was executed.
     pub(crate) set: Template,
+    /// An order to ring was carried out.
+    pub(crate) carried_out: Template,
     /// The music was cut.
     pub(crate) played: Template,
     /// The caller is no longer parked, and `socket` has ended.
@@ -172,12 +174,22 @@ impl Templates {
         let created = String::from_utf8_lossy(event("CHANNEL_EXECUTE", CALLER, "set")?)
             .replacen("CHANNEL_EXECUTE", "CHANNEL_CREATE", 1)
             .into_bytes();
+        let set = own("CHANNEL_EXECUTE_COMPLETE", "set")?;
+        let carried_out = String::from_utf8_lossy(&set);
+        let lines = carried_out.lines().map(|line| match line.strip_prefix("Application-Data: ") {
+            Some(_) => "Application-Data: fsq_order%3D%2BOK%20Job-UUID%3A%20650dc6ac-1dc9-44bb-883a-c85f599f11f6%0A\n"
+                .to_owned(),
+            None => format!("{line}\n"),
+        });
+        let carried_out: String = lines.collect();
+        ensure!(carried_out.contains("fsq_order"), "the capture does not say what was set");
         let job = "Event-Name: BACKGROUND_JOB\nJob-UUID: 650dc6ac-1dc9-44bb-883a-c85f599f11f6\nJob-Command: originate\n\
                    Content-Length: 24\n\n-ERR ORIGINATOR_CANCEL \n";
         let linger = head(b"Content-Type: text/disconnect-notice\nControlled")?;
         Ok(Self {
             channel: Template::new(channel.as_bytes(), false),
-            set: Template::new(&own("CHANNEL_EXECUTE_COMPLETE", "set")?, true),
+            set: Template::new(&set, true),
+            carried_out: Template::new(carried_out.as_bytes(), true),
             played: Template::new(&own("CHANNEL_EXECUTE_COMPLETE", "playback")?, true),
             unpark: Template::new(&own("CHANNEL_UNPARK", "")?, true),
             socket: Template::new(&own("CHANNEL_EXECUTE_COMPLETE", "socket")?, true),
