@@ -54,43 +54,54 @@ async fn serve(
     let wake = Arc::new(Notify::new());
     let bell = wake.clone();
     let number: Arc<str> = Arc::from(channel.number.as_str());
-    let mut turn = match shared.turns.enter(&channel.id) {
+    let mut turn = match shared.turns.enter(&channel.id, wake.clone()) {
         Ok(turn) => turn,
-        Err(earlier) => return turns::wait(shared, &link, &mut events, &channel, earlier).await,
+        // What seldom happens takes no room in the task of every call.
+        Err(earlier) => return Box::pin(turns::wait(shared, &link, &mut events, &channel, earlier)).await,
     };
     shared.floor.admit(&channel.id, number.clone(), Box::new(move || bell.notify_one()));
     let mut session = Session::new(shared, settings, link, channel, dialled, number);
     session.begin();
     let mut draining = shared.draining.clone();
     while !session.call.is_finished() {
-        let deadline = session.call.deadline().map(|at| shared.clock.instant(at));
+        let due = session.call.deadline().map(|at| shared.clock.instant(at));
+        let due = due.into_iter().chain(session.later_at.filter(|_| session.later.is_some())).min();
         tokio::select! {
             biased;
             incoming = events.next() => session.incoming(incoming),
-            Some(done) = session.watched.join_next() => {
-                if let Ok((what, outcome)) = done {
-                    session.outcome(what, outcome);
-                }
-            }
-            () = at(session.later_at.filter(|_| !session.later.is_empty())) => session.send_later(),
-            () = wake.notified() => session.tell(Input::Woken),
-            () = drained(&mut draining) => session.tell(Input::Drain),
-            again = turn.asked_for() => session.tell(match again {
-                Again::Back => Input::Disconnected,
-                Again::PassedOn => Input::CameAgain,
+            (what, outcome) = next(&mut session.watched) => session.outcome(what, outcome),
+            () = wake.notified() => session.tell(match turn.asked_for() {
+                None => Input::Woken,
+                Some(Again::Back) => Input::Disconnected,
+                Some(Again::PassedOn) => Input::CameAgain,
             }),
-            () = at(deadline) => session.tell(Input::Tick),
+            () = drained(&mut draining) => session.tell(Input::Drain),
+            () = at(due) => session.tick(),
         }
     }
     let (link, lives_on) = (session.link.clone(), session.lives_on);
     drop(session);
     if lives_on {
-        turns::stay(&mut turn, &mut events, &mut draining).await;
+        Box::pin(turns::stay(&turn, &mut events, &mut draining)).await;
     }
     if turn.is_asked_for() {
-        return super::leave_and_see(&link).await;
+        return Box::pin(super::leave_and_see(&link)).await;
     }
     super::leave(&link);
+}
+
+/// The outcome of the next command that is watched.
+async fn next(watched: &mut Option<JoinSet<(Watched, Outcome)>>) -> (Watched, Outcome) {
+    while let Some(set) = watched {
+        match set.join_next().await {
+            Some(Ok(done)) => return done,
+            // Of a task that was ended or failed nothing is known; its deadline looks after it.
+            Some(Err(_)) => {}
+            // A caller who waits has no use for it.
+            None => *watched = None,
+        }
+    }
+    std::future::pending().await
 }
 
 /// Ends then, or never.
@@ -138,12 +149,12 @@ struct Session<'a> {
     dialled: QueueNumber,
     call: Call,
     desk: CallDesk,
-    watched: JoinSet<(Watched, Outcome)>,
+    watched: Option<JoinSet<(Watched, Outcome)>>,
     /// Commands of the input being worked on, written in one go and in this order: music that was ordered behind an
     /// `originate` would play into the conversation with a phone that answers by itself.
     out: Vec<Order>,
     /// What no phone need wait for, and until when it waits itself for one that is to ring.
-    later: Vec<Order>,
+    later: Option<Box<Command>>,
     later_at: Option<Instant>,
     /// Legs whose filters are still set.
     filtered: BTreeSet<Uuid>,
@@ -203,9 +214,9 @@ impl<'a> Session<'a> {
             dialled,
             call,
             desk,
-            watched: JoinSet::new(),
+            watched: None,
             out: Vec::new(),
-            later: Vec::new(),
+            later: None,
             later_at: None,
             filtered: BTreeSet::new(),
             several: BTreeMap::new(),
@@ -431,7 +442,7 @@ impl<'a> Session<'a> {
         let command = wire::prepare(&remembered, &language, first, self.channel.resumes)?;
         if first && self.channel.resumes {
             // The dialplan has said the same but for the place, and since when the call is here.
-            self.later.push((command, None));
+            self.later = Some(Box::new(command));
         } else {
             self.push(command);
         }
@@ -440,7 +451,7 @@ impl<'a> Session<'a> {
 
     /// Sends what was put off behind the first order to ring, and before anything else that is to be done.
     fn decide_on_later(&mut self) {
-        if self.later.is_empty() {
+        if self.later.is_none() {
             return;
         }
         let in_line = self.call.is_in_line();
@@ -448,17 +459,18 @@ impl<'a> Session<'a> {
         if in_line && self.later_at.is_none() {
             self.later_at = Some(Instant::now() + PUT_OFF);
         } else if in_line && self.out.iter().any(|(_, watched)| matches!(watched, Some(Watched::Ring(_)))) {
-            self.out.append(&mut self.later);
+            self.out.extend(self.later.take().map(|command| (*command, None)));
         } else if !(in_line && only_asks) {
-            let rest = std::mem::replace(&mut self.out, std::mem::take(&mut self.later));
-            self.out.extend(rest);
+            self.out.splice(0..0, self.later.take().map(|command| (*command, None)));
         }
     }
 
-    /// No phone is to ring now.
-    fn send_later(&mut self) {
-        self.out.append(&mut self.later);
-        self.flush();
+    fn tick(&mut self) {
+        if self.later_at.is_some_and(|at| at <= Instant::now()) {
+            // No phone is to ring now.
+            self.out.extend(self.later.take().map(|command| (*command, None)));
+        }
+        self.tell(Input::Tick);
     }
 
     /// Writes what has come together.
@@ -487,7 +499,7 @@ impl<'a> Session<'a> {
                 for (pending, watched) in sent.into_iter().zip(watched) {
                     match watched {
                         Some(what) => {
-                            self.watched.spawn(async move { (what, pending.await) });
+                            self.watched.get_or_insert_default().spawn(async move { (what, pending.await) });
                         }
                         None => pending.log_refusal("a command of a call"),
                     }

@@ -82,7 +82,7 @@ pub async fn run(shared: Arc<Shared>, link: Link, mut events: Events) {
             tracing::warn!(%why, "a connection did not say what call it is");
             if matches!(why, Unknown::TimedOut(_)) {
                 // It may be the call of a switch that stands still.
-                give_back(&link, &mut events).await;
+                Box::pin(give_back(&link, &mut events)).await;
             }
             return;
         }
@@ -93,26 +93,26 @@ pub async fn run(shared: Arc<Shared>, link: Link, mut events: Events) {
         Ok(channel) => Box::new(channel),
         Err(error) => {
             tracing::warn!(%error, "a connection is not that of a call");
-            return give_back(&link, &mut events).await;
+            return Box::pin(give_back(&link, &mut events)).await;
         }
     };
     // All of the channel, and the call may be long.
     drop(reply);
     if settings.token.as_deref().is_some_and(|token| channel.token.as_deref() != Some(token)) {
         tracing::warn!(call = %channel.id, "a call without our token went back to the dialplan: `socket HOST:PORT/TOKEN` must end with the `token` of the configuration");
-        return give_back(&link, &mut events).await;
+        return Box::pin(give_back(&link, &mut events)).await;
     }
     link.vouch();
     let drained = *shared.draining.borrow();
     match settings.codes.read(&channel.dialled) {
-        _ if drained => give_back(&link, &mut events).await,
+        _ if drained => Box::pin(give_back(&link, &mut events)).await,
         Dialled::Queue(queue) => caller::run(&shared, &settings, link, events, channel, queue).await,
         Dialled::Feature { login, queue, lamp: _ } => {
-            feature::run(&shared, &settings, link, events, channel, login, queue).await;
+            Box::pin(feature::run(&shared, &settings, link, events, channel, login, queue)).await;
         }
         Dialled::Other => {
             tracing::warn!(call = %channel.id, dialled = %channel.dialled, "a call dialled neither a queue nor a feature code");
-            feature::refuse_number(&link, &mut events).await;
+            Box::pin(feature::refuse_number(&link, &mut events)).await;
         }
     }
 }

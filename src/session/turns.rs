@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 use crate::acd::ids::CallId;
@@ -37,66 +37,88 @@ pub(super) enum Again {
 
 /// The calls whose task is here.
 #[derive(Debug, Default)]
-pub struct Turns(Arc<Mutex<BTreeMap<CallId, Turn>>>);
+pub struct Turns(Arc<All>);
 
-#[derive(Clone, Debug)]
+#[derive(Debug, Default)]
+struct All {
+    turns: Mutex<BTreeMap<CallId, Arc<Turn>>>,
+    /// One of them has ended.
+    ended: Notify,
+}
+
+/// There is one for every call, so it is small.
+#[derive(Debug)]
 struct Turn {
+    state: Mutex<State>,
+    wake: Arc<Notify>,
+}
+
+#[derive(Debug, Default)]
+struct State {
     /// Whether the call is here again.
-    again: Arc<watch::Sender<Option<Again>>>,
+    again: Option<Again>,
+    over: bool,
 }
 
 /// Whose turn it is. Dropping it ends the turn.
 #[derive(Debug)]
 pub(super) struct MyTurn {
-    turns: Arc<Mutex<BTreeMap<CallId, Turn>>>,
+    all: Arc<All>,
     call: CallId,
-    again: watch::Receiver<Option<Again>>,
+    turn: Arc<Turn>,
+    told: bool,
 }
 
 /// Somebody else's turn.
 #[derive(Debug)]
-pub(super) struct Earlier(Arc<watch::Sender<Option<Again>>>);
+pub(super) struct Earlier {
+    all: Arc<All>,
+    turn: Arc<Turn>,
+}
 
 /// No critical section can panic half-way, so a poisoned lock is as good as another.
-fn lock(turns: &Mutex<BTreeMap<CallId, Turn>>) -> MutexGuard<'_, BTreeMap<CallId, Turn>> {
-    turns.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Turns {
-    /// It is this task's turn, or else who has it.
-    pub(super) fn enter(&self, call: &CallId) -> Result<MyTurn, Earlier> {
-        let mut turns = lock(&self.0);
+    /// It is this task's turn, or else who has it. The task is woken when the call is here again.
+    pub(super) fn enter(&self, call: &CallId, wake: Arc<Notify>) -> Result<MyTurn, Earlier> {
+        let mut turns = lock(&self.0.turns);
         if let Some(turn) = turns.get(call) {
-            return Err(Earlier(turn.again.clone()));
+            return Err(Earlier { all: self.0.clone(), turn: turn.clone() });
         }
-        let (again, asked) = watch::channel(None);
-        turns.insert(call.clone(), Turn { again: Arc::new(again) });
-        Ok(MyTurn { turns: self.0.clone(), call: call.clone(), again: asked })
+        let turn = Arc::new(Turn { state: Mutex::default(), wake });
+        turns.insert(call.clone(), turn.clone());
+        Ok(MyTurn { all: self.0.clone(), call: call.clone(), turn, told: false })
     }
 }
 
 impl MyTurn {
-    /// Ends when the call is here on another connection; afterwards, never again.
-    pub(super) async fn asked_for(&mut self) -> Again {
-        loop {
-            if self.again.changed().await.is_err() {
-                return std::future::pending().await;
-            }
-            if let Some(again) = *self.again.borrow_and_update() {
-                return again;
-            }
-        }
+    /// Whether the call is here on another connection: told once.
+    pub(super) fn asked_for(&mut self) -> Option<Again> {
+        let again = lock(&self.turn.state).again.filter(|_| !self.told);
+        self.told |= again.is_some();
+        again
     }
 
     /// Whether the call is here on another connection.
     pub(super) fn is_asked_for(&self) -> bool {
-        self.again.borrow().is_some()
+        lock(&self.turn.state).again.is_some()
+    }
+
+    async fn until_asked_for(&self) {
+        while !self.is_asked_for() {
+            self.turn.wake.notified().await;
+        }
     }
 }
 
 impl Drop for MyTurn {
     fn drop(&mut self) {
-        lock(&self.turns).remove(&self.call);
+        lock(&self.all.turns).remove(&self.call);
+        lock(&self.turn.state).over = true;
+        self.all.ended.notify_waiters();
     }
 }
 
@@ -104,21 +126,35 @@ impl Earlier {
     /// Has the earlier connection ended, and waits for that. False when it takes too long.
     pub(super) async fn make_way(self, again: Again) -> bool {
         // Two that come behind it are one too many, but neither is forgotten.
-        self.0.send_if_modified(|asked| asked.replace(again).is_none());
-        timeout(WAY_PATIENCE, self.0.closed()).await.is_ok()
+        lock(&self.turn.state).again.get_or_insert(again);
+        self.turn.wake.notify_one();
+        let over = async {
+            loop {
+                let ended = self.all.ended.notified();
+                tokio::pin!(ended);
+                // From here on no end is missed.
+                ended.as_mut().enable();
+                let over = lock(&self.turn.state).over;
+                if over {
+                    return;
+                }
+                ended.await;
+            }
+        };
+        timeout(WAY_PATIENCE, over).await.is_ok()
     }
 }
 
 /// Keeps a connection for a while whose call has gone elsewhere. FreeSWITCH would end what the call executes there when
 /// it ends: as long as the call may just be on its way to a queue of ours, the connection that it makes for that is
 /// waited for.
-pub(super) async fn stay(turn: &mut MyTurn, events: &mut Events, draining: &mut watch::Receiver<bool>) {
+pub(super) async fn stay(turn: &MyTurn, events: &mut Events, draining: &mut watch::Receiver<bool>) {
     if turn.is_asked_for() || *draining.borrow() {
         return;
     }
     let something = async {
         tokio::select! {
-            _ = turn.asked_for() => {}
+            () = turn.until_asked_for() => {}
             () = until_over(events) => {}
             () = drained(draining) => {}
         }
@@ -162,7 +198,7 @@ pub(super) async fn wait(shared: &Shared, link: &Link, events: &mut Events, chan
         tracing::warn!("the last connection of a call did not end in time");
     }
     // The dialplan may be fast.
-    let turn = shared.turns.enter(&channel.id);
+    let turn = shared.turns.enter(&channel.id, Arc::default());
     leave_and_see(link).await;
     drop(turn);
 }
@@ -180,28 +216,29 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_earlier_connection_makes_way() {
         let turns = Turns::default();
-        let mut mine = turns.enter(&call()).unwrap();
+        let mut mine = turns.enter(&call(), Arc::default()).unwrap();
         assert!(!mine.is_asked_for());
-        let later = turns.enter(&call()).unwrap_err();
+        let later = turns.enter(&call(), Arc::default()).unwrap_err();
         let (asked, gone) = tokio::join!(
             async {
-                let asked = mine.asked_for().await;
-                assert!(mine.is_asked_for());
+                mine.until_asked_for().await;
+                let asked = mine.asked_for();
+                assert!(mine.is_asked_for() && mine.asked_for().is_none());
                 drop(mine);
                 asked
             },
             later.make_way(Again::PassedOn)
         );
-        assert_eq!((asked, gone), (Again::PassedOn, true));
-        assert!(turns.enter(&call()).is_ok());
+        assert_eq!((asked, gone), (Some(Again::PassedOn), true));
+        assert!(turns.enter(&call(), Arc::default()).is_ok());
     }
 
     /// The wait is bounded.
     #[tokio::test(start_paused = true)]
     async fn nobody_waits_for_ever() {
         let turns = Turns::default();
-        let mine = turns.enter(&call()).unwrap();
-        assert!(!turns.enter(&call()).unwrap_err().make_way(Again::Back).await);
+        let mine = turns.enter(&call(), Arc::default()).unwrap();
+        assert!(!turns.enter(&call(), Arc::default()).unwrap_err().make_way(Again::Back).await);
         drop(mine);
     }
 }
