@@ -105,6 +105,8 @@ impl Daemon {
         log_in(&folder.path().join("state.db"), setup)?;
         let log = File::create(folder.path().join("log"))?;
         let child = Command::new(binary)
+            // As the unit in the README starts it.
+            .env("MALLOC_ARENA_MAX", "1")
             .arg("--config")
             .arg(folder.path().join("queues.yaml"))
             .stdin(Stdio::null())
