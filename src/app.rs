@@ -1,6 +1,6 @@
 //! The daemon: the parts put together, started and drained in order.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -107,6 +107,7 @@ impl Daemon {
             settings: settings_seen,
             draining: draining_seen,
             mod_hash: mod_hash.clone(),
+            beginning: AtomicUsize::new(0),
             by_channel: AtomicBool::new(true),
             journal: journal.clone(),
             logins: Logins::default(),

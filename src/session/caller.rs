@@ -4,7 +4,7 @@ mod ringing;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -133,10 +133,28 @@ enum Watched {
     Ring(Uuid),
     CallOff(Uuid),
     ModHash,
+    /// FreeSWITCH has read what a call tells it first.
+    Begun,
 }
 
 /// How long what no phone need wait for waits for one that is to ring: a free agent is found at once.
 const PUT_OFF: Duration = Duration::from_millis(5);
+
+/// Counts as long as it is there.
+struct Beginning<'a>(&'a AtomicUsize);
+
+impl<'a> Beginning<'a> {
+    fn count(all: &'a AtomicUsize) -> Self {
+        all.fetch_add(1, Ordering::Relaxed);
+        Self(all)
+    }
+}
+
+impl Drop for Beginning<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// A command, and whether its outcome decides something.
 type Order = (Command, Option<Watched>);
@@ -173,6 +191,8 @@ struct Session<'a> {
     held_back: Vec<(OfferId, Vec<Order>)>,
     /// The channel may be busy with something for a while, so that what it is to do has to wait.
     may_be_busy: bool,
+    /// FreeSWITCH has not read yet what it was told first.
+    beginning: Option<Beginning<'a>>,
     /// Orders to ring that the channel has not carried out yet, the next one first.
     by_channel: VecDeque<(Uuid, ApiCall)>,
     /// The call is parked: the connection may be ended without stranding it.
@@ -226,6 +246,7 @@ impl<'a> Session<'a> {
             can_be_connected,
             held_back: Vec::new(),
             may_be_busy: false,
+            beginning: Some(Beginning::count(&shared.beginning)),
             by_channel: VecDeque::new(),
             parked: false,
             give_back: false,
@@ -234,9 +255,8 @@ impl<'a> Session<'a> {
     }
 
     fn begin(&mut self) {
-        for command in wire::setup(&self.channel.channel) {
-            self.out.push((command, None));
-        }
+        let [filter, events, linger] = wire::setup(&self.channel.channel);
+        self.out.extend([(filter, None), (events, None), (linger, Some(Watched::Begun))]);
         self.tell(Input::Begin);
         // The place is on the channel now: what was kept for it is not to count again when the caller comes back some day.
         if self.channel.rescued && self.prepared {
@@ -299,6 +319,12 @@ impl<'a> Session<'a> {
     /// The outcome of a command that decides something.
     fn outcome(&mut self, what: Watched, outcome: Outcome) {
         match (what, outcome) {
+            (Watched::Begun, outcome) => {
+                self.beginning = None;
+                if let Outcome::Refused(text) = outcome {
+                    tracing::warn!(%text, "FreeSWITCH refused a command of a call");
+                }
+            }
             (Watched::ModHash, Outcome::Done(reply)) => {
                 let has = reply.body_text().trim() == "true";
                 if !has {

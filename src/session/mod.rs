@@ -13,7 +13,7 @@ mod turns;
 pub(crate) mod wire;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -60,6 +60,8 @@ pub struct Shared {
     pub draining: watch::Receiver<bool>,
     /// Whether FreeSWITCH was seen to have `mod_hash`: by a link as soon as it is up, or else when it matters.
     pub mod_hash: Arc<AtomicBool>,
+    /// How many calls wait for FreeSWITCH to have read what they told it first.
+    pub beginning: AtomicUsize,
     /// Whether channels may carry out orders to ring; false once FreeSWITCH was seen not to let one.
     pub by_channel: AtomicBool,
     /// Where logins are made durable.

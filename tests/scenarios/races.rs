@@ -77,15 +77,19 @@ fn q8_a_caller_who_gives_up_stops_the_phone() {
 fn q8_giving_up_before_the_phone_rings_leaves_the_agent_free() {
     for offset in 0..=60 {
         play(async move {
-            let house = House::open(&[queue("99900", &["1001"])]);
+            let agents = ["1001", "1002", "1003", "1004", "1005", "1006"];
+            let house = House::open(&[queue("99900", &agents)]);
             house.settled().await;
-            let hans = house.caller("0791", "99900");
+            // So many at once that orders to ring go by their channels.
+            let all: Vec<Caller> = (0..6).map(|n| house.caller(&format!("079{n}"), "99900")).collect();
             pass(offset).await;
-            hans.hang_up();
+            all.iter().for_each(Caller::hang_up);
             pass(400).await;
-            assert_eq!(house.activity("1001"), "idle", "hung up {offset} ms after the call");
-            let vreni = house.caller("0792", "99900");
-            assert_eq!(house.take("1001").await, "0792");
+            for agent in agents {
+                assert_eq!(house.activity(agent), "idle", "hung up {offset} ms after the call");
+            }
+            let vreni = house.caller("0799", "99900");
+            assert_eq!(house.take("1001").await, "0799");
             vreni.hang_up();
             house.end().await;
         });

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use simswitch::{Behaviour, CallSpec};
+use simswitch::{Behaviour, CallSpec, Caller};
 
 use crate::house::{House, SETTLING, answers, pass, play};
 use crate::log::Log;
@@ -153,13 +153,16 @@ fn q8_a_phone_that_answers_by_itself() {
 fn q4_phones_ring_where_channels_may_not_use_the_api() {
     let (log, _listening) = Log::begin();
     play(async {
-        let house = House::open(&[queue("99900", &["1001"])]);
+        let agents = ["1001", "1002", "1003", "1004", "1005", "1006"];
+        let house = House::open(&[queue("99900", &agents)]);
         house.switch.faults(|f| f.no_api_expansion = true);
-        for number in ["0791", "0792"] {
-            let caller = house.caller(number, "99900");
-            assert_eq!(house.take("1001").await, number);
+        house.settled().await;
+        agents.map(|agent| house.when_rung(agent, answers(500)));
+        // So many at once that orders to ring go by their channels.
+        let all: Vec<Caller> = (0..6).map(|n| house.caller(&format!("079{n}"), "99900")).collect();
+        for caller in &all {
+            caller.wait_talking().await;
             caller.hang_up();
-            house.phone("1001").wait_idle().await;
         }
         let book = house.end().await;
         assert_eq!(book.story_of(&["misses"]), [""; 0]);

@@ -19,6 +19,10 @@ use super::{Order, Session, Watched};
 /// How many phones of one account are rung.
 const MOST_PHONES: u8 = 8;
 
+/// When so many calls begin at once, FreeSWITCH takes longer to read an order to ring than the channel takes to come to
+/// its next frame, which is when it carries one out (20 ms at most).
+const CROWD: usize = 4;
+
 impl Session<'_> {
     /// FreeSWITCH tells something of an agent's leg.
     pub(super) fn heard(&mut self, leg: Uuid, news: News) {
@@ -129,7 +133,9 @@ impl Session<'_> {
             let race = first_wins && has_hash;
             let (filters, call) = wire::ring(leg, contact, race, &phone, &queue, &self.channel, self.settings)?;
             orders.extend(filters.map(|command| (command, None)));
-            let ready = self.can_be_connected && !self.may_be_busy && self.shared.by_channel.load(Ordering::Relaxed);
+            let crowd = self.shared.beginning.load(Ordering::Relaxed) >= CROWD;
+            let ready = crowd && self.can_be_connected && !self.may_be_busy;
+            let ready = ready && self.shared.by_channel.load(Ordering::Relaxed);
             let short = ready.then(|| wire::by_channel(leg, &call)).flatten();
             if short.is_some() {
                 self.by_channel.push_back((leg, call.clone()));
