@@ -157,7 +157,9 @@ fn q4_phones_ring_where_channels_may_not_use_the_api() {
         let house = House::open(&[queue("99900", &agents)]);
         house.switch.faults(|f| f.no_api_expansion = true);
         house.settled().await;
-        agents.map(|agent| house.when_rung(agent, answers(500)));
+        for agent in agents {
+            house.when_rung(agent, answers(500));
+        }
         // So many at once that orders to ring go by their channels.
         let all: Vec<Caller> = (0..6).map(|n| house.caller(&format!("079{n}"), "99900")).collect();
         for caller in &all {
