@@ -59,7 +59,7 @@ impl Phones {
     /// So many phones were found. Too late when one has registered in between.
     pub fn found(&self, agent: &AgentId, asked: AskedPhones, count: usize) {
         let listened = self.listened();
-        if listened % 2 == 0 || listened != asked.listened {
+        if listened.is_multiple_of(2) || listened != asked.listened {
             return;
         }
         let mut account = self.accounts.entry(agent.clone()).or_default();
