@@ -6,7 +6,7 @@ mod model;
 
 use freeswitch_queue::esl::SafeText;
 use freeswitch_queue::esl::dial::{Endpoint, Originate};
-use model::{LEG, assert_harmless, dial, originate};
+use model::{LEG, assert_harmless, dial, expand, originate};
 use proptest::prelude::*;
 use unicode_normalization::char::is_combining_mark;
 
@@ -28,6 +28,19 @@ fn the_model_is_as_gullible_as_the_real_one() {
     assert_eq!(read("O'Brien"), good("a=1 name=O'Brien z=9"));
     assert_eq!(read("O'Brien,b='c d'"), None, "an odd quote swallows what follows");
     assert_eq!(read("''"), good("a=1 z=9"), "an empty value is no variable");
+}
+
+#[test]
+fn the_model_of_a_channel_is_gullible_too() {
+    let read = |text: &str| expand(text).map(|(api, argument, _)| format!("{api} {argument}"));
+    assert_eq!(
+        read("o=${bgapi(originate {a=b (c)}user/1 &park())}").unwrap(),
+        "bgapi originate {a=b (c)}user/1 &park()"
+    );
+    assert_eq!(read("o=${bgapi(a) b)}").unwrap(), "bgapi a", "half a bracket cuts the rest off");
+    assert_eq!(read("o=${bgapi({a=x}} &park())}").unwrap(), "bgapi {a=x}", "a brace ends it");
+    assert_eq!(read("o=${bgapi(${system(id)})}").unwrap(), "bgapi ${system(id)}", "what is in it is executed first");
+    assert_eq!(read("o=${uuid}"), None);
 }
 
 #[test]

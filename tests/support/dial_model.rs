@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
+use bytes::BytesMut;
 use freeswitch_queue::esl::dial::{Endpoint, OnAnswer, Originate, VariableName};
-use freeswitch_queue::esl::{ChannelId, SafeText};
+use freeswitch_queue::esl::{ChannelId, Command, Execute, SafeText};
 use uuid::Uuid;
 
 /// What FreeSWITCH makes of an `originate`.
@@ -82,6 +83,46 @@ pub fn dial(command: &str) -> Option<Dialled> {
     Some(Dialled { variables, endpoint: endpoint.to_owned(), application: application.clone() })
 }
 
+/// What a channel executes of `variable=${API ARGUMENT}` or `variable=${API(ARGUMENT)}` in an application's argument:
+/// the API, its argument, and the text around it. Written from `switch_channel_expand_variables_check`: curly brackets are
+/// counted to the end, round ones within that, and what is behind the last of them is lost.
+pub fn expand(text: &str) -> Option<(String, String, String)> {
+    let (before, inside) = text.split_once("${")?;
+    let mut depth = 1;
+    let end = inside.char_indices().find(|&(at, c)| {
+        depth += i32::from(c == '{' && at > 0) - i32::from(c == '}');
+        depth == 0
+    })?;
+    let (inside, behind) = (&inside[..end.0], &inside[end.0 + 1..]);
+    let (name, argument) = inside.split_at(inside.find([' ', '('])?);
+    let mut depth = i32::from(argument.starts_with('('));
+    let argument = &argument[1..];
+    let end = argument.char_indices().find(|&(_, c)| {
+        let closes = c == ')' && depth == 1;
+        depth += i32::from(c == '(') - i32::from(c == ')' && depth > 1);
+        closes
+    });
+    let argument = &argument[..end.map_or(argument.len(), |(at, _)| at)];
+    Some((name.to_owned(), argument.to_owned(), format!("{before}{behind}")))
+}
+
+/// Fails when a channel that is to order this would order something else.
+fn assert_ordered_as_it_is(name: &str, number: &str) {
+    let call = originate(&SafeText::new(name), &SafeText::new(number)).call();
+    let variable = VariableName::new("order").unwrap();
+    let Ok(order) = Execute::background(&variable, LEG, &call) else {
+        // Then it goes another way; half a bracket is the one reason there is.
+        assert!([name, number].iter().any(|text| text.contains(['(', ')'])), "{name:?} and {number:?} are refused");
+        return;
+    };
+    let mut out = BytesMut::new();
+    Command::from(order).render(&mut out);
+    let text = String::from_utf8(out.to_vec()).unwrap();
+    let body = text.split_once("\n\n").unwrap().1;
+    let ordered = (String::from("bgapi"), format!("uuid:{LEG} {}", call.as_str()), String::from("order="));
+    assert_eq!(expand(body), Some(ordered), "{name:?} and {number:?}");
+}
+
 /// The leg every test dials.
 pub const LEG: Uuid = Uuid::from_u128(0x7c2a);
 
@@ -104,6 +145,7 @@ fn or_dash(text: &SafeText) -> String {
 
 /// Fails when name or number change more than what is shown.
 pub fn assert_harmless(name: &str, number: &str) {
+    assert_ordered_as_it_is(name, number);
     let (name, number) = (SafeText::new(name), SafeText::new(number));
     let dialled = dial(originate(&name, &number).call().as_str()).expect("FreeSWITCH could not read it");
     // What is dialled back has no blanks, and neither has an `@`, which would end it inside a SIP address.
