@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use freeswitch_queue::acd::fact::{Fact, Onward, Record};
-use freeswitch_queue::acd::ids::CallId;
+use freeswitch_queue::acd::ids::{AgentId, CallId};
 use freeswitch_queue::acd::time::Wall;
 
 /// The facts of a scenario, oldest first.
@@ -60,22 +60,24 @@ impl Book {
 
     /// Who was offered to whom: agent and caller.
     pub fn offers(&self) -> Vec<(String, String)> {
-        let numbers = self.numbers();
-        let offer = |r: &Record| match &r.fact {
-            Fact::OfferMade { agent, call, .. } => Some((agent.to_string(), number(&numbers, call))),
+        self.pairs(|fact| match fact {
+            Fact::OfferMade { agent, call, .. } => Some((agent, call)),
             _ => None,
-        };
-        self.records.iter().filter_map(offer).collect()
+        })
     }
 
-    /// The callers in the order in which they were answered.
+    /// Who answered whom, in that order: agent and caller.
     pub fn answered(&self) -> Vec<(String, String)> {
-        let numbers = self.numbers();
-        let answer = |r: &Record| match &r.fact {
-            Fact::CallAnswered { agent, call, .. } => Some((agent.to_string(), number(&numbers, call))),
+        self.pairs(|fact| match fact {
+            Fact::CallAnswered { agent, call, .. } => Some((agent, call)),
             _ => None,
-        };
-        self.records.iter().filter_map(answer).collect()
+        })
+    }
+
+    fn pairs(&self, of: impl Fn(&Fact) -> Option<(&AgentId, &CallId)>) -> Vec<(String, String)> {
+        let numbers = self.numbers();
+        let pair = |r: &Record| of(&r.fact).map(|(agent, call)| (agent.to_string(), number(&numbers, call)));
+        self.records.iter().filter_map(pair).collect()
     }
 
     fn told(&self, which: impl Fn(&Record) -> bool) -> Vec<String> {
