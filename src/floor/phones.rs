@@ -37,8 +37,8 @@ pub struct AskedPhones {
 impl Phones {
     /// From now on whatever registers is [told](Self::registered) here; or no longer. What was known is forgotten.
     pub fn listen(&self, on: bool) {
-        let step = |listened: u64| if on { listened + 2 - (listened + 1) % 2 } else { listened + listened % 2 };
-        let _ = self.listened.fetch_update(Ordering::AcqRel, Ordering::Acquire, |listened| Some(step(listened)));
+        let next = |listened: u64| Some((listened | 1) + if on { 2 } else { 1 });
+        let _ = self.listened.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
     }
 
     fn listened(&self) -> u64 {

@@ -194,7 +194,7 @@ struct Session<'a> {
     /// FreeSWITCH has not read yet what it was told first.
     beginning: Option<Beginning<'a>>,
     /// Orders to ring that the channel has not carried out yet, the next one first.
-    by_channel: VecDeque<(Uuid, ApiCall)>,
+    to_carry_out: VecDeque<(Uuid, ApiCall)>,
     /// The call is parked: the connection may be ended without stranding it.
     parked: bool,
     /// To be given back as soon as it is parked.
@@ -247,7 +247,7 @@ impl<'a> Session<'a> {
             held_back: Vec::new(),
             may_be_busy: false,
             beginning: Some(Beginning::count(&shared.beginning)),
-            by_channel: VecDeque::new(),
+            to_carry_out: VecDeque::new(),
             parked: false,
             give_back: false,
             lives_on: true,
@@ -341,7 +341,7 @@ impl<'a> Session<'a> {
             }
             (Watched::Ring(leg), Outcome::Refused(text)) => {
                 tracing::warn!(%leg, %text, "FreeSWITCH refused to ring an agent");
-                self.by_channel.retain(|(ordered, _)| *ordered != leg);
+                self.to_carry_out.retain(|(ordered, _)| *ordered != leg);
                 self.heard(leg, News::Originated(Err(LegEnd::Missed(MissCause::Failed))));
             }
             (Watched::CallOff(leg), Outcome::Refused(text)) => {

@@ -116,11 +116,11 @@ pub(crate) fn phones(agent: &AgentSettings, settings: &SessionSettings) -> Resul
     ApiCall::new(format!("sofia_contact */{}{domain}", agent.id))
 }
 
-/// Rings an agent's phone on the leg `leg`, at `contact` or wherever the directory says. `first_wins`: others may ring
-/// for the caller too, and `mod_hash` is there to tell who was first. Without it nobody cuts the caller off either
-/// (measured), but of two who answer at once one hears nobody until we end the leg.
+/// Rings an agent's phone on the leg `leg`, at `contact` or wherever the directory says: what the connection is told
+/// first, so that the leg and the end of the job, which goes by the leg's name, are heard of, and the order itself.
 ///
-/// What must be told before, and the order itself, whose end is a job's by the name of the leg.
+/// `first_wins`: others may ring for the caller too, and `mod_hash` is there to tell who was first. Without it nobody
+/// cuts the caller off either (measured), but of two who answer at once one hears nobody until we end the leg.
 pub(super) fn ring(
     leg: Uuid,
     contact: Option<&Endpoint>,

@@ -130,7 +130,6 @@ pub(super) async fn run(switches: &Switches, index: usize, link: Link, mut event
                 Some(Incoming::Missed(count)) => {
                     tracing::warn!(count, "events of FreeSWITCH were missed; the next survey puts it right");
                     up.doubtful = true;
-                    up.missed_registrations();
                     up.hears_registrations();
                     surveys.reset_immediately();
                 }
@@ -158,7 +157,6 @@ pub(super) async fn run(switches: &Switches, index: usize, link: Link, mut event
             },
             Ok(()) = settings.changed() => {
                 up.all_lamps();
-                up.missed_registrations();
                 up.hears_registrations();
             }
             _ = surveys.tick() => {
@@ -170,7 +168,7 @@ pub(super) async fn run(switches: &Switches, index: usize, link: Link, mut event
             surveys.reset_after(LOOK_AGAIN);
         }
     };
-    up.missed_registrations();
+    up.switches.floor.phones().listen(false);
     for agent in std::mem::take(&mut up.registered) {
         up.switches.floor.set_reachable(&agent, true, up.switches.clock.now());
     }

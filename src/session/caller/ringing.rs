@@ -40,7 +40,7 @@ impl Session<'_> {
 
     /// The channel was to order a phone to ring, and did, or may not.
     pub(super) fn carried_out(&mut self, done: bool) {
-        let Some((leg, call)) = self.by_channel.pop_front().filter(|_| !done) else { return };
+        let Some((leg, call)) = self.to_carry_out.pop_front().filter(|_| !done) else { return };
         if self.shared.by_channel.swap(false, Ordering::Relaxed) {
             tracing::warn!(
                 "FreeSWITCH lets no channel use its API; set api-expansion to true in switch.conf.xml: spoken positions and messages need it"
@@ -52,7 +52,7 @@ impl Session<'_> {
 
     /// The channel is gone, and with it what it had not done yet.
     pub(super) fn nothing_is_carried_out(&mut self) {
-        for (leg, _) in std::mem::take(&mut self.by_channel) {
+        for (leg, _) in std::mem::take(&mut self.to_carry_out) {
             self.heard(leg, News::Originated(Err(LegEnd::Elsewhere)));
         }
     }
@@ -138,7 +138,7 @@ impl Session<'_> {
             let ready = ready && self.shared.by_channel.load(Ordering::Relaxed);
             let short = ready.then(|| wire::by_channel(leg, &call)).flatten();
             if short.is_some() {
-                self.by_channel.push_back((leg, call.clone()));
+                self.to_carry_out.push_back((leg, call.clone()));
             }
             orders.push((short.unwrap_or(Command::BgApi { job: leg, call }), Some(Watched::Ring(leg))));
         }

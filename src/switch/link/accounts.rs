@@ -12,7 +12,7 @@ use super::{Answer, Up, done};
 const AT_A_TIME: usize = 8;
 
 impl Up<'_> {
-    /// Everything that registers is heard of from here on.
+    /// Everything that registers is heard of from here on; what was known before may be wrong.
     pub(super) fn hears_registrations(&mut self) {
         // With several switches nobody knows at which of them a phone is.
         if self.switches.count() == 1 {
@@ -73,12 +73,6 @@ impl Up<'_> {
             self.to_look_up.insert(agent.clone());
             self.look_up_phones();
         }
-    }
-
-    /// Events were missed, or will be: what is known of registrations may be wrong.
-    pub(super) fn missed_registrations(&mut self) {
-        self.switches.floor.phones().listen(false);
-        self.to_look_up.clear();
     }
 
     /// Asks for the phones of those who are to be looked up, a few at a time.
