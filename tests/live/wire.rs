@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use freeswitch_queue::esl::client::connect;
 use freeswitch_queue::esl::command::{EventSet, Filter, Secret, SendEvent, Unicast};
+use freeswitch_queue::esl::dial::VariableName;
 use freeswitch_queue::esl::link::LinkLimits;
 use freeswitch_queue::esl::server::{Server, ServerLimits, turn_away};
 use freeswitch_queue::esl::{
-    ApiCall, Cause, ChannelId, Command, Event, EventKind, Events, Execute, Incoming, JobOutcome, JobResult, Link,
-    LogLevel, Outcome,
+    ApiCall, Cause, ChannelId, Command, Endpoint, Event, EventKind, Events, Execute, Incoming, JobOutcome, JobResult,
+    Link, LogLevel, Originate, Outcome, SafeText,
 };
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -20,7 +21,7 @@ use uuid::Uuid;
 use crate::caller::{Caller, From};
 use crate::lab::{Lab, SOON};
 use crate::machine::udp_port;
-use crate::switch::PASSWORD;
+use crate::switch::{DOMAIN, PASSWORD};
 
 crate::cases!("wire":
     every_command_of_the_link_is_understood,
@@ -30,6 +31,7 @@ crate::cases!("wire":
 
 const JOB: Uuid = Uuid::from_u128(0x10b);
 const SAID: Uuid = Uuid::from_u128(0x5a1d);
+const LEG: Uuid = Uuid::from_u128(0x1e6);
 
 fn block_on(what: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(what);
@@ -141,6 +143,25 @@ fn every_command_of_a_call_is_understood(lab: &Lab) {
             let done = comes("the end of an application", &mut events, done).await;
             assert_eq!(done.variable("fsq_test").as_deref(), Some(value));
         }
+        // Q21: an order that is read in a body and expanded rings the same phone, with the same name.
+        let name = SafeText::new("O'Neil (50 %) ${uuid} {x}, \\ \"b\" \u{5d0}");
+        let phone = Endpoint::user("1001", DOMAIN).unwrap();
+        let call = Originate::new(LEG, phone).caller_id(name.clone(), SafeText::new("0791234567")).call();
+        let order = Execute::background(&VariableName::new("fsq_test").unwrap(), LEG, &call).unwrap();
+        told(&link, Command::Execute(order)).await;
+        let carried_out = |incoming: &Incoming| {
+            let event = of_kind(EventKind::ChannelExecuteComplete)(incoming)?;
+            event
+                .header("Application-Data")
+                .filter(|said| said.starts_with("fsq_test=+OK"))
+                .map(|said| said.into_owned())
+        };
+        let said = comes("the end of an order", &mut events, carried_out).await;
+        assert_eq!(said.trim_end(), format!("fsq_test=+OK Job-UUID: {LEG}"));
+        let ring = lab.phone("1001").rings(SOON);
+        assert!(ring.invite.header("From").contains(name.as_str()), "{}", ring.invite.header("From"));
+        told(&link, Command::Api(ApiCall::uuid_kill(&ChannelId::from(LEG), Cause::OriginatorCancel))).await;
+        ring.cancelled(SOON);
         let end = |port| (Ipv4Addr::LOCALHOST, port).into();
         let (local, remote) = (end(udp_port()), end(udp_port()));
         told(&link, Command::Unicast(Unicast { channel: None, local, remote, tcp: false, native: true })).await;
