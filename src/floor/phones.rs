@@ -69,6 +69,7 @@ impl Phones {
     }
 
     /// A phone of the agent's account registered, with this `Call-ID`: another one than before, unless that is the same.
+    /// `None`: one registered without telling, or is registered no longer.
     pub fn registered(&self, agent: &AgentId, call_id: Option<&str>) {
         let mut account = self.accounts.entry(agent.clone()).or_default();
         if call_id.is_none() || account.last.as_deref() != call_id {
@@ -121,6 +122,12 @@ mod tests {
         phones.found(&anna(), phones.asking(&anna()), 1);
         phones.registered(&anna(), None);
         assert!(!phones.is_one(&anna()), "it may be any");
+        // The other phone, whose Call-ID was the last, goes and comes back.
+        phones.registered(&anna(), Some("soft"));
+        phones.registered(&anna(), None);
+        phones.found(&anna(), phones.asking(&anna()), 1);
+        phones.registered(&anna(), Some("soft"));
+        assert!(!phones.is_one(&anna()));
     }
 
     /// Q8: without somebody who listens nothing is known, and what was known before is not known again.

@@ -186,7 +186,7 @@ fn write(file: &Path, switch: &Switch, folder: &Path, dials: &[(&str, &str)], qu
         Some((_, dial)) => format!("  - {{ id: \"{id}\", dial: \"{dial}\" }}\n"),
         None => format!("  - {{ id: \"{id}\" }}\n"),
     };
-    let agents: String = crate::lab::users().chain([crate::lab::SHARED.to_owned()]).map(agent).collect();
+    let agents: String = crate::lab::users().chain(crate::lab::SHARED.map(str::to_owned)).map(agent).collect();
     let text = format!(
         "listen: 127.0.0.1:{}\nfreeswitch:\n  - {{ address: \"127.0.0.1:{}\", password: {PASSWORD} }}\n\
          domain: {}\nstate: {}\nagents:\n{agents}queues:\n{queues}",

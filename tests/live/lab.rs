@@ -37,8 +37,9 @@ pub fn users() -> impl Iterator<Item = String> {
     (1001..=1010).map(|user: u32| user.to_string())
 }
 
-/// The account that may be registered several times: by a desk phone and by one on a computer.
-pub const SHARED: &str = "1011";
+/// The accounts that may be registered several times: by a desk phone and by one on a computer, and by phones that come
+/// and go.
+pub const SHARED: [&str; 2] = ["1011", "1012"];
 
 /// Everything a test needs.
 pub struct Lab {
@@ -58,7 +59,12 @@ impl Lab {
     pub fn open(programs: Programs) -> Lab {
         let folder = std::env::temp_dir().join(format!("fsq-live-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder");
-        let plan = Plan { users: users().collect(), shared: vec![SHARED.to_owned()], log: "debug", ..Plan::default() };
+        let plan = Plan {
+            users: users().collect(),
+            shared: SHARED.map(str::to_owned).into(),
+            log: "debug",
+            ..Plan::default()
+        };
         let switch = Switch::start(&programs.freeswitch, &folder.join("freeswitch"), &plan);
         let mut lab = Lab {
             switch,
@@ -71,7 +77,7 @@ impl Lab {
         };
         let own = users().zip((600..).step_by(100)).map(|(user, tone)| (user.clone(), user, tone));
         // Tones that are whole waves in a packet, as all others: none is heard in another.
-        let shared = [("desk", 650), ("soft", 750)].map(|(name, tone)| (name.to_owned(), SHARED.to_owned(), tone));
+        let shared = [("desk", 650), ("soft", 750)].map(|(name, tone)| (name.to_owned(), SHARED[0].to_owned(), tone));
         let phone = |(name, user, tone): (String, String, u32)| (name.clone(), Phone::new(&lab, &name, &user, tone));
         lab.phones = own.chain(shared).map(phone).collect();
         lab.register_all();

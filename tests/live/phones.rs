@@ -16,6 +16,7 @@ crate::cases!("phones":
     no_phone_of_an_agent_rings_on_for_a_caller_who_has_gone,
     a_daemon_that_is_killed_leaves_no_phone_of_an_agent_ringing,
     a_phone_that_speaks_ipv6_rings_with_the_others,
+    a_phone_that_registers_later_rings_as_well,
 );
 
 const ONE: &str = "  - { number: \"99900\", name: Sales, participants: [\"1011\", \"1001\"], ring_seconds: 5, wrap_up_seconds: 30 }\n";
@@ -173,4 +174,27 @@ fn a_phone_that_speaks_ipv6_rings_with_the_others(lab: &Lab) {
     rings[0].hang_up();
     caller.over(SOON);
     six.unregister();
+}
+
+/// Q8: it rings beside the one that was known to be the agent's only one, for which nobody asks before it is rung.
+fn a_phone_that_registers_later_rings_as_well(lab: &Lab) {
+    let register = || Six::register("1012", lab.switch.six);
+    let first = match register() {
+        Ok(first) => first,
+        Err(error) => return eprintln!("SKIPPED: this machine has no IPv6: {error}"),
+    };
+    lab.serve("  - { number: \"99900\", name: Sales, participants: [\"1012\"], ring_seconds: 5 }\n");
+    lab.log_in("99900", &["1012"]);
+    let rung = |phones: &[&Six]| {
+        let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+        let invites: Vec<String> = phones.iter().map(|phone| phone.rings()).collect();
+        caller.hang_up();
+        phones.iter().zip(&invites).for_each(|(phone, invite)| phone.cancelled(invite));
+        caller.over(SOON);
+    };
+    rung(&[&first]);
+    let second = register().unwrap();
+    rung(&[&first, &second]);
+    second.unregister();
+    first.unregister();
 }

@@ -79,6 +79,21 @@ fn q8_a_phone_that_registers_later_rings_as_well() {
         desk.wait_ringing().await;
         soft.wait_ringing().await;
         hans.hang_up();
+        soft.wait_idle().await;
+        // It goes, and comes back as the phone that registered last.
+        soft.set_registration(Registration::Unregistered);
+        pass(100).await;
+        let hans = house.caller("0791", "99900");
+        desk.wait_ringing().await;
+        assert!(has_one() && !soft.is_ringing());
+        hans.hang_up();
+        desk.wait_idle().await;
+        soft.set_registration(Registration::Registered);
+        pass(100).await;
+        let hans = house.caller("0791", "99900");
+        desk.wait_ringing().await;
+        soft.wait_ringing().await;
+        hans.hang_up();
         house.end().await;
     });
 }

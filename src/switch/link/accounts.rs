@@ -1,6 +1,8 @@
 //! What registers and what does no longer; and how many phones the agents who are logged in have, found out before
 //! anybody calls: who is known to have one is rung without a question first.
 
+use std::collections::BTreeSet;
+
 use crate::acd::ids::AgentId;
 use crate::esl::{ApiCall, Endpoint, Event, Outcome};
 use crate::floor::AskedPhones;
@@ -25,11 +27,11 @@ impl Up<'_> {
 
     /// A phone registered, or does no longer.
     pub(super) fn registration(&mut self, event: &Event) {
+        self.heard_registration(event);
         let value = |name: &str| event.header(name).map(|v| v.into_owned());
         let user = value("username").or_else(|| value("user")).or_else(|| value("from-user"));
         let domain = value("domain_name").or_else(|| value("realm")).or_else(|| value("host"));
         let (Some(user), Some(domain)) = (user, domain) else { return };
-        self.heard_registration(&user, event);
         let Some(agent) = self.agent(&user, &domain) else { return };
         if event.header("Event-Subclass").as_deref() == Some("sofia::register") {
             self.registered.insert(agent.clone());
@@ -57,13 +59,18 @@ impl Up<'_> {
         }
     }
 
-    /// A phone registered. Of whichever domain: FreeSWITCH may have more than one name for it.
-    fn heard_registration(&self, user: &str, event: &Event) {
-        let Ok(agent) = AgentId::new(user) else { return };
-        if event.header("Event-Subclass").as_deref() == Some("sofia::register")
-            && self.switches.floor.agent(&agent, |_| ()).is_some()
-        {
-            self.switches.floor.phones().registered(&agent, event.header("call-id").as_deref());
+    /// A phone registered, or does no longer. Whose it is says `from-user`, which is the account it is for (`user` where
+    /// it expired), or else who authenticated it: without a password that is `unknown` (sofia_reg.c). Of whichever
+    /// domain: FreeSWITCH may have more than one name for it.
+    fn heard_registration(&self, event: &Event) {
+        // One that has gone may come back by the same Call-ID.
+        let is_there = event.header("Event-Subclass").as_deref() == Some("sofia::register");
+        let call_id = event.header("call-id").filter(|_| is_there);
+        let users = ["from-user", "user", "username"].map(|name| event.header(name));
+        for agent in users.iter().flatten().filter_map(|user| AgentId::new(user).ok()).collect::<BTreeSet<_>>() {
+            if self.switches.floor.agent(&agent, |_| ()).is_some() {
+                self.switches.floor.phones().registered(&agent, call_id.as_deref());
+            }
         }
     }
 
