@@ -18,8 +18,9 @@ use crate::esl::{Events, Link, LinkLimits};
 use crate::floor::Floor;
 use crate::journal::{Journal, Restored};
 use crate::observe;
-use crate::session::{self, Logins, SessionSettings, Shared, Turns};
+use crate::session::{self, Logins, Shared, Turns};
 use crate::switch::{self, Connect, Switches};
+use crate::telephony;
 
 /// How long waiting callers may take to be back in the dialplan when the daemon goes down.
 pub const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
@@ -55,7 +56,7 @@ pub struct Daemon {
     config: Mutex<Arc<Config>>,
     /// Held while a file is read and applied: what was read first is applied first.
     changing: Mutex<()>,
-    settings: watch::Sender<Arc<SessionSettings>>,
+    settings: watch::Sender<Arc<telephony::Settings>>,
     draining: watch::Sender<bool>,
     /// Every session holds a clone: when the last is gone, the receiver knows.
     alive: Mutex<Option<mpsc::Sender<()>>>,
@@ -247,8 +248,8 @@ pub fn limits(files: usize) -> ServerLimits {
     ServerLimits { connections, link, ..usual }
 }
 
-fn session_settings(config: &Config) -> SessionSettings {
-    SessionSettings {
+fn session_settings(config: &Config) -> telephony::Settings {
+    telephony::Settings {
         token: config.token.as_ref().map(|t| t.expose().to_owned()),
         domain: config.domain.clone(),
         codes: config.feature_codes.clone(),

@@ -17,3 +17,4 @@ pub mod journal;
 pub mod observe;
 pub mod session;
 pub mod switch;
+pub mod telephony;

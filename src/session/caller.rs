@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
@@ -22,18 +22,20 @@ use crate::acd::time::Now;
 use crate::esl::text::TextError;
 use crate::esl::{ApiCall, Cause, CloseReason, Command, EventKind, Events, Incoming, Link, Outcome};
 use crate::floor::{AskedPhones, CallDesk, Caller};
+use crate::telephony::channel::Channel;
+use crate::telephony::events::{self as heard, Heard, News};
+use crate::telephony::place::Remembered;
+use crate::telephony::variables::SINCE;
+use crate::telephony::{Settings, commands as wire};
 
-use super::channel::{Channel, SINCE};
-use super::hear::{Heard, News};
-use super::place::Remembered;
 use super::several::Several;
 use super::turns::{self, Again};
-use super::{SessionSettings, Shared, hear, wire};
+use super::{Shared, drained};
 
 /// Serves a caller to the end.
 pub(super) async fn run(
     shared: &Arc<Shared>,
-    settings: &Arc<SessionSettings>,
+    settings: &Arc<Settings>,
     link: Link,
     events: Events,
     channel: Box<Channel>,
@@ -45,7 +47,7 @@ pub(super) async fn run(
 
 async fn serve(
     shared: &Arc<Shared>,
-    settings: &Arc<SessionSettings>,
+    settings: &Arc<Settings>,
     link: Link,
     mut events: Events,
     channel: Box<Channel>,
@@ -112,18 +114,6 @@ async fn at(moment: Option<Instant>) {
     }
 }
 
-/// Ends once the daemon is going down; afterwards, never again.
-pub(super) async fn drained(draining: &mut watch::Receiver<bool>) {
-    loop {
-        if draining.changed().await.is_err() {
-            return std::future::pending().await;
-        }
-        if *draining.borrow() {
-            return;
-        }
-    }
-}
-
 /// A command whose outcome decides something.
 #[derive(Clone, Copy, Debug)]
 enum Watched {
@@ -161,7 +151,7 @@ type Order = (Command, Option<Watched>);
 
 struct Session<'a> {
     shared: &'a Shared,
-    settings: &'a SessionSettings,
+    settings: &'a Settings,
     link: Link,
     channel: Box<Channel>,
     dialled: QueueNumber,
@@ -206,7 +196,7 @@ struct Session<'a> {
 impl<'a> Session<'a> {
     fn new(
         shared: &'a Arc<Shared>,
-        settings: &'a SessionSettings,
+        settings: &'a Settings,
         link: Link,
         channel: Box<Channel>,
         dialled: QueueNumber,
@@ -275,7 +265,7 @@ impl<'a> Session<'a> {
                 if own && matches!(event.kind(), EventKind::ChannelPark | EventKind::ChannelExecuteComplete) {
                     self.parked = true;
                 }
-                if own && !self.can_be_connected && hear::tells_answer(&event) {
+                if own && !self.can_be_connected && heard::tells_answer(&event) {
                     self.can_be_connected = true;
                     for (offer, commands) in std::mem::take(&mut self.held_back) {
                         self.filtered.extend(self.legs_of(offer));
@@ -286,7 +276,7 @@ impl<'a> Session<'a> {
                 if own && event.kind() == EventKind::ChannelHangupComplete {
                     self.nothing_is_carried_out();
                 }
-                match hear::hear(&event, self.channel.id.as_str(), &self.call) {
+                match heard::hear(&event, self.channel.id.as_str(), &self.call) {
                     Some(Heard::CarriedOut(done)) => self.carried_out(done),
                     Some(Heard::Call(input)) => {
                         self.lives_on &= input != Input::CallerGone;

@@ -9,9 +9,10 @@ use crate::acd::feature::{FeatureAnswer, authorise};
 use crate::acd::ids::{AgentId, QueueNumber};
 use crate::esl::text::TextError;
 use crate::esl::{ApiCall, Cause, Command, Events, Execute, Incoming, Link};
+use crate::telephony::Settings;
+use crate::telephony::channel::Channel;
 
-use super::channel::Channel;
-use super::{SessionSettings, Shared, leave, logins, send_one};
+use super::{Shared, leave, logins, send_one};
 
 /// How long the answer may take until the phone has hung up.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
@@ -19,7 +20,7 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
 /// Logs the phone's user in or out, says so, and hangs up.
 pub(super) async fn run(
     shared: &Arc<Shared>,
-    settings: &SessionSettings,
+    settings: &Settings,
     link: Link,
     mut events: Events,
     channel: Box<Channel>,
@@ -49,7 +50,7 @@ pub(super) async fn run(
 /// Whose login is to be changed.
 async fn whose(
     shared: &Shared,
-    settings: &SessionSettings,
+    settings: &Settings,
     link: &Link,
     channel: &Channel,
     participants: Option<&[AgentId]>,
@@ -68,7 +69,7 @@ async fn whose(
 
 /// The domain in which an agent of this user's name is rung. When neither the agent's `dial` nor the configuration names
 /// it, FreeSWITCH of this very call is asked. `None` when it does not tell.
-async fn home(shared: &Shared, settings: &SessionSettings, link: &Link, user: &str) -> Option<String> {
+async fn home(shared: &Shared, settings: &Settings, link: &Link, user: &str) -> Option<String> {
     let agent = AgentId::new(user).ok();
     let own = agent.and_then(|agent| shared.floor.agent(&agent, |a| a.settings().own_domain().map(str::to_owned)));
     if let Some(domain) = own.flatten().or_else(|| settings.domain.clone()) {

@@ -3,14 +3,10 @@
 //! commands. It decides nothing.
 
 mod caller;
-pub(crate) mod channel;
 mod feature;
-pub(crate) mod hear;
 mod logins;
-mod place;
 mod several;
 mod turns;
-pub(crate) mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -18,35 +14,20 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::acd::feature::{Dialled, FeatureCodes};
-use crate::acd::settings::Language;
+use crate::acd::feature::Dialled;
 use crate::clock::Clock;
 use crate::esl::server::{self, leave};
 use crate::esl::{Command, Events, Link, Outcome, Unknown};
 use crate::floor::Floor;
 use crate::journal::Journal;
+use crate::telephony::Settings;
+use crate::telephony::channel::Channel;
 
-use channel::Channel;
 pub use logins::Logins;
 pub use turns::Turns;
 
 /// How long a call may take to be parked before it is left all the same.
 const PARK_PATIENCE: Duration = Duration::from_secs(3);
-
-/// What sessions need of the configuration.
-#[derive(Clone, Debug)]
-pub struct SessionSettings {
-    /// What `socket_path` must say, if anything: the sign that it is our switch.
-    pub token: Option<String>,
-    /// The directory domain of the agents' phones; FreeSWITCH's own when absent, as it is for `user/ID`.
-    pub domain: Option<String>,
-    /// The prefixes of feature codes.
-    pub codes: FeatureCodes,
-    /// Where FreeSWITCH finds the prompts; `${...}` is expanded by FreeSWITCH.
-    pub prompts: String,
-    /// The language of what is said when no queue tells.
-    pub language: Language,
-}
 
 /// What every session shares.
 pub struct Shared {
@@ -55,7 +36,7 @@ pub struct Shared {
     /// The time.
     pub clock: Arc<Clock>,
     /// The configuration, as it is now.
-    pub settings: watch::Receiver<Arc<SessionSettings>>,
+    pub settings: watch::Receiver<Arc<Settings>>,
     /// True once the daemon is going down.
     pub draining: watch::Receiver<bool>,
     /// Whether FreeSWITCH was seen to have `mod_hash`: by a link as soon as it is up, or else when it matters.
@@ -136,6 +117,18 @@ async fn send_one(link: &Link, command: Command) -> Option<Outcome> {
         Err(full) => {
             tracing::warn!(%full, "a call is given up");
             None
+        }
+    }
+}
+
+/// Ends once the daemon is going down; afterwards, never again.
+async fn drained(draining: &mut watch::Receiver<bool>) {
+    loop {
+        if draining.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        if *draining.borrow() {
+            return;
         }
     }
 }

@@ -8,8 +8,7 @@ use uuid::Uuid;
 
 use crate::acd::fact::MissCause;
 use crate::acd::leg::LegEnd;
-
-use super::hear::News;
+use crate::telephony::events::News;
 
 /// One phone's leg.
 #[derive(Debug)]

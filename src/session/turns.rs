@@ -15,10 +15,10 @@ use tokio::time::timeout;
 
 use crate::acd::ids::CallId;
 use crate::esl::{Events, Incoming, Link, Outcome, server};
+use crate::telephony::channel::Channel;
+use crate::telephony::commands as wire;
 
-use super::caller::drained;
-use super::channel::Channel;
-use super::{PARK_PATIENCE, Shared, leave_and_see, send_one, wire};
+use super::{PARK_PATIENCE, Shared, drained, leave_and_see, send_one};
 
 /// How long the earlier connection may take to see its phones off.
 const WAY_PATIENCE: Duration = Duration::from_secs(2);

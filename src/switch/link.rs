@@ -19,8 +19,8 @@ use crate::esl::{
     ApiCall, Cause, ChannelId, CloseReason, Command, Event, EventKind, Events, Incoming, Link, Outcome, Reply,
 };
 use crate::floor::AskedPhones;
-use crate::session::hear::was_transferred;
-use crate::session::wire::{connected, end_if_ringing, has_mod_hash};
+use crate::telephony::commands::{connected, end_if_ringing, has_mod_hash};
+use crate::telephony::events::was_transferred;
 
 use super::lamps::{self, Lamps, Name};
 use super::phones::Listed;

@@ -25,7 +25,7 @@ use crate::esl::client::{self, ConnectError};
 use crate::esl::command::Secret;
 use crate::esl::{Events, Link, LinkLimits};
 use crate::floor::Floor;
-use crate::session::SessionSettings;
+use crate::telephony::Settings;
 
 use lamps::Asked;
 use phones::{Change, Phones};
@@ -72,7 +72,7 @@ pub struct Switches {
     /// The time.
     pub clock: Arc<Clock>,
     /// The configuration, as it is now.
-    pub settings: watch::Receiver<Arc<SessionSettings>>,
+    pub settings: watch::Receiver<Arc<Settings>>,
     /// Which legs are ours.
     pub instance: Instance,
     /// Facts as they become true; the links listen for logins.
@@ -92,7 +92,7 @@ impl Switches {
     pub fn new(
         floor: Arc<Floor>,
         clock: Arc<Clock>,
-        settings: watch::Receiver<Arc<SessionSettings>>,
+        settings: watch::Receiver<Arc<Settings>>,
         instance: Instance,
         facts: broadcast::Sender<Record>,
         mod_hash: Arc<AtomicBool>,

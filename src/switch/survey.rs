@@ -10,7 +10,7 @@ use crate::acd::ids::{AgentId, CallId, Instance, OfferId, QueueNumber};
 use crate::acd::time::{Now, Wall};
 use crate::esl::{ApiCall, ChannelId, Command, Event, SafeText};
 use crate::floor::{Absent, HeldView, OfferKey};
-use crate::session::channel::{CAME, SINCE};
+use crate::telephony::variables::{CAME, SINCE};
 
 /// An agent is not looked for in a survey that may have been taken before the leg was ordered.
 const SETTLED: Duration = Duration::from_secs(2);

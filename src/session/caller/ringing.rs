@@ -10,9 +10,9 @@ use crate::acd::ids::{AgentId, OfferId};
 use crate::acd::leg::LegEnd;
 use crate::esl::text::TextError;
 use crate::esl::{Cause, Command, Endpoint, Outcome};
-use crate::session::hear::News;
 use crate::session::several::Several;
-use crate::session::wire;
+use crate::telephony::commands as wire;
+use crate::telephony::events::News;
 
 use super::{Order, Session, Watched};
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::acd::ids::AgentId;
 use crate::esl::{ApiCall, Endpoint, Event, Outcome};
 use crate::floor::AskedPhones;
-use crate::session::wire;
+use crate::telephony::commands as wire;
 
 use super::{Answer, Up, done};
 

@@ -15,10 +15,10 @@ use crate::esl::dial::VariableName;
 use crate::esl::text::TextError;
 use crate::esl::{ApiCall, Cause, ChannelId, Command, Endpoint, EventKind, Execute, OnAnswer, Originate, SafeText};
 
-use super::SessionSettings;
 use super::channel::Channel;
-use super::hear::{TRANSFER, playing_uuid};
 use super::place::Remembered;
+use super::settings::Settings;
+use super::variables::{ORDER, PLACE, RINGING, TRANSFER, playing_uuid};
 
 /// How long the connection stays open after the caller's hang-up, for the last events of the legs.
 const LINGER_SECONDS: u16 = 10;
@@ -34,15 +34,9 @@ const RING_TIME_MARGIN: Duration = Duration::from_secs(2);
 /// nobody is left to end it.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(3);
 
-/// A leg's own variable: `yes` until it is answered.
-const RINGING: &str = "fsq_ringing";
-
-/// Where the caller's channel notes an order to ring that it has carried out.
-pub(super) const ORDER: &str = "fsq_order";
-
 /// What the connection of a waiting caller is told first: the filter before the events, so that nothing
 /// but this call's is ever sent.
-pub(super) fn setup(channel: &ChannelId) -> [Command; 3] {
+pub(crate) fn setup(channel: &ChannelId) -> [Command; 3] {
     [
         Command::Filter(Filter::channel(channel)),
         Command::Events(EventSet::of(&[
@@ -61,12 +55,12 @@ pub(super) fn setup(channel: &ChannelId) -> [Command; 3] {
 }
 
 /// Sets a variable of the caller's channel.
-pub(super) fn set(name: &str, value: &str) -> Result<Command, TextError> {
+pub(crate) fn set(name: &str, value: &str) -> Result<Command, TextError> {
     Ok(Execute::with("set", &format!("{name}={value}"))?.into())
 }
 
 /// Music, until something else comes.
-pub(super) fn music(playing: Playing, music: &Music) -> Result<Command, TextError> {
+pub(crate) fn music(playing: Playing, music: &Music) -> Result<Command, TextError> {
     let execute = match music {
         Music::Ringtone => Execute::with("playback", RINGTONE)?,
         Music::Stream(url) => Execute::with("playback", url)?,
@@ -76,14 +70,14 @@ pub(super) fn music(playing: Playing, music: &Music) -> Result<Command, TextErro
 }
 
 /// Whether the channel may be kept from anything else while this begins: what comes over a network may not come.
-pub(super) fn may_take_a_while(music: &Music) -> bool {
+pub(crate) fn may_take_a_while(music: &Music) -> bool {
     let is_here =
         |url: &str| ["local_stream://", "tone_stream://", "silence_stream://"].iter().any(|s| url.starts_with(s));
     matches!(music, Music::Stream(url) if !is_here(url))
 }
 
 /// A prompt or message, over the music and to its end.
-pub(super) fn say(playing: Playing, saying: &Saying, settings: &SessionSettings) -> Result<Command, TextError> {
+pub(crate) fn say(playing: Playing, saying: &Saying, settings: &Settings) -> Result<Command, TextError> {
     let file = match saying {
         Saying::Message(file) => file.to_string(),
         Saying::Position(position, language) if *position > HIGHEST => {
@@ -111,7 +105,7 @@ pub(crate) fn has_mod_hash() -> Result<ApiCall, TextError> {
 }
 
 /// Asks which phones are registered for an agent's account; see [`Endpoint::contacts`].
-pub(crate) fn phones(agent: &AgentSettings, settings: &SessionSettings) -> Result<ApiCall, TextError> {
+pub(crate) fn phones(agent: &AgentSettings, settings: &Settings) -> Result<ApiCall, TextError> {
     let domain = settings.domain.as_ref().map(|domain| format!("@{domain}")).unwrap_or_default();
     ApiCall::new(format!("sofia_contact */{}{domain}", agent.id))
 }
@@ -121,14 +115,14 @@ pub(crate) fn phones(agent: &AgentSettings, settings: &SessionSettings) -> Resul
 ///
 /// `first_wins`: others may ring for the caller too, and `mod_hash` is there to tell who was first. Without it nobody
 /// cuts the caller off either (measured), but of two who answer at once one hears nobody until we end the leg.
-pub(super) fn ring(
+pub(crate) fn ring(
     leg: Uuid,
     contact: Option<&Endpoint>,
     first_wins: bool,
     agent: &AgentSettings,
     queue: &QueueSettings,
     caller: &Channel,
-    settings: &SessionSettings,
+    settings: &Settings,
 ) -> Result<([Command; 2], ApiCall), TextError> {
     let (job, leg) = (leg, ChannelId::from(leg));
     let endpoint = match (contact, &agent.dial, &settings.domain) {
@@ -182,7 +176,7 @@ pub(super) fn ring(
 
 /// An order to ring by way of the caller's channel. `None` when it cannot be told there as it is: a name may hold half a
 /// bracket.
-pub(super) fn by_channel(leg: Uuid, call: &ApiCall) -> Option<Command> {
+pub(crate) fn by_channel(leg: Uuid, call: &ApiCall) -> Option<Command> {
     let name = VariableName::new(ORDER).ok()?;
     Execute::background(&name, leg, call).ok().map(Command::from)
 }
@@ -200,7 +194,7 @@ fn display_name(queue: &QueueSettings, caller: &Channel) -> SafeText {
 /// While the caller could still be connected to this very leg, it is ended only if it is still ringing, as
 /// FreeSWITCH itself sees it in that instant: an answer may be on its way to us (measured: of 40 answers within
 /// 4 ms of the command a plain `uuid_kill` cut 3 callers off, this none). A refusal then means answered, or gone.
-pub(super) fn call_off(leg: Uuid, cause: CancelCause) -> Result<(ApiCall, bool), TextError> {
+pub(crate) fn call_off(leg: Uuid, cause: CancelCause) -> Result<(ApiCall, bool), TextError> {
     match cause {
         CancelCause::AnsweredElsewhere => Ok((end_leg(leg, Cause::LoseRace), true)),
         CancelCause::CallerGone => Ok((end_leg(leg, Cause::OriginatorCancel), true)),
@@ -218,12 +212,12 @@ pub(crate) fn end_if_ringing(leg: Uuid, cause: Cause) -> Result<ApiCall, TextErr
 }
 
 /// Ends a leg.
-pub(super) fn end_leg(leg: Uuid, cause: Cause) -> ApiCall {
+pub(crate) fn end_leg(leg: Uuid, cause: Cause) -> ApiCall {
     ApiCall::uuid_kill(&ChannelId::from(leg), cause)
 }
 
 /// Takes the filters of a leg away once it is gone, or they would pile up over a long wait.
-pub(super) fn forget_leg(leg: Uuid) -> [Command; 2] {
+pub(crate) fn forget_leg(leg: Uuid) -> [Command; 2] {
     [Command::FilterDelete(Filter::channel(&ChannelId::from(leg))), Command::FilterDelete(Filter::job(leg))]
 }
 
@@ -235,38 +229,37 @@ pub(super) fn forget_leg(leg: Uuid) -> [Command; 2] {
 /// - `hangup_after_bridge`: nothing comes behind a conversation.
 /// - `playback_terminators`: no key ends the music.
 /// - `fsq_away`: the dialplan counts in it the rounds it held the caller without us; they are over.
-pub(super) fn prepare(
+pub(crate) fn prepare(
     place: &Remembered,
     language: &Language,
     first: bool,
     resumes: bool,
 ) -> Result<Command, TextError> {
-    let place = format!("fsq_language={language} {}={}", super::place::VARIABLE, place.write());
+    let place = format!("fsq_language={language} {PLACE}={}", place.write());
     let resume = if resumes { "" } else { "socket_resume=true " };
     let once = format!("{resume}hangup_after_bridge=true playback_terminators=none fsq_away= ");
     Ok(Execute::with("multiset", &format!("{}{place}", if first { &once } else { "" }))?.into())
 }
 
 /// Our death no longer concerns the call.
-pub(super) fn let_go(channel: &ChannelId) -> Result<Command, TextError> {
+pub(crate) fn let_go(channel: &ChannelId) -> Result<Command, TextError> {
     Ok(Command::Api(ApiCall::new(format!("uuid_setvar {channel} socket_resume false"))?))
 }
 
 /// The caller was connected: a death of ours no longer concerns the call, nor does its place in the line.
 pub(crate) fn connected(channel: &ChannelId) -> Result<Command, TextError> {
-    let place = super::place::VARIABLE;
-    Ok(Command::Api(ApiCall::new(format!("uuid_setvar_multi {channel} socket_resume=false;{place}="))?))
+    Ok(Command::Api(ApiCall::new(format!("uuid_setvar_multi {channel} socket_resume=false;{PLACE}="))?))
 }
 
 /// Sends the caller to an internal number, where keys mean what they always do.
-pub(super) fn transfer(number: &Arc<str>, context: &SafeText) -> Result<[Command; 4], TextError> {
+pub(crate) fn transfer(number: &Arc<str>, context: &SafeText) -> Result<[Command; 4], TextError> {
     let to = Execute::with("transfer", &format!("{number} XML {context}"))?.event_uuid(TRANSFER);
     let keys = Execute::with("unset", "playback_terminators")?.into();
-    Ok([set("socket_resume", "false")?, set(super::place::VARIABLE, "")?, keys, to.into()])
+    Ok([set("socket_resume", "false")?, set(PLACE, "")?, keys, to.into()])
 }
 
 /// Hangs the caller up.
-pub(super) fn hang_up(parting: Parting) -> Command {
+pub(crate) fn hang_up(parting: Parting) -> Command {
     let cause = match parting {
         Parting::Normal => Cause::NormalClearing,
         Parting::NoSuchNumber => Cause::UnallocatedNumber,
@@ -275,7 +268,7 @@ pub(super) fn hang_up(parting: Parting) -> Command {
 }
 
 /// Tells a caller who was answered already that there is no such queue, and hangs up.
-pub(super) fn refuse(settings: &SessionSettings) -> Result<[Command; 2], TextError> {
+pub(crate) fn refuse(settings: &Settings) -> Result<[Command; 2], TextError> {
     let file = format!("{}/{}/no-such-queue.wav", settings.prompts, settings.language);
     Ok([
         Execute::with("playback", &file)?.locked().into(),
@@ -324,7 +317,7 @@ mod tests {
             rescued: false,
             resumes: true,
         };
-        let settings = SessionSettings {
+        let settings = Settings {
             token: None,
             domain: domain.map(str::to_owned),
             codes: crate::acd::feature::FeatureCodes::default(),

@@ -8,21 +8,10 @@ use crate::acd::ids::OfferId;
 use crate::acd::leg::LegEnd;
 use crate::esl::{Cause, Event, EventKind, JobResult};
 
-use super::wire::ORDER;
-
-/// What the session named things it had executed, so that their ends can be told apart.
-pub(super) fn playing_uuid(playing: Playing) -> Uuid {
-    Uuid::from_u64_pair(PLAYING, u64::from(playing.0))
-}
-
-/// The name of the one transfer a session may order.
-pub(super) const TRANSFER: Uuid = Uuid::from_u64_pair(PLAYING, 0);
-
-/// The first half of the ids of executed applications, an arbitrary constant of version 8 (RFC 9562).
-const PLAYING: u64 = 0x6673_7100_706c_8001;
+use super::variables::{ORDER, PLAYING, TRANSFER};
 
 /// How a leg ended, by its hang-up cause.
-pub(super) fn leg_end(cause: Cause) -> LegEnd {
+pub(crate) fn leg_end(cause: Cause) -> LegEnd {
     LegEnd::Missed(match cause {
         Cause::NoAnswer | Cause::NoUserResponse | Cause::AllottedTimeout | Cause::RecoveryOnTimerExpire => {
             MissCause::NoAnswer
@@ -38,14 +27,14 @@ pub(super) fn leg_end(cause: Cause) -> LegEnd {
 }
 
 /// Whether an event of the caller's channel tells that it is answered.
-pub(super) fn tells_answer(event: &Event) -> bool {
+pub(crate) fn tells_answer(event: &Event) -> bool {
     event.kind() == EventKind::ChannelAnswer
         || (event.kind() == EventKind::ChannelExecuteComplete && event.application().is_some_and(|a| a == "answer"))
 }
 
 /// What an event means.
 #[derive(Debug)]
-pub(super) enum Heard {
+pub(crate) enum Heard {
     /// To the call.
     Call(Input),
     /// Of one of its agents' legs.
@@ -56,7 +45,7 @@ pub(super) enum Heard {
 
 /// What FreeSWITCH tells of an agent's leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum News {
+pub(crate) enum News {
     Created,
     Answered,
     HungUp(LegEnd, bool),
@@ -68,7 +57,7 @@ pub(super) enum News {
 
 impl News {
     /// As what a call is told of an offer.
-    pub(super) fn of(self, offer: OfferId) -> Input {
+    pub(crate) fn of(self, offer: OfferId) -> Input {
         match self {
             Self::Created => Input::LegCreated(offer),
             Self::Answered => Input::LegAnswered(offer),
@@ -82,7 +71,7 @@ impl News {
 }
 
 /// What an event means to the call on channel `own`. `None` for what is of no concern.
-pub(super) fn hear(event: &Event, own: &str, call: &Call) -> Option<Heard> {
+pub(crate) fn hear(event: &Event, own: &str, call: &Call) -> Option<Heard> {
     if event.kind() == EventKind::BackgroundJob {
         let job = JobResult::of_event(event)?;
         tracing::debug!(job = %job.job, outcome = ?job.outcome, "a job ended");

@@ -4,27 +4,24 @@ use crate::acd::ids::QueueNumber;
 use crate::acd::queue::Place;
 use crate::acd::time::Wall;
 
-/// The channel variable.
-pub(super) const VARIABLE: &str = "fsq_place";
-
 /// How many visited queues are kept; a loop of more is cut all the same, later.
 const VISITED: usize = 32;
 
 /// What the variable says: digits, `-`, `_` and `.` only, so that it needs no escaping anywhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Remembered {
+pub(crate) struct Remembered {
     /// The number that was dialled: who has dialled another one since does not come back, but comes anew.
-    pub(super) dialled: QueueNumber,
+    pub(crate) dialled: QueueNumber,
     /// The queue, which by a timeout may be another than the dialled one.
-    pub(super) queue: QueueNumber,
-    pub(super) place: Place,
-    pub(super) first_entered: Wall,
-    pub(super) visited: Vec<QueueNumber>,
+    pub(crate) queue: QueueNumber,
+    pub(crate) place: Place,
+    pub(crate) first_entered: Wall,
+    pub(crate) visited: Vec<QueueNumber>,
 }
 
 impl Remembered {
     /// The value of the variable.
-    pub(super) fn write(&self) -> String {
+    pub(crate) fn write(&self) -> String {
         let visited: Vec<&str> = self.visited.iter().take(VISITED).map(QueueNumber::as_str).collect();
         format!(
             "1_{}_{}_{}_{}_{}_{}",
@@ -38,7 +35,7 @@ impl Remembered {
     }
 
     /// Reads the variable; `None` for anything that is not of this form.
-    pub(super) fn read(text: &str) -> Option<Self> {
+    pub(crate) fn read(text: &str) -> Option<Self> {
         let mut parts = text.split('_');
         let (version, dialled, queue) = (parts.next()?, parts.next()?, parts.next()?);
         let (entered, seq, first) = (parts.next()?, parts.next()?, parts.next()?);

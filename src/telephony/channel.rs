@@ -6,11 +6,12 @@ use crate::acd::feature::Authenticated;
 use crate::acd::ids::{CallId, IdError};
 use crate::esl::{ChannelId, Reply, SafeText};
 
-use super::place::{Remembered, VARIABLE};
+use super::place::Remembered;
+use super::variables::{CAME, PLACE, SINCE};
 
 /// Why a connection cannot be served.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NoCall {
+pub(crate) enum NoCall {
     #[error("the reply to `connect` has no Unique-ID")]
     NoId,
     #[error("its Unique-ID {0:?} cannot be addressed: {1}")]
@@ -21,48 +22,48 @@ pub(super) enum NoCall {
 
 /// A call as FreeSWITCH hands it over.
 #[derive(Clone, Debug)]
-pub(super) struct Channel {
-    pub(super) id: CallId,
-    pub(super) channel: ChannelId,
+pub(crate) struct Channel {
+    pub(crate) id: CallId,
+    pub(crate) channel: ChannelId,
     /// Whether the dialplan has answered it.
-    pub(super) answered: bool,
+    pub(crate) answered: bool,
     /// The number that was dialled.
-    pub(super) dialled: String,
+    pub(crate) dialled: String,
     /// The caller's name, reduced.
-    pub(super) name: SafeText,
+    pub(crate) name: SafeText,
     /// The caller's number, reduced.
-    pub(super) number: SafeText,
+    pub(crate) number: SafeText,
     /// The authenticated user, if the phone is one of the directory.
-    pub(super) who: Option<Authenticated>,
+    pub(crate) who: Option<Authenticated>,
     /// What `socket` was given behind the `/`.
-    pub(super) token: Option<String>,
+    pub(crate) token: Option<String>,
     /// The directory's domain, as the dialplan has it.
-    pub(super) domain: Option<String>,
+    pub(crate) domain: Option<String>,
     /// Where a transfer leads.
-    pub(super) context: SafeText,
+    pub(crate) context: SafeText,
     /// The place the caller had before the controller was away.
-    pub(super) place: Option<Remembered>,
+    pub(crate) place: Option<Remembered>,
     /// How long the caller has been without a controller: held by the dialplan, or left alone by one that died.
-    pub(super) held_for: Option<Duration>,
+    pub(crate) held_for: Option<Duration>,
     /// The caller was left alone and is here by our rescue ([`SINCE`]).
-    pub(super) rescued: bool,
+    pub(crate) rescued: bool,
     /// The call goes on behind `socket` already when we die.
-    pub(super) resumes: bool,
+    pub(crate) resumes: bool,
 }
 
 impl Channel {
     /// Reads the reply. The names of headers and variables are those of the captures.
-    pub(super) fn read(reply: &Reply) -> Result<Self, NoCall> {
+    pub(crate) fn read(reply: &Reply) -> Result<Self, NoCall> {
         let header = |name: &str| reply.header(name).map(|v| v.into_owned()).unwrap_or_default();
         let variable = |name: &str| reply.variable(name).map(|v| v.into_owned()).filter(|v| !v.is_empty());
         let unique = reply.header("Unique-ID").ok_or(NoCall::NoId)?.into_owned();
         let id = CallId::new(&unique).map_err(|e| NoCall::Id(unique.clone(), e))?;
         let channel = ChannelId::new(&unique).map_err(|_| NoCall::Channel(unique))?;
         let dialled = variable("fsq_dialled").unwrap_or_else(|| header("Caller-Destination-Number"));
-        let place = variable(VARIABLE).and_then(|text| {
+        let place = variable(PLACE).and_then(|text| {
             let place = Remembered::read(&text);
             if place.is_none() {
-                tracing::warn!(call = %id, place = text, "a place in the line cannot be read: the caller stands behind all who wait; leave the variable {VARIABLE} alone");
+                tracing::warn!(call = %id, place = text, "a place in the line cannot be read: the caller stands behind all who wait; leave the variable {PLACE} alone");
             }
             place
         });
@@ -92,13 +93,6 @@ impl Channel {
         })
     }
 }
-
-/// The channel variable in which the dialplan notes when the caller came.
-pub(crate) const CAME: &str = "fsq_came";
-
-/// The channel variable that tells the same of a call that was left alone with nobody in charge, and is sent through its
-/// dialplan again, which sets [`CAME`] anew.
-pub(crate) const SINCE: &str = "fsq_since";
 
 /// The longest that a caller is believed to have been held: what is longer is a clock that was set.
 const LONGEST_HELD: Duration = Duration::from_secs(24 * 3600);

@@ -1,0 +1,32 @@
+//! The channel variables that are ours, and the names of what we have executed.
+
+use uuid::Uuid;
+
+use crate::acd::call::Playing;
+
+/// A caller's place in the line; see [`super::place`].
+pub(crate) const PLACE: &str = "fsq_place";
+
+/// When the caller came, in microseconds of FreeSWITCH's clock: set by the dialplan.
+pub(crate) const CAME: &str = "fsq_came";
+
+/// The same of a call that was left alone with nobody in charge, and is sent through its dialplan again, which sets
+/// [`CAME`] anew.
+pub(crate) const SINCE: &str = "fsq_since";
+
+/// A leg's own variable: `yes` until it is answered.
+pub(crate) const RINGING: &str = "fsq_ringing";
+
+/// Where the caller's channel notes an `originate` that it has carried out.
+pub(crate) const ORDER: &str = "fsq_order";
+
+/// The first half of the ids of executed applications, an arbitrary constant of version 8 (RFC 9562).
+pub(crate) const PLAYING: u64 = 0x6673_7100_706c_8001;
+
+/// The name of the one transfer a session may order.
+pub(crate) const TRANSFER: Uuid = Uuid::from_u64_pair(PLAYING, 0);
+
+/// The name of something that is played, so that its end can be told from another's.
+pub(crate) fn playing_uuid(playing: Playing) -> Uuid {
+    Uuid::from_u64_pair(PLAYING, u64::from(playing.0))
+}
