@@ -6,7 +6,6 @@
 
 use uuid::Uuid;
 
-use crate::acd::fact::MissCause;
 use crate::acd::leg::LegEnd;
 use crate::telephony::events::News;
 
@@ -128,13 +127,9 @@ impl Several {
     /// How the offer ended: as the leg that was connected or answered; or else as the phone that says most of the agent.
     fn outcome(&self) -> LegEnd {
         let says = |end: LegEnd| match end {
-            LegEnd::Missed(MissCause::Declined) => 0,
-            LegEnd::Missed(MissCause::Busy) => 1,
-            LegEnd::Missed(MissCause::NoAnswer) => 2,
-            LegEnd::Elsewhere => 3,
-            LegEnd::Cleared | LegEnd::ByAgent => 4,
-            LegEnd::Missed(MissCause::NotConnected | MissCause::Failed) => 5,
-            LegEnd::Missed(MissCause::NotRegistered | MissCause::Unknown) => 6,
+            LegEnd::Missed(cause) => cause.telling(),
+            LegEnd::Elsewhere => 4,
+            LegEnd::Cleared | LegEnd::ByAgent => 5,
         };
         let ended = self.phones.iter().filter_map(|p| Some((p, p.end?)));
         let most = ended.min_by_key(|(p, end)| (self.winner != Some(p.leg), !p.answered, says(*end)));
@@ -145,6 +140,7 @@ impl Several {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::acd::fact::MissCause;
 
     const DESK: Uuid = Uuid::from_u128(1);
     const SOFT: Uuid = Uuid::from_u128(2);

@@ -158,6 +158,8 @@ impl World {
         let delay = self.rng.within(1, 30);
         if in_use || phone == Phone::Busy {
             self.at(delay, Due::Fail(offer, LegEnd::Missed(MissCause::Busy)));
+        } else if let Phone::Refuses(status) = phone {
+            self.at(delay, Due::Fail(offer, LegEnd::Missed(MissCause::of_sip(status))));
         } else if phone == Phone::AnswersAtOnce {
             self.at(delay, Due::Answer(offer));
         }

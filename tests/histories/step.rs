@@ -72,6 +72,8 @@ pub(crate) enum Phone {
     Rings,
     AnswersAtOnce,
     Busy,
+    /// Gives this final answer by itself.
+    Refuses(u16),
     NotRegistered,
     Unknown,
 }
@@ -186,7 +188,7 @@ impl Office {
 
     pub(crate) fn agents(&self) -> Vec<AgentSettings> {
         let hired = (0..AGENTS).filter(|a| self.hired[usize::from(*a)]);
-        hired.map(|a| AgentSettings { id: agent_id(a), name: "Anna".into(), dial: None }).collect()
+        hired.map(|a| AgentSettings::new(agent_id(a), "Anna".into())).collect()
     }
 
     /// The queues; whatever would not pass the checks of a file is put right.
@@ -384,7 +386,9 @@ fn some_step(rng: &mut Rng, taste: &Taste) -> Step {
         Kind::Reachable => Step::Reachable(agent, yes),
         Kind::Phone => {
             let rings = [Phone::Rings, Phone::Rings, Phone::AnswersAtOnce];
-            Step::Phone(agent, *rng.pick(&[&rings[..], &[Phone::Busy, Phone::NotRegistered, Phone::Unknown]].concat()))
+            let refuses = Phone::Refuses(*rng.pick(&[302, 408, 480, 487, 503]));
+            let not = [Phone::Busy, refuses, Phone::NotRegistered, Phone::Unknown];
+            Step::Phone(agent, *rng.pick(&[&rings[..], &not].concat()))
         }
         Kind::Fault => Step::Fault(agent, some_fault(rng)),
         Kind::Write => Step::Write(queue, some_change(rng, taste)),

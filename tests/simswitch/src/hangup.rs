@@ -57,22 +57,10 @@ impl World {
         leg.answer_state = "hangup";
         leg.messages.clear();
         leg.routed += 1;
-        if by_peer {
-            let (status, term) = match cause {
-                "USER_BUSY" => ("486", "17"),
-                "CALL_REJECTED" => ("603", "21"),
-                _ => ("200", "16"),
-            };
-            if status == "200" {
-                leg.vars.set("sip_term_status", status);
-            } else {
-                leg.vars.set("sip_hangup_disposition", "recv_refuse");
-                leg.vars.set("sip_invite_failure_status", status);
-                leg.vars.set("sip_invite_failure_phrase", "No");
-                leg.vars.set("sip_term_status", status);
-            }
-            leg.vars.set("proto_specific_hangup_cause", format!("sip:{status}"));
-            leg.vars.set("sip_term_cause", term);
+        if by_peer && leg.vars.get("proto_specific_hangup_cause").is_none() {
+            leg.vars.set("sip_term_status", "200");
+            leg.vars.set("proto_specific_hangup_cause", "sip:200");
+            leg.vars.set("sip_term_cause", "16");
         }
         if let Some(bridge) = leg.bridge.filter(|b| b.up) {
             leg.vars.set("last_bridge_role", if bridge.side == Side::A { "originator" } else { "originatee" });

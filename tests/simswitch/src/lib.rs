@@ -8,6 +8,7 @@
 mod api;
 mod apps;
 mod audio;
+mod behaviour;
 mod bridge;
 mod caller;
 mod clock;
@@ -35,12 +36,13 @@ mod wire;
 mod world;
 
 pub use audio::{Segment, Sound};
+pub use behaviour::Behaviour;
 pub use caller::{CallSpec, Caller, CallerView};
 pub use config::{Bounds, Config, Length, Lengths, Timing};
 pub use conn::{Connecting, Connector, Stream};
 pub use dialplan::{Dialplan, QueueRoute, RouteRequest, Step, is_queue_number, step};
 pub use fault::Faults;
 pub use observe::{CallStats, LegView, SecurityRecord, Violation};
-pub use party::{Behaviour, Missed, Registration, Ring};
+pub use party::{Missed, Registration, Ring};
 pub use phone::{Phone, PhoneView};
 pub use switch::{Lamp, SimSwitch};

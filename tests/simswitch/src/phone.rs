@@ -1,8 +1,9 @@
 //! A test's handle on a phone.
 
 use crate::audio::Sound;
+use crate::behaviour::Behaviour;
 use crate::leg::{LegId, Owner};
-use crate::party::{Behaviour, Missed, PhoneState, Registration, Ring};
+use crate::party::{Missed, PhoneState, Registration, Ring};
 use crate::world::{Shared, World};
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -233,7 +234,7 @@ impl Phone {
     pub fn decline(&self) -> bool {
         self.shared.change(|world| {
             let id = world.phones.get(&self.number).and_then(|p| p.ringing.first().copied());
-            id.map(|id| world.phone_refuses(id, "CALL_REJECTED")).is_some()
+            id.map(|id| world.phone_refuses(id, 603)).is_some()
         })
     }
 
