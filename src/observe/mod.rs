@@ -39,6 +39,7 @@ pub fn log(record: &Record) {
         waited_ms = count("waited_ms"),
         talked_ms = count("talked_ms"),
         by = text("by"),
+        user = text("user"),
         onward = onward.map_or(text("onward"), |(word, _)| Some(word.as_str())),
         onward_to = onward.and_then(|(_, to)| to.as_str()),
         until = moment("until"),

@@ -10,7 +10,7 @@ use crate::log::Log;
 use crate::setting::{configuration, queue};
 
 fn refuses(status: u16) -> Behaviour {
-    Behaviour::Refuse { after: Duration::from_millis(20), status }
+    Behaviour::Refuse { after: Duration::ZERO, status }
 }
 
 /// Q7: what a phone or gateway answers is the cause of the miss, and the next is rung at once.
@@ -36,7 +36,7 @@ fn q7_every_final_answer_is_a_miss_of_its_own() {
         let names: Vec<&str> = agents.iter().map(String::as_str).collect();
         let house = House::open(&[queue("99900", &names)]);
         for (agent, (status, _)) in names.iter().zip(causes) {
-            let does = if status == 302 { Behaviour::Forward { to: 2000 } } else { refuses(status) };
+            let does = if status == 302 { Behaviour::Forward { to: "2000" } } else { refuses(status) };
             house.when_rung(agent, does);
         }
         house.when_rung(names[causes.len()], answers(300));
@@ -57,9 +57,9 @@ fn q7_every_final_answer_is_a_miss_of_its_own() {
 fn q7_a_refusal_after_a_while_is_no_missing_answer() {
     play(async {
         let house = House::open(&[queue("99900", &["1001", "1002", "1003", "1004"])]);
-        house.when_rung("1001", Behaviour::RingRefuse { after: Duration::from_secs(3), status: 480 });
-        house.when_rung("1002", Behaviour::RingRefuse { after: Duration::from_secs(3), status: 487 });
-        house.when_rung("1003", Behaviour::LegTimeout { after: Duration::from_secs(3) });
+        house.when_rung("1001", Behaviour::Refuse { after: Duration::from_secs(3), status: 480 });
+        house.when_rung("1002", Behaviour::Refuse { after: Duration::from_secs(3), status: 487 });
+        house.phone("1003").set_leg_timeout(3);
         house.when_rung("1004", answers(300));
         let hans = house.caller("0791", "99900");
         assert_eq!(hans.wait_talking().await, "1004");
@@ -159,7 +159,7 @@ fn q7_a_forward_is_followed_only_where_the_admin_says_so() {
             let mut config = configuration(&[queue("99900", &["1001"])], "");
             config.agents[0].follow_forwards = follows;
             let house = House::with(simswitch::Config::default(), config, 1);
-            house.when_rung("1001", Behaviour::Forward { to: 1005 });
+            house.when_rung("1001", Behaviour::Forward { to: "1005" });
             let colleague = house.phone("1005");
             let hans = house.caller("0791", "99900");
             pass(1_000).await;

@@ -1,9 +1,9 @@
 //! The people: phones and callers as the world keeps them, and the legs that belong to them.
 
 use crate::audio::{AudioLog, Segment, Sound};
-use crate::behaviour::{Behaviour, cause_of};
 use crate::leg::{Bridge, Direction, Leg, LegId, Owner, Profile, State, Times};
 use crate::observe::Violation;
+use crate::refusal;
 use crate::template;
 use crate::world::World;
 use std::collections::VecDeque;
@@ -21,8 +21,50 @@ pub enum Registration {
     Unregistered,
     /// Not in the directory: `SUBSCRIBER_ABSENT`.
     Unknown,
-    /// Behind a gateway that answers no OPTIONS any more: `GATEWAY_DOWN`.
+    /// Behind a gateway that FreeSWITCH holds to be down: `GATEWAY_DOWN`.
     GatewayDown,
+}
+
+/// What a phone does when it is rung.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behaviour {
+    /// Rings; the test decides.
+    Manual,
+    /// Answers after ringing this long.
+    Answer {
+        /// Ring time.
+        after: Duration,
+    },
+    /// Answers after ringing this long and hangs up after talking this long.
+    Converse {
+        /// Ring time.
+        after: Duration,
+        /// From the answer to the hang-up.
+        talk: Duration,
+    },
+    /// Rings until somebody gives up.
+    Ignore,
+    /// Answers 486 at once.
+    Busy,
+    /// Answers 603 after ringing this long.
+    Decline {
+        /// Ring time.
+        after: Duration,
+    },
+    /// Answers with another final status.
+    Refuse {
+        /// Ring time; zero: at once, without a 18x.
+        after: Duration,
+        /// 400 and above.
+        status: u16,
+    },
+    /// Answers 302, without ringing.
+    Forward {
+        /// The number in its Contact.
+        to: &'static str,
+    },
+    /// Does not answer the INVITE at all: `RECOVERY_ON_TIMER_EXPIRE` when SIP gives up.
+    Crash,
 }
 
 /// A call a phone shows as missed.
@@ -63,6 +105,8 @@ pub(crate) struct PhoneState {
     pub(crate) port: u64,
     pub(crate) call_id: String,
     pub(crate) registered_at: u64,
+    /// `leg_timeout` in the dial string of the directory, in seconds.
+    pub(crate) leg_timeout: Option<u64>,
     pub(crate) legs: Vec<LegId>,
     pub(crate) ringing: Vec<LegId>,
     pub(crate) rings: Vec<Ring>,
@@ -145,11 +189,6 @@ impl World {
             call_state: "DOWN",
             answer_state: "ringing",
             hit_dialplan: inbound,
-            presence_id: phone
-                .as_ref()
-                .filter(|_| !self.faults.no_presence)
-                .map(|p| format!("{}@{domain}", account(p)))
-                .unwrap_or_default(),
             call_uuid: new.uuid.clone(),
             codec: inbound,
             profile: Profile {
@@ -188,10 +227,14 @@ impl World {
             from_originate: false,
             held: false,
             cause: None,
+            refused: None,
             routed: 0,
             stranded: false,
             audio: AudioLog::default(),
         };
+        if self.faults.no_presence {
+            leg.vars.remove("presence_id");
+        }
         if inbound && phone.is_none() {
             self.enter_public(&mut leg);
         }
@@ -229,21 +272,24 @@ impl World {
         };
         if behaviour == Behaviour::Crash {
             let wait = self.config.timing.sip_timeout;
-            // SIP's own timer: as if the phone had answered 408.
-            return self.after(wait, move |world| world.phone_refuses(id, 408));
+            self.after(wait, move |world| {
+                if world.legs.get(&id).is_some_and(|l| !l.is_answered()) {
+                    world.hangup(id, "RECOVERY_ON_TIMER_EXPIRE", false);
+                }
+            });
+            return;
         }
         let progress = self.config.timing.progress;
         match behaviour {
-            Behaviour::Refuse { after, status } => {
-                return self.after(progress.max(after), move |world| world.phone_refuses(id, status));
+            Behaviour::Refuse { after: Duration::ZERO, status } => {
+                return self.after(progress, move |world| world.phone_refuses(id, status));
             }
-            Behaviour::Forward { to } => return self.after(progress, move |world| world.redirected(id, to)),
+            Behaviour::Forward { to } => return self.after(progress, move |world| world.phone_forwards(id, to)),
             _ => {}
         }
         self.after(progress, move |world| world.progress(id));
         if behaviour == Behaviour::Busy {
-            self.after(progress + Duration::from_millis(97), move |world| world.phone_refuses(id, 486));
-            return;
+            return self.after(progress + refusal::BUSY, move |world| world.phone_refuses(id, 486));
         }
         self.begin_ring(&number, id);
         match behaviour {
@@ -260,20 +306,10 @@ impl World {
             Behaviour::Decline { after } => {
                 self.after(progress.max(after), move |world| world.phone_refuses(id, 603));
             }
-            Behaviour::RingRefuse { after, status } => {
+            Behaviour::Refuse { after, status } => {
                 self.after(progress.max(after), move |world| world.phone_refuses(id, status));
             }
-            Behaviour::LegTimeout { after } => self.after(after, move |world| {
-                if world.legs.get(&id).is_some_and(|l| !l.is_answered()) {
-                    world.hangup(id, "ALLOTTED_TIMEOUT", false);
-                }
-            }),
-            Behaviour::Manual
-            | Behaviour::Ignore
-            | Behaviour::Busy
-            | Behaviour::Refuse { .. }
-            | Behaviour::Forward { .. }
-            | Behaviour::Crash => {}
+            Behaviour::Manual | Behaviour::Ignore | Behaviour::Busy | Behaviour::Crash | Behaviour::Forward { .. } => {}
         }
     }
 
@@ -318,53 +354,7 @@ impl World {
         self.dial_answered(id);
     }
 
-    pub(crate) fn phone_refuses(&mut self, id: LegId, status: u16) {
-        let Some(leg) = self.legs.get_mut(&id).filter(|l| l.is_up() && !l.is_answered()) else {
-            return;
-        };
-        let Owner::Phone(number) = leg.owner.clone() else {
-            return;
-        };
-        let (cause, term) = cause_of(status);
-        leg.vars.set("sip_hangup_disposition", "recv_refuse");
-        leg.vars.set("sip_invite_failure_status", status.to_string());
-        leg.vars.set("sip_invite_failure_phrase", "No");
-        leg.vars.set("sip_term_status", status.to_string());
-        leg.vars.set("proto_specific_hangup_cause", format!("sip:{status}"));
-        leg.vars.set("sip_term_cause", term.to_string());
-        self.end_ring(&number, id, cause);
-        self.hangup(id, cause, true);
-    }
-
-    /// 302 (sofia.c): where it is fatal, the leg ends with a cause of its own and without a `sip_term_status`; else it
-    /// goes on at another phone.
-    fn redirected(&mut self, id: LegId, to: u32) {
-        let Some(leg) = self.legs.get_mut(&id).filter(|l| l.is_up() && !l.is_answered()) else {
-            return;
-        };
-        let to = to.to_string();
-        leg.vars.set("sip_hangup_disposition", "recv_refuse");
-        leg.vars.set("sip_redirected_to", format!("<sip:{to}@{}>", self.config.domain));
-        if leg.vars.get("outbound_redirect_fatal") == Some("true") {
-            leg.vars.set("proto_specific_hangup_cause", "sip:302");
-            return self.hangup(id, "REQUESTED_CHAN_UNAVAIL", true);
-        }
-        if !self.phones.contains_key(&to) {
-            return self.phone_refuses(id, 404);
-        }
-        let Owner::Phone(from) = std::mem::replace(&mut leg.owner, Owner::Phone(to.clone())) else {
-            return;
-        };
-        if let Some(phone) = self.phones.get_mut(&from) {
-            phone.legs.retain(|leg| *leg != id);
-        }
-        if let Some(phone) = self.phones.get_mut(&to) {
-            phone.legs.push(id);
-        }
-        self.invite(id);
-    }
-
-    fn end_ring(&mut self, number: &str, id: LegId, why: &str) -> bool {
+    pub(crate) fn end_ring(&mut self, number: &str, id: LegId, why: &str) -> bool {
         let at = self.clock.elapsed();
         let uuid = self.legs.get(&id).map(|l| l.uuid.clone()).unwrap_or_default();
         let Some(phone) = self.phones.get_mut(number) else {
