@@ -5,7 +5,6 @@
 mod caller;
 mod feature;
 mod logins;
-mod several;
 mod turns;
 
 use std::sync::Arc;
