@@ -1,6 +1,6 @@
 //! The daemon: the parts put together, started and drained in order.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::acd::fact::{Fact, Record};
 use crate::acd::ids::Instance;
 use crate::clock::Clock;
-use crate::config::{Change, Config, diff};
+use crate::config::{Change, Config, LogNumbers, Withheld, diff};
 use crate::dispatch::Dispatcher;
 use crate::esl::server::{Server, ServerLimits};
 use crate::esl::{Events, Link, LinkLimits};
@@ -57,6 +57,8 @@ pub struct Daemon {
     /// Held while a file is read and applied: what was read first is applied first.
     changing: Mutex<()>,
     settings: watch::Sender<Arc<telephony::Settings>>,
+    /// Whether the log shows of callers' numbers the last digits only.
+    masked: Arc<AtomicBool>,
     draining: watch::Sender<bool>,
     /// Every session holds a clone: when the last is gone, the receiver knows.
     alive: Mutex<Option<mpsc::Sender<()>>>,
@@ -83,10 +85,12 @@ impl Daemon {
         let bell = Arc::new(Notify::new());
         let ring = bell.clone();
         let book = journal.clone();
+        let masked = Arc::new(AtomicBool::new(config.log.numbers == LogNumbers::Masked));
+        let hidden = masked.clone();
         let (told, _) = broadcast::channel(FACTS_BEHIND);
         let tell = told.clone();
         let facts = move |record: Record| {
-            observe::log(&record);
+            observe::log(&record, hidden.load(Ordering::Relaxed));
             // Nobody listens while no switch is linked.
             let _ = tell.send(record.clone());
             // Logins were written down before they became true, so that they could be confirmed.
@@ -141,6 +145,7 @@ impl Daemon {
             config: Mutex::new(Arc::new(config)),
             changing: Mutex::default(),
             settings,
+            masked,
             draining,
             alive: Mutex::new(Some(alive)),
             gone: tokio::sync::Mutex::new(gone),
@@ -217,6 +222,7 @@ impl Daemon {
                 }
             });
         }
+        self.masked.store(config.log.numbers == LogNumbers::Masked, Ordering::Relaxed);
         // Behind the floor, so that whoever is told of it finds the floor as it is now.
         self.settings.send_replace(Arc::new(session_settings(&config)));
         changes
@@ -255,6 +261,7 @@ fn session_settings(config: &Config) -> telephony::Settings {
         codes: config.feature_codes.clone(),
         prompts: config.prompts.clone(),
         language: config.language.clone(),
+        hide_withheld: config.callers.withheld == Withheld::Hide,
     }
 }
 

@@ -159,6 +159,8 @@ fn q3_no_key_is_forgotten() {
         languages: _,
         language: _,
         feature_codes: FeatureCodes { login: _, logout: _ },
+        callers: Callers { withheld: _ },
+        log: LogSettings { numbers: _ },
         agents,
         queues,
     } = config(BASE);
