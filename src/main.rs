@@ -185,10 +185,11 @@ fn status(file: &Path, control: Option<PathBuf>, json: bool) -> anyhow::Result<(
 
 fn reload(file: &Path, control: Option<PathBuf>) -> anyhow::Result<()> {
     let text = ask(file, control, Request::Reload)?;
-    let answer = match serde_json::from_str(&text).context("the daemon's answer cannot be read; is it of this version?")? {
-        Reloaded::Applied(changes) if changes.is_empty() => "nothing has changed\n".to_owned(),
-        Reloaded::Applied(changes) => changes.iter().map(|change| format!("{change}\n")).collect(),
-        Reloaded::Refused(problems) => return Err(anyhow!("nothing was changed\n{problems}")),
-    };
+    let answer =
+        match serde_json::from_str(&text).context("the daemon's answer cannot be read; is it of this version?")? {
+            Reloaded::Applied(changes) if changes.is_empty() => "nothing has changed\n".to_owned(),
+            Reloaded::Applied(changes) => changes.iter().map(|change| format!("{change}\n")).collect(),
+            Reloaded::Refused(problems) => return Err(anyhow!("nothing was changed\n{problems}")),
+        };
     print(&answer).context("the answer cannot be written")
 }

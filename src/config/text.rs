@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{LogNumbers, Secret, Withheld};
 use super::problem::Fault;
 use super::scalar::{nearest, quoted, show};
+use super::{LogNumbers, Secret, Withheld};
 use crate::acd::ids::{AgentId, QueueNumber};
 use crate::acd::settings::{Language, Music, Strategy};
 

@@ -7,8 +7,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::close::CloseReason;
 use super::command::{Command, Secret};
-use super::link::{CloseReason, Events, Incoming, Link, LinkLimits};
+use super::link::{Events, Incoming, Link, LinkLimits};
 use super::reply::{NotDone, Unknown};
 use super::tcp;
 

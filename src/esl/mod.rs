@@ -10,6 +10,7 @@
 pub mod api;
 pub mod cause;
 pub mod client;
+mod close;
 pub mod command;
 pub mod dial;
 pub mod event;
@@ -27,11 +28,12 @@ pub mod text;
 
 pub use api::{ApiCall, JobOutcome, JobResult};
 pub use cause::Cause;
+pub use close::CloseReason;
 pub use command::{Command, Execute};
 pub use dial::{Endpoint, OnAnswer, Originate};
 pub use event::Event;
 pub use kind::EventKind;
-pub use link::{CloseReason, Events, Full, Incoming, Link, LinkLimits, Pending};
+pub use link::{Events, Full, Incoming, Link, LinkLimits, Pending};
 pub use log::{LogLevel, LogLine};
 pub use reply::{Outcome, Reply, Unknown};
 pub use text::{ChannelId, SafeText};

@@ -7,9 +7,9 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::api::{Verdict, verdict};
+use super::close::CloseReason;
 use super::frame::{Frame, FrameKind};
 use super::headers::Headers;
-use super::link::CloseReason;
 
 /// FreeSWITCH's answer to one command.
 #[derive(Clone, Debug, PartialEq, Eq)]

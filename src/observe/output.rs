@@ -6,9 +6,9 @@
 
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
-use std::sync::Arc;
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
@@ -270,19 +270,17 @@ mod tests {
             }
         }
         let kept = Kept(text.clone());
-        let log = tracing_subscriber::fmt().with_ansi(false).fmt_fields(on_one_line()).with_writer(move || kept.clone());
+        let log =
+            tracing_subscriber::fmt().with_ansi(false).fmt_fields(on_one_line()).with_writer(move || kept.clone());
         tracing::subscriber::with_default(log.finish(), || {
             let _span = tracing::info_span!("call", call = %"a\nb").entered();
             tracing::warn!(dialled = %"0\n2026 INFO forged\u{1b}[2J\u{2028}x", quoted = "c\nd", "told {}", "e\r\nf");
         });
         let text = String::from_utf8(text.lock().unwrap().clone()).unwrap();
         assert_eq!(text.lines().count(), 1, "{text}");
-        for part in [
-            r"call{call=a\nb}",
-            r"dialled=0\n2026 INFO forged\u{1b}[2J\u{2028}x",
-            r#"quoted="c\nd""#,
-            r"told e\r\nf",
-        ] {
+        for part in
+            [r"call{call=a\nb}", r"dialled=0\n2026 INFO forged\u{1b}[2J\u{2028}x", r#"quoted="c\nd""#, r"told e\r\nf"]
+        {
             assert!(text.contains(part), "{part} is not in {text}");
         }
     }

@@ -1,6 +1,6 @@
 //! The difference between two configurations (rule Q3).
 
-use super::super::{Change, FeatureCodes, diff};
+use super::super::{Callers, Change, FeatureCodes, LogSettings, diff};
 use super::*;
 use crate::acd::settings::{AgentSettings, QueueSettings, Timeout};
 

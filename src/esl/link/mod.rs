@@ -4,21 +4,23 @@
 //! reading never waits for anything but the socket, because a peer that stops reading freezes the whole switch.
 
 mod events;
+mod inbox;
 mod pending;
 mod pool;
 mod shared;
 mod task;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::command::Command;
-use super::frame::{FrameError, FrameLimits};
+use super::frame::FrameLimits;
 
-pub use events::{Events, Incoming};
+pub use super::close::CloseReason;
+pub use events::Events;
+pub use inbox::Incoming;
 pub use pending::Pending;
 pub use pool::Pool;
 use shared::Shared;
@@ -67,51 +69,6 @@ impl Default for LinkLimits {
             one_frame: Duration::from_secs(10),
             write: Duration::from_secs(10),
             farewell: Duration::from_secs(1),
-        }
-    }
-}
-
-/// Why a connection ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CloseReason {
-    /// This side closed it.
-    Local,
-    /// FreeSWITCH closed it, between two frames.
-    Peer,
-    /// FreeSWITCH closed it in the middle of a frame.
-    CutOff,
-    /// It was not the Event Socket, or too large.
-    Frame(FrameError),
-    /// A reply of the wrong kind came: replies and commands are no longer in step.
-    OutOfStep,
-    /// A frame was not complete in time.
-    SlowFrame(Duration),
-    /// No byte came for this long while a reply was owed.
-    Silent(Duration),
-    /// A write was not taken in time.
-    SlowWrite(Duration),
-    /// The application did not take its essential events.
-    Overrun,
-    /// It held more than its own of the [`Pool`] it belongs to, and nothing was left there.
-    Crowded,
-    /// Reading or writing failed.
-    Io(std::io::ErrorKind),
-}
-
-impl fmt::Display for CloseReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Local => f.write_str("the connection was closed from this side"),
-            Self::Peer => f.write_str("the peer closed the connection"),
-            Self::CutOff => f.write_str("the peer closed the connection in the middle of a frame"),
-            Self::Frame(error) => write!(f, "the peer does not speak the Event Socket as expected: {error}"),
-            Self::OutOfStep => f.write_str("a reply came that belongs to no command"),
-            Self::SlowFrame(after) => write!(f, "a frame was not complete after {after:?}"),
-            Self::Silent(after) => write!(f, "the peer owed a reply and was silent for {after:?}"),
-            Self::SlowWrite(after) => write!(f, "the peer did not take a command within {after:?}"),
-            Self::Overrun => f.write_str("events came faster than they were taken"),
-            Self::Crowded => f.write_str("all connections together hold as much unfinished as they may"),
-            Self::Io(kind) => write!(f, "the connection failed: {kind}"),
         }
     }
 }
@@ -172,8 +129,7 @@ impl Link {
     /// # Errors
     /// [`Full`] when FreeSWITCH is too far behind; the command was not queued.
     pub fn send(&self, command: &Command) -> Result<Pending, Full> {
-        let mut pending = self.handle.0.queue(std::slice::from_ref(command))?;
-        pending.pop().ok_or(Full)
+        self.send_all(std::slice::from_ref(command))?.pop().ok_or(Full)
     }
 
     /// Queues several commands that are written together, in order, or none.
@@ -181,7 +137,8 @@ impl Link {
     /// # Errors
     /// [`Full`] when FreeSWITCH is too far behind; none of the commands was queued.
     pub fn send_all(&self, commands: &[Command]) -> Result<Vec<Pending>, Full> {
-        self.handle.0.queue(commands)
+        let shared = &self.handle.0;
+        shared.queue(commands, |queued| Pending::new(queued, shared))
     }
 
     /// Ends the connection: what was sent is still written, nothing else is accepted.

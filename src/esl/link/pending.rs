@@ -11,7 +11,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::super::reply::{Outcome, Unknown};
 use super::CloseReason;
-use super::shared::Shared;
+use super::shared::{Queued, Shared};
 
 /// A command on its way: await it for its [`Outcome`], or leave the outcome to the log.
 ///
@@ -32,14 +32,15 @@ enum From {
 }
 
 impl Pending {
-    pub(super) fn new(receiver: oneshot::Receiver<Outcome>, shared: Arc<Shared>, number: u64) -> Self {
-        let limit = shared.limits.reply;
-        Self { from: From::Link { receiver, shared, number }, limit, timer: None }
-    }
-
-    /// A command that was never sent.
-    pub(super) fn over(outcome: Outcome) -> Self {
-        Self { from: From::Over(Some(outcome)), limit: Duration::ZERO, timer: None }
+    /// What a command became that was queued on the connection of `shared`.
+    pub(super) fn new(queued: Queued, shared: &Arc<Shared>) -> Self {
+        let (from, limit) = match queued {
+            Queued::Owed(receiver, number) => {
+                (From::Link { receiver, shared: Arc::clone(shared), number }, shared.limits.reply)
+            }
+            Queued::Over(outcome) => (From::Over(Some(outcome)), Duration::ZERO),
+        };
+        Self { from, limit, timer: None }
     }
 
     /// Waits at most this long.

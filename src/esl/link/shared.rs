@@ -9,9 +9,9 @@ use tokio::time::Instant;
 
 use super::super::command::Command;
 use super::super::reply::{Outcome, Reply, Unknown};
-use super::events::Inbox;
+use super::inbox::Inbox;
 use super::pool::{Pool, Share};
-use super::{CloseReason, Full, LinkLimits, Pending};
+use super::{CloseReason, Full, LinkLimits};
 
 /// Room for what is usually written in one go: an order to ring is the longest.
 const COMMANDS: usize = 1536;
@@ -46,6 +46,15 @@ struct State {
 struct Owed {
     is_api: bool,
     to: Receiver,
+}
+
+/// A command that was queued, for whoever waits for its outcome.
+#[derive(Debug)]
+pub(super) enum Queued {
+    /// Its outcome comes here; its number, counted from the first command of all.
+    Owed(oneshot::Receiver<Outcome>, u64),
+    /// It was never sent.
+    Over(Outcome),
 }
 
 /// Who wants to know a command's outcome.
@@ -93,11 +102,12 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn queue(self: &Arc<Self>, commands: &[Command]) -> Result<Vec<Pending>, Full> {
+    /// Queues commands, all or none, and hands each on to `waits`.
+    pub(super) fn queue<P>(&self, commands: &[Command], waits: impl Fn(Queued) -> P) -> Result<Vec<P>, Full> {
         let mut state = self.state();
         if let Some(reason) = state.over() {
             let over = Outcome::Unknown(Unknown::Closed(reason));
-            return Ok(commands.iter().map(|_| Pending::over(over.clone())).collect());
+            return Ok(commands.iter().map(|_| waits(Queued::Over(over.clone()))).collect());
         }
         if state.owed.len() + commands.len() > self.limits.commands {
             return Err(Full);
@@ -118,7 +128,7 @@ impl Shared {
             let (sender, receiver) = oneshot::channel();
             let number = state.first + state.owed.len() as u64;
             state.owed.push_back(Owed { is_api: command.is_api(), to: Receiver::Waiting(sender) });
-            pending.push(Pending::new(receiver, Arc::clone(self), number));
+            pending.push(waits(Queued::Owed(receiver, number)));
         }
         state.silent_since.get_or_insert_with(Instant::now);
         drop(state);

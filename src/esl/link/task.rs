@@ -14,7 +14,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::super::frame::{Decoder, Frame, FrameKind};
 use super::super::log::LogLine;
 use super::super::reply::Reply;
-use super::events::{Incoming, Outlet};
+use super::events::Outlet;
+use super::inbox::Incoming;
 use super::shared::Shared;
 use super::{CloseReason, LinkLimits};
 
