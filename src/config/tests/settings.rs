@@ -75,11 +75,10 @@ fn q17_numbers_that_are_withheld_and_numbers_in_logs() {
     let config = with_settings("callers: { withheld: show }\nlog: { numbers: masked }");
     assert_eq!((config.callers.withheld, config.log.numbers), (Withheld::Show, LogNumbers::Masked));
     wrong_setting(
-        "callers: { withheld: shown }\nlog: { numbers: 0 }",
+        "callers: { withheld: shown }\nlog: { numbers: none }",
         &[
             "1:22: callers.withheld: \"shown\" is no choice; did you mean show?",
-            "2:17: log.numbers: 0 is a YAML number; write it in quotes: \"0\"",
-            "2:17: log.numbers: \"0\" is no choice; write one of whole, masked",
+            "2:17: log.numbers: \"none\" is no choice; write one of whole, masked",
         ],
     );
 }
