@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::observe;
-
 /// The call queue (ACD) beside FreeSWITCH.
 #[derive(Debug, Parser)]
 #[command(name = "freeswitch-queue", version, about)]
@@ -61,15 +59,6 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
-}
-
-impl From<LogFormat> for observe::Format {
-    fn from(format: LogFormat) -> Self {
-        match format {
-            LogFormat::Text => Self::Text,
-            LogFormat::Json => Self::Json,
-        }
-    }
 }
 
 /// Checks the file and says what is wrong with it. True when nothing is.

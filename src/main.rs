@@ -15,7 +15,7 @@ use freeswitch_queue::config;
 use freeswitch_queue::demo;
 use freeswitch_queue::esl::server::Server;
 use freeswitch_queue::journal::{Journal, Options};
-use freeswitch_queue::observe::{self, LastLines};
+use freeswitch_queue::observe::{self, Format, LastLines};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -51,7 +51,11 @@ fn start_log(format: LogFormat) -> anyhow::Result<LastLines> {
         Err(VarError::NotPresent) => EnvFilter::new("info"),
         Err(error) => return Err(anyhow!("{NAME}: {error}; {fix}")),
     };
-    observe::start(filter, format.into()).context("the log cannot be written")
+    let format = match format {
+        LogFormat::Text => Format::Text,
+        LogFormat::Json => Format::Json,
+    };
+    observe::start(filter, format).context("the log cannot be written")
 }
 
 #[tokio::main]
