@@ -21,8 +21,8 @@ use source::{Source, read, sources, tracked};
 /// Below `app` this is the line main → app → session, dispatch, switch, journal, observe → floor → acd, with
 /// session and switch → esl beside it; `admin` and `demo` stand above `app`, because they hold a whole daemon.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("main", &["admin", "demo", "app", "cli", "clock", "config", "esl", "journal"]),
-    ("admin", &["app", "config", "journal", "floor", "acd"]),
+    ("main", &["admin", "demo", "app", "cli", "clock", "config", "esl", "journal", "observe"]),
+    ("admin", &["app", "config", "journal", "observe", "floor", "acd"]),
     ("demo", &["app", "config", "journal", "clock", "floor", "esl", "acd"]),
     (
         "app",
