@@ -22,8 +22,8 @@ use source::{Source, read, sources, tracked};
 /// session and switch → telephony → esl beside it; `admin` and `demo` stand above `app`, because they hold a whole
 /// daemon. What changes the floor for somebody who asks for it goes through `controller`.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("main", &["admin", "demo", "app", "cli", "clock", "config", "esl", "journal"]),
-    ("admin", &["app", "config", "journal", "floor", "acd"]),
+    ("main", &["admin", "demo", "app", "cli", "clock", "config", "esl", "journal", "observe"]),
+    ("admin", &["app", "config", "journal", "observe", "floor", "acd"]),
     ("demo", &["app", "config", "journal", "clock", "floor", "esl", "acd"]),
     (
         "app",

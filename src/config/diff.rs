@@ -147,6 +147,10 @@ fn settings(old: &Config, new: &Config) -> Vec<Change> {
     note("prompts", old.prompts.clone(), new.prompts.clone(), LIVE);
     note("languages", join(&old.languages), join(&new.languages), LIVE);
     note("language", old.language.to_string(), new.language.to_string(), LIVE);
+    let withheld = |config: &Config| format!("{:?}", config.callers.withheld).to_lowercase();
+    note("callers.withheld", withheld(old), withheld(new), LIVE);
+    let numbers = |config: &Config| format!("{:?}", config.log.numbers).to_lowercase();
+    note("log.numbers", numbers(old), numbers(new), LIVE);
     note("feature_codes.login", old.feature_codes.login.clone(), new.feature_codes.login.clone(), LIVE);
     note("feature_codes.logout", old.feature_codes.logout.clone(), new.feature_codes.logout.clone(), LIVE);
     changes

@@ -23,6 +23,7 @@ mod sources;
 mod tests;
 mod text;
 mod validate;
+mod warning;
 mod yaml;
 
 use std::ffi::OsString;
@@ -71,10 +72,48 @@ pub struct Config {
     pub language: Language,
     /// What agents dial.
     pub feature_codes: FeatureCodes,
+    /// What is done with callers' numbers.
+    pub callers: Callers,
+    /// What the log shows.
+    pub log: LogSettings,
     /// The agents, in the order of the file, each id once.
     pub agents: Vec<AgentSettings>,
     /// The queues, in the order of the file, each number once. At least one.
     pub queues: Vec<QueueSettings>,
+}
+
+/// What is done with callers' numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Callers {
+    /// What becomes of a number that its caller withholds. Default: nobody is told.
+    pub withheld: Withheld,
+}
+
+/// What becomes of a number that its caller withholds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Withheld {
+    /// No phone, gateway, record, log or status tells it.
+    #[default]
+    Hide,
+    /// It is used like any other.
+    Show,
+}
+
+/// What the log shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogSettings {
+    /// How callers' numbers are written. Default: whole.
+    pub numbers: LogNumbers,
+}
+
+/// How callers' numbers are written to the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogNumbers {
+    /// As they are.
+    #[default]
+    Whole,
+    /// Their last three digits only.
+    Masked,
 }
 
 /// A text that no log shows.

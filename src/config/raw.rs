@@ -21,6 +21,8 @@ pub(super) struct Raw {
     pub(super) languages: Option<Vec<Option<String>>>,
     pub(super) language: Option<String>,
     pub(super) feature_codes: Option<RawFeatureCodes>,
+    pub(super) callers: Option<RawCallers>,
+    pub(super) log: Option<RawLog>,
     pub(super) agents: Option<Vec<Option<RawAgent>>>,
     pub(super) queues: Option<Vec<Option<RawQueue>>>,
 }
@@ -39,6 +41,20 @@ pub(super) struct RawSwitch {
 pub(super) struct RawFeatureCodes {
     pub(super) login: Option<String>,
     pub(super) logout: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawCallers {
+    pub(super) withheld: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawLog {
+    pub(super) numbers: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -106,7 +122,9 @@ pub(super) struct RawOnward {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::schema::{ACTION, AGENT, ANNOUNCEMENT, FEATURE_CODES, FILE, Field, QUEUE, SWITCH, TIMEOUT};
+    use super::super::schema::{
+        ACTION, AGENT, ANNOUNCEMENT, CALLERS, FEATURE_CODES, FILE, Field, LOG, QUEUE, SWITCH, TIMEOUT,
+    };
     use super::*;
 
     fn agree<T: Default + serde::Serialize>(fields: &[Field]) {
@@ -121,6 +139,8 @@ mod tests {
         agree::<Raw>(FILE);
         agree::<RawSwitch>(SWITCH);
         agree::<RawFeatureCodes>(FEATURE_CODES);
+        agree::<RawCallers>(CALLERS);
+        agree::<RawLog>(LOG);
         agree::<RawAgent>(AGENT);
         agree::<RawQueue>(QUEUE);
         agree::<RawAnnouncement>(ANNOUNCEMENT);

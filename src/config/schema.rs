@@ -55,11 +55,15 @@ pub(super) const FILE: &[Field] = &[
     field("languages", TEXTS),
     field("language", Shape::Text),
     field("feature_codes", Shape::Map(FEATURE_CODES)),
+    field("callers", Shape::Map(CALLERS)),
+    field("log", Shape::Map(LOG)),
     field("agents", Shape::List(&Shape::Map(AGENT))),
     field("queues", Shape::List(&Shape::Map(QUEUE))),
 ];
 pub(super) const SWITCH: &[Field] = &[field("address", Shape::Text), field("password", Shape::Secret)];
 pub(super) const FEATURE_CODES: &[Field] = &[field("login", Shape::Text), field("logout", Shape::Text)];
+pub(super) const CALLERS: &[Field] = &[field("withheld", Shape::Text)];
+pub(super) const LOG: &[Field] = &[field("numbers", Shape::Text)];
 pub(super) const AGENT: &[Field] = &[
     field("id", Shape::Text),
     field("name", Shape::Text),

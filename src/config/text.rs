@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::Secret;
 use super::problem::Fault;
 use super::scalar::{nearest, quoted, show};
+use super::{LogNumbers, Secret, Withheld};
 use crate::acd::ids::{AgentId, QueueNumber};
 use crate::acd::settings::{Language, Music, Strategy};
 
@@ -198,13 +198,29 @@ pub(super) fn language(text: &str) -> Checked<Language> {
 
 /// How agents are chosen.
 pub(super) fn strategy(text: &str) -> Checked<Strategy> {
-    let words = || Strategy::ALL.into_iter().map(Strategy::as_str);
-    Strategy::ALL.into_iter().find(|strategy| strategy.as_str() == text).ok_or_else(|| {
-        let fix = match nearest(text, words()) {
+    let words = Strategy::ALL.map(|strategy| (strategy.as_str(), strategy));
+    one_of(&words, "strategy", text)
+}
+
+/// What becomes of withheld numbers.
+pub(super) fn withheld(text: &str) -> Checked<Withheld> {
+    one_of(&[("hide", Withheld::Hide), ("show", Withheld::Show)], "choice", text)
+}
+
+/// How the log shows numbers.
+pub(super) fn log_numbers(text: &str) -> Checked<LogNumbers> {
+    one_of(&[("whole", LogNumbers::Whole), ("masked", LogNumbers::Masked)], "choice", text)
+}
+
+/// What a word of a list means.
+fn one_of<T: Copy>(words: &[(&str, T)], kind: &str, text: &str) -> Checked<T> {
+    let names = || words.iter().map(|(name, _)| *name);
+    words.iter().find(|(name, _)| *name == text).map(|(_, meaning)| *meaning).ok_or_else(|| {
+        let fix = match nearest(text, names()) {
             Some(meant) => format!("did you mean {meant}?"),
-            None => format!("write one of {}", words().collect::<Vec<_>>().join(", ")),
+            None => format!("write one of {}", names().collect::<Vec<_>>().join(", ")),
         };
-        Fault::new(format!("{} is no strategy", quoted(text)), fix)
+        Fault::new(format!("{} is no {kind}", quoted(text)), fix)
     })
 }
 

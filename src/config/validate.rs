@@ -10,10 +10,10 @@ use ipnet::IpNet;
 use super::checks::{known_language, optional, required, unique};
 use super::environment::MOST_SWITCHES;
 use super::problem::{Fault, KeyPath};
-use super::raw::{Raw, RawAgent, RawFeatureCodes, RawSwitch};
+use super::raw::{Raw, RawAgent, RawCallers, RawFeatureCodes, RawLog, RawSwitch};
 use super::report::Report;
 use super::scalar::quoted;
-use super::{Config, FeatureCodes, SwitchAddress, queue, text};
+use super::{Callers, Config, FeatureCodes, LogSettings, SwitchAddress, queue, text, warning};
 use crate::acd::settings::{AgentSettings, Language};
 
 /// The longest path of a Unix socket, in bytes (`sun_path` of Linux less its end).
@@ -43,11 +43,18 @@ pub(super) fn config(raw: Raw, folder: &Path, report: &mut Report<'_>) -> Config
     let (agents, ids) = agents(raw.agents, report);
     let context = queue::Context { agents: &ids, languages: &languages, language: &language, local_files: local };
     let queues = queue::queues(raw.queues, &context, report);
+    let listen = optional(raw.listen, &top.key("listen"), text::listen, report)
+        .unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8084)));
+    let allow = networks(raw.allow, &top.key("allow"), report);
+    let named = raw.token.is_some();
+    let token = optional(raw.token, &top.key("token"), text::token, report);
+    if !named && let Some(fault) = warning::open_to_others(&listen, &allow) {
+        report.add(&top.key("listen"), fault);
+    }
     Config {
-        listen: optional(raw.listen, &top.key("listen"), text::listen, report)
-            .unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8084))),
-        allow: networks(raw.allow, &top.key("allow"), report),
-        token: optional(raw.token, &top.key("token"), text::token, report),
+        listen,
+        allow,
+        token,
         freeswitch,
         state,
         control,
@@ -57,6 +64,8 @@ pub(super) fn config(raw: Raw, folder: &Path, report: &mut Report<'_>) -> Config
         languages,
         language,
         feature_codes: feature_codes(raw.feature_codes, report),
+        callers: callers(raw.callers.unwrap_or_default(), report),
+        log: log(raw.log.unwrap_or_default(), report),
         agents,
         queues,
     }
@@ -152,6 +161,18 @@ fn feature_codes(raw: Option<RawFeatureCodes>, report: &mut Report<'_>) -> Featu
         report.add(&place, Fault::new(what, "let neither begin with the other"));
     }
     FeatureCodes { login, logout }
+}
+
+fn callers(raw: RawCallers, report: &mut Report<'_>) -> Callers {
+    let top = KeyPath::Root;
+    let withheld = optional(raw.withheld, &top.key("callers").key("withheld"), text::withheld, report);
+    Callers { withheld: withheld.unwrap_or_default() }
+}
+
+fn log(raw: RawLog, report: &mut Report<'_>) -> LogSettings {
+    let top = KeyPath::Root;
+    let numbers = optional(raw.numbers, &top.key("log").key("numbers"), text::log_numbers, report);
+    LogSettings { numbers: numbers.unwrap_or_default() }
 }
 
 /// The agents, and every id that was written, good or not.

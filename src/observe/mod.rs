@@ -1,14 +1,24 @@
-//! Readers of facts and views.
+//! Readers of facts and views: lossy and bounded, so that none of them ever delays a call (Q109).
+
+mod output;
+
+use std::borrow::Cow;
 
 use serde_json::Value;
 
 use crate::acd::fact::Record;
 
+pub use output::{Format, LastLines, lost_lines, on_one_line, start};
+
 /// The target of the log lines that are facts.
 const FACTS: &str = "freeswitch_queue::facts";
 
-/// Writes a fact to the log: one line, with the fields that the record has in the store.
-pub fn log(record: &Record) {
+/// How many of the last digits of a masked number are shown: enough to tell two callers apart.
+const SHOWN: usize = 3;
+
+/// Writes a fact to the log: one line, with the fields that the record has in the store. With `masked`, of callers'
+/// numbers only the last digits.
+pub fn log(record: &Record, masked: bool) {
     if !tracing::enabled!(target: FACTS, tracing::Level::INFO) {
         return;
     }
@@ -31,7 +41,7 @@ pub fn log(record: &Record) {
         offer = text("offer"),
         queue = text("queue"),
         agent = text("agent"),
-        caller = text("caller"),
+        caller = text("caller").map(|number| if masked { Cow::from(mask(number)) } else { Cow::from(number) }).as_deref(),
         first_entered = moment("first_entered"),
         returned,
         cause = text("cause"),
@@ -44,4 +54,20 @@ pub fn log(record: &Record) {
         onward_to = onward.and_then(|(_, to)| to.as_str()),
         until = moment("until"),
     );
+}
+
+/// A number of which only the last digits are shown.
+fn mask(number: &str) -> String {
+    let hidden = number.chars().count().saturating_sub(SHOWN);
+    number.chars().enumerate().map(|(at, char)| if at < hidden { '*' } else { char }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_masked_number_shows_its_last_digits() {
+        assert_eq!(["0791234567", "+41", "12", "", "anna"].map(mask), ["*******567", "+41", "12", "", "*nna"]);
+    }
 }

@@ -329,6 +329,7 @@ mod tests {
             codes: crate::acd::feature::FeatureCodes::default(),
             prompts: "/prompts".into(),
             language: Language("en".into()),
+            hide_withheld: true,
         };
         let contact = contact.map(|c| Endpoint::new(c).unwrap());
         let leg = OfferId(Uuid::nil()).leg(1).uuid();

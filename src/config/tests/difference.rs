@@ -1,6 +1,6 @@
 //! The difference between two configurations (rule Q3).
 
-use super::super::{Change, FeatureCodes, diff};
+use super::super::{Callers, Change, FeatureCodes, LogSettings, diff};
 use super::*;
 use crate::acd::settings::{AgentSettings, QueueSettings, Timeout};
 
@@ -159,6 +159,8 @@ fn q3_no_key_is_forgotten() {
         languages: _,
         language: _,
         feature_codes: FeatureCodes { login: _, logout: _ },
+        callers: Callers { withheld: _ },
+        log: LogSettings { numbers: _ },
         agents,
         queues,
     } = config(BASE);

@@ -81,7 +81,7 @@ fn q2_unknown_variables_are_named() {
             "environment variable FSQ_COLOUR: there is no such variable; unset it",
             "environment variable FSQ_FEATURE_CODES__LOGINN: there is no such variable; did you mean FSQ_FEATURE_CODES__LOGIN? Otherwise unset it",
             "environment variable FSQ_LISTN: there is no such variable; did you mean FSQ_LISTEN? Otherwise unset it",
-            "environment variable FSQ_LOG: there is no such variable; unset it",
+            "environment variable FSQ_LOG: this cannot be set by a variable; write it in the file, and unset the variable",
             "environment variable FSQ_STATE__X: this cannot be set by a variable; write it in the file, and unset the variable",
         ],
     );

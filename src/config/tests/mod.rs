@@ -10,7 +10,7 @@ mod settings;
 use std::ffi::OsString;
 use std::path::Path;
 
-use super::{Config, Problems, parse};
+use super::{Config, LogNumbers, Problems, Withheld, parse};
 use crate::acd::settings::{Music, Strategy, Timeout, TimeoutAction};
 
 /// A good file of six lines.

@@ -55,6 +55,34 @@ fn q2_addresses_and_networks() {
     );
 }
 
+/// A port that other machines reach needs a token; one that only this machine reaches had better have one.
+#[test]
+fn q21_who_reaches_the_port_must_know_the_token() {
+    let open = "1:9: listen: other machines reach 10.0.0.1:8084, and nothing tells FreeSWITCH from anybody else there; set a token, and write it behind fsq_socket in FreeSWITCH's fsq/settings.xml: HOST:PORT/TOKEN; or let `listen` be an address of this machine alone, such as 127.0.0.1:8084";
+    wrong_setting("listen: 10.0.0.1:8084\nallow: [10.0.0.2]", &[open]);
+    let with_token = with_settings("listen: 10.0.0.1:8084\nallow: [10.0.0.2]\ntoken: s3cret");
+    assert_eq!(with_token.warnings(), [""; 0]);
+    for closed in ["", "listen: 127.0.0.1:9", "listen: \"[::1]:9\"\nallow: [10.0.0.2]", "listen: 0.0.0.0:8084"] {
+        let warnings = with_settings(closed).warnings();
+        assert!(warnings.len() == 1 && warnings[0].contains("can log agents in and out"), "{closed}: {warnings:?}");
+    }
+}
+
+#[test]
+fn q17_numbers_that_are_withheld_and_numbers_in_logs() {
+    let config = with_settings("");
+    assert_eq!((config.callers.withheld, config.log.numbers), (Withheld::Hide, LogNumbers::Whole));
+    let config = with_settings("callers: { withheld: show }\nlog: { numbers: masked }");
+    assert_eq!((config.callers.withheld, config.log.numbers), (Withheld::Show, LogNumbers::Masked));
+    wrong_setting(
+        "callers: { withheld: shown }\nlog: { numbers: none }",
+        &[
+            "1:22: callers.withheld: \"shown\" is no choice; did you mean show?",
+            "2:17: log.numbers: \"none\" is no choice; write one of whole, masked",
+        ],
+    );
+}
+
 #[test]
 fn q2_switches() {
     let switch = |address: &str| format!("freeswitch: [{{ address: \"{address}\", password: x }}]");
