@@ -2,30 +2,51 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+#[path = "tidy/circles.rs"]
+mod circles;
+#[path = "tidy/functions.rs"]
+mod functions;
+#[path = "tidy/source.rs"]
+mod source;
+
+use std::collections::BTreeSet;
 
 use clap::CommandFactory;
 use freeswitch_queue::cli::Cli;
 
+use source::{Source, read, sources, tracked};
+
 /// What each module of `src` may name, from the top to the bottom: only modules that come later.
 ///
-/// Below `app` this is the line main → app → session, dispatch, switch, journal, observe → floor → acd, with
-/// session and switch → esl beside it; `admin` and `demo` stand above `app`, because they hold a whole daemon.
+/// Below `app` this is the line main → app → session, dispatch, switch, observe → controller → floor → acd, with
+/// session and switch → telephony → esl beside it; `admin` and `demo` stand above `app`, because they hold a whole
+/// daemon. What changes the floor for somebody who asks for it goes through `controller`.
 const LAYERS: &[(&str, &[&str])] = &[
     ("main", &["admin", "demo", "app", "cli", "clock", "config", "esl", "journal"]),
     ("admin", &["app", "config", "journal", "floor", "acd"]),
     ("demo", &["app", "config", "journal", "clock", "floor", "esl", "acd"]),
     (
         "app",
-        &["switch", "session", "dispatch", "config", "journal", "observe", "clock", "floor", "telephony", "esl", "acd"],
+        &[
+            "switch",
+            "session",
+            "dispatch",
+            "controller",
+            "config",
+            "journal",
+            "observe",
+            "clock",
+            "floor",
+            "telephony",
+            "esl",
+            "acd",
+        ],
     ),
     ("cli", &["config"]),
-    ("switch", &["telephony", "config", "clock", "floor", "esl", "acd"]),
-    ("session", &["telephony", "journal", "clock", "floor", "esl", "acd"]),
+    ("switch", &["controller", "telephony", "config", "clock", "floor", "esl", "acd"]),
+    ("session", &["controller", "telephony", "clock", "floor", "esl", "acd"]),
     ("dispatch", &["floor", "acd"]),
+    ("controller", &["config", "journal", "clock", "floor", "acd"]),
     ("config", &["acd"]),
     ("journal", &["acd"]),
     ("observe", &["acd"]),
@@ -228,206 +249,4 @@ fn every_dependency_has_its_reason() {
             reason = line.starts_with('#');
         }
     }
-}
-
-/// One Rust file.
-struct Source {
-    /// From the top of the repository.
-    path: String,
-    text: String,
-    /// Without comments, texts and test modules.
-    code: String,
-}
-
-impl Source {
-    /// The module of `src` it belongs to.
-    fn module(&self) -> String {
-        let inside = self.path.trim_start_matches("src/");
-        inside.split('/').next().unwrap().trim_end_matches(".rs").to_owned()
-    }
-
-    /// How many modules it is below the top of the crate.
-    fn depth(&self) -> usize {
-        let parts = self.path.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod");
-        parts.split('/').count()
-    }
-
-    /// Whether a word, or a path of words, is in its code.
-    fn names(&self, word: &str) -> bool {
-        let part = |c: char| c.is_alphanumeric() || c == '_';
-        self.code
-            .match_indices(word)
-            .any(|(at, _)| !self.code[..at].ends_with(part) && !self.code[at + word.len()..].starts_with(part))
-    }
-
-    /// The modules at the top of the crate that it names.
-    fn names_of_the_crate(&self) -> BTreeSet<String> {
-        let mut names = BTreeSet::new();
-        let up = "super::".repeat(self.depth());
-        for root in ["crate::", "freeswitch_queue::", up.as_str()] {
-            for (at, _) in self.code.match_indices(root) {
-                // `super::super::x` holds `super::x` as well.
-                if root == up && self.code[..at].ends_with("super::") {
-                    continue;
-                }
-                names.extend(first_names(&self.code[at + root.len()..]));
-            }
-        }
-        names
-    }
-}
-
-/// The first names of what stands behind a `::`: one, or those of a group in braces.
-fn first_names(behind: &str) -> Vec<String> {
-    let name =
-        |text: &str| -> String { text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect() };
-    let Some(group) = behind.strip_prefix('{') else { return vec![name(behind)] };
-    let (mut depth, mut names, mut part) = (0_usize, Vec::new(), String::new());
-    for c in group.chars() {
-        match c {
-            '{' => depth += 1,
-            '}' if depth == 0 => break,
-            '}' => depth -= 1,
-            ',' if depth == 0 => names.push(std::mem::take(&mut part)),
-            _ => {}
-        }
-        if depth == 0 && c != ',' {
-            part.push(c);
-        }
-    }
-    names.push(part);
-    names.iter().map(|n| name(n)).filter(|n| !n.is_empty()).collect()
-}
-
-/// The text without comments and without what stands in quotes.
-fn without_words(text: &str) -> String {
-    let chars: Vec<char> = text.chars().collect();
-    let at = |i: usize| chars.get(i).copied().unwrap_or('\0');
-    let mut out = String::with_capacity(text.len());
-    let mut i = 0;
-    while i < chars.len() {
-        let ident = out.ends_with(|c: char| c.is_alphanumeric() || c == '_');
-        let hashes = if at(i) == 'r' && !ident { (i + 1..).take_while(|&j| at(j) == '#').count() } else { 0 };
-        if at(i) == '/' && at(i + 1) == '/' {
-            while i < chars.len() && at(i) != '\n' {
-                i += 1;
-            }
-        } else if at(i) == 'r' && !out.ends_with(|c: char| c.is_alphanumeric() && c != 'b') && at(i + 1 + hashes) == '"'
-        {
-            let end = format!("\"{}", "#".repeat(hashes));
-            let rest: String = chars[i + 2 + hashes..].iter().collect();
-            let body = rest.find(&end).expect("a raw text has an end");
-            i += 2 + hashes + rest[..body].chars().count() + end.len();
-            out.push_str("\"\"");
-        } else if at(i) == '"' {
-            i += 1;
-            while at(i) != '"' {
-                i += if at(i) == '\\' { 2 } else { 1 };
-            }
-            i += 1;
-            out.push_str("\"\"");
-        } else if at(i) == '\'' && (at(i + 1) == '\\' || at(i + 2) == '\'') {
-            i += if at(i + 1) == '\\' { 3 } else { 2 };
-            while at(i) != '\'' {
-                i += 1;
-            }
-            i += 1;
-            out.push_str("''");
-        } else {
-            out.push(at(i));
-            i += 1;
-        }
-    }
-    out
-}
-
-/// The code without what is compiled for tests only. Relies on the layout that `cargo fmt` gives.
-fn without_tests(code: &str) -> String {
-    let mut out = String::new();
-    let mut lines = code.lines();
-    while let Some(line) = lines.next() {
-        if !line.trim_start().starts_with("#[cfg(test)]") {
-            out.push_str(line);
-            out.push('\n');
-            continue;
-        }
-        let indent = &line[..line.len() - line.trim_start().len()];
-        let end = format!("{indent}}}");
-        let item = lines.by_ref().find(|l| !l.trim_start().starts_with("#[")).unwrap_or_default();
-        if item.ends_with('{') {
-            lines.by_ref().find(|l| **l == end).expect("an item has an end");
-        }
-    }
-    out
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn read(file: &str) -> String {
-    fs::read_to_string(root().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
-}
-
-/// Every Rust file below a folder.
-fn sources(folder: &str) -> Vec<Source> {
-    let below = format!("{folder}/");
-    let files = tracked().into_iter().filter(|f| f.starts_with(&below) && f.ends_with(".rs"));
-    files
-        .map(|path| {
-            let text = read(&path);
-            let only_for_tests = path.contains("/tests/") && path.starts_with("src/");
-            let code = if only_for_tests { String::new() } else { without_tests(&without_words(&text)) };
-            Source { path, text, code }
-        })
-        .collect()
-}
-
-/// Every file of the repository; where git does not tell, every file that is not built.
-fn tracked() -> Vec<String> {
-    let git = Command::new("git").args(["ls-files", "-z"]).current_dir(root()).output();
-    if let Ok(listed) = git
-        && listed.status.success()
-        && !listed.stdout.is_empty()
-    {
-        let listed = String::from_utf8(listed.stdout).unwrap();
-        let files = listed.split('\0').filter(|f| !f.is_empty() && root().join(f).exists());
-        return files.map(str::to_owned).collect();
-    }
-    let mut files = Vec::new();
-    let mut folders = vec![PathBuf::new()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(root().join(&folder)).unwrap() {
-            let entry = entry.unwrap();
-            let path = folder.join(entry.file_name());
-            match entry.file_type().unwrap().is_dir() {
-                true if path.ends_with("target") || path.ends_with(".git") => {}
-                true => folders.push(path),
-                false => files.push(path.to_str().unwrap().to_owned()),
-            }
-        }
-    }
-    files
-}
-
-#[test]
-fn the_reader_of_code_reads_code() {
-    let text = r##"
-use crate::{acd::{ids, time}, esl}; // crate::no
-/// `x.unwrap()` crate::neither
-fn f<'a>(c: char) -> &'a str { if c == '"' || c == '\'' { "a \" .unwrap()" } else { r#"".expect("# } }
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    fn g() { crate::dropped(); }
-}
-fn h() { super::journal::i() }
-"##;
-    let code = without_tests(&without_words(text));
-    let source = Source { path: "src/floor/mod.rs".to_owned(), text: text.to_owned(), code };
-    assert!(!source.code.contains("unwrap") && !source.code.contains("expect"), "{}", source.code);
-    let names: Vec<String> = source.names_of_the_crate().into_iter().collect();
-    assert_eq!(names, ["acd", "esl", "journal"]);
-    let counted: BTreeMap<&str, bool> = ["ids", "id", "time", "tim"].map(|w| (w, source.names(w))).into();
-    assert_eq!(counted, BTreeMap::from([("ids", true), ("id", false), ("time", true), ("tim", false)]));
 }

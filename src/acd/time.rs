@@ -1,4 +1,4 @@
-//! Time as it is handed in: nothing in `acd` ever asks a clock.
+//! Time as it is passed in: nothing in `acd` reads a clock.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// A moment on the wall clock, in milliseconds since 1970-01-01T00:00:00Z.
 ///
-/// Used for everything that outlives the process (facts, entry times carried on a channel).
+/// Used for everything that outlives the process: facts, and entry times stored on a channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Wall(pub i64);
@@ -35,7 +35,7 @@ impl fmt::Display for Wall {
     }
 }
 
-/// A moment on the monotonic clock: the time since the process began. Deadlines live on it.
+/// A moment on the monotonic clock: the time since the process started. Deadlines use it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mono(pub Duration);
 
@@ -51,11 +51,11 @@ impl Mono {
     }
 }
 
-/// The present, handed in with every input.
+/// The present, passed in with every input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
-    /// For deadlines and orders within this process.
+    /// For deadlines and ordering within this process.
     pub mono: Mono,
-    /// For records and for what survives the process.
+    /// For records and everything else that outlives the process.
     pub wall: Wall,
 }

@@ -14,7 +14,8 @@ use std::ffi::OsString;
 
 use ::config::{Value, ValueKind};
 
-use super::problem::{Fault, Report};
+use super::problem::Fault;
+use super::report::Report;
 use super::scalar::{nearest, show};
 use super::schema::{FILE, Field, Shape};
 use super::sources::Layer;

@@ -4,15 +4,17 @@
 //! whether it was quoted (`yaml`); the tree is held against the one table of keys (`schema`), which turns
 //! it into a layer for the `config` crate; `config` lays the environment (`environment`) over it and fills
 //! the structs of `raw` by serde; `validate`, `queue` and `text` turn those into domain types. Every problem
-//! on the way is collected with its place, and all are reported at once.
+//! on the way is collected with its place (`report`), and all are reported at once.
 //!
 //! The `config` crate's own YAML format is not used: it reads `0077` as 77 and keeps no lines.
 
+mod checks;
 mod diff;
 mod environment;
 mod problem;
 mod queue;
 mod raw;
+mod report;
 mod scalar;
 mod schema;
 mod sources;
@@ -35,7 +37,8 @@ use ipnet::IpNet;
 pub use self::diff::{Change, diff};
 pub use self::problem::{Mark, Place, Problem, Problems};
 
-use self::problem::{Fault, KeyPath, Report};
+use self::problem::{Fault, KeyPath};
+use self::report::Report;
 use self::sources::{Layer, Sources, merge};
 pub use crate::acd::feature::FeatureCodes;
 use crate::acd::settings::{AgentSettings, Language, QueueSettings};

@@ -4,11 +4,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::problem::{Fault, KeyPath, Report};
+use super::checks::{known_language, optional, required, unique};
+use super::problem::{Fault, KeyPath};
 use super::raw::{RawAction, RawAnnouncement, RawQueue, RawTimeout};
+use super::report::Report;
 use super::scalar::quoted;
 use super::text;
-use super::validate::{known_language, optional, required, unique};
 use crate::acd::ids::{AgentId, QueueNumber};
 use crate::acd::settings::{Language, Music, QueueSettings, Timeout, TimeoutAction};
 

@@ -5,7 +5,8 @@
 
 use ::config::{Map, Value, ValueKind};
 
-use super::problem::{Fault, KeyPath, Report};
+use super::problem::{Fault, KeyPath};
+use super::report::Report;
 use super::scalar::{Meaning, decimal, meaning, nearest, quoted, show};
 use super::yaml::{Kind, Node};
 

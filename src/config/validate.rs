@@ -1,15 +1,17 @@
 //! Raw values → domain types: every check that needs more than one value, and every default.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::checks::{known_language, optional, required, unique};
 use super::environment::MOST_SWITCHES;
-use super::problem::{Fault, KeyPath, Place, Report};
+use super::problem::{Fault, KeyPath};
 use super::raw::{Raw, RawAgent, RawFeatureCodes, RawSwitch};
+use super::report::Report;
 use super::scalar::quoted;
 use super::{Config, FeatureCodes, SwitchAddress, queue, text};
 use crate::acd::settings::{AgentSettings, Language};
@@ -58,55 +60,6 @@ pub(super) fn config(raw: Raw, folder: &Path, report: &mut Report<'_>) -> Config
         agents,
         queues,
     }
-}
-
-/// Checks a text that may be left out.
-pub(super) fn optional<T>(
-    raw: Option<String>,
-    key: &KeyPath<'_>,
-    check: fn(&str) -> Result<T, Fault>,
-    report: &mut Report<'_>,
-) -> Option<T> {
-    raw.and_then(|text| report.take(key, check(&text)))
-}
-
-/// Checks a text that must be there.
-pub(super) fn required<T>(
-    raw: Option<String>,
-    key: &KeyPath<'_>,
-    check: fn(&str) -> Result<T, Fault>,
-    example: &str,
-    report: &mut Report<'_>,
-) -> Option<T> {
-    if raw.is_none() {
-        report.add(key, Fault::new("this key is missing", format!("add it: {example}")));
-    }
-    optional(raw, key, check, report)
-}
-
-/// The values of one key over the items of a list, good or not. A value that is used twice is reported.
-pub(super) fn unique<'r>(
-    values: impl Iterator<Item = Option<&'r String>>,
-    list: &KeyPath<'_>,
-    key: &str,
-    report: &mut Report<'_>,
-) -> HashSet<String> {
-    let mut first: HashMap<&str, usize> = HashMap::new();
-    for (i, value) in values.enumerate() {
-        let Some(value) = value else { continue };
-        let earlier = *first.entry(value).or_insert(i);
-        if earlier != i {
-            let (there, here) = (list.index(earlier), list.index(i));
-            let there = there.key(key);
-            let place = match report.place(&there) {
-                Place::At(_, mark) => format!("line {}", mark.line),
-                other => other.to_string(),
-            };
-            let what = format!("{} is already {there} in {place}", quoted(value));
-            report.add(&here.key(key), Fault::new(what, "each needs its own"));
-        }
-    }
-    first.into_keys().map(str::to_owned).collect()
 }
 
 fn path(raw: Option<String>, default: &str, folder: &Path, key: &KeyPath<'_>, report: &mut Report<'_>) -> PathBuf {
@@ -185,24 +138,6 @@ fn languages(
     let usual = if languages.contains(&english) { english } else { first.clone() };
     let named = default.and_then(|text| known_language(&text, &top.key("language"), &languages, report));
     (languages, named.unwrap_or(usual))
-}
-
-/// A language that is in the list of languages.
-pub(super) fn known_language(
-    text: &str,
-    key: &KeyPath<'_>,
-    known: &[Language],
-    report: &mut Report<'_>,
-) -> Option<Language> {
-    let language = report.take(key, text::language(text))?;
-    // Without any, the list itself is the problem.
-    if known.is_empty() || known.contains(&language) {
-        return Some(language);
-    }
-    let names: Vec<&str> = known.iter().map(|language| &*language.0).collect();
-    let what = format!("{} is not among the languages ({})", quoted(text), names.join(", "));
-    report.add(key, Fault::new(what, "choose one of them, or add its prompts and then its name under languages"));
-    None
 }
 
 fn feature_codes(raw: Option<RawFeatureCodes>, report: &mut Report<'_>) -> FeatureCodes {

@@ -75,7 +75,7 @@ fn too_long() -> Vec<Step> {
 
 fn round(number: &str) -> Vec<Step> {
     vec![
-        step("multiset", &format!("^^;fsq_dialled={number};fsq_away=${{fsq_away}}x;max_forwards=70")),
+        step("multiset", &format!("^^;fsq_dialled={number};fsq_away=${{fsq_away}}x;max_session_transfers=70")),
         step("answer", ""),
         step("playback", "silence_stream://200"),
         step("set", "socket_resume=true"),

@@ -1,59 +1,61 @@
-//! A connection: commands go out without waiting, replies come back in order, events come in.
+//! A connection: commands are sent without waiting, replies arrive in order, events arrive at any time.
 //!
-//! [`Link`] is the handle commands are sent through, [`Events`] what FreeSWITCH tells. One task owns the socket; its
-//! reading never waits for anything but the socket, because a peer that stops reading freezes the whole switch.
+//! [`Link`] is the handle that sends commands, [`Events`] receives what FreeSWITCH sends. One task owns the socket. It
+//! never stops reading to wait for anything else, because a peer that stops reading freezes the whole switch.
 
 mod events;
+mod inbox;
 mod pending;
 mod pool;
 mod shared;
 mod task;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::command::Command;
-use super::frame::{FrameError, FrameLimits};
+use super::frame::FrameLimits;
 
-pub use events::{Events, Incoming};
+pub use super::close::CloseReason;
+pub use events::Events;
+pub use inbox::Incoming;
 pub use pending::Pending;
 pub use pool::Pool;
 use shared::Shared;
 
-/// What a connection may cost in bytes, items and time.
+/// Limits of a connection in bytes, items and time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkLimits {
-    /// One frame.
+    /// Limits of one frame.
     pub frame: FrameLimits,
     /// Commands without a reply yet.
     pub commands: usize,
-    /// Bytes of commands not yet written.
+    /// Bytes of commands not written yet.
     pub unwritten: usize,
-    /// Events the application has not taken yet; of those that come on top only the essential ones are kept.
+    /// Events the application has not taken yet; beyond this only essential ones are kept.
     pub events: usize,
-    /// Essential events kept on top of `events`; when there are more, the connection is closed.
+    /// Essential events kept beyond `events`; more of them end the connection.
     pub essential_events: usize,
     /// Bytes of events the application has not taken yet, with the same consequences; essential ones may take as much
-    /// on top.
+    /// again.
     pub event_bytes: usize,
     /// How long a [`Pending`] waits for its reply.
     pub reply: Duration,
-    /// How long FreeSWITCH may be silent while it owes a reply; then the connection is closed.
+    /// How long FreeSWITCH may send nothing while a reply is outstanding; then the connection is closed.
     pub silence: Duration,
     /// How long a frame may take from its first byte to its last.
     pub one_frame: Duration,
     /// How long a write may take.
     pub write: Duration,
-    /// How long FreeSWITCH has to end the connection after we ended our side.
+    /// How long FreeSWITCH may take to close the connection after we have closed our side.
     pub farewell: Duration,
 }
 
 impl Default for LinkLimits {
-    /// For a caller's connection: FreeSWITCH answers within milliseconds, and closes a connection itself when it has
-    /// 256 unanswered `sendmsg`.
+    /// For a caller's connection. FreeSWITCH replies within milliseconds, and itself closes a connection with 256
+    /// unanswered `sendmsg`.
     fn default() -> Self {
         Self {
             frame: FrameLimits::default(),
@@ -71,59 +73,14 @@ impl Default for LinkLimits {
     }
 }
 
-/// Why a connection ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CloseReason {
-    /// This side closed it.
-    Local,
-    /// FreeSWITCH closed it, between two frames.
-    Peer,
-    /// FreeSWITCH closed it in the middle of a frame.
-    CutOff,
-    /// It was not the Event Socket, or too large.
-    Frame(FrameError),
-    /// A reply of the wrong kind came: replies and commands are no longer in step.
-    OutOfStep,
-    /// A frame was not complete in time.
-    SlowFrame(Duration),
-    /// No byte came for this long while a reply was owed.
-    Silent(Duration),
-    /// A write was not taken in time.
-    SlowWrite(Duration),
-    /// The application did not take its essential events.
-    Overrun,
-    /// It held more than its own of the [`Pool`] it belongs to, and nothing was left there.
-    Crowded,
-    /// Reading or writing failed.
-    Io(std::io::ErrorKind),
-}
-
-impl fmt::Display for CloseReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Local => f.write_str("the connection was closed from this side"),
-            Self::Peer => f.write_str("the peer closed the connection"),
-            Self::CutOff => f.write_str("the peer closed the connection in the middle of a frame"),
-            Self::Frame(error) => write!(f, "the peer does not speak the Event Socket as expected: {error}"),
-            Self::OutOfStep => f.write_str("a reply came that belongs to no command"),
-            Self::SlowFrame(after) => write!(f, "a frame was not complete after {after:?}"),
-            Self::Silent(after) => write!(f, "the peer owed a reply and was silent for {after:?}"),
-            Self::SlowWrite(after) => write!(f, "the peer did not take a command within {after:?}"),
-            Self::Overrun => f.write_str("events came faster than they were taken"),
-            Self::Crowded => f.write_str("all connections together hold as much unfinished as they may"),
-            Self::Io(kind) => write!(f, "the connection failed: {kind}"),
-        }
-    }
-}
-
-/// Too many commands wait for a reply, or too many bytes for being written. Nothing of the attempt was sent.
+/// Too many commands await a reply, or too many bytes await writing. None of these commands was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("too many commands wait for FreeSWITCH's reply")]
+#[error("too many commands still await FreeSWITCH's reply")]
 pub struct Full;
 
-/// The handle of a connection. Its clones are the same connection.
+/// The handle of a connection. Clones share the connection.
 ///
-/// When the last one is dropped, what was sent is still written, and the connection ends.
+/// Dropping the last one ends the connection, after the commands already sent have been written.
 #[derive(Clone, Debug)]
 pub struct Link {
     handle: Arc<Handle>,
@@ -148,7 +105,7 @@ impl Link {
         Self::start(io, limits, None)
     }
 
-    /// Runs a connection whose memory counts against `pool`.
+    /// Like [`Link::open`], with memory counted against `pool`.
     pub fn open_in<S>(io: S, limits: LinkLimits, pool: Arc<Pool>) -> (Self, Events)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -165,36 +122,36 @@ impl Link {
         (Self { handle: Arc::new(Handle(Arc::clone(&shared))) }, Events::new(shared))
     }
 
-    /// Queues a command. It is written at once, together with what else is queued.
+    /// Queues a command. The task writes it at once, together with everything else that is queued.
     ///
-    /// On a connection that has ended the outcome is [`Unknown::Closed`](super::reply::Unknown::Closed).
+    /// On a connection that has ended, the outcome is [`Unknown::Closed`](super::reply::Unknown::Closed).
     ///
     /// # Errors
     /// [`Full`] when FreeSWITCH is too far behind; the command was not queued.
     pub fn send(&self, command: &Command) -> Result<Pending, Full> {
-        let mut pending = self.handle.0.queue(std::slice::from_ref(command))?;
-        pending.pop().ok_or(Full)
+        self.send_all(std::slice::from_ref(command))?.pop().ok_or(Full)
     }
 
-    /// Queues several commands that are written together, in order, or none.
+    /// Queues all of these commands or none. They are written together, in order.
     ///
     /// # Errors
     /// [`Full`] when FreeSWITCH is too far behind; none of the commands was queued.
     pub fn send_all(&self, commands: &[Command]) -> Result<Vec<Pending>, Full> {
-        self.handle.0.queue(commands)
+        let shared = &self.handle.0;
+        shared.queue(commands, |queued| Pending::new(queued, shared))
     }
 
-    /// Ends the connection: what was sent is still written, nothing else is accepted.
+    /// Ends the connection: commands already sent are still written, further ones are not accepted.
     pub fn close(&self) {
         self.handle.0.ask_to_close();
     }
 
-    /// Says that the peer is who it should be: it is never closed for what all connections together hold; see [`Pool`].
+    /// Marks the peer as trusted: memory shared by all connections no longer limits it; see [`Pool`].
     pub fn vouch(&self) {
         self.handle.0.share.vouch();
     }
 
-    /// Why the connection ended; `None` while it has not.
+    /// Why the connection ended; `None` while it is open.
     pub fn closed(&self) -> Option<CloseReason> {
         self.handle.0.closed()
     }

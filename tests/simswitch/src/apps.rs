@@ -51,7 +51,7 @@ impl World {
             "playback" | "endless_playback" | "gentones" => self.app_playback(id, app, data, loops),
             "sleep" => Ran::Running(Work::Sleep),
             "hangup" => {
-                let cause = if data.is_empty() { "NORMAL_CLEARING".into() } else { crate::leg::known_cause(data) };
+                let cause = if data.is_empty() { "NORMAL_CLEARING".into() } else { crate::cause::known(data) };
                 self.hangup(id, &cause, false);
                 Ran::Done(None)
             }
@@ -99,7 +99,7 @@ impl World {
             taken.push(id);
         } else {
             let cause = words.get(4).and_then(|w| w.strip_prefix('!')).unwrap_or("NORMAL_CLEARING");
-            let cause = crate::leg::known_cause(cause);
+            let cause = crate::cause::known(cause);
             self.hangup(id, &cause, false);
         }
     }
@@ -121,7 +121,7 @@ impl World {
         let timeout = self.legs.get(&id).and_then(|l| l.vars.get("park_timeout")).map(str::to_owned);
         let Some(timeout) = timeout else { return };
         let (seconds, cause) = timeout.split_once(':').unwrap_or((&timeout, "NORMAL_CLEARING"));
-        let cause = crate::leg::known_cause(cause);
+        let cause = crate::cause::known(cause);
         let Some(routed) = self.legs.get(&id).map(|l| l.routed) else {
             return;
         };

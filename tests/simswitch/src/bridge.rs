@@ -298,6 +298,9 @@ impl World {
 
     /// `transfer NUMBER [DIALPLAN [CONTEXT]]`: at the next frame everything on the channel is broken off and the number
     /// is dialled anew, in the context the call is in unless another is named.
+    ///
+    /// `max_session_transfers`, or `max_forwards` where it is not set, counts the transfers down; the one that finds it
+    /// used up ends the call (`switch_ivr_session_transfer` in switch_ivr.c).
     pub(crate) fn redirect(&mut self, id: LegId, to: &str) {
         let mut words = to.split_whitespace();
         let destination = words.next().unwrap_or_default();
@@ -308,6 +311,14 @@ impl World {
         if !leg.is_up() {
             return;
         }
+        let counter =
+            if leg.vars.get("max_session_transfers").is_some() { "max_session_transfers" } else { "max_forwards" };
+        // What is no number counts as 0, as C reads it.
+        let left = leg.vars.get(counter).map_or(70, |n| n.trim().parse::<i64>().unwrap_or(0) - 1);
+        if left <= 0 {
+            return self.hangup(id, "EXCHANGE_ROUTING_ERROR", false);
+        }
+        leg.vars.set(counter, left.to_string());
         leg.state = State::Routing;
         leg.routed += 1;
         let routed = leg.routed;
@@ -325,14 +336,9 @@ impl World {
             Some(old) if old.starts_with("ARRAY::") => format!("{old}|:{source}"),
             Some(old) => format!("ARRAY::{old}|:{source}"),
         };
-        let forwards = leg.vars.get("max_forwards").and_then(|n| n.parse::<i64>().ok()).unwrap_or(70) - 1;
         leg.vars.set("transfer_history", history);
-        leg.vars.set("max_forwards", forwards.to_string());
         leg.vars.set("transfer_source", source);
         leg.messages.clear();
-        if forwards < 0 {
-            return self.hangup(id, "EXCHANGE_ROUTING_ERROR", false);
-        }
         // Before the dialplan is asked: `execute_on_blind_transfer`, and of a channel that `uuid_bridge` had connected
         // its own setting for the end of a bridge is taken back (switch_ivr.c).
         let bridged = leg.vars.get("signal_bond").is_some();

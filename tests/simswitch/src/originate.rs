@@ -97,7 +97,7 @@ impl World {
         rings_for: Option<String>,
     ) -> Result<LegId, String> {
         if let Some(cause) = dial.strip_prefix("error/") {
-            return Err(crate::leg::known_cause(cause));
+            return Err(crate::cause::known(cause));
         }
         let number = self.phone_of(dial)?;
         let get = |name: &str| variables.iter().rev().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
@@ -134,13 +134,30 @@ impl World {
         self.note_ring(id, originated);
         let invite = self.config.timing.invite;
         self.after(invite, move |world| world.invite(id));
-        let end = self.clock.whole_seconds_after(Instant::now(), timeout);
+        self.give_up_ringing(id, timeout, "NO_ANSWER");
+        if let Some(limit) = self.phones.get(&number).and_then(|p| p.leg_timeout) {
+            self.give_up_ringing(id, limit + 1, "ALLOTTED_TIMEOUT");
+        }
+        if let Some(limit) = get("leg_progress_timeout").and_then(|t| t.trim().parse::<u64>().ok()) {
+            let end = self.clock.whole_seconds_after(Instant::now(), limit + 1);
+            self.at(end, move |world| {
+                if world.legs.get(&id).is_some_and(|l| l.is_up() && !l.is_answered() && l.times.progress == 0) {
+                    world.hangup(id, "PROGRESS_TIMEOUT", false);
+                }
+            });
+        }
+        Ok(id)
+    }
+
+    /// Ends a leg that still rings then. What is limited for one leg (`leg_timeout`) must be exceeded, by the calendar's
+    /// whole seconds (`check_per_channel_timeouts` in switch_ivr_originate.c); `originate_timeout` need only be reached.
+    fn give_up_ringing(&mut self, id: LegId, seconds: u64, cause: &'static str) {
+        let end = self.clock.whole_seconds_after(Instant::now(), seconds);
         self.at(end, move |world| {
             if world.legs.get(&id).is_some_and(|l| l.is_up() && !l.is_answered()) {
-                world.hangup(id, "NO_ANSWER", false);
+                world.hangup(id, cause, false);
             }
         });
-        Ok(id)
     }
 
     /// The phone a dial string reaches, or why none does.

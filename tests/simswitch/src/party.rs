@@ -3,6 +3,7 @@
 use crate::audio::{AudioLog, Segment, Sound};
 use crate::leg::{Bridge, Direction, Leg, LegId, Owner, Profile, State, Times};
 use crate::observe::Violation;
+use crate::refusal;
 use crate::template;
 use crate::world::World;
 use std::collections::VecDeque;
@@ -48,6 +49,18 @@ pub enum Behaviour {
         /// Ring time.
         after: Duration,
     },
+    /// Answers with another final status.
+    Refuse {
+        /// Ring time; zero: at once, without a 18x.
+        after: Duration,
+        /// 400 and above.
+        status: u16,
+    },
+    /// Answers 302, without ringing.
+    Forward {
+        /// The number in its Contact.
+        to: &'static str,
+    },
     /// Does not answer the INVITE at all: `RECOVERY_ON_TIMER_EXPIRE` when SIP gives up.
     Crash,
 }
@@ -90,6 +103,8 @@ pub(crate) struct PhoneState {
     pub(crate) port: u64,
     pub(crate) call_id: String,
     pub(crate) registered_at: u64,
+    /// `leg_timeout` in the dial string of the directory, in seconds.
+    pub(crate) leg_timeout: Option<u64>,
     pub(crate) legs: Vec<LegId>,
     pub(crate) ringing: Vec<LegId>,
     pub(crate) rings: Vec<Ring>,
@@ -172,11 +187,6 @@ impl World {
             call_state: "DOWN",
             answer_state: "ringing",
             hit_dialplan: inbound,
-            presence_id: phone
-                .as_ref()
-                .filter(|_| !self.faults.no_presence)
-                .map(|p| format!("{}@{domain}", account(p)))
-                .unwrap_or_default(),
             call_uuid: new.uuid.clone(),
             codec: inbound,
             profile: Profile {
@@ -216,10 +226,14 @@ impl World {
             from_originate: false,
             held: false,
             cause: None,
+            refused: None,
             routed: 0,
             stranded: false,
             audio: AudioLog::default(),
         };
+        if self.faults.no_presence {
+            leg.vars.remove("presence_id");
+        }
         if inbound && phone.is_none() {
             self.enter_public(&mut leg);
         }
@@ -265,10 +279,16 @@ impl World {
             return;
         }
         let progress = self.config.timing.progress;
+        match behaviour {
+            Behaviour::Refuse { after: Duration::ZERO, status } => {
+                return self.after(progress, move |world| world.phone_refuses(id, status));
+            }
+            Behaviour::Forward { to } => return self.after(progress, move |world| world.phone_forwards(id, to)),
+            _ => {}
+        }
         self.after(progress, move |world| world.progress(id));
         if behaviour == Behaviour::Busy {
-            self.after(progress + Duration::from_millis(97), move |world| world.phone_refuses(id, "USER_BUSY"));
-            return;
+            return self.after(progress + refusal::BUSY, move |world| world.phone_refuses(id, 486));
         }
         self.begin_ring(&number, id);
         match behaviour {
@@ -283,9 +303,12 @@ impl World {
                 });
             }
             Behaviour::Decline { after } => {
-                self.after(progress.max(after), move |world| world.phone_refuses(id, "CALL_REJECTED"));
+                self.after(progress.max(after), move |world| world.phone_refuses(id, 603));
             }
-            Behaviour::Manual | Behaviour::Ignore | Behaviour::Busy | Behaviour::Crash => {}
+            Behaviour::Refuse { after, status } => {
+                self.after(progress.max(after), move |world| world.phone_refuses(id, status));
+            }
+            Behaviour::Manual | Behaviour::Ignore | Behaviour::Busy | Behaviour::Crash | Behaviour::Forward { .. } => {}
         }
     }
 
@@ -330,18 +353,7 @@ impl World {
         self.dial_answered(id);
     }
 
-    pub(crate) fn phone_refuses(&mut self, id: LegId, cause: &str) {
-        let Some(leg) = self.legs.get(&id).filter(|l| l.is_up() && !l.is_answered()) else {
-            return;
-        };
-        let Owner::Phone(number) = leg.owner.clone() else {
-            return;
-        };
-        self.end_ring(&number, id, cause);
-        self.hangup(id, cause, true);
-    }
-
-    fn end_ring(&mut self, number: &str, id: LegId, why: &str) -> bool {
+    pub(crate) fn end_ring(&mut self, number: &str, id: LegId, why: &str) -> bool {
         let at = self.clock.elapsed();
         let uuid = self.legs.get(&id).map(|l| l.uuid.clone()).unwrap_or_default();
         let Some(phone) = self.phones.get_mut(number) else {

@@ -94,6 +94,7 @@ impl World {
                     port,
                     call_id,
                     registered_at,
+                    leg_timeout: None,
                     legs: Vec::new(),
                     ringing: Vec::new(),
                     rings: Vec::new(),
@@ -198,6 +199,15 @@ impl Phone {
         self.shared.change(|world| world.register(&self.number, registration));
     }
 
+    /// The directory's dial string for it has a `leg_timeout` of so many seconds.
+    pub fn set_leg_timeout(&self, seconds: u64) {
+        self.shared.change(|world| {
+            if let Some(phone) = world.phones.get_mut(&self.number) {
+                phone.leg_timeout = Some(seconds);
+            }
+        });
+    }
+
     /// What it does now.
     #[must_use]
     pub fn view(&self) -> PhoneView {
@@ -231,9 +241,22 @@ impl Phone {
 
     /// Declines the oldest ringing call (603); false when none rings.
     pub fn decline(&self) -> bool {
+        self.refuse(603)
+    }
+
+    /// Refuses the oldest ringing call with a final status; false when none rings.
+    pub fn refuse(&self, status: u16) -> bool {
         self.shared.change(|world| {
             let id = world.phones.get(&self.number).and_then(|p| p.ringing.first().copied());
-            id.map(|id| world.phone_refuses(id, "CALL_REJECTED")).is_some()
+            id.map(|id| world.phone_refuses(id, status)).is_some()
+        })
+    }
+
+    /// Sends the oldest ringing call to another number (302); false when none rings.
+    pub fn forward(&self, to: &str) -> bool {
+        self.shared.change(|world| {
+            let id = world.phones.get(&self.number).and_then(|p| p.ringing.first().copied());
+            id.map(|id| world.phone_forwards(id, to)).is_some()
         })
     }
 
