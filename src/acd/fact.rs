@@ -150,6 +150,8 @@ pub enum TimeoutCause {
     LastAgentLoggedOut,
     /// The queue was taken out of the configuration.
     QueueRemoved,
+    /// The caller had timed out of this queue before, and came back by a number to which the call was transferred.
+    SecondTime,
 }
 
 /// What was done with a caller after the wait had ended.

@@ -190,6 +190,7 @@ fn timed_out(cause: TimeoutCause) -> &'static str {
         TimeoutCause::NobodyLoggedIn => "nobody is logged in",
         TimeoutCause::LastAgentLoggedOut => "the last agent has logged out",
         TimeoutCause::QueueRemoved => "the queue is gone",
+        TimeoutCause::SecondTime => "came round in a circle",
     }
 }
 

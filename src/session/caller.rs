@@ -175,12 +175,12 @@ impl<'a> Session<'a> {
         // Who came while no controller was there, or the last one had no time to say so, has waited since then.
         let held = channel.held_for.map(|held| shared.clock.now().wall.before(held));
         let (call, first_entered) = match (place, held) {
-            (Some(r), _) => (Call::new(r.queue.clone(), r.visited.clone(), Some(r.place)), Some(r.first_entered)),
+            (Some(r), _) => (Call::back(r.queue.clone(), r.visited.clone(), r.place), Some(r.first_entered)),
             (None, Some(came)) => {
                 let place = Place { entered: came, seq: 0 };
-                (Call::new(dialled.clone(), Vec::new(), Some(place)), Some(came))
+                (Call::new(dialled.clone(), channel.visited.clone(), Some(place)), Some(came))
             }
-            (None, None) => (Call::new(dialled.clone(), Vec::new(), None), None),
+            (None, None) => (Call::new(dialled.clone(), channel.visited.clone(), None), None),
         };
         let caller = Caller { number, first_entered, returned: place.is_some() };
         let desk = CallDesk::new(shared.floor.clone(), channel.id.clone(), caller, (shared.random)());
@@ -372,7 +372,7 @@ impl<'a> Session<'a> {
             Wire::Connected => self.push(wire::connected(&self.channel.channel)?),
             Wire::LetGo => self.push(wire::let_go(&self.channel.channel)?),
             Wire::Transfer(number) => {
-                for command in wire::transfer(&number, &self.channel.context)? {
+                for command in wire::transfer(&number, &self.channel.context, self.call.visited())? {
                     self.push(command);
                 }
             }

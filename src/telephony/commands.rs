@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::acd::announce::HIGHEST;
 use crate::acd::call::{Parting, Playing, Saying};
 use crate::acd::fact::CancelCause;
-use crate::acd::ids::OfferId;
+use crate::acd::ids::{OfferId, QueueNumber};
 use crate::acd::settings::{AgentSettings, Language, Music, QueueSettings};
 use crate::esl::command::{EventSet, Filter};
 use crate::esl::dial::VariableName;
@@ -16,9 +16,11 @@ use crate::esl::text::TextError;
 use crate::esl::{ApiCall, Cause, ChannelId, Command, Endpoint, EventKind, Execute, OnAnswer, Originate, SafeText};
 
 use super::channel::Channel;
-use super::place::Remembered;
+use super::place::{Remembered, write_queues};
 use super::settings::Settings;
-use super::variables::{FORWARDED, ORDER, PLACE, RINGING, TRANSFER, playing_uuid};
+use super::variables::{
+    AWAY, FORWARDED, HELD, LAST_BRIDGE, ORDER, PLACE, RINGING, TRANSFER, VISITED, playing_uuid,
+};
 
 /// How long the connection stays open after the caller's hang-up, for the last events of the legs.
 const LINGER_SECONDS: u16 = 10;
@@ -233,34 +235,66 @@ pub(crate) fn forget_leg(leg: Uuid) -> [Command; 2] {
 ///   told again: a phone may have been answered by itself before this is executed, and has switched it off for good.
 /// - `hangup_after_bridge`: nothing comes behind a conversation.
 /// - `playback_terminators`: no key ends the music.
-/// - `fsq_away`: the dialplan counts in it the rounds it held the caller without us; they are over.
+/// - `execute_on_blind_transfer`: takes these back in the instant somebody sends the call to another number
+///   (`switch_ivr_session_transfer`, before the dialplan is asked), where they would end it behind the first `bridge`.
+/// - `fsq_away`, `fsq_held`: the dialplan counts in the one the rounds it held the caller without us, and tells by the
+///   other that it did; they are over. So is the way by which the caller came here ([`VISITED`]).
 pub(crate) fn prepare(
     place: &Remembered,
     language: &Language,
     first: bool,
     resumes: bool,
 ) -> Result<Command, TextError> {
-    let place = format!("fsq_language={language} {PLACE}={}", place.write());
-    let resume = if resumes { "" } else { "socket_resume=true " };
-    let once = format!("{resume}hangup_after_bridge=true playback_terminators=none fsq_away= ");
-    Ok(Execute::with("multiset", &format!("{}{place}", if first { &once } else { "" }))?.into())
+    let place = format!("fsq_language={language};{PLACE}={}", place.write());
+    let resume = if resumes { "" } else { "socket_resume=true;" };
+    let once = format!(
+        "{resume}hangup_after_bridge=true;playback_terminators=none;{}={};{AWAY}=;{HELD}=;{VISITED}=;",
+        TAKE_BACK.0, TAKE_BACK.1
+    );
+    Ok(Execute::with("multiset", &format!("^^;{}{place}", if first { &once } else { "" }))?.into())
 }
+
+/// Our own variables of a call that has been served.
+const OURS: &str = "fsq_dialled fsq_language fsq_came fsq_away fsq_held fsq_since fsq_order";
+
+/// What is to be taken back from a channel that somebody transfers, and what does it.
+const TAKE_BACK: (&str, &str) = (
+    "execute_on_blind_transfer",
+    "multiunset hangup_after_bridge playback_terminators socket_resume execute_on_blind_transfer",
+);
 
 /// Our death no longer concerns the call.
 pub(crate) fn let_go(channel: &ChannelId) -> Result<Command, TextError> {
     Ok(Command::Api(ApiCall::new(format!("uuid_setvar {channel} socket_resume false"))?))
 }
 
-/// The caller was connected: a death of ours no longer concerns the call, nor does its place in the line.
-pub(crate) fn connected(channel: &ChannelId) -> Result<Command, TextError> {
+/// The caller was passed on: neither our death nor the place in the line it came from concern the call any more.
+pub(crate) fn passed_on(channel: &ChannelId) -> Result<Command, TextError> {
     Ok(Command::Api(ApiCall::new(format!("uuid_setvar_multi {channel} socket_resume=false;{PLACE}="))?))
 }
 
-/// Sends the caller to an internal number, where keys mean what they always do.
-pub(crate) fn transfer(number: &Arc<str>, context: &SafeText) -> Result<[Command; 4], TextError> {
+/// The caller was connected: as [`passed_on`]; and an agent who passes the caller on passes on nothing of ours but the
+/// context of the call, which the dialplan needs where it held the caller once.
+pub(crate) fn connected(channel: &ChannelId) -> Result<Command, TextError> {
+    let (when, what) = TAKE_BACK;
+    let set = format!("socket_resume=false;{PLACE}=;{when}={what} {OURS}");
+    Ok(Command::Api(ApiCall::new(format!("uuid_setvar_multi {channel} {set}"))?))
+}
+
+/// Sends the caller to an internal number, where the call is like any other: whatever we set on its channel is taken
+/// back. What stays is by which queues it came, as long as nobody talks with the caller: no way of timeouts leads round
+/// in a circle (Q13).
+pub(crate) fn transfer(
+    number: &Arc<str>,
+    context: &SafeText,
+    visited: &[QueueNumber],
+) -> Result<[Command; 3], TextError> {
+    let ours = format!(
+        "socket_resume hangup_after_bridge playback_terminators {} {OURS} fsq_context {PLACE} {LAST_BRIDGE}",
+        TAKE_BACK.0
+    );
     let to = Execute::with("transfer", &format!("{number} XML {context}"))?.event_uuid(TRANSFER);
-    let keys = Execute::with("unset", "playback_terminators")?.into();
-    Ok([set("socket_resume", "false")?, set(PLACE, "")?, keys, to.into()])
+    Ok([set(VISITED, &write_queues(visited))?, Execute::with("multiunset", &ours)?.into(), to.into()])
 }
 
 /// Hangs the caller up.
@@ -319,6 +353,8 @@ mod tests {
             domain: Some("of.the.call".into()),
             context: SafeText::new("default"),
             place: None,
+            visited: Vec::new(),
+            returns: false,
             held_for: None,
             rescued: false,
             resumes: true,
@@ -391,18 +427,35 @@ mod tests {
         };
         let german = Language("de".into());
         let first = written(&prepare(&place, &german, true, false).unwrap());
-        let all = "socket_resume=true hangup_after_bridge=true playback_terminators=none fsq_away= fsq_language=de fsq_place=1_";
-        assert!(first.contains(all), "{first}");
-        assert!(!written(&prepare(&place, &german, true, true).unwrap()).contains("socket_resume"));
+        for all in [
+            "^^;socket_resume=true;hangup_after_bridge=true;playback_terminators=none;execute_on_blind_transfer=multiunset ",
+            " execute_on_blind_transfer;fsq_away=;fsq_held=;fsq_visited=;fsq_language=de;fsq_place=v=2,dialled=99900,",
+        ] {
+            assert!(first.contains(all), "{all} is not in {first}");
+        }
+        assert!(!written(&prepare(&place, &german, true, true).unwrap()).contains("socket_resume="));
         let moved = written(&prepare(&place, &german, false, false).unwrap());
-        assert!(moved.contains("fsq_language=de fsq_place=1_") && !moved.contains("hangup_after_bridge"), "{moved}");
+        assert!(
+            moved.contains("^^;fsq_language=de;fsq_place=v=2") && !moved.contains("hangup_after_bridge"),
+            "{moved}"
+        );
     }
 
-    /// Q13: the call is no longer ours: neither our death nor our rules for keys concern it.
+    /// Q13: the call is no longer ours: neither our death nor our rules for keys and for the end of a conversation
+    /// concern it; by which queues it came is kept.
     #[test]
     fn a_transfer_lets_go_of_the_call() {
-        let all: String = transfer(&"1005".into(), &SafeText::new("default")).unwrap().iter().map(written).collect();
-        for part in ["socket_resume=false", "fsq_place=", "unset", "playback_terminators", "1005 XML default"] {
+        let visited = ["99900", "99901"].map(|n| QueueNumber::new(n).unwrap());
+        let all: String =
+            transfer(&"1005".into(), &SafeText::new("default"), &visited).unwrap().iter().map(written).collect();
+        for part in [
+            "fsq_visited=99900.99901",
+            "multiunset",
+            "socket_resume hangup_after_bridge playback_terminators execute_on_blind_transfer fsq_dialled fsq_language",
+            " fsq_context fsq_place",
+            " last_bridge_to",
+            "1005 XML default",
+        ] {
             assert!(all.contains(part), "{part} is not in {all}");
         }
     }

@@ -52,6 +52,7 @@ fn any_fact() -> impl Strategy<Value = Fact> {
         TimeoutCause::NobodyLoggedIn,
         TimeoutCause::LastAgentLoggedOut,
         TimeoutCause::QueueRemoved,
+        TimeoutCause::SecondTime,
     ]);
     let by = prop::sample::select(vec![EndedBy::Caller, EndedBy::Agent, EndedBy::Transfer, EndedBy::Unknown]);
     let onward = prop_oneof![

@@ -1,0 +1,133 @@
+//! Calls that are moved, again and again and by whomever (Q102, Q103, Q104, Q13).
+
+use std::time::{Duration, Instant};
+
+use freeswitch_queue::acd::fact::{Fact, Onward, TimeoutCause};
+
+use crate::caller::{Caller, From};
+use crate::lab::{Lab, SOON};
+
+crate::cases!("moved":
+    every_transfer_leads_to_the_queue_that_is_dialled,
+    after_a_restart_the_first_transfer_leads_to_the_queue_that_is_dialled,
+    no_way_of_timeouts_leads_round_in_a_circle,
+    nothing_of_ours_stays_on_a_channel_that_is_no_longer_ours,
+);
+
+const THREE: &str = "  - { number: \"99900\", name: Sales, participants: [\"1001\"] }\n  \
+     - { number: \"99901\", name: Service, participants: [\"1002\"] }\n  \
+     - { number: \"99902\", name: Office, participants: [\"1003\"] }\n";
+
+/// The queue of the entry behind so many others, and what it says of the first one.
+#[track_caller]
+fn entered(lab: &Lab, nth: usize) -> String {
+    let (_, queue) = lab.daemon().nth_fact("entered", nth, SOON, |fact| match fact {
+        Fact::CallEntered { queue, .. } => Some(queue.as_str().to_owned()),
+        _ => None,
+    });
+    queue
+}
+
+/// The agents of the three queues pass the caller on from one to the next.
+fn round(lab: &Lab, caller: &Caller, entries: usize) {
+    let mut at = Instant::now();
+    for (agent, next, nth) in [("1001", "99901", 0), ("1002", "99902", 1), ("1003", "99900", 2)] {
+        let ring = lab.phone(agent).rings(SOON);
+        let answered = ring.answer();
+        caller.sound.hears(lab.phone(agent).tone, answered, SOON);
+        assert!(answered.duration_since(at) < Duration::from_secs(2), "rung at once");
+        at = Instant::now();
+        ring.transfer(next);
+        assert_eq!(entered(lab, entries + nth), next);
+        ring.over(SOON);
+    }
+}
+
+/// Q102.
+fn every_transfer_leads_to_the_queue_that_is_dialled(lab: &Lab) {
+    lab.serve(THREE);
+    for (queue, agent) in [("99900", "1001"), ("99901", "1002"), ("99902", "1003")] {
+        lab.log_in(queue, &[agent]);
+    }
+    let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+    assert_eq!(entered(lab, 0), "99900");
+    round(lab, &caller, 1);
+    let last = lab.phone("1001").rings(SOON);
+    caller.hang_up();
+    last.cancelled(SOON);
+    caller.over(SOON);
+}
+
+/// Q102: also for a caller whom the dialplan has held.
+fn after_a_restart_the_first_transfer_leads_to_the_queue_that_is_dialled(lab: &Lab) {
+    lab.serve(THREE);
+    for (queue, agent) in [("99900", "1001"), ("99901", "1002"), ("99902", "1003")] {
+        lab.log_in(queue, &[agent]);
+    }
+    let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+    lab.phone("1001").rings(SOON);
+    lab.daemon_mut().terminate(Duration::from_secs(12));
+    lab.serve_again();
+    assert_eq!(entered(lab, 0), "99900");
+    round(lab, &caller, 1);
+    let last = lab.phone("1001").rings(SOON);
+    caller.hang_up();
+    last.cancelled(SOON);
+    caller.over(SOON);
+}
+
+/// Q13: not by way of an internal number either.
+fn no_way_of_timeouts_leads_round_in_a_circle(lab: &Lab) {
+    lab.serve(
+        "  - { number: \"99900\", name: Sales, participants: [\"1001\"], timeout: { action: { transfer: \"8900\" } } }\n",
+    );
+    let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+    caller.byed(SOON);
+    let timed_out = |fact: &Fact| match fact {
+        Fact::CallTimedOut { cause, .. } => Some(*cause),
+        _ => None,
+    };
+    assert_eq!(lab.daemon().nth_fact("timed out", 1, SOON, timed_out).1, TimeoutCause::SecondTime);
+    let onward = |fact: &Fact| match fact {
+        Fact::CallWentOn { onward, .. } => Some(onward.clone()),
+        _ => None,
+    };
+    assert_eq!(lab.daemon().nth_fact("went on", 1, SOON, onward).1, Onward::HungUp);
+    caller.over(SOON);
+}
+
+/// Q102: neither behind the transfer of a timeout nor behind that of an agent.
+fn nothing_of_ours_stays_on_a_channel_that_is_no_longer_ours(lab: &Lab) {
+    lab.serve(
+        "  - { number: \"99900\", name: Sales, participants: [\"1001\"], timeout: { action: { transfer: \"9000\" } } }\n",
+    );
+    for by_agent in [false, true] {
+        if by_agent {
+            lab.log_in("99900", &["1001"]);
+        }
+        let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+        if by_agent {
+            let ring = lab.phone("1001").rings(SOON);
+            let answered = ring.answer();
+            caller.sound.hears(lab.phone("1001").tone, answered, SOON);
+            ring.transfer("9000");
+            ring.over(SOON);
+        }
+        caller.sound.hears(crate::switch::NINE_THOUSAND, Instant::now(), SOON);
+        let (_, call) = lab.daemon().nth_fact("entered", usize::from(by_agent), SOON, |fact| match fact {
+            Fact::CallEntered { call, .. } => Some(call.as_str().to_owned()),
+            _ => None,
+        });
+        let value = |name: &str| lab.switch.api(&format!("uuid_getvar {call} {name}"));
+        let ours = ["socket_resume", "playback_terminators", "execute_on_blind_transfer", "fsq_dialled"]
+            .into_iter()
+            .chain(["fsq_place", "fsq_away", "fsq_held", "fsq_hold", "fsq_came", "fsq_order"]);
+        for name in ours {
+            assert_eq!(value(name), "_undef_", "{name}, by the agent: {by_agent}");
+        }
+        let hangs_up = value("hangup_after_bridge");
+        assert!(["_undef_", "false"].contains(&hangs_up.as_str()), "{hangs_up}");
+        caller.hang_up();
+        caller.over(SOON);
+    }
+}
