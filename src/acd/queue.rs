@@ -451,6 +451,17 @@ pub(super) mod tests {
         assert!(orders.ring.is_empty());
         q.cancelled(&call("a"), offer(2));
         assert_eq!(q.next_to_serve(None), Some(place(10)));
+        assert_eq!(q.at(place(10)).unwrap().tried_at(&agent("1001")), None);
+    }
+
+    /// Q7: an offer that never rang and was called off on request counts as tried: others come first.
+    #[test]
+    fn calling_off_on_request_passes_the_agent_over() {
+        let mut q = three();
+        q.confirm(&call("a"), offer(1), agent("1001"));
+        let now = Mono(std::time::Duration::from_secs(7));
+        assert_eq!(q.call_off(&call("a"), offer(1), CancelCause::Requested, now), CalledOff::NeverRang);
+        assert_eq!(q.at(place(10)).unwrap().tried_at(&agent("1001")), Some(now));
     }
 
     /// Q11: only who stands behind a leaver has a better position, and only who asked is woken.
