@@ -78,6 +78,17 @@ struct Caller {
     offers: u32,
 }
 
+/// What is measured.
+#[derive(Clone, Debug, Default)]
+pub struct Times {
+    /// From an agent's last call being over to the order for the next one.
+    pub free_to_offer: Samples,
+    /// From the caller's connection being opened to the order to ring.
+    pub came_to_offer: Samples,
+    /// From the answer to `connect`, which says who calls, to the order to ring.
+    pub told_to_offer: Samples,
+}
+
 /// The book.
 #[derive(Debug)]
 pub struct Book {
@@ -93,12 +104,10 @@ pub struct Book {
     gone: HashMap<u64, Instant>,
     /// Counts since the last [`Book::forget`].
     pub counts: Counts,
-    /// From an agent's last call being over to the order for the next one.
-    pub free_to_offer: Samples,
-    /// From the caller's connection being opened to the order to ring.
-    pub came_to_offer: Samples,
-    /// From the answer to `connect`, which says who calls, to the order to ring.
-    pub told_to_offer: Samples,
+    /// How long the daemon took.
+    pub times: Times,
+    /// How long the control took to answer the same bytes; see [`control`](crate::control).
+    pub control: Times,
     /// The first mistakes in words.
     pub mistakes: Vec<String>,
 }
@@ -127,9 +136,8 @@ impl Book {
             overtaken: HashMap::new(),
             gone: HashMap::new(),
             counts: Counts::default(),
-            free_to_offer: Samples::default(),
-            came_to_offer: Samples::default(),
-            told_to_offer: Samples::default(),
+            times: Times::default(),
+            control: Times::default(),
             mistakes: Vec::new(),
         }
     }
@@ -137,9 +145,7 @@ impl Book {
     /// Begins to measure anew; who is here stays.
     pub fn forget(&mut self) {
         self.counts = Counts { lost: self.counts.lost, wrong: self.counts.wrong, ..Counts::default() };
-        self.free_to_offer = Samples::default();
-        self.came_to_offer = Samples::default();
-        self.told_to_offer = Samples::default();
+        (self.times, self.control) = (Times::default(), Times::default());
         self.agents.values_mut().for_each(|agent| agent.wanted_since = None);
     }
 
@@ -188,8 +194,8 @@ impl Book {
         };
         let (queue, told) = (caller.queue, caller.told);
         if caller.offers == 0 {
-            self.came_to_offer.add(now - caller.came);
-            self.told_to_offer.add(now - told);
+            self.times.came_to_offer.add(now - caller.came);
+            self.times.told_to_offer.add(now - told);
         }
         caller.offers += 1;
         let line = self.waiting.get_mut(queue);
@@ -209,7 +215,7 @@ impl Book {
             return false;
         };
         if let Some(since) = agent.wanted_since.take() {
-            self.free_to_offer.add(now - since);
+            self.times.free_to_offer.add(now - since);
         }
         let (member, held) = (agent.queues.contains(&queue), agent.call.replace(call));
         if !member {
@@ -234,12 +240,13 @@ impl Book {
         self.counts.answered += 1;
     }
 
-    /// The agent's channel is about to be reported gone.
-    pub(super) fn free(&mut self, agent_id: &str) {
-        let Some(agent) = self.agents.get_mut(agent_id) else { return };
+    /// The agent's channel is about to be reported gone. True when somebody waits for the agent.
+    pub(super) fn free(&mut self, agent_id: &str) -> bool {
+        let Some(agent) = self.agents.get_mut(agent_id) else { return false };
         agent.call = None;
         let wanted = agent.queues.iter().any(|q| self.waiting.get(*q).is_some_and(|line| !line.is_empty()));
         agent.wanted_since = wanted.then(Instant::now);
+        wanted
     }
 
     /// The caller is gone; `connected` tells whether there was a conversation.
@@ -361,10 +368,10 @@ mod tests {
         book.free("1");
         book.entered(2, 1, at, at);
         book.offered(2, "1", Instant::now());
-        assert_eq!(book.free_to_offer.len(), 0);
+        assert_eq!(book.times.free_to_offer.len(), 0);
         book.entered(3, 1, at, at);
         book.free("1");
         book.offered(3, "1", Instant::now());
-        assert_eq!(book.free_to_offer.len(), 1);
+        assert_eq!(book.times.free_to_offer.len(), 1);
     }
 }

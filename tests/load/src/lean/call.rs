@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
 use super::book::{Channel, Traffic};
 use super::command::{Command, take};
 use super::template::{Fill, Id, Template};
 use super::{Switch, id};
+use crate::control::{self, Mark, ONE_IN, Said};
 
 /// How often a channel looks for commands and ends of applications: the length of an audio frame.
 const FRAME: Duration = Duration::from_millis(20);
@@ -53,6 +55,10 @@ struct Call {
     out: Vec<u8>,
     /// Since the last write.
     traffic: Traffic,
+    /// What the control is told as well, in one call of some.
+    control: Option<mpsc::UnboundedSender<Said>>,
+    /// A time is measured from what is about to be written.
+    mark: Option<(Mark, Instant)>,
 }
 
 /// What an application is called that the controller gave no name.
@@ -61,6 +67,11 @@ const UNNAMED: Id = *b"00000000-0000-0000-0000-000000000000";
 /// Runs a call to its end.
 pub(super) async fn run(switch: Arc<Switch>, number: u64, queue: usize) {
     let came = Instant::now();
+    let control = number.is_multiple_of(ONE_IN).then(|| {
+        let (say, said) = mpsc::unbounded_channel();
+        tokio::spawn(control::follow(switch.clone(), switch.control, came, said));
+        say
+    });
     let connected = TcpStream::connect(switch.controller).await;
     let ended = match connected {
         Ok(stream) => {
@@ -82,6 +93,8 @@ pub(super) async fn run(switch: Arc<Switch>, number: u64, queue: usize) {
                 caller_gone: false,
                 out: Vec::new(),
                 traffic: Traffic::default(),
+                control,
+                mark: None,
             };
             let ended = call.serve().await;
             let mut book = switch.book();
@@ -163,6 +176,10 @@ impl Call {
         if !self.out.is_empty() {
             self.traffic.told_bytes += self.out.len() as u64;
             self.switch.book().counts.traffic.add(std::mem::take(&mut self.traffic));
+            if let Some(((mark, since), control)) = self.mark.take().zip(self.control.as_ref()) {
+                // Where the control was lost, the book says so.
+                let _ = control.send((mark, since, self.out.clone()));
+            }
             self.stream.write_all(&self.out).await?;
             self.out = Vec::new();
         }
@@ -174,9 +191,11 @@ impl Call {
         match command {
             Command::Connect => {
                 self.say(|t| &t.channel, UNNAMED);
+                let now = Instant::now();
+                self.mark = Some((Mark::Told, now));
                 let mut book = self.switch.book();
                 book.channels.insert(self.id, Channel { agent: None, other: None });
-                book.entered(self.number, self.queue, self.came, Instant::now());
+                book.entered(self.number, self.queue, self.came, now);
                 drop(book);
                 self.tell_link(|t| &t.caller_created);
             }
@@ -315,7 +334,9 @@ impl Call {
         if let Some(leg) = self.leg.take() {
             let mut book = self.switch.book();
             book.channels.remove(&leg.id);
-            book.free(&leg.agent);
+            if book.free(&leg.agent) {
+                self.mark = Some((Mark::Free, Instant::now()));
+            }
         }
     }
 
