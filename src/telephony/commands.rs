@@ -18,9 +18,7 @@ use crate::esl::{ApiCall, Cause, ChannelId, Command, Endpoint, EventKind, Execut
 use super::channel::Channel;
 use super::place::{Remembered, write_queues};
 use super::settings::Settings;
-use super::variables::{
-    AWAY, FORWARDED, HELD, LAST_BRIDGE, ORDER, PLACE, RINGING, TRANSFER, VISITED, playing_uuid,
-};
+use super::variables::{AWAY, FORWARDED, HELD, LAST_BRIDGE, ORDER, PLACE, RINGING, TRANSFER, VISITED, playing_uuid};
 
 /// How long the connection stays open after the caller's hang-up, for the last events of the legs.
 const LINGER_SECONDS: u16 = 10;
