@@ -77,8 +77,8 @@ fn q17_numbers_that_are_withheld_and_numbers_in_logs() {
     wrong_setting(
         "callers: { withheld: shown }\nlog: { numbers: none }",
         &[
-            "1:22: callers.withheld: \"shown\" is no choice; did you mean show?",
-            "2:17: log.numbers: \"none\" is no choice; write one of whole, masked",
+            "1:22: callers.withheld: \"shown\" is not a choice; did you mean show?",
+            "2:17: log.numbers: \"none\" is not a choice; write one of whole, masked",
         ],
     );
 }
