@@ -377,6 +377,7 @@ impl World {
         }
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.bridge_pair = None;
+            leg.vars.remove("bridge_to");
             leg.other.clear();
         }
         self.hear(id);
