@@ -11,14 +11,15 @@ use uuid::Uuid;
 use crate::acd::fact::{Fact, Record};
 use crate::acd::ids::Instance;
 use crate::clock::Clock;
-use crate::config::{Change, Config, diff};
+use crate::config::Config;
+use crate::controller::Controller;
 use crate::dispatch::Dispatcher;
 use crate::esl::server::{Server, ServerLimits};
 use crate::esl::{Events, Link, LinkLimits};
 use crate::floor::Floor;
 use crate::journal::{Journal, Restored};
 use crate::observe;
-use crate::session::{self, Logins, Shared, Turns};
+use crate::session::{self, Shared, Turns};
 use crate::switch::{self, Connect, Switches};
 use crate::telephony;
 
@@ -53,10 +54,7 @@ pub struct Daemon {
     journal: Arc<Journal>,
     switches: Arc<Switches>,
     shared: Arc<Shared>,
-    config: Mutex<Arc<Config>>,
-    /// Held while a file is read and applied: what was read first is applied first.
-    changing: Mutex<()>,
-    settings: watch::Sender<Arc<telephony::Settings>>,
+    controller: Arc<Controller>,
     draining: watch::Sender<bool>,
     /// Every session holds a clone: when the last is gone, the receiver knows.
     alive: Mutex<Option<mpsc::Sender<()>>>,
@@ -98,7 +96,13 @@ impl Daemon {
         let now = clock.now();
         floor.configure(&config.agents, &config.queues, now);
         floor.restore(&restored.logins, &restored.last_conversation_end, &restored.wrap_up_until, now);
+        let config = Arc::new(config);
         let (settings, settings_seen) = watch::channel(Arc::new(session_settings(&config)));
+        let seen_by_switches = settings.subscribe();
+        let applied = move |config: &Config| drop(settings.send_replace(Arc::new(session_settings(config))));
+        let (told_floor, told_clock, told_journal) = (floor.clone(), clock.clone(), journal.clone());
+        let controller =
+            Arc::new(Controller::new(told_floor, told_clock, told_journal, config.clone(), Box::new(applied)));
         let (draining, draining_seen) = watch::channel(false);
         let dice = random.clone();
         let mod_hash = Arc::new(AtomicBool::new(false));
@@ -110,8 +114,7 @@ impl Daemon {
             mod_hash: mod_hash.clone(),
             beginning: AtomicUsize::new(0),
             by_channel: AtomicBool::new(true),
-            journal: journal.clone(),
-            logins: Logins::default(),
+            controller: controller.clone(),
             turns: Turns::default(),
             #[allow(clippy::cast_possible_truncation)]
             random: Box::new(move || dice() as u64),
@@ -120,8 +123,7 @@ impl Daemon {
         let new_offer = move || instance.offer(random());
         let dispatcher = Dispatcher::new(floor.clone(), Box::new(new_offer));
         let count = config.freeswitch.len();
-        let switches =
-            Switches::new(floor.clone(), clock.clone(), settings.subscribe(), instance, told, mod_hash, count);
+        let switches = Switches::new(floor.clone(), clock.clone(), seen_by_switches, instance, told, mod_hash, count);
         floor.expect_back(&restored.waiting);
         if !config.freeswitch.is_empty() {
             floor.adopt_unended(&restored.conversations);
@@ -138,9 +140,7 @@ impl Daemon {
             journal,
             switches,
             shared,
-            config: Mutex::new(Arc::new(config)),
-            changing: Mutex::default(),
-            settings,
+            controller,
             draining,
             alive: Mutex::new(Some(alive)),
             gone: tokio::sync::Mutex::new(gone),
@@ -169,7 +169,12 @@ impl Daemon {
 
     /// The configuration as it is now.
     pub fn config(&self) -> Arc<Config> {
-        self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.controller.config()
+    }
+
+    /// The way in for intentions.
+    pub fn controller(&self) -> &Arc<Controller> {
+        &self.controller
     }
 
     /// Runs one connection in a task of its own; `keep` lives as long as it does.
@@ -193,33 +198,6 @@ impl Daemon {
             };
             self.serve(accepted.link, accepted.events, accepted.place);
         }
-    }
-
-    /// Applies another configuration to what runs, as `load` gives it, and tells the difference. One at a time.
-    ///
-    /// # Errors
-    /// What `load` says; nothing has changed then.
-    pub fn reconfigure<E>(&self, load: impl FnOnce() -> Result<Config, E>) -> Result<Vec<Change>, E> {
-        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(self.apply(load()?))
-    }
-
-    fn apply(&self, config: Config) -> Vec<Change> {
-        let config = Arc::new(config);
-        let old = std::mem::replace(&mut *self.config.lock().unwrap_or_else(PoisonError::into_inner), config.clone());
-        let changes = diff(&old, &config);
-        let now = self.clock.now();
-        for (agent, queue) in self.floor.configure(&config.agents, &config.queues, now) {
-            let written = self.journal.logout(agent.clone(), queue.clone(), now.wall);
-            tokio::spawn(async move {
-                if let Err(error) = written.await {
-                    tracing::error!(%agent, %queue, %error, "a logout by configuration was not written down");
-                }
-            });
-        }
-        // Behind the floor, so that whoever is told of it finds the floor as it is now.
-        self.settings.send_replace(Arc::new(session_settings(&config)));
-        changes
     }
 
     /// Goes down: no new calls, waiting callers go back to the dialplan, conversations go on by themselves.

@@ -18,20 +18,35 @@ use source::{Source, read, sources, tracked};
 
 /// What each module of `src` may name, from the top to the bottom: only modules that come later.
 ///
-/// Below `app` this is the line main → app → session, dispatch, switch, journal, observe → floor → acd, with
-/// session and switch → esl beside it; `admin` and `demo` stand above `app`, because they hold a whole daemon.
+/// Below `app` this is the line main → app → session, dispatch, switch, observe → controller → floor → acd, with
+/// session and switch → telephony → esl beside it; `admin` and `demo` stand above `app`, because they hold a whole
+/// daemon. What changes the floor for somebody who asks for it goes through `controller`.
 const LAYERS: &[(&str, &[&str])] = &[
     ("main", &["admin", "demo", "app", "cli", "clock", "config", "esl", "journal"]),
     ("admin", &["app", "config", "journal", "floor", "acd"]),
     ("demo", &["app", "config", "journal", "clock", "floor", "esl", "acd"]),
     (
         "app",
-        &["switch", "session", "dispatch", "config", "journal", "observe", "clock", "floor", "telephony", "esl", "acd"],
+        &[
+            "switch",
+            "session",
+            "dispatch",
+            "controller",
+            "config",
+            "journal",
+            "observe",
+            "clock",
+            "floor",
+            "telephony",
+            "esl",
+            "acd",
+        ],
     ),
     ("cli", &["config"]),
-    ("switch", &["telephony", "config", "clock", "floor", "esl", "acd"]),
-    ("session", &["telephony", "journal", "clock", "floor", "esl", "acd"]),
+    ("switch", &["controller", "telephony", "config", "clock", "floor", "esl", "acd"]),
+    ("session", &["controller", "telephony", "clock", "floor", "esl", "acd"]),
     ("dispatch", &["floor", "acd"]),
+    ("controller", &["config", "journal", "clock", "floor", "acd"]),
     ("config", &["acd"]),
     ("journal", &["acd"]),
     ("observe", &["acd"]),

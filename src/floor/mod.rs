@@ -30,7 +30,7 @@ use crate::acd::time::Now;
 pub use absent::Absent;
 pub use desk::{CallDesk, Caller};
 pub use phones::{AskedPhones, Phones};
-pub use roster::LoginChange;
+pub use roster::{LoginChange, LoginRefusal};
 pub use supervision::HeldView;
 pub use view::{AgentView, CandidateView, FloorView, QueueView, WaitingView};
 

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
-use crate::acd::fact::{Fact, Record};
+use crate::acd::fact::{Asker, Fact, Record};
 use crate::acd::ids::{AgentId, QueueNumber};
 use crate::acd::time::Wall;
 
@@ -151,7 +151,7 @@ impl Journal {
         self.shared.push(Entry { record: Some(record), ack: None });
     }
 
-    /// Records that `agent` logged in to `queue`. It is on its way when this returns; the future tells when it is on
+    /// Records that an operator logged `agent` in to `queue`. It is on its way when this returns; the future tells when it is on
     /// disk, after at most [`Options::durable_within`] of real time (also where tokio's clock is paused).
     ///
     /// # Errors
@@ -162,10 +162,10 @@ impl Journal {
         queue: QueueNumber,
         at: Wall,
     ) -> impl Future<Output = Result<(), NotDurable>> + Send + use<> {
-        self.durable(Some(Record { at, fact: Fact::AgentLoggedIn { agent, queue } }))
+        self.durable(Some(Record { at, fact: Fact::AgentLoggedIn { agent, queue, by: Asker::Operator } }))
     }
 
-    /// Records that `agent` logged out of `queue`; otherwise as [`Journal::login`].
+    /// Records that an operator logged `agent` out of `queue`; otherwise as [`Journal::login`].
     ///
     /// # Errors
     /// [`NotDurable`] when it is not known to be on disk.
@@ -175,7 +175,7 @@ impl Journal {
         queue: QueueNumber,
         at: Wall,
     ) -> impl Future<Output = Result<(), NotDurable>> + Send + use<> {
-        self.durable(Some(Record { at, fact: Fact::AgentLoggedOut { agent, queue } }))
+        self.durable(Some(Record { at, fact: Fact::AgentLoggedOut { agent, queue, by: Asker::Operator } }))
     }
 
     /// Tells when everything recorded before is on disk, after at most [`Options::durable_within`].

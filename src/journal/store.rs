@@ -145,14 +145,14 @@ fn write(db: &Connection, record: &Record) -> rusqlite::Result<()> {
     db.prepare_cached("INSERT INTO records (json) VALUES (?1)")?.execute([json])?;
     let at = record.at.0;
     match &record.fact {
-        Fact::AgentLoggedIn { agent, queue } => {
+        Fact::AgentLoggedIn { agent, queue, .. } => {
             db.prepare_cached("INSERT INTO logins VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?.execute(params![
                 agent.as_str(),
                 queue.as_str(),
                 at
             ])?;
         }
-        Fact::AgentLoggedOut { agent, queue } => {
+        Fact::AgentLoggedOut { agent, queue, .. } => {
             db.prepare_cached("DELETE FROM logins WHERE agent = ?1 AND queue = ?2")?
                 .execute([agent.as_str(), queue.as_str()])?;
         }

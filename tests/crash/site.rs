@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use freeswitch_queue::acd::fact::{Fact, Record};
+use freeswitch_queue::acd::fact::{Asker, Fact, Record};
 use freeswitch_queue::acd::time::Wall;
 use freeswitch_queue::admin::{self, Reloaded, Status};
 use freeswitch_queue::app::Daemon;
@@ -191,7 +191,10 @@ impl Site {
                 if !site.setting.out.contains(&(agent.to_string(), queue.number.to_string())) {
                     let (agent, queue) = (agent.clone(), queue.number.clone());
                     restored.logins.push((agent.clone(), queue.clone(), Wall(BEGAN)));
-                    journal.record(Record { at: Wall(BEGAN), fact: Fact::AgentLoggedIn { agent, queue } });
+                    journal.record(Record {
+                        at: Wall(BEGAN),
+                        fact: Fact::AgentLoggedIn { agent, queue, by: Asker::Operator },
+                    });
                 }
             }
         }
