@@ -3,6 +3,7 @@
 //! be done goes out as values.
 //!
 //! - [`agent`]: one record per agent for all queues;
+//! - [`reach`]: whether an agent's phone works, and how long it is left alone when it does not;
 //! - [`queue`]: who waits, in which order, and who was tried for whom;
 //! - [`pairing`]: which free agent is next for which caller;
 //! - [`call`]: one caller's way from entering to leaving;
@@ -21,6 +22,7 @@ pub mod leg;
 pub mod offer;
 pub mod pairing;
 pub mod queue;
+pub mod reach;
 pub mod settings;
 pub mod time;
 pub mod timers;

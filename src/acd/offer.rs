@@ -373,13 +373,9 @@ impl Offer {
     /// How the offer ended: as the leg that was connected or answered; or else as the phone that says most of the agent.
     fn end(&self) -> LegEnd {
         let says = |end: LegEnd| match end {
-            LegEnd::Missed(MissCause::Declined) => 0,
-            LegEnd::Missed(MissCause::Busy) => 1,
-            LegEnd::Missed(MissCause::NoAnswer) => 2,
-            LegEnd::Elsewhere => 3,
-            LegEnd::Cleared | LegEnd::ByAgent => 4,
-            LegEnd::Missed(MissCause::NotConnected | MissCause::Failed) => 5,
-            LegEnd::Missed(MissCause::NotRegistered | MissCause::Unknown) => 6,
+            LegEnd::Missed(cause) => cause.telling(),
+            LegEnd::Elsewhere => 4,
+            LegEnd::Cleared | LegEnd::ByAgent => 5,
         };
         let won = |of: u8| matches!(self.state, State::Connected { phone, .. } if phone == of);
         let ended = (0..).zip(&self.legs).filter_map(|(phone, leg)| Some((phone, leg, leg.end()?)));

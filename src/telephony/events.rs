@@ -10,20 +10,52 @@ use crate::esl::{Cause, Event, EventKind, JobResult};
 
 use super::variables::{ORDER, PLAYING, TRANSFER};
 
-/// How a leg ended, by its hang-up cause.
+/// How a leg ended, by its hang-up cause alone: all there is when `originate` never made a channel.
 pub(crate) fn leg_end(cause: Cause) -> LegEnd {
     LegEnd::Missed(match cause {
-        Cause::NoAnswer | Cause::NoUserResponse | Cause::AllottedTimeout | Cause::RecoveryOnTimerExpire => {
-            MissCause::NoAnswer
-        }
-        Cause::UserBusy => MissCause::Busy,
-        Cause::CallRejected => MissCause::Declined,
+        Cause::NoAnswer => MissCause::NoAnswer,
+        // `leg_timeout` (switch_ivr_originate.c).
+        Cause::AllottedTimeout => MissCause::TimeLimit,
+        // `progress_timeout` and `leg_progress_timeout`.
+        Cause::ProgressTimeout => MissCause::Silent,
+        Cause::UserBusy | Cause::BusyEverywhere => MissCause::Busy,
+        Cause::CallRejected | Cause::Decline => MissCause::Declined,
+        Cause::NoUserResponse => MissCause::Unavailable,
+        Cause::RecoveryOnTimerExpire => MissCause::Timeout,
+        Cause::RedirectionToNewDestination => MissCause::Forwarded,
         Cause::UserNotRegistered => MissCause::NotRegistered,
-        Cause::SubscriberAbsent | Cause::UnallocatedNumber | Cause::NoRouteDestination => MissCause::Unknown,
+        Cause::SubscriberAbsent
+        | Cause::UnallocatedNumber
+        | Cause::NoRouteDestination
+        | Cause::DoesNotExistAnywhere
+        | Cause::InvalidGateway
+        | Cause::InvalidProfile
+        | Cause::InvalidUrl
+        | Cause::ChanNotImplemented => MissCause::Unknown,
+        Cause::GatewayDown => MissCause::GatewayDown,
         Cause::LoseRace | Cause::PickedOff | Cause::OriginatorCancel => return LegEnd::Elsewhere,
         Cause::NormalClearing | Cause::None => return LegEnd::Cleared,
         _ => MissCause::Failed,
     })
+}
+
+/// How a leg ended, by the event that tells.
+fn end_of(event: &Event) -> LegEnd {
+    if let Some(status) = final_answer(event) {
+        return LegEnd::Missed(MissCause::of_sip(status));
+    }
+    match leg_end(event.hangup_cause().unwrap_or(Cause::Other)) {
+        LegEnd::Cleared if event.variable("sip_hangup_disposition").is_some_and(|d| d == "recv_bye") => LegEnd::ByAgent,
+        end => end,
+    }
+}
+
+/// The final answer by which a phone or gateway ended its leg, 300 to 699; `None` when FreeSWITCH ended it, or the phone
+/// had taken the call. mod_sofia notes it before it hangs the channel up, and notes none of what comes after that: 487 is
+/// there when the phone said it, not when it is the phone's receipt for our CANCEL (sofia.c, measured).
+fn final_answer(event: &Event) -> Option<u16> {
+    let said = event.variable("proto_specific_hangup_cause")?;
+    said.strip_prefix("sip:")?.parse().ok().filter(|status| (300..700).contains(status))
 }
 
 /// Whether an event of the caller's channel tells that it is answered.
@@ -57,15 +89,11 @@ pub(crate) fn hear(event: &Event, own: &str, call: &Call) -> Option<Heard> {
         return carried_out(event).or_else(|| own_event(event).map(Heard::Call));
     }
     let leg = our_leg(Uuid::try_parse(&channel).ok()?, call)?;
-    let end = || match leg_end(event.hangup_cause().unwrap_or(Cause::Other)) {
-        LegEnd::Cleared if event.variable("sip_hangup_disposition").is_some_and(|d| d == "recv_bye") => LegEnd::ByAgent,
-        end => end,
-    };
     let news = match event.kind() {
         EventKind::ChannelCreate => News::Created,
         EventKind::ChannelAnswer => News::Answered,
-        EventKind::ChannelHangup => News::HungUp(end(), was_transferred(event)),
-        EventKind::ChannelHangupComplete => News::Gone(end()),
+        EventKind::ChannelHangup => News::HungUp(end_of(event), was_transferred(event)),
+        EventKind::ChannelHangupComplete => News::Gone(end_of(event)),
         _ => return None,
     };
     Some(Heard::Call(Input::Leg(leg, news)))
@@ -126,4 +154,30 @@ fn bridged(event: &Event, own: &str, call: &Call) -> Option<Heard> {
 pub(crate) fn was_transferred(event: &Event) -> bool {
     event.variable("endpoint_disposition").is_some_and(|d| d.ends_with("_TRANSFER"))
         || event.variable("transfer_disposition").is_some_and(|d| d == "recv_replace")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Q7: what the phone answered counts, and not what became of our own CANCEL (tests/captures).
+    #[test]
+    fn a_final_answer_is_the_phones_own() {
+        let end = |cause: &str, variables: &str| {
+            end_of(&Event::plain(format!("Event-Name: CHANNEL_HANGUP\nHangup-Cause: {cause}\n{variables}\n").into()))
+        };
+        let said = |status: u16| format!("variable_proto_specific_hangup_cause: sip%3A{status}\n");
+        let missed = LegEnd::Missed;
+        assert_eq!(end("ORIGINATOR_CANCEL", &said(487)), missed(MissCause::Cancelled));
+        assert_eq!(end("NO_ANSWER", &said(480)), missed(MissCause::Unavailable), "its Reason header said 19");
+        assert_eq!(end("REQUESTED_CHAN_UNAVAIL", &said(302)), missed(MissCause::Forwarded));
+        assert_eq!(end("NORMAL_TEMPORARY_FAILURE", &said(503)), missed(MissCause::Refused { sip_status: 503 }));
+        let ours = "variable_sip_hangup_disposition: send_cancel\nvariable_sip_invite_failure_status: 487\n";
+        assert_eq!(end("ORIGINATOR_CANCEL", ours), LegEnd::Elsewhere);
+        assert_eq!(end("NO_ANSWER", ours), missed(MissCause::NoAnswer));
+        assert_eq!(end("ALLOTTED_TIMEOUT", ours), missed(MissCause::TimeLimit));
+        let talked = format!("{}variable_sip_hangup_disposition: recv_bye\n", said(200));
+        assert_eq!(end("NORMAL_CLEARING", &talked), LegEnd::ByAgent);
+        assert_eq!(end("USER_BUSY", "variable_proto_specific_hangup_cause: sip%3Ax\n"), missed(MissCause::Busy));
+    }
 }

@@ -178,6 +178,8 @@ impl World {
         let delay = self.rng.within(1, 30);
         if in_use || phone == Phone::Busy {
             self.at(delay, Due::Fail(id, LegEnd::Missed(MissCause::Busy)));
+        } else if let Phone::Refuses(status) = phone {
+            self.at(delay, Due::Fail(id, LegEnd::Missed(MissCause::of_sip(status))));
         } else if phone == Phone::AnswersAtOnce {
             self.at(delay, Due::Answer(id));
         }

@@ -74,6 +74,8 @@ pub(crate) enum Phone {
     Rings,
     AnswersAtOnce,
     Busy,
+    /// Gives this final answer by itself.
+    Refuses(u16),
     NotRegistered,
     Unknown,
 }
@@ -188,7 +190,7 @@ impl Office {
 
     pub(crate) fn agents(&self) -> Vec<AgentSettings> {
         let hired = (0..AGENTS).filter(|a| self.hired[usize::from(*a)]);
-        hired.map(|a| AgentSettings { id: agent_id(a), name: "Anna".into(), dial: None }).collect()
+        hired.map(|a| AgentSettings::new(agent_id(a), "Anna".into())).collect()
     }
 
     /// The queues; whatever would not pass the checks of a file is put right.
@@ -323,7 +325,8 @@ fn some_change(rng: &mut Rng, taste: &Taste) -> Change {
 
 fn some_phone(rng: &mut Rng) -> Phone {
     use Phone::*;
-    *rng.pick(&[Rings, Rings, AnswersAtOnce, Busy, NotRegistered, Unknown])
+    let refuses = Refuses(*rng.pick(&[302, 408, 480, 487, 503]));
+    *rng.pick(&[Rings, Rings, Rings, AnswersAtOnce, Busy, refuses, NotRegistered, Unknown])
 }
 
 fn some_fault(rng: &mut Rng) -> Fault {
