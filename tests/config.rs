@@ -16,7 +16,7 @@ fn read(text: &str) -> Result<Config, Problems> {
 }
 
 fn agent(id: &str, name: &str) -> AgentSettings {
-    AgentSettings { id: AgentId::new(id).unwrap(), name: name.into(), dial: None }
+    AgentSettings::new(AgentId::new(id).unwrap(), name.into())
 }
 
 #[test]

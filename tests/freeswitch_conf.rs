@@ -264,7 +264,8 @@ fn without_comments(text: &str, keep: bool) -> String {
 fn a_call_that_comes_back_from_the_controller_finds_it_again() {
     let conf = root().join("freeswitch-conf/dialplan");
     let entry = without_comments(&fs::read_to_string(conf.join("default/00_freeswitch_queue.xml")).unwrap(), true);
-    let queue = entry.split("</extension>").next().unwrap();
+    let queue = entry.split("<extension name=\"freeswitch_queue\">").nth(1).unwrap();
+    let queue = queue.split("</extension>").next().unwrap();
     let place = |action: &str| queue.find(action).unwrap_or_else(|| panic!("{action}"));
     let socket = place("application=\"socket\" data=\"$${fsq_socket} async full\"");
     // Q19: the dialplan goes on when the controller dies; Q12: keys change nothing.

@@ -155,9 +155,10 @@ fn settings(old: &Config, new: &Config) -> Vec<Change> {
 /// A key and how its value is shown.
 type Shown<T> = (&'static str, fn(&T) -> String);
 
-const AGENT_KEYS: [Shown<AgentSettings>; 2] = [
+const AGENT_KEYS: [Shown<AgentSettings>; 3] = [
     ("name", |agent| agent.name.to_string()),
     ("dial", |agent| agent.dial.as_ref().map_or_else(|| format!("user/{}", agent.id), ToString::to_string)),
+    ("follow_forwards", |agent| agent.follow_forwards.to_string()),
 ];
 
 const QUEUE_KEYS: [Shown<QueueSettings>; 10] = [

@@ -48,6 +48,7 @@ pub(super) struct RawAgent {
     pub(super) id: Option<String>,
     pub(super) name: Option<String>,
     pub(super) dial: Option<String>,
+    pub(super) follow_forwards: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]

@@ -19,6 +19,8 @@ pub(super) enum Shape {
     Secret,
     /// A plain decimal number.
     Number,
+    /// `true` or `false`.
+    Truth,
     /// A list.
     List(&'static Shape),
     /// A mapping with these keys only.
@@ -58,7 +60,12 @@ pub(super) const FILE: &[Field] = &[
 ];
 pub(super) const SWITCH: &[Field] = &[field("address", Shape::Text), field("password", Shape::Secret)];
 pub(super) const FEATURE_CODES: &[Field] = &[field("login", Shape::Text), field("logout", Shape::Text)];
-pub(super) const AGENT: &[Field] = &[field("id", Shape::Text), field("name", Shape::Text), field("dial", Shape::Text)];
+pub(super) const AGENT: &[Field] = &[
+    field("id", Shape::Text),
+    field("name", Shape::Text),
+    field("dial", Shape::Text),
+    field("follow_forwards", Shape::Truth),
+];
 pub(super) const QUEUE: &[Field] = &[
     field("number", Shape::Text),
     field("name", Shape::Text),
@@ -110,6 +117,9 @@ fn checked(node: &Node, shape: Shape, path: &KeyPath<'_>, report: &mut Report<'_
                 ValueKind::Nil
             }
         },
+        (Shape::Truth, Kind::Plain(text)) if matches!(text.as_str(), "true" | "false") => {
+            ValueKind::Boolean(text == "true")
+        }
         (Shape::List(shape), Kind::List(items)) => {
             let items = items.iter().enumerate();
             ValueKind::Array(items.map(|(i, item)| checked(item, *shape, &path.index(i), report)).collect())
@@ -209,6 +219,7 @@ fn wrong_kind(shape: Shape, kind: &Kind, path: &KeyPath<'_>) -> Fault {
             format!("write it without quotes: {}", show(text))
         }
         (Shape::Number, _) => "write a plain number, such as 30, or remove the key".to_owned(),
+        (Shape::Truth, _) => "write true or false, without quotes, or remove the key".to_owned(),
         (Shape::List(Shape::Map(_)), _) => "write a list: one line beginning with \"- \" for each".to_owned(),
         (Shape::List(_), Kind::Plain(text) | Kind::Quoted(text)) if meaning(text) != Meaning::Nothing => {
             format!("write a list: {key}[{}]", quoted(text))

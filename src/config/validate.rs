@@ -170,7 +170,8 @@ fn agents(raw: Option<Vec<Option<RawAgent>>>, report: &mut Report<'_>) -> (Vec<A
         let dial = optional(raw.dial, &here.key("dial"), text::dial, report);
         if let Some(id) = id {
             let name = name.unwrap_or_else(|| Arc::from(id.as_str()));
-            agents.push(AgentSettings { id, name, dial });
+            let follow_forwards = raw.follow_forwards.unwrap_or_default();
+            agents.push(AgentSettings { dial, follow_forwards, ..AgentSettings::new(id, name) });
         }
     }
     (agents, ids)

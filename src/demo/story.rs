@@ -159,10 +159,16 @@ fn seconds(d: Duration) -> String {
 
 fn missed(cause: MissCause) -> &'static str {
     match cause {
-        MissCause::NoAnswer => "does not answer",
+        MissCause::NoAnswer | MissCause::TimeLimit => "does not answer",
         MissCause::Busy => "is busy",
-        MissCause::Declined => "declines",
-        MissCause::NotRegistered | MissCause::Unknown => "cannot be reached",
+        MissCause::Declined | MissCause::Cancelled | MissCause::Refused { .. } => "declines",
+        MissCause::Forwarded => "has forwarded the phone",
+        MissCause::Unavailable
+        | MissCause::Timeout
+        | MissCause::Silent
+        | MissCause::NotRegistered
+        | MissCause::Unknown
+        | MissCause::GatewayDown => "cannot be reached",
         MissCause::NotConnected => "was not connected",
         MissCause::Failed => "could not be rung",
     }

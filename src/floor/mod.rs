@@ -23,7 +23,7 @@ use crate::acd::announce::HIGHEST;
 use crate::acd::call::Leave;
 use crate::acd::fact::{CancelCause, EndedBy, Fact, Record, TimeoutCause};
 use crate::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
-use crate::acd::leg::Outcome;
+use crate::acd::offer::Outcome;
 use crate::acd::queue::{CalledOff, Left, Orders, Place, Queue};
 use crate::acd::settings::QueueSettings;
 use crate::acd::time::Now;
@@ -201,9 +201,7 @@ impl Floor {
                 if let Some(mut q) = self.queues.get_mut(&queue) {
                     q.missed(&call, offer, now.mono);
                 }
-                if let Some(mut a) = self.agents.get_mut(&agent) {
-                    a.tried(offer, cause, now);
-                }
+                self.watching_phone(&agent, |a| a.tried(offer, cause, now));
                 Fact::OfferMissed { offer, call, queue, agent, cause }
             }
             Outcome::Cancelled(cause) => {
@@ -215,6 +213,26 @@ impl Floor {
         };
         self.record(now, fact);
         self.queue_changed(&key.queue);
+    }
+
+    /// Changes an agent, and tells when offers begin to fail because of the phone, and when they do no more: once each,
+    /// however often it is tried in between.
+    fn watching_phone<R>(&self, agent: &AgentId, change: impl FnOnce(&mut Agent) -> R) -> Option<R> {
+        let (before, done, after) = {
+            let mut a = self.agents.get_mut(agent)?;
+            let before = a.failing();
+            let done = change(&mut a);
+            (before, done, a.failing())
+        };
+        match (before, after) {
+            (None, Some((_, cause))) => tracing::warn!(
+                %agent, %cause,
+                "an agent's phone cannot be rung; it is tried ever less often, and this is said once, until it can be"
+            ),
+            (Some((failures, _)), None) => tracing::info!(%agent, failures, "an agent's phone can be rung again"),
+            _ => {}
+        }
+        Some(done)
     }
 
     /// The leg of an offer is gone: the agent is released, with wrap-up after a conversation.
@@ -250,7 +268,7 @@ impl Floor {
 
     /// The caller was connected to the agent of this offer.
     pub fn answered(&self, key: &OfferKey, now: Now) {
-        let connected = self.agents.get_mut(&key.agent).is_some_and(|mut a| a.connected(key.offer, now));
+        let connected = self.watching_phone(&key.agent, |a| a.connected(key.offer, now)).unwrap_or(false);
         debug_assert!(connected, "an offer that holds nobody was answered: {key:?}");
         let Some(left) = self.leave_queue(&key.call, &key.queue, CancelCause::AnsweredElsewhere, now) else { return };
         let OfferKey { offer, call, queue, agent } = key.clone();

@@ -94,7 +94,7 @@ impl Floor {
                     (Activity::Talking(h), _) => ("talking", Some(h.since)),
                     (Activity::WrapUp { until_wall, .. }, _) => ("wrap-up", Some(*until_wall)),
                     (Activity::Idle, Err(Unavailable::OnAnotherCall { since })) => ("on another call", Some(since)),
-                    (Activity::Idle, Err(Unavailable::Unreachable { since })) => ("unreachable", Some(since)),
+                    (Activity::Idle, Err(Unavailable::Unreachable { since, .. })) => ("unreachable", Some(since)),
                     (Activity::Idle, _) => ("idle", a.last_conversation_end()),
                 };
                 AgentView {
@@ -171,7 +171,9 @@ impl Floor {
                     format!("wrap-up for another {} s", until.since(now.wall).as_millis().div_ceil(1000))
                 }
                 Unavailable::OnAnotherCall { since } => format!("on another call for {} s", seconds(since)),
-                Unavailable::Unreachable { since } => format!("phone not reachable for {} s", seconds(since)),
+                Unavailable::Unreachable { since, cause } => {
+                    format!("phone not reachable for {} s: {cause}", seconds(since))
+                }
             }),
         };
         held.or_else(|| tried.map(|at| format!("tried {} s ago", now.mono.since(at).as_secs())))

@@ -18,7 +18,7 @@ pub fn log(record: &Record) {
     };
     let text = |name: &str| fields.get(name).and_then(Value::as_str);
     let moment = |name: &str| fields.get(name).and_then(Value::as_i64);
-    let lasted = |name: &str| fields.get(name).and_then(Value::as_u64);
+    let count = |name: &str| fields.get(name).and_then(Value::as_u64);
     let returned = fields.get("returned").and_then(Value::as_bool);
     // A log line has no fields within fields: `onward` is a word, or a word with where to.
     let onward = fields.get("onward").and_then(Value::as_object).and_then(|onward| onward.iter().next());
@@ -37,8 +37,9 @@ pub fn log(record: &Record) {
         first_entered = moment("first_entered"),
         returned,
         cause = text("cause"),
-        waited_ms = lasted("waited_ms"),
-        talked_ms = lasted("talked_ms"),
+        sip_status = count("sip_status"),
+        waited_ms = count("waited_ms"),
+        talked_ms = count("talked_ms"),
         by = text("by"),
         user = text("user"),
         onward = onward.map_or(text("onward"), |(word, _)| Some(word.as_str())),

@@ -4,7 +4,6 @@
 
 mod caller;
 mod feature;
-mod several;
 mod turns;
 
 use std::sync::Arc;
@@ -85,6 +84,11 @@ pub async fn run(shared: Arc<Shared>, link: Link, mut events: Events) {
     let drained = *shared.draining.borrow();
     match settings.codes.read(&channel.dialled) {
         _ if drained => Box::pin(give_back(&link, &mut events)).await,
+        // Behind it is a caller who waits for this agent already.
+        Dialled::Queue(queue) if channel.forwarded => {
+            tracing::warn!(call = %channel.id, %queue, "an agent's phone forwarded its call to a queue; that is not followed");
+            Box::pin(feature::refuse_number(&link, &mut events)).await;
+        }
         Dialled::Queue(queue) => caller::run(&shared, &settings, link, events, channel, queue).await,
         Dialled::Feature { login, queue, lamp: _ } => {
             Box::pin(feature::run(&shared, &settings, link, events, channel, login, queue)).await;

@@ -7,7 +7,7 @@ use crate::acd::ids::{CallId, IdError, QueueNumber};
 use crate::esl::{ChannelId, Event, Reply, SafeText};
 
 use super::place::{Remembered, read_queues};
-use super::variables::{AWAY, CAME, HELD, LAST_BRIDGE, PLACE, SINCE, VISITED};
+use super::variables::{AWAY, CAME, FORWARDED, HELD, LAST_BRIDGE, PLACE, SINCE, VISITED};
 
 /// Why a connection cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +35,8 @@ pub(crate) struct Channel {
     pub(crate) number: SafeText,
     /// The authenticated user, if the phone is one of the directory.
     pub(crate) who: Option<Authenticated>,
+    /// The leg of an agent whose phone forwarded it here.
+    pub(crate) forwarded: bool,
     /// What `socket` was given behind the `/`.
     pub(crate) token: Option<String>,
     /// The directory's domain, as the dialplan has it.
@@ -91,6 +93,7 @@ impl Channel {
             who: variable("sip_auth_username").filter(|_| variable("sip_authorized").as_deref() == Some("true")).map(
                 |user| Authenticated { user, domain: variable("domain_name").or_else(|| variable("sip_auth_realm")) },
             ),
+            forwarded: variable(FORWARDED).is_some_and(|_| header("Call-Direction") == "inbound"),
             token: variable("socket_path"),
             domain: variable("domain_name"),
             context: SafeText::new(&context).or(SafeText::new("default")),

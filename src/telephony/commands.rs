@@ -18,7 +18,7 @@ use crate::esl::{ApiCall, Cause, ChannelId, Command, Endpoint, EventKind, Execut
 use super::channel::Channel;
 use super::place::{Remembered, write_queues};
 use super::settings::Settings;
-use super::variables::{AWAY, HELD, LAST_BRIDGE, ORDER, PLACE, RINGING, TRANSFER, VISITED, playing_uuid};
+use super::variables::{AWAY, FORWARDED, HELD, LAST_BRIDGE, ORDER, PLACE, RINGING, TRANSFER, VISITED, playing_uuid};
 
 /// How long the connection stays open after the caller's hang-up, for the last events of the legs.
 const LINGER_SECONDS: u16 = 10;
@@ -141,6 +141,11 @@ pub(crate) fn ring(
         .variable(&VariableName::new("fsq_agent")?, &SafeText::new(agent.id.as_str()))
         .variable(&VariableName::new("fsq_queue")?, &SafeText::new(queue.number.as_str()))
         .variable(&VariableName::new("fsq_call")?, &SafeText::new(caller.id.as_str()));
+    originate = match agent.follow_forwards {
+        false => originate.variable(&VariableName::new("outbound_redirect_fatal")?, &SafeText::new("true")),
+        // Forwarded to a queue, it would be a caller there: the header tells who comes.
+        true => originate.variable(&VariableName::new(FORWARDED)?, &SafeText::new("yes")),
+    };
     if contact.is_some() {
         let offer = OfferId::of_leg(job).to_string();
         originate = originate.variable(&VariableName::new("fsq_offer")?, &SafeText::new(&offer));
@@ -339,7 +344,7 @@ mod tests {
     }
 
     fn order_for(name: &str, contact: Option<&str>, domain: Option<&str>) -> ApiCall {
-        let agent = AgentSettings { id: AgentId::new("1001").unwrap(), name: "Anna".into(), dial: None };
+        let agent = AgentSettings::new(AgentId::new("1001").unwrap(), "Anna".into());
         let number = QueueNumber::new("99900").unwrap();
         let queue = QueueSettings::new(number, "Service".into(), Vec::new(), Language("en".into()));
         let caller = Channel {
@@ -350,6 +355,7 @@ mod tests {
             name: SafeText::new(name),
             number: SafeText::new("0791"),
             who: None,
+            forwarded: false,
             token: None,
             domain: Some("of.the.call".into()),
             context: SafeText::new("default"),
@@ -368,14 +374,14 @@ mod tests {
             language: Language("en".into()),
         };
         let contact = contact.map(|c| Endpoint::new(c).unwrap());
-        let leg = OfferId(Uuid::nil()).leg(1);
+        let leg = OfferId(Uuid::nil()).leg(1).uuid();
         ring(leg, contact.as_ref(), true, &agent, &queue, &caller, &settings).unwrap().1
     }
 
     /// Q21: an order travels by the caller's channel where FreeSWITCH reads it there as it is.
     #[test]
     fn an_order_travels_by_the_channel_unless_a_bracket_is_missing() {
-        let leg = OfferId(Uuid::nil()).leg(1);
+        let leg = OfferId(Uuid::nil()).leg(1).uuid();
         let order = written(&by_channel(leg, &order_for("Hans (Office)", None, Some("lab"))).unwrap());
         let start = format!("\n\nfsq_order=${{bgapi(uuid:{leg} originate {{origination_uuid={leg},");
         assert!(order.contains(&start) && order.ends_with("}user/1001@lab &park())}"), "{order}");
@@ -383,6 +389,13 @@ mod tests {
         for half in ["Hans (", "Hans :)", ")("] {
             assert_eq!(by_channel(leg, &order_for(half, None, Some("lab"))), None, "{half}");
         }
+    }
+
+    /// Q7: whom a phone forwards a call to is rung only where the admin says so.
+    #[test]
+    fn a_forward_is_fatal_unless_it_is_to_be_followed() {
+        let order = order(None, Some("lab"));
+        assert!(order.contains(",outbound_redirect_fatal='true'") && !order.contains(FORWARDED), "{order}");
     }
 
     /// Q8: a phone that is dialled where it is registered is the agent's all the same, to lamps and records.

@@ -33,6 +33,10 @@ pub(crate) const RINGING: &str = "fsq_ringing";
 /// Where the caller's channel notes an `originate` that it has carried out.
 pub(crate) const ORDER: &str = "fsq_order";
 
+/// The SIP header, as mod_sofia names it in a variable, that goes with the leg of an agent whose forwards are followed.
+/// The channel of a call that comes in with it is such a leg, sent back to us by the agent's phone.
+pub(crate) const FORWARDED: &str = "sip_h_X-FSQ-Forwarded";
+
 /// The first half of the ids of executed applications, an arbitrary constant of version 8 (RFC 9562).
 pub(crate) const PLAYING: u64 = 0x6673_7100_706c_8001;
 

@@ -10,8 +10,17 @@ use freeswitch_queue::acd::settings::{AgentSettings, QueueSettings, Strategy};
 use crate::journal::{Journal, wall};
 
 const PAUSE: u64 = 5000;
-/// The longest time that a phone which is not there is left alone.
-const LONGEST_PAUSE: u64 = 60_000;
+
+/// Q7: the longest time that a phone is left alone, for all callers, which fails in this way again and again.
+fn left_alone_for(cause: MissCause) -> Option<u64> {
+    match cause {
+        MissCause::NoAnswer | MissCause::TimeLimit | MissCause::Busy | MissCause::Declined => None,
+        MissCause::NotConnected => None,
+        MissCause::Unavailable | MissCause::Cancelled | MissCause::Forwarded => Some(20_000),
+        MissCause::Timeout | MissCause::Refused { .. } | MissCause::Failed | MissCause::Silent => Some(60_000),
+        MissCause::NotRegistered | MissCause::Unknown | MissCause::GatewayDown => Some(60_000),
+    }
+}
 
 pub(crate) struct Agent {
     pub(crate) id: AgentId,
@@ -214,8 +223,8 @@ impl Model {
                     c.missed.push((agent.clone(), now));
                 }
                 if let Some(a) = self.agent(agent) {
-                    let absent = matches!(cause, MissCause::NotRegistered | MissCause::Unknown);
-                    a.left_alone = absent.then_some(a.left_alone.map_or(PAUSE, |p| (2 * p).min(LONGEST_PAUSE)));
+                    let before = a.left_alone.map_or(PAUSE, |pause| 2 * pause);
+                    a.left_alone = left_alone_for(*cause).map(|longest| before.min(longest));
                     a.unreachable = a.left_alone.map(|pause| now + pause);
                 }
             }
@@ -371,7 +380,7 @@ impl Model {
 
     pub(crate) fn set_reachable(&mut self, agent: &AgentId, reachable: bool, now: u64) {
         if let Some(a) = self.agent(agent) {
-            a.left_alone = (!reachable).then_some(LONGEST_PAUSE);
+            a.left_alone = (!reachable).then_some(60_000);
             a.unreachable = a.left_alone.map(|pause| now + pause);
         }
     }

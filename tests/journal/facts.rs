@@ -24,10 +24,18 @@ fn any_fact() -> impl Strategy<Value = Fact> {
     let (wall, lasted) = (any::<i64>().prop_map(Wall), any::<u64>().prop_map(Duration::from_millis));
     let miss = prop::sample::select(vec![
         MissCause::NoAnswer,
+        MissCause::TimeLimit,
         MissCause::Busy,
         MissCause::Declined,
+        MissCause::Unavailable,
+        MissCause::Cancelled,
+        MissCause::Forwarded,
+        MissCause::Timeout,
+        MissCause::Refused { sip_status: 503 },
+        MissCause::Silent,
         MissCause::NotRegistered,
         MissCause::Unknown,
+        MissCause::GatewayDown,
         MissCause::NotConnected,
         MissCause::Failed,
     ]);

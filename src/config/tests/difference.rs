@@ -162,7 +162,7 @@ fn q3_no_key_is_forgotten() {
         agents,
         queues,
     } = config(BASE);
-    let AgentSettings { id: _, name: _, dial: _ } = agents[0].clone();
+    let AgentSettings { id: _, name: _, dial: _, follow_forwards: _ } = agents[0].clone();
     let QueueSettings {
         number: _,
         name: _,

@@ -21,6 +21,8 @@ pub enum Registration {
     Unregistered,
     /// Not in the directory: `SUBSCRIBER_ABSENT`.
     Unknown,
+    /// Behind a gateway that FreeSWITCH holds to be down: `GATEWAY_DOWN`.
+    GatewayDown,
 }
 
 /// What a phone does when it is rung.

@@ -89,8 +89,7 @@ impl Room {
         let ids = (0..agents).map(|n| AgentId::new(&format!("{}", 10_000 + n))).collect::<Result<Vec<_>, _>>()?;
         let usual = QueueSettings::new(queue.clone(), "All".into(), ids.clone(), Language("en".into()));
         let settings = QueueSettings { strategy, ..usual };
-        let agents: Vec<_> =
-            ids.iter().map(|id| AgentSettings { id: id.clone(), name: "A".into(), dial: None }).collect();
+        let agents: Vec<_> = ids.iter().map(|id| AgentSettings::new(id.clone(), "A".into())).collect();
         let floor = Arc::new(Floor::new(Box::new(|| {}), Box::new(|_| {})));
         let mut seed = 0_u128;
         let next_offer = move || {
