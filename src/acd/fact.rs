@@ -290,6 +290,22 @@ pub enum Fact {
         #[serde(rename = "waited_ms", with = "millis")]
         waited: Duration,
     },
+    /// The agent's conversation goes on with somebody else than before: with the third party of an attended transfer,
+    /// with whomever the caller or an operator passed the agent on to.
+    PartyChanged {
+        /// The offer that was taken.
+        offer: OfferId,
+        /// The caller's channel.
+        call: CallId,
+        /// The queue.
+        queue: QueueNumber,
+        /// The agent.
+        agent: AgentId,
+        /// The third party's number, reduced to safe characters; empty where it is withheld.
+        party: Arc<str>,
+        /// The third party's channel.
+        party_channel: CallId,
+    },
     /// The agent's part of the conversation ended.
     ConversationEnded {
         /// The offer that was taken.

@@ -98,6 +98,7 @@ impl Story {
             Fact::CallAnswered { agent: a, call, waited, .. } => {
                 format!("{} answers {} after {}", agent(a), caller(call), seconds(*waited))
             }
+            Fact::PartyChanged { agent: a, party, .. } => format!("{} talks with {party} now", agent(a)),
             Fact::ConversationEnded { agent: a, call, talked, by, .. } => {
                 format!("{} and {} have talked for {}{}", agent(a), caller(call), seconds(*talked), ended(*by))
             }

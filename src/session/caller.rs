@@ -19,7 +19,7 @@ use crate::acd::leg::News;
 use crate::acd::queue::Place;
 use crate::acd::time::Now;
 use crate::esl::text::TextError;
-use crate::esl::{ApiCall, Cause, CloseReason, Command, EventKind, Events, Incoming, Link, Outcome};
+use crate::esl::{ApiCall, Cause, ChannelId, CloseReason, Command, EventKind, Events, Incoming, Link, Outcome};
 use crate::floor::{CallDesk, Caller};
 use crate::telephony::channel::Channel;
 use crate::telephony::events::{self as heard, Heard};
@@ -121,6 +121,8 @@ enum Watched {
     Phones(OfferId),
     Ring(LegId),
     CallOff(LegId),
+    /// A leg could not be ended; whether it is there.
+    Exists(LegId),
     ModHash,
     /// FreeSWITCH has read what a call tells it first.
     Begun,
@@ -281,7 +283,13 @@ impl<'a> Session<'a> {
                 self.shared.mod_hash.store(has, Ordering::Relaxed);
             }
             (Watched::Phones(offer), outcome) => self.found(offer, outcome),
+            (Watched::Exists(leg), Outcome::Done(reply)) if reply.body_text().trim() == "false" => {
+                self.tell(Input::Leg(leg, News::Missing));
+            }
             (_, Outcome::Done(_)) => {}
+            (Watched::Exists(leg), Outcome::Refused(text)) => {
+                tracing::debug!(%leg, %text, "FreeSWITCH does not tell whether a leg is there");
+            }
             (Watched::ModHash, Outcome::Refused(text)) => {
                 tracing::debug!(text, "FreeSWITCH does not tell whether it has mod_hash")
             }
@@ -291,8 +299,10 @@ impl<'a> Session<'a> {
                 self.tell(Input::Leg(leg, NOT_RUNG));
             }
             (Watched::CallOff(leg), Outcome::Refused(text)) => {
-                tracing::debug!(%leg, %text, "a leg to be called off is not there");
-                self.tell(Input::Leg(leg, News::Missing));
+                tracing::debug!(%leg, %text, "a leg to be called off is not there, or is connected");
+                let asked = ApiCall::uuid_exists(&ChannelId::from(leg.uuid()));
+                self.out.push((Command::Api(asked), Some(Watched::Exists(leg))));
+                self.flush();
             }
             // The deadline of the leg looks after it.
             (_, Outcome::Unknown(why)) => tracing::warn!(?what, %why, "no reply to a command"),

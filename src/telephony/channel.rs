@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::acd::feature::Authenticated;
 use crate::acd::ids::{CallId, IdError, QueueNumber};
-use crate::esl::{ChannelId, Reply, SafeText};
+use crate::esl::{ChannelId, Event, Reply, SafeText};
 
 use super::place::{Remembered, read_queues};
 use super::variables::{AWAY, CAME, FORWARDED, HELD, LAST_BRIDGE, PLACE, SINCE, VISITED};
@@ -112,6 +112,21 @@ impl Channel {
             resumes: variable("socket_resume").as_deref() == Some("true"),
         })
     }
+}
+
+/// The number of whoever is on a channel, as `uuid_dump` tells of it: the caller's, or that of who was called. Empty where
+/// it is withheld.
+pub(crate) fn number_of(channel: &Event) -> SafeText {
+    let header = |name: &str| channel.header(name).map(|v| v.into_owned()).filter(|v| !v.is_empty());
+    if header("Caller-Privacy-Hide-Number").as_deref() == Some("true") {
+        return SafeText::default();
+    }
+    let called = || header("Caller-Callee-ID-Number").or_else(|| header("Caller-Destination-Number"));
+    let number = match header("Call-Direction").as_deref() {
+        Some("outbound") => called(),
+        _ => header("Caller-Caller-ID-Number"),
+    };
+    SafeText::new(&number.unwrap_or_default())
 }
 
 /// The longest that a caller is believed to have been held: what is longer is a clock that was set.

@@ -161,11 +161,7 @@ pub(crate) fn ring(
             .variable(&VariableName::new("sip_invite_domain")?, &domain)
             .variable(&VariableName::new("presence_id")?, &SafeText::new(&format!("{user}@{domain}")));
     }
-    originate = originate.on_answer(&OnAnswer::SetVariable {
-        channel: leg.clone(),
-        name: VariableName::new(RINGING)?,
-        value: SafeText::new("no"),
-    });
+    originate = originate.on_answer(&answered(&leg)?);
     if first_wins {
         originate = originate.on_answer(&OnAnswer::TakePlace { leg: leg.clone(), channel: caller.channel.clone() });
     }
@@ -177,6 +173,17 @@ pub(crate) fn ring(
         })
         .on_answer(&OnAnswer::Bridge { channel: caller.channel.clone(), other: leg.clone() });
     Ok(([Command::Filter(Filter::channel(&leg)), Command::Filter(Filter::job(job))], originate.call()))
+}
+
+/// What is set on a leg in the instant it is answered. The variables for this `originate` alone are taken away: FreeSWITCH
+/// copies them to every further leg that this one calls (switch_ivr_originate.c), so that nobody could be connected to an
+/// agent whom the caller passes on (measured: both heard nothing, and were hung up after 3.6 s).
+fn answered(leg: &ChannelId) -> Result<OnAnswer, TextError> {
+    let mut values = vec![(VariableName::new(RINGING)?, SafeText::new("no"))];
+    for name in ["group_confirm_key", "group_confirm_timeout", "ignore_early_media"] {
+        values.push((VariableName::new(name)?, SafeText::default()));
+    }
+    Ok(OnAnswer::SetVariables { channel: leg.clone(), values })
 }
 
 /// An order to ring by way of the caller's channel. `None` when it cannot be told there as it is: a name may hold half a
@@ -194,7 +201,8 @@ fn display_name(queue: &QueueSettings, caller: &Channel) -> SafeText {
     SafeText::new(&format!("{} - {name}", SafeText::new(&queue.name)).replace('/', " "))
 }
 
-/// Ends a leg that rings. The second part tells whether a refusal means that there is no such leg.
+/// Ends a leg that rings. The second part tells whether a refusal means that there is no such leg, or that it is
+/// connected.
 ///
 /// While the caller could still be connected to this very leg, it is ended only if it is still ringing, as
 /// FreeSWITCH itself sees it in that instant: an answer may be on its way to us (measured: of 40 answers within
@@ -216,9 +224,10 @@ pub(crate) fn end_if_ringing(leg: Uuid, cause: Cause) -> Result<ApiCall, TextErr
     ApiCall::new(format!("expand uuid_kill ${{cond(${{uuid_getvar({leg} {RINGING})}} == yes ? {leg} : none)}} {cause}"))
 }
 
-/// Ends a leg.
+/// Ends a leg unless it is connected to anybody, as FreeSWITCH itself sees it in that instant: no conversation is ended
+/// by us, whoever it is with by now (Q8). A refusal means that it is connected, or that there is no such leg.
 pub(crate) fn end_leg(leg: Uuid, cause: Cause) -> ApiCall {
-    ApiCall::uuid_kill(&ChannelId::from(leg), cause)
+    ApiCall::uuid_kill_unless_bridged(&ChannelId::from(leg), cause)
 }
 
 /// Takes the filters of a leg away once it is gone, or they would pile up over a long wait.

@@ -305,7 +305,7 @@ impl Model {
             Fact::CallAbandoned { call, .. } | Fact::CallTaken { call, .. } | Fact::CallLost { call, .. } => {
                 self.left(call);
             }
-            Fact::CallEntered { .. } | Fact::CallWentOn { .. } => {}
+            Fact::CallEntered { .. } | Fact::CallWentOn { .. } | Fact::PartyChanged { .. } => {}
         }
     }
 

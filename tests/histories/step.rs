@@ -330,7 +330,7 @@ fn some_change(rng: &mut Rng, taste: &Taste) -> Change {
 fn some_phone(rng: &mut Rng) -> Phone {
     use Phone::*;
     let refuses = Refuses(*rng.pick(&[302, 408, 480, 487, 503]));
-    *rng.pick(&[Rings, Rings, AnswersAtOnce, Busy, refuses, NotRegistered, Unknown])
+    *rng.pick(&[Rings, Rings, Rings, AnswersAtOnce, Busy, refuses, NotRegistered, Unknown])
 }
 
 fn some_fault(rng: &mut Rng) -> Fault {

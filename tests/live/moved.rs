@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use freeswitch_queue::acd::fact::{Fact, Onward, TimeoutCause};
+use freeswitch_queue::acd::fact::{EndedBy, Fact, Onward, TimeoutCause};
 
 use crate::caller::{Caller, From};
 use crate::lab::{Lab, SOON};
@@ -12,6 +12,9 @@ crate::cases!("moved":
     after_a_restart_the_first_transfer_leads_to_the_queue_that_is_dialled,
     no_way_of_timeouts_leads_round_in_a_circle,
     nothing_of_ours_stays_on_a_channel_that_is_no_longer_ours,
+    the_third_party_of_an_attended_transfer_and_the_agent_talk_on,
+    an_agent_whose_leg_is_moved_talks_on,
+    an_agent_who_is_passed_on_to_a_phone_is_connected_with_it,
 );
 
 const THREE: &str = "  - { number: \"99900\", name: Sales, participants: [\"1001\"] }\n  \
@@ -125,9 +128,130 @@ fn nothing_of_ours_stays_on_a_channel_that_is_no_longer_ours(lab: &Lab) {
         for name in ours {
             assert_eq!(value(name), "_undef_", "{name}, by the agent: {by_agent}");
         }
-        let hangs_up = value("hangup_after_bridge");
-        assert!(["_undef_", "false"].contains(&hangs_up.as_str()), "{hangs_up}");
+        assert_eq!(value("hangup_after_bridge"), "_undef_", "by the agent: {by_agent}");
         caller.hang_up();
         caller.over(SOON);
     }
+}
+
+/// For longer than the controller ever waited for the end of a leg.
+const LONG: Duration = Duration::from_secs(7);
+
+/// The leg of the first conversation.
+#[track_caller]
+fn leg(lab: &Lab) -> String {
+    let (_, offer) = lab.daemon().fact("answered", SOON, |fact| match fact {
+        Fact::CallAnswered { offer, .. } => Some(offer.to_string()),
+        _ => None,
+    });
+    offer
+}
+
+/// With whom the agent talks, as the records tell.
+#[track_caller]
+fn party(lab: &Lab) -> String {
+    let (_, party) = lab.daemon().fact("with somebody else", LONG, |fact| match fact {
+        Fact::PartyChanged { party, .. } => Some(party.to_string()),
+        _ => None,
+    });
+    party
+}
+
+/// What `status` tells of an agent.
+fn doing(lab: &Lab, agent: &str) -> (String, String) {
+    let status = lab.daemon().status();
+    let agents = status["agents"].as_array().expect("agents");
+    let of = agents.iter().find(|a| a["id"] == agent).expect("the agent");
+    let word = |key: &str| of[key].as_str().unwrap_or_default().to_owned();
+    (word("activity"), word("party"))
+}
+
+#[track_caller]
+fn ended(lab: &Lab) -> EndedBy {
+    let (_, by) = lab.daemon().fact("the end of the conversation", SOON, |fact| match fact {
+        Fact::ConversationEnded { by, .. } => Some(*by),
+        _ => None,
+    });
+    lab.daemon().fact("wrap-up", SOON, |fact| matches!(fact, Fact::WrapUpStarted { .. }).then_some(()));
+    by
+}
+
+const ONE: &str = "  - { number: \"99901\", name: Service, participants: [\"1002\"], wrap_up_seconds: 1 }\n";
+
+/// Q103, Q8: reception asks in the queue, and puts the customer through.
+fn the_third_party_of_an_attended_transfer_and_the_agent_talk_on(lab: &Lab) {
+    lab.serve(ONE);
+    lab.log_in("99901", &["1002"]);
+    let customer = lab.dial(&From::outside("0791234567", "Hans"), "1004");
+    let reception = lab.phone("1004").rings(SOON);
+    customer.sound.hears(lab.phone("1004").tone, reception.answer(), SOON);
+    let question = lab.call(&From::phone("1004"), "99901");
+    let agent = lab.phone("1002").rings(SOON);
+    question.sound.hears(lab.phone("1002").tone, agent.answer(), SOON);
+    reception.transfer_to(&question);
+    let put_through = Instant::now();
+    customer.sound.hears(lab.phone("1002").tone, put_through, SOON);
+    lab.phone("1002").sound.hears(customer.tone, put_through, SOON);
+    reception.over(SOON);
+    question.over(SOON);
+    assert_eq!(party(lab), "0791234567");
+    // Who calls now is not for an agent who talks.
+    let second = lab.call(&From::outside("0792222222", "Vreni"), "99901");
+    lab.phone("1002").stays_quiet(LONG.saturating_sub(put_through.elapsed()));
+    assert!(!customer.is_over() && !agent.is_over(), "nobody ends their conversation");
+    assert_eq!(doing(lab, "1002"), ("talking".to_owned(), "0791234567".to_owned()));
+    let now = Instant::now();
+    customer.sound.hears(lab.phone("1002").tone, now, SOON);
+    agent.hang_up();
+    customer.over(SOON);
+    assert_eq!(ended(lab), EndedBy::Agent);
+    let next = lab.phone("1002").rings(SOON);
+    second.hang_up();
+    next.cancelled(SOON);
+    second.over(SOON);
+}
+
+/// Q8: also where the leg is connected to nobody: to an extension, by an operator.
+fn an_agent_whose_leg_is_moved_talks_on(lab: &Lab) {
+    lab.serve(ONE);
+    lab.log_in("99901", &["1002"]);
+    let caller = lab.call(&From::outside("0791234567", "Hans"), "99901");
+    let agent = lab.phone("1002").rings(SOON);
+    caller.sound.hears(lab.phone("1002").tone, agent.answer(), SOON);
+    let moved = lab.switch.api(&format!("uuid_transfer {} 9000 XML default", leg(lab)));
+    assert!(moved.starts_with("+OK"), "{moved}");
+    caller.over(SOON);
+    lab.phone("1002").sound.hears(crate::switch::NINE_THOUSAND, Instant::now(), SOON);
+    let second = lab.call(&From::outside("0792222222", "Vreni"), "99901");
+    lab.phone("1002").stays_quiet(LONG);
+    assert!(!agent.is_over(), "nobody ends it");
+    assert_eq!(doing(lab, "1002").0, "talking");
+    agent.hang_up();
+    assert_eq!(ended(lab), EndedBy::Agent);
+    let next = lab.phone("1002").rings(SOON);
+    second.hang_up();
+    next.cancelled(SOON);
+    second.over(SOON);
+}
+
+/// Q103, Q8: nothing of what rang the agent's phone is in the way of the next connection.
+fn an_agent_who_is_passed_on_to_a_phone_is_connected_with_it(lab: &Lab) {
+    lab.serve(ONE);
+    lab.log_in("99901", &["1002"]);
+    let caller = lab.call(&From::outside("0791234567", "Hans"), "99901");
+    let agent = lab.phone("1002").rings(SOON);
+    caller.sound.hears(lab.phone("1002").tone, agent.answer(), SOON);
+    let moved = lab.switch.api(&format!("uuid_transfer {} 1005 XML default", leg(lab)));
+    assert!(moved.starts_with("+OK"), "{moved}");
+    caller.over(SOON);
+    let other = lab.phone("1005").rings(SOON);
+    let answered = other.answer();
+    lab.phone("1002").sound.hears(lab.phone("1005").tone, answered, SOON);
+    lab.phone("1005").sound.hears(lab.phone("1002").tone, answered, SOON);
+    assert_eq!(party(lab), "1005");
+    lab.phone("1002").stays_quiet(LONG);
+    assert!(!agent.is_over() && !other.is_over(), "nobody ends their conversation");
+    other.hang_up();
+    agent.over(SOON);
+    assert_ne!(ended(lab), EndedBy::Caller);
 }

@@ -336,15 +336,10 @@ impl World {
         };
         leg.vars.set("transfer_history", history);
         leg.vars.set("transfer_source", source);
-        // Before the dialplan is asked: `execute_on_blind_transfer`, and of a channel that `uuid_bridge` had connected
-        // its own setting for the end of a bridge is taken back (switch_ivr.c).
-        let bridged = leg.vars.get("signal_bond").is_some();
+        // Before the dialplan is asked (switch_ivr.c).
         if let Some((app, data)) = leg.vars.get("execute_on_blind_transfer").and_then(|set| set.split_once(' ')) {
             let (app, data, uuid) = (app.to_owned(), data.to_owned(), self.rng.uuid());
             self.execute(id, &app, &data, uuid, false, 1);
-        }
-        if let Some(leg) = self.legs.get_mut(&id).filter(|_| bridged) {
-            leg.vars.set("hangup_after_bridge", "false");
         }
         let at = self.next_frame(id);
         let due = move |world: &Self| world.legs.get(&id).is_some_and(|l| l.is_up() && l.routed == routed);
@@ -378,6 +373,7 @@ impl World {
         }
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.bridge_pair = None;
+            leg.vars.remove("bridge_to");
             leg.other.clear();
         }
         self.hear(id);
