@@ -16,6 +16,8 @@ mod lab;
 mod lamp;
 #[path = "live/ledger.rs"]
 mod ledger;
+#[path = "live/office/mod.rs"]
+mod office;
 #[path = "live/phone.rs"]
 mod phone;
 #[path = "live/sipp.rs"]
@@ -83,6 +85,7 @@ fn main() -> ExitCode {
         wire::CASES,
         deaths::CASES,
         restarts::CASES,
+        office::CASES,
     ]
     .concat();
     let names: Vec<&String> = arguments.iter().filter(|a| !a.starts_with('-')).collect();
