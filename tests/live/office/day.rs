@@ -118,6 +118,12 @@ impl<'a> Day<'a> {
         for user in STAFF {
             self.phones.set_manner(user, Manner::Rings);
         }
+        // Whoever asks somebody is back at work.
+        for (n, call) in self.calls().iter().enumerate() {
+            if call.is_caller && call.ended.is_none() && STAFF.contains(&call.user.as_str()) {
+                self.phones.hang_up(self.first + n);
+            }
+        }
         for (agent, line) in FAITHFUL {
             self.log(agent, line, true);
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::rng::Rng;
 use crate::switch::NINE_THOUSAND;
 
 /// The phones of the office: agents, all of them.
@@ -51,34 +52,30 @@ pub fn any_seed() -> u64 {
     u64::from(now.subsec_nanos()) | 1
 }
 
-/// xorshift64*.
-pub struct Dice(u64);
+/// What decides the day.
+pub struct Dice(Rng);
 
 impl Dice {
     pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+        Self(Rng::new(seed))
     }
 
     /// Below `n`.
     pub fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % n.max(1)
+        self.0.below(n)
     }
 
     /// True once in `n`.
     pub fn once_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
+        self.0.below(n) == 0
     }
 
     /// Between the two, in milliseconds.
     pub fn ms(&mut self, from: u64, to: u64) -> Duration {
-        Duration::from_millis(from + self.below(to - from))
+        Duration::from_millis(self.0.within(from, to))
     }
 
     pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        let n = self.below(of.len() as u64);
-        &of[usize::try_from(n).unwrap_or_default()]
+        self.0.pick(of)
     }
 }

@@ -127,7 +127,11 @@ impl Shared {
     /// A phone is called.
     fn called(&self, book: &mut Book, message: &Message, from: SocketAddr, now: Instant) {
         let manner = book.manners.get(message.to_user()).cloned().unwrap_or_default();
+        // What was sent while the line was cut is sent again; it is not taken for another call.
         if manner == Manner::Dead {
+            book.lost.insert(message.header("Call-ID").to_owned());
+        }
+        if book.lost.contains(message.header("Call-ID")) {
             return;
         }
         let tag = tag(book.calls.len());

@@ -77,6 +77,8 @@ struct Book {
     manners: BTreeMap<String, Manner>,
     /// Everybody's own tone, in Hz.
     tones: Option<Arc<BTreeMap<String, u32>>>,
+    /// Calls that came while a line was cut.
+    lost: BTreeSet<String>,
     branch: u64,
 }
 
