@@ -20,6 +20,24 @@ pub(crate) enum NoCall {
     Channel(String),
 }
 
+/// When a caller came, by FreeSWITCH's own clock, in microseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Arrival {
+    /// Which FreeSWITCH, since it was started: whose clock it is.
+    pub(crate) switch: String,
+    /// When the call came to this number.
+    pub(crate) came: u64,
+    /// When FreeSWITCH told of it.
+    pub(crate) told: u64,
+}
+
+impl Arrival {
+    /// How long the call had been there when FreeSWITCH told of it.
+    pub(crate) fn waited(&self) -> Duration {
+        Duration::from_micros(self.told.saturating_sub(self.came))
+    }
+}
+
 /// A call as FreeSWITCH hands it over.
 #[derive(Clone, Debug)]
 pub(crate) struct Channel {
@@ -41,6 +59,8 @@ pub(crate) struct Channel {
     pub(crate) domain: Option<String>,
     /// Where a transfer leads.
     pub(crate) context: SafeText,
+    /// When the caller came, if FreeSWITCH tells.
+    pub(crate) arrival: Option<Arrival>,
     /// The place the caller had before the controller was away.
     pub(crate) place: Option<Remembered>,
     /// How long the caller has been without a controller: held by the dialplan, or left alone by one that died.
@@ -83,6 +103,7 @@ impl Channel {
             token: variable("socket_path"),
             domain: variable("domain_name"),
             context: SafeText::new(&context).or(SafeText::new("default")),
+            arrival: arrival(reply),
             place,
             held_for: held_for(
                 variable(SINCE).or_else(|| variable("fsq_away").and_then(|_| variable(CAME))).as_deref(),
@@ -92,6 +113,15 @@ impl Channel {
             resumes: variable("socket_resume").as_deref() == Some("true"),
         })
     }
+}
+
+fn arrival(reply: &Reply) -> Option<Arrival> {
+    let moment = |name| reply.header(name)?.parse().ok().filter(|moment| *moment > 0);
+    Some(Arrival {
+        switch: reply.header("Core-UUID")?.into_owned(),
+        came: moment("Caller-Profile-Created-Time")?,
+        told: moment("Event-Date-Timestamp")?,
+    })
 }
 
 /// The longest that a caller is believed to have been held: what is longer is a clock that was set.

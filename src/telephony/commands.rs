@@ -313,6 +313,7 @@ mod tests {
             domain: Some("of.the.call".into()),
             context: SafeText::new("default"),
             place: None,
+            arrival: None,
             held_for: None,
             rescued: false,
             resumes: true,
