@@ -336,8 +336,10 @@ impl World {
             } else if in_socket && leg.bridge.is_none() {
                 leg.state = State::Reset;
                 world.unwind(id);
+                if !world.carry_out_rest(id) {
+                    return;
+                }
                 if let Some(leg) = world.legs.get_mut(&id) {
-                    leg.messages.clear();
                     leg.state = State::Execute;
                     leg.running = State::Execute;
                 }
@@ -373,10 +375,14 @@ impl World {
                 self.hangup(id, "NORMAL_CLEARING", false);
             }
         } else if socket == Some(true) || (socket.is_some() && resume) {
-            leg.messages.clear();
-            leg.state = State::Execute;
-            leg.running = State::Execute;
             self.unwind(id);
+            if !self.carry_out_rest(id) {
+                return;
+            }
+            if let Some(leg) = self.legs.get_mut(&id) {
+                leg.state = State::Execute;
+                leg.running = State::Execute;
+            }
             self.advance(id);
         } else if resume {
             self.reset_for_ever(id);

@@ -140,6 +140,7 @@ impl World {
         self.hear(a);
         self.hear(b);
         self.note_connected(a, b);
+        self.watch_bowout([a, b]);
     }
 
     /// A leg is wanted elsewhere: who was to talk, or talks, to it so far is dropped.
@@ -196,14 +197,8 @@ impl World {
         Ran::Running(Work::Bridge)
     }
 
-    fn is_dialing_bridge(&self, id: LegId) -> bool {
-        self.legs.get(&id).is_some_and(|l| {
-            l.is_up() && l.bridge.is_none() && matches!(l.stack.last().map(|f| &f.work), Some(Work::Bridge))
-        })
-    }
-
     pub(crate) fn bridge_failed(&mut self, id: LegId, cause: &str) {
-        if !self.is_dialing_bridge(id) {
+        if self.failed_for_held(id) || !self.is_dialing_bridge(id) {
             return;
         }
         if let Some(leg) = self.legs.get_mut(&id) {
@@ -220,6 +215,9 @@ impl World {
 
     /// The phone a `bridge` application rang has answered.
     pub(crate) fn bridge_answered(&mut self, a: LegId, b: LegId) {
+        if self.answered_for_held(a, b) {
+            return;
+        }
         if !self.is_dialing_bridge(a) {
             return self.hangup(b, "ORIGINATOR_CANCEL", false);
         }
@@ -331,13 +329,16 @@ impl World {
         };
         leg.vars.set("transfer_history", history);
         leg.vars.set("transfer_source", source);
-        leg.messages.clear();
         let at = self.next_frame(id);
+        let due = move |world: &Self| world.legs.get(&id).is_some_and(|l| l.is_up() && l.routed == routed);
         self.at(at, move |world| {
-            if world.legs.get(&id).is_some_and(|l| l.is_up() && l.routed == routed) {
+            if due(world) {
                 world.part(id);
                 world.unwind(id);
-                world.route(id);
+                world.carry_out_rest(id);
+                if due(world) {
+                    world.route(id);
+                }
             }
         });
     }

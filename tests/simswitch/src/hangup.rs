@@ -33,6 +33,7 @@ impl World {
             leg.vars.set("sip_cseq", "738");
         }
         self.hear(id);
+        self.answered_half(id);
     }
 
     /// 183: what is played is heard before the call is answered.
@@ -67,6 +68,7 @@ impl World {
         }
         self.fire_leg(id, "CHANNEL_HANGUP", true, &[]);
         self.hear(id);
+        self.ends_with(id, cause);
         self.ringing_ended(id, cause);
         self.after(Duration::from_millis(1), move |world| world.hang_up_behind(id, by_peer));
     }

@@ -94,6 +94,8 @@ pub(crate) enum Owner {
     Caller(u64),
     /// A phone by its number, rung by the switch.
     Phone(String),
+    /// Nobody: what comes in here goes out at the leg's twin.
+    Half,
 }
 
 /// The caller profile.
@@ -251,6 +253,12 @@ pub(crate) struct Leg {
     pub(crate) bridge: Option<Bridge>,
     pub(crate) dialing: Option<Dialing>,
     pub(crate) dialed_peer: Option<LegId>,
+    /// Who is parked until the one whom this leg rings answers: an attended transfer that was completed while it rang.
+    pub(crate) holding: Option<LegId>,
+    /// The leg that does so for this one.
+    pub(crate) held_by: Option<LegId>,
+    /// The other half of a loopback channel, or of a call that FreeSWITCH placed to itself.
+    pub(crate) twin: Option<LegId>,
     /// The caller this leg was rung for, when its `originate` says so.
     pub(crate) rings_for: Option<String>,
     pub(crate) from_originate: bool,

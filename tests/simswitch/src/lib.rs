@@ -21,6 +21,7 @@ mod event;
 mod exec;
 mod expand;
 mod fault;
+mod halves;
 mod hangup;
 mod headers;
 mod leg;
@@ -33,6 +34,7 @@ mod rng;
 mod show;
 mod switch;
 mod template;
+mod transfer;
 mod wire;
 mod world;
 

@@ -155,7 +155,9 @@ impl World {
         let phone = match &new.owner {
             Owner::Phone(number) => Some(number.clone()),
             Owner::Caller(caller) => self.callers.get(caller).and_then(|c| c.phone.clone()),
+            Owner::Half => None,
         };
+        let half = new.owner == Owner::Half;
         let domain = new.variables.iter().find(|(name, _)| name == "domain_name").map(|(_, domain)| domain.clone());
         let domain = domain.unwrap_or_else(|| self.config.domain.clone());
         let port = phone.as_ref().and_then(|p| self.phones.get(p)).map_or(47_025, |p| p.port);
@@ -170,7 +172,9 @@ impl World {
             session: self.sessions,
             port,
         };
-        let (channel_name, vars) = if inbound {
+        let (channel_name, vars) = if half {
+            template::half(&facts, inbound, &new.variables)
+        } else if inbound {
             template::inbound(&facts, &mut self.rng, &new.variables)
         } else {
             template::outbound(&facts, &mut self.rng, &new.variables)
@@ -221,6 +225,9 @@ impl World {
             bridge: None::<Bridge>,
             dialing: None,
             dialed_peer: None,
+            holding: None,
+            held_by: None,
+            twin: None,
             rings_for: None,
             from_originate: false,
             held: false,
@@ -233,7 +240,7 @@ impl World {
         if self.faults.no_presence {
             leg.vars.remove("presence_id");
         }
-        if inbound && phone.is_none() {
+        if inbound && phone.is_none() && !half {
             self.enter_public(&mut leg);
         }
         self.by_uuid.insert(new.uuid, id);
@@ -384,76 +391,6 @@ impl World {
         }
     }
 
-    /// REFER: the phone sends whom it talks to elsewhere, and is out of the call.
-    pub(crate) fn blind_transfer(&mut self, id: LegId, destination: &str) -> bool {
-        let Some(leg) = self.legs.get_mut(&id) else {
-            return false;
-        };
-        let Some(bridge) = leg.bridge.filter(|b| b.up) else {
-            return false;
-        };
-        leg.bridge = None;
-        leg.vars.set("transfer_disposition", "recv_replace");
-        leg.vars.set("transfer_destination", format!("blind:{destination}"));
-        leg.vars.set("endpoint_disposition", "BLIND_TRANSFER");
-        leg.vars.remove("signal_bond");
-        leg.held = false;
-        let was_a = bridge.side == crate::leg::Side::A;
-        self.hangup(id, "NORMAL_CLEARING", false);
-        if was_a {
-            self.fire_leg(id, "CHANNEL_UNBRIDGE", true, &[]);
-        }
-        let by = format!("<sip:{}@{}>", self.party(id), self.config.domain);
-        let to = format!("<sip:{destination}@{}>", self.config.domain);
-        if let Some(peer) = self.legs.get_mut(&bridge.peer) {
-            peer.vars.set("sip_h_Referred-By", by);
-            peer.vars.set("sip_refer_to", to);
-        }
-        let destination = destination.to_owned();
-        self.after(Duration::from_millis(2), move |world| {
-            let stands =
-                world.legs.get(&bridge.peer).is_some_and(|l| l.bridge.is_some_and(|b| b.token == bridge.token));
-            if stands {
-                world.redirect(bridge.peer, &destination);
-            }
-        });
-        true
-    }
-
-    /// Re-INVITE: the phone holds, the other one hears hold music.
-    pub(crate) fn hold(&mut self, id: LegId, on: bool) {
-        let micros = self.micros();
-        let Some(leg) = self.legs.get_mut(&id).filter(|l| l.held != on && l.is_up()) else {
-            return;
-        };
-        let Some(peer) = leg.talks_to() else { return };
-        leg.held = on;
-        if on {
-            leg.call_state = "HELD";
-            leg.times.last_hold = micros;
-            self.fire_leg(id, "CHANNEL_HOLD", true, &[]);
-            self.hear(id);
-            self.after(Duration::from_millis(160), move |world| {
-                let held = world.legs.get(&id).is_some_and(|l| l.held && l.talks_to() == Some(peer));
-                if held && let Some(other) = world.legs.get_mut(&peer) {
-                    other.vars.set("current_loop", "1");
-                    other.vars.set("total_loops", "-1");
-                    let uuid = world.rng.uuid();
-                    world.execute(peer, "playback", "local_stream://moh", uuid, false, u32::MAX);
-                }
-            });
-        } else {
-            leg.times.hold_accum += micros.saturating_sub(leg.times.last_hold);
-            leg.call_state = "UNHELD";
-            self.break_sound(peer);
-            self.fire_leg(id, "CHANNEL_UNHOLD", true, &[]);
-            if let Some(leg) = self.legs.get_mut(&id) {
-                leg.call_state = "ACTIVE";
-            }
-            self.hear(id);
-        }
-    }
-
     /// Who a leg is, for what others hear.
     pub(crate) fn party(&self, id: LegId) -> String {
         match self.legs.get(&id).map(|l| &l.owner) {
@@ -463,6 +400,7 @@ impl World {
                 .get(caller)
                 .map(|c| c.phone.clone().unwrap_or_else(|| c.number.clone()))
                 .unwrap_or_default(),
+            Some(Owner::Half) => self.beyond(id).map(|far| self.party(far)).unwrap_or_default(),
             None => String::new(),
         }
     }
@@ -496,6 +434,7 @@ impl World {
                     }
                 }
             }
+            Owner::Half => {}
         }
     }
 
@@ -511,6 +450,7 @@ impl World {
                 caller.notify.notify_waiters();
                 caller.phone.clone()
             }),
+            Owner::Half => None,
         };
         if let Some(phone) = phone.and_then(|p| self.phones.get_mut(&p)) {
             phone.legs.retain(|id| self.legs.contains_key(id));

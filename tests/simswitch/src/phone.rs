@@ -1,6 +1,7 @@
 //! A test's handle on a phone.
 
 use crate::audio::Sound;
+use crate::caller::Caller;
 use crate::leg::{LegId, Owner};
 use crate::party::{Behaviour, Missed, PhoneState, Registration, Ring};
 use crate::world::{Shared, World};
@@ -271,6 +272,21 @@ impl Phone {
     /// Sends the party it talks to to another number (REFER); false when it talks to nobody.
     pub fn blind_transfer(&self, destination: &str) -> bool {
         self.with_call(|world, id| world.blind_transfer(id, destination))
+    }
+
+    /// Puts whom it talks to through to the other end of `other`, a second call of this phone (REFER with Replaces);
+    /// false when FreeSWITCH refuses.
+    pub fn attended_transfer(&self, other: &Caller) -> bool {
+        self.shared.change(|world| {
+            let Some(other) = world.up_leg(other.uuid()) else { return false };
+            let legs = world.phones.get(&self.number).map(|phone| phone.legs.clone()).unwrap_or_default();
+            let answered =
+                |id: &LegId| *id != other && world.legs.get(id).is_some_and(|l| l.is_up() && l.is_answered());
+            match legs.into_iter().rev().find(answered) {
+                Some(id) => world.attended_transfer(id, other),
+                None => false,
+            }
+        })
     }
 
     /// Puts the current call on hold.

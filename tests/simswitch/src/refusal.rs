@@ -1,7 +1,8 @@
 //! What a phone answers instead of 200: a refusal, or a redirection to somebody else.
 
 use crate::cause;
-use crate::leg::{Leg, LegId, Owner};
+use crate::leg::{Direction, Leg, LegId, Owner};
+use crate::party::NewLeg;
 use crate::world::World;
 use std::time::Duration;
 
@@ -51,8 +52,35 @@ impl World {
             self.move_leg(id, &number, &to);
             self.after(invite, move |world| world.invite(id));
         } else {
-            self.after(invite, move |world| world.refused_with(id, 404, cause::of_status(404)));
+            self.after(invite, move |world| world.call_itself(id, &number, &to));
         }
+    }
+
+    /// The INVITE of a leg comes back to the switch, as a call from outside for that number.
+    fn call_itself(&mut self, id: LegId, phone: &str, to: &str) {
+        let Some(leg) = self.legs.get(&id).filter(|l| l.is_up()) else { return };
+        let (name, number) = (leg.profile.name.clone(), leg.profile.number.clone());
+        let channel = format!("sofia/trunk/{number}@pstn");
+        let domain = ("domain_name".to_owned(), self.config.domain.clone());
+        let uuid = self.rng.uuid();
+        let (direction, owner) = (Direction::Inbound, Owner::Half);
+        let new = NewLeg { uuid, direction, owner, name, number, destination: to.to_owned(), variables: vec![domain] };
+        let other = self.new_leg(new);
+        if let Some(phone) = self.phones.get_mut(phone) {
+            phone.legs.retain(|leg| *leg != id);
+        }
+        if let Some(leg) = self.legs.get_mut(&id) {
+            leg.owner = Owner::Half;
+            leg.twin = Some(other);
+        }
+        if let Some(leg) = self.legs.get_mut(&other) {
+            leg.twin = Some(id);
+            leg.vars.set("channel_name", channel.as_str());
+            leg.name = channel;
+            leg.call_state = "RINGING";
+        }
+        self.fire_leg(other, "CHANNEL_CREATE", true, &[]);
+        self.after(Duration::ZERO, move |world| world.route(other));
     }
 
     /// The INVITE of a leg goes to another phone.

@@ -65,9 +65,49 @@ async fn a_302_is_followed_on_the_same_leg_unless_that_is_fatal() {
     caller.hang_up();
     caller.wait_ended().await;
 
+    // Even to the queue itself: whoever waits there hears the music of a second call, as if it were a conversation.
+    let phone = switch.phone("1001").on_ring(Behaviour::Forward { to: "99901" });
+    let (caller, mut wire) = waiting(&switch, &mut incoming).await;
+    wire.ask(&offer(&caller, "leg-2", "1001")).await;
+    let mut looped = incoming.next().await;
+    let channel = looped.ask("connect\n\n").await;
+    assert_eq!(channel.get("Caller-Destination-Number").as_deref(), Some("99901"));
+    assert_eq!(channel.get("Caller-Caller-ID-Number").as_deref(), Some("079"), "the number the phone was shown");
+    looped.ask(&execute("playback", "two.wav", false)).await;
+    caller.wait_hears("two.wav").await;
+    caller.hang_up();
+    looped.read_to_end().await;
+    phone.wait_idle().await;
+    assert_eq!(switch.legs(), []);
+
+    let _phone = switch.phone("1001").on_ring(Behaviour::Forward { to: "1002" });
     let (told, _) = rung(&switch, &mut incoming, ",outbound_redirect_fatal=true").await;
     assert_eq!(told, "REQUESTED_CHAN_UNAVAIL");
     assert_eq!(phones[1].rings().len(), 1, "nobody else rings");
+}
+
+/// mod_event_socket.c, `socket_function`: what was queued behind a locked prompt is carried out when the connection ends.
+#[tokio::test(start_paused = true)]
+async fn what_was_queued_outlives_its_connection() {
+    for transfers in [false, true] {
+        let (switch, mut incoming) = switch(config());
+        let (caller, mut wire) = waiting(&switch, &mut incoming).await;
+        wire.ask(&execute("playback", "one.wav", true)).await;
+        caller.wait_hears("one.wav").await;
+        if transfers {
+            wire.ask(&execute("transfer", "9000 XML default", false)).await;
+        } else {
+            wire.ask("sendmsg\ncall-command: hangup\nhangup-cause: USER_BUSY\n\n").await;
+        }
+        let began = switch.now();
+        drop(wire);
+        if transfers {
+            caller.wait_hears("1633").await;
+        } else {
+            assert_eq!(caller.wait_ended().await, "USER_BUSY");
+        }
+        assert!(switch.now() - began < ms(100));
+    }
 }
 
 /// Not registered any more in truth, but in the table: no 18x and no answer ever comes.
