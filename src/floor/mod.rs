@@ -155,7 +155,8 @@ impl Floor {
         let back = self.comes_back(call, now);
         // Killed at the very beginning of a wait, we leave the place in the records and not on the channel.
         let recorded = back.as_ref().filter(|b| b.queue == *queue).map(Absent::place);
-        let fresh = || Place { entered: now.wall, seq: self.arrivals.fetch_add(1, Ordering::Relaxed) };
+        let came = now.wall.before(caller.came);
+        let fresh = || Place { entered: came, seq: self.arrivals.fetch_add(1, Ordering::Relaxed) };
         let (settings, place) = {
             let mut q = self.queues.get_mut(queue).filter(|q| !q.is_retired())?;
             let at = q.enter(call.clone(), place.or(recorded).unwrap_or_else(fresh), seed);

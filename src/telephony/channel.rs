@@ -20,6 +20,24 @@ pub(crate) enum NoCall {
     Channel(String),
 }
 
+/// When a caller came, by FreeSWITCH's own clock, in microseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Arrival {
+    /// Which FreeSWITCH, since it was started: whose clock it is.
+    pub(crate) switch: String,
+    /// When the call came to this number.
+    pub(crate) came: u64,
+    /// When FreeSWITCH told of it.
+    pub(crate) told: u64,
+}
+
+impl Arrival {
+    /// How long the call had been there when FreeSWITCH told of it.
+    pub(crate) fn waited(&self) -> Duration {
+        Duration::from_micros(self.told.saturating_sub(self.came))
+    }
+}
+
 /// A call as FreeSWITCH hands it over.
 #[derive(Clone, Debug)]
 pub(crate) struct Channel {
@@ -43,6 +61,8 @@ pub(crate) struct Channel {
     pub(crate) domain: Option<String>,
     /// Where a transfer leads.
     pub(crate) context: SafeText,
+    /// When the caller came, if FreeSWITCH tells.
+    pub(crate) arrival: Option<Arrival>,
     /// The place to which the caller comes back, from being held by the dialplan or left alone. Anybody else comes anew,
     /// whatever the channel still says of an earlier wait.
     pub(crate) place: Option<Remembered>,
@@ -97,6 +117,7 @@ impl Channel {
             token: variable("socket_path"),
             domain: variable("domain_name"),
             context: SafeText::new(&context).or(SafeText::new("default")),
+            arrival: arrival(reply),
             place,
             // With a conversation behind it, the way was somebody's who talked with the caller.
             visited: variable(VISITED)
@@ -127,6 +148,15 @@ pub(crate) fn number_of(channel: &Event) -> SafeText {
         _ => header("Caller-Caller-ID-Number"),
     };
     SafeText::new(&number.unwrap_or_default())
+}
+
+fn arrival(reply: &Reply) -> Option<Arrival> {
+    let moment = |name| reply.header(name)?.parse().ok().filter(|moment| *moment > 0);
+    Some(Arrival {
+        switch: reply.header("Core-UUID")?.into_owned(),
+        came: moment("Caller-Profile-Created-Time")?,
+        told: moment("Event-Date-Timestamp")?,
+    })
 }
 
 /// The longest that a caller is believed to have been held: what is longer is a clock that was set.

@@ -362,6 +362,7 @@ mod tests {
             place: None,
             visited: Vec::new(),
             returns: false,
+            arrival: None,
             held_for: None,
             rescued: false,
             resumes: true,

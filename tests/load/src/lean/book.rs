@@ -176,7 +176,7 @@ impl Book {
         self.counts.entered += 1;
         self.callers.insert(call, Caller { queue, came, told, offers: 0 });
         if let Some(waiting) = self.waiting.get_mut(queue) {
-            waiting.insert((told, call), ());
+            waiting.insert((came, call), ());
         }
     }
 
@@ -192,22 +192,25 @@ impl Book {
             self.wrong(format!("call {call} is gone, and {agent_id} is rung for it"));
             return false;
         };
-        let (queue, told) = (caller.queue, caller.told);
+        let (queue, came, told) = (caller.queue, caller.came, caller.told);
         if caller.offers == 0 {
-            self.times.came_to_offer.add(now - caller.came);
+            self.times.came_to_offer.add(now - came);
             self.times.told_to_offer.add(now - told);
         }
         caller.offers += 1;
         let line = self.waiting.get_mut(queue);
         let (stood, first) =
-            line.map_or((false, None), |line| (line.remove(&(told, call)).is_some(), line.keys().next().copied()));
+            line.map_or((false, None), |line| (line.remove(&(came, call)).is_some(), line.keys().next().copied()));
         if !stood {
             self.wrong(format!("call {call} is rung for already, and {agent_id} is rung too"));
         }
+        // The controller knows of those only whom it was told of.
+        let known = |other| self.callers.get(other).is_some_and(|other| other.told + ON_THE_WAY < now);
         if let Some((since, other)) = first
-            && since + SAME_MOMENT < told
+            && since + SAME_MOMENT < came
+            && known(&other)
         {
-            let what = format!("call {other} waits for {:?} longer than {call}, which is served", told - since);
+            let what = format!("call {other} waits for {:?} longer than {call}, which is served", came - since);
             self.overtaken.entry(other).or_insert((now, what));
         }
         let Some(agent) = self.agents.get_mut(agent_id) else {
@@ -254,7 +257,7 @@ impl Book {
         self.had_waited(call, Instant::now());
         if let Some(caller) = self.callers.remove(&call) {
             if let Some(line) = self.waiting.get_mut(caller.queue) {
-                line.remove(&(caller.told, call));
+                line.remove(&(caller.came, call));
             }
             if connected {
                 self.counts.ended += 1;
@@ -285,11 +288,11 @@ mod tests {
     fn calls_that_go_well_are_no_mistakes() {
         let (mut book, at) = book();
         book.entered(1, 0, at, at);
-        book.entered(2, 0, at, at + SAME_MOMENT);
+        book.entered(2, 0, at + SAME_MOMENT, at + SAME_MOMENT);
         assert!(book.offered(1, "1", at) && book.offered(2, "2", at));
         book.free("1");
         book.left(1, true);
-        book.entered(3, 1, at, at + SAME_MOMENT * 3);
+        book.entered(3, 1, at + SAME_MOMENT * 3, at + SAME_MOMENT * 3);
         assert!(book.offered(3, "1", at));
         assert_eq!(book.counts.wrong, 0, "{:?}", book.mistakes);
     }
@@ -317,12 +320,13 @@ mod tests {
     fn a_caller_who_is_overtaken_is_a_mistake() {
         let (mut book, at) = book();
         book.entered(1, 0, at, at);
-        book.entered(2, 0, at, at + SAME_MOMENT * 2);
-        book.entered(3, 0, at, at + SAME_MOMENT * 2);
-        book.offered(2, "1", at);
-        book.offered(3, "2", at);
+        let late = at + SAME_MOMENT * 2;
+        book.entered(2, 0, late, late);
+        book.entered(3, 0, late, late);
+        book.offered(2, "1", late);
+        book.offered(3, "2", late);
         assert_eq!(book.counts.wrong, 0);
-        book.offered(1, "3", at + ON_THE_WAY * 2);
+        book.offered(1, "3", late + ON_THE_WAY * 2);
         assert!(mistake(&book).contains("longer than 2"));
     }
 
@@ -331,9 +335,22 @@ mod tests {
     fn a_caller_who_is_served_at_once_was_not_overtaken() {
         let (mut book, at) = book();
         book.entered(1, 0, at, at);
-        book.entered(2, 0, at, at + SAME_MOMENT * 2);
-        book.offered(2, "1", at);
-        book.offered(1, "2", at + ON_THE_WAY);
+        let late = at + SAME_MOMENT * 2;
+        book.entered(2, 0, late, late);
+        book.offered(2, "1", late);
+        book.offered(1, "2", late + ON_THE_WAY);
+        assert_eq!(book.counts.wrong, 0, "{:?}", book.mistakes);
+    }
+
+    /// Its connection was read late: the controller could not know of it.
+    #[test]
+    fn a_caller_who_is_not_known_yet_is_not_overtaken() {
+        let (mut book, at) = book();
+        let late = at + SAME_MOMENT * 2;
+        book.entered(1, 0, at, late);
+        book.entered(2, 0, late, late);
+        book.offered(2, "1", late + ON_THE_WAY / 2);
+        book.offered(1, "2", late + ON_THE_WAY * 3);
         assert_eq!(book.counts.wrong, 0, "{:?}", book.mistakes);
     }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -42,6 +42,8 @@ struct Call {
     number: u64,
     queue: usize,
     came: Instant,
+    /// The same moment for the controller.
+    came_text: String,
     stream: TcpStream,
     id: Id,
     caller: String,
@@ -66,7 +68,7 @@ const UNNAMED: Id = *b"00000000-0000-0000-0000-000000000000";
 
 /// Runs a call to its end.
 pub(super) async fn run(switch: Arc<Switch>, number: u64, queue: usize) {
-    let came = Instant::now();
+    let (came, came_text) = (Instant::now(), epoch_micros());
     let control = number.is_multiple_of(ONE_IN).then(|| {
         let (say, said) = mpsc::unbounded_channel();
         tokio::spawn(control::follow(switch.clone(), switch.control, came, said));
@@ -82,6 +84,7 @@ pub(super) async fn run(switch: Arc<Switch>, number: u64, queue: usize) {
                 number,
                 queue,
                 came,
+                came_text,
                 stream,
                 id: id(0xca11_0000, number),
                 caller: format!("079{:07}", number % 10_000_000),
@@ -377,19 +380,19 @@ impl Call {
     fn say(&mut self, template: fn(&super::Templates) -> &Template, application: Id) {
         self.traffic.events += 1;
         let mut out = std::mem::take(&mut self.out);
-        template(&self.switch.templates).write(&self.fill(&application), &mut out);
+        template(&self.switch.templates).write(&self.fill(&application, &epoch_micros()), &mut out);
         self.out = out;
     }
 
     fn tell_link(&self, template: fn(&super::Templates) -> &Template) {
         let mut event = Vec::with_capacity(12 << 10);
-        template(&self.switch.templates).write(&self.fill(&UNNAMED), &mut event);
+        template(&self.switch.templates).write(&self.fill(&UNNAMED, &epoch_micros()), &mut event);
         if self.switch.link.try_send(event).is_err() {
             self.switch.book().wrong("the inbound link does not keep up".to_owned());
         }
     }
 
-    fn fill<'a>(&'a self, application: &'a Id) -> Fill<'a> {
+    fn fill<'a>(&'a self, application: &'a Id, now: &'a str) -> Fill<'a> {
         Fill {
             caller: &self.id,
             leg: self.leg.as_ref().map_or(&UNNAMED, |leg| &leg.id),
@@ -397,8 +400,15 @@ impl Call {
             number: self.caller.as_bytes(),
             agent: self.leg.as_ref().map_or(b"", |leg| leg.agent.as_bytes()),
             queue: self.switch.queues.get(self.queue).map_or(b"", |queue| queue.as_bytes()),
+            came: self.came_text.as_bytes(),
+            now: now.as_bytes(),
         }
     }
+}
+
+/// Now, as FreeSWITCH writes it.
+fn epoch_micros() -> String {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros().to_string()
 }
 
 /// A share of a duration that looks random, the same for the same call (SplitMix64's last steps).
