@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::acd::feature::Authenticated;
 use crate::acd::ids::{CallId, IdError};
-use crate::esl::{ChannelId, Reply, SafeText};
+use crate::esl::{ChannelId, Event, Reply, SafeText};
 
 use super::place::Remembered;
 use super::variables::{CAME, PLACE, SINCE};
@@ -92,6 +92,26 @@ impl Channel {
             resumes: variable("socket_resume").as_deref() == Some("true"),
         })
     }
+}
+
+/// A user of the directory, as FreeSWITCH authenticated or dialled it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct User {
+    pub(crate) name: String,
+    pub(crate) domain: String,
+}
+
+/// Whose phone a channel is (Q5): an inbound one is the authenticated user's, an outbound one that of the user who was
+/// dialled. `presence_id`, which FreeSWITCH makes of the From header, is only what somebody claims (sofia.c).
+pub(crate) fn user_of(event: &Event) -> Option<User> {
+    let variable = |name: &str| event.variable(name).map(|v| v.into_owned()).filter(|v| !v.is_empty());
+    let (name, domain) = if variable("direction").as_deref() == Some("outbound") {
+        (variable("dialed_user")?, variable("dialed_domain")?)
+    } else {
+        variable("sip_authorized").filter(|authorized| authorized == "true")?;
+        (variable("sip_auth_username")?, variable("domain_name").or_else(|| variable("sip_auth_realm"))?)
+    };
+    Some(User { name, domain })
 }
 
 /// The longest that a caller is believed to have been held: what is longer is a clock that was set.

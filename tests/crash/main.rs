@@ -30,4 +30,5 @@ mod private;
 mod random;
 mod repairs;
 mod store;
+mod trust;
 mod why;
