@@ -136,7 +136,7 @@ mod tests {
         let many = r#""99900","99901","99902","99903","99904","99905""#;
         let agents = [agent("1001", "Anna", many), agent("maria-luisa.garcia", "María Luisa García de la Peña", "")];
         let status: Status = serde_json::from_str(&format!(
-            r#"{{"version":"1","switches":1,"linked":1,"links":[{"address":"pbx:8021","up":true,"troubles":["refuses everything"]}],"log_lines_lost":3,"repairs":0,"store":null,"calls":1,"at":1000000,"queues":[
+            r#"{{"version":"1","switches":1,"linked":1,"links":[],"log_lines_lost":0,"repairs":0,"store":null,"calls":1,"at":1000000,"queues":[
             {{"number":"99900","name":"S","strategy":"as-listed","waiting":[{callers}],"candidates":[]}}],"agents":[{}]}}"#,
             agents.join(",")
         ))
