@@ -31,4 +31,5 @@ mod private;
 mod random;
 mod repairs;
 mod store;
+mod trust;
 mod why;
