@@ -5,17 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, broadcast, mpsc, watch};
-use tokio::time::{sleep_until, timeout};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, sleep_until, timeout};
 use uuid::Uuid;
 
-use crate::acd::fact::{Fact, Record};
-use crate::acd::ids::Instance;
+use crate::acd::fact::Record;
 use crate::clock::Clock;
-use crate::config::{Change, Config, diff};
+use crate::config::{Change, Config, diff, pending};
 use crate::dispatch::Dispatcher;
 use crate::esl::server::{Server, ServerLimits};
 use crate::esl::{Events, Link, LinkLimits};
-use crate::floor::Floor;
+use crate::floor::{Floor, Written};
 use crate::journal::{Journal, Restored};
 use crate::observe;
 use crate::session::{self, Logins, Shared, Turns};
@@ -54,6 +54,10 @@ pub struct Daemon {
     switches: Arc<Switches>,
     shared: Arc<Shared>,
     config: Mutex<Arc<Config>>,
+    /// What it was started with: what needs a restart is compared with it.
+    started: Arc<Config>,
+    /// The tasks without which nothing works.
+    vital: tokio::sync::Mutex<JoinSet<&'static str>>,
     /// Held while a file is read and applied: what was read first is applied first.
     changing: Mutex<()>,
     settings: watch::Sender<Arc<telephony::Settings>>,
@@ -85,19 +89,23 @@ impl Daemon {
         let book = journal.clone();
         let (told, _) = broadcast::channel(FACTS_BEHIND);
         let tell = told.clone();
-        let facts = move |record: Record| {
-            observe::log(&record);
-            // Nobody listens while no switch is linked.
-            let _ = tell.send(record.clone());
-            // Logins were written down before they became true, so that they could be confirmed.
-            if !matches!(record.fact, Fact::AgentLoggedIn { .. } | Fact::AgentLoggedOut { .. }) {
-                book.record(record);
+        // Whoever listens hears facts in the order of their numbers.
+        let in_order = Mutex::new(());
+        let facts = move |record: Record, written: Written| {
+            {
+                let _one_at_a_time = in_order.lock().unwrap_or_else(PoisonError::into_inner);
+                // Nobody listens while no switch is linked.
+                let _ = tell.send(record.clone());
+                if written == Written::Not {
+                    book.record(record.clone());
+                }
             }
+            observe::log(&record);
         };
         let floor = Arc::new(Floor::new(Box::new(move || ring.notify_one()), Box::new(facts)));
         let now = clock.now();
         floor.configure(&config.agents, &config.queues, now);
-        floor.restore(&restored.logins, &restored.last_conversation_end, &restored.wrap_up_until, now);
+        floor.resume(restored, !config.freeswitch.is_empty(), now);
         let (settings, settings_seen) = watch::channel(Arc::new(session_settings(&config)));
         let (draining, draining_seen) = watch::channel(false);
         let dice = random.clone();
@@ -116,29 +124,39 @@ impl Daemon {
             #[allow(clippy::cast_possible_truncation)]
             random: Box::new(move || dice() as u64),
         });
-        let instance = Instance::of(&config.state.to_string_lossy());
+        let instance = journal.identity();
         let new_offer = move || instance.offer(random());
         let dispatcher = Dispatcher::new(floor.clone(), Box::new(new_offer));
         let count = config.freeswitch.len();
         let switches =
             Switches::new(floor.clone(), clock.clone(), settings.subscribe(), instance, told, mod_hash, count);
-        floor.expect_back(&restored.waiting);
-        if !config.freeswitch.is_empty() {
-            floor.adopt_unended(&restored.conversations);
-        }
-        tokio::spawn(switch::watch_over(switches.clone()));
-        tokio::spawn(dispatch(dispatcher, bell, clock.clone(), switches.clone()));
+        journal.set_keep(config.keep);
+        let mut vital = JoinSet::new();
+        let mut spawn = |name: &'static str, task: BoxFuture| {
+            vital.spawn(async move {
+                task.await;
+                name
+            });
+        };
+        spawn("the pulse", Box::pin(pulse(journal.clone(), floor.clone(), clock.clone())));
+        spawn("the watch over the links", Box::pin(switch::watch_over(switches.clone())));
+        spawn("the dispatcher", Box::pin(dispatch(dispatcher, bell, clock.clone(), switches.clone())));
         for (index, address) in config.freeswitch.iter().enumerate() {
-            tokio::spawn(switch::keep(switches.clone(), connect.clone(), index, address.clone(), draining.subscribe()));
+            let draining = draining.subscribe();
+            let kept = switch::keep(switches.clone(), connect.clone(), index, address.clone(), draining);
+            spawn("the link to a FreeSWITCH", Box::pin(kept));
         }
         let (alive, gone) = mpsc::channel(1);
+        let config = Arc::new(config);
         Arc::new(Self {
+            vital: tokio::sync::Mutex::new(vital),
+            started: config.clone(),
             floor,
             clock,
             journal,
             switches,
             shared,
-            config: Mutex::new(Arc::new(config)),
+            config: Mutex::new(config),
             changing: Mutex::default(),
             settings,
             draining,
@@ -207,19 +225,23 @@ impl Daemon {
     fn apply(&self, config: Config) -> Vec<Change> {
         let config = Arc::new(config);
         let old = std::mem::replace(&mut *self.config.lock().unwrap_or_else(PoisonError::into_inner), config.clone());
-        let changes = diff(&old, &config);
-        let now = self.clock.now();
-        for (agent, queue) in self.floor.configure(&config.agents, &config.queues, now) {
-            let written = self.journal.logout(agent.clone(), queue.clone(), now.wall);
-            tokio::spawn(async move {
-                if let Err(error) = written.await {
-                    tracing::error!(%agent, %queue, %error, "a logout by configuration was not written down");
-                }
-            });
-        }
+        let mut changes = pending(&self.started, &config);
+        changes.extend(diff(&old, &config));
+        self.floor.configure(&config.agents, &config.queues, self.clock.now());
+        self.journal.set_keep(config.keep);
         // Behind the floor, so that whoever is told of it finds the floor as it is now.
         self.settings.send_replace(Arc::new(session_settings(&config)));
         changes
+    }
+
+    /// Ends when the daemon no longer works, and tells why: one of the tasks has ended without which nothing does. The
+    /// process is to end then, and to be started again (Q109).
+    pub async fn broken(&self) -> String {
+        match self.vital.lock().await.join_next().await {
+            Some(Ok(name)) => format!("{name} has ended by itself"),
+            Some(Err(error)) => format!("a task has died: {error}"),
+            None => "no task is left".to_owned(),
+        }
     }
 
     /// Goes down: no new calls, waiting callers go back to the dialplan, conversations go on by themselves.
@@ -230,6 +252,9 @@ impl Daemon {
         if timeout(DRAIN_PATIENCE, gone.recv()).await.is_err() {
             tracing::warn!(calls = self.floor.calls(), "calls were left behind; FreeSWITCH's dialplan takes them");
         }
+        self.floor.close_offers();
+        let now = self.clock.now();
+        self.journal.alive(now, self.floor.line(now), true);
         if let Err(unwritten) = self.journal.close().await {
             tracing::error!(%unwritten, "the store could not take the last records");
         }
@@ -255,6 +280,21 @@ fn session_settings(config: &Config) -> telephony::Settings {
         codes: config.feature_codes.clone(),
         prompts: config.prompts.clone(),
         language: config.language.clone(),
+    }
+}
+
+/// A task of the daemon.
+type BoxFuture = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// How often the store is told that the daemon lives.
+const PULSE: Duration = Duration::from_secs(2);
+
+/// Tells the store that the daemon lives: what ends while nobody is there ended then, for the records (Q108).
+async fn pulse(journal: Arc<Journal>, floor: Arc<Floor>, clock: Arc<Clock>) {
+    loop {
+        let now = clock.now();
+        journal.alive(now, floor.line(now), floor.is_busy());
+        sleep(PULSE).await;
     }
 }
 

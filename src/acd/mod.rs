@@ -4,11 +4,13 @@
 //!
 //! - [`agent`]: one record per agent for all queues;
 //! - [`queue`]: who waits, in which order, and who was tried for whom;
+//! - [`line`]: by which time places in the line are told;
 //! - [`pairing`]: which free agent is next for which caller;
 //! - [`call`]: one caller's way from entering to leaving;
 //! - [`announce`]: when which position is spoken;
 //! - [`feature`]: dialled feature codes;
-//! - [`fact`]: what happened.
+//! - [`fact`]: what happened;
+//! - [`restored`]: what is known of the life before.
 
 pub mod agent;
 pub mod announce;
@@ -17,8 +19,10 @@ pub mod fact;
 pub mod feature;
 pub mod ids;
 pub mod leg;
+pub mod line;
 pub mod pairing;
 pub mod queue;
+pub mod restored;
 pub mod settings;
 pub mod time;
 pub mod timers;

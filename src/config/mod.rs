@@ -31,10 +31,11 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
-pub use self::diff::{Change, diff};
+pub use self::diff::{Change, diff, pending};
 pub use self::problem::{Mark, Place, Problem, Problems};
 
 use self::problem::{Fault, KeyPath};
@@ -57,6 +58,8 @@ pub struct Config {
     pub freeswitch: Vec<SwitchAddress>,
     /// The store. Default `state.db`. A relative path begins at the file's folder.
     pub state: PathBuf,
+    /// How long records are kept. Default 400 days, so that a report can compare with a year before.
+    pub keep: Duration,
     /// The socket on which the running daemon takes requests. Default `freeswitch-queue.sock` in the folder
     /// of the store. A relative path begins at the file's folder.
     pub control: PathBuf,

@@ -175,6 +175,7 @@ fn cancelled(cause: CancelCause) -> &'static str {
         CancelCause::LoggedOut => "the agent has logged out",
         CancelCause::Reconfigured => "the configuration has changed",
         CancelCause::Draining => "the daemon goes down",
+        CancelCause::Restart => "the daemon had died",
     }
 }
 

@@ -41,5 +41,6 @@ pub fn log(record: &Record) {
         onward = onward.map_or(text("onward"), |(word, _)| Some(word.as_str())),
         onward_to = onward.and_then(|(_, to)| to.as_str()),
         until = moment("until"),
+        lasts_ms = lasted("lasts_ms"),
     );
 }

@@ -205,16 +205,17 @@ impl<'a> Session<'a> {
         let can_be_connected = channel.answered;
         let place = channel.place.as_ref().filter(|r| r.dialled == dialled);
         // Who came while no controller was there, or the last one had no time to say so, has waited since then.
-        let held = channel.held_for.map(|held| shared.clock.now().wall.before(held));
-        let (call, first_entered) = match (place, held) {
-            (Some(r), _) => (Call::new(r.queue.clone(), r.visited.clone(), Some(r.place)), Some(r.first_entered)),
-            (None, Some(came)) => {
-                let place = Place { entered: came, seq: 0 };
-                (Call::new(dialled.clone(), Vec::new(), Some(place)), Some(came))
+        let now = shared.clock.now();
+        let (call, first_entered, since) = match (place, channel.held_for) {
+            (Some(r), _) => (Call::new(r.queue.clone(), r.visited.clone(), Some(r.place)), Some(r.first_entered), None),
+            (None, Some(held)) => {
+                let place = Place { entered: shared.floor.line(now).before(held), seq: 0 };
+                let since = now.ago(held);
+                (Call::new(dialled.clone(), Vec::new(), Some(place)), Some(now.wall_of(since)), Some(since))
             }
-            (None, None) => (Call::new(dialled.clone(), Vec::new(), None), None),
+            (None, None) => (Call::new(dialled.clone(), Vec::new(), None), None, None),
         };
-        let caller = Caller { number, first_entered, returned: place.is_some() };
+        let caller = Caller { number, first_entered, returned: place.is_some(), since };
         let desk = CallDesk::new(shared.floor.clone(), channel.id.clone(), caller, (shared.random)());
         Self {
             shared,
@@ -440,6 +441,10 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    fn present(&self) -> Instant {
+        self.shared.clock.instant(self.shared.clock.now().mono)
+    }
+
     fn push(&mut self, command: Command) {
         self.out.push((command, None));
     }
@@ -473,7 +478,7 @@ impl<'a> Session<'a> {
         let in_line = self.call.is_in_line();
         let only_asks = self.out.iter().all(|(_, watched)| matches!(watched, Some(Watched::Phones(_))));
         if in_line && self.later_at.is_none() {
-            self.later_at = Some(Instant::now() + PUT_OFF);
+            self.later_at = Some(self.present() + PUT_OFF);
         } else if in_line && self.out.iter().any(|(_, watched)| matches!(watched, Some(Watched::Ring(_)))) {
             self.out.extend(self.later.take().map(|command| (*command, None)));
         } else if !(in_line && only_asks) {
@@ -482,7 +487,7 @@ impl<'a> Session<'a> {
     }
 
     fn tick(&mut self) {
-        if self.later_at.is_some_and(|at| at <= Instant::now()) {
+        if self.later_at.is_some_and(|at| at <= self.present()) {
             // No phone is to ring now.
             self.out.extend(self.later.take().map(|command| (*command, None)));
         }

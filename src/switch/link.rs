@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::acd::fact::{EndedBy, Fact};
 use crate::acd::feature::Dialled;
 use crate::acd::ids::{AgentId, CallId, OfferId};
-use crate::acd::time::{Mono, Wall};
+use crate::acd::time::{Mono, Since};
 use crate::esl::command::EventSet;
 use crate::esl::{
     ApiCall, Cause, ChannelId, CloseReason, Command, Event, EventKind, Events, Incoming, Link, Outcome, Reply,
@@ -24,7 +24,7 @@ use crate::telephony::events::was_transferred;
 
 use super::lamps::{self, Lamps, Name};
 use super::phones::Listed;
-use super::survey::{Repair, Survey, Suspects, bring, bring_back, epoch, gone, key_of, ours, widowed};
+use super::survey::{Repair, Survey, Suspects, age, bring, bring_back, gone, key_of, ours, widowed};
 use super::{RETURN_PATIENCE, SURVEY_EVERY, Sight, Switches, lock};
 
 /// How long a call waits for a controller until it is taken to have been left alone: whoever is there serves it at once.
@@ -301,6 +301,9 @@ impl Up<'_> {
             let patience = if *blind { RETURN_PATIENCE } else { Duration::ZERO };
             repairs.extend(gone(channels, &floor.absent(), now, patience));
         }
+        for held in held.iter().filter(|h| survey.has(h.key.offer)) {
+            floor.seen(&held.key, now);
+        }
         for held in held.iter().filter(|h| h.talking && !h.attended) {
             if survey.has(held.key.offer) && self.let_go.insert(held.key.offer) {
                 self.let_go(&held.key.call);
@@ -316,13 +319,13 @@ impl Up<'_> {
         let left_alone = unserved.iter().filter(|row| asked.since(since(&row.uuid)) >= LEFT_ALONE);
         repairs.extend(left_alone.filter_map(|row| bring(row)));
         self.unserved = unserved.iter().map(|row| (row.uuid.clone(), since(&row.uuid))).collect();
-        let agents: BTreeMap<String, (AgentId, Wall)> = survey
+        let agents: BTreeMap<String, (AgentId, Since)> = survey
             .channels
             .iter()
             .filter(|row| ours(&row.uuid, instance).is_none())
             .filter_map(|row| {
                 let (user, domain) = row.presence_id.split_once('@')?;
-                Some((row.uuid.clone(), (self.agent(user, domain)?, epoch(&row.created_epoch).unwrap_or(now.wall))))
+                Some((row.uuid.clone(), (self.agent(user, domain)?, now.ago(age(&row.created_epoch, now)))))
             })
             .collect();
         let listed = Listed { asked, all: survey.all(), agents };
@@ -362,7 +365,7 @@ impl Up<'_> {
             Repair::Release(key) => {
                 tracing::warn!(agent = %key.agent, leg = %key.offer, "repaired: an agent was held by a leg that FreeSWITCH does not have");
                 self.switches.repaired();
-                self.switches.floor.release(&key, EndedBy::Unknown, self.switches.clock.now());
+                self.switches.floor.release_unseen(&key, self.switches.clock.now());
             }
             Repair::Bring(channel, number, context) => {
                 tracing::warn!(call = %channel, %number, "repaired: a call nobody took charge of goes through its dialplan again");
@@ -397,9 +400,13 @@ impl Up<'_> {
         };
         let Some(key) = key_of(&event, leg) else { return };
         // The caller may have been connected to somebody else since; then the agent is in a call of another kind.
-        let since = event.header("Caller-Channel-Bridged-Time").and_then(|t| t.parse::<i64>().ok()).unwrap_or(0) / 1000;
+        // Both moments are FreeSWITCH's: its calendar need not be ours.
+        let moment = |name: &str| event.header(name)?.parse::<u64>().ok().filter(|at| *at > 0);
+        let lasts = moment("Event-Date-Timestamp")
+            .zip(moment("Caller-Channel-Bridged-Time"))
+            .map_or(0, |(now, bridged)| now.saturating_sub(bridged));
         let now = self.switches.clock.now();
-        let since = if since > 0 { Wall(since) } else { now.wall };
+        let since = now.ago(Duration::from_micros(lasts));
         if self.switches.floor.adopt_found(&key, since, now) {
             self.let_go(&key.call);
             tracing::warn!(agent = %key.agent, %leg, caller, "repaired: a conversation from before our time is attended to");
@@ -430,7 +437,7 @@ impl Up<'_> {
         let agent = of("dialed_user", "dialed_domain").or_else(|| of("sip_auth_username", "domain_name"));
         if let Some(agent) = agent {
             let now = self.switches.clock.now();
-            self.switches.private_calls(|p| p.began(self.index, &channel, agent, now.wall, now.mono));
+            self.switches.private_calls(|p| p.began(self.index, &channel, agent, now.mono));
         }
     }
 

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{broadcast, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use crate::acd::fact::Record;
 use crate::acd::ids::Instance;
@@ -127,6 +127,7 @@ impl Switches {
 
     fn set_in_order(&self) {
         if !self.in_order.swap(true, Ordering::Relaxed) {
+            self.floor.close_offers();
             self.floor.ring();
         }
     }
@@ -189,12 +190,13 @@ pub async fn keep(
         Ok(password) => password,
         Err(error) => {
             tracing::error!(switch = address.address, %error, "the password of a switch cannot be sent; give it another in event_socket.conf.xml, and here");
+            drop(draining.wait_for(|&d| d).await);
             return;
         }
     };
     let mut wait = BACKOFF.0;
     let mut told = false;
-    let mut blind_since = Some(Instant::now());
+    let mut blind_since = Some(switches.clock.now().mono);
     loop {
         let connected = tokio::select! {
             connected = connect(address.address.clone(), password.clone()) => connected,
@@ -218,7 +220,7 @@ pub async fn keep(
                 );
                 told = true;
                 wait = BACKOFF.0;
-                blind_since = Some(Instant::now());
+                blind_since = Some(switches.clock.now().mono);
             }
             Err(error) if !told => {
                 tracing::warn!(switch = address.address, %error, "no link to FreeSWITCH; trying again and again");
@@ -226,7 +228,7 @@ pub async fn keep(
             }
             Err(error) => tracing::debug!(switch = address.address, %error, "still no link to FreeSWITCH"),
         }
-        if blind_since.is_some_and(|since| since.elapsed() >= BLIND_PATIENCE) {
+        if blind_since.is_some_and(|since| switches.clock.now().mono.since(since) >= BLIND_PATIENCE) {
             // Who was in a private call when the link was lost is taken to be free now, and nobody waits for what this
             // switch would say of others.
             switches.note(index, Sight::Blind);

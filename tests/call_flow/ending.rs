@@ -85,7 +85,7 @@ fn another_queue_but_no_loop() {
         s.timeout.action = TimeoutAction::Queue(q("1"));
     });
     let entered = [wire(Wire::Remember(place(9000))), wire(Wire::Answer), ringtone(2, true), look(false)];
-    s.gives(9000, Entered(Some((second, place(9000)))), &entered);
+    s.gives(9000, Entered(Some((second, place(9000), since(9000)))), &entered);
     let hung_up = [
         close(CancelCause::CallTimedOut),
         timed_out(TimeoutCause::LastAgentLoggedOut),

@@ -294,6 +294,14 @@ impl Site {
             records.pop();
         }
         let (new, _) = self.open_journal(next);
+        let copy = format!(
+            "ATTACH '{}' AS old; UPDATE life SET identity = (SELECT identity FROM old.life)",
+            self.store(last).display()
+        );
+        new.close().await.unwrap();
+        drop(new);
+        rusqlite::Connection::open(self.store(next)).unwrap().execute_batch(&copy).unwrap();
+        let (new, _) = self.open_journal(next);
         records.into_iter().for_each(|r| new.record(r));
         new.close().await.unwrap();
     }
