@@ -11,14 +11,15 @@ use uuid::Uuid;
 
 use crate::acd::fact::Record;
 use crate::clock::Clock;
-use crate::config::{Change, Config, diff, pending};
+use crate::config::Config;
+use crate::controller::Controller;
 use crate::dispatch::Dispatcher;
 use crate::esl::server::{Server, ServerLimits};
 use crate::esl::{Events, Link, LinkLimits};
 use crate::floor::{Floor, Written};
 use crate::journal::{Journal, Restored};
 use crate::observe;
-use crate::session::{self, Logins, Shared, Turns};
+use crate::session::{self, Shared, Turns};
 use crate::switch::{self, Connect, Switches};
 use crate::telephony;
 
@@ -53,14 +54,9 @@ pub struct Daemon {
     journal: Arc<Journal>,
     switches: Arc<Switches>,
     shared: Arc<Shared>,
-    config: Mutex<Arc<Config>>,
-    /// What it was started with: what needs a restart is compared with it.
-    started: Arc<Config>,
+    controller: Arc<Controller>,
     /// The tasks without which nothing works.
     vital: tokio::sync::Mutex<JoinSet<&'static str>>,
-    /// Held while a file is read and applied: what was read first is applied first.
-    changing: Mutex<()>,
-    settings: watch::Sender<Arc<telephony::Settings>>,
     draining: watch::Sender<bool>,
     /// Every session holds a clone: when the last is gone, the receiver knows.
     alive: Mutex<Option<mpsc::Sender<()>>>,
@@ -106,7 +102,13 @@ impl Daemon {
         let now = clock.now();
         floor.configure(&config.agents, &config.queues, now);
         floor.resume(restored, !config.freeswitch.is_empty(), now);
+        let config = Arc::new(config);
         let (settings, settings_seen) = watch::channel(Arc::new(session_settings(&config)));
+        let seen_by_switches = settings.subscribe();
+        let applied = move |config: &Config| drop(settings.send_replace(Arc::new(session_settings(config))));
+        let (told_floor, told_clock, told_journal) = (floor.clone(), clock.clone(), journal.clone());
+        let controller =
+            Arc::new(Controller::new(told_floor, told_clock, told_journal, config.clone(), Box::new(applied)));
         let (draining, draining_seen) = watch::channel(false);
         let dice = random.clone();
         let mod_hash = Arc::new(AtomicBool::new(false));
@@ -118,8 +120,7 @@ impl Daemon {
             mod_hash: mod_hash.clone(),
             beginning: AtomicUsize::new(0),
             by_channel: AtomicBool::new(true),
-            journal: journal.clone(),
-            logins: Logins::default(),
+            controller: controller.clone(),
             turns: Turns::default(),
             #[allow(clippy::cast_possible_truncation)]
             random: Box::new(move || dice() as u64),
@@ -128,8 +129,7 @@ impl Daemon {
         let new_offer = move || instance.offer(random());
         let dispatcher = Dispatcher::new(floor.clone(), Box::new(new_offer));
         let count = config.freeswitch.len();
-        let switches =
-            Switches::new(floor.clone(), clock.clone(), settings.subscribe(), instance, told, mod_hash, count);
+        let switches = Switches::new(floor.clone(), clock.clone(), seen_by_switches, instance, told, mod_hash, count);
         journal.set_keep(config.keep);
         let mut vital = JoinSet::new();
         let mut spawn = |name: &'static str, task: BoxFuture| {
@@ -147,18 +147,14 @@ impl Daemon {
             spawn("the link to a FreeSWITCH", Box::pin(kept));
         }
         let (alive, gone) = mpsc::channel(1);
-        let config = Arc::new(config);
         Arc::new(Self {
             vital: tokio::sync::Mutex::new(vital),
-            started: config.clone(),
             floor,
             clock,
             journal,
             switches,
             shared,
-            config: Mutex::new(config),
-            changing: Mutex::default(),
-            settings,
+            controller,
             draining,
             alive: Mutex::new(Some(alive)),
             gone: tokio::sync::Mutex::new(gone),
@@ -187,7 +183,12 @@ impl Daemon {
 
     /// The configuration as it is now.
     pub fn config(&self) -> Arc<Config> {
-        self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.controller.config()
+    }
+
+    /// The way in for intentions.
+    pub fn controller(&self) -> &Arc<Controller> {
+        &self.controller
     }
 
     /// Runs one connection in a task of its own; `keep` lives as long as it does.
@@ -211,27 +212,6 @@ impl Daemon {
             };
             self.serve(accepted.link, accepted.events, accepted.place);
         }
-    }
-
-    /// Applies another configuration to what runs, as `load` gives it, and tells the difference. One at a time.
-    ///
-    /// # Errors
-    /// What `load` says; nothing has changed then.
-    pub fn reconfigure<E>(&self, load: impl FnOnce() -> Result<Config, E>) -> Result<Vec<Change>, E> {
-        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(self.apply(load()?))
-    }
-
-    fn apply(&self, config: Config) -> Vec<Change> {
-        let config = Arc::new(config);
-        let old = std::mem::replace(&mut *self.config.lock().unwrap_or_else(PoisonError::into_inner), config.clone());
-        let mut changes = pending(&self.started, &config);
-        changes.extend(diff(&old, &config));
-        self.floor.configure(&config.agents, &config.queues, self.clock.now());
-        self.journal.set_keep(config.keep);
-        // Behind the floor, so that whoever is told of it finds the floor as it is now.
-        self.settings.send_replace(Arc::new(session_settings(&config)));
-        changes
     }
 
     /// Ends when the daemon no longer works, and tells why: one of the tasks has ended without which nothing does. The

@@ -9,6 +9,7 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod controller;
 pub mod demo;
 pub mod dispatch;
 pub mod esl;

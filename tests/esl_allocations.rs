@@ -1,4 +1,4 @@
-//! How often reading an event asks for memory.
+//! How often reading an event allocates memory.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use allocation_counter::measure;
 use freeswitch_queue::esl::frame::{Decoder, FrameKind, FrameLimits};
 
-/// Six headers that every channel event has; the caller's name and the channel's name are percent-encoded.
+/// Six headers of every channel event; the caller's name and the channel's name are percent-encoded.
 const READ: [&str; 6] = [
     "Unique-ID",
     "Channel-Call-State",
@@ -22,12 +22,12 @@ struct Read {
     values: u64,
 }
 
-/// Feeds a capture as a socket would, and reads every event; `kept` keeps them all, as a queue of them would.
+/// Feeds a capture as a socket would, and reads every event; `kept` keeps them all, as a queue would.
 fn read_events(mut bytes: &[u8], kept: bool) -> Read {
     let (mut events, mut values) = (0, 0);
     let mut queue = Vec::with_capacity(100);
     let mut decoder = Decoder::new(FrameLimits::default());
-    // What comes before the first event, the channel above all, is not an event's cost.
+    // What comes before the first event, mainly the channel, does not count.
     let first = memchr::memmem::find(bytes, b"Content-Length:").unwrap();
     let (before, rest) = bytes.split_at(first);
     bytes = rest;
@@ -68,7 +68,7 @@ fn an_event_with_six_headers_read_takes_at_most_four_allocations() {
         for kept in [false, true] {
             let Read { allocations, events, values } = read_events(&std::fs::read(&path).unwrap(), kept);
             println!("{}: {allocations} allocations, {events} events, kept: {kept}", path.display());
-            // BACKGROUND_JOB and CUSTOM events are about no channel.
+            // BACKGROUND_JOB and CUSTOM events have no channel.
             assert!(values >= 4 * events, "only {values} values in {events} events");
             assert!(allocations <= 4 * events, "{}: {allocations} for {events} events", path.display());
         }
@@ -76,7 +76,7 @@ fn an_event_with_six_headers_read_takes_at_most_four_allocations() {
 }
 
 #[test]
-fn a_long_body_in_small_pieces_is_not_copied_again_and_again() {
+fn a_long_body_in_small_pieces_is_not_copied_repeatedly() {
     const LONG: usize = 8 << 20;
     let mut decoder = Decoder::new(FrameLimits::default());
     let piece = [b'x'; 1024];
@@ -88,7 +88,7 @@ fn a_long_body_in_small_pieces_is_not_copied_again_and_again() {
         }
         assert_eq!(decoder.decode().unwrap().unwrap().body().len(), LONG);
     });
-    // The buffer doubles: 8 kB to 16 MB are eleven steps.
+    // The buffer doubles: from 8 kB to 16 MB takes eleven steps.
     assert!(info.count_total < 24, "{} allocations", info.count_total);
     assert!(info.bytes_total < 5 * LONG as u64, "{} bytes", info.bytes_total);
 }

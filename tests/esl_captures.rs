@@ -1,4 +1,4 @@
-//! Every capture of a real FreeSWITCH, read whole, byte by byte and cut at random places.
+//! Reads every capture of a real FreeSWITCH whole, byte by byte and cut at random places.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ fn capture(name: &str) -> Vec<Frame> {
     replay(std::iter::once(&bytes[..]))
 }
 
-/// What the capture's log, written by another program, says FreeSWITCH sent.
+/// The frames FreeSWITCH sent, according to the capture's log, which another program wrote.
 fn logged(name: &str) -> Vec<String> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/captures/{name}.log"));
     let log = std::fs::read_to_string(path).unwrap();
@@ -48,7 +48,7 @@ fn logged(name: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_frame_is_what_the_log_says() {
+fn every_frame_agrees_with_the_log() {
     for (name, bytes) in captures() {
         let frames: Vec<_> = replay(std::iter::once(&bytes[..]))
             .into_iter()
@@ -110,7 +110,7 @@ proptest! {
 }
 
 #[test]
-fn the_answer_to_connect_is_the_channel() {
+fn the_reply_to_connect_is_the_channel() {
     let frames = capture("agent-declines");
     let reply = Reply::of_frame(frames[0].clone()).unwrap();
     assert_eq!(reply.text(), "");
@@ -120,7 +120,7 @@ fn the_answer_to_connect_is_the_channel() {
     assert_eq!(reply.header("Event-Name").unwrap(), "CHANNEL_DATA");
     assert_eq!(reply.variable("sip_auth_username"), None);
     assert!(reply.variable("switch_r_sdp").unwrap().starts_with("v=0\r\n"));
-    // A registered phone, and the account it logged in with.
+    // A registered phone and the account it authenticated with.
     let reply = Reply::of_frame(capture("feature-code-from-a-registered-phone")[0].clone()).unwrap();
     assert_eq!(reply.header("Channel-Username").unwrap(), "1001");
     assert_eq!(reply.variable("sip_auth_username").unwrap(), "1001");
@@ -129,7 +129,7 @@ fn the_answer_to_connect_is_the_channel() {
 }
 
 #[test]
-fn a_background_job_has_a_body() {
+fn a_background_job_reports_its_cause() {
     let jobs: BTreeMap<_, _> = ["agent-busy", "agent-declines", "agent-no-answer", "caller-hangs-up-while-agent-rings"]
         .into_iter()
         .map(|name| {

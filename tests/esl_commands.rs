@@ -1,4 +1,4 @@
-//! Commands as FreeSWITCH reads them: a reader of its own, and whatever can be built arrives as it was meant.
+//! Commands as FreeSWITCH reads them: an independent parser checks that every command arrives as it was built.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use bytes::BytesMut;
@@ -22,10 +22,9 @@ impl Arrived {
     }
 }
 
-/// Reads commands as `mod_event_socket` does: line breaks before a command are skipped, a head ends with two line
-/// feeds, the first line is the command, a header's value begins behind the colon and its blanks, and
-/// `content-length` says how long the body is. CR would end a line too, so there must be none; the name of the module
-/// must not stand in a head.
+/// Reads commands as `mod_event_socket` does: it skips line breaks before a command, ends a head at two line feeds,
+/// takes the first line as the command, skips blanks between a colon and the value, and reads as many bytes of body as
+/// `content-length` says. A head must not contain CR, which would also end a line, or the name of the module.
 fn arrive(mut stream: &str) -> Vec<Arrived> {
     let mut commands = Vec::new();
     loop {
@@ -55,7 +54,7 @@ fn rendered(commands: &[Command]) -> String {
     String::from_utf8(out.to_vec()).unwrap()
 }
 
-/// Any text, and often one that is out for trouble.
+/// Any text, often a hostile one.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         any::<String>(),
@@ -120,7 +119,7 @@ proptest! {
         for (name, value) in headers {
             if let Ok(with) = event.clone().header(&name, &value) {
                 event = with;
-                // FreeSWITCH skips blanks in front of a value.
+                // FreeSWITCH skips blanks before a value.
                 kept.push((name.to_ascii_lowercase(), value.trim_start_matches([' ', '\t']).to_owned()));
             }
         }

@@ -1,4 +1,4 @@
-//! Whatever the caller is called, FreeSWITCH reads the same variables and the same endpoint.
+//! FreeSWITCH reads the same variables and the same endpoint, whatever the caller's name is.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "support/dial_model.rs"]
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use unicode_normalization::char::is_combining_mark;
 
 #[test]
-fn the_model_is_as_gullible_as_the_real_one() {
+fn the_model_misreads_hostile_dial_strings_as_freeswitch_does() {
     let read = |block: &str| {
         let dialled = dial(&format!("originate {{a=1,name={block},z=9}}user/1 &park()"))?;
         Some((
@@ -21,25 +21,25 @@ fn the_model_is_as_gullible_as_the_real_one() {
     };
     let good = |text: &str| Some((text.to_owned(), "user/1".to_owned()));
     assert_eq!(read("'Hans Muster'"), good("a=1 name=Hans Muster z=9"));
-    // Each of these is a fact that was measured: what makes a safe alphabet necessary.
+    // Each of these was measured, and makes a safe alphabet necessary.
     assert_eq!(read("'Muster, Hans'"), good("a=1 name=Muster z=9"), "a comma ends the value even inside quotes");
     assert_eq!(read("'x,origination_uuid=evil'"), good("a=1 name=x origination_uuid=evil z=9"));
     assert_eq!(read("'x}user/9'").unwrap().1, "user/9,z=9}user/1", "a brace ends the block");
     assert_eq!(read("O'Brien"), good("a=1 name=O'Brien z=9"));
-    assert_eq!(read("O'Brien,b='c d'"), None, "an odd quote swallows what follows");
+    assert_eq!(read("O'Brien,b='c d'"), None, "an unmatched quote swallows what follows");
     assert_eq!(read("''"), good("a=1 z=9"), "an empty value is no variable");
 }
 
 #[test]
-fn the_model_of_a_channel_is_gullible_too() {
+fn the_model_misreads_hostile_arguments_as_a_channel_does() {
     let read = |text: &str| expand(text).map(|(api, argument, _)| format!("{api} {argument}"));
     assert_eq!(
         read("o=${bgapi(originate {a=b (c)}user/1 &park())}").unwrap(),
         "bgapi originate {a=b (c)}user/1 &park()"
     );
-    assert_eq!(read("o=${bgapi(a) b)}").unwrap(), "bgapi a", "half a bracket cuts the rest off");
-    assert_eq!(read("o=${bgapi({a=x}} &park())}").unwrap(), "bgapi {a=x}", "a brace ends it");
-    assert_eq!(read("o=${bgapi(${system(id)})}").unwrap(), "bgapi ${system(id)}", "what is in it is executed first");
+    assert_eq!(read("o=${bgapi(a) b)}").unwrap(), "bgapi a", "an unmatched bracket cuts the rest off");
+    assert_eq!(read("o=${bgapi({a=x}} &park())}").unwrap(), "bgapi {a=x}", "an unmatched brace ends it");
+    assert_eq!(read("o=${bgapi(${system(id)})}").unwrap(), "bgapi ${system(id)}", "the inner call is executed first");
     assert_eq!(read("o=${uuid}"), None);
 }
 
@@ -119,7 +119,7 @@ fn hostile_names_are_harmless() {
 }
 
 #[test]
-fn a_name_cannot_order_a_reload() {
+fn a_name_cannot_cause_a_reload() {
     for name in
         ["reload mod_event_socket", "reload MOD_event_SOCKET mod_event_socket", "mod_event_soc\u{212a}et reload"]
     {
@@ -131,7 +131,7 @@ fn a_name_cannot_order_a_reload() {
 fn hostile() -> impl Strategy<Value = String> {
     prop_oneof![
         any::<String>(),
-        // Made of what means something to FreeSWITCH.
+        // Built from characters and words with a meaning to FreeSWITCH.
         prop::collection::vec(
             prop::sample::select(vec![
                 "'",
@@ -183,7 +183,7 @@ proptest! {
     }
 
     #[test]
-    fn safe_text_is_of_the_alphabet_and_stays(text in hostile()) {
+    fn safe_text_keeps_to_the_alphabet_and_is_idempotent(text in hostile()) {
         let safe = SafeText::new(&text);
         prop_assert!(safe.as_str().len() <= SafeText::LONGEST);
         prop_assert_eq!(safe.as_str().trim(), safe.as_str());
@@ -194,13 +194,13 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_make_a_safe_text(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn any_bytes_become_safe_text(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let safe = SafeText::from_bytes(&bytes);
         assert_harmless(safe.as_str(), safe.as_str());
     }
 
     #[test]
-    fn an_endpoint_is_the_one_that_was_meant(dial_to in "[ -~]{1,40}") {
+    fn freeswitch_dials_exactly_the_endpoint_given(dial_to in "[ -~]{1,40}") {
         let Ok(endpoint) = Endpoint::new(&dial_to) else { return Ok(()) };
         let call = Originate::new(LEG, endpoint).call();
         let dialled = dial(call.as_str()).unwrap();

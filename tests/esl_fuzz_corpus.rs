@@ -1,4 +1,4 @@
-//! The corpus of the fuzz targets, and the captures, through the same checks, without a fuzzer.
+//! Runs the fuzz targets' checks on their corpus and on the captures, without a fuzzer.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "support/fuzz_checks.rs"]

@@ -1,4 +1,4 @@
-//! A connection over an in-memory pipe, on virtual time.
+//! Connections over an in-memory pipe, on virtual time.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "support/log.rs"]
@@ -22,7 +22,7 @@ use crate::log::Log;
 
 const OK: &[u8] = b"Content-Type: command/reply\nReply-Text: +OK\n\n";
 const NO: &[u8] = b"Content-Type: command/reply\nReply-Text: -ERR command not found\n\n";
-/// What a call is told that is to go back to the dialplan.
+/// The commands that return a call to the dialplan.
 const AWAY: &str =
     "myevents plain\n\nsendmsg\ncall-command: execute\nexecute-app-name: set\nexecute-app-arg: fsq_given_back=true\n\n";
 const BLUR: Duration = Duration::from_millis(5);
@@ -63,10 +63,10 @@ async fn replies_belong_to_commands_in_order() {
     assert_eq!(sent.pop().unwrap().await.done().unwrap().header("Reply-Text").unwrap(), "+OK");
 }
 
-/// What `user/ID` means when FreeSWITCH has a global variable `domain`, and when it has none (mod_event_socket makes
-/// "-ERR no reply" of an empty answer).
+/// The domain of `user/ID` when FreeSWITCH has a global variable `domain`, and when it has none (mod_event_socket turns
+/// an empty answer into "-ERR no reply").
 #[tokio::test(start_paused = true)]
-async fn the_default_domain_is_always_some_domain() {
+async fn the_default_domain_is_known_even_without_the_variable() {
     for (answer, domain) in [
         ("pbx.example.ch", Some("pbx.example.ch")),
         ("-ERR no reply\n", Some("freeswitch.local")),
@@ -82,7 +82,7 @@ async fn the_default_domain_is_always_some_domain() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reply_that_was_given_up_on_keeps_its_place() {
+async fn a_late_reply_is_not_taken_for_the_next_commands() {
     let (link, _events, mut peer) = open(LinkLimits::default());
     let first = link.send(&Command::Connect).unwrap().within(Duration::from_secs(1));
     assert_eq!(first.await, Outcome::Unknown(Unknown::TimedOut(Duration::from_secs(1))));
@@ -93,7 +93,7 @@ async fn a_reply_that_was_given_up_on_keeps_its_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_waits_when_the_peer_closes() {
+async fn nothing_waits_once_the_peer_has_closed() {
     let (link, mut events, peer) = open(LinkLimits::default());
     let pending = link.send(&Command::Connect).unwrap();
     drop(peer);
@@ -125,13 +125,13 @@ async fn notices_are_typed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ordinary_events_go_first_when_nobody_takes_them() {
+async fn ordinary_events_are_dropped_first_when_nobody_takes_them() {
     let limits = LinkLimits { events: 2, essential_events: 3, ..LinkLimits::default() };
     let (link, mut events, mut peer) = open(limits);
     for name in ["DTMF", "DTMF", "DTMF", "DTMF", "CHANNEL_ANSWER"] {
         peer.write_all(&event(name)).await.unwrap();
     }
-    // A reply behind them shows that they were read, and that reading waits for nobody.
+    // A reply after them shows that they were read, and that the reader waits for nobody.
     let pending = link.send(&Command::Connect).unwrap();
     peer.write_all(OK).await.unwrap();
     assert!(matches!(pending.await, Outcome::Done(_)));
@@ -146,7 +146,7 @@ async fn ordinary_events_go_first_when_nobody_takes_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn essential_events_are_never_dropped_the_connection_is() {
+async fn the_connection_is_dropped_rather_than_essential_events() {
     let limits = LinkLimits { events: 1, essential_events: 2, ..LinkLimits::default() };
     let (_link, mut events, mut peer) = open(limits);
     for _ in 0..4 {
@@ -161,11 +161,11 @@ async fn essential_events_are_never_dropped_the_connection_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_nobody_takes_are_bounded_in_bytes_too() {
+async fn untaken_events_are_also_bounded_in_bytes() {
     let one = event("DTMF").len();
     let limits = LinkLimits { event_bytes: 2 * one, ..LinkLimits::default() };
     let (link, mut events, mut peer) = open(limits);
-    // Taking events makes room again, however many there are.
+    // Taking events makes room again, however many come.
     for _ in 0..20 {
         peer.write_all(&event("CHANNEL_ANSWER")).await.unwrap();
         assert!(matches!(events.next().await, Some(Incoming::Event(_))));
@@ -185,7 +185,7 @@ async fn events_nobody_takes_are_bounded_in_bytes_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_sent_is_written_before_the_end() {
+async fn queued_commands_are_written_before_the_connection_ends() {
     let (link, events, mut peer) = open(LinkLimits::default());
     link.send(&Command::Exit).unwrap().log_refusal("exit");
     drop(link);
@@ -204,7 +204,7 @@ async fn slow_peers_are_closed() {
     let from = tokio::time::Instant::now();
     assert_eq!(events.next().await, Some(Incoming::Closed(CloseReason::SlowFrame(limits.one_frame))));
     assert!(from.elapsed() < limits.one_frame + BLUR);
-    // Half a frame that grows all the time.
+    // An incomplete frame that keeps growing.
     let (_link, mut events, mut peer) = open(limits);
     let drip = async {
         while peer.write_all(b"x").await.is_ok() {
@@ -213,26 +213,26 @@ async fn slow_peers_are_closed() {
     };
     let (closed, ()) = tokio::join!(events.next(), drip);
     assert_eq!(closed, Some(Incoming::Closed(CloseReason::SlowFrame(limits.one_frame))));
-    // No answer.
+    // No reply.
     let (link, mut events, _peer) = open(limits);
     let pending = link.send(&Command::Connect).unwrap();
     assert_eq!(pending.await, Outcome::Unknown(Unknown::TimedOut(limits.reply)));
     assert_eq!(events.next().await, Some(Incoming::Closed(CloseReason::Silent(limits.silence))));
-    // Nobody reads.
+    // The peer does not read.
     let (ours, _theirs) = duplex(16);
     let (link, mut events) = Link::open(ours, limits);
     link.send(&Command::Events(freeswitch_queue::esl::command::EventSet::of(EventKind::NAMED)))
         .unwrap()
         .log_refusal("event");
     assert_eq!(events.next().await, Some(Incoming::Closed(CloseReason::SlowWrite(limits.write))));
-    // Nothing owed: silence is no fault.
+    // Without an outstanding reply the peer may be silent.
     let (link, _events, _peer) = open(limits);
     tokio::time::sleep(Duration::from_secs(3600)).await;
     assert_eq!(link.closed(), None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn garbage_and_unasked_replies_end_the_connection() {
+async fn garbage_and_unsolicited_replies_end_the_connection() {
     let (_link, mut events, mut peer) = open(LinkLimits::default());
     peer.write_all(b"Content-Length: lots\n\n").await.unwrap();
     assert!(matches!(events.next().await, Some(Incoming::Closed(CloseReason::Frame(_)))));
@@ -295,7 +295,7 @@ async fn a_call_is_turned_away_once_it_is_parked() {
     expect(&mut theirs, &format!("connect\n\n{AWAY}")).await;
     theirs.write_all(&OK.repeat(3)).await.unwrap();
     theirs.write_all(&event("CHANNEL_EXECUTE")).await.unwrap();
-    // Nothing more comes before the park.
+    // The daemon sends nothing more before the park.
     let mut byte = [0];
     assert!(tokio::time::timeout(park / 2, theirs.read(&mut byte)).await.is_err());
     theirs.write_all(&event("CHANNEL_PARK")).await.unwrap();
@@ -305,9 +305,9 @@ async fn a_call_is_turned_away_once_it_is_parked() {
     turning.await.unwrap();
 }
 
-/// It was parked before anybody could listen: what it executes then tells.
+/// The call parked before the subscription: the end of the application it executes shows that.
 #[tokio::test(start_paused = true)]
-async fn a_park_that_was_not_heard_keeps_nobody() {
+async fn a_missed_park_event_delays_nothing() {
     let (ours, mut theirs) = duplex(1 << 12);
     let began = Instant::now();
     let turning = tokio::spawn(turn_away(ours, Duration::from_secs(3), LinkLimits::default()));
@@ -329,7 +329,7 @@ async fn a_refusal_is_logged_when_nobody_waits_for_it() {
     let last = link.send(&Command::Connect).unwrap();
     peer.write_all(&[NO, NO, OK].concat()).await.unwrap();
     assert!(matches!(last.await, Outcome::Done(_)));
-    // And one whose reply is there before it is left to the log.
+    // And a command whose reply arrives before `log_refusal`.
     let late = link.send(&Command::NoEvents).unwrap();
     let last = link.send(&Command::Connect).unwrap();
     peer.write_all(&[NO, OK].concat()).await.unwrap();
@@ -339,12 +339,12 @@ async fn a_refusal_is_logged_when_nobody_waits_for_it() {
     let text = log.text();
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.len(), 3, "{text}");
-    for (line, what) in lines.iter().zip(["keeping the connection", "nobody waits for", "leaving the events"]) {
+    for (line, what) in lines.iter().zip(["keeping the connection", "that nobody waits for", "leaving the events"]) {
         assert!(line.contains("WARN") && line.contains("command not found") && line.contains(what), "{line}");
     }
 }
 
-/// A peer that always has more to say, up to a point.
+/// A peer that always has more bytes ready, up to a limit.
 struct Flood {
     left: usize,
 }
@@ -373,21 +373,21 @@ impl AsyncWrite for Flood {
     }
 }
 
-/// Q21: a peer that never stops sending leaves the others their turns.
+/// Q21: a peer that never stops sending does not starve the other connections.
 #[tokio::test]
-async fn a_flood_lets_others_have_their_turn() {
+async fn a_flood_does_not_starve_other_tasks() {
     let (_link, mut events) = Link::open(Flood { left: 4 << 20 }, LinkLimits::default());
     let mut turns = 0;
     while events.try_next().is_none() {
         turns += 1;
         tokio::task::yield_now().await;
     }
-    assert!(turns > 40, "{turns} turns while 4 MB came");
+    assert!(turns > 40, "{turns} turns while 4 MB arrived");
 }
 
-/// Log lines come like events, and a flood of what cannot be read is logged once.
+/// Log lines arrive like events, and a flood of unreadable events is logged once.
 #[tokio::test(start_paused = true)]
-async fn log_lines_come_and_what_cannot_be_read_is_told_once() {
+async fn log_lines_arrive_and_unreadable_events_are_logged_once() {
     let (log, _guard) = Log::begin();
     let (_link, mut events, mut peer) = open(LinkLimits::default());
     let broken = b"Content-Type: text/event-json\nContent-Length: 1\n\n{".repeat(3);

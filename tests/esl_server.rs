@@ -1,4 +1,4 @@
-//! The listener over real TCP: who is let in, who is turned away, and how.
+//! The listener over real TCP: which peers it accepts, refuses and turns away, and how.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -34,7 +34,7 @@ async fn read_to_end(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn a_stranger_is_closed_at_once() {
+async fn a_peer_that_is_not_allowed_is_closed_at_once() {
     let (server, address) = server(ServerLimits::default()).await;
     let accepting = tokio::spawn(async move { server.accept(|_| false).await });
     let mut stranger = TcpStream::connect(address).await.unwrap();
@@ -43,44 +43,44 @@ async fn a_stranger_is_closed_at_once() {
 }
 
 #[tokio::test]
-async fn a_call_too_many_goes_back_to_the_dialplan_once_it_is_parked() {
+async fn a_call_beyond_the_limit_returns_to_the_dialplan_once_it_is_parked() {
     let (server, address) = server(ServerLimits { connections: 1, ..ServerLimits::default() }).await;
     let _first = TcpStream::connect(address).await.unwrap();
     let first = accept(&server).await;
     assert_eq!(server.free_places(), 0);
-    // The second is turned away while a third is waited for.
+    // The server turns the second away while it waits for the third.
     let accepting = {
         let server = Arc::clone(&server);
         tokio::spawn(async move { accept(&server).await })
     };
     let mut second = TcpStream::connect(address).await.unwrap();
-    let told = "connect\n\nmyevents plain\n\nsendmsg\ncall-command: execute\nexecute-app-name: set\nexecute-app-arg: fsq_given_back=true\n\n";
-    let mut read = vec![0; told.len()];
+    let expected = "connect\n\nmyevents plain\n\nsendmsg\ncall-command: execute\nexecute-app-name: set\nexecute-app-arg: fsq_given_back=true\n\n";
+    let mut read = vec![0; expected.len()];
     timeout(PATIENCE, second.read_exact(&mut read)).await.unwrap().unwrap();
-    assert_eq!(String::from_utf8(read).unwrap(), told);
+    assert_eq!(String::from_utf8(read).unwrap(), expected);
     second.write_all(&[OK, OK, OK, PARK].concat()).await.unwrap();
     assert_eq!(read_to_end(&mut second).await, "exit\n\n");
-    // A place that is given back is there for the next.
+    // A returned place is free for the next call.
     drop(first);
     let _third = TcpStream::connect(address).await.unwrap();
     timeout(PATIENCE, accepting).await.unwrap().unwrap();
 }
 
 #[tokio::test]
-async fn what_was_sent_last_arrives_though_bytes_are_unread() {
+async fn the_last_command_arrives_even_with_unread_bytes() {
     let (server, address) = server(ServerLimits::default()).await;
     let mut switch = TcpStream::connect(address).await.unwrap();
     let Accepted { link, events, .. } = accept(&server).await;
-    // Bytes that nobody has read when the connection ends would make the system reset it.
+    // Bytes left unread when the socket closes would make the system reset the connection.
     switch.write_all(&PARK.repeat(100)).await.unwrap();
     link.send(&Command::Exit).unwrap().log_refusal("exit");
     drop((link, events));
     assert_eq!(read_to_end(&mut switch).await, "exit\n\n");
 }
 
-/// Q21: peers that hold what all connections may hold together cost their own connections, and not a call's.
+/// Q21: peers that use up the shared memory lose their own connections and cost no call its connection.
 #[tokio::test]
-async fn whoever_holds_too_much_of_what_is_shared_is_closed() {
+async fn a_peer_that_exceeds_the_shared_memory_is_closed() {
     let (server, address) = server(ServerLimits { own: 32 << 10, shared: 256 << 10, ..ServerLimits::default() }).await;
     let half = [b"Content-Length: 200000\n\n".as_slice(), &[b'x'; 199_999]].concat();
     let mut first = TcpStream::connect(address).await.unwrap();
@@ -90,13 +90,13 @@ async fn whoever_holds_too_much_of_what_is_shared_is_closed() {
     served.link.vouch();
     first.write_all(&half).await.unwrap();
     call.write_all(&half).await.unwrap();
-    // The call's frame, which is whole now, is among what is counted no more once it is dealt with.
+    // The call's frame, which is complete now, no longer counts once it is handled.
     call.write_all(&[b"x", PARK].concat()).await.unwrap();
     assert!(matches!(timeout(PATIENCE, served.events.next()).await.unwrap(), Some(Incoming::Event(_))));
     let mut second = TcpStream::connect(address).await.unwrap();
     let mut refused = accept(&server).await;
     let _ = second.write_all(&half).await;
-    // One of the two was too many; which of them is a matter of who was read first.
+    // One of the two exceeds the limit; which one depends on the order in which they are read.
     let closed = |incoming: Option<Incoming>| assert_eq!(incoming, Some(Incoming::Closed(CloseReason::Crowded)));
     tokio::select! {
         incoming = greedy.events.next() => closed(incoming),
@@ -108,7 +108,7 @@ async fn whoever_holds_too_much_of_what_is_shared_is_closed() {
 }
 
 #[tokio::test]
-async fn an_inbound_link_logs_in_and_says_what_is_wrong_when_it_cannot() {
+async fn an_inbound_link_logs_in_or_reports_what_is_wrong() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let switch = tokio::spawn(async move {
@@ -118,7 +118,7 @@ async fn an_inbound_link_logs_in_and_says_what_is_wrong_when_it_cannot() {
         stream.read_exact(&mut read).await.unwrap();
         assert_eq!(read, b"auth ClueCon\n\n");
         stream.write_all(&[OK, PARK].concat()).await.unwrap();
-        // Nobody listens after this.
+        // From here on nobody listens.
     });
     let password = Secret::new("ClueCon").unwrap();
     let (_link, mut events) = connect(&address, &password, LinkLimits::default()).await.unwrap();

@@ -18,22 +18,37 @@ use source::{Source, read, sources, tracked};
 
 /// What each module of `src` may name, from the top to the bottom: only modules that come later.
 ///
-/// Below `app` this is the line main → app → session, dispatch, switch, journal, observe → floor → acd, with
-/// session and switch → esl beside it; `admin` and `demo` stand above `app`, because they hold a whole daemon.
+/// Below `app` this is the line main → app → session, dispatch, switch, observe → controller → floor → acd, with
+/// session and switch → telephony → esl beside it; `admin` and `demo` stand above `app`, because they hold a whole
+/// daemon. What changes the floor for somebody who asks for it goes through `controller`.
 const LAYERS: &[(&str, &[&str])] = &[
     ("main", &["admin", "demo", "app", "cli", "clock", "config", "esl", "journal"]),
     ("admin", &["app", "config", "journal", "floor", "acd"]),
     ("demo", &["app", "config", "journal", "clock", "floor", "esl", "acd"]),
     (
         "app",
-        &["switch", "session", "dispatch", "config", "journal", "observe", "clock", "floor", "telephony", "esl", "acd"],
+        &[
+            "switch",
+            "session",
+            "dispatch",
+            "controller",
+            "config",
+            "journal",
+            "observe",
+            "clock",
+            "floor",
+            "telephony",
+            "esl",
+            "acd",
+        ],
     ),
     ("cli", &["config"]),
-    ("switch", &["telephony", "config", "clock", "floor", "esl", "acd"]),
-    ("session", &["telephony", "journal", "clock", "floor", "esl", "acd"]),
+    ("switch", &["controller", "telephony", "config", "clock", "floor", "esl", "acd"]),
+    ("session", &["controller", "telephony", "clock", "floor", "esl", "acd"]),
     ("dispatch", &["floor", "acd"]),
+    ("controller", &["config", "journal", "clock", "floor", "acd"]),
     ("config", &["acd"]),
-    ("journal", &["acd"]),
+    ("journal", &["clock", "acd"]),
     ("observe", &["acd"]),
     ("clock", &["acd"]),
     ("floor", &["acd"]),
@@ -128,6 +143,16 @@ fn only_the_floor_has_concurrent_maps_and_it_never_waits() {
         assert!(floor || !source.names("dashmap"), "{} names dashmap; the maps are the floor's", source.path);
         assert!(!(floor && source.names("async")), "{} waits; a guard could be held meanwhile", source.path);
         assert!(!(floor && source.code.contains(".await")), "{} waits; a guard could be held meanwhile", source.path);
+    }
+}
+
+/// Q108: one clock, passed everywhere. What `esl` has are time limits of sockets, on tokio's own timers.
+#[test]
+fn only_the_clock_asks_what_time_it_is() {
+    for source in sources("src").iter().filter(|s| s.module() != "clock") {
+        assert!(!source.names("SystemTime"), "{} asks the calendar; the clock is passed to it", source.path);
+        let asks = source.code.contains("Instant::now") || source.code.contains(".elapsed()");
+        assert!(!asks || source.module() == "esl", "{} asks what time it is; the clock is passed to it", source.path);
     }
 }
 

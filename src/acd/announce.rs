@@ -1,23 +1,23 @@
-//! When which position is spoken to a waiting caller (Q11).
+//! Decides when to announce which position to a waiting caller (Q11).
 
 use std::time::Duration;
 
 use super::time::Mono;
 
-/// Better positions are spoken at most this often.
+/// Improved positions are announced at most this often.
 pub const PAUSE_BETWEEN: Duration = Duration::from_secs(15);
 
-/// The highest position with a sentence of its own; beyond it is "more than 30".
+/// The highest position with its own sentence; beyond it, callers hear "more than 30".
 pub const HIGHEST: u32 = 30;
 
-/// What one caller has been told and will be told.
+/// The announcement schedule of one caller.
 #[derive(Clone, Debug)]
 pub struct Announcer {
     every: Duration,
-    /// The best position the caller was told; it never gets worse.
+    /// The best position announced so far; it never gets worse.
     told: Option<u32>,
     looked: bool,
-    /// The caller was in the line before: others who were may still be on their way back, and stand ahead.
+    /// The caller returned to a place in the line; callers ahead may still be on their way back.
     returned: bool,
     /// When the last announcement, or the wait, began.
     last: Mono,
@@ -25,23 +25,23 @@ pub struct Announcer {
 }
 
 impl Announcer {
-    /// For a caller who entered at `now`; the position is repeated `every` so often. One who has `returned` to a place in
-    /// the line has entered long ago, and is told the position when everybody else has had the time to return as well.
+    /// For a caller who enters at `now`, with the position repeated every `every`. A caller who has `returned` to an
+    /// earlier place hears nothing until all others have had the time to return as well.
     pub fn new(every: Duration, returned: bool, now: Mono) -> Self {
         Self { every, told: None, looked: false, returned, last: now, speaking: false }
     }
 
-    /// The interval was changed by the admin.
+    /// Applies an interval that the admin changed.
     pub fn set_every(&mut self, every: Duration) {
         self.every = every;
     }
 
-    /// Whether a better position could be spoken at once: only then is it worth being told of one.
+    /// Whether an improved position may be announced right now; until then, no notice of one is needed.
     pub fn is_rested(&self, now: Mono) -> bool {
         now >= self.last.plus(PAUSE_BETWEEN)
     }
 
-    /// The caller's position is looked at: what to speak now, if anything (above [`HIGHEST`] it is "more
+    /// Takes the caller's current position. Returns the position to announce now, if any (above [`HIGHEST`]: "more
     /// than"), and when to look again.
     pub fn look(&mut self, position: u32, now: Mono) -> (Option<u32>, Mono) {
         let position = self.told.map_or(position, |t| t.min(position)).min(HIGHEST + 1);
@@ -59,12 +59,12 @@ impl Announcer {
         let rest_over = self.last.plus(PAUSE_BETWEEN);
         let repeat_at = self.last.plus(self.every);
         let again = if rest_over > now { rest_over.min(repeat_at) } else { repeat_at };
-        // Due already, and not to be spoken over what is being said.
+        // It is due already, but must not interrupt the announcement that is playing.
         let again = if again > now { again } else { now.plus(Duration::from_secs(1)) };
         (speak.then_some(position), again)
     }
 
-    /// The announcement has ended, or was cut.
+    /// The announcement has ended or was cut off.
     pub fn spoken(&mut self) {
         self.speaking = false;
     }
@@ -86,9 +86,9 @@ mod tests {
         speak
     }
 
-    /// Q11, Q19: who comes back is told nothing while others may be on their way back to their places ahead.
+    /// Q11, Q19: a returning caller hears no position while callers ahead may still be on their way back.
     #[test]
-    fn who_comes_back_is_told_when_everybody_is_back() {
+    fn a_returning_caller_hears_the_position_once_everybody_is_back() {
         let mut a = Announcer::new(Duration::from_secs(60), true, s(0));
         assert_eq!(spoken(&mut a, 2, 0), None);
         assert_eq!(spoken(&mut a, 5, 2), None);
@@ -100,9 +100,9 @@ mod tests {
         assert_eq!(spoken(&mut first, 1, 60), Some(1));
     }
 
-    /// Q11: on entry when others are ahead; on improvement, at most every 15 s; every so often.
+    /// Q11: on entry when others are ahead; on improvement, at most every 15 s; and at each interval.
     #[test]
-    fn positions_are_spoken_when_they_are_news() {
+    fn positions_are_announced_on_entry_on_improvement_and_at_intervals() {
         let mut a = Announcer::new(Duration::from_secs(60), false, s(0));
         assert_eq!(spoken(&mut a, 4, 0), Some(4));
         assert_eq!(spoken(&mut a, 3, 5), None);
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_in_line_is_told_nothing_on_entry_but_reminded() {
+    fn the_first_in_line_hears_nothing_on_entry_but_hears_the_repeats() {
         let mut a = Announcer::new(Duration::from_secs(30), false, s(0));
         assert_eq!(spoken(&mut a, 1, 0), None);
         assert_eq!(spoken(&mut a, 1, 29), None);
@@ -128,18 +128,18 @@ mod tests {
         assert_eq!(spoken(&mut a, 5, 30), Some(2));
     }
 
-    /// Q11: looking shortly before it is due does not put the announcement off.
+    /// Q11: looking shortly before the announcement is due does not postpone it.
     #[test]
-    fn looking_puts_nothing_off() {
+    fn looking_postpones_nothing() {
         let mut a = Announcer::new(Duration::from_secs(30), false, s(0));
         let just_before = Mono(Duration::from_millis(29_900));
         assert_eq!(a.look(1, just_before), (None, s(30)));
         assert_eq!(spoken(&mut a, 1, 30), Some(1));
     }
 
-    /// Q11, Q19: after a restart those ahead may come back later: what was never said need not be kept.
+    /// Q11, Q19: after a restart callers ahead may return later; a position that was never announced may get worse.
     #[test]
-    fn only_what_was_told_is_kept() {
+    fn only_announced_positions_never_get_worse() {
         let mut a = Announcer::new(Duration::from_secs(30), false, s(0));
         assert_eq!(spoken(&mut a, 1, 0), None);
         assert_eq!(spoken(&mut a, 3, 30), Some(3));
@@ -147,9 +147,9 @@ mod tests {
         assert_eq!(spoken(&mut a, 3, 75), Some(2));
     }
 
-    /// Q11: beyond 30 there is one sentence, and moving up behind it is no news.
+    /// Q11: there is one sentence for all positions beyond 30, so moving up among them announces nothing.
     #[test]
-    fn far_behind_is_one_sentence() {
+    fn all_positions_beyond_30_share_one_sentence() {
         let mut a = Announcer::new(Duration::from_secs(60), false, s(0));
         assert_eq!(spoken(&mut a, 50, 0), Some(31));
         assert_eq!(spoken(&mut a, 40, 20), None);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_spoken_over_an_announcement() {
+    fn no_announcement_interrupts_another() {
         let mut a = Announcer::new(Duration::from_secs(30), false, s(0));
         assert_eq!(a.look(3, s(0)).0, Some(3));
         assert_eq!(a.look(2, s(20)).0, None);
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn it_listens_only_when_a_better_position_could_be_spoken() {
+    fn it_listens_only_when_an_improved_position_may_be_announced() {
         let mut a = Announcer::new(Duration::from_secs(60), false, s(0));
         assert_eq!(a.look(3, s(0)), (Some(3), s(15)));
         assert!(!a.is_rested(s(14)));

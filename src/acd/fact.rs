@@ -1,9 +1,10 @@
 //! What happened: past-tense records, the one source for journal, metrics, events and logs.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::ids::{AgentId, CallId, OfferId, QueueNumber};
 use super::time::Wall;
@@ -117,6 +118,40 @@ pub enum EndedBy {
     Transfer,
     /// It cannot be told.
     Unknown,
+}
+
+/// Who asked for a change. In a record it is the text `by`; with `phone` the call stands beside it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "snake_case")]
+pub enum Asker {
+    /// The user of a phone, by dialling a feature code.
+    Phone {
+        /// The authenticated user.
+        user: Arc<str>,
+        /// The channel of the call to the feature code.
+        call: CallId,
+    },
+    /// The configuration file: it no longer has what was there.
+    File,
+    /// A person at the machine: a signal, the control socket.
+    Operator,
+    /// A program, by the interface for programs.
+    Api,
+    /// The record does not say: it is older than this field.
+    #[default]
+    Unknown,
+}
+
+impl fmt::Display for Asker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Phone { user, .. } => write!(f, "phone of {user}"),
+            Self::File => f.write_str("file"),
+            Self::Operator => f.write_str("operator"),
+            Self::Api => f.write_str("api"),
+            Self::Unknown => f.write_str("unknown"),
+        }
+    }
 }
 
 /// What happened.
@@ -274,6 +309,9 @@ pub enum Fact {
         agent: AgentId,
         /// The queue.
         queue: QueueNumber,
+        /// Who asked for it.
+        #[serde(flatten, deserialize_with = "known_asker")]
+        by: Asker,
     },
     /// An agent logged out of a queue.
     AgentLoggedOut {
@@ -281,6 +319,9 @@ pub enum Fact {
         agent: AgentId,
         /// The queue.
         queue: QueueNumber,
+        /// Who asked for it.
+        #[serde(flatten, deserialize_with = "known_asker")]
+        by: Asker,
     },
     /// An agent's wrap-up began.
     WrapUpStarted {
@@ -299,6 +340,11 @@ pub enum Fact {
         /// The agent.
         agent: AgentId,
     },
+}
+
+/// Who asked, as far as the record says so.
+fn known_asker<'de, D: Deserializer<'de>>(record: D) -> Result<Asker, D::Error> {
+    Option::deserialize(record).map(Option::unwrap_or_default)
 }
 
 /// Durations in records are whole milliseconds.

@@ -1,13 +1,13 @@
-//! Dialled numbers: a queue, or a feature code by which an agent logs in or out.
+//! Dialled numbers: a queue, or a feature code with which an agent logs in or out.
 
 use super::ids::{AgentId, QueueNumber};
 
 /// The prefixes of the feature codes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeatureCodes {
-    /// Before the queue's number: log in.
+    /// Dialled before the queue's number to log in.
     pub login: String,
-    /// Before the queue's number: log out.
+    /// Dialled before the queue's number to log out.
     pub logout: String,
 }
 
@@ -22,14 +22,14 @@ impl Default for FeatureCodes {
 pub enum Dialled {
     /// Wait in this queue.
     Queue(QueueNumber),
-    /// Log in to, or out of, this queue. The agent in the suffix of a lamp key says whose lamp the key
-    /// shows; it does not say who dials.
+    /// Log in to this queue, or out of it. The agent in the suffix of a lamp key says whose lamp the key shows, not who
+    /// dials.
     Feature {
         /// In (true) or out.
         login: bool,
         /// The queue.
         queue: QueueNumber,
-        /// The agent of the lamp key's suffix, if one was dialled.
+        /// The agent in the lamp key's suffix, if one was dialled.
         lamp: Option<AgentId>,
     },
     /// Neither.
@@ -54,17 +54,17 @@ impl FeatureCodes {
     }
 }
 
-/// Who dials, as far as FreeSWITCH has authenticated it.
+/// The SIP user that FreeSWITCH authenticated for a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authenticated {
     /// The user of the SIP account.
     pub user: String,
-    /// The domain of the directory it belongs to.
+    /// The directory domain it belongs to.
     pub domain: Option<String>,
 }
 
 impl Authenticated {
-    /// Whether it is a user of this domain.
+    /// Whether the user belongs to this domain.
     pub fn is_of(&self, domain: &str) -> bool {
         self.domain.as_deref().is_some_and(|has| has.eq_ignore_ascii_case(domain))
     }
@@ -81,17 +81,17 @@ pub enum FeatureAnswer {
     NoSuchQueue,
     /// The user is not a participant of the queue.
     NotAMember,
-    /// The call is not that of an authenticated phone.
+    /// The call does not come from an authenticated phone.
     NotAuthenticated,
-    /// It could not be done now.
+    /// It cannot be done now.
     Failed,
 }
 
-/// Whose login a feature code changes. `domain` is the one in which an agent of this user's name is rung: a user of
-/// the same name in another is somebody else.
+/// The agent whose login a feature code changes. `domain` is the one in which an agent of this name is rung; a user of
+/// the same name in another domain is somebody else. Only the authenticated user counts, nothing else about the caller.
 ///
 /// # Errors
-/// The refusal to be spoken. Nothing about the caller but the authenticated user is looked at.
+/// The refusal to play to the caller.
 pub fn authorise(
     who: Option<&Authenticated>,
     domain: &str,
@@ -129,9 +129,9 @@ mod tests {
         }
     }
 
-    /// Q14: only the authenticated user of our domain, and only participants.
+    /// Q14: only an authenticated user of our domain who is a participant.
     #[test]
-    fn only_the_authenticated_participant_may() {
+    fn only_an_authenticated_participant_is_authorised() {
         let list = [AgentId::new("1001").unwrap()];
         let who = |user: &str, domain: &str| Authenticated { user: user.into(), domain: Some(domain.into()) };
         assert_eq!(authorise(Some(&who("1001", "LAB")), "lab", Some(&list)).unwrap().as_str(), "1001");

@@ -1,4 +1,4 @@
-//! What an admin decides: queues and agents as validated values.
+//! What an admin configures: queues and agents as validated values.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{AgentId, QueueNumber};
 
-/// In which order a queue's candidates are offered its callers.
+/// The order in which a queue offers a caller to its candidates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {
@@ -17,17 +17,17 @@ pub enum Strategy {
     AsListed,
     /// Every candidate at once; the first to answer gets the caller.
     Simultaneous,
-    /// The one whose last queue conversation ended longest ago.
+    /// First the agent whose last queue conversation ended longest ago.
     LongestIdle,
     /// A fresh random order for every caller.
     Random,
 }
 
 impl Strategy {
-    /// All there are.
+    /// Every strategy.
     pub const ALL: [Self; 4] = [Self::AsListed, Self::Simultaneous, Self::LongestIdle, Self::Random];
 
-    /// As it is written, in the file and everywhere else.
+    /// Its name in the configuration file and everywhere else.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::AsListed => "as-listed",
@@ -50,7 +50,7 @@ pub enum Music {
     /// The Swiss and European ring tone: 425 Hz, 1 s on, 4 s off.
     #[default]
     Ringtone,
-    /// A sound file on the FreeSWITCH machine, played over and over.
+    /// A sound file on the FreeSWITCH machine, played in a loop.
     File(Arc<str>),
     /// A FreeSWITCH stream URL, such as `local_stream://moh`.
     Stream(Arc<str>),
@@ -67,7 +67,7 @@ impl fmt::Display for Language {
     }
 }
 
-/// What happens to a caller after the wait has ended without an agent.
+/// What happens to a caller whose wait ended without an agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum TimeoutAction {
     /// The call is hung up.
@@ -79,27 +79,27 @@ pub enum TimeoutAction {
     Queue(QueueNumber),
 }
 
-/// What happens when a caller waited too long, or nobody is logged in.
+/// What happens when a caller has waited too long or nobody is logged in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timeout {
     /// A sound file on the FreeSWITCH machine, played to its end before the action.
     pub message: Option<Arc<str>>,
-    /// What is done then.
+    /// The action that follows.
     pub action: TimeoutAction,
 }
 
 /// One queue as configured. Everything but number, name and participants has a default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueSettings {
-    /// The number that is dialled.
+    /// The number that callers dial.
     pub number: QueueNumber,
-    /// The name people read.
+    /// The name shown to people.
     pub name: Arc<str>,
     /// How agents are chosen.
     pub strategy: Strategy,
     /// The queue's agents, in list order, each once.
     pub participants: Vec<AgentId>,
-    /// How long a caller may wait; `None` is without limit.
+    /// How long a caller may wait; `None` means without limit.
     pub max_wait: Option<Duration>,
     /// How long an agent is left alone after a conversation.
     pub wrap_up: Duration,
@@ -107,17 +107,17 @@ pub struct QueueSettings {
     pub ring_time: Duration,
     /// What waiting callers hear.
     pub music: Music,
-    /// The language of everything spoken in this queue.
+    /// The language of every prompt in this queue.
     pub language: Language,
-    /// How often a waiting caller is told the position; `None` switches announcements off.
+    /// How often the position is announced to a waiting caller; `None` switches announcements off.
     pub announce_every: Option<Duration>,
-    /// What happens when the wait has ended without an agent.
+    /// What happens when the wait ends without an agent.
     pub timeout: Timeout,
 }
 
 impl QueueSettings {
-    /// A queue of which nothing else was said: every default of the configuration is here, but that of the language,
-    /// which the file has for all its queues.
+    /// A queue with the default of every other setting. Only the default language comes from the file, which sets it for
+    /// all queues.
     pub fn new(number: QueueNumber, name: Arc<str>, participants: Vec<AgentId>, language: Language) -> Self {
         Self {
             number,
@@ -140,9 +140,9 @@ impl QueueSettings {
 pub struct AgentSettings {
     /// The SIP user.
     pub id: AgentId,
-    /// The name people read.
+    /// The name shown to people.
     pub name: Arc<str>,
-    /// A FreeSWITCH dial string in place of the phone of the same number.
+    /// A FreeSWITCH dial string to ring in place of the phone of the same number.
     pub dial: Option<Arc<str>>,
 }
 
@@ -159,9 +159,9 @@ impl AgentSettings {
 mod tests {
     use super::*;
 
-    /// Q14: only an agent's own account says whose phone it is that rings.
+    /// Q14: only the account of the agent's own id identifies the phone as the agent's.
     #[test]
-    fn an_agents_own_domain_is_that_of_its_account() {
+    fn an_agents_own_domain_is_the_domain_of_its_account() {
         let of = |dial: Option<&str>| {
             let agent =
                 AgentSettings { id: AgentId::new("1001").unwrap(), name: "Anna".into(), dial: dial.map(Arc::from) };

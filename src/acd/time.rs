@@ -1,4 +1,4 @@
-//! Time as it is handed in: nothing in `acd` ever asks a clock.
+//! Time as it is passed in: nothing in `acd` reads a clock.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// A moment on the wall clock, in milliseconds since 1970-01-01T00:00:00Z.
 ///
-/// Used for everything that outlives the process (facts, entry times carried on a channel).
+/// Used for everything that outlives the process: facts, and entry times stored on a channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Wall(pub i64);
@@ -36,7 +36,7 @@ impl fmt::Display for Wall {
     }
 }
 
-/// A moment on the monotonic clock: the time since the process began. Deadlines live on it.
+/// A moment on the monotonic clock: the time since the process started. Deadlines use it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mono(pub Duration);
 

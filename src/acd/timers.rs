@@ -1,8 +1,8 @@
-//! One table of deadlines per machine.
+//! The table of deadlines that each state machine has.
 
 use super::time::Mono;
 
-/// The deadlines of one machine, each known by its name; setting a name again moves its deadline.
+/// The deadlines of one state machine, each under a name. Setting a name again moves its deadline.
 #[derive(Clone, Debug)]
 pub struct Timers<K> {
     table: Vec<(K, Mono)>,
@@ -23,12 +23,12 @@ impl<K: PartialEq + Copy> Timers<K> {
         }
     }
 
-    /// Takes the deadline of `name` out, if there is one.
+    /// Removes the deadline of `name`, if there is one.
     pub fn clear(&mut self, name: K) {
         self.table.retain(|(k, _)| *k != name);
     }
 
-    /// Takes every deadline out.
+    /// Removes every deadline.
     pub fn clear_all(&mut self) {
         self.table.clear();
     }
@@ -38,12 +38,12 @@ impl<K: PartialEq + Copy> Timers<K> {
         self.table.iter().any(|(k, _)| *k == name)
     }
 
-    /// The nearest deadline.
+    /// The earliest deadline.
     pub fn next(&self) -> Option<Mono> {
         self.table.iter().map(|&(_, at)| at).min()
     }
 
-    /// Takes out the earliest deadline that is due at `now`.
+    /// Removes and returns the earliest deadline that is due at `now`.
     pub fn pop_due(&mut self, now: Mono) -> Option<K> {
         let (i, _) = self.table.iter().enumerate().filter(|(_, (_, at))| *at <= now).min_by_key(|(_, (_, at))| *at)?;
         Some(self.table.swap_remove(i).0)
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn deadlines_come_due_in_order_and_once() {
+    fn deadlines_come_due_once_and_in_order() {
         let mut t = Timers::default();
         t.set('b', at(20));
         t.set('a', at(10));

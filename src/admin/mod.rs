@@ -16,6 +16,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use crate::acd::fact::Asker;
 use crate::app::Daemon;
 use crate::config;
 use crate::floor::FloorView;
@@ -199,9 +200,8 @@ pub async fn reload_aside(daemon: &Arc<Daemon>, file: &Path) -> Reloaded {
 
 /// Reads the configuration again, and applies it if nothing is wrong with it. Waits for the disk.
 pub fn reload(daemon: &Daemon, file: &Path) -> Reloaded {
-    match daemon.reconfigure(|| config::load(file)) {
+    match daemon.controller().reload(&Asker::Operator, || config::load(file)) {
         Ok(changes) => {
-            tracing::info!(changes = changes.len(), "the configuration was read again");
             for change in &changes {
                 tracing::info!("{change}");
             }

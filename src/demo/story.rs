@@ -115,8 +115,8 @@ impl Story {
             Fact::CallReturned { call, .. } => format!("{} goes back to the dialplan", caller(call)),
             Fact::CallTaken { call, .. } => format!("{} is taken away by somebody else", caller(call)),
             Fact::CallLost { call, .. } => format!("{} is gone with FreeSWITCH", caller(call)),
-            Fact::AgentLoggedIn { agent: a, queue: q } => format!("{} logs in to {}", agent(a), queue(q)),
-            Fact::AgentLoggedOut { agent: a, queue: q } => format!("{} logs out of {}", agent(a), queue(q)),
+            Fact::AgentLoggedIn { agent: a, queue: q, .. } => format!("{} logs in to {}", agent(a), queue(q)),
+            Fact::AgentLoggedOut { agent: a, queue: q, .. } => format!("{} logs out of {}", agent(a), queue(q)),
             Fact::WrapUpStarted { agent: a, .. } => format!("{} wraps up", agent(a)),
             Fact::WrapUpEnded { agent: a } => format!("{} is free again", agent(a)),
         }

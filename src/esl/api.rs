@@ -1,4 +1,4 @@
-//! API commands and what comes of them.
+//! API commands and their results.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,11 +19,11 @@ use super::text::{ChannelId, Line, TextError};
 pub struct ApiCall(Line);
 
 impl ApiCall {
-    /// Checks and takes a command that has no constructor of its own. Text from outside goes in as
-    /// [`SafeText`](super::text::SafeText) only.
+    /// Validates a command that has no constructor of its own. Embed text from outside only as
+    /// [`SafeText`](super::text::SafeText).
     ///
     /// # Errors
-    /// [`TextError`] when it is empty, holds a line break or NUL, or names `mod_event_socket`.
+    /// [`TextError`] when it is empty, contains a line break or NUL, or names `mod_event_socket`.
     pub fn new(text: impl Into<Cow<'static, str>>) -> Result<Self, TextError> {
         let line = Line::new(text)?;
         if line.as_str().trim().is_empty() {
@@ -32,32 +32,32 @@ impl ApiCall {
         Ok(Self(line))
     }
 
-    /// A command made of checked parts.
+    /// A command built from validated parts.
     pub(crate) fn of_checked(text: impl Into<Cow<'static, str>>) -> Self {
         Self(Line::of_checked(text))
     }
 
-    /// Ends a channel. `LOSE_RACE` on a ringing leg leaves no missed call on the phone.
+    /// Hangs up a channel. `LOSE_RACE` on a ringing leg leaves no missed call on the phone.
     pub fn uuid_kill(channel: &ChannelId, cause: Cause) -> Self {
         Self::of_checked(format!("uuid_kill {channel} {cause}"))
     }
 
-    /// Connects two channels.
+    /// Bridges two channels.
     pub fn uuid_bridge(channel: &ChannelId, other: &ChannelId) -> Self {
         Self::of_checked(format!("uuid_bridge {channel} {other}"))
     }
 
-    /// Ends the innermost playback of a channel.
+    /// Stops the innermost playback on a channel.
     pub fn uuid_break(channel: &ChannelId) -> Self {
         Self::of_checked(format!("uuid_break {channel}"))
     }
 
-    /// Whether a channel exists: answered with `true` or `false`.
+    /// Asks whether a channel exists; the answer is `true` or `false`.
     pub fn uuid_exists(channel: &ChannelId) -> Self {
         Self::of_checked(format!("uuid_exists {channel}"))
     }
 
-    /// All of a channel, as one JSON object like an event.
+    /// Everything about a channel, as one JSON object that reads like an event.
     pub fn uuid_dump(channel: &ChannelId) -> Self {
         Self::of_checked(format!("uuid_dump {channel} json"))
     }
@@ -72,7 +72,8 @@ impl ApiCall {
         Self::of_checked("show registrations as json")
     }
 
-    /// The directory domain of whoever is named without one, as in `user/1001`; see [`Outcome::default_domain`].
+    /// The directory domain that FreeSWITCH assumes where none is given, as in `user/1001`; see
+    /// [`Outcome::default_domain`].
     ///
     /// [`Outcome::default_domain`]: super::Outcome::default_domain
     pub fn default_domain() -> Self {
@@ -91,7 +92,7 @@ impl fmt::Display for ApiCall {
     }
 }
 
-/// How FreeSWITCH's text about a command begins.
+/// How FreeSWITCH's answer to a command begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// `+OK`, or plain output such as `true` or JSON.
@@ -100,7 +101,7 @@ pub(crate) enum Verdict {
     Refused,
 }
 
-/// Reads how a text begins; gives the rest of it without blanks at either end.
+/// Reads how a text begins, and returns the rest of it trimmed.
 pub(crate) fn verdict(text: &str) -> (Verdict, &str) {
     fn prefix(text: &str) -> IResult<&str, (Verdict, &str)> {
         let refused = alt((tag("-ERR"), tag("-USAGE:"), tag("-")));
@@ -110,17 +111,18 @@ pub(crate) fn verdict(text: &str) -> (Verdict, &str) {
     (verdict, rest.trim())
 }
 
-/// What came of an API command.
+/// The result of an API command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobOutcome {
-    /// It was done; what it printed, without a leading `+OK`. For `originate` that is the leg's UUID.
+    /// It succeeded; its output without a leading `+OK`. For `originate` that is the leg's UUID.
     Done(String),
-    /// FreeSWITCH refused or failed; its text, without the leading `-ERR`. For `originate` that is a hang-up cause.
+    /// FreeSWITCH refused it or it failed; the text without the leading `-ERR`. For `originate` that is a hang-up
+    /// cause.
     Failed(String),
 }
 
 impl JobOutcome {
-    /// Reads the text an API command printed.
+    /// Reads the output of an API command.
     pub fn of_text(text: &str) -> Self {
         match verdict(text) {
             (Verdict::Done, text) => Self::Done(text.to_owned()),
@@ -128,7 +130,7 @@ impl JobOutcome {
         }
     }
 
-    /// Why an `originate` failed: the cause that is the first word of FreeSWITCH's text; `None` when it did not fail.
+    /// Why an `originate` failed: the cause that FreeSWITCH's text begins with; `None` when it did not fail.
     pub fn failure(&self) -> Option<Cause> {
         match self {
             Self::Done(_) => None,
@@ -139,17 +141,17 @@ impl JobOutcome {
     }
 }
 
-/// The end of a `bgapi` command: a BACKGROUND_JOB event.
+/// The result of a `bgapi` command: a BACKGROUND_JOB event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobResult {
     /// The Job-UUID that was chosen when the command was sent.
     pub job: Uuid,
-    /// What came of it.
+    /// The result.
     pub outcome: JobOutcome,
 }
 
 impl JobResult {
-    /// Reads a BACKGROUND_JOB event; `None` for every other event, and when its Job-UUID is no UUID.
+    /// Reads a BACKGROUND_JOB event; `None` for every other event, and when its Job-UUID is not a UUID.
     pub fn of_event(event: &Event) -> Option<Self> {
         if event.kind() != EventKind::BackgroundJob {
             return None;
@@ -167,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_word_decides() {
+    fn the_first_word_tells_success_from_refusal() {
         for (text, verdict_is, rest) in [
             ("+OK d781c667\n", Verdict::Done, "d781c667"),
             ("-ERR NO_ANSWER\n", Verdict::Refused, "NO_ANSWER"),
@@ -182,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_ends_with_a_cause() {
+    fn a_failed_job_reports_its_cause() {
         let text = "Event-Name: BACKGROUND_JOB\nJob-UUID: 58c6b21c-2851-4a4e-9f9b-c8aea96c809b\nContent-Length: 19\n\n\
             -ERR CALL_REJECTED\n";
         let result = JobResult::of_event(&Event::plain(Bytes::from_static(text.as_bytes()))).unwrap();
@@ -195,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_are_one_line() {
+    fn api_commands_are_one_line() {
         let channel = ChannelId::new("abc").unwrap();
         assert_eq!(ApiCall::uuid_kill(&channel, Cause::LoseRace).as_str(), "uuid_kill abc LOSE_RACE");
         assert_eq!(ApiCall::new(" "), Err(TextError::Empty));

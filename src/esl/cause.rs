@@ -1,9 +1,9 @@
-//! Why a channel ended.
+//! Hang-up causes.
 
 use super::named::named;
 
 named! {
-    /// A hang-up cause, named as FreeSWITCH names it (`CAUSE_CHART` of `switch_channel.c`; most are Q.850's).
+    /// A hang-up cause by FreeSWITCH's name (`CAUSE_CHART` in `switch_channel.c`; most come from Q.850).
     #[allow(missing_docs)]
     Cause {
         None = "NONE",
@@ -82,5 +82,5 @@ named! {
         DoesNotExistAnywhere = "DOES_NOT_EXIST_ANYWHERE",
         NotAcceptable = "NOT_ACCEPTABLE",
         Unwanted = "UNWANTED",
-    } else "A cause this project has no word for. Sent to FreeSWITCH it means NORMAL_CLEARING."
+    } else "A cause without a member here. FreeSWITCH takes it for NORMAL_CLEARING when it is sent."
 }

@@ -1,4 +1,4 @@
-//! The way in: a connection to FreeSWITCH's own Event Socket port.
+//! The inbound connection: from this process to FreeSWITCH's own Event Socket port.
 
 use std::io;
 use std::time::Duration;
@@ -13,37 +13,37 @@ use super::link::{Events, Incoming, Link, LinkLimits};
 use super::reply::{NotDone, Unknown};
 use super::tcp;
 
-/// Why there is no connection to FreeSWITCH.
+/// Why no connection to FreeSWITCH could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The port could not be reached.
     #[error(
-        "cannot connect to the Event Socket at {address}: {source}; is FreeSWITCH running and is that the listen-port of event_socket.conf.xml?"
+        "cannot connect to the Event Socket at {address}: {source}; check that FreeSWITCH is running and that event_socket.conf.xml has this listen-ip and listen-port"
     )]
     Io {
-        /// Where.
+        /// Where, as `host:port`.
         address: String,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// FreeSWITCH's access list refused this machine.
+    /// FreeSWITCH's access list rejected this machine; FreeSWITCH's text.
     #[error("FreeSWITCH refused this machine ({0}); allow its address with apply-inbound-acl in event_socket.conf.xml")]
     Rejected(String),
-    /// The password is wrong.
-    #[error("FreeSWITCH refused the password ({0}); it is the one in event_socket.conf.xml")]
+    /// The password is wrong; FreeSWITCH's text.
+    #[error("FreeSWITCH refused the password ({0}); use the one in event_socket.conf.xml")]
     Password(String),
-    /// The connection ended before the login was done.
-    #[error("the connection ended before the login was done: {0}")]
+    /// The connection ended before the login completed.
+    #[error("the connection ended before the login completed: {0}")]
     Closed(CloseReason),
-    /// The other side did not answer in time.
-    #[error("no answer within {0:?}; is that the Event Socket port?")]
+    /// The peer did not answer within this time.
+    #[error("no answer within {0:?}; check that this is the Event Socket port")]
     TimedOut(Duration),
 }
 
 /// Connects to `address` (`host:port`) and logs in. Takes at most twice [`LinkLimits::reply`].
 ///
 /// # Errors
-/// [`ConnectError`], which says what to do.
+/// [`ConnectError`], which says what to check.
 pub async fn connect(address: &str, password: &Secret, limits: LinkLimits) -> Result<(Link, Events), ConnectError> {
     let failed = |source| ConnectError::Io { address: address.to_owned(), source };
     let stream = match timeout(limits.reply, TcpStream::connect(address)).await {
@@ -54,10 +54,10 @@ pub async fn connect(address: &str, password: &Secret, limits: LinkLimits) -> Re
     login(stream, password, limits).await
 }
 
-/// Logs in on a connection that is open. Takes at most [`LinkLimits::reply`].
+/// Logs in on an open connection. Takes at most [`LinkLimits::reply`].
 ///
 /// # Errors
-/// [`ConnectError`], which says what to do.
+/// [`ConnectError`], which says what to check.
 pub async fn login<S>(io: S, password: &Secret, limits: LinkLimits) -> Result<(Link, Events), ConnectError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,

@@ -14,19 +14,19 @@ pub enum CloseReason {
     Peer,
     /// FreeSWITCH closed it in the middle of a frame.
     CutOff,
-    /// It was not the Event Socket, or too large.
+    /// What came was not the Event Socket protocol, or exceeded a limit.
     Frame(FrameError),
-    /// A reply of the wrong kind came: replies and commands are no longer in step.
+    /// A reply of the wrong kind came: replies no longer match commands.
     OutOfStep,
-    /// A frame was not complete in time.
+    /// A frame was not complete after this time.
     SlowFrame(Duration),
-    /// No byte came for this long while a reply was owed.
+    /// No byte came for this long while a reply was outstanding.
     Silent(Duration),
-    /// A write was not taken in time.
+    /// The peer did not accept a write within this time.
     SlowWrite(Duration),
-    /// The application did not take its essential events.
+    /// The application did not take its essential events fast enough.
     Overrun,
-    /// It held more than its own of the [`Pool`](super::link::Pool) it belongs to, and nothing was left there.
+    /// It needed more than its own share of its [`Pool`](super::link::Pool), and the shared part was used up.
     Crowded,
     /// Reading or writing failed.
     Io(std::io::ErrorKind),
@@ -35,16 +35,16 @@ pub enum CloseReason {
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Local => f.write_str("the connection was closed from this side"),
+            Self::Local => f.write_str("this side closed the connection"),
             Self::Peer => f.write_str("the peer closed the connection"),
             Self::CutOff => f.write_str("the peer closed the connection in the middle of a frame"),
-            Self::Frame(error) => write!(f, "the peer does not speak the Event Socket as expected: {error}"),
-            Self::OutOfStep => f.write_str("a reply came that belongs to no command"),
+            Self::Frame(error) => write!(f, "the peer does not follow the Event Socket protocol: {error}"),
+            Self::OutOfStep => f.write_str("the peer sent a reply that matches no command"),
             Self::SlowFrame(after) => write!(f, "a frame was not complete after {after:?}"),
-            Self::Silent(after) => write!(f, "the peer owed a reply and was silent for {after:?}"),
-            Self::SlowWrite(after) => write!(f, "the peer did not take a command within {after:?}"),
-            Self::Overrun => f.write_str("events came faster than they were taken"),
-            Self::Crowded => f.write_str("all connections together hold as much unfinished as they may"),
+            Self::Silent(after) => write!(f, "the peer sent nothing for {after:?} although a reply was outstanding"),
+            Self::SlowWrite(after) => write!(f, "the peer did not accept a command within {after:?}"),
+            Self::Overrun => f.write_str("events came faster than this process handled them"),
+            Self::Crowded => f.write_str("the memory that all connections share for unprocessed data is used up"),
             Self::Io(kind) => write!(f, "the connection failed: {kind}"),
         }
     }

@@ -1,8 +1,8 @@
-//! Dial strings: what `originate` is told.
+//! Dial strings: the argument of `originate`.
 //!
-//! `originate {NAME='value',...}ENDPOINT &application` is read by FreeSWITCH more than once: split at spaces with
-//! quotes, then cut at the braces, then split at commas, then expanded. There is no escape that survives every
-//! pass, so nothing that would need one gets in: every value is a word, a number, or [`SafeText`] in quotes.
+//! FreeSWITCH parses `originate {NAME='value',...}ENDPOINT &application` in several passes: it splits at spaces outside
+//! quotes, cuts at the braces, splits at commas, then expands variables. No escape survives every pass, so nothing
+//! that needs one is accepted: every value is a word, a number, or [`SafeText`] in quotes.
 
 use std::fmt::{self, Write as _};
 use std::net::Ipv6Addr;
@@ -13,18 +13,19 @@ use uuid::Uuid;
 use super::api::ApiCall;
 use super::text::{ChannelId, SafeText, TextError, word};
 
-/// What stands where a [`SafeText`] is empty, because FreeSWITCH takes `NAME=''` for no variable.
+/// Replaces an empty [`SafeText`], because FreeSWITCH takes `NAME=''` for no variable.
 const NOTHING: &str = "-";
 
-/// Who is rung.
+/// What `originate` rings: a phone, or a number behind a gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint(String);
 
 impl Endpoint {
-    /// A phone of the directory: `user/ID@DOMAIN`.
+    /// A user of the directory: `user/ID@DOMAIN`.
     ///
     /// # Errors
-    /// [`TextError`] when id or domain is not a word of letters, digits and `. _ - +` (a domain may have `:` too).
+    /// [`TextError`] when the id is not a word of letters, digits and `. _ - +`, or the domain not one of letters,
+    /// digits and `. _ - :`.
     pub fn user(id: &str, domain: &str) -> Result<Self, TextError> {
         Ok(Self(format!("user/{}@{}", word(id, 64, "._-+")?, word(domain, 253, "._-:")?)))
     }
@@ -32,8 +33,8 @@ impl Endpoint {
     /// Any single endpoint, such as `sofia/gateway/mobile/0791234567`.
     ///
     /// # Errors
-    /// [`TextError`] when it holds anything but letters, digits and `/ @ . : - _ + ; = % * # ! ~`: above all no
-    /// comma, bar or `:_:` (several phones behind one offer), no braces, brackets, quotes, blanks or `$`.
+    /// [`TextError`] when it contains anything but letters, digits and `/ @ . : - _ + ; = % * # ! ~`. That excludes
+    /// comma, bar and `:_:` (several phones in one dial string), braces, brackets, quotes, blanks and `$`.
     pub fn new(dial: &str) -> Result<Self, TextError> {
         if dial.contains(":_:") {
             return Err(TextError::Character(':'));
@@ -41,8 +42,8 @@ impl Endpoint {
         Ok(Self(word(dial, 512, "/@.:-_+;=%*#!~")?.to_owned()))
     }
 
-    /// The phones that are registered for an account, as `sofia_contact` lists them. None at all when there is one that
-    /// could not be dialled by itself.
+    /// The phones registered for an account, as `sofia_contact` lists them. Empty if any of them cannot be dialled by
+    /// itself.
     pub fn contacts(listed: &str) -> Vec<Self> {
         let phone = |contact: &str| {
             let (profile, address) = contact.strip_prefix("sofia/")?.split_once('/')?;
@@ -52,8 +53,8 @@ impl Endpoint {
         listed.trim().split(',').map(phone).collect::<Option<_>>().unwrap_or_default()
     }
 
-    /// As [`Endpoint::new`], where the host may be an IPv6 address: `[2001:db8::2]`. `originate` takes brackets for
-    /// variables at the beginning of an endpoint only (read in its source, and tried).
+    /// Like [`Endpoint::new`], but the host may be an IPv6 address: `[2001:db8::2]`. `originate` takes brackets for
+    /// variables only at the beginning of an endpoint (read in its source, and tried).
     fn at_address(contact: &str) -> Result<Self, TextError> {
         let Some((before, rest)) = contact.split_once('[') else { return Self::new(contact) };
         let (literal, behind) = rest.split_once(']').ok_or(TextError::Character('['))?;
@@ -70,8 +71,8 @@ impl Endpoint {
     }
 }
 
-/// What FreeSWITCH does itself in the instant the leg is answered, in the order given (`api_on_answer_N`; several run
-/// in the order in which they are written, whatever their numbers).
+/// An API command that FreeSWITCH itself runs the instant the leg is answered (`api_on_answer_N`). Several run in the
+/// order in which they are written, whatever their numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OnAnswer {
     /// Sets a variable of a channel.
@@ -83,18 +84,18 @@ pub enum OnAnswer {
         /// Its value.
         value: SafeText,
     },
-    /// Of several legs that ring for one channel only the first goes on: it takes the one place that `mod_hash` keeps
-    /// for the channel, and every later one is hung up with LOSE_RACE in the same instant, before what follows.
+    /// Lets only the first of several legs that ring for one channel go on: it takes the single place that `mod_hash`
+    /// keeps for the channel. FreeSWITCH hangs up every later leg with LOSE_RACE, before it runs the next command.
     TakePlace {
         /// The leg.
         leg: ChannelId,
-        /// The channel they ring for.
+        /// The channel the legs ring for.
         channel: ChannelId,
     },
-    /// Connects two channels. The leg must be `other`: were it the active one, `originate`, where it sends the leg to
-    /// park a moment later, would cut the channel off (measured: 1 or 2 of 240). See [`Originate::only_to_connect`].
+    /// Bridges two channels. The leg must be `other`: if it were the active one, `originate` would cut the channel off
+    /// by sending the leg to park a moment later (measured: 1 or 2 of 240). See [`Originate::only_to_connect`].
     Bridge {
-        /// The channel that was there before.
+        /// The channel that existed before.
         channel: ChannelId,
         /// The leg.
         other: ChannelId,
@@ -106,7 +107,7 @@ pub enum OnAnswer {
 pub struct VariableName(String);
 
 impl VariableName {
-    /// Checks and takes a name.
+    /// Validates a name.
     ///
     /// # Errors
     /// [`TextError`] when it is not such a word.
@@ -121,29 +122,29 @@ impl fmt::Display for VariableName {
     }
 }
 
-/// An `originate`: rings an endpoint on a leg whose UUID is chosen here, so that it can be addressed before it exists.
+/// An `originate`: rings an endpoint on a leg whose UUID we choose, so that commands can address it before it exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Originate {
     endpoint: Endpoint,
-    /// `NAME=value,...`, every value quoted where it must be.
+    /// `NAME=value,...`, values quoted where necessary.
     variables: String,
     on_answer: u32,
 }
 
 impl Originate {
-    /// Rings `endpoint` on the leg `leg`, which waits for commands once it is answered (`&park()`), unless it is
-    /// [for its connection alone](Self::only_to_connect).
+    /// Rings `endpoint` on the leg `leg`, which parks once it is answered (`&park()`), unless it is there
+    /// [only to be bridged](Self::only_to_connect).
     pub fn new(leg: Uuid, endpoint: Endpoint) -> Self {
         let variables = format!("origination_uuid={}", leg.as_hyphenated());
         Self { endpoint, variables, on_answer: 0 }
     }
 
-    /// What the phone shows. Without it, it shows 0000000000. An empty name shows the number, an empty number
-    /// `anonymous`.
+    /// The caller ID that the phone shows; without one it shows 0000000000. An empty name becomes the number, an empty
+    /// number `anonymous`.
     ///
-    /// Both become parts of a SIP address. An `@` would cut off the rest of the name, so it parts words there; of the
-    /// number only ASCII letters, digits and `+-_.` are kept, so that it can be dialled. What is left over may be the
-    /// name of FreeSWITCH's module, which then loses an underscore.
+    /// Both become parts of a SIP address. An `@` would cut off the rest of the name, so it becomes a space. The number
+    /// keeps only ASCII letters, digits and `+-_.`, so that it can be dialled. If what remains is the name of
+    /// FreeSWITCH's module, it loses an underscore.
     #[must_use]
     pub fn caller_id(self, name: SafeText, number: SafeText) -> Self {
         let dialled = |c: &char| c.is_ascii_alphanumeric() || "+-_.".contains(*c);
@@ -154,44 +155,44 @@ impl Originate {
         self.text("origination_caller_id_name", &name).text("origination_caller_id_number", &number)
     }
 
-    /// How long it rings, in whole seconds (`originate_timeout`); parts of a second count as one.
+    /// How long it rings (`originate_timeout`), rounded up to whole seconds.
     #[must_use]
     pub fn ring_time(self, time: Duration) -> Self {
         self.put("originate_timeout", whole_seconds(time))
     }
 
-    /// Ringing tones of the far end are not an answer.
+    /// Does not treat early media, such as a ring tone from the far end, as an answer.
     #[must_use]
     pub fn ignore_early_media(self) -> Self {
         self.put("ignore_early_media", true)
     }
 
-    /// The leg ends with the conversation.
+    /// Hangs up the leg when its bridge ends.
     #[must_use]
     pub fn hangup_after_bridge(self) -> Self {
         self.put("hangup_after_bridge", true)
     }
 
-    /// The leg is there for what [`OnAnswer::Bridge`] does with it, and for nothing else: one that is not connected within
-    /// this time behind its answer, in whole seconds, is hung up with ALLOTTED_TIMEOUT (measured: up to a second later).
+    /// Uses the leg only for [`OnAnswer::Bridge`]. If it is not bridged within this time after its answer (rounded up
+    /// to whole seconds), FreeSWITCH hangs it up with ALLOTTED_TIMEOUT (measured: up to a second later).
     ///
-    /// Without this `originate`, which looks every 20 ms whether the phone is answered, may see the answer just before
-    /// the connection is begun, and send the leg to park in the middle of it: the caller hears nobody and is hung up
-    /// with the leg, or is cut off from a conversation that had just begun (both measured, by slowing `originate` and
-    /// the answer down; unslowed 1 of 800 in bursts). A leg that is still to be confirmed is never handed on
-    /// (`group_confirm_key`; switch_ivr_originate.c), and with nothing to execute there is nothing that confirms it.
+    /// Without this, `originate`, which polls every 20 ms for the answer, may see it just before the bridge begins and
+    /// send the leg to park in the middle of it. The caller then hears silence and is hung up with the leg, or is cut
+    /// off from a conversation that has just begun (both measured, by slowing `originate` and the answer down; unslowed
+    /// 1 of 800 in bursts). `originate` never passes on a leg that awaits confirmation (`group_confirm_key`;
+    /// switch_ivr_originate.c), and since the key is `exec` without an application, nothing ever confirms it.
     #[must_use]
     pub fn only_to_connect(self, within: Duration) -> Self {
         self.put("group_confirm_key", "exec").put("group_confirm_timeout", whole_seconds(within))
     }
 
-    /// Any other variable. An empty text is sent as `-`.
+    /// Sets any other variable. An empty text is sent as `-`.
     #[must_use]
     pub fn variable(self, name: &VariableName, value: &SafeText) -> Self {
         self.text(&name.0, value)
     }
 
-    /// Something for FreeSWITCH to do in the instant of the answer, after what was added before.
+    /// Adds a command that FreeSWITCH runs the instant the leg is answered, after those added before.
     #[must_use]
     pub fn on_answer(mut self, action: &OnAnswer) -> Self {
         self.on_answer += 1;
@@ -212,7 +213,7 @@ impl Originate {
         format!("{{{}}}{}", self.variables, self.endpoint.0)
     }
 
-    /// The API command; its end says what came of it, `Done(UUID)` or `Failed(cause)`.
+    /// The API command. Its result is `Done(UUID)` or `Failed(cause)`.
     pub fn call(&self) -> ApiCall {
         ApiCall::of_checked(format!("originate {} &park()", self.dial_string()))
     }
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happens_on_answer_is_numbered() {
+    fn commands_on_answer_are_numbered() {
         let caller = ChannelId::new("caller").unwrap();
         let leg = ChannelId::new("leg").unwrap();
         let resume = VariableName::new("socket_resume").unwrap();
@@ -274,14 +275,14 @@ mod tests {
     }
 
     #[test]
-    fn a_leg_is_confirmed_by_nothing_but_its_connection() {
+    fn only_its_bridge_confirms_a_leg() {
         let originate = Originate::new(Uuid::nil(), Endpoint::user("1002", "lab").unwrap());
         let dial = originate.only_to_connect(Duration::from_millis(2_001)).dial_string();
         assert!(dial.contains(",group_confirm_key=exec,group_confirm_timeout=3}"), "{dial}");
     }
 
     #[test]
-    fn nobody_is_nameless() {
+    fn empty_caller_ids_become_anonymous() {
         let endpoint = Endpoint::user("1", "d").unwrap();
         let originate = Originate::new(Uuid::nil(), endpoint)
             .caller_id(SafeText::new("''"), SafeText::new(""))
@@ -291,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_fits_into_a_sip_address() {
+    fn a_caller_id_fits_into_a_sip_address() {
         let endpoint = Endpoint::user("1", "d").unwrap();
         let originate = Originate::new(Uuid::nil(), endpoint)
             .caller_id(SafeText::new("Anna@Home"), SafeText::new("+41 (79) 123/45@evil.example"));
@@ -312,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_is_one_endpoint() {
+    fn an_endpoint_names_exactly_one_phone() {
         for bad in ["user/1,user/2", "user/1|user/2", "{a=b}user/1", "[a=b]user/1", "user/1 &park", "user/${x}", ""] {
             assert!(Endpoint::new(bad).is_err(), "{bad}");
         }
@@ -321,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn the_phones_of_an_account_are_dialled_one_by_one_or_not_at_all() {
+    fn the_contacts_of_an_account_are_all_dialled_or_none_is() {
         let two = "sofia/internal/sip:1001@10.0.0.1:5060;transport=udp,sofia/internal/sip:1001@10.0.0.2:5062;fs_nat=yes;\
                    fs_path=sip%3A1001%4010.9.9.9%3A61000%3Btransport%3Dtls\n";
         let found = Endpoint::contacts(two);

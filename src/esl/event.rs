@@ -1,4 +1,4 @@
-//! Events: what FreeSWITCH tells of its own accord.
+//! Events: what FreeSWITCH sends without being asked each time.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -13,7 +13,7 @@ use super::headers::{Headers, Writing};
 use super::json::JsonEvent;
 use super::kind::EventKind;
 
-/// An event. Nothing of it is decoded before it is asked for.
+/// An event. Headers are decoded only when they are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     kind: EventKind,
@@ -28,10 +28,10 @@ enum Form {
 
 /// The last header of an event that has a body.
 const CONTENT_LENGTH: &[u8] = b"\nContent-Length: ";
-/// Finds it; made once, because every event is searched for it.
+/// Finds it; built once, because every event is searched for it.
 static FIND_CONTENT_LENGTH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(CONTENT_LENGTH));
 
-/// The length and the beginning of the body, when the header found at `at` is the last of its block.
+/// The length and the start of the body, if the header found at `at` is the last of its block.
 fn announced_body(block: &[u8], at: usize) -> Option<(usize, usize)> {
     let value_at = at + CONTENT_LENGTH.len();
     let value = block.get(value_at..)?;
@@ -44,8 +44,8 @@ fn announced_body(block: &[u8], at: usize) -> Option<(usize, usize)> {
 }
 
 impl Event {
-    /// Reads the body of a `text/event-plain` frame: a header block, a blank line and, when the last header is
-    /// `Content-Length`, that many bytes. A body that is shorter than announced is what there is of it.
+    /// Reads the body of a `text/event-plain` frame: a header block, a blank line and, if the last header is
+    /// `Content-Length`, that many bytes. If fewer bytes follow, they are the body.
     pub fn plain(mut block: Bytes) -> Self {
         let mut body = Bytes::new();
         if let Some((length, at)) = FIND_CONTENT_LENGTH.find_iter(&block).find_map(|at| announced_body(&block, at)) {
@@ -59,14 +59,14 @@ impl Event {
 
     /// Reads the body of a `text/event-json` frame; `None` when it is not a JSON object.
     ///
-    /// Prefer plain events: JSON events copy invalid UTF-8 as it is and cost several times as much to read.
+    /// Prefer plain events: FreeSWITCH copies invalid UTF-8 into JSON, and JSON takes several times as long to read.
     pub fn json(text: &[u8], most_headers: usize) -> Option<Self> {
         let event = JsonEvent::parse(text, most_headers)?;
         let kind = event.get("", "Event-Name").map_or(EventKind::Other, |name| EventKind::from_name(name.as_bytes()));
         Some(Self { kind, form: Form::Json(event) })
     }
 
-    /// What it is about.
+    /// Its kind.
     pub fn kind(&self) -> EventKind {
         self.kind
     }
@@ -76,7 +76,7 @@ impl Event {
         self.header("Event-Name").unwrap_or_default()
     }
 
-    /// The decoded value of a header. A value that is empty (`_undef_`) reads as absent; see [`Headers`].
+    /// The decoded value of a header. An empty value (`_undef_`) reads as absent; see [`Headers`].
     pub fn header(&self, name: &str) -> Option<Cow<'_, str>> {
         match &self.form {
             Form::Plain { headers, .. } => headers.get(name),
@@ -92,7 +92,7 @@ impl Event {
         }
     }
 
-    /// Every header in the order it was sent, decoded.
+    /// Every header, decoded, in the order sent.
     pub fn headers(&self) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
         match &self.form {
             Form::Plain { headers, .. } => headers.iter().collect(),
@@ -100,7 +100,7 @@ impl Event {
         }
     }
 
-    /// The body; empty when there is none. It is not encoded.
+    /// The body, which is not encoded; empty when there is none.
     pub fn body(&self) -> &[u8] {
         match &self.form {
             Form::Plain { body, .. } => body,
@@ -113,7 +113,7 @@ impl Event {
         String::from_utf8_lossy(self.body())
     }
 
-    /// What it holds of what was received, in bytes.
+    /// How many received bytes it keeps in memory.
     pub(crate) fn size(&self) -> usize {
         match &self.form {
             Form::Plain { headers, body } => headers.size() + body.len(),
@@ -138,7 +138,7 @@ impl Event {
         self.header("Application")
     }
 
-    /// The `Event-UUID` that was sent with the command that executed the application.
+    /// The `Event-UUID` sent with the command that executed the application.
     pub fn application_uuid(&self) -> Option<Uuid> {
         self.header("Application-UUID").and_then(|text| Uuid::try_parse(&text).ok())
     }
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_as_long_as_its_header_says() {
+    fn content_length_bounds_the_body() {
         let job = plain("Event-Name: BACKGROUND_JOB\nContent-Length: 5\n\n-ERR xyz");
         assert_eq!((job.kind(), job.body_text()), (EventKind::BackgroundJob, "-ERR ".into()));
         assert_eq!(plain("Event-Name: CUSTOM\nContent-Length: 500\n\nshort").body_text(), "short");
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_without_a_blank_line_is_an_event() {
+    fn an_event_without_a_blank_line_is_read() {
         let event = plain("Event-Name: DTMF\nDTMF-Digit: 5\nDTMF-Dur");
         assert_eq!(event.kind(), EventKind::Dtmf);
         assert_eq!(event.header("DTMF-Digit").unwrap(), "5");
@@ -172,14 +172,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_at_all_is_an_event_of_no_kind() {
+    fn an_empty_or_unknown_event_is_of_kind_other() {
         assert_eq!(plain("").kind(), EventKind::Other);
         assert_eq!(plain("\n\n").name(), "");
         assert_eq!(plain("Event-Name: CHANNEL_SOMETHING\n\n").name(), "CHANNEL_SOMETHING");
     }
 
     #[test]
-    fn json_and_plain_say_the_same() {
+    fn json_and_plain_events_read_the_same() {
         let json = br#"{"Event-Name":"CHANNEL_HANGUP","Unique-ID":"u1","Hangup-Cause":"USER_BUSY",
             "variable_a":"x y","variable_list":["1","2"],"empty":"","n":7,"_body":"text","odd":{"deep":[1]}}"#;
         let json = Event::json(json, 1000).unwrap();

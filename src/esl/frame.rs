@@ -1,7 +1,7 @@
 //! Frames: a head of header lines, a blank line and, with `Content-Length`, a body.
 //!
-//! A [`Decoder`] takes bytes as they come, cut anywhere, and gives whole frames. Every byte is looked at once for the
-//! end of the head and never again for the body, so the work is linear however the bytes are cut.
+//! A [`Decoder`] takes bytes as they arrive, cut anywhere, and returns whole frames. It scans a head once for its end
+//! and never scans a body, so the work is linear however the bytes are cut.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,12 +18,12 @@ use nom::{IResult, Parser};
 use super::event::Event;
 use super::headers::{Headers, Writing};
 
-/// What a frame may cost. Sizes are in bytes.
+/// Limits of a frame. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameLimits {
-    /// The longest head, blank line included.
+    /// The longest head, including the blank line.
     pub head: usize,
-    /// The most header lines in one head, and headers kept of a JSON event.
+    /// The most header lines in a head, and the most headers kept of a JSON event.
     pub headers: usize,
     /// The longest header line.
     pub line: usize,
@@ -32,8 +32,8 @@ pub struct FrameLimits {
 }
 
 impl Default for FrameLimits {
-    /// Room for many times what FreeSWITCH was seen to send (a head of 190 lines and 12 kB, bodies of 11 kB), and for
-    /// `show channels as json` (1 kB a channel) on a switch with thousands of them.
+    /// Many times what FreeSWITCH was seen to send (a head of 190 lines and 12 kB, bodies of 11 kB), and enough for
+    /// `show channels as json` (1 kB per channel) on a switch with thousands of channels.
     fn default() -> Self {
         Self { head: 256 << 10, headers: 4096, line: 64 << 10, body: 16 << 20 }
     }
@@ -63,17 +63,17 @@ impl fmt::Display for FrameLimit {
     }
 }
 
-/// Why the bytes of a connection cannot be cut into frames any further. The connection is of no more use.
+/// Why the bytes of a connection cannot be cut into frames. The connection is unusable from then on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// A frame is larger than it may be.
+    /// A frame exceeds a limit.
     #[error("the peer sent {found} {limit}, {most} are allowed")]
     TooLarge {
         /// Which limit.
         limit: FrameLimit,
         /// Its value.
         most: usize,
-        /// What there was when it was noticed, at least.
+        /// How much had arrived when it was noticed.
         found: usize,
     },
     /// The length of a body is not a number.
@@ -81,14 +81,14 @@ pub enum FrameError {
     Length(String),
 }
 
-/// What a frame is, by its `Content-Type`.
+/// The kind of a frame, by its `Content-Type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FrameKind {
-    /// `command/reply`: the answer to every command but `api`.
+    /// `command/reply`: the reply to every command but `api`.
     CommandReply,
-    /// `api/response`: the answer to `api`.
+    /// `api/response`: the reply to `api`.
     ApiResponse,
-    /// `text/event-plain`: an event, the robust way.
+    /// `text/event-plain`: an event in the robust format.
     EventPlain,
     /// `text/event-json`: an event as JSON.
     EventJson,
@@ -96,7 +96,7 @@ pub enum FrameKind {
     DisconnectNotice,
     /// `auth/request`: the first frame of an inbound connection.
     AuthRequest,
-    /// `text/rude-rejection`: FreeSWITCH's access list refused an inbound connection.
+    /// `text/rude-rejection`: FreeSWITCH's access list rejected an inbound connection.
     RudeRejection,
     /// `log/data`: a line of FreeSWITCH's log.
     LogLine,
@@ -104,10 +104,10 @@ pub enum FrameKind {
     Other,
 }
 
-/// How the head that answers `connect` begins (every capture of an outbound connection).
+/// How the reply to `connect` begins (every capture of an outbound connection).
 const CHANNEL: &[u8] = b"Event-Name:";
 
-/// One frame: a slice of the receive buffer, of which nothing but what frames it has been looked at.
+/// One frame: a slice of the receive buffer. Only its length and kind have been parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     kind: FrameKind,
@@ -124,20 +124,19 @@ impl Frame {
         Self { kind, bytes, headers, body_at, most_headers }
     }
 
-    /// What it is.
+    /// Its kind.
     pub fn kind(&self) -> FrameKind {
         self.kind
     }
 
     /// The headers of its head.
     ///
-    /// The head that answers `connect` is the channel itself, and percent-encoded like an event; every other head is
-    /// written as it is.
+    /// The reply to `connect` carries the channel in its head, percent-encoded like an event. No other head is encoded.
     pub fn headers(&self) -> &Headers {
         &self.headers
     }
 
-    /// Whether the head is a channel: the answer to `connect`.
+    /// Whether the head is a channel, that is, the reply to `connect`.
     pub fn is_channel(&self) -> bool {
         self.bytes.starts_with(CHANNEL)
     }
@@ -157,7 +156,7 @@ impl Frame {
         &self.bytes
     }
 
-    /// The event in its body; `None` when it is no event, or a JSON event that is not JSON.
+    /// The event in its body; `None` when the frame is not an event, or is a JSON event whose body is not JSON.
     pub fn event(&self) -> Option<Event> {
         match self.kind {
             FrameKind::EventPlain => Some(Event::plain(self.body())),
@@ -167,9 +166,9 @@ impl Frame {
     }
 }
 
-/// How much is asked of the allocator at once: two to three events of a call.
+/// How much memory is allocated at once: enough for two to three events of a call.
 const BLOCK: usize = 16 << 10;
-/// A read of less than this is not worth a system call.
+/// Reading less than this is not worth a system call.
 const LEAST_ROOM: usize = 1 << 10;
 
 /// Cuts a stream of bytes into frames.
@@ -181,7 +180,7 @@ pub struct Decoder {
     failed: Option<FrameError>,
 }
 
-/// How far the frame at the buffer's beginning has been understood.
+/// How far the frame at the start of the buffer has been parsed.
 #[derive(Debug)]
 enum Position {
     /// In its head.
@@ -190,14 +189,14 @@ enum Position {
     Body { kind: FrameKind, body_at: usize, end: usize },
 }
 
-/// What is known of a head that has not ended.
+/// What is known of an incomplete head.
 #[derive(Debug, Default)]
 struct Head {
-    /// Where the line begins that has not ended.
+    /// Where the incomplete line begins.
     line_at: usize,
-    /// Up to where it is known to have no end.
+    /// Up to where it has been scanned for its end.
     scanned: usize,
-    /// How many lines have ended.
+    /// How many lines are complete.
     lines: usize,
     /// The first `Content-Type`.
     kind: Option<FrameKind>,
@@ -206,13 +205,13 @@ struct Head {
 }
 
 impl Decoder {
-    /// A decoder at the beginning of a stream.
+    /// A decoder at the start of a stream.
     pub fn new(limits: FrameLimits) -> Self {
         Self { limits, buffer: BytesMut::new(), at: Position::Head(Head::default()), failed: None }
     }
 
-    /// Where received bytes are to be appended, so that a socket can read straight into it. It has room for 1 to
-    /// 16 kB more. A frame that is kept keeps the block it came in, up to 16 kB with its neighbours.
+    /// The buffer to append received bytes to, so that a socket can read straight into it. It has room for 1 to 16 kB
+    /// more. A frame that is kept in memory keeps its whole block, up to 16 kB with the frames beside it.
     pub fn buffer(&mut self) -> &mut BytesMut {
         if self.buffer.capacity() - self.buffer.len() < LEAST_ROOM {
             self.buffer.reserve(BLOCK);
@@ -220,14 +219,14 @@ impl Decoder {
         &mut self.buffer
     }
 
-    /// Gives back what memory there is, if no part of a frame was received.
+    /// Frees the buffer if it holds no part of a frame.
     pub fn rest(&mut self) {
         if self.buffer.is_empty() {
             self.buffer = BytesMut::new();
         }
     }
 
-    /// How many bytes of memory are kept for the next frame.
+    /// How many bytes of memory the buffer occupies.
     pub fn capacity(&self) -> usize {
         self.buffer.capacity()
     }
@@ -237,7 +236,7 @@ impl Decoder {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Whether part of a frame was received and the rest is missing.
+    /// Whether part of a frame has arrived and the rest is missing.
     pub fn is_inside_frame(&self) -> bool {
         !self.buffer.is_empty()
     }
@@ -245,8 +244,8 @@ impl Decoder {
     /// The next whole frame, or `None` when more bytes are needed.
     ///
     /// # Errors
-    /// [`FrameError`] when a limit is passed or the length of a body cannot be told. It comes again on every later
-    /// call: there is no way back into step.
+    /// [`FrameError`] when a limit is exceeded or the length of a body cannot be read. Every later call returns it
+    /// again, because the start of the next frame cannot be found.
     pub fn decode(&mut self) -> Result<Option<Frame>, FrameError> {
         match &self.failed {
             Some(error) => Err(error.clone()),
@@ -260,7 +259,7 @@ impl Decoder {
                 Position::Head(head) => {
                     let Some(body_at) = head.find_end(&self.buffer, &self.limits)? else { return Ok(None) };
                     if head.lines == 0 {
-                        // Blank lines between frames mean nothing.
+                        // Blank lines between frames have no meaning.
                         let _ = self.buffer.split_to(body_at);
                         self.at = Position::Head(Head::default());
                         continue;
@@ -285,15 +284,15 @@ impl Decoder {
 }
 
 impl Head {
-    /// Reads on to the blank line; gives where the body begins.
+    /// Continues to the blank line; returns where the body begins.
     fn find_end(&mut self, buffer: &[u8], limits: &FrameLimits) -> Result<Option<usize>, FrameError> {
         while let Some(found) = memchr(b'\n', buffer.get(self.scanned..).unwrap_or_default()) {
             let newline = self.scanned + found;
             let line = buffer.get(self.line_at..newline).unwrap_or_default();
             self.scanned = newline + 1;
             self.line_at = newline + 1;
-            // FreeSWITCH ends a channel's head with its own headers. A blank line before them is part of a
-            // variable's name: names are not encoded and may hold line feeds.
+            // FreeSWITCH writes its own headers at the end of a channel's head. A blank line before them is part of a
+            // variable's name: names are not encoded and may contain line feeds.
             let inside_channel = self.kind.is_none() && self.lines > 0 && buffer.starts_with(CHANNEL);
             if line.is_empty() && !inside_channel {
                 return Ok(Some(newline + 1));
@@ -310,9 +309,10 @@ impl Head {
         Ok(None)
     }
 
-    /// Notes what frames the frame. The first of several counts, as for every header.
+    /// Keeps the two headers that delimit the frame. Of several with the same name the first counts, as for every
+    /// header.
     fn read_line(&mut self, line: &[u8]) -> Result<(), FrameError> {
-        // All others are passed over by their first byte.
+        // The first byte rules out all other headers.
         if !line.first().is_some_and(|first| first.eq_ignore_ascii_case(&b'c')) {
             return Ok(());
         }
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_odd_is_still_a_frame() {
+    fn odd_heads_are_still_frames() {
         let stream =
             b"content-TYPE: text/event-plain\nno colon here\n: no name\n\xff\xfe: \xff\ncontent-length:2 \n\nhi\
             Content-Type: text/unheard-of\nContent-Length-Of-Something: x\n\nContent-Typewriter: 1\n\n";
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_says_its_name_and_value() {
+    fn an_error_names_the_limit_and_its_value() {
         assert_eq!(error(SMALL, &[b'x'; 41]), "the peer sent 41 bytes in a header line, 40 are allowed");
         assert_eq!(
             error(SMALL, b"a: 0123456789012345678901234567\nb: 0123456789012345678901234567\nc: 0"),
@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_stays() {
+    fn an_error_is_returned_again() {
         let mut decoder = Decoder::new(SMALL);
         decoder.feed(b"Content-Length: -1\n\n");
         let first = decoder.decode().unwrap_err();
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn the_claim_of_a_long_body_costs_no_memory() {
+    fn announcing_a_long_body_allocates_nothing() {
         let mut decoder = Decoder::new(FrameLimits::default());
         decoder.feed(b"Content-Length: 16777216\n\n");
         assert_eq!(decoder.decode(), Ok(None));

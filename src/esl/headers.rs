@@ -1,4 +1,4 @@
-//! Header blocks: values found and decoded when they are asked for.
+//! Header blocks. A value is found and decoded only when it is read.
 
 use std::borrow::Cow;
 
@@ -14,22 +14,22 @@ const VARIABLE: &[u8] = b"variable_";
 /// How the values of a block are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Writing {
-    /// As they are: heads of ordinary frames.
+    /// As they are: in heads of ordinary frames.
     Plain,
-    /// Percent-encoded: events, and the head that answers `connect`.
+    /// Percent-encoded: in events and in the reply to `connect`.
     Encoded,
 }
 
-/// A header block of FreeSWITCH. Nothing of it is looked at before it is asked for: of 150 headers a session reads
-/// six, and finding a name in the block costs less than noting where each line begins.
+/// A header block of FreeSWITCH. Nothing is parsed in advance: a session reads six of 150 headers, and searching the
+/// block for a name costs less than recording where each line begins.
 ///
 /// * Names are compared exactly; of two lines with the same name the first counts. FreeSWITCH writes its own headers
-///   before the channel's variables, so a variable cannot take the place of one.
-/// * A value that is `_undef_` is FreeSWITCH's word for an empty one. Empty values read as absent.
+///   before the channel's variables, so a variable cannot replace one of them.
+/// * FreeSWITCH writes `_undef_` for an empty value. Empty values read as absent.
 /// * Values are percent-decoded once; invalid UTF-8 becomes U+FFFD; a `%` without two hex digits stays. Decoded text
-///   may hold anything, line breaks included.
-/// * A name may hold `:` or a line feed. Encoded values hold neither, so there the last colon of a line ends the name;
-///   a line without a colon is no header.
+///   may contain anything, including line breaks.
+/// * A name may contain `:` or a line feed. Encoded values contain neither, so in an encoded block the last colon of a
+///   line ends the name; a line without a colon is not a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Headers {
     /// The lines, each with its line feed.
@@ -42,7 +42,7 @@ impl Headers {
         Self { block, writing }
     }
 
-    /// The decoded value of a header, borrowed when there was nothing to decode.
+    /// The decoded value of a header, borrowed when it needs no decoding.
     pub fn get(&self, name: &str) -> Option<Cow<'_, str>> {
         self.find(b"", name)
     }
@@ -52,12 +52,12 @@ impl Headers {
         self.find(VARIABLE, name)
     }
 
-    /// The bytes of a header's value as they were sent, `_undef_` included.
+    /// The bytes of a header's value as sent, including `_undef_`.
     pub fn raw(&self, name: &str) -> Option<&[u8]> {
         self.find_raw(b"", name.as_bytes())
     }
 
-    /// Every header in the order it was sent, decoded. A line that is no header is left out.
+    /// Every header, decoded, in the order sent. Lines that are not headers are left out.
     pub fn iter(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
         lines(&self.block).filter_map(|line| {
             let colon = match self.writing {
@@ -70,17 +70,17 @@ impl Headers {
         })
     }
 
-    /// How many lines the block has.
+    /// The number of lines.
     pub fn len(&self) -> usize {
         memchr_iter(b'\n', &self.block).count()
     }
 
-    /// How many bytes the block has.
+    /// The size in bytes.
     pub(crate) fn size(&self) -> usize {
         self.block.len()
     }
 
-    /// Whether the block has no line.
+    /// Whether it has no line.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -93,11 +93,11 @@ impl Headers {
         Some(self.decode(raw))
     }
 
-    /// The value of the first line that names `prefix` and `name` together, as it was sent.
+    /// The value of the first line whose name is `prefix` followed by `name`, as sent.
     fn find_raw(&self, prefix: &[u8], name: &[u8]) -> Option<&[u8]> {
         let wanted: SmallVec<[u8; 64]> = prefix.iter().chain(name).chain(b":").copied().collect();
         if self.block.starts_with(&wanted) {
-            // An event begins with its name, which is asked for most.
+            // An event begins with its name, which is read most often.
             if let Some(value) = self.value_at(wanted.len()) {
                 return Some(value);
             }
@@ -108,7 +108,7 @@ impl Headers {
         })
     }
 
-    /// The value behind a name's colon; `None` when the name goes on: in an encoded block no value holds a colon.
+    /// The value after a name's colon; `None` when the name continues: no value in an encoded block contains a colon.
     fn value_at(&self, at: usize) -> Option<&[u8]> {
         let rest = self.block.get(at..)?;
         let value = without_blank(rest.get(..memchr(b'\n', rest)?)?);
@@ -123,7 +123,7 @@ impl Headers {
     }
 }
 
-/// The lines of a block without their line feeds; what is behind the last line feed is no line.
+/// The lines of a block without their line feeds. Bytes after the last line feed are not a line.
 pub(crate) fn lines(block: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut start = 0;
     memchr_iter(b'\n', block).filter_map(move |end| block.get(std::mem::replace(&mut start, end + 1)..end))
@@ -133,7 +133,7 @@ fn without_blank(value: &[u8]) -> &[u8] {
     value.strip_prefix(b" ").unwrap_or(value)
 }
 
-/// Decodes `%XX` once, as `switch_url_decode` does. What is not valid UTF-8 afterwards becomes U+FFFD.
+/// Decodes `%XX` once, as `switch_url_decode` does. Invalid UTF-8 in the result becomes U+FFFD.
 pub(crate) fn percent_decode(raw: &[u8]) -> Cow<'_, str> {
     let Some(first) = memchr(b'%', raw) else {
         return String::from_utf8_lossy(raw);
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_decoded_when_asked_for() {
+    fn values_are_decoded_when_read() {
         let headers = encoded("Unique-ID: 7c2a\nvariable_x: Hans%20Muster\nEmpty: _undef_\nBad: 100%25%zz%4\n");
         assert!(matches!(headers.get("Unique-ID"), Some(Cow::Borrowed("7c2a"))));
         assert_eq!(headers.variable("x").unwrap(), "Hans Muster");
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_colon_in_a_name_does_not_make_another_header() {
+    fn a_colon_in_a_name_does_not_start_another_header() {
         let headers = encoded("variable_a: b: 1\nvariable_a:b: 2\nvariable_a: 3\n");
         assert_eq!(headers.variable("a").unwrap(), "3");
         assert_eq!(headers.variable("a: b").unwrap(), "1");
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_a_whole_name() {
+    fn only_whole_names_match() {
         let headers =
             encoded("Caller-Unique-ID: 1\nUnique-ID-B: 2\nx: Unique-ID\nUnique-ID: 3\nvariable_variable_y: 4\ny: 5\n");
         assert_eq!(headers.get("Unique-ID").unwrap(), "3");

@@ -12,8 +12,8 @@ pub(crate) struct JsonEvent {
 }
 
 impl JsonEvent {
-    /// Reads a JSON object. FreeSWITCH copies invalid UTF-8 as it is; it becomes U+FFFD here. Values that are neither
-    /// text, number, truth value nor a list of those are left out, as is everything behind `most` headers.
+    /// Parses a JSON object. Invalid UTF-8, which FreeSWITCH copies into it, becomes U+FFFD. Values other than text,
+    /// numbers, booleans and lists of these are left out, and so are headers beyond the first `most`.
     pub(crate) fn parse(text: &[u8], most: usize) -> Option<Self> {
         let text = String::from_utf8_lossy(text);
         let Members(mut headers) = serde_json::from_str(&text).ok()?;
@@ -22,7 +22,7 @@ impl JsonEvent {
         Some(Self { headers, body: body.unwrap_or_default() })
     }
 
-    /// The first header named `prefix` and `name` together that is not empty.
+    /// The value of the first header whose name is `prefix` followed by `name`; `None` when it is empty.
     pub(crate) fn get(&self, prefix: &str, name: &str) -> Option<&str> {
         let (_, value) = self.headers.iter().find(|(found, _)| found.strip_prefix(prefix) == Some(name))?;
         (!value.is_empty() && value != "_undef_").then_some(value)
@@ -63,7 +63,7 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
-/// A value as the plain format would have it: a list is `ARRAY::a|:b`.
+/// A value as the plain format writes it: a list is `ARRAY::a|:b`.
 struct Value(Option<String>);
 
 impl<'de> Deserialize<'de> for Value {

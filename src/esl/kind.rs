@@ -3,41 +3,41 @@
 use super::named::named;
 
 named! {
-    /// What an event is about, by its `Event-Name`.
+    /// The kind of an event, by its `Event-Name`.
     EventKind {
         /// An application ended.
         ChannelExecuteComplete = "CHANNEL_EXECUTE_COMPLETE",
-        /// An application began.
+        /// An application started.
         ChannelExecute = "CHANNEL_EXECUTE",
-        /// A channel came to be.
+        /// A channel was created.
         ChannelCreate = "CHANNEL_CREATE",
-        /// A channel is gone for good.
+        /// A channel no longer exists.
         ChannelDestroy = "CHANNEL_DESTROY",
         /// A channel's state changed.
         ChannelState = "CHANNEL_STATE",
         /// A channel's call state changed.
         ChannelCallstate = "CHANNEL_CALLSTATE",
-        /// A channel is being placed.
+        /// An outgoing channel is being set up.
         ChannelOriginate = "CHANNEL_ORIGINATE",
-        /// A channel is about to be placed.
+        /// An outgoing channel is about to be set up.
         ChannelOutgoing = "CHANNEL_OUTGOING",
         /// The far end rings.
         ChannelProgress = "CHANNEL_PROGRESS",
-        /// The far end rings and sends sound.
+        /// The far end sends early media.
         ChannelProgressMedia = "CHANNEL_PROGRESS_MEDIA",
         /// The channel was answered.
         ChannelAnswer = "CHANNEL_ANSWER",
-        /// Two channels were connected.
+        /// Two channels were bridged.
         ChannelBridge = "CHANNEL_BRIDGE",
-        /// Two channels were parted.
+        /// The bridge of two channels ended.
         ChannelUnbridge = "CHANNEL_UNBRIDGE",
         /// The channel was hung up.
         ChannelHangup = "CHANNEL_HANGUP",
         /// The channel was hung up and its record is complete.
         ChannelHangupComplete = "CHANNEL_HANGUP_COMPLETE",
-        /// The channel waits for commands.
+        /// The channel was parked: it waits for commands.
         ChannelPark = "CHANNEL_PARK",
-        /// The channel no longer waits for commands.
+        /// The channel is no longer parked.
         ChannelUnpark = "CHANNEL_UNPARK",
         /// The far end put the channel on hold.
         ChannelHold = "CHANNEL_HOLD",
@@ -49,25 +49,25 @@ named! {
         Dtmf = "DTMF",
         /// A `bgapi` command ended.
         BackgroundJob = "BACKGROUND_JOB",
-        /// Playing a file began.
+        /// Playback of a file started.
         PlaybackStart = "PLAYBACK_START",
-        /// Playing a file ended.
+        /// Playback of a file ended.
         PlaybackStop = "PLAYBACK_STOP",
         /// Somebody subscribed to the state of an entity.
         PresenceProbe = "PRESENCE_PROBE",
         /// The state of an entity.
         PresenceIn = "PRESENCE_IN",
-        /// A sign of life, every 20 s.
+        /// FreeSWITCH is alive; sent every 20 s.
         Heartbeat = "HEARTBEAT",
-        /// FreeSWITCH is going down.
+        /// FreeSWITCH is shutting down.
         Shutdown = "SHUTDOWN",
-        /// An event of a module, told apart by `Event-Subclass`.
+        /// An event of a module, identified by `Event-Subclass`.
         Custom = "CUSTOM",
-    } else "An event this project has no word for."
+    } else "An event without a member here."
 }
 
 impl EventKind {
-    /// Whether a session that misses it would be wrong for good. These are never dropped.
+    /// Whether a session that misses it would stay wrong. Such events are never dropped.
     pub fn is_essential(self) -> bool {
         matches!(
             self,

@@ -4,14 +4,14 @@ use std::borrow::Cow;
 
 use super::frame::{Frame, FrameKind};
 
-/// How much a line of the log matters, the gravest first; what FreeSWITCH counts from 0 to 7.
+/// The level of a log line, most severe first; FreeSWITCH numbers them from 0 to 7.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LogLevel {
-    /// Said to whoever sits at the console, whatever the level.
+    /// Shown on the console at any level.
     Console,
-    /// Something must be done at once.
+    /// Needs action at once.
     Alert,
-    /// Something does not work any more.
+    /// Something no longer works.
     Critical,
     /// Something failed.
     Error,
@@ -19,7 +19,7 @@ pub enum LogLevel {
     Warning,
     /// Something worth knowing.
     Notice,
-    /// What is going on.
+    /// Normal operation.
     Info,
     /// Everything.
     Debug,
@@ -29,28 +29,28 @@ impl LogLevel {
     const ALL: [Self; 8] =
         [Self::Console, Self::Alert, Self::Critical, Self::Error, Self::Warning, Self::Notice, Self::Info, Self::Debug];
 
-    /// FreeSWITCH's number for it.
+    /// FreeSWITCH's number for the level.
     pub fn number(self) -> u8 {
         self as u8
     }
 
-    /// The level FreeSWITCH means by a number.
+    /// The level with FreeSWITCH's number.
     pub fn of_number(number: u8) -> Option<Self> {
         Self::ALL.get(usize::from(number)).copied()
     }
 }
 
-/// A line of the log. Like everything FreeSWITCH sends, its text is hostile: callers' names are in it.
+/// A line of the log. Like everything FreeSWITCH sends, its text is hostile: it contains callers' names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine(Frame);
 
 impl LogLine {
-    /// The line that is in a frame; `None` when the frame is none.
+    /// The log line in a frame; `None` for any other frame.
     pub fn of_frame(frame: Frame) -> Option<Self> {
         (frame.kind() == FrameKind::LogLine).then_some(Self(frame))
     }
 
-    /// How much it matters; `None` when FreeSWITCH does not say, or with a number that is not known.
+    /// Its level; `None` when FreeSWITCH gives none, or one that does not exist.
     pub fn level(&self) -> Option<LogLevel> {
         self.0.headers().get("Log-Level")?.parse().ok().and_then(LogLevel::of_number)
     }
@@ -60,17 +60,17 @@ impl LogLine {
         self.0.headers().get("User-Data")
     }
 
-    /// What it says, the line break at its end included.
+    /// Its text, including the line break at the end.
     pub fn text(&self) -> Cow<'_, str> {
         self.0.body_text()
     }
 
-    /// Where in FreeSWITCH's source it was written: file, function, line.
+    /// Where FreeSWITCH's source logs it: file, function, line.
     pub fn origin(&self) -> [Option<Cow<'_, str>>; 3] {
         ["Log-File", "Log-Func", "Log-Line"].map(|name| self.0.headers().get(name))
     }
 
-    /// What it holds of what was received, in bytes.
+    /// How many received bytes it keeps in memory.
     pub(crate) fn size(&self) -> usize {
         self.0.bytes().len()
     }
@@ -89,13 +89,13 @@ mod tests {
     }
 
     #[test]
-    fn levels_are_numbers() {
+    fn each_level_has_its_number() {
         assert!(LogLevel::ALL.iter().all(|&level| LogLevel::of_number(level.number()) == Some(level)));
         assert_eq!((LogLevel::Debug.number(), LogLevel::of_number(8)), (7, None));
     }
 
     #[test]
-    fn a_line_is_not_decoded() {
+    fn a_log_line_is_not_decoded() {
         let line = LogLine::of_frame(frame(
             "Content-Type: log/data\nContent-Length: 8\nLog-Level: 4\nText-Channel: 0\nLog-File: sofia.c\n\
              Log-Func: f\nLog-Line: 7\nUser-Data: u1\n\n50%25 x\n",

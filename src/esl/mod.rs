@@ -1,11 +1,11 @@
-//! The wire: everything FreeSWITCH's Event Socket sends and takes, and nothing about queues.
+//! FreeSWITCH's Event Socket protocol, both directions. Knows nothing about queues.
 //!
 //! Bytes become [`frame::Frame`]s, frames become [`event::Event`]s and [`reply::Reply`]s, and
-//! [`command::Command`]s become bytes. [`link`] runs a connection; [`server`] takes the connections FreeSWITCH
+//! [`command::Command`]s become bytes. [`link`] runs a connection; [`server`] accepts the connections FreeSWITCH
 //! opens (`socket` application), [`client`] opens one to `mod_event_socket`'s own port.
 //!
-//! Decoded text is hostile: callers choose their names, numbers and SIP headers, and percent-decoding brings line
-//! breaks and control characters back. What goes out again passes [`text::SafeText`] first.
+//! Decoded text is hostile: callers choose their names, numbers and SIP headers, and percent-decoding restores line
+//! breaks and control characters. Such text is sent back only as [`text::SafeText`].
 
 pub mod api;
 pub mod cause;

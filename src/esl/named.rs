@@ -1,7 +1,7 @@
-//! FreeSWITCH's words as enums.
+//! FreeSWITCH's names as enums.
 
-/// An enum whose members are FreeSWITCH's names, one to one. Its last member, `Other`, is every name that this project
-/// has no word for.
+/// Defines an enum with one member for each of FreeSWITCH's names. The last member, `Other`, stands for all other
+/// names.
 macro_rules! named {
     ($(#[$doc:meta])* $enum:ident { $($(#[$about:meta])* $member:ident = $name:literal,)+ } else $other:literal) => {
         $(#[$doc])*
@@ -14,7 +14,7 @@ macro_rules! named {
         }
 
         impl $enum {
-            /// All that have a name of their own.
+            /// All members but `Other`.
             pub const NAMED: &'static [Self] = &[$(Self::$member),+];
 
             /// FreeSWITCH's name; `OTHER` for [`Self::Other`].
@@ -25,7 +25,7 @@ macro_rules! named {
                 }
             }
 
-            /// What FreeSWITCH means by `name`, which is compared exactly.
+            /// The member with FreeSWITCH's `name`, compared exactly.
             pub fn from_name(name: &[u8]) -> Self {
                 $(if name == $name.as_bytes() { return Self::$member; })+
                 Self::Other
@@ -48,7 +48,7 @@ mod tests {
     use super::super::kind::EventKind;
 
     #[test]
-    fn names_and_members_are_one_to_one() {
+    fn names_and_members_correspond_one_to_one() {
         for &cause in Cause::NAMED {
             assert_eq!(Cause::from_name(cause.as_str().as_bytes()), cause);
             assert!(cause.as_str().bytes().all(|b| b.is_ascii_uppercase() || b == b'_'));

@@ -1,4 +1,4 @@
-//! Replies: a command is done, refused, or its fate is unknown. Never ignored.
+//! Replies: a command is done, refused, or its outcome is unknown. A reply is never ignored.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,27 +11,27 @@ use super::close::CloseReason;
 use super::frame::{Frame, FrameKind};
 use super::headers::Headers;
 
-/// FreeSWITCH's answer to one command.
+/// FreeSWITCH's reply to one command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply(Frame);
 
 impl Reply {
-    /// The answer that is in a frame; `None` when the frame is no answer.
+    /// The reply in a frame; `None` for any other frame.
     pub fn of_frame(frame: Frame) -> Option<Self> {
         matches!(frame.kind(), FrameKind::CommandReply | FrameKind::ApiResponse).then_some(Self(frame))
     }
 
-    /// Whether it answers an `api`.
+    /// Whether it is the reply to an `api`.
     pub fn is_api(&self) -> bool {
         self.0.kind() == FrameKind::ApiResponse
     }
 
-    /// What FreeSWITCH says: `Reply-Text`, or all an API command printed, without a leading `+OK` or `-ERR`.
+    /// FreeSWITCH's text without a leading `+OK` or `-ERR`: `Reply-Text`, or the output of an API command.
     pub fn text(&self) -> String {
         verdict(&self.spoken()).1.to_owned()
     }
 
-    /// The headers. The answer to `connect` has the whole channel.
+    /// The headers. In the reply to `connect` they are the whole channel.
     pub fn headers(&self) -> &Headers {
         self.0.headers()
     }
@@ -41,22 +41,22 @@ impl Reply {
         self.headers().get(name)
     }
 
-    /// The decoded value of a channel variable, in the answer to `connect`.
+    /// The decoded value of a channel variable in the reply to `connect`.
     pub fn variable(&self, name: &str) -> Option<Cow<'_, str>> {
         self.headers().variable(name)
     }
 
-    /// What an API command printed, as it is; empty for other commands.
+    /// The unchanged output of an API command; empty for other commands.
     pub fn body_text(&self) -> Cow<'_, str> {
         self.0.body_text()
     }
 
-    /// The job an accepted `bgapi` became.
+    /// The job that an accepted `bgapi` started.
     pub fn job(&self) -> Option<Uuid> {
         self.header("Job-UUID").and_then(|text| Uuid::try_parse(&text).ok())
     }
 
-    /// Sorts the answer into done and refused.
+    /// Whether the command is done or refused.
     pub(crate) fn outcome(self) -> Outcome {
         match verdict(&self.spoken()) {
             (Verdict::Done, _) => {}
@@ -70,24 +70,24 @@ impl Reply {
     }
 }
 
-/// What became of a command.
+/// The outcome of a command.
 #[must_use]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// FreeSWITCH accepted it. For `sendmsg` and `bgapi` that means queued, not done.
     Done(Reply),
-    /// FreeSWITCH refused it; its text, without `-ERR`.
+    /// FreeSWITCH refused it; its text without `-ERR`.
     Refused(String),
-    /// It may have been done, or not.
+    /// FreeSWITCH may or may not have done it.
     Unknown(Unknown),
 }
 
-/// The domain of whoever is named without one when FreeSWITCH has no global variable `domain`.
+/// The directory domain FreeSWITCH assumes when it has no global variable `domain`.
 const NO_DOMAIN: &str = "freeswitch.local";
 
 impl Outcome {
-    /// What [`ApiCall::default_domain`](super::ApiCall::default_domain) was answered; `None` when it was not. A variable
-    /// that is not there is answered with an error, `no reply`.
+    /// Reads the answer to [`ApiCall::default_domain`](super::ApiCall::default_domain); `None` when there is none. For
+    /// a variable that does not exist FreeSWITCH answers with the error `no reply`.
     pub fn default_domain(&self) -> Option<String> {
         match self {
             Self::Done(reply) => Some(reply.body_text().trim().to_owned()).filter(|domain| !domain.is_empty()),
@@ -99,7 +99,7 @@ impl Outcome {
     /// The reply, or why there is none.
     ///
     /// # Errors
-    /// [`NotDone`] when the command was refused or its fate is unknown.
+    /// [`NotDone`] when the command was refused or its outcome is unknown.
     pub fn done(self) -> Result<Reply, NotDone> {
         match self {
             Self::Done(reply) => Ok(reply),
@@ -109,21 +109,21 @@ impl Outcome {
     }
 }
 
-/// Why a command cannot be said to be done.
+/// Why a command does not count as done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotDone {
     /// FreeSWITCH refused it; its text.
     #[error("FreeSWITCH refused: {0}")]
     Refused(String),
-    /// It may have been done, or not.
+    /// FreeSWITCH may or may not have done it.
     #[error("no reply: {0}")]
     Unknown(Unknown),
 }
 
-/// Why the fate of a command is unknown.
+/// Why the outcome of a command is unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unknown {
-    /// No reply came within this time. It keeps its place in line: replies to later commands are still theirs.
+    /// No reply came within this time. A late one is still matched to this command, not to a later one.
     TimedOut(Duration),
     /// The connection ended.
     Closed(CloseReason),

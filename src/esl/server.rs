@@ -1,4 +1,4 @@
-//! The connections FreeSWITCH opens with its `socket` application: one for each call.
+//! Outbound connections, which FreeSWITCH opens with its `socket` application: one for each call.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -16,38 +16,38 @@ use super::kind::EventKind;
 use super::link::{Events, Incoming, Link, LinkLimits, Pool};
 use super::tcp;
 
-/// How long to wait when the system has no resources for another connection.
+/// How long to pause when the system has no resources for another connection.
 const BREATHER: Duration = Duration::from_millis(100);
 
-/// Strangers are logged at once, but not more often than this: who tries without end must not fill the log.
+/// A refused peer is logged at once, but not more often than this, so that endless attempts do not fill the log.
 const STRANGERS: Duration = Duration::from_secs(1);
 
-/// How many connections may wait to be accepted; the system may allow less (`net.core.somaxconn`). Beyond that Linux
-/// drops the last step of connecting: FreeSWITCH believes to be connected, and the call waits in silence for a
-/// `connect` that nobody sends (seen with 188 of 1,000 calls that came at once, and 128 places).
+/// How many connections may wait to be accepted; the system may allow fewer (`net.core.somaxconn`). Beyond that, Linux
+/// drops the last packet of the handshake: FreeSWITCH believes it is connected, and the call waits in silence for a
+/// `connect` that nobody sends (seen with 188 of 1,000 simultaneous calls and a backlog of 128).
 const WAITING_TO_BE_ACCEPTED: u32 = 4096;
 
-/// What the listener may hold.
+/// Limits of the listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerLimits {
-    /// Calls at the same time. Further ones are turned away.
+    /// Concurrent calls. Further ones are turned away.
     pub connections: usize,
     /// Calls being turned away at the same time. Further ones wait to be accepted.
     pub turned_away: usize,
-    /// How long a call that is turned away may take until it is parked.
+    /// How long to wait for a call that is turned away to park.
     pub park: Duration,
-    /// Each connection.
+    /// Limits of each connection.
     pub link: LinkLimits,
-    /// Bytes a connection may hold unfinished, whatever the others do: see [`Pool`].
+    /// Bytes of unprocessed data that each connection may always hold: see [`Pool`].
     pub own: usize,
-    /// Bytes that all connections together may hold unfinished; beyond that, one that wants more than its own is closed.
+    /// Bytes of unprocessed data that all connections may hold together: see [`Pool`].
     pub shared: usize,
 }
 
 impl Default for ServerLimits {
-    /// Thousands of calls, which is more than one FreeSWITCH carries. What a call's connection carries is some 10 kB
-    /// a frame, so a frame of 1 MB is none of FreeSWITCH's, and events for 4 MB were left lying. Its own 32 kB have room
-    /// for the receive buffer of 16 kB and what is ordinarily on its way.
+    /// Thousands of calls, more than one FreeSWITCH carries. Frames of a call are some 10 kB, so FreeSWITCH never sends
+    /// one of 1 MB, and 4 MB of unread events mean that the session no longer reads. A connection's own 32 kB suffice
+    /// for the receive buffer of 16 kB and the usual unread events.
     fn default() -> Self {
         let frame = FrameLimits { body: 1 << 20, ..FrameLimits::default() };
         let link = LinkLimits { frame, event_bytes: 4 << 20, ..LinkLimits::default() };
@@ -67,16 +67,16 @@ pub struct Server {
     strangers: Mutex<Strangers>,
 }
 
-/// Who was refused.
+/// Counts refused peers.
 #[derive(Debug, Default)]
 struct Strangers {
     logged: Option<Instant>,
-    /// Since then.
+    /// How many were refused since then.
     more: u64,
 }
 
 impl Strangers {
-    /// Another one; how many there were since the last that was logged, if it is time to log again.
+    /// Counts another one. When it is time to log again, returns how many went unlogged since the last time.
     fn come(&mut self, now: Instant) -> Option<u64> {
         if self.logged.is_some_and(|logged| now.duration_since(logged) < STRANGERS) {
             self.more += 1;
@@ -90,17 +90,17 @@ impl Strangers {
 /// A connection FreeSWITCH opened for a call.
 #[derive(Debug)]
 pub struct Accepted {
-    /// For commands. `connect` must be sent within 25 s.
+    /// Sends commands. Send `connect` within 25 s.
     pub link: Link,
-    /// What comes in.
+    /// Receives events.
     pub events: Events,
-    /// Who connected.
+    /// The peer's address.
     pub peer: SocketAddr,
     /// Counts against [`ServerLimits::connections`] until it is dropped.
     pub place: Place,
 }
 
-/// One of the listener's places.
+/// Room for one call at the listener.
 #[derive(Debug)]
 pub struct Place(#[allow(dead_code)] OwnedSemaphorePermit);
 
@@ -108,10 +108,10 @@ impl Server {
     /// Listens on `address`.
     ///
     /// # Errors
-    /// The system's error, when the address is in use or not this machine's.
+    /// The system's error, for example when the address is in use or does not belong to this machine.
     pub async fn bind(address: SocketAddr, limits: ServerLimits) -> io::Result<Self> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        // Connections of the process before must not keep this one from listening.
+        // Connections of the previous process must not keep this one from listening.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         let listener = socket.listen(WAITING_TO_BE_ACCEPTED)?;
@@ -121,7 +121,7 @@ impl Server {
         Ok(Self { listener, limits, places, doors, pool, strangers: Mutex::default() })
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     ///
     /// # Errors
     /// The system's error.
@@ -129,21 +129,21 @@ impl Server {
         self.listener.local_addr()
     }
 
-    /// How many calls there is room for.
+    /// How many more calls there is room for.
     pub fn free_places(&self) -> usize {
         self.places.available_permits()
     }
 
-    /// The next call there is room for. Cancel safe.
+    /// Waits for the next call there is room for. Cancel safe.
     ///
-    /// A peer that is not `allowed` is not our switch: it is closed at once and logged. A call there is no room for
-    /// is turned away: see [`turn_away`].
+    /// Closes and logs a peer that is not `allowed`, since it is not our switch. Turns away calls there is no room for:
+    /// see [`turn_away`].
     pub async fn accept(&self, allowed: impl Fn(IpAddr) -> bool) -> Accepted {
         loop {
             let (stream, peer) = match self.listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    tracing::warn!(%error, "cannot accept a connection");
                     sleep(BREATHER).await;
                     continue;
                 }
@@ -155,18 +155,18 @@ impl Server {
                 }
                 continue;
             }
-            // Failing here means that the peer is gone already, which reading will tell.
+            // A failure here means that the peer is gone already; the first read reports it.
             let _ = tcp::prepare(&stream);
             if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
                 let (link, events) = Link::open_in(stream, self.limits.link, self.pool.clone());
                 return Accepted { link, events, peer, place: Place(place) };
             }
-            tracing::warn!(%peer, most = self.limits.connections, "turned a call away: there are as many as allowed");
+            tracing::warn!(%peer, most = self.limits.connections, "turned a call away: the limit of calls is reached");
             self.show_out(stream).await;
         }
     }
 
-    /// Turns a call away beside everything else, as soon as there is a door free.
+    /// Turns a call away in a task of its own, as soon as fewer than the limit are being turned away.
     async fn show_out(&self, stream: TcpStream) {
         let Ok(door) = Arc::clone(&self.doors).acquire_owned().await else {
             return;
@@ -180,7 +180,7 @@ impl Server {
     }
 }
 
-/// Gives a call that was accepted, and is told nothing yet, back to the dialplan: `connect`, then as [`give_back`].
+/// Returns an accepted call, which has received no command yet, to the dialplan: `connect`, then as [`give_back`].
 pub async fn turn_away<S>(io: S, park: Duration, limits: LinkLimits)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -193,11 +193,11 @@ async fn see_out(link: Link, mut events: Events, park: Duration) {
     leave_behind(&[Command::Connect], &link, &mut events, park).await;
 }
 
-/// Gives a call that is connected back to the dialplan, and ends its connection.
+/// Returns a call to the dialplan after `connect`, and ends its connection.
 ///
-/// A call whose connection ends before the call is parked stays parked with nobody in charge, for ever. So the park is
-/// waited for, at most for `park`. It may be over before we can listen for it (3 of 16 times on a real switch), so the
-/// call is given something to execute, which it does as soon as it is parked.
+/// A call whose connection ends before the call is parked stays parked for ever, with nobody in charge. So this waits
+/// for the park, for at most `park`. The call may have parked before we subscribe to its events (3 of 16 times on a
+/// real switch), so it is also given an application, which it executes as soon as it is parked.
 pub async fn give_back(link: &Link, events: &mut Events, park: Duration) {
     leave_behind(&[], link, events, park).await;
 }
@@ -207,18 +207,18 @@ async fn leave_behind(first: &[Command], link: &Link, events: &mut Events, park:
     leave(link);
 }
 
-/// Waits until a call that is connected is parked, at most for `park`; see [`give_back`].
+/// Waits until a call is parked after `connect`, for at most `park`; see [`give_back`].
 pub async fn until_parked(link: &Link, events: &mut Events, park: Duration) {
     see_parked(&[], link, events, park).await;
 }
 
 async fn see_parked(first: &[Command], link: &Link, events: &mut Events, park: Duration) {
     let mut commands = [first, &[Command::MyEvents]].concat();
-    // Of words, so that it can be built.
+    // It consists of plain words, so building it cannot fail.
     commands.extend(Execute::with("set", "fsq_given_back=true").ok().map(Command::from));
     match link.send_all(&commands) {
-        Ok(sent) => sent.into_iter().for_each(|pending| pending.log_refusal("giving a call back")),
-        Err(full) => tracing::warn!(%full, "whether a call that is given back has parked will not be seen"),
+        Ok(sent) => sent.into_iter().for_each(|pending| pending.log_refusal("returning a call to the dialplan")),
+        Err(full) => tracing::warn!(%full, "cannot see whether a call that returns to the dialplan is parked"),
     }
     let parked = async {
         while let Some(incoming) = events.next().await {
@@ -230,20 +230,20 @@ async fn see_parked(first: &[Command], link: &Link, events: &mut Events, park: D
         }
     };
     if timeout(park, parked).await.is_err() {
-        tracing::debug!("a call that is given back was not seen to park; leaving it all the same");
+        tracing::debug!("did not see a call park that returns to the dialplan; leaving it anyway");
     }
 }
 
-/// Whether a call that tells this is parked, or no more.
+/// Whether this event shows that the call is parked or has ended.
 fn shows_park(kind: EventKind) -> bool {
     matches!(kind, EventKind::ChannelPark | EventKind::ChannelExecuteComplete | EventKind::ChannelHangup)
 }
 
-/// Ends a connection: FreeSWITCH is told, and what was sent before is still written.
+/// Ends a connection with `exit`, after the commands already sent have been written.
 pub fn leave(link: &Link) {
     match link.send(&Command::Exit) {
         Ok(pending) => pending.log_refusal("exit"),
-        Err(full) => tracing::warn!(%full, "a connection ends without a word"),
+        Err(full) => tracing::warn!(%full, "closing a connection without `exit`"),
     }
     link.close();
 }
@@ -253,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strangers_do_not_fill_the_log() {
+    fn refused_peers_do_not_fill_the_log() {
         let (mut strangers, start) = (Strangers::default(), Instant::now());
         let at = |ms| start + Duration::from_millis(ms);
         let logged: Vec<_> = [0, 1, 999, 1000, 1001, 2500].into_iter().map(|ms| strangers.come(at(ms))).collect();

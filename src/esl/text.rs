@@ -1,4 +1,4 @@
-//! Text that may go out: what is refused, and what text from outside is reduced to.
+//! Text that may be sent: what is refused, and what text from outside is reduced to.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,26 +7,26 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 use uuid::Uuid;
 
-/// The name of FreeSWITCH's own module. Together with `reload` or `unload`, anywhere in a command's head and in any
-/// case, it makes FreeSWITCH do that in place of the command (`parse_command` in `mod_event_socket.c`).
+/// The name of the Event Socket module. Anywhere in a command's head, in any case and together with `reload` or
+/// `unload`, it makes FreeSWITCH do that in place of the command (`parse_command` in `mod_event_socket.c`).
 const MODULE: &str = "mod_event_socket";
 
 /// Why a text cannot be part of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TextError {
-    /// It would end the line, or the command.
-    #[error("it holds {0:?}, which would end the line")]
+    /// A character that would end the line or the command.
+    #[error("it contains {0:?}, which would end the line")]
     LineBreak(char),
-    /// The one word that FreeSWITCH acts on wherever it stands.
-    #[error("it names {MODULE}, which FreeSWITCH can take for the order to reload that module")]
+    /// The one word that FreeSWITCH acts on anywhere in a command.
+    #[error("it contains {MODULE}, which FreeSWITCH can take for a command to reload that module")]
     Module,
-    /// A character with a meaning of its own where the text is to go.
+    /// A character with a special meaning where the text is used.
     #[error("it may not contain {0:?}")]
     Character(char),
-    /// A bracket without its other half, where FreeSWITCH counts them.
-    #[error("it holds a bracket without its other half")]
+    /// An unmatched bracket, where FreeSWITCH counts brackets.
+    #[error("it contains an unmatched bracket")]
     Unbalanced,
-    /// Nothing where something must be.
+    /// Empty where text is required.
     #[error("it is empty")]
     Empty,
     /// Longer than allowed, in bytes.
@@ -38,7 +38,7 @@ fn refuse_breaks(text: &str) -> Result<(), TextError> {
     text.chars().find(|c| matches!(c, '\n' | '\r' | '\0')).map_or(Ok(()), |c| Err(TextError::LineBreak(c)))
 }
 
-/// Whether `text` holds the module's name in any case.
+/// Whether `text` contains the module's name in any case.
 pub(crate) fn names_module(text: &str) -> bool {
     find_module(text).is_some()
 }
@@ -47,7 +47,7 @@ fn find_module(text: &str) -> Option<usize> {
     text.as_bytes().windows(MODULE.len()).position(|window| window.eq_ignore_ascii_case(MODULE.as_bytes()))
 }
 
-/// Whether every bracket in `text` has its other half, round ones and curly ones each for themselves.
+/// Whether all brackets in `text` match, round and curly ones counted separately.
 pub(crate) fn is_balanced(text: &str) -> bool {
     let pair = |open: char, close: char| {
         let depth = text.chars().try_fold(0_u32, |depth, c| match c {
@@ -60,15 +60,15 @@ pub(crate) fn is_balanced(text: &str) -> bool {
     pair('(', ')') && pair('{', '}')
 }
 
-/// Text for the head of a command: one line, without NUL, and not naming FreeSWITCH's module.
+/// Text for the head of a command: one line without NUL and without the name of FreeSWITCH's module.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Line(Cow<'static, str>);
 
 impl Line {
-    /// Checks and takes a text.
+    /// Validates a text.
     ///
     /// # Errors
-    /// [`TextError`] when it holds a line break or NUL, or names `mod_event_socket`.
+    /// [`TextError`] when it contains a line break or NUL, or names `mod_event_socket`.
     pub fn new(text: impl Into<Cow<'static, str>>) -> Result<Self, TextError> {
         let text = text.into();
         refuse_breaks(&text)?;
@@ -78,7 +78,7 @@ impl Line {
         Ok(Self(text))
     }
 
-    /// A text that was made of checked parts.
+    /// A text built from validated parts.
     pub(crate) fn of_checked(text: impl Into<Cow<'static, str>>) -> Self {
         Self(text.into())
     }
@@ -89,15 +89,15 @@ impl Line {
     }
 }
 
-/// Text for the body of a command: one line, without NUL. It may name anything.
+/// Text for the body of a command: one line without NUL. It may name the module.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Argument(Cow<'static, str>);
 
 impl Argument {
-    /// Checks and takes a text.
+    /// Validates a text.
     ///
     /// # Errors
-    /// [`TextError::LineBreak`] when it holds a line break or NUL.
+    /// [`TextError::LineBreak`] when it contains a line break or NUL.
     pub fn new(text: impl Into<Cow<'static, str>>) -> Result<Self, TextError> {
         let text = text.into();
         refuse_breaks(&text)?;
@@ -115,10 +115,10 @@ impl Argument {
 pub struct ChannelId(Box<str>);
 
 impl ChannelId {
-    /// Checks and takes a channel's `Unique-ID`.
+    /// Validates a channel's `Unique-ID`.
     ///
     /// # Errors
-    /// [`TextError`] when it is empty, too long, or could mean more than a name in a command.
+    /// [`TextError`] when it is empty, too long, contains another character, or names `mod_event_socket`.
     pub fn new(text: &str) -> Result<Self, TextError> {
         word(text, 256, "-_.@:").map(|text| Self(text.into()))
     }
@@ -141,7 +141,7 @@ impl fmt::Display for ChannelId {
     }
 }
 
-/// A non-empty word of ASCII letters, digits and `others`, and not the module's name.
+/// A non-empty word of ASCII letters, digits and `others` that does not contain the module's name.
 pub(crate) fn word<'a>(text: &'a str, longest: usize, others: &str) -> Result<&'a str, TextError> {
     if text.is_empty() {
         return Err(TextError::Empty);
@@ -158,22 +158,22 @@ pub(crate) fn word<'a>(text: &'a str, longest: usize, others: &str) -> Result<&'
     Ok(text)
 }
 
-/// Text from outside, reduced until it can mean nothing: letters, digits and their combining marks of any script,
-/// single spaces, and `-_.+@()/`. It is the only way text from outside takes into a dial string or an application's
-/// argument.
+/// Text from outside, reduced to characters without meaning to FreeSWITCH: letters, digits and combining marks of any
+/// script, single spaces, and `-_.+@()/`. Text from outside enters dial strings and application arguments only this
+/// way.
 ///
-/// Letters are composed (NFC). What vanishes: invisible characters that join, direct or format text. Everything else
-/// that is not of the alphabet, control characters included, parts words like a space. No more than
-/// [`SafeText::MARKS`] marks stay on one letter, and no more than [`SafeText::LONGEST`] bytes are kept.
+/// Letters are composed (NFC). Invisible characters, which join, direct or format text, are removed. Every other
+/// character, control characters included, becomes a space. At most [`SafeText::MARKS`] marks per letter and
+/// [`SafeText::LONGEST`] bytes in all are kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SafeText(String);
 
 impl SafeText {
-    /// The most bytes that are kept.
+    /// The most bytes kept.
     pub const LONGEST: usize = 128;
-    /// The most combining marks that are kept on one letter.
+    /// The most combining marks kept on one letter.
     pub const MARKS: usize = 4;
-    /// Nothing behind this many characters is looked at.
+    /// Characters beyond this many are ignored.
     const READ: usize = 1024;
 
     /// Reduces a text.
@@ -203,19 +203,19 @@ impl SafeText {
             gap = false;
             safe.push(c);
         }
-        // The name is pure ASCII, so its first underscore is three bytes behind its beginning.
+        // The module's name is ASCII, so its first underscore is at byte three.
         while let Some(at) = find_module(&safe) {
             safe.replace_range(at + 3..at + 4, " ");
         }
         Self(safe)
     }
 
-    /// Reduces bytes; what is not UTF-8 parts words.
+    /// Reduces bytes; invalid UTF-8 becomes a space.
     pub fn from_bytes(bytes: &[u8]) -> Self {
         Self::new(&String::from_utf8_lossy(bytes))
     }
 
-    /// The text, or `other` when nothing was left of it.
+    /// The text, or `other` when nothing is left of it.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         if self.0.is_empty() { other } else { self }
@@ -226,7 +226,7 @@ impl SafeText {
         &self.0
     }
 
-    /// Whether nothing was left.
+    /// Whether nothing is left.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -242,7 +242,7 @@ fn carries_mark(c: char) -> bool {
     c.is_alphanumeric() || is_combining_mark(c)
 }
 
-/// Characters without a width: joiners, directions, soft hyphens, fillers, variation selectors, tags.
+/// Zero-width characters: joiners, directions, soft hyphens, fillers, variation selectors, tags.
 fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
@@ -257,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_hold_one_line() {
+    fn commands_are_one_line() {
         for bad in ["a\nb", "a\r", "\0"] {
             assert!(matches!(Line::new(bad), Err(TextError::LineBreak(_))));
             assert!(matches!(Argument::new(bad), Err(TextError::LineBreak(_))));
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn names_people_have_stay_as_they_are() {
+    fn real_names_stay_unchanged() {
         for name in [
             "Hans Muster",
             "Zo\u{eb} M\u{fc}ller",
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_mean_something_is_gone() {
+    fn characters_with_a_meaning_are_removed() {
         for (from, to) in [
             ("Support: Hans", "Support Hans"),
             ("  a \t\n b  ", "a b"),
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn channels_are_words() {
+    fn channel_ids_are_words() {
         assert_eq!(ChannelId::from(Uuid::nil()).as_str(), "00000000-0000-0000-0000-000000000000");
         assert_eq!(ChannelId::new(""), Err(TextError::Empty));
         assert_eq!(ChannelId::new("a b"), Err(TextError::Character(' ')));

@@ -131,8 +131,11 @@ impl Drop for CallDesk {
     fn drop(&mut self) {
         // A call that is done has left its queue. Where its task died, nobody else would take it out, nor see to its phones.
         let waits = self.queue.as_ref().is_some_and(|q| self.floor.leave(&self.call, q, Leave::Lost, self.last));
-        if waits || std::thread::panicking() {
+        let died = std::thread::panicking();
+        if died {
             tracing::error!(call = %self.call, "the task of a call has died; report what the log says before this");
+        }
+        if waits || died {
             for key in self.offers.keys().filter_map(|offer| self.key(*offer)) {
                 self.floor.lost(&key, self.last);
             }

@@ -34,7 +34,7 @@ use resume::Unclosed;
 pub use absent::Absent;
 pub use desk::{CallDesk, Caller};
 pub use phones::{AskedPhones, Phones};
-pub use roster::LoginChange;
+pub use roster::{LoginChange, LoginRefusal};
 pub use supervision::HeldView;
 pub use view::{AgentView, CandidateView, FloorView, QueueView, WaitingView};
 

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::acd::fact::{CancelCause, EndedBy, Fact, Record};
+use crate::acd::fact::{Asker, CancelCause, EndedBy, Fact, Record};
 use crate::acd::ids::OfferId;
 use crate::acd::restored::{Alive, Restored, WrapUp};
 use crate::acd::time::{Now, Since, Wall};
@@ -88,7 +88,8 @@ impl Floor {
         }
         for (agent, queue, since) in &restored.logins {
             if !self.restore_login(agent, queue, *since) {
-                let fact = Fact::AgentLoggedOut { agent: agent.clone(), queue: queue.clone() };
+                let (agent, queue) = (agent.clone(), queue.clone());
+                let fact = Fact::AgentLoggedOut { agent, queue, by: Asker::File };
                 (self.facts)(Record { at: now.wall, fact }, Written::Not);
             }
         }

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::acd::agent::Agent;
-use crate::acd::fact::{CancelCause, Fact, Record, TimeoutCause};
-use crate::acd::feature::FeatureAnswer;
+use crate::acd::fact::{Asker, CancelCause, Fact, Record, TimeoutCause};
 use crate::acd::ids::{AgentId, QueueNumber};
 use crate::acd::queue::Queue;
 use crate::acd::settings::{AgentSettings, QueueSettings};
@@ -20,8 +19,17 @@ pub enum LoginChange {
     Changed,
     /// It was so already.
     Already,
-    /// There is no such queue, or the agent is none of its participants.
-    Refused(FeatureAnswer),
+    /// It is not allowed.
+    Refused(LoginRefusal),
+}
+
+/// Why somebody may not log in to a queue, or out of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginRefusal {
+    /// There is no such queue.
+    NoSuchQueue,
+    /// The agent is none of its participants.
+    NotAMember,
 }
 
 impl Floor {
@@ -113,7 +121,7 @@ impl Floor {
         }
         strangers.sort();
         for (agent, queue) in &strangers {
-            self.log_out(agent, queue, CancelCause::Reconfigured, now);
+            self.log_out(agent, queue, &Asker::File, now);
         }
         strangers
     }
@@ -139,26 +147,21 @@ impl Floor {
     /// Whether a login or logout would change anything.
     pub fn login_change(&self, agent: &AgentId, queue: &QueueNumber, login: bool) -> LoginChange {
         let Some(settings) = self.participants(queue) else {
-            return LoginChange::Refused(FeatureAnswer::NoSuchQueue);
+            return LoginChange::Refused(LoginRefusal::NoSuchQueue);
         };
         if !settings.participants.contains(agent) {
-            return LoginChange::Refused(FeatureAnswer::NotAMember);
+            return LoginChange::Refused(LoginRefusal::NotAMember);
         }
         let is_in = self.agents.get(agent).is_some_and(|a| a.logins().contains_key(queue));
         if is_in == login { LoginChange::Already } else { LoginChange::Changed }
     }
 
     /// Logs an agent in, if that is a change and still allowed. It was written down before.
-    pub fn log_in(&self, agent: &AgentId, queue: &QueueNumber, now: Now) -> LoginChange {
+    pub fn log_in(&self, agent: &AgentId, queue: &QueueNumber, by: &Asker, now: Now) -> LoginChange {
         let change = self.login_change(agent, queue, true);
         if change == LoginChange::Changed {
-            let fact = Fact::AgentLoggedIn { agent: agent.clone(), queue: queue.clone() };
+            let fact = Fact::AgentLoggedIn { agent: agent.clone(), queue: queue.clone(), by: by.clone() };
             self.apply_login(agent, queue, now.wall, Some(fact));
-            // The configuration may have changed behind the question, and not have found this login to end.
-            if !self.participates(agent, queue) {
-                self.log_out(agent, queue, CancelCause::Reconfigured, now);
-                return self.login_change(agent, queue, true);
-            }
         }
         change
     }
@@ -180,15 +183,14 @@ impl Floor {
     }
 
     /// Logs an agent out, if that is a change. A phone that rings for the queue is called off; when nobody
-    /// is left, every wait in the queue ends. Unless the cause is the configuration, it was written down before.
-    pub fn log_out(&self, agent: &AgentId, queue: &QueueNumber, cause: CancelCause, now: Now) -> LoginChange {
+    /// is left, every wait in the queue ends. It was written down before, or is by who applies a configuration.
+    pub fn log_out(&self, agent: &AgentId, queue: &QueueNumber, by: &Asker, now: Now) -> LoginChange {
         let (changed, held) = match self.agents.get_mut(agent) {
             Some(mut a) => {
                 let changed = a.logout(queue);
                 if changed {
-                    let fact = Fact::AgentLoggedOut { agent: agent.clone(), queue: queue.clone() };
-                    let by_file = cause == CancelCause::Reconfigured;
-                    (self.facts)(Record { at: now.wall, fact }, if by_file { Written::Not } else { Written::Before });
+                    let fact = Fact::AgentLoggedOut { agent: agent.clone(), queue: queue.clone(), by: by.clone() };
+                    (self.facts)(Record { at: now.wall, fact }, Written::Before);
                 }
                 (changed, a.ringing_for(queue).cloned())
             }
@@ -200,6 +202,8 @@ impl Floor {
         let wake = self.queues.get_mut(queue).map(|mut q| q.logout(agent)).unwrap_or_default();
         if let Some(held) = held {
             let key = OfferKey { offer: held.offer, call: held.call, queue: held.queue, agent: agent.clone() };
+            let by_file = *by == Asker::File;
+            let cause = if by_file { CancelCause::Reconfigured } else { CancelCause::LoggedOut };
             self.call_off(&key, cause, now);
         }
         self.wake_all(&wake);

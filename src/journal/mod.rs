@@ -18,6 +18,7 @@
 //! again. That goes by the calendar, but not by one that has just gone forward by more than a month.
 
 mod backlog;
+mod file;
 mod keep;
 mod open;
 mod read;
@@ -35,7 +36,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
-use crate::acd::fact::{Fact, Record};
+use crate::acd::fact::{Asker, Fact, Record};
 use crate::acd::ids::{AgentId, Instance, QueueNumber};
 use crate::acd::time::{Now, Wall};
 use crate::clock::thread_now;
@@ -183,7 +184,7 @@ impl Journal {
         self.shared.set_keep(keep);
     }
 
-    /// Records that `agent` logged in to `queue`. It is on its way when this returns; the future tells when it is on
+    /// Records that an operator logged `agent` in to `queue`. It is on its way when this returns; the future tells when it is on
     /// disk, after at most [`Options::durable_within`] of real time (also where tokio's clock is paused).
     ///
     /// # Errors
@@ -194,10 +195,10 @@ impl Journal {
         queue: QueueNumber,
         at: Wall,
     ) -> impl Future<Output = Result<(), NotDurable>> + Send + use<> {
-        self.durable(Some(Record { at, fact: Fact::AgentLoggedIn { agent, queue } }))
+        self.durable(Some(Record { at, fact: Fact::AgentLoggedIn { agent, queue, by: Asker::Operator } }))
     }
 
-    /// Records that `agent` logged out of `queue`; otherwise as [`Journal::login`].
+    /// Records that an operator logged `agent` out of `queue`; otherwise as [`Journal::login`].
     ///
     /// # Errors
     /// [`NotDurable`] when it is not known to be on disk.
@@ -207,7 +208,7 @@ impl Journal {
         queue: QueueNumber,
         at: Wall,
     ) -> impl Future<Output = Result<(), NotDurable>> + Send + use<> {
-        self.durable(Some(Record { at, fact: Fact::AgentLoggedOut { agent, queue } }))
+        self.durable(Some(Record { at, fact: Fact::AgentLoggedOut { agent, queue, by: Asker::Operator } }))
     }
 
     /// Tells when everything recorded before is on disk, after at most [`Options::durable_within`].

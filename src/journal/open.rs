@@ -5,15 +5,13 @@ use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use uuid::Uuid;
 
-use super::sqlite::{APPLICATION, BUSY, MIGRATIONS, Sqlite, advice};
+use super::file::{IN_MEMORY, advice, connect};
+use super::sqlite::{APPLICATION, MIGRATIONS, Sqlite};
 use crate::acd::ids::Instance;
 use crate::acd::restored::Restored;
-
-/// The path that stands for a store in memory.
-const IN_MEMORY: &str = ":memory:";
 
 /// What files are made with: the records hold callers' numbers. SQLite gives its own files beside the store the same.
 const MODE: u32 = 0o600;
@@ -95,25 +93,6 @@ impl From<rusqlite::Error> for Refusal {
 pub(super) struct Opened {
     pub(super) store: Sqlite,
     pub(super) restored: Restored,
-}
-
-/// Opens a connection. A store in memory is shared by its path between the connections of this process
-/// (<https://www.sqlite.org/src/file/src/memdb.c>).
-pub(super) fn connect(path: &Path, only_read: bool) -> rusqlite::Result<Connection> {
-    let in_memory = path.starts_with(IN_MEMORY);
-    let mut flags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    flags |= match only_read && !in_memory {
-        true => OpenFlags::SQLITE_OPEN_READ_ONLY,
-        false => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
-    };
-    let connection = if in_memory {
-        let name = format!("file:/{}?vfs=memdb", path.display());
-        Connection::open_with_flags(name, flags | OpenFlags::SQLITE_OPEN_URI)?
-    } else {
-        Connection::open_with_flags(path, flags)?
-    };
-    connection.busy_timeout(BUSY)?;
-    Ok(connection)
 }
 
 pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {

@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use rusqlite::ToSql;
 
-use super::open::connect;
-use super::sqlite::numbered;
+use super::file::{connect, numbered};
 use super::store::{Filter, Numbered, Reader, StoreError};
 use crate::acd::ids::{AgentId, CallId, QueueNumber};
 

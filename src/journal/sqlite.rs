@@ -7,18 +7,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
+use super::file::{numbered, unreadable};
 use super::read::File;
 use super::store::{Batch, Numbered, Reader, Store, StoreError};
 use super::unended::Unended;
-use crate::acd::fact::{Fact, Record};
+use crate::acd::fact::Fact;
 use crate::acd::ids::{AgentId, IdError, Instance, QueueNumber};
 use crate::acd::restored::{Alive, Restored, WrapUp};
 use crate::acd::time::Wall;
 
-/// How long SQLite itself waits for another program's lock before an attempt counts as failed.
-pub(super) const BUSY: Duration = Duration::from_millis(250);
 /// How many old records one step deletes.
 const PRUNE_STEP: u16 = 500;
 
@@ -65,25 +64,6 @@ pub(super) const MIGRATIONS: &[&str] = &[
 ];
 /// Marks a SQLite file as this daemon's: `FSQ1`.
 pub(super) const APPLICATION: i64 = 0x4653_5131;
-
-/// What a person can do about a failure of SQLite.
-pub(super) fn advice(failure: &rusqlite::Error) -> &'static str {
-    match failure.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => "another program holds a lock on it; let it end",
-        Some(ErrorCode::CannotOpen) => "its directory must exist and belong to this user",
-        Some(ErrorCode::DiskFull) => "the disk is full; make room",
-        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => "it may not be written; look at owner and mount",
-        Some(ErrorCode::SystemIoFailure) => "the disk reports an error; look at the kernel's log",
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => "the file is damaged; restore it from a backup",
-        _ => "SQLite reports an error",
-    }
-}
-
-impl From<rusqlite::Error> for StoreError {
-    fn from(failure: rusqlite::Error) -> Self {
-        Self(format!("{} ({failure})", advice(&failure)))
-    }
-}
 
 /// The open file of the writer.
 #[derive(Debug)]
@@ -268,14 +248,14 @@ fn write(db: &Transaction<'_>, next: &Numbered) -> rusqlite::Result<()> {
     db.prepare_cached("INSERT INTO records (id, json) VALUES (?1, ?2)")?.execute(params![number(*n), json])?;
     let at = record.at.0;
     match &record.fact {
-        Fact::AgentLoggedIn { agent, queue } => {
+        Fact::AgentLoggedIn { agent, queue, .. } => {
             db.prepare_cached("INSERT INTO logins VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?.execute(params![
                 agent.as_str(),
                 queue.as_str(),
                 at
             ])?;
         }
-        Fact::AgentLoggedOut { agent, queue } => {
+        Fact::AgentLoggedOut { agent, queue, .. } => {
             db.prepare_cached("DELETE FROM logins WHERE agent = ?1 AND queue = ?2")?
                 .execute([agent.as_str(), queue.as_str()])?;
         }
@@ -328,22 +308,11 @@ fn id<T>(row: &rusqlite::Row<'_>, column: usize, new: fn(&str) -> Result<T, IdEr
     new(&text).map_err(|e| unreadable(column, e))
 }
 
-/// A record from a row of its number and its JSON.
-pub(super) fn numbered(row: &rusqlite::Row<'_>) -> rusqlite::Result<Numbered> {
-    let (number, json): (i64, String) = (row.get(0)?, row.get(1)?);
-    let record: Record = serde_json::from_str(&json).map_err(|e| unreadable(1, e))?;
-    Ok(Numbered { number: u64::try_from(number).unwrap_or(0), record })
-}
-
-fn unreadable(column: usize, why: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(why))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
-    use crate::acd::fact::LossCause;
+    use crate::acd::fact::{LossCause, Record};
     use crate::acd::ids::CallId;
 
     fn lost(n: u64) -> Numbered {

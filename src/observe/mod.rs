@@ -38,6 +38,7 @@ pub fn log(record: &Record) {
         waited_ms = lasted("waited_ms"),
         talked_ms = lasted("talked_ms"),
         by = text("by"),
+        user = text("user"),
         onward = onward.map_or(text("onward"), |(word, _)| Some(word.as_str())),
         onward_to = onward.and_then(|(_, to)| to.as_str()),
         until = moment("until"),

@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use crate::acd::fact::Asker;
 use crate::acd::feature::{FeatureAnswer, authorise};
 use crate::acd::ids::{AgentId, QueueNumber};
+use crate::controller::LoginAnswer;
 use crate::esl::text::TextError;
 use crate::esl::{ApiCall, Cause, Command, Events, Execute, Incoming, Link};
+use crate::floor::LoginRefusal;
 use crate::telephony::Settings;
 use crate::telephony::channel::Channel;
 
-use super::{Shared, leave, logins, send_one};
+use super::{Shared, leave, send_one};
 
 /// How long the answer may take until the phone has hung up.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
@@ -31,7 +34,7 @@ pub(super) async fn run(
     let language = found.as_ref().map_or_else(|| settings.language.clone(), |q| q.language.clone());
     let participants = found.as_ref().map(|q| q.participants.as_slice());
     let answer = match whose(shared, settings, &link, &channel, participants).await {
-        Ok(agent) => logins::change(shared, &agent, &queue, login).await,
+        Ok((by, agent)) => change(shared, &by, &agent, &queue, login).await,
         Err(refusal) => refusal,
     };
     let user = channel.who.as_ref().map_or("nobody", |w| &w.user);
@@ -47,14 +50,30 @@ pub(super) async fn run(
     see_off(&link, &mut events).await;
 }
 
-/// Whose login is to be changed.
+/// Logs the agent in or out.
+async fn change(shared: &Shared, by: &Asker, agent: &AgentId, queue: &QueueNumber, login: bool) -> FeatureAnswer {
+    let controller = &shared.controller;
+    let (answer, done) = if login {
+        (controller.log_in(by, agent, queue).await, FeatureAnswer::LoggedIn)
+    } else {
+        (controller.log_out(by, agent, queue).await, FeatureAnswer::LoggedOut)
+    };
+    match answer {
+        LoginAnswer::Done => done,
+        LoginAnswer::Refused(LoginRefusal::NoSuchQueue) => FeatureAnswer::NoSuchQueue,
+        LoginAnswer::Refused(LoginRefusal::NotAMember) => FeatureAnswer::NotAMember,
+        LoginAnswer::Failed => FeatureAnswer::Failed,
+    }
+}
+
+/// Who asks, and whose login is to be changed.
 async fn whose(
     shared: &Shared,
     settings: &Settings,
     link: &Link,
     channel: &Channel,
     participants: Option<&[AgentId]>,
-) -> Result<AgentId, FeatureAnswer> {
+) -> Result<(Asker, AgentId), FeatureAnswer> {
     let who = channel.who.as_ref().ok_or(FeatureAnswer::NotAuthenticated)?;
     let domain = home(shared, settings, link, &who.user).await.ok_or(FeatureAnswer::Failed)?;
     if !who.is_of(&domain) {
@@ -64,7 +83,8 @@ async fn whose(
             "a feature code was dialled in another domain than the one in which an agent of this name is rung, and refused; if that phone is the agent's, name its domain in `domain` or in the agent's `dial`, as in user/1001@example.com"
         );
     }
-    authorise(Some(who), &domain, participants)
+    let agent = authorise(Some(who), &domain, participants)?;
+    Ok((Asker::Phone { user: Arc::from(who.user.as_str()), call: channel.id.clone() }, agent))
 }
 
 /// The domain in which an agent of this user's name is rung. When neither the agent's `dial` nor the configuration names

@@ -4,7 +4,6 @@
 
 mod caller;
 mod feature;
-mod logins;
 mod several;
 mod turns;
 
@@ -16,14 +15,13 @@ use tokio::sync::watch;
 
 use crate::acd::feature::Dialled;
 use crate::clock::Clock;
+use crate::controller::Controller;
 use crate::esl::server::{self, leave};
 use crate::esl::{Command, Events, Link, Outcome, Unknown};
 use crate::floor::Floor;
-use crate::journal::Journal;
 use crate::telephony::Settings;
 use crate::telephony::channel::Channel;
 
-pub use logins::Logins;
 pub use turns::Turns;
 
 /// How long a call may take to be parked before it is left all the same.
@@ -45,10 +43,8 @@ pub struct Shared {
     pub beginning: AtomicUsize,
     /// Whether channels may carry out orders to ring; false once FreeSWITCH was seen not to let one.
     pub by_channel: AtomicBool,
-    /// Where logins are made durable.
-    pub journal: Arc<Journal>,
-    /// The logins that are being made durable.
-    pub logins: Logins,
+    /// Where agents who dial a feature code are logged in and out.
+    pub controller: Arc<Controller>,
     /// The calls whose task is here.
     pub turns: Turns,
     /// Makes a random number, for the random order of agents.

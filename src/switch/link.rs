@@ -506,8 +506,8 @@ impl Up<'_> {
 
     fn fact(&mut self, fact: &Fact) {
         let (agent, queue, on) = match fact {
-            Fact::AgentLoggedIn { agent, queue } => (agent, queue, true),
-            Fact::AgentLoggedOut { agent, queue } => (agent, queue, false),
+            Fact::AgentLoggedIn { agent, queue, .. } => (agent, queue, true),
+            Fact::AgentLoggedOut { agent, queue, .. } => (agent, queue, false),
             _ => return,
         };
         if on {

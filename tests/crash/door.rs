@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use freeswitch_queue::acd::fact::{Fact, Record};
+use freeswitch_queue::acd::fact::{Asker, Fact, Record};
 use freeswitch_queue::acd::ids::{AgentId, QueueNumber};
 use freeswitch_queue::acd::time::Wall;
 use freeswitch_queue::journal::{Journal, Options};
@@ -97,7 +97,7 @@ async fn the_program_is_asked_reloaded_killed_and_stopped() {
     {
         let (journal, _) = Journal::open(place.0.join("state.db"), Options::default()).unwrap();
         let (agent, queue) = (AgentId::new("1001").unwrap(), QueueNumber::new("99900").unwrap());
-        journal.record(Record { at: Wall(1), fact: Fact::AgentLoggedIn { agent, queue } });
+        journal.record(Record { at: Wall(1), fact: Fact::AgentLoggedIn { agent, queue, by: Asker::Operator } });
         journal.close().await.unwrap();
     }
     let (mut daemon, mut log) = place.serve().await;

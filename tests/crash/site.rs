@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use freeswitch_queue::acd::fact::{Fact, Record};
+use freeswitch_queue::acd::fact::{Asker, Fact, Record};
 use freeswitch_queue::acd::time::Wall;
 use freeswitch_queue::admin::{self, Reloaded, Status};
-use freeswitch_queue::app::Daemon;
+use freeswitch_queue::app::{Daemon, Random};
 use freeswitch_queue::clock::Clock;
 use freeswitch_queue::config::{self, Config};
 use freeswitch_queue::esl::Link;
@@ -51,13 +51,15 @@ pub struct Setting {
     pub seed: u64,
     /// How long a login may take to be on disk, in milliseconds of real time.
     pub durable_ms: u64,
+    /// The dice are broken from the second throw on: whoever makes an offer dies.
+    pub broken_dice: bool,
 }
 
 /// These queues, each `{ number: "99900", participants: ["1001"], … }` without its braces, a link, and every
 /// participant logged in.
 pub fn setting(queues: &[&str]) -> Setting {
     let queues = queues.iter().map(|q| (*q).to_owned()).collect();
-    Setting { queues, more: String::new(), links: 1, out: Vec::new(), seed: 1, durable_ms: 60_000 }
+    Setting { queues, more: String::new(), links: 1, out: Vec::new(), seed: 1, durable_ms: 60_000, broken_dice: false }
 }
 
 impl Setting {
@@ -191,7 +193,10 @@ impl Site {
                 if !site.setting.out.contains(&(agent.to_string(), queue.number.to_string())) {
                     let (agent, queue) = (agent.clone(), queue.number.clone());
                     restored.logins.push((agent.clone(), queue.clone(), Wall(BEGAN)));
-                    journal.record(Record { at: Wall(BEGAN), fact: Fact::AgentLoggedIn { agent, queue } });
+                    journal.record(Record {
+                        at: Wall(BEGAN),
+                        fact: Fact::AgentLoggedIn { agent, queue, by: Asker::Operator },
+                    });
                 }
             }
         }
@@ -236,7 +241,13 @@ impl Site {
             })
         });
         let life = self.lives.fetch_add(1, Ordering::Relaxed);
-        let random = dice(self.setting.seed.wrapping_mul(7919).wrapping_add(life));
+        let dice = dice(self.setting.seed.wrapping_mul(7919).wrapping_add(life));
+        // A caller throws them first.
+        let (broken, thrown) = (self.setting.broken_dice, AtomicU64::new(0));
+        let random: Random = Arc::new(move || {
+            assert!(!broken || thrown.fetch_add(1, Ordering::Relaxed) == 0, "the dice are broken");
+            dice()
+        });
         let clock = Clock::virtual_from(self.wall());
         let daemon = Daemon::start_via(self.config(), journal, restored, clock, random, &connect);
         self.enter(daemon.clone());

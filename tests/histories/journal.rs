@@ -176,8 +176,8 @@ impl Journal {
                 assert!(!been.contains(to), "Q13: {call} is sent to {to} once more, and has been in {been:?}");
             }
             Fact::CallWentOn { .. } => {}
-            Fact::AgentLoggedIn { agent, queue } => self.logins.push((agent.clone(), queue.clone(), record.at)),
-            Fact::AgentLoggedOut { agent, queue } => self.logins.retain(|l| l.0 != *agent || l.1 != *queue),
+            Fact::AgentLoggedIn { agent, queue, .. } => self.logins.push((agent.clone(), queue.clone(), record.at)),
+            Fact::AgentLoggedOut { agent, queue, .. } => self.logins.retain(|l| l.0 != *agent || l.1 != *queue),
             Fact::WrapUpStarted { agent, until, lasts, .. } => {
                 self.wraps.retain(|w| w.agent != *agent);
                 self.wraps.push(WrapUp { agent: agent.clone(), until: *until, lasts: *lasts });

@@ -265,13 +265,13 @@ impl Model {
                 let rest = a.rest.take().map(|(until, _)| until);
                 assert_eq!(rest, Some(now), "Q9: the wrap-up of {agent} ends");
             }
-            Fact::AgentLoggedIn { agent, queue } => {
+            Fact::AgentLoggedIn { agent, queue, .. } => {
                 assert!(self.participates(agent, queue), "Q14: {agent} is no participant of {queue}");
                 let a = self.agent(agent).expect("an agent");
                 assert!(!a.logins.contains(queue), "Q14: {agent} is logged in to {queue} twice");
                 a.logins.push(queue.clone());
             }
-            Fact::AgentLoggedOut { agent, queue } => {
+            Fact::AgentLoggedOut { agent, queue, .. } => {
                 let a = self.agent(agent).expect("an agent");
                 assert!(a.logins.contains(queue), "Q14: {agent} was not logged in to {queue}");
                 a.logins.retain(|q| q != queue);

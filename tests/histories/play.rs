@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use freeswitch_queue::acd::call::Input;
-use freeswitch_queue::acd::fact::CancelCause;
+use freeswitch_queue::acd::fact::Asker;
 use freeswitch_queue::acd::ids::{AgentId, CallId, QueueNumber};
 use freeswitch_queue::acd::restored::{Alive, Restored};
 use freeswitch_queue::floor::LoginChange;
@@ -106,11 +106,11 @@ impl Sim {
             Step::Press(n) => nth(n).iter().for_each(|c| self.world.press(c)),
             Step::Login(a, q) => {
                 let wanted = self.model.participates(&agent_id(a), &queue_number(q));
-                let done = self.floor.log_in(&agent_id(a), &queue_number(q), time);
+                let done = self.floor.log_in(&agent_id(a), &queue_number(q), &Asker::Operator, time);
                 assert_eq!(matches!(done, LoginChange::Refused(_)), !wanted, "Q14: who may log in");
             }
             Step::Logout(a, q) => {
-                self.floor.log_out(&agent_id(a), &queue_number(q), CancelCause::LoggedOut, time);
+                self.floor.log_out(&agent_id(a), &queue_number(q), &Asker::Operator, time);
             }
             Step::Answer(a) => {
                 let offers = self.world.ringing(|l| l.agent == agent_id(a));

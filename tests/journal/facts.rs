@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use freeswitch_queue::acd::fact::{CancelCause, EndedBy, Fact, LossCause, MissCause, Onward, Record, TimeoutCause};
+use freeswitch_queue::acd::fact::{
+    Asker, CancelCause, EndedBy, Fact, LossCause, MissCause, Onward, Record, TimeoutCause,
+};
 use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
 use freeswitch_queue::acd::time::Wall;
 use freeswitch_queue::journal::{Journal, Options};
@@ -58,6 +60,12 @@ fn any_fact() -> impl Strategy<Value = Fact> {
     (0..16, subjects, details).prop_map(|(kind, subjects, details)| {
         let (offer, call, queue, agent) = subjects;
         let ((miss, cancel, timeout, loss), by, onward, caller, returned, wall, lasted) = details;
+        let asker = match lasted.as_millis() % 4 {
+            0 => Asker::Phone { user: caller.clone(), call: call.clone() },
+            1 => Asker::File,
+            2 => Asker::Operator,
+            _ => Asker::Api,
+        };
         match kind {
             0 => Fact::CallEntered { call, queue, caller, first_entered: wall, returned },
             1 => Fact::OfferMade { offer, call, queue, agent },
@@ -70,8 +78,8 @@ fn any_fact() -> impl Strategy<Value = Fact> {
             8 => Fact::CallWentOn { call, queue, onward },
             9 => Fact::CallReturned { call, queue, waited: lasted },
             10 => Fact::CallLost { call, queue, waited: lasted, cause: loss },
-            11 => Fact::AgentLoggedIn { agent, queue },
-            12 => Fact::AgentLoggedOut { agent, queue },
+            11 => Fact::AgentLoggedIn { agent, queue, by: asker },
+            12 => Fact::AgentLoggedOut { agent, queue, by: asker },
             13 => Fact::WrapUpStarted { agent, queue, until: wall, lasts: lasted },
             14 => Fact::WrapUpEnded { agent },
             _ => Fact::CallTaken { call, queue, waited: lasted },
@@ -81,6 +89,24 @@ fn any_fact() -> impl Strategy<Value = Fact> {
 
 fn any_record() -> impl Strategy<Value = Record> {
     ((0..i64::MAX).prop_map(Wall), any_fact()).prop_map(|(at, fact)| Record { at, fact })
+}
+
+/// Q23: who asked for a login stands beside it; a record from before that is read as well.
+#[test]
+fn q23_a_login_tells_who_asked_for_it() {
+    let read = |json: &str| match serde_json::from_str::<Record>(json).unwrap().fact {
+        Fact::AgentLoggedIn { by, .. } | Fact::AgentLoggedOut { by, .. } => by,
+        other => panic!("{other:?}"),
+    };
+    let record = |kind: &str, by: &str| format!(r#"{{"at":1,"fact":"{kind}","agent":"1001","queue":"99900"{by}}}"#);
+    let phone = r#","by":"phone","user":"1001","call":"c""#;
+    let dialled = Asker::Phone { user: "1001".into(), call: CallId::new("c").unwrap() };
+    for kind in ["agent_logged_in", "agent_logged_out"] {
+        assert_eq!(read(&record(kind, phone)), dialled);
+        assert_eq!(read(&record(kind, r#","by":"file""#)), Asker::File);
+        assert_eq!(read(&record(kind, "")), Asker::Unknown);
+        assert_eq!(read(&record(kind, r#","by":"somebody new""#)), Asker::Unknown);
+    }
 }
 
 proptest! {

@@ -51,12 +51,11 @@ impl Store for Memory {
             let at = next.record.at;
             let ends = &mut restored.last_conversation_end;
             match &next.record.fact {
-                Fact::AgentLoggedIn { agent, queue } => {
-                    if !restored.logins.iter().any(|(a, q, _)| (a, q) == (agent, queue)) {
-                        restored.logins.push((agent.clone(), queue.clone(), at));
-                    }
+                Fact::AgentLoggedIn { agent, queue, .. } => {
+                    let known = restored.logins.iter().any(|(a, q, _)| (a, q) == (agent, queue));
+                    restored.logins.extend((!known).then(|| (agent.clone(), queue.clone(), at)));
                 }
-                Fact::AgentLoggedOut { agent, queue } => {
+                Fact::AgentLoggedOut { agent, queue, .. } => {
                     restored.logins.retain(|(a, q, _)| (a, q) != (agent, queue));
                 }
                 Fact::ConversationEnded { agent, .. } => {

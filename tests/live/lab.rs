@@ -146,7 +146,7 @@ impl Lab {
             agents.iter().map(|user| self.dial(&From::phone(user), &format!("*41{queue}"))).collect();
         for agent in agents {
             self.daemon().fact(&format!("{agent} logged in to {queue}"), SOON, |fact| match fact {
-                Fact::AgentLoggedIn { agent: a, queue: q } => {
+                Fact::AgentLoggedIn { agent: a, queue: q, .. } => {
                     (a.as_str() == *agent && q.as_str() == queue).then_some(())
                 }
                 _ => None,

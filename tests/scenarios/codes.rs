@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use freeswitch_queue::acd::fact::{Asker, Fact};
 use simswitch::{CallSpec, Sound};
 
 use crate::house::{House, pass, play};
@@ -46,6 +47,30 @@ fn q14_login_and_logout() {
         assert!(house.is_in("1002", "99900"), "the other queue is untouched");
         let story = house.end().await.story();
         assert_eq!(story[1..], ["1001 logs in to 99900", "1001 logs out of 99900", "1002 logs out of 99901"]);
+    });
+}
+
+/// Q14, Q23: a login and a logout tell by which call of which phone.
+#[test]
+fn q23_a_code_is_recorded_with_the_phone_that_dialled_it() {
+    play(async {
+        let house = house();
+        dial(&house, &CallSpec::phone("1001", "*4199900")).await;
+        dial(&house, &CallSpec::phone("1001", "*4299900")).await;
+        let asked: Vec<_> = house
+            .records()
+            .await
+            .into_iter()
+            .filter_map(|record| match record.fact {
+                Fact::AgentLoggedIn { by: Asker::Phone { user, call }, .. }
+                | Fact::AgentLoggedOut { by: Asker::Phone { user, call }, .. } => Some((user, call)),
+                _ => None,
+            })
+            .collect();
+        let [(first, login), (second, logout)] = &asked[..] else { panic!("{asked:?}") };
+        assert_eq!([&**first, &**second], ["1001", "1001"]);
+        assert_ne!(login, logout);
+        house.end().await;
     });
 }
 

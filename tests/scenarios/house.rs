@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use freeswitch_queue::acd::fact::CancelCause;
+use freeswitch_queue::acd::fact::Asker;
 use freeswitch_queue::acd::ids::{AgentId, QueueNumber};
 use freeswitch_queue::acd::time::Wall;
 use freeswitch_queue::app::{self, Daemon};
@@ -153,7 +153,8 @@ impl House {
 
     /// The admin changes the queues.
     pub fn reconfigure(&self, queues: &[Queue]) {
-        let Ok(_) = self.daemon().reconfigure(|| Ok::<_, Infallible>(configuration(queues, "")));
+        let daemon = self.daemon();
+        let Ok(_) = daemon.controller().reload(&Asker::Operator, || Ok::<_, Infallible>(configuration(queues, "")));
     }
 
     /// Somebody else connects to the daemon's port.
@@ -175,7 +176,7 @@ impl House {
         let (agent, queue) = (AgentId::new(agent).unwrap(), QueueNumber::new(queue).unwrap());
         let daemon = self.daemon();
         let now = daemon.clock().now();
-        assert_eq!(daemon.floor().log_in(&agent, &queue, now), LoginChange::Changed);
+        assert_eq!(daemon.floor().log_in(&agent, &queue, &Asker::Operator, now), LoginChange::Changed);
         drop(daemon.journal().login(agent, queue, now.wall));
     }
 
@@ -184,7 +185,7 @@ impl House {
         let (agent, queue) = (AgentId::new(agent).unwrap(), QueueNumber::new(queue).unwrap());
         let daemon = self.daemon();
         let now = daemon.clock().now();
-        assert_eq!(daemon.floor().log_out(&agent, &queue, CancelCause::LoggedOut, now), LoginChange::Changed);
+        assert_eq!(daemon.floor().log_out(&agent, &queue, &Asker::Operator, now), LoginChange::Changed);
         drop(daemon.journal().logout(agent, queue, now.wall));
     }
 

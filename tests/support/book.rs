@@ -125,8 +125,8 @@ fn words_of(fact: &Fact, numbers: &HashMap<CallId, String>) -> String {
         Fact::CallReturned { call, queue, .. } => format!("{} is given back by {queue}", n(call)),
         Fact::CallTaken { call, queue, .. } => format!("{} is taken out of {queue}", n(call)),
         Fact::CallLost { call, queue, .. } => format!("{} is lost by {queue}", n(call)),
-        Fact::AgentLoggedIn { agent, queue } => format!("{agent} logs in to {queue}"),
-        Fact::AgentLoggedOut { agent, queue } => format!("{agent} logs out of {queue}"),
+        Fact::AgentLoggedIn { agent, queue, .. } => format!("{agent} logs in to {queue}"),
+        Fact::AgentLoggedOut { agent, queue, .. } => format!("{agent} logs out of {queue}"),
         Fact::WrapUpStarted { agent, .. } => format!("{agent} wraps up"),
         Fact::WrapUpEnded { agent } => format!("{agent} is ready"),
     }

@@ -1,6 +1,6 @@
-//! A model of how FreeSWITCH reads a dial string, written from what it was seen to do: split at blanks, cut at the
-//! braces, split at commas, split at the equals sign, each pass with its own idea of quotes.
-// Part of several test programs, and a crate of its own for the fuzzer.
+//! A model of how FreeSWITCH parses a dial string, written from its observed behaviour: it splits at blanks, cuts at
+//! the braces, splits at commas, then at equals signs, and each pass treats quotes in its own way.
+// Part of several test programs and of the fuzz targets.
 #![allow(unreachable_pub, dead_code)]
 
 use std::time::Duration;
@@ -10,7 +10,7 @@ use freeswitch_queue::esl::dial::{Endpoint, OnAnswer, Originate, VariableName};
 use freeswitch_queue::esl::{ChannelId, Command, Execute, SafeText};
 use uuid::Uuid;
 
-/// What FreeSWITCH makes of an `originate`.
+/// How FreeSWITCH understands an `originate`.
 #[derive(Debug, PartialEq)]
 pub struct Dialled {
     pub variables: Vec<(String, String)>,
@@ -18,8 +18,8 @@ pub struct Dialled {
     pub application: String,
 }
 
-/// Splits at `delimiter` outside quotes. A `'` opens a quote only when another one follows; a backslash takes the next
-/// character as it is; quotes and blanks around a piece are taken off.
+/// Splits at `delimiter` outside quotes. A `'` opens a quote only if another one follows; a backslash makes the next
+/// character literal; quotes and surrounding blanks are removed.
 fn split(text: &str, delimiter: char, most: usize) -> Vec<String> {
     let chars: Vec<char> = text.chars().collect();
     let mut pieces = Vec::new();
@@ -40,7 +40,7 @@ fn split(text: &str, delimiter: char, most: usize) -> Vec<String> {
         }
         at += 1;
     }
-    // FreeSWITCH does not count what is empty behind the last delimiter.
+    // FreeSWITCH ignores an empty piece after the last delimiter.
     if !piece.is_empty() {
         pieces.push(piece);
     }
@@ -55,14 +55,14 @@ fn split(text: &str, delimiter: char, most: usize) -> Vec<String> {
         .collect()
 }
 
-/// Reads `originate {..}endpoint &application`; `None` when FreeSWITCH would not.
+/// Parses `originate {..}endpoint &application`; `None` when FreeSWITCH would fail.
 pub fn dial(command: &str) -> Option<Dialled> {
     let arguments = command.strip_prefix("originate ")?;
-    // The first pass: at blanks, quotes taken off.
+    // The first pass splits at blanks and removes quotes.
     let [dial, application, ..] = &split(arguments, ' ', 10)[..] else {
         return None;
     };
-    // The braces count, quoted or not.
+    // Braces count even inside quotes.
     let mut depth = 0;
     let end = dial.char_indices().find(|&(_, c)| {
         depth += i32::from(c == '{') - i32::from(c == '}');
@@ -83,9 +83,9 @@ pub fn dial(command: &str) -> Option<Dialled> {
     Some(Dialled { variables, endpoint: endpoint.to_owned(), application: application.clone() })
 }
 
-/// What a channel executes of `variable=${API ARGUMENT}` or `variable=${API(ARGUMENT)}` in an application's argument:
-/// the API, its argument, and the text around it. Written from `switch_channel_expand_variables_check`: curly brackets are
-/// counted to the end, round ones within that, and what is behind the last of them is lost.
+/// What a channel executes for `variable=${API ARGUMENT}` or `variable=${API(ARGUMENT)}` in an application's argument:
+/// the API, its argument, and the text around it. Written from `switch_channel_expand_variables_check`: it counts curly
+/// brackets to find the end, round ones within, and drops what follows the last of these.
 pub fn expand(text: &str) -> Option<(String, String, String)> {
     let (before, inside) = text.split_once("${")?;
     let mut depth = 1;
@@ -106,12 +106,12 @@ pub fn expand(text: &str) -> Option<(String, String, String)> {
     Some((name.to_owned(), argument.to_owned(), format!("{before}{behind}")))
 }
 
-/// Fails when a channel that is to order this would order something else.
+/// Fails if a channel would start another background job than this one.
 fn assert_ordered_as_it_is(name: &str, number: &str) {
     let call = originate(&SafeText::new(name), &SafeText::new(number)).call();
     let variable = VariableName::new("order").unwrap();
     let Ok(order) = Execute::background(&variable, LEG, &call) else {
-        // Then it goes another way; half a bracket is the one reason there is.
+        // It is sent as `bgapi` instead; an unmatched bracket is the only reason.
         assert!([name, number].iter().any(|text| text.contains(['(', ')'])), "{name:?} and {number:?} are refused");
         return;
     };
@@ -123,10 +123,10 @@ fn assert_ordered_as_it_is(name: &str, number: &str) {
     assert_eq!(expand(body), Some(ordered), "{name:?} and {number:?}");
 }
 
-/// The leg every test dials.
+/// The leg that every test dials.
 pub const LEG: Uuid = Uuid::from_u128(0x7c2a);
 
-/// An `originate` as the queue makes it, for a caller of this name and number.
+/// An `originate` as the queue builds it, for a caller with this name and number.
 pub fn originate(name: &SafeText, number: &SafeText) -> Originate {
     let caller = ChannelId::new("f3bb10a3-4a6f-460c-b7ac-5b56de304794").unwrap();
     let resume = VariableName::new("socket_resume").unwrap();
@@ -143,15 +143,15 @@ fn or_dash(text: &SafeText) -> String {
     if text.is_empty() { "-".to_owned() } else { text.as_str().to_owned() }
 }
 
-/// Fails when name or number change more than what is shown.
+/// Fails if the name or number changes anything but what the phone shows.
 pub fn assert_harmless(name: &str, number: &str) {
     assert_ordered_as_it_is(name, number);
     let (name, number) = (SafeText::new(name), SafeText::new(number));
     let dialled = dial(originate(&name, &number).call().as_str()).expect("FreeSWITCH could not read it");
-    // What is dialled back has no blanks, and neither has an `@`, which would end it inside a SIP address.
+    // The number can be dialled back, so it has no blanks, nor an `@`, which would end it inside a SIP address.
     let mut shown_number = number.as_str().to_owned();
     shown_number.retain(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '_' | '.'));
-    // What FreeSWITCH acts on wherever it stands.
+    // FreeSWITCH acts on this word anywhere in a command.
     while let Some(at) = shown_number.to_ascii_lowercase().find("mod_event_socket") {
         shown_number.remove(at + 3);
     }
@@ -179,7 +179,7 @@ pub fn assert_harmless(name: &str, number: &str) {
     };
     assert_eq!(dialled, expected);
     for (_, value) in &dialled.variables {
-        // Variables are expanded, `:` cuts names in mod_sofia, and control characters are nobody's name.
+        // FreeSWITCH expands variables, mod_sofia cuts names at `:`, and no name contains control characters.
         assert!(!value.contains(['$', ':', '\\', '`', '"', '<', '>']), "{value:?}");
         assert!(!value.starts_with("^^") && !value.chars().any(char::is_control), "{value:?}");
     }

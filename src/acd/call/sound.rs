@@ -1,4 +1,4 @@
-//! What the caller hears: music without gaps, and announcements over it.
+//! What the caller hears: music without gaps, and announcements played over it.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use crate::acd::leg::Leg;
 use crate::acd::settings::Music;
 use crate::acd::time::Now;
 
-/// How soon silence after an ended music is filled, unless a connection is just being made.
+/// How long after music ends it is restarted, unless the caller is being connected.
 pub(super) const MUSIC_GRACE: Duration = Duration::from_millis(300);
-/// Music that ends within this time of its start does not work.
+/// Music that ends within this time of its start counts as broken.
 const MUSIC_WORKS_AFTER: Duration = Duration::from_secs(2);
-/// How often music that ends at once is tried before the ring tone takes its place, and the ring tone itself.
+/// How often broken music is tried before the ring tone replaces it; the ring tone is tried as often.
 const MUSIC_TRIES: u32 = 3;
 
 impl Call {

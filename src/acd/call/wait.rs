@@ -1,4 +1,4 @@
-//! In line: entering a queue, looking at its orders, and following its settings.
+//! Waiting in line: the call enters a queue, takes its orders from there, and follows its settings.
 
 use std::sync::Arc;
 
@@ -82,8 +82,8 @@ impl Call {
         self.set_max_wait(now);
     }
 
-    /// Plays the music that the queue has by now. Not over an announcement: what ends the music under it would end the
-    /// announcement first.
+    /// Switches to the queue's new music. Waits while an announcement plays: the command that stops the music underneath
+    /// would stop the announcement first.
     pub(super) fn follow_music(&mut self, now: Now) {
         let Stage::Waiting(w) = &mut self.stage else { return };
         if w.announcement.is_some() || self.timers.holds(Timer::TakenAway) || !std::mem::take(&mut w.other_music) {

@@ -1,4 +1,4 @@
-//! Events asked for, and events fired.
+//! Subscribing to events, filtering them, and firing them.
 
 use bytes::{BufMut, BytesMut};
 use uuid::Uuid;
@@ -17,26 +17,26 @@ pub struct EventSet {
 }
 
 impl EventSet {
-    /// Events by their kinds. [`EventKind::Other`] has no name and is left out, as is [`EventKind::Custom`]: its events
-    /// are asked for by their subclasses, with [`EventSet::custom`].
+    /// Events by kind. [`EventKind::Other`], which has no name, is left out, and so is [`EventKind::Custom`]: subscribe
+    /// to its subclasses with [`EventSet::custom`].
     pub fn of(kinds: &[EventKind]) -> Self {
         let kinds = kinds.iter().copied().filter(|kind| !matches!(kind, EventKind::Other | EventKind::Custom));
         Self { all: false, json: false, kinds: kinds.collect(), subclasses: Vec::new() }
     }
 
-    /// Every event there is. On a call's connection its cost grows with the square of the calls.
+    /// Every event. On the connections of calls the cost grows with the square of the number of calls.
     pub fn all() -> Self {
         Self { all: true, ..Self::of(&[]) }
     }
 
-    /// As JSON in place of the plain format; this goes for every event of the connection. Plain is the robust format,
-    /// and several times faster to read.
+    /// Asks for JSON in place of the plain format, which applies to every event of the connection. Plain is the robust
+    /// format and several times faster to read.
     #[must_use]
     pub fn json(self) -> Self {
         Self { json: true, ..self }
     }
 
-    /// And the CUSTOM events of a subclass such as `sofia::register`.
+    /// Adds the CUSTOM events of a subclass such as `sofia::register`.
     ///
     /// # Errors
     /// [`TextError`] when the subclass is not a word.
@@ -52,7 +52,7 @@ impl EventSet {
     pub(super) fn render(&self, verb: &str, out: &mut BytesMut) {
         out.put_slice(verb.as_bytes());
         let all = self.all.then_some("ALL");
-        // Every word behind CUSTOM is a subclass, so it comes last.
+        // FreeSWITCH takes every word after CUSTOM for a subclass, so it comes last.
         let custom = (!self.subclasses.is_empty()).then_some(EventKind::Custom.as_str());
         let kinds = all.into_iter().chain(self.kinds.iter().map(|kind| kind.as_str())).chain(custom);
         for name in kinds.chain(self.subclasses.iter().map(Line::as_str)) {
@@ -63,8 +63,8 @@ impl EventSet {
     }
 }
 
-/// A filter: of the events asked for, those with this value in this header pass. Filters are an OR; an event with none
-/// of the named headers does not pass, so a BACKGROUND_JOB needs [`Filter::job`].
+/// A filter: of the subscribed events, it passes those with this value in this header. FreeSWITCH combines filters with
+/// OR. An event with none of the named headers does not pass, so a BACKGROUND_JOB needs [`Filter::job`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
     header: Line,
@@ -75,7 +75,7 @@ impl Filter {
     /// Events with `value` in `header`.
     ///
     /// # Errors
-    /// [`TextError`] when the header's name is not a word, or the value is not one line.
+    /// [`TextError`] when the header's name is not a word or the value is not one line.
     pub fn new(header: &str, value: &str) -> Result<Self, TextError> {
         Ok(Self { header: Line::of_checked(word(header, 128, "_-")?.to_owned()), value: Line::new(value.to_owned())? })
     }
@@ -85,7 +85,7 @@ impl Filter {
         Self { header: Line::of_checked("Unique-ID"), value: Line::of_checked(channel.to_string()) }
     }
 
-    /// The end of a background job.
+    /// The result of a background job.
     pub fn job(job: Uuid) -> Self {
         Self { header: Line::of_checked("Job-UUID"), value: Line::of_checked(job.to_string()) }
     }
@@ -104,7 +104,7 @@ pub struct SendEvent {
 }
 
 impl SendEvent {
-    /// An event by its name, such as `PRESENCE_IN`.
+    /// An event by name, such as `PRESENCE_IN`.
     ///
     /// # Errors
     /// [`TextError`] when the name is not a word.
@@ -112,7 +112,7 @@ impl SendEvent {
         Ok(Self { name: Line::of_checked(word(name, 128, "_-:.")?.to_owned()), headers: Vec::new(), body: None })
     }
 
-    /// With a header.
+    /// Adds a header.
     ///
     /// # Errors
     /// [`TextError`] when the name is not a word or is `content-length`, or the value is not one line.
@@ -125,10 +125,10 @@ impl SendEvent {
         Ok(self)
     }
 
-    /// With a body, which may have several lines.
+    /// Sets the body, which may have several lines.
     ///
     /// # Errors
-    /// [`TextError::LineBreak`] when it holds NUL, where FreeSWITCH would cut it off.
+    /// [`TextError::LineBreak`] when it contains NUL, where FreeSWITCH would cut it off.
     pub fn body(mut self, text: &str) -> Result<Self, TextError> {
         if text.contains('\0') {
             return Err(TextError::LineBreak('\0'));

@@ -8,15 +8,15 @@ use super::super::dial::VariableName;
 use super::super::text::{Argument, ChannelId, Line, TextError, is_balanced, names_module, word};
 use super::{body, header, sendmsg};
 
-/// Longer arguments travel in the body: FreeSWITCH reads a head one byte a system call and gives way to every other
-/// thread behind each (4 kB take 5.6 ms, as a body 0.2 ms; a hundred milliseconds when it has much to do). What a body
-/// adds to the head is as long as this and the name of the header it spares.
+/// Longer arguments are sent in the body. FreeSWITCH reads a head one byte per system call and yields to other threads
+/// after each (4 kB take 5.6 ms, or a hundred milliseconds on a busy switch; as a body 0.2 ms). A body makes the head
+/// longer by as much as an argument of this length does, with the name of its header.
 pub(super) const LONG_ARGUMENT: usize = 28;
 
 /// An application to execute on a channel.
 ///
-/// FreeSWITCH expands `${...}` in an argument, API calls included: `${system(...)}` is a shell command. Text from
-/// outside may be part of one as [`SafeText`](crate::esl::text::SafeText) only.
+/// FreeSWITCH expands `${...}` in an argument, API calls included: `${system(...)}` runs a shell command. Embed text
+/// from outside only as [`SafeText`](crate::esl::text::SafeText).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Execute {
     channel: Option<ChannelId>,
@@ -41,21 +41,21 @@ impl Execute {
     /// An application and its argument.
     ///
     /// # Errors
-    /// [`TextError`] when the name is not a word, or the argument holds a line break or NUL.
+    /// [`TextError`] when the name is not a word, or the argument contains a line break or NUL.
     pub fn with(app: &str, argument: &str) -> Result<Self, TextError> {
         let argument = Some(Argument::new(argument.to_owned())?).filter(|text| !text.as_str().is_empty());
         Ok(Self { argument, ..Self::new(app)? })
     }
 
-    /// What [`Command::BgApi`](super::Command::BgApi) does, by way of the channel: for long commands, since this one is
-    /// read at once, in the body. The job's end is told as ever. That the order itself was carried out is told by the end
-    /// of a `set` whose `Application-Data` is `variable=+OK Job-UUID: job`; where it stands otherwise, FreeSWITCH is set
-    /// not to (`api-expansion` in switch.conf.xml). A channel that plays something [locked](Self::locked), or waits for a
-    /// stream to open, carries it out behind that.
+    /// Does what [`Command::BgApi`](super::Command::BgApi) does, but executed by the channel. Use it for long commands:
+    /// FreeSWITCH reads this one at once, since it is in the body. The job's result comes as usual. The `set` that
+    /// starts the job ends with `Application-Data: variable=+OK Job-UUID: job`; if it ends with anything else,
+    /// FreeSWITCH is configured not to expand API calls (`api-expansion` in switch.conf.xml). A channel executes it
+    /// only after a [locked](Self::locked) playback has ended or a stream has opened.
     ///
     /// # Errors
     /// [`TextError`] when FreeSWITCH, which looks for `${` and counts brackets (`switch_channel_expand_variables_check`
-    /// in switch_channel.c), would not see the command as it is.
+    /// in switch_channel.c), would misread the command.
     pub fn background(variable: &VariableName, job: Uuid, call: &ApiCall) -> Result<Self, TextError> {
         let text = call.as_str();
         if let Some(c) = text.chars().find(|c| matches!(c, '$' | '\\')) {
@@ -67,33 +67,34 @@ impl Execute {
         Self::with("set", &format!("{variable}=${{bgapi(uuid:{} {text})}}", job.as_hyphenated()))
     }
 
-    /// On another channel than the connection's own.
+    /// Executes it on `channel` instead of the connection's own.
     #[must_use]
     pub fn on(self, channel: ChannelId) -> Self {
         Self { channel: Some(channel), ..self }
     }
 
-    /// With an id that comes back as `Application-UUID` of CHANNEL_EXECUTE_COMPLETE.
+    /// Sets an id, which comes back as `Application-UUID` in CHANNEL_EXECUTE_COMPLETE.
     #[must_use]
     pub fn event_uuid(self, id: Uuid) -> Self {
         Self { event: Some(id), ..self }
     }
 
-    /// To its end before the next queued command runs. Without it FreeSWITCH runs the application at once, nested
-    /// inside whatever is playing.
+    /// Lets the application finish before the next queued command runs. Without this, FreeSWITCH runs the next one at
+    /// once, nested inside the one that is playing.
     #[must_use]
     pub fn locked(self) -> Self {
         Self { locked: true, ..self }
     }
 
-    /// This many times. An application that ends at once is executed once all the same (measured on 1.11.3 with `set`).
+    /// Repeats it this many times. FreeSWITCH executes an application that ends at once only once (measured on 1.11.3
+    /// with `set`).
     #[must_use]
     pub fn loops(self, times: u32) -> Self {
         Self { loops: Some(times), ..self }
     }
 
-    /// With the argument in the body however short it is: for arguments with text from outside. Long ones, those that
-    /// begin with a blank, and those that name FreeSWITCH's own module, go there anyhow.
+    /// Sends the argument in the body even if it is short: for arguments with text from outside. Arguments that are
+    /// long, begin with a blank, or name FreeSWITCH's own module always go there.
     #[must_use]
     pub fn in_body(self) -> Self {
         Self { in_body: true, ..self }
@@ -101,7 +102,7 @@ impl Execute {
 
     pub(super) fn body(&self) -> Option<&str> {
         let text = self.argument.as_ref()?.as_str();
-        // In a head FreeSWITCH skips the blanks before a value.
+        // FreeSWITCH skips blanks before a header's value.
         let blanks = text.starts_with([' ', '\t']);
         (self.in_body || blanks || text.len() > LONG_ARGUMENT || names_module(text)).then_some(text)
     }
@@ -129,7 +130,7 @@ impl Execute {
     }
 }
 
-/// Where a channel's sound is to be sent.
+/// Where to send a channel's audio.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unicast {
     /// The channel; the connection's own when absent.
@@ -138,9 +139,9 @@ pub struct Unicast {
     pub local: std::net::SocketAddr,
     /// The other end.
     pub remote: std::net::SocketAddr,
-    /// Over TCP in place of UDP.
+    /// Uses TCP in place of UDP.
     pub tcp: bool,
-    /// As FreeSWITCH has it internally, not in the codec of the call.
+    /// Sends it in FreeSWITCH's internal format, not in the codec of the call.
     pub native: bool,
 }
 

@@ -1,7 +1,7 @@
-//! Commands: values that were checked when they were built and render themselves.
+//! Commands: values that are validated when they are built and that render themselves.
 //!
-//! A command is one write of lines that end with LF alone; a stray CR would glue lines together, and FreeSWITCH would
-//! answer `+OK` and do nothing. So no part of a command can hold a line break or NUL.
+//! A command's lines end with LF alone. A stray CR would join lines, and FreeSWITCH would answer `+OK` and do nothing.
+//! So no part of a command can contain a line break or NUL.
 
 mod events;
 mod message;
@@ -22,55 +22,55 @@ pub use message::{Execute, Unicast};
 /// A command of the Event Socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Takes over the call of an outbound connection; answered with the channel. FreeSWITCH waits 25 s for it.
+    /// Takes over the call of an outbound connection; the reply carries the channel. FreeSWITCH waits 25 s for it.
     Connect,
-    /// The events of the call's own leg: 23 types, without HOLD, PLAYBACK_*, BACKGROUND_JOB, CUSTOM.
+    /// Subscribes to the events of the call's own leg: 23 types, without HOLD, PLAYBACK_*, BACKGROUND_JOB, CUSTOM.
     MyEvents,
-    /// Adds events to those that are sent.
+    /// Subscribes to more events.
     Events(EventSet),
-    /// Takes events away from those that are sent.
+    /// Unsubscribes from these events.
     NixEvents(EventSet),
-    /// Sends no events any more.
+    /// Unsubscribes from all events.
     NoEvents,
-    /// Sends only events that pass one of the connection's filters.
+    /// Adds a filter: from then on only events that pass one of the connection's filters are sent.
     Filter(Filter),
-    /// Takes a filter away.
+    /// Removes a filter.
     FilterDelete(Filter),
     /// Keeps the connection open this many seconds after the hang-up, for the last events.
     Linger(u16),
-    /// Takes [`Command::Linger`] back.
+    /// Cancels [`Command::Linger`].
     NoLinger,
-    /// Sends (or no longer sends) the events that are queued on the channel itself, such as DTMF in an application.
+    /// Starts or stops sending the events that are queued on the channel itself, such as DTMF in an application.
     DivertEvents(bool),
-    /// Executes an application. `+OK` means queued, not done: the end is a CHANNEL_EXECUTE_COMPLETE.
+    /// Executes an application. `+OK` means queued, not done: it ends with CHANNEL_EXECUTE_COMPLETE.
     Execute(Execute),
-    /// Hangs a channel up.
+    /// Hangs up a channel.
     Hangup {
         /// The channel; the connection's own when absent.
         channel: Option<ChannelId>,
         /// The cause.
         cause: Cause,
     },
-    /// Sends a channel's sound to another place than its far end.
+    /// Sends a channel's audio somewhere else than to its far end.
     Unicast(Unicast),
     /// Runs an API command in the connection's own thread: no events and no other command until it ends.
     Api(ApiCall),
-    /// Runs an API command in a thread of its own; its end is a BACKGROUND_JOB event.
+    /// Runs an API command in a thread of its own; a BACKGROUND_JOB event brings the result.
     BgApi {
-        /// The Job-UUID by which the end is known.
+        /// The Job-UUID that identifies the result.
         job: Uuid,
         /// The command.
         call: ApiCall,
     },
     /// Fires an event in FreeSWITCH.
     SendEvent(SendEvent),
-    /// Sends the lines of FreeSWITCH's log up to this level.
+    /// Subscribes to the lines of FreeSWITCH's log up to this level.
     Log(LogLevel),
-    /// Sends no lines of the log any more.
+    /// Unsubscribes from the log.
     NoLog,
-    /// Logs in to an inbound connection.
+    /// Logs in on an inbound connection.
     Auth(Secret),
-    /// Logs in to an inbound connection as a user of the directory (`user@domain`).
+    /// Logs in on an inbound connection as a user of the directory (`user@domain`).
     UserAuth {
         /// The user, `name@domain`.
         user: Line,
@@ -113,13 +113,13 @@ impl Command {
             Self::UserAuth { user, secret } => line(out, &["userauth ", user.as_str(), ":", secret.0.as_str()]),
             Self::Exit => line(out, &["exit"]),
         }
-        // An application's argument may have ended the head and gone into a body.
+        // An argument sent as the body has ended the head already.
         if !matches!(self, Self::Execute(execute) if execute.body().is_some()) {
             out.put_u8(b'\n');
         }
     }
 
-    /// Whether it is answered with `api/response`.
+    /// Whether FreeSWITCH replies with `api/response`.
     pub(crate) fn is_api(&self) -> bool {
         matches!(self, Self::Api(_))
     }
@@ -161,10 +161,10 @@ fn sendmsg(channel: Option<&ChannelId>, what: &str, out: &mut BytesMut) {
 pub struct Secret(Line);
 
 impl Secret {
-    /// Checks and takes a password.
+    /// Validates a password.
     ///
     /// # Errors
-    /// [`TextError`] when it holds a line break or NUL.
+    /// [`TextError`] when it contains a line break or NUL, or names `mod_event_socket`.
     pub fn new(text: &str) -> Result<Self, TextError> {
         Line::new(text.to_owned()).map(Self)
     }
@@ -198,7 +198,7 @@ mod tests {
     const JOB_TEXT: &str = "00000000-0000-0000-0000-000000000007";
 
     #[test]
-    fn simple_commands() {
+    fn simple_commands_are_one_line() {
         let kinds = EventSet::of(&[EventKind::Dtmf, EventKind::Custom, EventKind::ChannelPark, EventKind::Other]);
         let custom = kinds.clone().custom("sofia::register").unwrap().custom("sofia::expire").unwrap();
         for (command, text) in [
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_job_travels_in_the_body_of_an_order_to_the_channel() {
+    fn a_long_job_is_sent_in_the_body_of_a_set_on_the_channel() {
         let name = VariableName::new("order").unwrap();
         let call = ApiCall::new("originate {a='b (c)'}user/1 &park()").unwrap();
         let command: Command = Execute::background(&name, JOB, &call).unwrap().into();
@@ -247,7 +247,7 @@ mod tests {
         );
     }
 
-    /// Q21: where FreeSWITCH would read something else than was meant.
+    /// Q21: a command that FreeSWITCH would expand to something else is refused.
     #[test]
     fn a_job_that_a_channel_would_misread_is_refused() {
         let name = VariableName::new("order").unwrap();
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn an_application_and_its_options() {
+    fn an_application_is_sent_with_its_options() {
         let execute = Execute::with("playback", "/a b.wav").unwrap().locked().loops(2).event_uuid(JOB).on(channel());
         let text = format!(
             "sendmsg 7c2a4d50\ncall-command: execute\nexecute-app-name: playback\nloops: 2\nevent-lock: true\n\
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn long_outside_and_trapped_arguments_travel_in_the_body() {
+    fn long_outside_and_trapping_arguments_are_sent_in_the_body() {
         let head = "sendmsg\ncall-command: execute\nexecute-app-name: log\ncontent-type: text/plain\ncontent-length: ";
         let long = "x".repeat(LONG_ARGUMENT + 1);
         assert_eq!(rendered(Execute::with("log", &long).unwrap()), format!("{head}{}\n\n{long}", LONG_ARGUMENT + 1));
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_to_a_channel() {
+    fn hangup_and_unicast_are_messages_to_a_channel() {
         let hangup = Command::Hangup { channel: Some(channel()), cause: Cause::UserBusy };
         assert_eq!(rendered(hangup), "sendmsg 7c2a4d50\ncall-command: hangup\nhangup-cause: USER_BUSY\n\n");
         let unicast = Command::Unicast(Unicast {
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_to_fire() {
+    fn an_event_is_fired_with_headers_and_body() {
         let event = SendEvent::new("PRESENCE_IN").unwrap().header("proto", "sip").unwrap();
         assert_eq!(rendered(Command::SendEvent(event.clone())), "sendevent PRESENCE_IN\nproto: sip\n\n");
         let with_body = event.clone().body("a\nb").unwrap();

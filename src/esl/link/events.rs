@@ -1,4 +1,4 @@
-//! The two ends of what FreeSWITCH tells of its own accord: the application's, and that of the task.
+//! Passing events from the connection's task ([`Outlet`]) to the application ([`Events`]).
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::inbox::Incoming;
 use super::shared::Shared;
 use super::{CloseReason, LinkLimits};
 
-/// The events of a connection. When it is dropped, the connection ends.
+/// The events of a connection. Dropping it ends the connection.
 #[derive(Debug)]
 pub struct Events {
     shared: Arc<Shared>,
@@ -18,7 +18,7 @@ impl Events {
         Self { shared, ended: false }
     }
 
-    /// What comes next; [`Incoming::Closed`] is the last, then `None` for ever. Cancel safe.
+    /// Waits for the next item; [`Incoming::Closed`] is the last, then `None` for ever. Cancel safe.
     pub async fn next(&mut self) -> Option<Incoming> {
         loop {
             match self.shared.inbox.take() {
@@ -29,7 +29,7 @@ impl Events {
         }
     }
 
-    /// What has come already, without waiting.
+    /// The next item if one has arrived, without waiting.
     pub fn try_next(&mut self) -> Option<Incoming> {
         match self.shared.inbox.take() {
             (Some(incoming), _) => Some(self.taken(incoming)),
@@ -62,7 +62,7 @@ impl Drop for Events {
 pub(super) struct Outlet {
     shared: Arc<Shared>,
     missed: u64,
-    /// Dropping was logged.
+    /// Whether dropped events have been logged.
     told: bool,
 }
 
@@ -71,8 +71,8 @@ impl Outlet {
         Self { shared, missed: 0, told: false }
     }
 
-    /// Passes something on without waiting. What is ordinary is dropped when there is no room for it; when there is
-    /// no room for what is essential, the connection has to end.
+    /// Passes an item on without waiting. Without room, ordinary items are dropped; an essential item ends the
+    /// connection instead.
     pub(super) fn pass(&mut self, incoming: Incoming) -> Result<(), CloseReason> {
         let LinkLimits { events, essential_events, event_bytes, .. } = self.shared.limits;
         let most = events.max(1).saturating_add(essential_events);
@@ -93,9 +93,9 @@ impl Outlet {
         }
         if self.missed > 0 && room > 1 {
             let missed = std::mem::take(&mut self.missed);
-            // Once is enough: a peer that floods us must not fill the log as well.
+            // Logged once, so that a peer that floods us does not fill the log as well.
             if !std::mem::replace(&mut self.told, true) {
-                tracing::warn!(missed, "events are dropped, because they are not taken in time");
+                tracing::warn!(missed, "dropped events, because this process does not handle them fast enough");
             }
             self.shared.inbox.put(Incoming::Missed(missed));
         }

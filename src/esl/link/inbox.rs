@@ -1,4 +1,4 @@
-//! What FreeSWITCH told of its own accord and the application has not taken yet.
+//! Events and notices that FreeSWITCH sent and the application has not taken yet.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,29 +9,29 @@ use super::super::event::Event;
 use super::super::log::LogLine;
 use super::CloseReason;
 
-/// Something that came in without having been asked for.
+/// Something FreeSWITCH sent that is not a reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Incoming {
     /// An event.
     Event(Event),
     /// A line of FreeSWITCH's log.
     Log(LogLine),
-    /// Ordinary events or log lines were dropped before this point, this many, because they were not taken in time.
+    /// This many ordinary events or log lines were dropped before this point, because the application was too slow.
     Missed(u64),
-    /// The call is over; the connection stays open this many seconds for the last events (`linger`).
+    /// The call has ended; the connection stays open this many seconds for the last events (`linger`).
     Lingering(Option<u32>),
     /// FreeSWITCH is about to close the connection.
     Disconnecting,
-    /// An inbound connection wants a password.
+    /// FreeSWITCH asks for a password on an inbound connection.
     AuthRequest,
-    /// FreeSWITCH's access list refused an inbound connection; its text.
+    /// FreeSWITCH's access list rejected an inbound connection; FreeSWITCH's text.
     Rejected(String),
-    /// The connection has ended. Nothing comes after it.
+    /// The connection has ended. Nothing follows.
     Closed(CloseReason),
 }
 
 impl Incoming {
-    /// Whether it may not be dropped.
+    /// Whether it must not be dropped.
     pub(super) fn is_essential(&self) -> bool {
         match self {
             Self::Event(event) => event.kind().is_essential(),
@@ -40,7 +40,7 @@ impl Incoming {
         }
     }
 
-    /// What it holds of what was received, in bytes.
+    /// How many received bytes it keeps in memory.
     pub(super) fn size(&self) -> usize {
         match self {
             Self::Event(event) => event.size(),
@@ -50,8 +50,8 @@ impl Incoming {
     }
 }
 
-/// What came in and was not taken yet. Empty it costs next to nothing, which matters for thousands of callers who
-/// wait: a channel of tokio's holds 3 kB.
+/// The items not taken yet. Empty, it needs almost no memory, which matters with thousands of waiting callers: a tokio
+/// channel needs 3 kB.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     state: Mutex<Untaken>,
@@ -62,25 +62,25 @@ pub(super) struct Inbox {
 struct Untaken {
     queue: VecDeque<Incoming>,
     bytes: usize,
-    /// Nothing more will come.
+    /// The task puts nothing more in.
     ended: bool,
-    /// Nobody will take anything any more.
+    /// The application takes nothing more out.
     abandoned: bool,
 }
 
 impl Inbox {
-    /// Every change under the lock is complete before anything can panic, so a poisoned lock is as good as any.
+    /// A poisoned lock is safe to use: every change under it completes before anything can panic.
     fn state(&self) -> MutexGuard<'_, Untaken> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many things and bytes wait to be taken.
+    /// How many items and bytes wait to be taken.
     pub(super) fn fill(&self) -> (usize, usize) {
         let state = self.state();
         (state.queue.len(), state.bytes)
     }
 
-    /// False when nobody listens any more: the connection is being closed from this side.
+    /// Adds an item; false when the application no longer listens, since this side is closing the connection.
     pub(super) fn put(&self, incoming: Incoming) -> bool {
         let mut state = self.state();
         if state.abandoned {
@@ -93,7 +93,7 @@ impl Inbox {
         true
     }
 
-    /// What came first; the other part tells whether nothing more will come.
+    /// Takes the oldest item; the flag is true when the task puts nothing more in.
     pub(super) fn take(&self) -> (Option<Incoming>, bool) {
         let mut state = self.state();
         let taken = state.queue.pop_front();
@@ -104,7 +104,7 @@ impl Inbox {
         (taken, state.ended)
     }
 
-    /// Ends when something has been put there since the last look, or nothing more will come.
+    /// Waits until an item has arrived since the last look, or the task has ended.
     pub(super) async fn arrived(&self) {
         self.arrived.notified().await;
     }
@@ -114,7 +114,7 @@ impl Inbox {
         self.arrived.notify_one();
     }
 
-    /// Throws away what is there; its bytes.
+    /// Discards all items; returns their size in bytes.
     pub(super) fn abandon(&self) -> usize {
         let mut state = self.state();
         state.abandoned = true;

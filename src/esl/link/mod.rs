@@ -1,7 +1,7 @@
-//! A connection: commands go out without waiting, replies come back in order, events come in.
+//! A connection: commands are sent without waiting, replies arrive in order, events arrive at any time.
 //!
-//! [`Link`] is the handle commands are sent through, [`Events`] what FreeSWITCH tells. One task owns the socket; its
-//! reading never waits for anything but the socket, because a peer that stops reading freezes the whole switch.
+//! [`Link`] is the handle that sends commands, [`Events`] receives what FreeSWITCH sends. One task owns the socket. It
+//! never stops reading to wait for anything else, because a peer that stops reading freezes the whole switch.
 
 mod events;
 mod inbox;
@@ -25,37 +25,37 @@ pub use pending::Pending;
 pub use pool::Pool;
 use shared::Shared;
 
-/// What a connection may cost in bytes, items and time.
+/// Limits of a connection in bytes, items and time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkLimits {
-    /// One frame.
+    /// Limits of one frame.
     pub frame: FrameLimits,
     /// Commands without a reply yet.
     pub commands: usize,
-    /// Bytes of commands not yet written.
+    /// Bytes of commands not written yet.
     pub unwritten: usize,
-    /// Events the application has not taken yet; of those that come on top only the essential ones are kept.
+    /// Events the application has not taken yet; beyond this only essential ones are kept.
     pub events: usize,
-    /// Essential events kept on top of `events`; when there are more, the connection is closed.
+    /// Essential events kept beyond `events`; more of them end the connection.
     pub essential_events: usize,
     /// Bytes of events the application has not taken yet, with the same consequences; essential ones may take as much
-    /// on top.
+    /// again.
     pub event_bytes: usize,
     /// How long a [`Pending`] waits for its reply.
     pub reply: Duration,
-    /// How long FreeSWITCH may be silent while it owes a reply; then the connection is closed.
+    /// How long FreeSWITCH may send nothing while a reply is outstanding; then the connection is closed.
     pub silence: Duration,
     /// How long a frame may take from its first byte to its last.
     pub one_frame: Duration,
     /// How long a write may take.
     pub write: Duration,
-    /// How long FreeSWITCH has to end the connection after we ended our side.
+    /// How long FreeSWITCH may take to close the connection after we have closed our side.
     pub farewell: Duration,
 }
 
 impl Default for LinkLimits {
-    /// For a caller's connection: FreeSWITCH answers within milliseconds, and closes a connection itself when it has
-    /// 256 unanswered `sendmsg`.
+    /// For a caller's connection. FreeSWITCH replies within milliseconds, and itself closes a connection with 256
+    /// unanswered `sendmsg`.
     fn default() -> Self {
         Self {
             frame: FrameLimits::default(),
@@ -73,14 +73,14 @@ impl Default for LinkLimits {
     }
 }
 
-/// Too many commands wait for a reply, or too many bytes for being written. Nothing of the attempt was sent.
+/// Too many commands await a reply, or too many bytes await writing. None of these commands was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("too many commands wait for FreeSWITCH's reply")]
+#[error("too many commands still await FreeSWITCH's reply")]
 pub struct Full;
 
-/// The handle of a connection. Its clones are the same connection.
+/// The handle of a connection. Clones share the connection.
 ///
-/// When the last one is dropped, what was sent is still written, and the connection ends.
+/// Dropping the last one ends the connection, after the commands already sent have been written.
 #[derive(Clone, Debug)]
 pub struct Link {
     handle: Arc<Handle>,
@@ -105,7 +105,7 @@ impl Link {
         Self::start(io, limits, None)
     }
 
-    /// Runs a connection whose memory counts against `pool`.
+    /// Like [`Link::open`], with memory counted against `pool`.
     pub fn open_in<S>(io: S, limits: LinkLimits, pool: Arc<Pool>) -> (Self, Events)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -122,9 +122,9 @@ impl Link {
         (Self { handle: Arc::new(Handle(Arc::clone(&shared))) }, Events::new(shared))
     }
 
-    /// Queues a command. It is written at once, together with what else is queued.
+    /// Queues a command. The task writes it at once, together with everything else that is queued.
     ///
-    /// On a connection that has ended the outcome is [`Unknown::Closed`](super::reply::Unknown::Closed).
+    /// On a connection that has ended, the outcome is [`Unknown::Closed`](super::reply::Unknown::Closed).
     ///
     /// # Errors
     /// [`Full`] when FreeSWITCH is too far behind; the command was not queued.
@@ -132,7 +132,7 @@ impl Link {
         self.send_all(std::slice::from_ref(command))?.pop().ok_or(Full)
     }
 
-    /// Queues several commands that are written together, in order, or none.
+    /// Queues all of these commands or none. They are written together, in order.
     ///
     /// # Errors
     /// [`Full`] when FreeSWITCH is too far behind; none of the commands was queued.
@@ -141,17 +141,17 @@ impl Link {
         shared.queue(commands, |queued| Pending::new(queued, shared))
     }
 
-    /// Ends the connection: what was sent is still written, nothing else is accepted.
+    /// Ends the connection: commands already sent are still written, further ones are not accepted.
     pub fn close(&self) {
         self.handle.0.ask_to_close();
     }
 
-    /// Says that the peer is who it should be: it is never closed for what all connections together hold; see [`Pool`].
+    /// Marks the peer as trusted: memory shared by all connections no longer limits it; see [`Pool`].
     pub fn vouch(&self) {
         self.handle.0.share.vouch();
     }
 
-    /// Why the connection ended; `None` while it has not.
+    /// Why the connection ended; `None` while it is open.
     pub fn closed(&self) -> Option<CloseReason> {
         self.handle.0.closed()
     }

@@ -1,4 +1,4 @@
-//! A reply that has not come yet.
+//! A reply that has not arrived yet.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,11 +13,11 @@ use super::super::reply::{Outcome, Unknown};
 use super::CloseReason;
 use super::shared::{Queued, Shared};
 
-/// A command on its way: await it for its [`Outcome`], or leave the outcome to the log.
+/// A command whose reply is outstanding: await it for the [`Outcome`], or leave a refusal to the log.
 ///
-/// The wait is bounded by [`LinkLimits::reply`](super::LinkLimits::reply), or by [`Pending::within`], from the first
-/// poll on. Dropped without either choice, a refusal is still logged.
-#[must_use = "a reply is done, refused or unknown, never ignored: await it, or leave it to `log_refusal`"]
+/// From the first poll, the wait is bounded by [`LinkLimits::reply`](super::LinkLimits::reply) or [`Pending::within`].
+/// A refusal is logged even if this is simply dropped.
+#[must_use = "a reply is done, refused or unknown, never ignored: await it, or call `log_refusal`"]
 #[derive(Debug)]
 pub struct Pending {
     from: From,
@@ -32,7 +32,7 @@ enum From {
 }
 
 impl Pending {
-    /// What a command became that was queued on the connection of `shared`.
+    /// For a command queued on the connection of `shared`.
     pub(super) fn new(queued: Queued, shared: &Arc<Shared>) -> Self {
         let (from, limit) = match queued {
             Queued::Owed(receiver, number) => {
@@ -43,14 +43,14 @@ impl Pending {
         Self { from, limit, timer: None }
     }
 
-    /// Waits at most this long.
+    /// Waits for at most `limit`.
     pub fn within(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self.timer = None;
         self
     }
 
-    /// Goes on without waiting; a refusal is logged, named `what`.
+    /// Does not wait; a refusal is logged under the name `what`.
     pub fn log_refusal(mut self, what: &'static str) {
         let outcome = match &mut self.from {
             From::Link { receiver, shared, number } => {

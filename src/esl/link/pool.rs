@@ -1,14 +1,14 @@
-//! Memory that many connections share.
+//! The memory limit that many connections share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Bytes that many connections together may hold of what they received and is not dealt with: frames that are not
-/// complete, and events the application has not taken.
+/// Limits the unprocessed data that many connections together hold in memory: incomplete frames, and events the
+/// application has not taken.
 ///
-/// Each connection may hold [`Pool::own`] bytes whatever the others do. Once all of them together hold
-/// [`Pool::shared`], one that wants more than its own is closed, unless it is vouched for ([`Link::vouch`]): a peer that
-/// sends large frames by halves costs its own connection, and that of no call.
+/// Each connection may always hold [`Pool::own`] bytes. Once all of them together hold [`Pool::shared`], a connection
+/// that needs more than its own is closed, unless it is trusted ([`Link::vouch`]). So a peer that sends large
+/// incomplete frames loses its own connection and costs no call its connection.
 ///
 /// [`Link::vouch`]: super::Link::vouch
 #[derive(Debug)]
@@ -24,23 +24,23 @@ impl Pool {
         Self { own, shared, held: AtomicUsize::new(0) }
     }
 
-    /// The bytes every connection may hold by itself.
+    /// The bytes that every connection may hold, whatever the others hold.
     pub fn own(&self) -> usize {
         self.own
     }
 
-    /// The bytes for all of them together.
+    /// The bytes that all connections may hold together.
     pub fn shared(&self) -> usize {
         self.shared
     }
 
-    /// The bytes all of them hold now.
+    /// The bytes that all connections hold now.
     pub fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
 }
 
-/// What one connection holds of a pool; given back when it is dropped.
+/// What one connection holds of a pool. Dropping it returns the bytes.
 #[derive(Debug)]
 pub(super) struct Share {
     pool: Option<Arc<Pool>>,
@@ -53,12 +53,12 @@ impl Share {
         Self { pool, held: AtomicUsize::new(0), vouched: AtomicBool::new(false) }
     }
 
-    /// From now on the connection may hold what its own limits allow.
+    /// From now on only the connection's own limits apply.
     pub(super) fn vouch(&self) {
         self.vouched.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that this many bytes more are held; false when they may not be, and then nothing is noted.
+    /// Counts this many more bytes as held; false, and nothing is counted, when they exceed the limit.
     pub(super) fn take(&self, bytes: usize) -> bool {
         let Some(pool) = &self.pool else { return true };
         let here = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
@@ -70,7 +70,7 @@ impl Share {
         allowed
     }
 
-    /// Notes that this many bytes are no longer held.
+    /// Counts this many bytes as no longer held.
     pub(super) fn give(&self, bytes: usize) {
         if let Some(pool) = &self.pool {
             self.held.fetch_sub(bytes, Ordering::Relaxed);
@@ -90,13 +90,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everybody_has_their_own_and_the_rest_is_shared() {
+    fn each_connection_has_its_own_bytes_and_shares_the_rest() {
         let pool = Arc::new(Pool::new(10, 100));
         let greedy = Share::new(Some(pool.clone()));
         assert!(greedy.take(95));
         let modest = Share::new(Some(pool.clone()));
-        assert!(modest.take(10), "beyond what is shared, but its own");
-        assert!(!modest.take(1) && !greedy.take(1), "more than its own, and nothing is left");
+        assert!(modest.take(10), "the shared part is used up, but these are its own");
+        assert!(!modest.take(1) && !greedy.take(1), "more than its own, and the shared part is used up");
         assert_eq!(pool.held(), 105);
         greedy.give(90);
         assert!(modest.take(80));

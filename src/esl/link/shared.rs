@@ -1,4 +1,4 @@
-//! What the handles and the task of a connection share.
+//! The state shared by the handles and the task of a connection.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,19 +13,20 @@ use super::inbox::Inbox;
 use super::pool::{Pool, Share};
 use super::{CloseReason, Full, LinkLimits};
 
-/// Room for what is usually written in one go: an order to ring is the longest.
+/// Room for what is usually written at once: an `originate` is the longest command.
 const COMMANDS: usize = 1536;
 
-/// Commands on their way out, replies owed, and whether it is over. Never held across an await.
+/// Commands to write, commands without a reply, and whether the connection has ended. Its lock is never held across an
+/// await.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) limits: LinkLimits,
     state: Mutex<State>,
-    /// Something to write, or to close.
+    /// Wakes the writer when there is something to write, or to close.
     pub(super) wake_writer: Notify,
     /// What the application has not taken.
     pub(super) inbox: Inbox,
-    /// What is held of the pool, if the connection belongs to one.
+    /// The bytes it holds of the pool, if the connection belongs to one.
     pub(super) share: Share,
 }
 
@@ -34,9 +35,9 @@ struct State {
     unwritten: BytesMut,
     /// The commands without a reply, oldest first.
     owed: VecDeque<Owed>,
-    /// The number of the oldest of them, counted from the first command of all.
+    /// The number of the oldest of them, counted from the connection's first command.
     first: u64,
-    /// Since when a reply has been owed without a sign of life.
+    /// Since when a reply has been outstanding without a byte from the peer.
     silent_since: Option<Instant>,
     closing: bool,
     closed: Option<CloseReason>,
@@ -48,21 +49,21 @@ struct Owed {
     to: Receiver,
 }
 
-/// A command that was queued, for whoever waits for its outcome.
+/// What became of a command that was to be queued.
 #[derive(Debug)]
 pub(super) enum Queued {
-    /// Its outcome comes here; its number, counted from the first command of all.
+    /// It was queued: where its outcome arrives, and its number, counted from the connection's first command.
     Owed(oneshot::Receiver<Outcome>, u64),
-    /// It was never sent.
+    /// The connection has ended, so it is never sent.
     Over(Outcome),
 }
 
-/// Who wants to know a command's outcome.
+/// Where a command's outcome goes.
 #[derive(Debug)]
 enum Receiver {
-    /// Somebody who may be waiting.
+    /// To its [`Pending`](super::Pending), which may have been dropped.
     Waiting(oneshot::Sender<Outcome>),
-    /// The log, when it is bad.
+    /// To the log, unless the command was done.
     Log(&'static str),
 }
 
@@ -72,7 +73,7 @@ impl Receiver {
             Self::Log(what) => (what, outcome),
             Self::Waiting(sender) => match sender.send(outcome) {
                 Ok(()) => return,
-                Err(outcome) => ("a command nobody waits for any more", outcome),
+                Err(outcome) => ("a command that nobody waits for", outcome),
             },
         };
         match outcome {
@@ -97,12 +98,12 @@ impl Shared {
         Self { limits, state: Mutex::new(state), wake_writer: Notify::new(), inbox, share }
     }
 
-    /// Every change under the lock is complete before anything can panic, so a poisoned lock is as good as any.
+    /// A poisoned lock is safe to use: every change under it completes before anything can panic.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues commands, all or none, and hands each on to `waits`.
+    /// Queues all commands or none, and passes each to `waits`.
     pub(super) fn queue<P>(&self, commands: &[Command], waits: impl Fn(Queued) -> P) -> Result<Vec<P>, Full> {
         let mut state = self.state();
         if let Some(reason) = state.over() {
@@ -136,7 +137,7 @@ impl Shared {
         Ok(pending)
     }
 
-    /// Hands the outcome of a command to the log in place of its [`Pending`]; false when it is known already.
+    /// Sends the outcome of a command to the log in place of its [`Pending`]; false when it has arrived already.
     pub(super) fn log_refusal(&self, number: u64, what: &'static str) -> bool {
         let mut state = self.state();
         let place = number.checked_sub(state.first).and_then(|at| usize::try_from(at).ok());
@@ -149,20 +150,20 @@ impl Shared {
         }
     }
 
-    /// Takes what is to be written; `None` when nothing is and the connection should be closed.
+    /// Takes the bytes to write; `None` when there are none and the connection should be closed.
     pub(super) fn take_unwritten(&self) -> Option<BytesMut> {
         let mut state = self.state();
-        // The buffer goes along: a caller who waits has none.
+        // The buffer goes with them, so that an idle connection keeps none.
         if state.closing && state.unwritten.is_empty() { None } else { Some(std::mem::take(&mut state.unwritten)) }
     }
 
-    /// Bytes came in.
+    /// Notes that bytes have arrived.
     pub(super) fn heard(&self) {
         let mut state = self.state();
         state.silent_since = (!state.owed.is_empty()).then(Instant::now);
     }
 
-    /// Since when a reply has been owed without a sign of life.
+    /// Since when a reply has been outstanding without a byte from the peer.
     pub(super) fn silent_since(&self) -> Option<Instant> {
         self.state().silent_since
     }
@@ -178,7 +179,8 @@ impl Shared {
             }
             owed
         };
-        // `api` without `full` is refused with a command/reply; the other way round nothing fits.
+        // On a connection without `full`, FreeSWITCH refuses `api` with a command/reply. An api/response replies to
+        // nothing but `api`.
         if reply.is_api() && !owed.is_api {
             owed.to.tell(Outcome::Unknown(Unknown::Closed(CloseReason::OutOfStep)));
             return Err(CloseReason::OutOfStep);
@@ -192,7 +194,7 @@ impl Shared {
         self.wake_writer.notify_one();
     }
 
-    /// Notes the end; replies still owed will not come.
+    /// Marks the connection as ended; outstanding replies become unknown.
     pub(super) fn finish(&self, reason: CloseReason) {
         let owed = {
             let mut state = self.state();
@@ -212,7 +214,7 @@ impl Shared {
 }
 
 impl State {
-    /// Why nothing can be sent any more.
+    /// Why nothing more can be sent.
     fn over(&self) -> Option<CloseReason> {
         self.closed.clone().or(self.closing.then_some(CloseReason::Local))
     }

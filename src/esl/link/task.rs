@@ -1,4 +1,4 @@
-//! The task that owns the socket.
+//! The task that owns a connection's socket.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -19,12 +19,12 @@ use super::inbox::Incoming;
 use super::shared::Shared;
 use super::{CloseReason, LinkLimits};
 
-/// After this many bytes a connection lets the others have their turn. A peer that sends faster than we read would keep
-/// its turn for a hundred reads, and with a thousand of those a call waits for seconds.
+/// After this many bytes a connection yields to the others. Otherwise a peer that sends faster than we read would keep
+/// the thread for a hundred reads, and with a thousand such peers a call would wait for seconds.
 const TURN: usize = 64 << 10;
 
 thread_local! {
-    /// Where connections read to that have received nothing yet of their next frame; what came is copied from here.
+    /// The read buffer of all connections that have received nothing of their next frame. The decoder copies from it.
     static ROOM: RefCell<Vec<u8>> = RefCell::new(vec![0; 16 << 10]);
 }
 
@@ -48,8 +48,8 @@ where
             reason = &mut reading => reason,
             written = write(&mut output, &shared) => match written {
                 Err(reason) => reason,
-                // Our side is closed. Closing the socket with bytes unread would make the system throw away what
-                // FreeSWITCH has not read yet, so its end is awaited, for a while.
+                // Our side is closed. If we closed the socket with bytes unread, the system would discard what
+                // FreeSWITCH has not read yet, so wait a while for FreeSWITCH to close its side.
                 Ok(()) => match timeout(shared.limits.farewell, reading).await {
                     Ok(CloseReason::Peer) | Err(_) => CloseReason::Local,
                     Ok(reason) => reason,
@@ -62,7 +62,7 @@ where
     shared.finish(reason);
 }
 
-/// Writes what is queued until the connection is to be closed, and closes this side of it.
+/// Writes queued commands until the connection is to be closed, then closes this side of it.
 async fn write<S: AsyncWrite>(output: &mut WriteHalf<S>, shared: &Shared) -> Result<(), CloseReason> {
     let limit = shared.limits.write;
     let slow = |_| CloseReason::SlowWrite(limit);
@@ -94,16 +94,16 @@ struct Reader<'a> {
     decoder: Decoder,
     outlet: Outlet,
     shared: &'a Shared,
-    /// When the first byte of a frame came whose last has not.
+    /// When the first byte of the incomplete frame arrived.
     frame_since: Option<Instant>,
     /// Bytes of the receive buffer that count against the pool.
     held: usize,
-    /// An event could not be read, and that was logged.
+    /// Whether an unreadable event has been logged.
     unreadable: bool,
 }
 
 impl Reader<'_> {
-    /// Reads to the end; gives the reason for it.
+    /// Reads until the connection ends; returns the reason.
     async fn run<S: AsyncRead>(&mut self, input: &mut ReadHalf<S>) -> CloseReason {
         let mut this_turn = 0;
         loop {
@@ -146,7 +146,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Tells the pool how large the receive buffer is; false when it may not be that large.
+    /// Counts the receive buffer against the pool; false when the pool does not allow its size.
     fn account(&mut self) -> bool {
         self.decoder.rest();
         let share = &self.shared.share;
@@ -167,9 +167,9 @@ impl Reader<'_> {
             FrameKind::EventPlain | FrameKind::EventJson => match frame.event() {
                 Some(event) => Incoming::Event(event),
                 None => {
-                    // Once is enough: a peer that sends nothing else must not fill the log.
+                    // Logged once, so that a peer that sends nothing else does not fill the log.
                     if !std::mem::replace(&mut self.unreadable, true) {
-                        tracing::warn!(bytes = frame.body().len(), "an event could not be read");
+                        tracing::warn!(bytes = frame.body().len(), "ignored an event that could not be read");
                     }
                     return Ok(());
                 }
@@ -187,7 +187,7 @@ impl Reader<'_> {
             FrameKind::AuthRequest => Incoming::AuthRequest,
             FrameKind::RudeRejection => Incoming::Rejected(frame.body_text().trim().to_owned()),
             FrameKind::Other => {
-                tracing::debug!(bytes = frame.bytes().len(), "a frame of an unknown kind");
+                tracing::debug!(bytes = frame.bytes().len(), "ignored a frame of an unknown kind");
                 return Ok(());
             }
         };
@@ -195,7 +195,7 @@ impl Reader<'_> {
     }
 }
 
-/// Reads what there is. Between two frames it waits without a buffer of its own.
+/// Reads the available bytes. Between two frames a connection waits without a buffer of its own.
 async fn read_some<S: AsyncRead>(input: &mut ReadHalf<S>, decoder: &mut Decoder) -> std::io::Result<usize> {
     if decoder.is_inside_frame() {
         return input.read_buf(decoder.buffer()).await;
@@ -211,14 +211,14 @@ async fn read_some<S: AsyncRead>(input: &mut ReadHalf<S>, decoder: &mut Decoder)
     .await
 }
 
-/// Ends when the peer has been too slow.
+/// Returns when the peer has been too slow.
 async fn overdue(shared: &Shared, frame_since: Option<Instant>) -> CloseReason {
     let LinkLimits { one_frame, silence, .. } = shared.limits;
     loop {
         let silent_since = shared.silent_since();
         let frame_end = frame_since.map(|since| since + one_frame);
-        // Without anything owed there is nothing to be late with; a command sent meanwhile is noticed in time,
-        // because a whole period has to pass first.
+        // While no reply is outstanding the peer cannot be late. A command sent during the sleep is still noticed in
+        // time, because its own period is a whole one.
         let silent_end = silent_since.map_or_else(|| Instant::now() + silence, |since| since + silence);
         let next = frame_end.map_or(silent_end, |end| end.min(silent_end));
         sleep_until(next).await;

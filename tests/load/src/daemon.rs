@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use freeswitch_queue::acd::fact::{Fact, Record};
+use freeswitch_queue::acd::fact::{Asker, Fact, Record};
 use freeswitch_queue::acd::ids::{AgentId, QueueNumber};
 use freeswitch_queue::acd::time::Wall;
 use freeswitch_queue::journal::{Journal, Options};
@@ -216,7 +216,7 @@ fn log_in(store: &Path, setup: &Setup) -> Result<()> {
     for queue in &setup.queues {
         for agent in &queue.participants {
             let (agent, queue) = (AgentId::new(agent)?, QueueNumber::new(&queue.number)?);
-            journal.record(Record { at: Wall(1), fact: Fact::AgentLoggedIn { agent, queue } });
+            journal.record(Record { at: Wall(1), fact: Fact::AgentLoggedIn { agent, queue, by: Asker::Operator } });
         }
     }
     tokio::runtime::Builder::new_current_thread().build()?.block_on(journal.close())?;

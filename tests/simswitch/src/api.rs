@@ -1,8 +1,9 @@
 //! The API commands behind `api` and `bgapi`.
 
+use crate::cause;
 use crate::command::split;
 use crate::headers;
-use crate::leg::{LegId, State, Waiter, known_cause};
+use crate::leg::{LegId, State, Waiter};
 use crate::wire;
 use crate::world::World;
 use std::time::Duration;
@@ -97,7 +98,7 @@ impl World {
                 "+OK Message sent\n".into()
             }),
             "hupall" => {
-                let cause = known_cause(if arg.trim().is_empty() { "MANAGER_REQUEST" } else { split(arg.trim()).0 });
+                let cause = cause::known(if arg.trim().is_empty() { "MANAGER_REQUEST" } else { split(arg.trim()).0 });
                 let all: Vec<LegId> = self.legs.keys().copied().collect();
                 for id in all {
                     self.hangup(id, &cause, false);
@@ -146,7 +147,7 @@ impl World {
 
     fn api_kill(&mut self, arg: &str) -> Outcome {
         self.with_leg(arg, |world, id, rest| {
-            let cause = if rest.trim().is_empty() { "NORMAL_CLEARING".into() } else { known_cause(rest) };
+            let cause = if rest.trim().is_empty() { "NORMAL_CLEARING".into() } else { cause::known(rest) };
             world.hangup(id, &cause, false);
             "+OK\n".into()
         })

@@ -43,7 +43,7 @@ impl World {
             "playback" | "endless_playback" | "gentones" => self.app_playback(id, app, data, loops),
             "sleep" => Ran::Running(Work::Sleep),
             "hangup" => {
-                let cause = if data.is_empty() { "NORMAL_CLEARING".into() } else { crate::leg::known_cause(data) };
+                let cause = if data.is_empty() { "NORMAL_CLEARING".into() } else { crate::cause::known(data) };
                 self.hangup(id, &cause, false);
                 Ran::Done(None)
             }
@@ -92,7 +92,7 @@ impl World {
             taken.push(id);
         } else {
             let cause = words.get(4).and_then(|w| w.strip_prefix('!')).unwrap_or("NORMAL_CLEARING");
-            let cause = crate::leg::known_cause(cause);
+            let cause = crate::cause::known(cause);
             self.hangup(id, &cause, false);
         }
     }
@@ -114,7 +114,7 @@ impl World {
         let timeout = self.legs.get(&id).and_then(|l| l.vars.get("park_timeout")).map(str::to_owned);
         let Some(timeout) = timeout else { return };
         let (seconds, cause) = timeout.split_once(':').unwrap_or((&timeout, "NORMAL_CLEARING"));
-        let cause = crate::leg::known_cause(cause);
+        let cause = crate::cause::known(cause);
         let Some(routed) = self.legs.get(&id).map(|l| l.routed) else {
             return;
         };
@@ -336,8 +336,10 @@ impl World {
             } else if in_socket && leg.bridge.is_none() {
                 leg.state = State::Reset;
                 world.unwind(id);
+                if !world.carry_out_rest(id) {
+                    return;
+                }
                 if let Some(leg) = world.legs.get_mut(&id) {
-                    leg.messages.clear();
                     leg.state = State::Execute;
                     leg.running = State::Execute;
                 }
@@ -373,10 +375,14 @@ impl World {
                 self.hangup(id, "NORMAL_CLEARING", false);
             }
         } else if socket == Some(true) || (socket.is_some() && resume) {
-            leg.messages.clear();
-            leg.state = State::Execute;
-            leg.running = State::Execute;
             self.unwind(id);
+            if !self.carry_out_rest(id) {
+                return;
+            }
+            if let Some(leg) = self.legs.get_mut(&id) {
+                leg.state = State::Execute;
+                leg.running = State::Execute;
+            }
             self.advance(id);
         } else if resume {
             self.reset_for_ever(id);

@@ -140,6 +140,7 @@ impl World {
         self.hear(a);
         self.hear(b);
         self.note_connected(a, b);
+        self.watch_bowout([a, b]);
     }
 
     /// A leg is wanted elsewhere: who was to talk, or talks, to it so far is dropped.
@@ -196,14 +197,8 @@ impl World {
         Ran::Running(Work::Bridge)
     }
 
-    fn is_dialing_bridge(&self, id: LegId) -> bool {
-        self.legs.get(&id).is_some_and(|l| {
-            l.is_up() && l.bridge.is_none() && matches!(l.stack.last().map(|f| &f.work), Some(Work::Bridge))
-        })
-    }
-
     pub(crate) fn bridge_failed(&mut self, id: LegId, cause: &str) {
-        if !self.is_dialing_bridge(id) {
+        if self.failed_for_held(id) || !self.is_dialing_bridge(id) {
             return;
         }
         if let Some(leg) = self.legs.get_mut(&id) {
@@ -220,6 +215,9 @@ impl World {
 
     /// The phone a `bridge` application rang has answered.
     pub(crate) fn bridge_answered(&mut self, a: LegId, b: LegId) {
+        if self.answered_for_held(a, b) {
+            return;
+        }
         if !self.is_dialing_bridge(a) {
             return self.hangup(b, "ORIGINATOR_CANCEL", false);
         }
@@ -297,6 +295,9 @@ impl World {
     }
 
     /// `transfer`: at the next frame everything on the channel is broken off and the number is dialled anew.
+    ///
+    /// `max_session_transfers`, or `max_forwards` where it is not set, counts the transfers down; the one that finds it
+    /// used up ends the call (`switch_ivr_session_transfer` in switch_ivr.c).
     pub(crate) fn redirect(&mut self, id: LegId, destination: &str) {
         let mark = self.rng.uuid();
         let micros = self.micros();
@@ -304,6 +305,14 @@ impl World {
         if !leg.is_up() {
             return;
         }
+        let counter =
+            if leg.vars.get("max_session_transfers").is_some() { "max_session_transfers" } else { "max_forwards" };
+        // What is no number counts as 0, as C reads it.
+        let left = leg.vars.get(counter).map_or(70, |n| n.trim().parse::<i64>().unwrap_or(0) - 1);
+        if left <= 0 {
+            return self.hangup(id, "EXCHANGE_ROUTING_ERROR", false);
+        }
+        leg.vars.set(counter, left.to_string());
         leg.state = State::Routing;
         leg.routed += 1;
         let routed = leg.routed;
@@ -318,20 +327,18 @@ impl World {
             Some(old) if old.starts_with("ARRAY::") => format!("{old}|:{source}"),
             Some(old) => format!("ARRAY::{old}|:{source}"),
         };
-        let forwards = leg.vars.get("max_forwards").and_then(|n| n.parse::<i64>().ok()).unwrap_or(70) - 1;
         leg.vars.set("transfer_history", history);
-        leg.vars.set("max_forwards", forwards.to_string());
         leg.vars.set("transfer_source", source);
-        leg.messages.clear();
-        if forwards < 0 {
-            return self.hangup(id, "EXCHANGE_ROUTING_ERROR", false);
-        }
         let at = self.next_frame(id);
+        let due = move |world: &Self| world.legs.get(&id).is_some_and(|l| l.is_up() && l.routed == routed);
         self.at(at, move |world| {
-            if world.legs.get(&id).is_some_and(|l| l.is_up() && l.routed == routed) {
+            if due(world) {
                 world.part(id);
                 world.unwind(id);
-                world.route(id);
+                world.carry_out_rest(id);
+                if due(world) {
+                    world.route(id);
+                }
             }
         });
     }

@@ -15,6 +15,7 @@ pub struct CallSpec {
     number: String,
     name: String,
     phone: Option<String>,
+    watched: bool,
     variables: Vec<(String, String)>,
 }
 
@@ -29,6 +30,13 @@ impl CallSpec {
     #[must_use]
     pub fn phone(phone: &str, destination: &str) -> Self {
         Self { destination: destination.into(), number: phone.into(), phone: Some(phone.into()), ..Self::default() }
+    }
+
+    /// A call without authentication through a profile that manages presence: its `presence_id` is what its From claims
+    /// (`sofia_handle_sip_i_invite` in sofia.c).
+    #[must_use]
+    pub fn guest(claims: &str, destination: &str) -> Self {
+        Self { watched: true, ..Self::trunk(claims, destination) }
     }
 
     /// The display name. Default: the number.
@@ -119,6 +127,10 @@ impl World {
         };
         self.callers.insert(caller, state);
         let name = if spec.name.is_empty() { spec.number.clone() } else { spec.name.clone() };
+        let mut variables = spec.variables.clone();
+        if spec.watched {
+            variables.push(("presence_id".into(), format!("{}@{}", spec.number, self.config.domain)));
+        }
         let leg = self.new_leg(NewLeg {
             uuid: uuid.clone(),
             direction: Direction::Inbound,
@@ -126,7 +138,7 @@ impl World {
             name,
             number: spec.number.clone(),
             destination: spec.destination.clone(),
-            variables: spec.variables.clone(),
+            variables,
         });
         if let Some(state) = self.callers.get_mut(&caller) {
             state.leg = Some(leg);

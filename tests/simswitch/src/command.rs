@@ -343,7 +343,7 @@ impl World {
         let what = command.get("call-command")?;
         if what.eq_ignore_ascii_case("hangup") {
             let cause = command.get("hangup-cause").unwrap_or("NORMAL_CLEARING");
-            return Some(Message::Hangup { cause: crate::leg::known_cause(cause) });
+            return Some(Message::Hangup { cause: crate::cause::known(cause) });
         }
         if !what.eq_ignore_ascii_case("execute") {
             return None;

@@ -67,6 +67,25 @@ impl World {
         }
     }
 
+    /// What is still queued when a channel leaves what it does, because its connection has ended or it is transferred:
+    /// FreeSWITCH carries it out before the channel goes on (`socket_function` in mod_event_socket.c,
+    /// `switch_ivr_parse_all_events` in switch_ivr.c), though nothing sounds any more. False when the call goes elsewhere
+    /// by it.
+    pub(crate) fn carry_out_rest(&mut self, id: LegId) -> bool {
+        while let Some(message) = self.legs.get_mut(&id).filter(|l| l.is_up()).and_then(|l| l.messages.pop_front()) {
+            match message {
+                Message::Hangup { cause } => self.hangup(id, &cause, false),
+                Message::Execute { app, arg, uuid, .. }
+                    if matches!(app.as_str(), "set" | "multiset" | "unset" | "export" | "transfer" | "hangup") =>
+                {
+                    self.execute(id, &app, &arg, uuid, false, 1);
+                }
+                Message::Execute { .. } => {}
+            }
+        }
+        self.legs.get(&id).is_some_and(|l| l.is_up() && l.state != State::Routing)
+    }
+
     /// Begins one application.
     pub(crate) fn execute(&mut self, id: LegId, app: &str, arg: &str, uuid: String, locked: bool, loops: u32) {
         let data = self.expand(Some(id), arg);
@@ -269,7 +288,7 @@ impl World {
                 Sound::Playing(file.clone())
             }
             _ => match leg.talks_to() {
-                Some(peer) if !leg.held => Sound::Party(self.party(peer)),
+                Some(peer) if !leg.held => self.sound_from(peer),
                 _ if leg.is_answered() => Sound::Silence,
                 _ => Sound::Ringing,
             },
@@ -280,6 +299,7 @@ impl World {
             && leg.audio.note(Segment { at, sound, position }, source, keep)
         {
             self.ring_owner(id);
+            self.heard_beyond(id);
         }
     }
 }

@@ -22,6 +22,9 @@ pub struct Faults {
     pub swallow_originates: u32,
     /// New channels do not tell whose they are: a dial string of the admin's own without `presence_id`.
     pub no_presence: bool,
+    /// The core was started with `-nosql` or runs without its database: `show` refuses every question (`show_function` in
+    /// mod_commands.c).
+    pub no_sql: bool,
     /// Channels may not use the API (`api-expansion` is false in switch.conf.xml).
     pub no_api_expansion: bool,
     /// Connections neither read nor write; set with `SimSwitch::freeze`.

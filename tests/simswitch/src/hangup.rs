@@ -1,7 +1,9 @@
 //! How legs are answered and how they end.
 
+use crate::cause;
 use crate::headers;
 use crate::leg::{self, LegId, Side, State, Waiter, Work};
+use crate::refusal;
 use crate::world::World;
 use std::time::Duration;
 
@@ -31,6 +33,7 @@ impl World {
             leg.vars.set("sip_cseq", "738");
         }
         self.hear(id);
+        self.answered_half(id);
     }
 
     /// 183: what is played is heard before the call is answered.
@@ -58,27 +61,14 @@ impl World {
         leg.messages.clear();
         leg.routed += 1;
         if by_peer {
-            let (status, term) = match cause {
-                "USER_BUSY" => ("486", "17"),
-                "CALL_REJECTED" => ("603", "21"),
-                _ => ("200", "16"),
-            };
-            if status == "200" {
-                leg.vars.set("sip_term_status", status);
-            } else {
-                leg.vars.set("sip_hangup_disposition", "recv_refuse");
-                leg.vars.set("sip_invite_failure_status", status);
-                leg.vars.set("sip_invite_failure_phrase", "No");
-                leg.vars.set("sip_term_status", status);
-            }
-            leg.vars.set("proto_specific_hangup_cause", format!("sip:{status}"));
-            leg.vars.set("sip_term_cause", term);
+            refusal::told_by_phone(leg, cause);
         }
         if let Some(bridge) = leg.bridge.filter(|b| b.up) {
             leg.vars.set("last_bridge_role", if bridge.side == Side::A { "originator" } else { "originatee" });
         }
         self.fire_leg(id, "CHANNEL_HANGUP", true, &[]);
         self.hear(id);
+        self.ends_with(id, cause);
         self.ringing_ended(id, cause);
         self.after(Duration::from_millis(1), move |world| world.hang_up_behind(id, by_peer));
     }
@@ -182,7 +172,7 @@ impl World {
         if self.is_wanted("CHANNEL_HANGUP_COMPLETE", &uuid)
             && let Some(leg) = self.legs.get_mut(&id)
         {
-            headers::report(leg, leg::q850(&cause));
+            headers::report(leg, cause::q850(&cause));
             if matches!(cause.as_str(), "LOSE_RACE" | "PICKED_OFF") {
                 leg.vars.set("call_completed_elsewhere", "true");
             }

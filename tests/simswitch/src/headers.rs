@@ -73,8 +73,8 @@ pub(crate) fn channel(event: &mut Event, leg: &Leg) {
     event.push("Call-Direction", direction);
     event.push("Presence-Call-Direction", direction);
     event.push("Channel-HIT-Dialplan", leg.hit_dialplan.to_string());
-    if !leg.presence_id.is_empty() {
-        event.push("Channel-Presence-ID", leg.presence_id.as_str());
+    if let Some(presence) = leg.vars.get("presence_id") {
+        event.push("Channel-Presence-ID", presence);
     }
     event.push("Channel-Call-UUID", leg.call_uuid.as_str());
     event.push("Answer-State", leg.answer_state);

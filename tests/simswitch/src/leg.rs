@@ -94,6 +94,8 @@ pub(crate) enum Owner {
     Caller(u64),
     /// A phone by its number, rung by the switch.
     Phone(String),
+    /// Nobody: what comes in here goes out at the leg's twin.
+    Half,
 }
 
 /// The caller profile.
@@ -234,7 +236,6 @@ pub(crate) struct Leg {
     pub(crate) call_state: &'static str,
     pub(crate) answer_state: &'static str,
     pub(crate) hit_dialplan: bool,
-    pub(crate) presence_id: String,
     pub(crate) call_uuid: String,
     pub(crate) codec: bool,
     pub(crate) profile: Profile,
@@ -252,11 +253,19 @@ pub(crate) struct Leg {
     pub(crate) bridge: Option<Bridge>,
     pub(crate) dialing: Option<Dialing>,
     pub(crate) dialed_peer: Option<LegId>,
+    /// Who is parked until the one whom this leg rings answers: an attended transfer that was completed while it rang.
+    pub(crate) holding: Option<LegId>,
+    /// The leg that does so for this one.
+    pub(crate) held_by: Option<LegId>,
+    /// The other half of a loopback channel, or of a call that FreeSWITCH placed to itself.
+    pub(crate) twin: Option<LegId>,
     /// The caller this leg was rung for, when its `originate` says so.
     pub(crate) rings_for: Option<String>,
     pub(crate) from_originate: bool,
     pub(crate) held: bool,
     pub(crate) cause: Option<String>,
+    /// The status with which its phone refused the call.
+    pub(crate) refused: Option<u16>,
     /// Orders to the channel after this are stale.
     pub(crate) routed: u64,
     /// Parked under a connection that closed too early: nobody is in charge any more.
@@ -285,61 +294,4 @@ impl Leg {
     pub(crate) fn may_execute(&self) -> bool {
         self.stack.iter().all(|f| !f.locked) && self.stack.last().is_none_or(Frame::listens)
     }
-}
-
-/// Q.850 code of a hang-up cause by name; what FreeSWITCH invented counts as 16.
-pub(crate) fn q850(cause: &str) -> u32 {
-    match cause {
-        "UNALLOCATED_NUMBER" => 1,
-        "NO_ROUTE_DESTINATION" => 3,
-        "USER_BUSY" => 17,
-        "NO_USER_RESPONSE" => 18,
-        "NO_ANSWER" => 19,
-        "SUBSCRIBER_ABSENT" => 20,
-        "CALL_REJECTED" => 21,
-        "DESTINATION_OUT_OF_ORDER" => 27,
-        "INVALID_NUMBER_FORMAT" => 28,
-        "NORMAL_UNSPECIFIED" => 31,
-        "NORMAL_TEMPORARY_FAILURE" => 41,
-        "RECOVERY_ON_TIMER_EXPIRE" => 102,
-        "INTERWORKING" => 127,
-        _ => 16,
-    }
-}
-
-/// Every cause FreeSWITCH knows by name here; any other text it takes for NORMAL_CLEARING.
-pub(crate) fn known_cause(text: &str) -> String {
-    const KNOWN: &[&str] = &[
-        "UNALLOCATED_NUMBER",
-        "NO_ROUTE_DESTINATION",
-        "NORMAL_CLEARING",
-        "USER_BUSY",
-        "NO_USER_RESPONSE",
-        "NO_ANSWER",
-        "SUBSCRIBER_ABSENT",
-        "CALL_REJECTED",
-        "DESTINATION_OUT_OF_ORDER",
-        "INVALID_NUMBER_FORMAT",
-        "NORMAL_UNSPECIFIED",
-        "NORMAL_CIRCUIT_CONGESTION",
-        "NORMAL_TEMPORARY_FAILURE",
-        "SWITCH_CONGESTION",
-        "SERVICE_UNAVAILABLE",
-        "RECOVERY_ON_TIMER_EXPIRE",
-        "INTERWORKING",
-        "ORIGINATOR_CANCEL",
-        "LOSE_RACE",
-        "MANAGER_REQUEST",
-        "BLIND_TRANSFER",
-        "ATTENDED_TRANSFER",
-        "ALLOTTED_TIMEOUT",
-        "MEDIA_TIMEOUT",
-        "PICKED_OFF",
-        "USER_NOT_REGISTERED",
-        "PROGRESS_TIMEOUT",
-        "SYSTEM_SHUTDOWN",
-        "CRASH",
-    ];
-    let upper = text.trim().to_ascii_uppercase();
-    if KNOWN.contains(&upper.as_str()) { upper } else { "NORMAL_CLEARING".into() }
 }

@@ -144,7 +144,7 @@ impl World {
         let caller_id =
             caller.as_ref().and_then(|uuid| self.leg_id(uuid)).and_then(|l| match self.legs.get(&l)?.owner {
                 Owner::Caller(caller) => Some(caller),
-                Owner::Phone(_) => None,
+                Owner::Phone(_) | Owner::Half => None,
             });
         if let Some(state) = caller_id.and_then(|c| self.callers.get_mut(&c))
             && state.first_offer.is_none()
@@ -219,8 +219,11 @@ impl World {
             let now = self.micros();
             let Some(leg) = self.legs.get(&id) else { continue };
             let uuid = leg.uuid.clone();
-            if let Owner::Caller(caller) = leg.owner
-                && let Some(caller) = self.callers.get_mut(&caller)
+            // Through a loopback it is the one beyond who talks.
+            let talks = self.legs.get(&self.beyond(id).unwrap_or(id));
+            if let Some(Owner::Caller(caller)) = talks.map(|l| &l.owner)
+                && !party.is_empty()
+                && let Some(caller) = self.callers.get_mut(caller)
             {
                 caller.talked_to.push((at, party));
                 caller.notify.notify_waiters();

@@ -97,7 +97,10 @@ impl World {
         rings_for: Option<String>,
     ) -> Result<LegId, String> {
         if let Some(cause) = dial.strip_prefix("error/") {
-            return Err(crate::leg::known_cause(cause));
+            return Err(crate::cause::known(cause));
+        }
+        if let Some(number) = dial.strip_prefix("loopback/") {
+            return self.ring_loopback(number, variables, dialing, rings_for);
         }
         let number = self.phone_of(dial)?;
         let get = |name: &str| variables.iter().rev().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
@@ -134,13 +137,30 @@ impl World {
         self.note_ring(id, originated);
         let invite = self.config.timing.invite;
         self.after(invite, move |world| world.invite(id));
-        let end = self.clock.whole_seconds_after(Instant::now(), timeout);
+        self.give_up_ringing(id, timeout, "NO_ANSWER");
+        if let Some(limit) = self.phones.get(&number).and_then(|p| p.leg_timeout) {
+            self.give_up_ringing(id, limit + 1, "ALLOTTED_TIMEOUT");
+        }
+        if let Some(limit) = get("leg_progress_timeout").and_then(|t| t.trim().parse::<u64>().ok()) {
+            let end = self.clock.whole_seconds_after(Instant::now(), limit + 1);
+            self.at(end, move |world| {
+                if world.legs.get(&id).is_some_and(|l| l.is_up() && !l.is_answered() && l.times.progress == 0) {
+                    world.hangup(id, "PROGRESS_TIMEOUT", false);
+                }
+            });
+        }
+        Ok(id)
+    }
+
+    /// Ends a leg that still rings then. What is limited for one leg (`leg_timeout`) must be exceeded, by the calendar's
+    /// whole seconds (`check_per_channel_timeouts` in switch_ivr_originate.c); `originate_timeout` need only be reached.
+    pub(crate) fn give_up_ringing(&mut self, id: LegId, seconds: u64, cause: &'static str) {
+        let end = self.clock.whole_seconds_after(Instant::now(), seconds);
         self.at(end, move |world| {
             if world.legs.get(&id).is_some_and(|l| l.is_up() && !l.is_answered()) {
-                world.hangup(id, "NO_ANSWER", false);
+                world.hangup(id, cause, false);
             }
         });
-        Ok(id)
     }
 
     /// The phone a dial string reaches, or why none does.
@@ -205,6 +225,7 @@ impl World {
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.call_state = "RINGING";
         }
+        self.progress_half(id);
     }
 
     /// 200: the phone answered.
@@ -232,6 +253,10 @@ impl World {
         if let Some(Waiter::Bridge(aleg)) =
             self.legs.get(&id).and_then(|l| l.dialing.as_ref()).map(|d| d.waiter.clone())
         {
+            // The bridging leg's own `group_confirm_*` belong to this leg as well.
+            if let Some(until) = self.confirmed_by(id).or_else(|| self.confirmed_by(aleg)) {
+                return self.at(until, move |world| world.unconfirmed(aleg, id));
+            }
             if let Some(leg) = self.legs.get_mut(&id) {
                 leg.dialing = None;
             }
@@ -240,12 +265,23 @@ impl World {
             }
             return self.bridge_answered(aleg, id);
         }
-        let confirmed_within = self.legs.get(&id).filter(|l| l.vars.get("group_confirm_key").is_some()).map(|l| {
-            let within = l.vars.get("group_confirm_timeout").and_then(|t| t.trim().parse().ok());
-            self.clock.whole_seconds_after(Instant::now(), within.unwrap_or(60))
-        });
+        let confirmed_within = self.confirmed_by(id);
         let delay = self.config.timing.originate_done;
         self.after(delay, move |world| world.originated(id, confirmed_within));
+    }
+
+    /// When a leg that must be confirmed is given up: its time must be exceeded, by the calendar's whole seconds.
+    fn confirmed_by(&self, id: LegId) -> Option<Instant> {
+        let leg = self.legs.get(&id).filter(|l| l.vars.get("group_confirm_key").is_some())?;
+        let within = leg.vars.get("group_confirm_timeout").and_then(|t| t.trim().parse().ok()).unwrap_or(60);
+        Some(self.clock.whole_seconds_after(Instant::now(), within + 1))
+    }
+
+    /// Nobody has confirmed whom a `bridge` rings (here nobody ever does).
+    fn unconfirmed(&mut self, aleg: LegId, id: LegId) {
+        if self.legs.get(&id).is_some_and(|l| l.is_up() && l.bridge.is_none()) && self.is_dialing_bridge(aleg) {
+            self.hangup(id, "ALLOTTED_TIMEOUT", false);
+        }
     }
 
     /// `originate` has what it wanted: its caller is told, the leg goes its way. One that is still to be confirmed is

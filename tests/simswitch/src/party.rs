@@ -3,6 +3,7 @@
 use crate::audio::{AudioLog, Segment, Sound};
 use crate::leg::{Bridge, Direction, Leg, LegId, Owner, Profile, State, Times};
 use crate::observe::Violation;
+use crate::refusal;
 use crate::template;
 use crate::world::World;
 use std::collections::VecDeque;
@@ -48,6 +49,18 @@ pub enum Behaviour {
         /// Ring time.
         after: Duration,
     },
+    /// Answers with another final status.
+    Refuse {
+        /// Ring time; zero: at once, without a 18x.
+        after: Duration,
+        /// 400 and above.
+        status: u16,
+    },
+    /// Answers 302, without ringing.
+    Forward {
+        /// The number in its Contact.
+        to: &'static str,
+    },
     /// Does not answer the INVITE at all: `RECOVERY_ON_TIMER_EXPIRE` when SIP gives up.
     Crash,
 }
@@ -90,6 +103,8 @@ pub(crate) struct PhoneState {
     pub(crate) port: u64,
     pub(crate) call_id: String,
     pub(crate) registered_at: u64,
+    /// `leg_timeout` in the dial string of the directory, in seconds.
+    pub(crate) leg_timeout: Option<u64>,
     pub(crate) legs: Vec<LegId>,
     pub(crate) ringing: Vec<LegId>,
     pub(crate) rings: Vec<Ring>,
@@ -140,7 +155,9 @@ impl World {
         let phone = match &new.owner {
             Owner::Phone(number) => Some(number.clone()),
             Owner::Caller(caller) => self.callers.get(caller).and_then(|c| c.phone.clone()),
+            Owner::Half => None,
         };
+        let half = new.owner == Owner::Half;
         let domain = new.variables.iter().find(|(name, _)| name == "domain_name").map(|(_, domain)| domain.clone());
         let domain = domain.unwrap_or_else(|| self.config.domain.clone());
         let port = phone.as_ref().and_then(|p| self.phones.get(p)).map_or(47_025, |p| p.port);
@@ -155,7 +172,9 @@ impl World {
             session: self.sessions,
             port,
         };
-        let (channel_name, vars) = if inbound {
+        let (channel_name, vars) = if half {
+            template::half(&facts, inbound, &new.variables)
+        } else if inbound {
             template::inbound(&facts, &mut self.rng, &new.variables)
         } else {
             template::outbound(&facts, &mut self.rng, &new.variables)
@@ -172,11 +191,6 @@ impl World {
             call_state: "DOWN",
             answer_state: "ringing",
             hit_dialplan: inbound,
-            presence_id: phone
-                .as_ref()
-                .filter(|_| !self.faults.no_presence)
-                .map(|p| format!("{}@{domain}", account(p)))
-                .unwrap_or_default(),
             call_uuid: new.uuid.clone(),
             codec: inbound,
             profile: Profile {
@@ -211,15 +225,22 @@ impl World {
             bridge: None::<Bridge>,
             dialing: None,
             dialed_peer: None,
+            holding: None,
+            held_by: None,
+            twin: None,
             rings_for: None,
             from_originate: false,
             held: false,
             cause: None,
+            refused: None,
             routed: 0,
             stranded: false,
             audio: AudioLog::default(),
         };
-        if inbound && phone.is_none() {
+        if self.faults.no_presence {
+            leg.vars.remove("presence_id");
+        }
+        if inbound && phone.is_none() && !half {
             self.enter_public(&mut leg);
         }
         self.by_uuid.insert(new.uuid, id);
@@ -264,10 +285,16 @@ impl World {
             return;
         }
         let progress = self.config.timing.progress;
+        match behaviour {
+            Behaviour::Refuse { after: Duration::ZERO, status } => {
+                return self.after(progress, move |world| world.phone_refuses(id, status));
+            }
+            Behaviour::Forward { to } => return self.after(progress, move |world| world.phone_forwards(id, to)),
+            _ => {}
+        }
         self.after(progress, move |world| world.progress(id));
         if behaviour == Behaviour::Busy {
-            self.after(progress + Duration::from_millis(97), move |world| world.phone_refuses(id, "USER_BUSY"));
-            return;
+            return self.after(progress + refusal::BUSY, move |world| world.phone_refuses(id, 486));
         }
         self.begin_ring(&number, id);
         match behaviour {
@@ -282,9 +309,12 @@ impl World {
                 });
             }
             Behaviour::Decline { after } => {
-                self.after(progress.max(after), move |world| world.phone_refuses(id, "CALL_REJECTED"));
+                self.after(progress.max(after), move |world| world.phone_refuses(id, 603));
             }
-            Behaviour::Manual | Behaviour::Ignore | Behaviour::Busy | Behaviour::Crash => {}
+            Behaviour::Refuse { after, status } => {
+                self.after(progress.max(after), move |world| world.phone_refuses(id, status));
+            }
+            Behaviour::Manual | Behaviour::Ignore | Behaviour::Busy | Behaviour::Crash | Behaviour::Forward { .. } => {}
         }
     }
 
@@ -329,18 +359,7 @@ impl World {
         self.dial_answered(id);
     }
 
-    pub(crate) fn phone_refuses(&mut self, id: LegId, cause: &str) {
-        let Some(leg) = self.legs.get(&id).filter(|l| l.is_up() && !l.is_answered()) else {
-            return;
-        };
-        let Owner::Phone(number) = leg.owner.clone() else {
-            return;
-        };
-        self.end_ring(&number, id, cause);
-        self.hangup(id, cause, true);
-    }
-
-    fn end_ring(&mut self, number: &str, id: LegId, why: &str) -> bool {
+    pub(crate) fn end_ring(&mut self, number: &str, id: LegId, why: &str) -> bool {
         let at = self.clock.elapsed();
         let uuid = self.legs.get(&id).map(|l| l.uuid.clone()).unwrap_or_default();
         let Some(phone) = self.phones.get_mut(number) else {
@@ -372,76 +391,6 @@ impl World {
         }
     }
 
-    /// REFER: the phone sends whom it talks to elsewhere, and is out of the call.
-    pub(crate) fn blind_transfer(&mut self, id: LegId, destination: &str) -> bool {
-        let Some(leg) = self.legs.get_mut(&id) else {
-            return false;
-        };
-        let Some(bridge) = leg.bridge.filter(|b| b.up) else {
-            return false;
-        };
-        leg.bridge = None;
-        leg.vars.set("transfer_disposition", "recv_replace");
-        leg.vars.set("transfer_destination", format!("blind:{destination}"));
-        leg.vars.set("endpoint_disposition", "BLIND_TRANSFER");
-        leg.vars.remove("signal_bond");
-        leg.held = false;
-        let was_a = bridge.side == crate::leg::Side::A;
-        self.hangup(id, "NORMAL_CLEARING", false);
-        if was_a {
-            self.fire_leg(id, "CHANNEL_UNBRIDGE", true, &[]);
-        }
-        let by = format!("<sip:{}@{}>", self.party(id), self.config.domain);
-        let to = format!("<sip:{destination}@{}>", self.config.domain);
-        if let Some(peer) = self.legs.get_mut(&bridge.peer) {
-            peer.vars.set("sip_h_Referred-By", by);
-            peer.vars.set("sip_refer_to", to);
-        }
-        let destination = destination.to_owned();
-        self.after(Duration::from_millis(2), move |world| {
-            let stands =
-                world.legs.get(&bridge.peer).is_some_and(|l| l.bridge.is_some_and(|b| b.token == bridge.token));
-            if stands {
-                world.redirect(bridge.peer, &destination);
-            }
-        });
-        true
-    }
-
-    /// Re-INVITE: the phone holds, the other one hears hold music.
-    pub(crate) fn hold(&mut self, id: LegId, on: bool) {
-        let micros = self.micros();
-        let Some(leg) = self.legs.get_mut(&id).filter(|l| l.held != on && l.is_up()) else {
-            return;
-        };
-        let Some(peer) = leg.talks_to() else { return };
-        leg.held = on;
-        if on {
-            leg.call_state = "HELD";
-            leg.times.last_hold = micros;
-            self.fire_leg(id, "CHANNEL_HOLD", true, &[]);
-            self.hear(id);
-            self.after(Duration::from_millis(160), move |world| {
-                let held = world.legs.get(&id).is_some_and(|l| l.held && l.talks_to() == Some(peer));
-                if held && let Some(other) = world.legs.get_mut(&peer) {
-                    other.vars.set("current_loop", "1");
-                    other.vars.set("total_loops", "-1");
-                    let uuid = world.rng.uuid();
-                    world.execute(peer, "playback", "local_stream://moh", uuid, false, u32::MAX);
-                }
-            });
-        } else {
-            leg.times.hold_accum += micros.saturating_sub(leg.times.last_hold);
-            leg.call_state = "UNHELD";
-            self.break_sound(peer);
-            self.fire_leg(id, "CHANNEL_UNHOLD", true, &[]);
-            if let Some(leg) = self.legs.get_mut(&id) {
-                leg.call_state = "ACTIVE";
-            }
-            self.hear(id);
-        }
-    }
-
     /// Who a leg is, for what others hear.
     pub(crate) fn party(&self, id: LegId) -> String {
         match self.legs.get(&id).map(|l| &l.owner) {
@@ -451,6 +400,7 @@ impl World {
                 .get(caller)
                 .map(|c| c.phone.clone().unwrap_or_else(|| c.number.clone()))
                 .unwrap_or_default(),
+            Some(Owner::Half) => self.beyond(id).map(|far| self.party(far)).unwrap_or_default(),
             None => String::new(),
         }
     }
@@ -484,6 +434,7 @@ impl World {
                     }
                 }
             }
+            Owner::Half => {}
         }
     }
 
@@ -499,6 +450,7 @@ impl World {
                 caller.notify.notify_waiters();
                 caller.phone.clone()
             }),
+            Owner::Half => None,
         };
         if let Some(phone) = phone.and_then(|p| self.phones.get_mut(&p)) {
             phone.legs.retain(|id| self.legs.contains_key(id));

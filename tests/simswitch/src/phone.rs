@@ -1,6 +1,7 @@
 //! A test's handle on a phone.
 
 use crate::audio::Sound;
+use crate::caller::Caller;
 use crate::leg::{LegId, Owner};
 use crate::party::{Behaviour, Missed, PhoneState, Registration, Ring};
 use crate::world::{Shared, World};
@@ -94,6 +95,7 @@ impl World {
                     port,
                     call_id,
                     registered_at,
+                    leg_timeout: None,
                     legs: Vec::new(),
                     ringing: Vec::new(),
                     rings: Vec::new(),
@@ -198,6 +200,15 @@ impl Phone {
         self.shared.change(|world| world.register(&self.number, registration));
     }
 
+    /// The directory's dial string for it has a `leg_timeout` of so many seconds.
+    pub fn set_leg_timeout(&self, seconds: u64) {
+        self.shared.change(|world| {
+            if let Some(phone) = world.phones.get_mut(&self.number) {
+                phone.leg_timeout = Some(seconds);
+            }
+        });
+    }
+
     /// What it does now.
     #[must_use]
     pub fn view(&self) -> PhoneView {
@@ -231,9 +242,22 @@ impl Phone {
 
     /// Declines the oldest ringing call (603); false when none rings.
     pub fn decline(&self) -> bool {
+        self.refuse(603)
+    }
+
+    /// Refuses the oldest ringing call with a final status; false when none rings.
+    pub fn refuse(&self, status: u16) -> bool {
         self.shared.change(|world| {
             let id = world.phones.get(&self.number).and_then(|p| p.ringing.first().copied());
-            id.map(|id| world.phone_refuses(id, "CALL_REJECTED")).is_some()
+            id.map(|id| world.phone_refuses(id, status)).is_some()
+        })
+    }
+
+    /// Sends the oldest ringing call to another number (302); false when none rings.
+    pub fn forward(&self, to: &str) -> bool {
+        self.shared.change(|world| {
+            let id = world.phones.get(&self.number).and_then(|p| p.ringing.first().copied());
+            id.map(|id| world.phone_forwards(id, to)).is_some()
         })
     }
 
@@ -248,6 +272,21 @@ impl Phone {
     /// Sends the party it talks to to another number (REFER); false when it talks to nobody.
     pub fn blind_transfer(&self, destination: &str) -> bool {
         self.with_call(|world, id| world.blind_transfer(id, destination))
+    }
+
+    /// Puts whom it talks to through to the other end of `other`, a second call of this phone (REFER with Replaces);
+    /// false when FreeSWITCH refuses.
+    pub fn attended_transfer(&self, other: &Caller) -> bool {
+        self.shared.change(|world| {
+            let Some(other) = world.up_leg(other.uuid()) else { return false };
+            let legs = world.phones.get(&self.number).map(|phone| phone.legs.clone()).unwrap_or_default();
+            let answered =
+                |id: &LegId| *id != other && world.legs.get(id).is_some_and(|l| l.is_up() && l.is_answered());
+            match legs.into_iter().rev().find(answered) {
+                Some(id) => world.attended_transfer(id, other),
+                None => false,
+            }
+        })
     }
 
     /// Puts the current call on hold.

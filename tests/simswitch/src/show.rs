@@ -85,7 +85,7 @@ fn columns(leg: &Leg, prefix: &str, detailed: bool) -> Row {
             push("hostname", "vm");
         }
     }
-    push("presence_id", &leg.presence_id);
+    push("presence_id", leg.vars.get("presence_id").unwrap_or_default());
     push("presence_data", "");
     push("accountcode", "");
     push("callstate", leg.call_state);
@@ -105,6 +105,9 @@ fn columns(leg: &Leg, prefix: &str, detailed: bool) -> Row {
 
 impl World {
     pub(crate) fn show(&self, arg: &str) -> String {
+        if self.faults.no_sql {
+            return "-ERR SQL disabled, no data available!\n".into();
+        }
         let mut words = arg.split_whitespace();
         let what = words.next().unwrap_or_default();
         let as_json = arg.ends_with("as json");

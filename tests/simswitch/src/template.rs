@@ -202,6 +202,24 @@ pub(crate) fn inbound(facts: &Facts<'_>, rng: &mut Rng, extra: &[(String, String
     (fill.channel, vars)
 }
 
+/// One half of a loopback channel: its channel name and its variables.
+pub(crate) fn half(facts: &Facts<'_>, inbound: bool, extra: &[(String, String)]) -> (String, Vars) {
+    let (side, direction) = if inbound { ("b", "inbound") } else { ("a", "outbound") };
+    let channel = format!("loopback/{}-{side}", facts.destination);
+    let mut vars = Vars::default();
+    vars.set("direction", direction);
+    vars.set("uuid", facts.uuid);
+    vars.set("session_id", facts.session.to_string());
+    vars.set("channel_name", channel.as_str());
+    vars.set("is_loopback", "true");
+    vars.set("loopback_leg", side.to_ascii_uppercase());
+    vars.set("max_forwards", "70");
+    for (name, value) in extra {
+        vars.set(name.clone(), value.clone());
+    }
+    (channel, vars)
+}
+
 /// A leg that is rung: its channel name and its variables, those of `originate` among them.
 pub(crate) fn outbound(facts: &Facts<'_>, rng: &mut Rng, extra: &[(String, String)]) -> (String, Vars) {
     let channel = format!("sofia/internal/{}@127.0.0.1:{}", facts.phone.unwrap_or_default(), facts.port);
