@@ -1,6 +1,6 @@
 //! The daemon: the parts put together, started and drained in order.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::acd::fact::Record;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, LogNumbers, Withheld};
 use crate::controller::Controller;
 use crate::dispatch::Dispatcher;
 use crate::esl::server::{Server, ServerLimits};
@@ -19,7 +19,7 @@ use crate::esl::{Events, Link, LinkLimits};
 use crate::floor::{Floor, Written};
 use crate::journal::{Journal, Restored};
 use crate::observe;
-use crate::session::{self, Shared, Turns};
+use crate::session::{self, Arrivals, Shared, Turns};
 use crate::switch::{self, Connect, Switches};
 use crate::telephony;
 
@@ -83,6 +83,8 @@ impl Daemon {
         let bell = Arc::new(Notify::new());
         let ring = bell.clone();
         let book = journal.clone();
+        let masked = Arc::new(AtomicBool::new(are_masked(&config)));
+        let mask = masked.clone();
         let (told, _) = broadcast::channel(FACTS_BEHIND);
         let tell = told.clone();
         // Whoever listens hears facts in the order of their numbers.
@@ -96,7 +98,7 @@ impl Daemon {
                     book.record(record.clone());
                 }
             }
-            observe::log(&record);
+            observe::log(&record, masked.load(Ordering::Relaxed));
         };
         let floor = Arc::new(Floor::new(Box::new(move || ring.notify_one()), Box::new(facts)));
         let now = clock.now();
@@ -105,7 +107,10 @@ impl Daemon {
         let config = Arc::new(config);
         let (settings, settings_seen) = watch::channel(Arc::new(session_settings(&config)));
         let seen_by_switches = settings.subscribe();
-        let applied = move |config: &Config| drop(settings.send_replace(Arc::new(session_settings(config))));
+        let applied = move |config: &Config| {
+            mask.store(are_masked(config), Ordering::Relaxed);
+            drop(settings.send_replace(Arc::new(session_settings(config))));
+        };
         let (told_floor, told_clock, told_journal) = (floor.clone(), clock.clone(), journal.clone());
         let controller =
             Arc::new(Controller::new(told_floor, told_clock, told_journal, config.clone(), Box::new(applied)));
@@ -121,6 +126,7 @@ impl Daemon {
             beginning: AtomicUsize::new(0),
             by_channel: AtomicBool::new(true),
             controller: controller.clone(),
+            arrivals: Arrivals::default(),
             turns: Turns::default(),
             #[allow(clippy::cast_possible_truncation)]
             random: Box::new(move || dice() as u64),
@@ -253,6 +259,11 @@ pub fn limits(files: usize) -> ServerLimits {
     ServerLimits { connections, link, ..usual }
 }
 
+/// Whether the log shows of callers' numbers the last digits only.
+fn are_masked(config: &Config) -> bool {
+    config.log.numbers == LogNumbers::Masked
+}
+
 fn session_settings(config: &Config) -> telephony::Settings {
     telephony::Settings {
         token: config.token.as_ref().map(|t| t.expose().to_owned()),
@@ -260,6 +271,7 @@ fn session_settings(config: &Config) -> telephony::Settings {
         codes: config.feature_codes.clone(),
         prompts: config.prompts.clone(),
         language: config.language.clone(),
+        hide_withheld: config.callers.withheld == Withheld::Hide,
     }
 }
 

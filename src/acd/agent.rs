@@ -8,17 +8,9 @@ use std::time::Duration;
 
 use super::fact::MissCause;
 use super::ids::{CallId, OfferId, QueueNumber};
+use super::reach::Reach;
 use super::settings::AgentSettings;
 use super::time::{Mono, Now, Since, Wall};
-
-/// How long a phone that FreeSWITCH could not find is left alone before it is tried again, when nothing else tells that
-/// it came back: twice as long after each further failure.
-pub const UNREACHABLE_RETRY: Duration = Duration::from_secs(5);
-
-/// The longest such time: a phone that was left off over the weekend is no thousand missed offers. It is also how long
-/// a phone is left alone that FreeSWITCH said is not registered any more. FreeSWITCH tells when it is back; this is for
-/// the day when that was not heard, or the phone can be reached all the same.
-pub const LONGEST_UNREACHABLE_RETRY: Duration = Duration::from_secs(60);
 
 /// What an agent is held by: one offer, from the claim to the end of its leg.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,10 +78,12 @@ pub enum Unavailable {
         /// Since when.
         since: Since,
     },
-    /// FreeSWITCH cannot reach the phone.
+    /// The phone, or its gateway, does not work.
     Unreachable {
         /// Since when.
         since: Since,
+        /// What it did last.
+        cause: MissCause,
     },
 }
 
@@ -109,16 +103,6 @@ pub enum Released {
     },
 }
 
-/// A phone that cannot be reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Unreachable {
-    since: Since,
-    /// How long it was left alone after the last failure.
-    pause: Duration,
-    /// When to try it again; `None` when it may be tried.
-    retry: Option<Mono>,
-}
-
 /// One agent.
 #[derive(Clone, Debug)]
 pub struct Agent {
@@ -127,7 +111,7 @@ pub struct Agent {
     activity: Activity,
     last_conversation_end: Option<Since>,
     elsewhere: Option<Since>,
-    unreachable: Option<Unreachable>,
+    reach: Reach,
     retired: bool,
 }
 
@@ -140,7 +124,7 @@ impl Agent {
             activity: Activity::Idle,
             last_conversation_end: None,
             elsewhere: None,
-            unreachable: None,
+            reach: Reach::default(),
             retired: false,
         }
     }
@@ -167,8 +151,8 @@ impl Agent {
 
     /// Takes a changed configured part. Whether another phone can be reached is not known yet.
     pub fn set_settings(&mut self, settings: Arc<AgentSettings>) {
-        if self.settings.dial != settings.dial {
-            self.unreachable = None;
+        if self.settings.dial != settings.dial || self.settings.follow_forwards != settings.follow_forwards {
+            self.reach.works();
         }
         self.settings = settings;
     }
@@ -196,12 +180,17 @@ impl Agent {
         }
     }
 
-    /// The offer for which the phone rings, or is about to, if that is for a caller of `queue`.
-    pub fn ringing_for(&self, queue: &QueueNumber) -> Option<&Held> {
+    /// The offer for which the phone rings, or is about to.
+    pub fn held_by_offer(&self) -> Option<&Held> {
         match &self.activity {
-            Activity::Reserved(h) | Activity::Ringing(h) if h.queue == *queue => Some(h),
+            Activity::Reserved(h) | Activity::Ringing(h) => Some(h),
             _ => None,
         }
+    }
+
+    /// The same, if that is for a caller of `queue`.
+    pub fn ringing_for(&self, queue: &QueueNumber) -> Option<&Held> {
+        self.held_by_offer().filter(|h| h.queue == *queue)
     }
 
     /// The last conversation, in a life before this one, ended then.
@@ -240,10 +229,10 @@ impl Agent {
         if let Some(since) = self.elsewhere {
             return Err(Unavailable::OnAnotherCall { since });
         }
-        if let Some(u) = self.unreachable.as_ref().filter(|u| u.retry.is_some()) {
-            return Err(Unavailable::Unreachable { since: u.since });
+        match self.reach.left_alone() {
+            Some((since, cause)) => Err(Unavailable::Unreachable { since, cause }),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Claims the agent for an offer.
@@ -309,29 +298,25 @@ impl Agent {
             Activity::Reserved(h) | Activity::Ringing(h) if h.offer == offer => {
                 self.activity =
                     Activity::Talking(Held { since: now.mono.into(), seen: now.mono.into(), wrap_up, ..h.clone() });
-                self.unreachable = None;
+                self.reach.works();
                 true
             }
             _ => false,
         }
     }
 
-    /// An offer failed for a reason that lies with the phone: it is left alone for a while, so that no
-    /// other caller pays for it either. An answer of any other kind proves that the phone is there.
+    /// An offer failed. When that says that the phone or its gateway does not work, it is left alone for a while, so that
+    /// no other caller pays for it either; any other answer proves that the phone is there.
     pub fn tried(&mut self, offer: OfferId, cause: MissCause, now: Now) {
         if self.held().is_none_or(|h| h.offer != offer) {
             return;
         }
-        self.unreachable = match cause {
-            MissCause::NotRegistered | MissCause::Unknown => {
-                let (since, pause) = match &self.unreachable {
-                    Some(u) => (u.since, u.pause.saturating_mul(2).min(LONGEST_UNREACHABLE_RETRY)),
-                    None => (now.mono.into(), UNREACHABLE_RETRY),
-                };
-                Some(Unreachable { since, pause, retry: Some(now.mono.plus(pause)) })
-            }
-            _ => None,
-        };
+        self.reach.missed(cause, now);
+    }
+
+    /// Since the phone last worked so many offers have failed because it does not, the last one for this cause.
+    pub fn failing(&self) -> Option<(u32, MissCause)> {
+        self.reach.failing()
     }
 
     /// The single release of an offer, when its leg is really gone: the agent is free again, or in wrap-up if there
@@ -339,6 +324,8 @@ impl Agent {
     /// whose end was not `seen` ended when its leg was last known to be there, and the wrap-up began then. `None` when
     /// the offer is stale.
     pub fn release(&mut self, offer: OfferId, wrap_up: Option<Duration>, seen: bool, now: Now) -> Option<Released> {
+        // Nobody lets time pass for an agent who is held.
+        self.reach.tick(now);
         match &self.activity {
             Activity::Reserved(h) | Activity::Ringing(h) if h.offer == offer => {
                 self.activity = Activity::Idle;
@@ -388,13 +375,11 @@ impl Agent {
 
     /// FreeSWITCH says whether the phone can be reached.
     pub fn set_reachable(&mut self, reachable: bool, now: Now) -> bool {
-        let changed = self.unreachable.as_ref().is_none_or(|u| u.retry.is_none()) != reachable;
+        let changed = self.reach.left_alone().is_none() != reachable;
         if reachable {
-            self.unreachable = None;
+            self.reach.works();
         } else {
-            let since = self.unreachable.as_ref().map_or(now.mono.into(), |u| u.since);
-            let pause = LONGEST_UNREACHABLE_RETRY;
-            self.unreachable = Some(Unreachable { since, pause, retry: Some(now.mono.plus(pause)) });
+            self.reach.gone(now);
         }
         changed
     }
@@ -405,15 +390,12 @@ impl Agent {
             Activity::WrapUp { until } => Some(*until),
             _ => None,
         };
-        let retry = self.unreachable.as_ref().and_then(|u| u.retry);
-        wrap_up.into_iter().chain(retry).min()
+        wrap_up.into_iter().chain(self.reach.deadline()).min()
     }
 
     /// Lets time pass. True when a wrap-up ended.
     pub fn tick(&mut self, now: Now) -> bool {
-        if let Some(u) = &mut self.unreachable {
-            u.retry = u.retry.filter(|at| *at > now.mono);
-        }
+        self.reach.tick(now);
         match &self.activity {
             Activity::WrapUp { until } if *until <= now.mono => {
                 self.activity = Activity::Idle;
@@ -436,7 +418,7 @@ mod tests {
         Now { mono: Mono(Duration::from_millis(ms)), wall: Wall(1_000_000 + ms as i64) }
     }
     fn agent() -> Agent {
-        Agent::new(Arc::new(AgentSettings { id: AgentId::new("1001").unwrap(), name: "Anna".into(), dial: None }))
+        Agent::new(Arc::new(AgentSettings::new(AgentId::new("1001").unwrap(), "Anna".into())))
     }
     fn q(n: &str) -> QueueNumber {
         QueueNumber::new(n).unwrap()
@@ -554,7 +536,11 @@ mod tests {
         a.claim(B, c("x"), q("1"), now(5_000)).unwrap();
         a.tried(B, MissCause::Unknown, now(5_000));
         a.release(B, None, true, now(5_000));
-        assert_eq!(a.free(), Err(Unavailable::Unreachable { since: since(0) }), "all that time");
+        assert_eq!(
+            a.free(),
+            Err(Unavailable::Unreachable { since: since(0), cause: MissCause::Unknown }),
+            "all that time"
+        );
         assert_eq!(a.deadline(), Some(Mono(Duration::from_secs(15))), "twice as long");
         a.tick(now(15_000));
         assert_eq!(a.free(), Ok(()));

@@ -208,7 +208,11 @@ pub fn reload(daemon: &Daemon, file: &Path) -> Reloaded {
             Reloaded::Applied(changes.iter().map(ToString::to_string).collect())
         }
         Err(problems) => {
-            tracing::error!("the configuration is refused and nothing was changed\n{problems}");
+            tracing::error!("the configuration is refused and nothing was changed");
+            // One line each: a line of the log never holds another.
+            for problem in problems.to_string().lines() {
+                tracing::error!("{problem}");
+            }
             Reloaded::Refused(problems.to_string())
         }
     }

@@ -5,6 +5,7 @@
 
 mod absent;
 mod desk;
+mod parties;
 mod phones;
 mod resume;
 mod roster;
@@ -23,8 +24,8 @@ use crate::acd::announce::HIGHEST;
 use crate::acd::call::Leave;
 use crate::acd::fact::{CancelCause, EndedBy, Fact, LossCause, Record, TimeoutCause};
 use crate::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
-use crate::acd::leg::Outcome;
 use crate::acd::line::Line;
+use crate::acd::offer::Outcome;
 use crate::acd::queue::{CalledOff, Left, Orders, Place, Queue};
 use crate::acd::settings::QueueSettings;
 use crate::acd::time::{Now, Since, Wall};
@@ -33,6 +34,7 @@ use resume::Unclosed;
 
 pub use absent::Absent;
 pub use desk::{CallDesk, Caller};
+pub use parties::Party;
 pub use phones::{AskedPhones, Phones};
 pub use roster::{LoginChange, LoginRefusal};
 pub use supervision::HeldView;
@@ -89,6 +91,7 @@ pub struct Floor {
     absent: Mutex<BTreeMap<CallId, Absent>>,
     coming: Mutex<BTreeSet<CallId>>,
     unclosed: Mutex<Unclosed>,
+    parties: Mutex<BTreeMap<OfferId, Party>>,
     phones: Phones,
     changed: Mutex<Changed>,
     /// Whether somebody compares with FreeSWITCH, and looks after legs without a session.
@@ -109,6 +112,7 @@ impl Floor {
             absent: Mutex::default(),
             coming: Mutex::default(),
             unclosed: Mutex::default(),
+            parties: Mutex::default(),
             phones: Phones::default(),
             changed: Mutex::default(),
             supervised: AtomicBool::new(false),
@@ -189,9 +193,10 @@ impl Floor {
         let place = place.or(recorded);
         let since = match place {
             Some(place) => caller.since.unwrap_or_else(|| line.since(place.entered, now)),
-            None => now.mono.into(),
+            None => now.ago(caller.came),
         };
-        let fresh = || Place { entered: line.at(now), seq: self.arrivals.fetch_add(1, Ordering::Relaxed) };
+        let came = line.at(now).before(caller.came);
+        let fresh = || Place { entered: came, seq: self.arrivals.fetch_add(1, Ordering::Relaxed) };
         let first_entered = caller.first_entered.or(back.as_ref().map(|b| b.first_entered));
         let (settings, place) = {
             let mut q = self.queues.get_mut(queue).filter(|q| !q.is_retired())?;
@@ -240,10 +245,8 @@ impl Floor {
     /// An offer has its outcome.
     pub fn outcome(&self, key: &OfferKey, outcome: Outcome, now: Now) {
         let OfferKey { offer, call, queue, agent } = key.clone();
-        if let Outcome::Missed(cause) = outcome
-            && let Some(mut a) = self.agents.get_mut(&agent)
-        {
-            a.tried(offer, cause, now);
+        if let Outcome::Missed(cause) = outcome {
+            self.watching_phone(&agent, |a| a.tried(offer, cause, now));
         }
         {
             let mut q = self.queues.get_mut(&queue);
@@ -256,7 +259,11 @@ impl Floor {
                 }
                 Outcome::Cancelled(cause) => {
                     if let Some(q) = &mut q {
-                        q.cancelled(&call, offer);
+                        if cause.passes_over() {
+                            q.missed(&call, offer, now.mono);
+                        } else {
+                            q.cancelled(&call, offer);
+                        }
                     }
                     Fact::OfferCancelled { offer, call, queue, agent, cause }
                 }
@@ -264,6 +271,26 @@ impl Floor {
             self.record(now, fact);
         }
         self.queue_changed(&key.queue);
+    }
+
+    /// Changes an agent, and tells when offers begin to fail because of the phone, and when they do no more: once each,
+    /// however often it is tried in between.
+    fn watching_phone<R>(&self, agent: &AgentId, change: impl FnOnce(&mut Agent) -> R) -> Option<R> {
+        let (before, done, after) = {
+            let mut a = self.agents.get_mut(agent)?;
+            let before = a.failing();
+            let done = change(&mut a);
+            (before, done, a.failing())
+        };
+        match (before, after) {
+            (None, Some((_, cause))) => tracing::warn!(
+                %agent, %cause,
+                "an agent's phone cannot be rung; it is tried ever less often, and this is said once, until it can be"
+            ),
+            (Some((failures, _)), None) => tracing::info!(%agent, failures, "an agent's phone can be rung again"),
+            _ => {}
+        }
+        Some(done)
     }
 
     /// The leg of an offer is gone: the agent is released, with wrap-up after a conversation.
@@ -311,16 +338,20 @@ impl Floor {
     pub fn answered(&self, key: &OfferKey, now: Now) {
         let wrap_up = self.queues.get(&key.queue).map_or(Duration::ZERO, |q| q.settings().wrap_up);
         let left = self.leave_queue(&key.call, &key.queue, CancelCause::AnsweredElsewhere, now, |_| None);
-        let mut held = self.agents.get_mut(&key.agent);
-        let connected = held.as_mut().is_some_and(|a| a.connected(key.offer, wrap_up, now));
-        debug_assert!(connected, "an offer that holds nobody was answered: {key:?}");
+        let tell = || {
+            if let Some(left) = left {
+                let OfferKey { offer, call, queue, agent } = key.clone();
+                let waited = now.lasted(left.since);
+                self.record(now, Fact::CallAnswered { offer, call, queue, agent, waited });
+            }
+        };
         // While the agent is held here, the conversation cannot end before it is told to have begun.
-        if let Some(left) = left {
-            let OfferKey { offer, call, queue, agent } = key.clone();
-            let waited = now.lasted(left.since);
-            self.record(now, Fact::CallAnswered { offer, call, queue, agent, waited });
-        }
-        drop(held);
+        let connected = self.watching_phone(&key.agent, |a| {
+            let connected = a.connected(key.offer, wrap_up, now);
+            tell();
+            connected
+        });
+        debug_assert!(connected == Some(true), "an offer that holds nobody was answered: {key:?}");
     }
 
     /// The caller leaves the queue without an agent. False when the caller does not wait there.
@@ -428,10 +459,18 @@ impl Floor {
         true
     }
 
+    /// Orders the offer for which the agent's phone rings, or is about to, to be called off. `None` when there is none.
+    pub fn call_off_offer(&self, agent: &AgentId, now: Now) -> Option<OfferKey> {
+        let held = self.agents.get(agent)?.held_by_offer()?.clone();
+        let key = OfferKey { offer: held.offer, call: held.call, queue: held.queue, agent: agent.clone() };
+        self.call_off(&key, CancelCause::Requested, now);
+        Some(key)
+    }
+
     /// Orders an offer to be called off.
     fn call_off(&self, key: &OfferKey, cause: CancelCause, now: Now) {
         let done = self.queues.get_mut(&key.queue).map(|mut q| {
-            let done = q.call_off(&key.call, key.offer, cause);
+            let done = q.call_off(&key.call, key.offer, cause, now.mono);
             if done == CalledOff::NeverRang {
                 self.record_unrung(&key.call, &key.queue, &[(key.offer, key.agent.clone())], cause, now);
             }

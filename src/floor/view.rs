@@ -74,6 +74,9 @@ pub struct AgentView {
     pub moment: Option<Wall>,
     /// The caller of an offer or a conversation.
     pub call: Option<CallId>,
+    /// The number of who talks with the agent in place of the caller.
+    #[serde(default)]
+    pub party: Option<Arc<str>>,
 }
 
 impl Floor {
@@ -91,7 +94,7 @@ impl Floor {
                     (Activity::Talking(h), _) => ("talking", Some(h.since)),
                     (Activity::WrapUp { until }, _) => ("wrap-up", Some((*until).into())),
                     (Activity::Idle, Err(Unavailable::OnAnotherCall { since })) => ("on another call", Some(since)),
-                    (Activity::Idle, Err(Unavailable::Unreachable { since })) => ("unreachable", Some(since)),
+                    (Activity::Idle, Err(Unavailable::Unreachable { since, .. })) => ("unreachable", Some(since)),
                     (Activity::Idle, _) => ("idle", a.last_conversation_end()),
                 };
                 AgentView {
@@ -101,6 +104,7 @@ impl Floor {
                     activity: activity.to_owned(),
                     moment: since.map(|since| now.wall_of(since)),
                     call: a.held().map(|h| h.call.clone()),
+                    party: a.held().and_then(|h| self.party(h.offer)).map(|party| party.number),
                 }
             })
             .collect();
@@ -167,7 +171,9 @@ impl Floor {
                     format!("wrap-up for another {} s", until.since(now.mono).as_millis().div_ceil(1000))
                 }
                 Unavailable::OnAnotherCall { since } => format!("on another call for {} s", seconds(since)),
-                Unavailable::Unreachable { since } => format!("phone not reachable for {} s", seconds(since)),
+                Unavailable::Unreachable { since, cause } => {
+                    format!("phone not reachable for {} s: {cause}", seconds(since))
+                }
             }),
         };
         held.or_else(|| tried.map(|at| format!("tried {} s ago", now.mono.since(at).as_secs())))

@@ -272,6 +272,7 @@ fn write(db: &Transaction<'_>, next: &Numbered) -> rusqlite::Result<()> {
         | Fact::OfferMissed { .. }
         | Fact::OfferCancelled { .. }
         | Fact::CallAnswered { .. }
+        | Fact::PartyChanged { .. }
         | Fact::CallAbandoned { .. }
         | Fact::CallTimedOut { .. }
         | Fact::CallWentOn { .. }

@@ -334,7 +334,8 @@ fn q109_a_dead_task_leaves_no_ghost_in_the_line() {
             let site = Site::linked(setting(&[&queue])).await;
             let daemon = site.daemon();
             let call = CallId::new("ghost").unwrap();
-            let caller = Caller { number: "0790".into(), first_entered: None, returned: false, since: None };
+            let (number, came) = ("0790".into(), Duration::ZERO);
+            let caller = Caller { number, first_entered: None, returned: false, since: None, came };
             assert!(daemon.floor().admit(&call, "0790".into(), Box::new(|| {})));
             let mut desk = CallDesk::new(daemon.floor().clone(), call, caller, 1);
             drop(desk.carry_out(Desk::Enter(QueueNumber::new("99900").unwrap(), None), daemon.clock().now()));

@@ -23,6 +23,8 @@ mod changes;
 mod door;
 mod lamps;
 mod life;
+mod logs;
+mod moved;
 mod outages;
 mod passed_on;
 mod points;

@@ -1,6 +1,6 @@
 //! The difference between two configurations (rule Q3).
 
-use super::super::{FeatureCodes, diff, pending};
+use super::super::{Callers, FeatureCodes, LogSettings, diff, pending};
 use super::*;
 use crate::acd::settings::{AgentSettings, QueueSettings, Timeout};
 
@@ -26,8 +26,7 @@ fn config(text: &str) -> Config {
     read(text).unwrap()
 }
 
-/// The log lines of the change from the base to the base with `edits` done.
-/// What applies while the daemon runs.
+/// The log lines for the change from the base to the base with these `edits`, as far as it applies while the daemon runs.
 fn lines(edits: &[(&str, &str)]) -> Vec<String> {
     diff(&config(BASE), &edited(edits)).iter().map(ToString::to_string).collect()
 }
@@ -47,7 +46,7 @@ fn edited(edits: &[(&str, &str)]) -> Config {
 }
 
 #[test]
-fn q3_nothing_changed_is_no_difference() {
+fn q3_equal_configurations_have_no_difference() {
     assert!(lines(&[]).is_empty());
     assert!(lines(&[("  - number: \"99900\"", "  # a comment\n  - number: '99900'")]).is_empty());
 }
@@ -79,7 +78,7 @@ fn q3_queues_are_compared_key_by_key() {
 }
 
 #[test]
-fn q3_queues_and_agents_come_and_go() {
+fn q3_queues_and_agents_are_added_and_removed() {
     let edits = [
         ("  - { id: \"1002\", name: Bruno }\n", "  - { id: \"1000\" }\n"),
         ("Anna }", "Anna, dial: sofia/gateway/mobile/079 }"),
@@ -126,7 +125,7 @@ fn q3_settings_that_need_a_restart_say_so_and_secrets_stay_secret() {
         lines(&edits),
         [
             "allow: 127.0.0.0/8, ::1/128 → 10.0.0.0/8",
-            "token: (set) → (another)",
+            "token: (set) → (changed)",
             "keep_days: 400 → 30",
             "domain: ${domain} → x.ch",
             "prompts: ${conf_dir}/fsq/prompts → /p",
@@ -160,7 +159,7 @@ fn q3_settings_that_need_a_restart_say_so_and_secrets_stay_secret() {
     assert_eq!((waiting(&edits).len(), lines(&edits).len()), (1, 1));
 }
 
-/// A key that is added to the configuration does not compile here until it is compared above.
+/// A new key of the configuration breaks this function's patterns: add it here and to the comparisons above.
 #[test]
 fn q3_no_key_is_forgotten() {
     let Config {
@@ -176,10 +175,12 @@ fn q3_no_key_is_forgotten() {
         languages: _,
         language: _,
         feature_codes: FeatureCodes { login: _, logout: _ },
+        callers: Callers { withheld: _ },
+        log: LogSettings { numbers: _ },
         agents,
         queues,
     } = config(BASE);
-    let AgentSettings { id: _, name: _, dial: _ } = agents[0].clone();
+    let AgentSettings { id: _, name: _, dial: _, follow_forwards: _ } = agents[0].clone();
     let QueueSettings {
         number: _,
         name: _,
