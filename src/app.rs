@@ -5,18 +5,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, broadcast, mpsc, watch};
-use tokio::time::{sleep_until, timeout};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, sleep_until, timeout};
 use uuid::Uuid;
 
-use crate::acd::fact::{Fact, Record};
-use crate::acd::ids::Instance;
+use crate::acd::fact::Record;
 use crate::clock::Clock;
 use crate::config::{Config, LogNumbers, Withheld};
 use crate::controller::Controller;
 use crate::dispatch::Dispatcher;
 use crate::esl::server::{Server, ServerLimits};
 use crate::esl::{Events, Link, LinkLimits};
-use crate::floor::Floor;
+use crate::floor::{Floor, Written};
 use crate::journal::{Journal, Restored};
 use crate::observe;
 use crate::session::{self, Arrivals, Shared, Turns};
@@ -55,6 +55,8 @@ pub struct Daemon {
     switches: Arc<Switches>,
     shared: Arc<Shared>,
     controller: Arc<Controller>,
+    /// The tasks without which nothing works.
+    vital: tokio::sync::Mutex<JoinSet<&'static str>>,
     draining: watch::Sender<bool>,
     /// Every session holds a clone: when the last is gone, the receiver knows.
     alive: Mutex<Option<mpsc::Sender<()>>>,
@@ -85,19 +87,23 @@ impl Daemon {
         let mask = masked.clone();
         let (told, _) = broadcast::channel(FACTS_BEHIND);
         let tell = told.clone();
-        let facts = move |record: Record| {
-            observe::log(&record, masked.load(Ordering::Relaxed));
-            // Nobody listens while no switch is linked.
-            let _ = tell.send(record.clone());
-            // Logins were written down before they became true, so that they could be confirmed.
-            if !matches!(record.fact, Fact::AgentLoggedIn { .. } | Fact::AgentLoggedOut { .. }) {
-                book.record(record);
+        // Whoever listens hears facts in the order of their numbers.
+        let in_order = Mutex::new(());
+        let facts = move |record: Record, written: Written| {
+            {
+                let _one_at_a_time = in_order.lock().unwrap_or_else(PoisonError::into_inner);
+                // Nobody listens while no switch is linked.
+                let _ = tell.send(record.clone());
+                if written == Written::Not {
+                    book.record(record.clone());
+                }
             }
+            observe::log(&record, masked.load(Ordering::Relaxed));
         };
         let floor = Arc::new(Floor::new(Box::new(move || ring.notify_one()), Box::new(facts)));
         let now = clock.now();
         floor.configure(&config.agents, &config.queues, now);
-        floor.restore(&restored.logins, &restored.last_conversation_end, &restored.wrap_up_until, now);
+        floor.resume(restored, !config.freeswitch.is_empty(), now);
         let config = Arc::new(config);
         let (settings, settings_seen) = watch::channel(Arc::new(session_settings(&config)));
         let seen_by_switches = settings.subscribe();
@@ -125,22 +131,30 @@ impl Daemon {
             #[allow(clippy::cast_possible_truncation)]
             random: Box::new(move || dice() as u64),
         });
-        let instance = Instance::of(&config.state.to_string_lossy());
+        let instance = journal.identity();
         let new_offer = move || instance.offer(random());
         let dispatcher = Dispatcher::new(floor.clone(), Box::new(new_offer));
         let count = config.freeswitch.len();
         let switches = Switches::new(floor.clone(), clock.clone(), seen_by_switches, instance, told, mod_hash, count);
-        floor.expect_back(&restored.waiting);
-        if !config.freeswitch.is_empty() {
-            floor.adopt_unended(&restored.conversations);
-        }
-        tokio::spawn(switch::watch_over(switches.clone()));
-        tokio::spawn(dispatch(dispatcher, bell, clock.clone(), switches.clone()));
+        journal.set_keep(config.keep);
+        let mut vital = JoinSet::new();
+        let mut spawn = |name: &'static str, task: BoxFuture| {
+            vital.spawn(async move {
+                task.await;
+                name
+            });
+        };
+        spawn("the pulse", Box::pin(pulse(journal.clone(), floor.clone(), clock.clone())));
+        spawn("the watch over the links", Box::pin(switch::watch_over(switches.clone())));
+        spawn("the dispatcher", Box::pin(dispatch(dispatcher, bell, clock.clone(), switches.clone())));
         for (index, address) in config.freeswitch.iter().enumerate() {
-            tokio::spawn(switch::keep(switches.clone(), connect.clone(), index, address.clone(), draining.subscribe()));
+            let draining = draining.subscribe();
+            let kept = switch::keep(switches.clone(), connect.clone(), index, address.clone(), draining);
+            spawn("the link to a FreeSWITCH", Box::pin(kept));
         }
         let (alive, gone) = mpsc::channel(1);
         Arc::new(Self {
+            vital: tokio::sync::Mutex::new(vital),
             floor,
             clock,
             journal,
@@ -206,6 +220,16 @@ impl Daemon {
         }
     }
 
+    /// Ends when the daemon no longer works, and tells why: one of the tasks has ended without which nothing does. The
+    /// process is to end then, and to be started again (Q109).
+    pub async fn broken(&self) -> String {
+        match self.vital.lock().await.join_next().await {
+            Some(Ok(name)) => format!("{name} has ended by itself"),
+            Some(Err(error)) => format!("a task has died: {error}"),
+            None => "no task is left".to_owned(),
+        }
+    }
+
     /// Goes down: no new calls, waiting callers go back to the dialplan, conversations go on by themselves.
     pub async fn drain(&self) {
         self.draining.send_replace(true);
@@ -214,6 +238,9 @@ impl Daemon {
         if timeout(DRAIN_PATIENCE, gone.recv()).await.is_err() {
             tracing::warn!(calls = self.floor.calls(), "calls were left behind; FreeSWITCH's dialplan takes them");
         }
+        self.floor.close_offers();
+        let now = self.clock.now();
+        self.journal.alive(now, self.floor.line(now), true);
         if let Err(unwritten) = self.journal.close().await {
             tracing::error!(%unwritten, "the store could not take the last records");
         }
@@ -245,6 +272,21 @@ fn session_settings(config: &Config) -> telephony::Settings {
         prompts: config.prompts.clone(),
         language: config.language.clone(),
         hide_withheld: config.callers.withheld == Withheld::Hide,
+    }
+}
+
+/// A task of the daemon.
+type BoxFuture = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// How often the store is told that the daemon lives.
+const PULSE: Duration = Duration::from_secs(2);
+
+/// Tells the store that the daemon lives: what ends while nobody is there ended then, for the records (Q108).
+async fn pulse(journal: Arc<Journal>, floor: Arc<Floor>, clock: Arc<Clock>) {
+    loop {
+        let now = clock.now();
+        journal.alive(now, floor.line(now), floor.is_busy());
+        sleep(PULSE).await;
     }
 }
 

@@ -98,6 +98,7 @@ async fn serve(path: &Path) -> anyhow::Result<ExitCode> {
         () = daemon.listen(server) => {}
         () = door.serve(daemon.clone(), path.to_owned()) => {}
         () = watch_signals(&mut signals, &daemon, path) => {}
+        why = daemon.broken() => return Err(anyhow!("{why}; report what the log says before this as a defect")),
     }
     tracing::info!("going down: waiting callers go back to the dialplan, conversations go on");
     tokio::select! {

@@ -48,7 +48,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("dispatch", &["floor", "acd"]),
     ("controller", &["config", "journal", "clock", "floor", "acd"]),
     ("config", &["acd"]),
-    ("journal", &["acd"]),
+    ("journal", &["clock", "acd"]),
     ("observe", &["acd"]),
     ("clock", &["acd"]),
     ("floor", &["acd"]),
@@ -143,6 +143,16 @@ fn only_the_floor_has_concurrent_maps_and_it_never_waits() {
         assert!(floor || !source.names("dashmap"), "{} names dashmap; the maps are the floor's", source.path);
         assert!(!(floor && source.names("async")), "{} waits; a guard could be held meanwhile", source.path);
         assert!(!(floor && source.code.contains(".await")), "{} waits; a guard could be held meanwhile", source.path);
+    }
+}
+
+/// Q108: one clock, passed everywhere. What `esl` has are time limits of sockets, on tokio's own timers.
+#[test]
+fn only_the_clock_asks_what_time_it_is() {
+    for source in sources("src").iter().filter(|s| s.module() != "clock") {
+        assert!(!source.names("SystemTime"), "{} asks the calendar; the clock is passed to it", source.path);
+        let asks = source.code.contains("Instant::now") || source.code.contains(".elapsed()");
+        assert!(!asks || source.module() == "esl", "{} asks what time it is; the clock is passed to it", source.path);
     }
 }
 

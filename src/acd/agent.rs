@@ -10,7 +10,7 @@ use super::fact::MissCause;
 use super::ids::{CallId, OfferId, QueueNumber};
 use super::reach::Reach;
 use super::settings::AgentSettings;
-use super::time::{Mono, Now, Wall};
+use super::time::{Mono, Now, Since, Wall};
 
 /// What an agent is held by: one offer, from the claim to the end of its leg.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,11 @@ pub struct Held {
     /// The queue the caller waits in, or waited in.
     pub queue: QueueNumber,
     /// Since when.
-    pub since: Wall,
+    pub since: Since,
+    /// When the leg was last known to be there: where its end was not seen, it counts as the end.
+    pub seen: Since,
+    /// How long the wrap-up behind a conversation lasts where the queue can no longer tell: it was removed.
+    pub wrap_up: Duration,
     /// The call hears nothing of the leg any more.
     pub given_up: bool,
 }
@@ -42,8 +46,6 @@ pub enum Activity {
     WrapUp {
         /// When it ends.
         until: Mono,
-        /// The same moment for people and records.
-        until_wall: Wall,
     },
 }
 
@@ -55,31 +57,31 @@ pub enum Unavailable {
     /// Rings for a caller already.
     Ringing {
         /// Since when.
-        since: Wall,
+        since: Since,
         /// The queue of that caller.
         queue: QueueNumber,
     },
     /// In a conversation with a caller of a queue.
     Talking {
         /// Since when.
-        since: Wall,
+        since: Since,
         /// The queue of that caller.
         queue: QueueNumber,
     },
     /// In wrap-up.
     WrapUp {
         /// When it ends.
-        until: Wall,
+        until: Mono,
     },
     /// In a call outside any queue.
     OnAnotherCall {
         /// Since when.
-        since: Wall,
+        since: Since,
     },
     /// The phone, or its gateway, does not work.
     Unreachable {
         /// Since when.
-        since: Wall,
+        since: Since,
         /// What it did last.
         cause: MissCause,
     },
@@ -92,10 +94,12 @@ pub enum Released {
     Offer,
     /// A conversation.
     Conversation {
-        /// Since when they had talked.
-        since: Wall,
-        /// When the wrap-up that began ends, if there is one.
-        wrap_up_until: Option<Wall>,
+        /// How long they talked.
+        talked: Duration,
+        /// When it ended: now, or when the leg was last known to be there.
+        ended: Since,
+        /// How long the wrap-up lasts that began then, if it goes on.
+        wrap_up: Option<Duration>,
     },
 }
 
@@ -105,8 +109,8 @@ pub struct Agent {
     settings: Arc<AgentSettings>,
     logins: BTreeMap<QueueNumber, Wall>,
     activity: Activity,
-    last_conversation_end: Option<Wall>,
-    elsewhere: Option<Wall>,
+    last_conversation_end: Option<Since>,
+    elsewhere: Option<Since>,
     reach: Reach,
     retired: bool,
 }
@@ -164,7 +168,7 @@ impl Agent {
     }
 
     /// When the last queue conversation ended.
-    pub fn last_conversation_end(&self) -> Option<Wall> {
+    pub fn last_conversation_end(&self) -> Option<Since> {
         self.last_conversation_end
     }
 
@@ -189,15 +193,14 @@ impl Agent {
         self.held_by_offer().filter(|h| h.queue == *queue)
     }
 
-    /// Takes what the store kept from before a restart.
-    pub fn restore(&mut self, last_conversation_end: Option<Wall>, wrap_up_until: Option<Wall>, now: Now) {
-        self.last_conversation_end = last_conversation_end;
-        if let Some(until_wall) = wrap_up_until
-            && until_wall > now.wall
-        {
-            let until = now.mono.plus(until_wall.since(now.wall));
-            self.activity = Activity::WrapUp { until, until_wall };
-        }
+    /// The last conversation, in a life before this one, ended then.
+    pub fn restore_end(&mut self, at: Since) {
+        self.last_conversation_end = Some(at);
+    }
+
+    /// So much of a wrap-up is left.
+    pub fn rest(&mut self, left: Duration, now: Now) {
+        self.activity = Activity::WrapUp { until: now.mono.plus(left) };
     }
 
     /// Whether a caller of `queue` may be offered now, and if not, why.
@@ -220,7 +223,7 @@ impl Agent {
             Activity::Talking(h) => {
                 return Err(Unavailable::Talking { since: h.since, queue: h.queue.clone() });
             }
-            Activity::WrapUp { until_wall, .. } => return Err(Unavailable::WrapUp { until: *until_wall }),
+            Activity::WrapUp { until } => return Err(Unavailable::WrapUp { until: *until }),
             Activity::Idle => {}
         }
         if let Some(since) = self.elsewhere {
@@ -238,7 +241,8 @@ impl Agent {
     /// Why the agent cannot be claimed; nothing has changed then.
     pub fn claim(&mut self, offer: OfferId, call: CallId, queue: QueueNumber, now: Now) -> Result<(), Unavailable> {
         self.available(&queue)?;
-        self.activity = Activity::Reserved(Held { offer, call, queue, since: now.wall, given_up: false });
+        let (since, wrap_up) = (now.mono.into(), Duration::ZERO);
+        self.activity = Activity::Reserved(Held { offer, call, queue, since, seen: since, wrap_up, given_up: false });
         Ok(())
     }
 
@@ -254,31 +258,46 @@ impl Agent {
     }
 
     /// The call hears nothing of the leg of this offer any more.
-    pub fn given_up(&mut self, offer: OfferId) {
-        if let Activity::Reserved(h) | Activity::Ringing(h) | Activity::Talking(h) = &mut self.activity
-            && h.offer == offer
-        {
+    pub fn given_up(&mut self, offer: OfferId, now: Now) {
+        if let Some(h) = self.held_by(offer) {
+            h.seen = now.mono.into();
             h.given_up = true;
         }
     }
 
-    /// A conversation that nobody attends to goes on. False when the agent is held by something else, or that was
-    /// known already.
-    pub fn adopt(&mut self, offer: OfferId, call: CallId, queue: QueueNumber, since: Wall) -> bool {
+    /// The leg of this offer is there.
+    pub fn seen(&mut self, offer: OfferId, now: Now) {
+        if let Some(h) = self.held_by(offer) {
+            h.seen = now.mono.into();
+        }
+    }
+
+    fn held_by(&mut self, offer: OfferId) -> Option<&mut Held> {
+        match &mut self.activity {
+            Activity::Reserved(h) | Activity::Ringing(h) | Activity::Talking(h) if h.offer == offer => Some(h),
+            _ => None,
+        }
+    }
+
+    /// A conversation that nobody attends to goes on, as far as was `seen`. False when the agent is held by something
+    /// else, or that was known already.
+    pub fn adopt(&mut self, offer: OfferId, call: CallId, queue: QueueNumber, since: Since, seen: Since) -> bool {
         match &self.activity {
             Activity::Idle | Activity::WrapUp { .. } => {}
             Activity::Reserved(h) | Activity::Ringing(h) if h.offer == offer => {}
             _ => return false,
         }
-        self.activity = Activity::Talking(Held { offer, call, queue, since, given_up: true });
+        let wrap_up = Duration::ZERO;
+        self.activity = Activity::Talking(Held { offer, call, queue, since, seen, wrap_up, given_up: true });
         true
     }
 
-    /// The agent was connected to the caller of `offer`. False when the offer is stale.
-    pub fn connected(&mut self, offer: OfferId, now: Now) -> bool {
+    /// The agent was connected to the caller of `offer`, in a queue with this wrap-up. False when the offer is stale.
+    pub fn connected(&mut self, offer: OfferId, wrap_up: Duration, now: Now) -> bool {
         match &self.activity {
             Activity::Reserved(h) | Activity::Ringing(h) if h.offer == offer => {
-                self.activity = Activity::Talking(Held { since: now.wall, ..h.clone() });
+                self.activity =
+                    Activity::Talking(Held { since: now.mono.into(), seen: now.mono.into(), wrap_up, ..h.clone() });
                 self.reach.works();
                 true
             }
@@ -300,9 +319,11 @@ impl Agent {
         self.reach.failing()
     }
 
-    /// The single release of an offer, when its leg is really gone: the agent is free again, or in
-    /// wrap-up of `wrap_up` if there was a conversation. `None` when the offer is stale.
-    pub fn release(&mut self, offer: OfferId, wrap_up: Duration, now: Now) -> Option<Released> {
+    /// The single release of an offer, when its leg is really gone: the agent is free again, or in wrap-up if there
+    /// was a conversation: for as long as the queue says, or else as it said when they were connected. A conversation
+    /// whose end was not `seen` ended when its leg was last known to be there, and the wrap-up began then. `None` when
+    /// the offer is stale.
+    pub fn release(&mut self, offer: OfferId, wrap_up: Option<Duration>, seen: bool, now: Now) -> Option<Released> {
         // Nobody lets time pass for an agent who is held.
         self.reach.tick(now);
         match &self.activity {
@@ -311,14 +332,17 @@ impl Agent {
                 Some(Released::Offer)
             }
             Activity::Talking(h) if h.offer == offer => {
-                let since = h.since;
-                self.last_conversation_end = Some(now.wall);
-                let wrap_up_until = (!wrap_up.is_zero()).then(|| now.wall.plus(wrap_up));
-                self.activity = match wrap_up_until {
-                    Some(until_wall) => Activity::WrapUp { until: now.mono.plus(wrap_up), until_wall },
-                    None => Activity::Idle,
-                };
-                Some(Released::Conversation { since, wrap_up_until })
+                let ended = if seen { Since::from(now.mono) } else { h.seen.max(h.since) };
+                let (since, wrap_up) = (h.since, wrap_up.unwrap_or(h.wrap_up));
+                let talked = now.lasted(since).saturating_sub(now.lasted(ended));
+                self.last_conversation_end = Some(ended);
+                let left = wrap_up.saturating_sub(now.lasted(ended));
+                self.activity = Activity::Idle;
+                if left.is_zero() {
+                    return Some(Released::Conversation { talked, ended, wrap_up: None });
+                }
+                self.rest(left, now);
+                Some(Released::Conversation { talked, ended, wrap_up: Some(wrap_up) })
             }
             _ => None,
         }
@@ -341,7 +365,7 @@ impl Agent {
     }
 
     /// The agent is in a call outside any queue since then, or in none.
-    pub fn set_elsewhere(&mut self, since: Option<Wall>) -> bool {
+    pub fn set_elsewhere(&mut self, since: Option<Since>) -> bool {
         let changed = self.elsewhere.is_some() != since.is_some();
         if changed {
             self.elsewhere = since;
@@ -363,7 +387,7 @@ impl Agent {
     /// When something about the agent changes by itself.
     pub fn deadline(&self) -> Option<Mono> {
         let wrap_up = match &self.activity {
-            Activity::WrapUp { until, .. } => Some(*until),
+            Activity::WrapUp { until } => Some(*until),
             _ => None,
         };
         wrap_up.into_iter().chain(self.reach.deadline()).min()
@@ -373,7 +397,7 @@ impl Agent {
     pub fn tick(&mut self, now: Now) -> bool {
         self.reach.tick(now);
         match &self.activity {
-            Activity::WrapUp { until, .. } if *until <= now.mono => {
+            Activity::WrapUp { until } if *until <= now.mono => {
                 self.activity = Activity::Idle;
                 true
             }
@@ -402,6 +426,17 @@ mod tests {
     fn c(n: &str) -> CallId {
         CallId::new(n).unwrap()
     }
+    fn since(ms: u64) -> Since {
+        now(ms).mono.into()
+    }
+    /// Connected at 0 in a queue with 30 s of wrap-up.
+    fn talking() -> Agent {
+        let mut a = agent();
+        a.login(q("1"), Wall(5));
+        a.claim(A, c("x"), q("1"), now(0)).unwrap();
+        a.connected(A, Duration::from_secs(30), now(0));
+        a
+    }
     const A: OfferId = OfferId(Uuid::from_u128(1));
     const B: OfferId = OfferId(Uuid::from_u128(2));
 
@@ -414,11 +449,11 @@ mod tests {
         assert!(!a.login(q("1"), Wall(6)));
         a.claim(A, c("x"), q("1"), now(0)).unwrap();
         assert!(matches!(a.claim(B, c("y"), q("1"), now(0)), Err(Unavailable::Ringing { .. })));
-        assert_eq!(a.release(B, Duration::ZERO, now(1)), None);
-        assert!(!a.connected(B, now(1)));
+        assert_eq!(a.release(B, None, true, now(1)), None);
+        assert!(!a.connected(B, Duration::ZERO, now(1)));
         assert!(a.ringing(A));
-        assert_eq!(a.release(A, Duration::from_secs(9), now(2)), Some(Released::Offer));
-        assert_eq!(a.release(A, Duration::from_secs(9), now(2)), None);
+        assert_eq!(a.release(A, Some(Duration::from_secs(9)), true, now(2)), Some(Released::Offer));
+        assert_eq!(a.release(A, Some(Duration::from_secs(9)), true, now(2)), None);
         assert_eq!(a.free(), Ok(()));
         assert_eq!(a.last_conversation_end(), None);
     }
@@ -431,17 +466,42 @@ mod tests {
         a.login(q("2"), Wall(5));
         a.claim(A, c("x"), q("1"), now(0)).unwrap();
         a.ringing(A);
-        assert!(a.connected(A, now(10)));
+        assert!(a.connected(A, Duration::ZERO, now(10)));
+        let (talked, wrap_up) = (Duration::from_millis(4_990), Duration::from_secs(30));
         assert_eq!(
-            a.release(A, Duration::from_secs(30), now(5_000)),
-            Some(Released::Conversation { since: Wall(1_000_010), wrap_up_until: Some(Wall(1_035_000)) })
+            a.release(A, Some(wrap_up), true, now(5_000)),
+            Some(Released::Conversation { talked, ended: since(5_000), wrap_up: Some(wrap_up) })
         );
-        assert!(matches!(a.available(&q("2")), Err(Unavailable::WrapUp { until: Wall(1_035_000) })));
+        assert_eq!(a.available(&q("2")), Err(Unavailable::WrapUp { until: now(35_000).mono }));
         assert_eq!(a.deadline(), Some(Mono(Duration::from_secs(35))));
         assert!(!a.tick(now(34_999)));
         assert!(a.tick(now(35_000)));
         assert_eq!(a.available(&q("2")), Ok(()));
-        assert_eq!(a.last_conversation_end(), Some(Wall(1_005_000)));
+        assert_eq!(a.last_conversation_end(), Some(since(5_000)));
+    }
+
+    /// Q9: where the queue is gone by then, the wrap-up is what it was when they were connected.
+    #[test]
+    fn q9_a_removed_queue_takes_no_wrap_up_with_it() {
+        let mut a = talking();
+        let Some(Released::Conversation { wrap_up, .. }) = a.release(A, None, true, now(5_000)) else { panic!() };
+        assert_eq!((wrap_up, a.deadline()), (Some(Duration::from_secs(30)), Some(now(35_000).mono)));
+    }
+
+    /// Q108: a conversation whose end nobody saw ended when it was last known to go on, and so did its wrap-up begin.
+    #[test]
+    fn q108_what_ended_unseen_ended_when_it_was_last_seen() {
+        let mut a = talking();
+        a.seen(B, now(9_000));
+        a.seen(A, now(8_000));
+        let mut late = a.clone();
+        let (talked, ended, wrap_up) = (Duration::from_secs(8), since(8_000), Some(Duration::from_secs(30)));
+        let unseen = Released::Conversation { talked, ended, wrap_up };
+        assert_eq!(a.release(A, None, false, now(20_000)), Some(unseen));
+        assert_eq!((a.deadline(), a.last_conversation_end()), (Some(now(38_000).mono), Some(ended)));
+        let over = Released::Conversation { talked, ended, wrap_up: None };
+        assert_eq!(late.release(A, None, false, now(38_000)), Some(over));
+        assert_eq!(late.free(), Ok(()));
     }
 
     /// Q22: whether anybody hears of a leg is known of each leg.
@@ -450,11 +510,11 @@ mod tests {
         let mut a = agent();
         a.login(q("1"), Wall(5));
         a.claim(A, c("x"), q("1"), now(0)).unwrap();
-        a.given_up(B);
+        a.given_up(B, now(1));
         assert!(!a.held().unwrap().given_up);
-        a.given_up(A);
+        a.given_up(A, now(1));
         assert!(a.held().unwrap().given_up);
-        assert!(a.adopt(A, c("x"), q("1"), Wall(6)));
+        assert!(a.adopt(A, c("x"), q("1"), since(6), since(6)));
         assert!(a.held().unwrap().given_up);
     }
 
@@ -466,7 +526,7 @@ mod tests {
         a.claim(A, c("x"), q("1"), now(0)).unwrap();
         a.tried(B, MissCause::NotRegistered, now(0));
         a.tried(A, MissCause::NotRegistered, now(0));
-        a.release(A, Duration::ZERO, now(0));
+        a.release(A, None, true, now(0));
         assert!(matches!(a.free(), Err(Unavailable::Unreachable { .. })));
         a.tick(now(4_999));
         assert!(a.free().is_err());
@@ -475,10 +535,10 @@ mod tests {
         assert_eq!(a.deadline(), None);
         a.claim(B, c("x"), q("1"), now(5_000)).unwrap();
         a.tried(B, MissCause::Unknown, now(5_000));
-        a.release(B, Duration::ZERO, now(5_000));
+        a.release(B, None, true, now(5_000));
         assert_eq!(
             a.free(),
-            Err(Unavailable::Unreachable { since: now(0).wall, cause: MissCause::Unknown }),
+            Err(Unavailable::Unreachable { since: since(0), cause: MissCause::Unknown }),
             "all that time"
         );
         assert_eq!(a.deadline(), Some(Mono(Duration::from_secs(15))), "twice as long");
@@ -499,9 +559,9 @@ mod tests {
     fn a_private_call_holds_back_and_counts_for_nothing() {
         let mut a = agent();
         a.login(q("1"), Wall(5));
-        assert!(a.set_elsewhere(Some(Wall(7))));
-        assert!(!a.set_elsewhere(Some(Wall(8))));
-        assert_eq!(a.available(&q("1")), Err(Unavailable::OnAnotherCall { since: Wall(7) }));
+        assert!(a.set_elsewhere(Some(since(7))));
+        assert!(!a.set_elsewhere(Some(since(8))));
+        assert_eq!(a.available(&q("1")), Err(Unavailable::OnAnotherCall { since: since(7) }));
         assert!(a.set_elsewhere(None));
         assert_eq!(a.available(&q("1")), Ok(()));
         assert_eq!(a.last_conversation_end(), None);
@@ -512,10 +572,8 @@ mod tests {
     fn a_wrap_up_survives_a_restart() {
         let mut a = agent();
         a.login(q("1"), Wall(5));
-        a.restore(Some(Wall(3)), Some(Wall(1_002_000)), now(500));
+        a.rest(Duration::from_millis(1_500), now(500));
         assert_eq!(a.deadline(), Some(Mono(Duration::from_secs(2))));
-        let mut b = agent();
-        b.restore(None, Some(Wall(1_000_100)), now(500));
-        assert_eq!(b.deadline(), None);
+        assert!(a.available(&q("1")).is_err());
     }
 }

@@ -128,6 +128,8 @@ pub enum CancelCause {
     Reconfigured,
     /// The daemon is going down.
     Draining,
+    /// The daemon had died, and the next one found it without an outcome.
+    Restart,
     /// Somebody asked for it: the caller is to go on to another agent.
     Requested,
 }
@@ -171,6 +173,19 @@ pub enum Onward {
     Transferred(Arc<str>),
     /// Moved on to another queue.
     Queue(QueueNumber),
+}
+
+/// Why a caller was lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossCause {
+    /// FreeSWITCH was gone, or its connection, and the call did not come back.
+    #[default]
+    SwitchGone,
+    /// The daemon had died, and the call did not come back.
+    Restart,
+    /// The daemon has a defect: the call's task died.
+    Defect,
 }
 
 /// Who ended a conversation, or what became of it.
@@ -374,7 +389,7 @@ pub enum Fact {
         #[serde(rename = "waited_ms", with = "millis")]
         waited: Duration,
     },
-    /// FreeSWITCH was gone, and the call with it.
+    /// The call did not come back.
     CallLost {
         /// The caller's channel.
         call: CallId,
@@ -383,6 +398,9 @@ pub enum Fact {
         /// How long the caller had waited in this queue.
         #[serde(rename = "waited_ms", with = "millis")]
         waited: Duration,
+        /// Why. Absent in records of earlier versions.
+        #[serde(default)]
+        cause: LossCause,
     },
     /// An agent logged in to a queue.
     AgentLoggedIn {
@@ -412,6 +430,9 @@ pub enum Fact {
         queue: QueueNumber,
         /// When it will end.
         until: Wall,
+        /// How long it lasts. Absent in records of earlier versions.
+        #[serde(rename = "lasts_ms", with = "millis", default)]
+        lasts: Duration,
     },
     /// An agent's wrap-up ended.
     WrapUpEnded {

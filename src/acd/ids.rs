@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -179,34 +180,45 @@ impl fmt::Display for OfferId {
     }
 }
 
-/// One installation of the daemon. Every leg it orders carries its mark in the UUID, so that after a restart,
-/// or beside another controller on the same switch, it knows its own legs by their names alone.
+/// One installation of the daemon, known by 128 random bits. The first 52 of them begin the UUID of every leg it orders,
+/// so that after a restart, or beside other daemons on the same switch, it knows its own legs by their names alone (Q107).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Instance(u32);
+pub struct Instance(Uuid);
 
-/// The first bytes of every leg's UUID.
-const MARK: [u8; 3] = *b"fsq";
+/// What of a leg's UUID is the installation's: all that stands before the phone, but for the version. That is as much as
+/// leaves an offer enough bits to be unlike all others.
+const MARK: u128 = 0xffff_ffff_ffff_0fff << 64 & !(0xff << 64);
 
 impl Instance {
-    /// The installation known by `name`, the same after every restart: 24 bits of FNV-1a.
-    pub fn of(name: &str) -> Self {
-        let hash = name.bytes().fold(0x811c_9dc5_u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
-        Self((hash >> 24) ^ (hash & 0x00ff_ffff))
+    /// An installation of these random bits.
+    pub fn new(random: u128) -> Self {
+        Self(Uuid::from_u128(random))
     }
 
-    /// A new offer: a UUID of version 8 (RFC 9562) with the mark, the installation and 66 random bits.
+    /// A new offer: a UUID of version 8 (RFC 9562) with the installation's 52 bits and 62 random ones.
     pub fn offer(self, random: u128) -> OfferId {
-        let mut bytes = random.to_be_bytes();
-        bytes[..3].copy_from_slice(&MARK);
-        bytes[3..6].copy_from_slice(&self.0.to_be_bytes()[1..]);
-        bytes[PHONE] = 0;
-        OfferId(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+        let bits = (self.0.as_u128() & MARK) | (random & !MARK);
+        let offer = uuid::Builder::from_custom_bytes(bits.to_be_bytes()).into_uuid();
+        OfferId(OfferId(offer).leg(0).uuid())
     }
 
     /// Whether this installation ordered the leg.
     pub fn ordered(self, offer: OfferId) -> bool {
-        let bytes = offer.0.as_bytes();
-        bytes[..3] == MARK && bytes[3..6] == self.0.to_be_bytes()[1..]
+        (offer.0.as_u128() ^ self.0.as_u128()) & MARK == 0 && offer.0.get_version_num() == 8
+    }
+}
+
+impl fmt::Display for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_hyphenated().fmt(f)
+    }
+}
+
+impl FromStr for Instance {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Uuid::try_parse(text).map(Self)
     }
 }
 
@@ -215,10 +227,11 @@ impl Instance {
 mod tests {
     use super::*;
 
-    /// Q22: a leg is known by its name.
+    /// Q107, Q22: a leg is known by its name.
     #[test]
     fn an_installation_knows_its_own_legs() {
-        let (a, b) = (Instance::of("/var/lib/a/state.db"), Instance::of("/var/lib/b/state.db"));
+        // They differ in the last of the bits that a leg carries.
+        let (a, b) = (Instance::new(7 << 72), Instance::new(6 << 72));
         for random in [0, u128::MAX, 0x1234_5678_9abc_def0] {
             let offer = a.offer(random);
             assert!(a.ordered(offer) && !b.ordered(offer));
@@ -226,12 +239,13 @@ mod tests {
         }
         assert_ne!(a.offer(1), a.offer(2));
         assert!(!a.ordered(OfferId(Uuid::from_u128(7))));
+        assert_eq!(a.to_string().parse(), Ok(a));
     }
 
     /// Q22: every leg to one of an agent's phones is known as the offer's.
     #[test]
     fn a_leg_tells_its_offer() {
-        let us = Instance::of("/var/lib/a/state.db");
+        let us = Instance::new(0x1234_5678_9abc_def0_0fed_cba9_8765_4321);
         for random in [0, u128::MAX] {
             let offer = us.offer(random);
             assert_eq!(offer.leg(0).uuid(), offer.0);

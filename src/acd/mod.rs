@@ -5,12 +5,14 @@
 //! - [`agent`]: one record per agent for all queues;
 //! - [`reach`]: whether an agent's phone works, and how long it is left alone when it does not;
 //! - [`queue`]: who waits, in which order, and who was tried for whom;
+//! - [`line`]: by which time places in the line are told;
 //! - [`pairing`]: which free agent is next for which caller;
 //! - [`call`]: one caller's way from entering to leaving;
 //! - [`offer`]: one offer and its legs, from the question which phones there are to the last leg's end; [`leg`]: one leg;
 //! - [`announce`]: when which position is spoken;
 //! - [`feature`]: dialled feature codes;
-//! - [`fact`]: what happened.
+//! - [`fact`]: what happened;
+//! - [`restored`]: what is known of the life before.
 
 pub mod agent;
 pub mod announce;
@@ -19,10 +21,12 @@ pub mod fact;
 pub mod feature;
 pub mod ids;
 pub mod leg;
+pub mod line;
 pub mod offer;
 pub mod pairing;
 pub mod queue;
 pub mod reach;
+pub mod restored;
 pub mod settings;
 pub mod time;
 pub mod timers;

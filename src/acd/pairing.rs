@@ -11,13 +11,13 @@ use std::sync::Arc;
 use super::ids::AgentId;
 use super::queue::{PAUSE_AFTER_MISS, Place, Queue, Tried};
 use super::settings::{QueueSettings, Strategy};
-use super::time::{Mono, Wall};
+use super::time::{Mono, Since};
 
 /// A free agent's seat: smaller is sooner.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Seat {
     /// For `longest-idle` the end of the last conversation; never had one comes first.
-    idle_since: Option<Wall>,
+    idle_since: Option<Since>,
     /// The place in the queue's list.
     listed: u32,
     agent: AgentId,
@@ -51,7 +51,7 @@ impl Bench {
     }
 
     /// Seats a free agent, whose last conversation ended then. Who is not in the list is not seated.
-    pub fn seat(&mut self, agent: &AgentId, last_conversation_end: Option<Wall>) {
+    pub fn seat(&mut self, agent: &AgentId, last_conversation_end: Option<Since>) {
         self.unseat(agent);
         let Some(&listed) = self.listed.get(agent) else { return };
         let idle_since = if self.settings.strategy == Strategy::LongestIdle { last_conversation_end } else { None };
@@ -155,6 +155,7 @@ mod tests {
 
     use super::super::ids::{CallId, OfferId};
     use super::super::queue::tests::settings;
+    use super::super::time::{Now, Wall};
     use super::*;
 
     fn id(n: &str) -> AgentId {
@@ -176,7 +177,7 @@ mod tests {
         fn new(strategy: Strategy, agents: &[&str]) -> Self {
             let s = settings(strategy, agents);
             let mut queue = Queue::new(s.clone());
-            let place = queue.enter(CallId::new("x").unwrap(), Place { entered: Wall(0), seq: 0 }, 7);
+            let place = queue.enter(CallId::new("x").unwrap(), Place { entered: Wall(0), seq: 0 }, Since::default(), 7);
             let mut bench = Bench::new(s);
             for a in agents {
                 bench.seat(&id(a), None);
@@ -238,9 +239,9 @@ mod tests {
     #[test]
     fn longest_idle_goes_by_the_end_of_the_last_conversation() {
         let mut r = Room::new(Strategy::LongestIdle, &["1", "2", "3", "4"]);
-        r.bench.seat(&id("1"), Some(Wall(30)));
-        r.bench.seat(&id("2"), Some(Wall(20)));
-        r.bench.seat(&id("3"), Some(Wall(20)));
+        r.bench.seat(&id("1"), Some(Now::default().ago(Duration::from_secs(30))));
+        r.bench.seat(&id("2"), Some(Now::default().ago(Duration::from_secs(40))));
+        r.bench.seat(&id("3"), Some(Now::default().ago(Duration::from_secs(40))));
         assert_eq!(r.choose(0), Choice::Ring(ids(&["4"])));
         r.bench.unseat(&id("4"));
         assert_eq!(r.choose(0), Choice::Ring(ids(&["2"])));

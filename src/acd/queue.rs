@@ -8,16 +8,17 @@ use std::time::Duration;
 use super::fact::{CancelCause, TimeoutCause};
 use super::ids::{AgentId, CallId, OfferId};
 use super::settings::{QueueSettings, Strategy};
-use super::time::{Mono, Wall};
+use super::time::{Mono, Since, Wall};
 
 /// No agent is rung again for the same caller within this time of a failed offer.
 pub const PAUSE_AFTER_MISS: Duration = Duration::from_secs(5);
 
 /// A place in the line: the time of entry into this queue, then the order of arrival. Across queues it
-/// tells who has waited longest.
+/// tells who has waited longest. It is told by the line's own time ([`Line`](super::line::Line)), which goes on over
+/// restarts whatever the calendar does; how long somebody has waited is not told by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
-    /// When the caller entered this queue.
+    /// When the caller entered this queue, by the line's time.
     pub entered: Wall,
     /// Tells apart who entered in the same millisecond.
     pub seq: u64,
@@ -34,6 +35,7 @@ pub(super) struct Tried {
 #[derive(Clone, Debug)]
 pub struct Waiting {
     pub(super) call: CallId,
+    since: Since,
     pub(super) offers: Vec<(OfferId, AgentId)>,
     pub(super) tried: HashMap<AgentId, Tried>,
     pub(super) round: u32,
@@ -47,6 +49,11 @@ impl Waiting {
     /// The caller.
     pub fn call(&self) -> &CallId {
         &self.call
+    }
+
+    /// Since when the caller waits in this queue.
+    pub fn since(&self) -> Since {
+        self.since
     }
 
     /// The agents being rung for the caller.
@@ -87,8 +94,10 @@ pub enum CalledOff {
 /// What a caller leaves behind in a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Left {
-    /// When the caller had entered.
-    pub entered: Wall,
+    /// The place the caller had.
+    pub place: Place,
+    /// Since when the caller had waited.
+    pub since: Since,
     /// Offers whose ringing nobody had begun: to be released at once.
     pub never_rang: Vec<(OfferId, AgentId)>,
     /// Callers who wanted to know of a better position.
@@ -205,8 +214,8 @@ impl Queue {
         self.waiting.get(&place).map(|w| w.call.clone())
     }
 
-    /// A caller enters. `seed` makes the caller's random order of agents.
-    pub fn enter(&mut self, call: CallId, mut place: Place, seed: u64) -> Place {
+    /// A caller enters, having waited since then. `seed` makes the caller's random order of agents.
+    pub fn enter(&mut self, call: CallId, mut place: Place, since: Since, seed: u64) -> Place {
         while self.waiting.contains_key(&place) {
             place.seq += 1;
         }
@@ -214,6 +223,7 @@ impl Queue {
         self.unserved.insert(place);
         let w = Waiting {
             call,
+            since,
             offers: Vec::new(),
             tried: HashMap::new(),
             round: 0,
@@ -239,7 +249,7 @@ impl Queue {
                 self.waiting.get(p).map(|w| w.call.clone())
             })
             .collect();
-        Some(Left { entered: place.entered, never_rang: w.orders.ring, improved })
+        Some(Left { place, since: w.since, never_rang: w.orders.ring, improved })
     }
 
     /// No more offers for this caller, whose wait is ending. Returns those whose ringing nobody had begun: they
@@ -384,9 +394,9 @@ pub(super) mod tests {
     }
     fn three() -> Queue {
         let mut q = Queue::new(settings(Strategy::AsListed, &["1001"]));
-        q.enter(call("b"), place(20), 0);
-        q.enter(call("c"), place(30), 0);
-        q.enter(call("a"), place(10), 0);
+        q.enter(call("b"), place(20), Since::default(), 0);
+        q.enter(call("c"), place(30), Since::default(), 0);
+        q.enter(call("a"), place(10), Since::default(), 0);
         q
     }
 
@@ -405,7 +415,7 @@ pub(super) mod tests {
     #[test]
     fn the_same_millisecond_and_number_makes_two_places() {
         let mut q = three();
-        assert_eq!(q.enter(call("d"), place(20), 0), Place { entered: Wall(20), seq: 1 });
+        assert_eq!(q.enter(call("d"), place(20), Since::default(), 0), Place { entered: Wall(20), seq: 1 });
         assert_eq!(q.len(), 4);
     }
 
@@ -471,7 +481,7 @@ pub(super) mod tests {
         q.take_orders(&call("a"), true);
         q.take_orders(&call("c"), true);
         let left = q.leave(&call("b")).unwrap();
-        assert_eq!(left.entered, Wall(20));
+        assert_eq!(left.place, place(20));
         assert_eq!(left.improved, [call("c")]);
         assert_eq!(q.leave(&call("b")), None);
         assert!(q.leave(&call("a")).unwrap().improved.is_empty());

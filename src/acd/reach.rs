@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::fact::MissCause;
-use super::time::{Mono, Now, Wall};
+use super::time::{Mono, Now, Since};
 
 /// How long a phone that does not work is left alone before it is tried again, by whichever caller, when nothing else
 /// tells that it came back: twice as long after each further failure.
@@ -41,7 +41,7 @@ fn longest_retry(cause: MissCause) -> Option<Duration> {
 /// What is known of a phone that does not work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Trouble {
-    since: Wall,
+    since: Since,
     cause: MissCause,
     /// How many offers have failed since.
     failures: u32,
@@ -67,7 +67,7 @@ impl Reach {
         self.0 = longest_retry(cause).map(|longest| {
             let (since, pause, failures) = match &self.0 {
                 Some(trouble) => (trouble.since, trouble.pause.saturating_mul(2), trouble.failures),
-                None => (now.wall, UNREACHABLE_RETRY, 0),
+                None => (now.mono.into(), UNREACHABLE_RETRY, 0),
             };
             let pause = pause.min(longest);
             Trouble { since, cause, failures: failures.saturating_add(1), pause, retry: Some(now.mono.plus(pause)) }
@@ -76,13 +76,14 @@ impl Reach {
 
     /// FreeSWITCH says that the phone is registered no longer.
     pub fn gone(&mut self, now: Now) {
-        let (since, failures) = self.0.as_ref().map_or((now.wall, 0), |trouble| (trouble.since, trouble.failures));
+        let (since, failures) =
+            self.0.as_ref().map_or((now.mono.into(), 0), |trouble| (trouble.since, trouble.failures));
         let (cause, pause) = (MissCause::NotRegistered, LONGEST_UNREACHABLE_RETRY);
         self.0 = Some(Trouble { since, cause, failures, pause, retry: Some(now.mono.plus(pause)) });
     }
 
     /// Since when the phone does not work, and what it did last; `None` when it may be tried.
-    pub fn left_alone(&self) -> Option<(Wall, MissCause)> {
+    pub fn left_alone(&self) -> Option<(Since, MissCause)> {
         self.0.as_ref().filter(|trouble| trouble.retry.is_some()).map(|trouble| (trouble.since, trouble.cause))
     }
 
@@ -106,6 +107,7 @@ impl Reach {
 
 #[cfg(test)]
 mod tests {
+    use super::super::time::Wall;
     use super::*;
 
     fn now(seconds: u64) -> Now {
@@ -143,14 +145,14 @@ mod tests {
     fn a_phone_that_is_registered_no_longer_has_failed_nobody() {
         let mut reach = Reach::default();
         reach.gone(now(0));
-        assert_eq!(reach.left_alone(), Some((now(0).wall, MissCause::NotRegistered)));
+        assert_eq!(reach.left_alone(), Some((now(0).mono.into(), MissCause::NotRegistered)));
         assert_eq!((reach.failing(), reach.deadline()), (None, Some(now(60).mono)));
         reach.tick(now(59));
         assert!(reach.left_alone().is_some());
         reach.tick(now(60));
         assert_eq!(reach.left_alone(), None);
         reach.missed(MissCause::NotRegistered, now(60));
-        assert_eq!(reach.left_alone(), Some((now(0).wall, MissCause::NotRegistered)), "all that time");
+        assert_eq!(reach.left_alone(), Some((now(0).mono.into(), MissCause::NotRegistered)), "all that time");
         assert_eq!(reach.deadline(), Some(now(120).mono));
         reach.works();
         assert_eq!(reach, Reach::default());

@@ -15,15 +15,16 @@ pub struct Wall(pub i64);
 impl Wall {
     /// The wall-clock moment `d` later, to the millisecond.
     pub fn plus(self, d: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(d.as_millis()).unwrap_or(i64::MAX)))
+        Self(self.0.saturating_add(millis(d)))
     }
 
     /// The wall-clock moment `d` earlier, to the millisecond.
     pub fn before(self, d: Duration) -> Self {
-        Self(self.0.saturating_sub(i64::try_from(d.as_millis()).unwrap_or(i64::MAX)))
+        Self(self.0.saturating_sub(millis(d)))
     }
 
-    /// How long ago `earlier` was; zero when it lies in the future.
+    /// How long ago `earlier` was; zero when it lies in the future. The calendar may have been set in between: how long
+    /// something lasts is told by [`Now::lasted`].
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
@@ -51,11 +52,66 @@ impl Mono {
     }
 }
 
-/// The present, passed in with every input.
+/// When something began, on the monotonic clock, to the millisecond: it may have been before this process did. Lengths
+/// and orders go by it (Q108), whatever happens to the calendar meanwhile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Since(i64);
+
+impl From<Mono> for Since {
+    fn from(at: Mono) -> Self {
+        Self(millis(at.0))
+    }
+}
+
+impl Since {
+    /// The moment `d` earlier.
+    pub fn before(self, d: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(d)))
+    }
+}
+
+/// The present, handed in with every input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
-    /// For deadlines and ordering within this process.
+    /// For deadlines, lengths and orders.
     pub mono: Mono,
-    /// For records and everything else that outlives the process.
+    /// For records and people.
     pub wall: Wall,
+}
+
+impl Now {
+    /// The moment `d` ago.
+    pub fn ago(self, d: Duration) -> Since {
+        Since::from(self.mono).before(d)
+    }
+
+    /// How long something has lasted that began then; zero when that lies in the future.
+    pub fn lasted(self, since: Since) -> Duration {
+        Duration::from_millis(u64::try_from(Since::from(self.mono).0.saturating_sub(since.0)).unwrap_or(0))
+    }
+
+    /// That moment as the calendar has it now.
+    pub fn wall_of(self, since: Since) -> Wall {
+        Wall(self.wall.0.saturating_sub(Since::from(self.mono).0.saturating_sub(since.0)))
+    }
+}
+
+fn millis(d: Duration) -> i64 {
+    i64::try_from(d.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Q108: what began before this process has lasted since then, and goes on whatever the calendar says.
+    #[test]
+    fn q108_lengths_do_not_follow_the_calendar() {
+        let at = |ms, wall| Now { mono: Mono(Duration::from_millis(ms)), wall: Wall(wall) };
+        let since = at(1_000, 500_000).ago(Duration::from_secs(60));
+        assert_eq!(at(1_000, 500_000).wall_of(since), Wall(440_000));
+        assert_eq!(at(3_000, 1).lasted(since), Duration::from_secs(62));
+        assert!(since < Since::from(Mono::default()));
+        assert_eq!(at(0, 0).lasted(Since::from(Mono(Duration::from_secs(9)))), Duration::ZERO);
+    }
 }

@@ -184,6 +184,9 @@ pub fn status_of(daemon: &Daemon) -> Status {
         repairs: daemon.switches().repairs(),
         store: match health {
             crate::journal::Health::Ok => None,
+            crate::journal::Health::HeldUp { bytes } => {
+                Some(format!("a program reads it without end: {} MB wait in its -wal file", bytes >> 20))
+            }
             crate::journal::Health::Degraded { reason, dropped, .. } => {
                 Some(format!("{reason} ({dropped} records given up)"))
             }

@@ -106,12 +106,20 @@ impl fmt::Display for Change {
     }
 }
 
-/// The differences from `old` to `new`: settings in the order of the sample file, then agents by id, then queues by
-/// number. The order of agents and queues in the file has no meaning.
+/// The differences from `old` to `new` that apply while the daemon runs: settings in the order of the sample file, then
+/// agents by id, then queues by number. The order of agents and queues in the file has no meaning.
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let mut changes = settings(old, new);
+    changes.retain(|change| !change.needs_restart());
     agents(old, new, &mut changes);
     queues(old, new, &mut changes);
+    changes
+}
+
+/// What waits for a restart: the differences from what the daemon was started with that do not apply while it runs.
+pub fn pending(started: &Config, new: &Config) -> Vec<Change> {
+    let mut changes = settings(started, new);
+    changes.retain(Change::needs_restart);
     changes
 }
 
@@ -141,6 +149,8 @@ fn settings(old: &Config, new: &Config) -> Vec<Change> {
     let switches = |config: &Config| join(config.freeswitch.iter().map(switch));
     note("freeswitch", switches(old), switches(new), RESTART);
     note("state", old.state.display().to_string(), new.state.display().to_string(), RESTART);
+    let days = |config: &Config| (config.keep.as_secs_f64() / 86_400.0).to_string();
+    note("keep_days", days(old), days(new), LIVE);
     note("control", old.control.display().to_string(), new.control.display().to_string(), RESTART);
     let domain = |config: &Config| config.domain.clone().unwrap_or_else(|| "${domain}".to_owned());
     note("domain", domain(old), domain(new), LIVE);

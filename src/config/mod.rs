@@ -32,10 +32,11 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
-pub use self::diff::{Change, diff};
+pub use self::diff::{Change, diff, pending};
 pub use self::problem::{Mark, Place, Problem, Problems};
 
 use self::problem::{Fault, KeyPath};
@@ -58,6 +59,8 @@ pub struct Config {
     pub freeswitch: Vec<SwitchAddress>,
     /// The store. Default `state.db`. A relative path starts at the file's folder.
     pub state: PathBuf,
+    /// How long records are kept. Default 400 days, so that a report can compare with a year before.
+    pub keep: Duration,
     /// The Unix socket on which the running daemon takes requests. Default `freeswitch-queue.sock` in the store's
     /// folder. A relative path starts at the file's folder.
     pub control: PathBuf,

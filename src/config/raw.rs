@@ -14,6 +14,7 @@ pub(super) struct Raw {
     pub(super) token: Option<String>,
     pub(super) freeswitch: Option<Vec<Option<RawSwitch>>>,
     pub(super) state: Option<String>,
+    pub(super) keep_days: Option<f64>,
     pub(super) control: Option<String>,
     pub(super) domain: Option<String>,
     pub(super) prompts: Option<String>,

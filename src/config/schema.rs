@@ -49,6 +49,7 @@ pub(super) const FILE: &[Field] = &[
     field("token", Shape::Secret),
     field("freeswitch", Shape::List(&Shape::Map(SWITCH))),
     field("state", Shape::Text),
+    field("keep_days", Shape::Number),
     field("control", Shape::Text),
     field("domain", Shape::Text),
     field("prompts", Shape::Text),

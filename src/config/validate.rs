@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -18,6 +19,12 @@ use crate::acd::settings::{AgentSettings, Language};
 
 /// The longest path of a Unix socket, in bytes (Linux's `sun_path` without its terminating NUL).
 const LONGEST_SOCKET: usize = 107;
+
+/// The seconds of a day.
+const DAY: f64 = 86_400.0;
+
+/// How long records are kept where nothing is said: a report can compare with a year before.
+const KEEP: Duration = Duration::from_secs(400 * 86_400);
 
 /// Checks everything, reports every problem, and builds the rest. The result is valid only if nothing was reported.
 pub(super) fn config(raw: Raw, folder: &Path, report: &mut Report<'_>) -> Config {
@@ -56,6 +63,10 @@ pub(super) fn config(raw: Raw, folder: &Path, report: &mut Report<'_>) -> Config
         token,
         freeswitch,
         state,
+        keep: raw
+            .keep_days
+            .and_then(|days| report.take(&top.key("keep_days"), text::span(days, DAY, 1.0, 3650.0, "days")))
+            .unwrap_or(KEEP),
         control,
         domain: optional(raw.domain, &top.key("domain"), text::domain, report),
         prompts: optional(raw.prompts, &top.key("prompts"), text::switch_path, report)

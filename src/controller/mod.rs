@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::acd::fact::{Asker, Fact, Record};
 use crate::acd::ids::{AgentId, OfferId, QueueNumber};
 use crate::clock::Clock;
-use crate::config::{Change, Config, diff};
+use crate::config::{Change, Config, diff, pending};
 use crate::floor::{Floor, LoginChange, LoginRefusal, OfferKey};
 use crate::journal::{Journal, NotDurable};
 
@@ -53,6 +53,8 @@ pub struct Controller {
     journal: Arc<Journal>,
     logins: Logins,
     config: Mutex<Arc<Config>>,
+    /// What the daemon was started with: what waits for a restart is compared with it.
+    started: Arc<Config>,
     /// Held while a file is read and applied: what was read first is applied first.
     changing: Mutex<()>,
     applied: Applied,
@@ -68,7 +70,8 @@ impl Controller {
         applied: Applied,
     ) -> Self {
         let (logins, changing) = (Logins::default(), Mutex::default());
-        Self { floor, clock, journal, logins, config: Mutex::new(config), changing, applied }
+        let started = config.clone();
+        Self { floor, clock, journal, logins, config: Mutex::new(config), started, changing, applied }
     }
 
     /// The configuration as it is now.
@@ -109,7 +112,9 @@ impl Controller {
         let old = std::mem::replace(&mut *self.config.lock().unwrap_or_else(PoisonError::into_inner), config.clone());
         self.configure(&config);
         (self.applied)(&config);
-        let changes = diff(&old, &config);
+        self.journal.set_keep(config.keep);
+        let mut changes = pending(&self.started, &config);
+        changes.extend(diff(&old, &config));
         tracing::info!(%by, changes = changes.len(), "the configuration was read again");
         Ok(changes)
     }

@@ -9,7 +9,7 @@ mod story;
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::broadcast;
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
@@ -47,14 +47,16 @@ async fn play(seconds: Option<u64>) -> io::Result<()> {
     let scene = Scene::set().await?;
     let mut facts = scene.daemon.switches().facts.subscribe();
     let people = tokio::spawn(People::new(scene.switch.clone()).come_and_go());
-    let began = Instant::now();
+    let clock = scene.daemon.clock().clone();
+    let began = clock.now().mono;
+    let played = || clock.now().mono.since(began);
     let mut story = Story::new(scene.daemon.clock().now().wall, &scene.daemon.config());
     let mut out = Output::new(seconds)?;
     let mut frames = interval(FRAME);
     frames.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let end = async {
         match seconds {
-            Some(seconds) => sleep_until((began + Duration::from_secs(seconds)).into()).await,
+            Some(seconds) => sleep_until(clock.instant(began.plus(Duration::from_secs(seconds)))).await,
             None => std::future::pending().await,
         }
     };
@@ -70,14 +72,14 @@ async fn play(seconds: Option<u64>) -> io::Result<()> {
                 Err(broadcast::error::RecvError::Lagged(_)) => {}
                 Err(broadcast::error::RecvError::Closed) => break,
             },
-            _ = frames.tick() => out.picture(&scene, &story, began.elapsed())?,
+            _ = frames.tick() => out.picture(&scene, &story, played())?,
         }
     }
     people.abort();
     let waiting = scene.daemon.floor().view(scene.daemon.clock().now()).queues.iter().map(|q| q.waiting.len()).sum();
     // Calls that remain after that end with the process.
     let _ = timeout(FAREWELL, scene.daemon.drain()).await;
-    out.farewell(&story.summary(began.elapsed(), waiting))
+    out.farewell(&story.summary(played(), waiting))
 }
 
 /// Completes on SIGINT or SIGTERM.

@@ -183,6 +183,7 @@ fn cancelled(cause: CancelCause) -> &'static str {
         CancelCause::LoggedOut => "the agent has logged out",
         CancelCause::Reconfigured => "the configuration has changed",
         CancelCause::Draining => "the daemon is shutting down",
+        CancelCause::Restart => "the daemon had died",
         CancelCause::Requested => "an operator asked for it",
     }
 }

@@ -1,10 +1,10 @@
 //! Callers who wait, and whose connection is gone: FreeSWITCH's dialplan brings them back to their place, or they
 //! are lost (Q19, Q20).
 
-use crate::acd::fact::{CancelCause, Fact, Record};
+use crate::acd::fact::{CancelCause, Fact, LossCause};
 use crate::acd::ids::{CallId, QueueNumber};
 use crate::acd::queue::Place;
-use crate::acd::time::{Mono, Now, Wall};
+use crate::acd::time::{Mono, Now, Since, Wall};
 
 use super::{Floor, lock};
 
@@ -13,8 +13,12 @@ use super::{Floor, lock};
 pub struct Absent {
     /// The queue.
     pub queue: QueueNumber,
-    /// When the caller entered it.
+    /// When the caller entered it, by the line's time.
     pub entered: Wall,
+    /// Since when the caller waits.
+    pub waits: Since,
+    /// When the caller was last known to wait.
+    pub seen: Since,
     /// When the caller first entered any queue.
     pub first_entered: Wall,
     /// Since when the connection is gone; `None` when that was before our time.
@@ -29,31 +33,27 @@ impl Absent {
 }
 
 impl Floor {
-    /// Takes up the callers of whose wait the store knows no end: they waited when the daemon last ended.
-    pub fn expect_back(&self, waiting: &[Record]) {
-        let mut absent = lock(&self.absent);
-        for record in waiting {
-            if let Fact::CallEntered { call, queue, first_entered, .. } = &record.fact {
-                let who =
-                    Absent { queue: queue.clone(), entered: record.at, first_entered: *first_entered, since: None };
-                absent.insert(call.clone(), who);
-            }
-        }
-    }
-
     /// The connection of a waiting caller has ended, and nobody can tell whether the call has: it leaves the line,
     /// and has no disposition until it is back or found to be gone.
     pub(super) fn goes_missing(&self, call: &CallId, queue: &QueueNumber, first_entered: Wall, now: Now) {
-        let Some(left) = self.leave_queue(call, queue, CancelCause::CallerGone, now) else { return };
-        let who = Absent { queue: queue.clone(), entered: left.entered, first_entered, since: Some(now.mono) };
+        let Some(left) = self.leave_queue(call, queue, CancelCause::CallerGone, now, |_| None) else { return };
+        let who = Absent {
+            queue: queue.clone(),
+            entered: left.place.entered,
+            waits: left.since,
+            seen: now.mono.into(),
+            first_entered,
+            since: Some(now.mono),
+        };
         lock(&self.absent).insert(call.clone(), who);
     }
 
     /// The caller is here again: the wait before counts as given back to the dialplan.
     pub(super) fn comes_back(&self, call: &CallId, now: Now) -> Option<Absent> {
         lock(&self.coming).remove(call);
-        let who = lock(&self.absent).remove(call)?;
-        let (queue, waited) = (who.queue.clone(), now.wall.since(who.entered));
+        let mut absent = lock(&self.absent);
+        let who = absent.remove(call)?;
+        let (queue, waited) = (who.queue.clone(), now.lasted(who.waits));
         self.record(now, Fact::CallReturned { call: call.clone(), queue, waited });
         Some(who)
     }
@@ -74,11 +74,16 @@ impl Floor {
         lock(&self.absent).values().all(|who| who.since.is_some()) && lock(&self.coming).is_empty()
     }
 
-    /// This caller will not come back. False when that is not so any more.
+    /// This caller will not come back: the wait ended when it was last known to go on. False when that is not so any
+    /// more.
     pub fn give_up(&self, call: &CallId, now: Now) -> bool {
-        let Some(who) = lock(&self.absent).remove(call) else { return false };
-        let (queue, waited) = (who.queue, now.wall.since(who.entered));
-        self.record(now, Fact::CallLost { call: call.clone(), queue, waited });
+        {
+            let mut absent = lock(&self.absent);
+            let Some(who) = absent.remove(call) else { return false };
+            let cause = if who.since.is_some() { LossCause::SwitchGone } else { LossCause::Restart };
+            let (queue, waited) = (who.queue, now.lasted(who.waits).saturating_sub(now.lasted(who.seen)));
+            self.record_at(now.wall_of(who.seen), Fact::CallLost { call: call.clone(), queue, waited, cause });
+        }
         self.ring();
         true
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::acd::call::{Desk, Input, Leave};
 use crate::acd::fact::{EndedBy, Fact};
 use crate::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
-use crate::acd::time::{Now, Wall};
+use crate::acd::time::{Now, Since, Wall};
 
 use super::{Floor, OfferKey};
 
@@ -20,6 +20,8 @@ pub struct Caller {
     pub first_entered: Option<Wall>,
     /// Whether the caller comes back after the controller had been away.
     pub returned: bool,
+    /// Since when the caller has waited, where something else than the place tells.
+    pub since: Option<Since>,
     /// How long ago the caller came, who stands in line since then; later queues are entered when they are.
     pub came: Duration,
 }
@@ -32,12 +34,14 @@ pub struct CallDesk {
     queue: Option<QueueNumber>,
     offers: HashMap<OfferId, (AgentId, QueueNumber)>,
     seed: u64,
+    /// When something was last carried out.
+    last: Now,
 }
 
 impl CallDesk {
     /// A desk for a call that was admitted. `seed` makes the caller's random order of agents.
     pub fn new(floor: Arc<Floor>, call: CallId, caller: Caller, seed: u64) -> Self {
-        Self { floor, call, caller, queue: None, offers: HashMap::new(), seed }
+        Self { floor, call, caller, queue: None, offers: HashMap::new(), seed, last: Now::default() }
     }
 
     /// The queue the call is in, or was in last.
@@ -52,14 +56,15 @@ impl CallDesk {
 
     /// Carries one wish out, and gives the answer if there is one.
     pub fn carry_out(&mut self, wish: Desk, now: Now) -> Option<Input> {
+        self.last = now;
         match wish {
             Desk::Enter(queue, place) => {
                 let entered = self.floor.enter(&self.call, &queue, place, &self.caller, self.seed, now);
-                if let Some((_, place)) = &entered {
-                    self.caller.first_entered.get_or_insert(place.entered);
+                if let Some((_, _, since)) = &entered {
+                    self.caller.first_entered.get_or_insert(now.wall_of(*since));
                     self.queue = Some(queue);
                 }
-                (self.caller.returned, self.caller.came) = (false, Duration::ZERO);
+                (self.caller.returned, self.caller.since, self.caller.came) = (false, None, Duration::ZERO);
                 return Some(Input::Entered(entered));
             }
             Desk::Look { listen } => {
@@ -127,6 +132,17 @@ impl CallDesk {
 
 impl Drop for CallDesk {
     fn drop(&mut self) {
+        // A call that is done has left its queue. Where its task died, nobody else would take it out, nor see to its phones.
+        let waits = self.queue.as_ref().is_some_and(|q| self.floor.leave(&self.call, q, Leave::Lost, self.last));
+        let died = std::thread::panicking();
+        if died {
+            tracing::error!(call = %self.call, "the task of a call has died; report what the log says before this");
+        }
+        if waits || died {
+            for key in self.offers.keys().filter_map(|offer| self.key(*offer)) {
+                self.floor.lost(&key, self.last);
+            }
+        }
         self.floor.dismiss(&self.call);
     }
 }

@@ -7,6 +7,7 @@ mod absent;
 mod desk;
 mod parties;
 mod phones;
+mod resume;
 mod roster;
 mod supervision;
 mod view;
@@ -18,15 +19,18 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 
-use crate::acd::agent::{Agent, Released, Unavailable};
+use crate::acd::agent::{Activity, Agent, Released, Unavailable};
 use crate::acd::announce::HIGHEST;
 use crate::acd::call::Leave;
-use crate::acd::fact::{CancelCause, EndedBy, Fact, Record, TimeoutCause};
+use crate::acd::fact::{CancelCause, EndedBy, Fact, LossCause, Record, TimeoutCause};
 use crate::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
+use crate::acd::line::Line;
 use crate::acd::offer::Outcome;
 use crate::acd::queue::{CalledOff, Left, Orders, Place, Queue};
 use crate::acd::settings::QueueSettings;
-use crate::acd::time::Now;
+use crate::acd::time::{Now, Since, Wall};
+
+use resume::Unclosed;
 
 pub use absent::Absent;
 pub use desk::{CallDesk, Caller};
@@ -39,8 +43,18 @@ pub use view::{AgentView, CandidateView, FloorView, QueueView, WaitingView};
 /// Wakes the task of a call. Must not block.
 pub type Wake = Box<dyn Fn() + Send + Sync>;
 
-/// Takes a fact. Must not block.
-pub type Facts = Box<dyn Fn(Record) + Send + Sync>;
+/// Takes a fact, and whether it is still to be written down. Called while the entry is held whose change it tells, so
+/// that facts of one call or agent come in the order in which they became true: it must neither block nor ask the floor.
+pub type Facts = Box<dyn Fn(Record, Written) + Send + Sync>;
+
+/// Whether a fact was written down before it became true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It was: a login or logout by phone, which is confirmed when it is on disk.
+    Before,
+    /// It is to be written down.
+    Not,
+}
 
 /// What changed since the dispatcher last looked.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -76,6 +90,7 @@ pub struct Floor {
     calls: DashMap<CallId, Admitted>,
     absent: Mutex<BTreeMap<CallId, Absent>>,
     coming: Mutex<BTreeSet<CallId>>,
+    unclosed: Mutex<Unclosed>,
     parties: Mutex<BTreeMap<OfferId, Party>>,
     phones: Phones,
     changed: Mutex<Changed>,
@@ -84,6 +99,7 @@ pub struct Floor {
     bell: Wake,
     facts: Facts,
     arrivals: AtomicU64,
+    line: Mutex<Line>,
 }
 
 impl Floor {
@@ -95,6 +111,7 @@ impl Floor {
             calls: DashMap::new(),
             absent: Mutex::default(),
             coming: Mutex::default(),
+            unclosed: Mutex::default(),
             parties: Mutex::default(),
             phones: Phones::default(),
             changed: Mutex::default(),
@@ -102,7 +119,18 @@ impl Floor {
             bell,
             facts,
             arrivals: AtomicU64::new(0),
+            line: Mutex::default(),
         }
+    }
+
+    /// The line's time goes on from where the last life's was last known to be, which was so long ago.
+    pub fn resume_line(&self, before: Option<(Wall, Duration)>, now: Now) {
+        *lock(&self.line) = Line::resume(before, now);
+    }
+
+    /// The line's time.
+    pub fn line(&self, now: Now) -> Wall {
+        lock(&self.line).at(now)
     }
 
     /// How many phones agents have.
@@ -132,6 +160,12 @@ impl Floor {
         self.calls.len()
     }
 
+    /// Whether anything is open that ends when the daemon dies: a call, an agent's part of one, a wrap-up.
+    pub fn is_busy(&self) -> bool {
+        let busy = |agent: &Agent| !matches!(agent.activity(), Activity::Idle);
+        !self.calls.is_empty() || !lock(&self.absent).is_empty() || self.agents.iter().any(|a| busy(&a))
+    }
+
     /// Takes what changed since the last look.
     pub fn take_changed(&self) -> Changed {
         std::mem::take(&mut lock(&self.changed))
@@ -151,32 +185,39 @@ impl Floor {
         caller: &Caller,
         seed: u64,
         now: Now,
-    ) -> Option<(Arc<QueueSettings>, Place)> {
+    ) -> Option<(Arc<QueueSettings>, Place, Since)> {
         let back = self.comes_back(call, now);
         // Killed at the very beginning of a wait, we leave the place in the records and not on the channel.
         let recorded = back.as_ref().filter(|b| b.queue == *queue).map(Absent::place);
-        let came = now.wall.before(caller.came);
+        let line = *lock(&self.line);
+        let place = place.or(recorded);
+        let since = match place {
+            Some(place) => caller.since.unwrap_or_else(|| line.since(place.entered, now)),
+            None => now.ago(caller.came),
+        };
+        let came = line.at(now).before(caller.came);
         let fresh = || Place { entered: came, seq: self.arrivals.fetch_add(1, Ordering::Relaxed) };
+        let first_entered = caller.first_entered.or(back.as_ref().map(|b| b.first_entered));
         let (settings, place) = {
             let mut q = self.queues.get_mut(queue).filter(|q| !q.is_retired())?;
-            let at = q.enter(call.clone(), place.or(recorded).unwrap_or_else(fresh), seed);
+            let at = q.enter(call.clone(), place.unwrap_or_else(fresh), since, seed);
             if q.logged_in().is_empty() {
                 q.end_one(call, TimeoutCause::NobodyLoggedIn);
             }
+            self.record(
+                now,
+                Fact::CallEntered {
+                    call: call.clone(),
+                    queue: queue.clone(),
+                    caller: caller.number.clone(),
+                    first_entered: first_entered.unwrap_or_else(|| now.wall_of(since)),
+                    returned: caller.returned || back.is_some(),
+                },
+            );
             (q.settings().clone(), at)
         };
-        self.record(
-            now,
-            Fact::CallEntered {
-                call: call.clone(),
-                queue: queue.clone(),
-                caller: caller.number.clone(),
-                first_entered: caller.first_entered.or(back.as_ref().map(|b| b.first_entered)).unwrap_or(place.entered),
-                returned: caller.returned || back.is_some(),
-            },
-        );
         self.queue_changed(queue);
-        Some((settings, place))
+        Some((settings, place, since))
     }
 
     /// What the call is to do, and its position.
@@ -189,32 +230,46 @@ impl Floor {
 
     /// No more offers for this caller; whoever was not rung yet is released.
     pub fn close(&self, call: &CallId, queue: &QueueNumber, cause: CancelCause, now: Now) {
-        let never_rang = self.queues.get_mut(queue).map(|mut q| q.close(call)).unwrap_or_default();
-        self.release_unrung(call, queue, &never_rang, cause, now);
+        let never_rang = match self.queues.get_mut(queue) {
+            Some(mut q) => {
+                let never_rang = q.close(call);
+                self.record_unrung(call, queue, &never_rang, cause, now);
+                never_rang
+            }
+            None => Vec::new(),
+        };
+        self.release_unrung(call, queue, &never_rang, now);
         self.queue_changed(queue);
     }
 
     /// An offer has its outcome.
     pub fn outcome(&self, key: &OfferKey, outcome: Outcome, now: Now) {
         let OfferKey { offer, call, queue, agent } = key.clone();
-        let fact = match outcome {
-            Outcome::Missed(cause) => {
-                if let Some(mut q) = self.queues.get_mut(&queue) {
-                    q.missed(&call, offer, now.mono);
+        if let Outcome::Missed(cause) = outcome {
+            self.watching_phone(&agent, |a| a.tried(offer, cause, now));
+        }
+        {
+            let mut q = self.queues.get_mut(&queue);
+            let fact = match outcome {
+                Outcome::Missed(cause) => {
+                    if let Some(q) = &mut q {
+                        q.missed(&call, offer, now.mono);
+                    }
+                    Fact::OfferMissed { offer, call, queue, agent, cause }
                 }
-                self.watching_phone(&agent, |a| a.tried(offer, cause, now));
-                Fact::OfferMissed { offer, call, queue, agent, cause }
-            }
-            Outcome::Cancelled(cause) => {
-                match self.queues.get_mut(&queue) {
-                    Some(mut q) if cause.passes_over() => q.missed(&call, offer, now.mono),
-                    Some(mut q) => q.cancelled(&call, offer),
-                    None => {}
+                Outcome::Cancelled(cause) => {
+                    if let Some(q) = &mut q {
+                        if cause.passes_over() {
+                            q.missed(&call, offer, now.mono);
+                        } else {
+                            q.cancelled(&call, offer);
+                        }
+                    }
+                    Fact::OfferCancelled { offer, call, queue, agent, cause }
                 }
-                Fact::OfferCancelled { offer, call, queue, agent, cause }
-            }
-        };
-        self.record(now, fact);
+            };
+            self.record(now, fact);
+        }
         self.queue_changed(&key.queue);
     }
 
@@ -240,23 +295,33 @@ impl Floor {
 
     /// The leg of an offer is gone: the agent is released, with wrap-up after a conversation.
     pub fn release(&self, key: &OfferKey, by: EndedBy, now: Now) {
-        let wrap_up = self.queues.get(&key.queue).map_or(Duration::ZERO, |q| q.settings().wrap_up);
-        let released = self.agents.get_mut(&key.agent).and_then(|mut a| a.release(key.offer, wrap_up, now));
-        if let Some(Released::Conversation { since, wrap_up_until }) = released {
-            let OfferKey { offer, call, queue, agent } = key.clone();
-            let talked = now.wall.since(since);
-            self.record(
-                now,
-                Fact::ConversationEnded { offer, call, queue: queue.clone(), agent: agent.clone(), talked, by },
-            );
-            if let Some(until) = wrap_up_until {
-                self.record(now, Fact::WrapUpStarted { agent, queue, until });
+        self.free(key, by, true, now);
+    }
+
+    /// The leg of an offer is gone, and nobody saw it end: a conversation ended when it was last known to go on.
+    pub fn release_unseen(&self, key: &OfferKey, now: Now) {
+        self.free(key, EndedBy::Unknown, false, now);
+    }
+
+    fn free(&self, key: &OfferKey, by: EndedBy, seen: bool, now: Now) {
+        let wrap_up = self.queues.get(&key.queue).map(|q| q.settings().wrap_up);
+        {
+            let Some(mut a) = self.agents.get_mut(&key.agent) else { return };
+            let Some(released) = a.release(key.offer, wrap_up, seen, now) else { return };
+            if let Released::Conversation { talked, ended, wrap_up } = released {
+                if lock(&self.unclosed).end(key.offer, seen) {
+                    let OfferKey { offer, call, queue, agent } = key.clone();
+                    let at = now.wall_of(ended);
+                    self.record_at(at, Fact::ConversationEnded { offer, call, queue, agent, talked, by });
+                }
+                if let Some(lasts) = wrap_up {
+                    let (at, agent, queue) = (now.wall_of(ended), key.agent.clone(), key.queue.clone());
+                    self.record_at(at, Fact::WrapUpStarted { agent, queue, until: at.plus(lasts), lasts });
+                }
             }
         }
-        if released.is_some() {
-            self.agents.remove_if(&key.agent, |_, a| a.is_retired());
-            self.agent_changed(&key.agent);
-        }
+        self.agents.remove_if(&key.agent, |_, a| a.is_retired());
+        self.agent_changed(&key.agent);
     }
 
     /// The call will hear nothing of the leg of an offer any more. Whoever compares with FreeSWITCH releases
@@ -265,52 +330,79 @@ impl Floor {
         if !self.supervised.load(Ordering::Relaxed) {
             self.release(key, EndedBy::Unknown, now);
         } else if let Some(mut agent) = self.agents.get_mut(&key.agent) {
-            agent.given_up(key.offer);
+            agent.given_up(key.offer, now);
         }
     }
 
     /// The caller was connected to the agent of this offer.
     pub fn answered(&self, key: &OfferKey, now: Now) {
-        let connected = self.watching_phone(&key.agent, |a| a.connected(key.offer, now)).unwrap_or(false);
-        debug_assert!(connected, "an offer that holds nobody was answered: {key:?}");
-        let Some(left) = self.leave_queue(&key.call, &key.queue, CancelCause::AnsweredElsewhere, now) else { return };
-        let OfferKey { offer, call, queue, agent } = key.clone();
-        let waited = now.wall.since(left.entered);
-        self.record(now, Fact::CallAnswered { offer, call, queue, agent, waited });
+        let wrap_up = self.queues.get(&key.queue).map_or(Duration::ZERO, |q| q.settings().wrap_up);
+        let left = self.leave_queue(&key.call, &key.queue, CancelCause::AnsweredElsewhere, now, |_| None);
+        let tell = || {
+            if let Some(left) = left {
+                let OfferKey { offer, call, queue, agent } = key.clone();
+                let waited = now.lasted(left.since);
+                self.record(now, Fact::CallAnswered { offer, call, queue, agent, waited });
+            }
+        };
+        // While the agent is held here, the conversation cannot end before it is told to have begun.
+        let connected = self.watching_phone(&key.agent, |a| {
+            let connected = a.connected(key.offer, wrap_up, now);
+            tell();
+            connected
+        });
+        debug_assert!(connected == Some(true), "an offer that holds nobody was answered: {key:?}");
     }
 
-    /// The caller leaves the queue without an agent.
-    pub fn leave(&self, call: &CallId, queue: &QueueNumber, leave: Leave, now: Now) {
+    /// The caller leaves the queue without an agent. False when the caller does not wait there.
+    pub fn leave(&self, call: &CallId, queue: &QueueNumber, leave: Leave, now: Now) -> bool {
         let cancel = match leave {
             Leave::TimedOut(_) => CancelCause::CallTimedOut,
             Leave::Returned => CancelCause::Draining,
             Leave::Abandoned | Leave::Taken | Leave::Lost => CancelCause::CallerGone,
         };
-        let Some(left) = self.leave_queue(call, queue, cancel, now) else { return };
-        let waited = now.wall.since(left.entered);
-        let (call, queue) = (call.clone(), queue.clone());
-        self.record(
-            now,
-            match leave {
+        let left = self.leave_queue(call, queue, cancel, now, |left| {
+            let waited = now.lasted(left.since);
+            let (call, queue) = (call.clone(), queue.clone());
+            Some(match leave {
                 Leave::Abandoned => Fact::CallAbandoned { call, queue, waited },
                 Leave::TimedOut(cause) => Fact::CallTimedOut { call, queue, cause, waited },
                 Leave::Returned => Fact::CallReturned { call, queue, waited },
                 Leave::Taken => Fact::CallTaken { call, queue, waited },
-                Leave::Lost => Fact::CallLost { call, queue, waited },
-            },
-        );
+                Leave::Lost => Fact::CallLost { call, queue, waited, cause: LossCause::Defect },
+            })
+        });
+        left.is_some()
     }
 
-    fn leave_queue(&self, call: &CallId, queue: &QueueNumber, cancel: CancelCause, now: Now) -> Option<Left> {
-        let left = self.queues.get_mut(queue)?.leave(call)?;
+    /// Takes a caller out of a queue, and records `fact` of it, if there is one.
+    fn leave_queue(
+        &self,
+        call: &CallId,
+        queue: &QueueNumber,
+        cancel: CancelCause,
+        now: Now,
+        fact: impl FnOnce(&Left) -> Option<Fact>,
+    ) -> Option<Left> {
+        let left = {
+            let mut q = self.queues.get_mut(queue)?;
+            let left = q.leave(call)?;
+            // Offers that nobody had begun to ring for end before the wait does.
+            self.record_unrung(call, queue, &left.never_rang, cancel, now);
+            if let Some(fact) = fact(&left) {
+                self.record(now, fact);
+            }
+            left
+        };
         self.queues.remove_if(queue, |_, q| q.is_retired() && q.is_empty());
-        self.release_unrung(call, queue, &left.never_rang, cancel, now);
+        self.release_unrung(call, queue, &left.never_rang, now);
         self.wake_all(&left.improved);
         self.queue_changed(queue);
         Some(left)
     }
 
-    fn release_unrung(
+    /// Records that these offers were called off before anybody had begun to ring.
+    fn record_unrung(
         &self,
         call: &CallId,
         queue: &QueueNumber,
@@ -319,15 +411,16 @@ impl Floor {
         now: Now,
     ) {
         for (offer, agent) in offers {
-            let key = OfferKey { offer: *offer, call: call.clone(), queue: queue.clone(), agent: agent.clone() };
-            self.never_rang(&key, cause, now);
+            let (offer, call, queue, agent) = (*offer, call.clone(), queue.clone(), agent.clone());
+            self.record(now, Fact::OfferCancelled { offer, call, queue, agent, cause });
         }
     }
 
-    fn never_rang(&self, key: &OfferKey, cause: CancelCause, now: Now) {
-        let OfferKey { offer, call, queue, agent } = key.clone();
-        self.record(now, Fact::OfferCancelled { offer, call, queue, agent, cause });
-        self.release(key, EndedBy::Unknown, now);
+    fn release_unrung(&self, call: &CallId, queue: &QueueNumber, offers: &[(OfferId, AgentId)], now: Now) {
+        for (offer, agent) in offers {
+            let key = OfferKey { offer: *offer, call: call.clone(), queue: queue.clone(), agent: agent.clone() };
+            self.release(&key, EndedBy::Unknown, now);
+        }
     }
 
     /// Claims an agent for an offer.
@@ -342,14 +435,18 @@ impl Floor {
     /// Confirms a claimed offer with the caller's queue and wakes the call; gives the claim back when the
     /// caller is no longer there. False then.
     pub fn confirm(&self, key: &OfferKey, now: Now) -> bool {
-        let confirmed =
-            self.queues.get_mut(&key.queue).is_some_and(|mut q| q.confirm(&key.call, key.offer, key.agent.clone()));
+        let confirmed = self.queues.get_mut(&key.queue).is_some_and(|mut q| {
+            let confirmed = q.confirm(&key.call, key.offer, key.agent.clone());
+            if confirmed {
+                let OfferKey { offer, call, queue, agent } = key.clone();
+                self.record(now, Fact::OfferMade { offer, call, queue, agent });
+            }
+            confirmed
+        });
         if !confirmed {
             self.release(key, EndedBy::Unknown, now);
             return false;
         }
-        let OfferKey { offer, call, queue, agent } = key.clone();
-        self.record(now, Fact::OfferMade { offer, call, queue, agent });
         let still_in = self.agents.get_mut(&key.agent).is_some_and(|mut a| {
             a.ringing(key.offer);
             a.logins().contains_key(&key.queue)
@@ -372,9 +469,15 @@ impl Floor {
 
     /// Orders an offer to be called off.
     fn call_off(&self, key: &OfferKey, cause: CancelCause, now: Now) {
-        let done = self.queues.get_mut(&key.queue).map(|mut q| q.call_off(&key.call, key.offer, cause, now.mono));
+        let done = self.queues.get_mut(&key.queue).map(|mut q| {
+            let done = q.call_off(&key.call, key.offer, cause, now.mono);
+            if done == CalledOff::NeverRang {
+                self.record_unrung(&key.call, &key.queue, &[(key.offer, key.agent.clone())], cause, now);
+            }
+            done
+        });
         match done {
-            Some(CalledOff::NeverRang) => self.never_rang(key, cause, now),
+            Some(CalledOff::NeverRang) => self.release(key, EndedBy::Unknown, now),
             Some(CalledOff::Ordered) => self.wake_all(std::slice::from_ref(&key.call)),
             Some(CalledOff::Stale) | None => {}
         }
@@ -382,8 +485,9 @@ impl Floor {
 
     /// Lets time pass for one agent.
     pub fn tick_agent(&self, agent: &AgentId, now: Now) {
-        let ended = self.agents.get_mut(agent).is_some_and(|mut a| a.tick(now));
-        if ended {
+        if let Some(mut a) = self.agents.get_mut(agent)
+            && a.tick(now)
+        {
             self.record(now, Fact::WrapUpEnded { agent: agent.clone() });
         }
         self.agents.remove_if(agent, |_, a| a.is_retired() && a.held().is_none());
@@ -407,7 +511,12 @@ impl Floor {
 
     /// Records a fact.
     pub fn record(&self, now: Now, fact: Fact) {
-        (self.facts)(Record { at: now.wall, fact });
+        self.record_at(now.wall, fact);
+    }
+
+    /// Records what became true then, and was noticed only now.
+    pub fn record_at(&self, at: Wall, fact: Fact) {
+        (self.facts)(Record { at, fact }, Written::Not);
     }
 
     fn wake_all(&self, calls: &[CallId]) {

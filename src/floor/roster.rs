@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::acd::agent::Agent;
-use crate::acd::fact::{Asker, CancelCause, Fact, TimeoutCause};
+use crate::acd::fact::{Asker, CancelCause, Fact, Record, TimeoutCause};
 use crate::acd::ids::{AgentId, QueueNumber};
 use crate::acd::queue::Queue;
 use crate::acd::settings::{AgentSettings, QueueSettings};
-use crate::acd::time::{Now, Wall};
+use crate::acd::time::{Now, Since, Wall};
 
-use super::{Floor, OfferKey};
+use super::{Floor, OfferKey, Written};
 
 /// What a login or logout changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,29 +126,13 @@ impl Floor {
         strangers
     }
 
-    /// Brings back what the store kept: logins of those who are still participants, and when each agent
-    /// last had a conversation and is to be left alone until.
-    pub fn restore(
-        &self,
-        logins: &[(AgentId, QueueNumber, Wall)],
-        last_conversation_end: &[(AgentId, Wall)],
-        wrap_up_until: &[(AgentId, Wall)],
-        now: Now,
-    ) {
-        for (agent, queue, since) in logins {
-            if self.participates(agent, queue) {
-                self.apply_login(agent, queue, *since);
-            }
+    /// Brings back a login that the store kept. False when the agent is no participant any more.
+    pub(super) fn restore_login(&self, agent: &AgentId, queue: &QueueNumber, since: Wall) -> bool {
+        let takes_part = self.participates(agent, queue);
+        if takes_part {
+            self.apply_login(agent, queue, since, None);
         }
-        let ends: BTreeMap<_, _> = last_conversation_end.iter().map(|(a, w)| (a, *w)).collect();
-        let wraps: BTreeMap<_, _> = wrap_up_until.iter().map(|(a, w)| (a, *w)).collect();
-        let all: BTreeSet<&AgentId> = ends.keys().chain(wraps.keys()).copied().collect();
-        for agent in all {
-            if let Some(mut a) = self.agents.get_mut(agent) {
-                a.restore(ends.get(agent).copied(), wraps.get(agent).copied(), now);
-            }
-            self.agent_changed(agent);
-        }
+        takes_part
     }
 
     /// What a queue that takes callers is told, its participants among it; `None` when there is no such queue.
@@ -172,18 +156,24 @@ impl Floor {
         if is_in == login { LoginChange::Already } else { LoginChange::Changed }
     }
 
-    /// Logs an agent in, if that is a change and still allowed.
+    /// Logs an agent in, if that is a change and still allowed. It was written down before.
     pub fn log_in(&self, agent: &AgentId, queue: &QueueNumber, by: &Asker, now: Now) -> LoginChange {
         let change = self.login_change(agent, queue, true);
         if change == LoginChange::Changed {
-            self.apply_login(agent, queue, now.wall);
-            self.record(now, Fact::AgentLoggedIn { agent: agent.clone(), queue: queue.clone(), by: by.clone() });
+            let fact = Fact::AgentLoggedIn { agent: agent.clone(), queue: queue.clone(), by: by.clone() };
+            self.apply_login(agent, queue, now.wall, Some(fact));
         }
         change
     }
 
-    fn apply_login(&self, agent: &AgentId, queue: &QueueNumber, since: Wall) {
-        let changed = self.agents.get_mut(agent).is_some_and(|mut a| a.login(queue.clone(), since));
+    fn apply_login(&self, agent: &AgentId, queue: &QueueNumber, at: Wall, fact: Option<Fact>) {
+        let changed = self.agents.get_mut(agent).is_some_and(|mut a| {
+            let changed = a.login(queue.clone(), at);
+            if let Some(fact) = fact.filter(|_| changed) {
+                (self.facts)(Record { at, fact }, Written::Before);
+            }
+            changed
+        });
         if changed {
             if let Some(mut q) = self.queues.get_mut(queue) {
                 q.login(agent.clone());
@@ -193,16 +183,22 @@ impl Floor {
     }
 
     /// Logs an agent out, if that is a change. A phone that rings for the queue is called off; when nobody
-    /// is left, every wait in the queue ends.
+    /// is left, every wait in the queue ends. It was written down before, or is by who applies a configuration.
     pub fn log_out(&self, agent: &AgentId, queue: &QueueNumber, by: &Asker, now: Now) -> LoginChange {
         let (changed, held) = match self.agents.get_mut(agent) {
-            Some(mut a) => (a.logout(queue), a.ringing_for(queue).cloned()),
+            Some(mut a) => {
+                let changed = a.logout(queue);
+                if changed {
+                    let fact = Fact::AgentLoggedOut { agent: agent.clone(), queue: queue.clone(), by: by.clone() };
+                    (self.facts)(Record { at: now.wall, fact }, Written::Before);
+                }
+                (changed, a.ringing_for(queue).cloned())
+            }
             None => (false, None),
         };
         if !changed {
             return LoginChange::Already;
         }
-        self.record(now, Fact::AgentLoggedOut { agent: agent.clone(), queue: queue.clone(), by: by.clone() });
         let wake = self.queues.get_mut(queue).map(|mut q| q.logout(agent)).unwrap_or_default();
         if let Some(held) = held {
             let key = OfferKey { offer: held.offer, call: held.call, queue: held.queue, agent: agent.clone() };
@@ -216,7 +212,7 @@ impl Floor {
     }
 
     /// FreeSWITCH tells of a call of the agent outside any queue, or of its end.
-    pub fn set_elsewhere(&self, agent: &AgentId, since: Option<Wall>) {
+    pub fn set_elsewhere(&self, agent: &AgentId, since: Option<Since>) {
         if self.agents.get_mut(agent).is_some_and(|mut a| a.set_elsewhere(since)) {
             self.agent_changed(agent);
         }

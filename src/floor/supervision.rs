@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use crate::acd::agent::Activity;
-use crate::acd::fact::{EndedBy, Fact, Record};
+use crate::acd::fact::Fact;
 use crate::acd::ids::{AgentId, QueueNumber};
-use crate::acd::time::{Now, Wall};
+use crate::acd::time::{Now, Since};
 
 use super::{Floor, OfferKey, lock};
 
@@ -17,7 +16,7 @@ pub struct HeldView {
     /// What holds the agent.
     pub key: OfferKey,
     /// Since when.
-    pub since: Wall,
+    pub since: Since,
     /// Whether caller and agent are believed to be connected.
     pub talking: bool,
     /// Whether a task of ours hears of the leg.
@@ -32,8 +31,16 @@ impl Floor {
             for held in self.held().into_iter().filter(|h| !h.attended) {
                 let key = &held.key;
                 tracing::warn!(agent = %key.agent, leg = %key.offer, "nobody can see this leg; its agent is taken to be free");
-                self.release(key, EndedBy::Unknown, now);
+                self.release_unseen(key, now);
             }
+            self.close_offers();
+        }
+    }
+
+    /// The leg of this offer is there.
+    pub fn seen(&self, key: &OfferKey, now: Now) {
+        if let Some(mut a) = self.agents.get_mut(&key.agent) {
+            a.seen(key.offer, now);
         }
     }
 
@@ -55,44 +62,55 @@ impl Floor {
         Some(HeldView { key, since, talking, attended })
     }
 
-    /// A conversation that began before our time goes on: its agent is busy, and a caller of whom it is not known
-    /// was answered. False when the agent is unknown or held by something else.
-    pub fn adopt_found(&self, key: &OfferKey, since: Wall, now: Now) -> bool {
-        if !self.adopt(key, since) {
-            return false;
-        }
-        // The store knows of no conversation, or it would have been held since the start. Of a caller whose entry was
-        // lost with the last moments of a killed daemon the wait is not known.
-        let who = lock(&self.absent).remove(&key.call);
-        let waited = who.map_or(Duration::ZERO, |who| since.since(who.entered));
+    /// A conversation that began before our time goes on: its agent is busy, and the caller was answered. False when the
+    /// agent is unknown or held by something else.
+    pub fn adopt_found(&self, key: &OfferKey, since: Since, now: Now) -> bool {
         let OfferKey { offer, call, queue, agent } = key.clone();
-        self.record(now, Fact::CallAnswered { offer, call, queue, agent, waited });
-        self.ring();
-        true
-    }
-
-    /// A conversation that began before our time goes on: its agent is busy. False when the agent is unknown
-    /// or held by something else.
-    pub fn adopt(&self, key: &OfferKey, since: Wall) -> bool {
-        let adopted = self
-            .agents
-            .get_mut(&key.agent)
-            .is_some_and(|mut a| a.adopt(key.offer, key.call.clone(), key.queue.clone(), since));
+        let adopted = self.agents.get_mut(&key.agent).is_some_and(|mut a| {
+            let known = a.held().is_some_and(|h| h.offer == offer);
+            if !a.adopt(offer, call.clone(), queue.clone(), since, now.mono.into()) {
+                return false;
+            }
+            // It ended for the records when nobody saw it for long, and was answered once.
+            if lock(&self.unclosed).has_ended(offer) {
+                return true;
+            }
+            // The store knows of no conversation, or it would have been held since the start. What it does not know of
+            // either was lost with the last moments of a killed daemon, and is told now.
+            let at = now.wall_of(since);
+            let who = lock(&self.absent).remove(&call);
+            let waits = who.as_ref().map_or(since, |who| who.waits);
+            if who.is_none() && !self.has_call(&call) {
+                let (call, queue) = (call.clone(), queue.clone());
+                let unknown = Fact::CallEntered { call, queue, caller: "".into(), first_entered: at, returned: false };
+                self.record_at(at, unknown);
+            }
+            if !self.close_offer(offer) && !known {
+                let (call, queue, agent) = (call.clone(), queue.clone(), agent.clone());
+                self.record_at(at, Fact::OfferMade { offer, call, queue, agent });
+            }
+            let waited = now.lasted(waits).saturating_sub(now.lasted(since));
+            self.record_at(at, Fact::CallAnswered { offer, call, queue, agent, waited });
+            true
+        });
         if adopted {
             self.agent_changed(&key.agent);
+            self.ring();
         }
         adopted
     }
 
-    /// Takes up the conversations that the store knows of no end of: until FreeSWITCH was asked, their agents
-    /// are busy.
-    pub fn adopt_unended(&self, answered: &[Record]) {
-        for record in answered {
-            if let Fact::CallAnswered { offer, call, queue, agent, .. } = &record.fact {
-                let key = OfferKey { offer: *offer, call: call.clone(), queue: queue.clone(), agent: agent.clone() };
-                self.adopt(&key, record.at);
-            }
+    /// A conversation that began before our time goes on, as far as was `seen`: its agent is busy. False when the agent
+    /// is unknown or held by something else.
+    pub fn adopt(&self, key: &OfferKey, since: Since, seen: Since) -> bool {
+        let adopted = self
+            .agents
+            .get_mut(&key.agent)
+            .is_some_and(|mut a| a.adopt(key.offer, key.call.clone(), key.queue.clone(), since, seen));
+        if adopted {
+            self.agent_changed(&key.agent);
         }
+        adopted
     }
 
     /// Who is logged in where, of all who could be.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::acd::agent::{Activity, Unavailable};
 use crate::acd::ids::{AgentId, CallId, QueueNumber};
 use crate::acd::settings::Strategy;
-use crate::acd::time::{Mono, Now, Wall};
+use crate::acd::time::{Mono, Now, Since, Wall};
 
 use super::Floor;
 
@@ -88,11 +88,11 @@ impl Floor {
             .agents
             .iter()
             .map(|a| {
-                let (activity, moment) = match (a.activity(), a.free()) {
+                let (activity, since) = match (a.activity(), a.free()) {
                     (Activity::Reserved(h), _) => ("reserved", Some(h.since)),
                     (Activity::Ringing(h), _) => ("ringing", Some(h.since)),
                     (Activity::Talking(h), _) => ("talking", Some(h.since)),
-                    (Activity::WrapUp { until_wall, .. }, _) => ("wrap-up", Some(*until_wall)),
+                    (Activity::WrapUp { until }, _) => ("wrap-up", Some((*until).into())),
                     (Activity::Idle, Err(Unavailable::OnAnotherCall { since })) => ("on another call", Some(since)),
                     (Activity::Idle, Err(Unavailable::Unreachable { since, .. })) => ("unreachable", Some(since)),
                     (Activity::Idle, _) => ("idle", a.last_conversation_end()),
@@ -102,7 +102,7 @@ impl Floor {
                     name: a.settings().name.clone(),
                     logins: a.logins().keys().cloned().collect(),
                     activity: activity.to_owned(),
-                    moment,
+                    moment: since.map(|since| now.wall_of(since)),
                     call: a.held().map(|h| h.call.clone()),
                     party: a.held().and_then(|h| self.party(h.offer)).map(|party| party.number),
                 }
@@ -126,9 +126,9 @@ impl Floor {
             let q = self.queues.get(number)?;
             let rows: Vec<_> = q
                 .waiting()
-                .map(|(place, w)| {
+                .map(|(_, w)| {
                     let ringing = w.offers().iter().map(|(_, a)| a.clone()).collect();
-                    (w.call().clone(), place.entered, ringing)
+                    (w.call().clone(), now.wall_of(w.since()), ringing)
                 })
                 .collect();
             let first = q.waiting().find(|(_, w)| w.offers().is_empty()).map(|(_, w)| {
@@ -161,7 +161,7 @@ impl Floor {
 
     /// Why an agent is not offered to a queue's first caller without an offer (Q24).
     fn reason(&self, agent: &AgentId, queue: &QueueNumber, tried: Option<Mono>, now: Now) -> Option<String> {
-        let seconds = |since: Wall| now.wall.since(since).as_secs();
+        let seconds = |since: Since| now.lasted(since).as_secs();
         let held = match self.agents.get(agent)?.available(queue) {
             Ok(()) => None,
             Err(why) => Some(match why {
@@ -173,7 +173,7 @@ impl Floor {
                     format!("in conversation with a caller of {queue} for {} s", seconds(since))
                 }
                 Unavailable::WrapUp { until } => {
-                    format!("wrap-up for another {} s", until.since(now.wall).as_millis().div_ceil(1000))
+                    format!("wrap-up for another {} s", until.since(now.mono).as_millis().div_ceil(1000))
                 }
                 Unavailable::OnAnotherCall { since } => format!("on another call for {} s", seconds(since)),
                 Unavailable::Unreachable { since, cause } => {

@@ -1,4 +1,4 @@
-//! What waits to be written: bounded, and the oldest facts give way.
+//! What waits to be written: numbered as it comes, bounded, and the oldest facts give way.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::SyncSender;
@@ -6,6 +6,11 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::acd::fact::{Fact, Record};
+use crate::acd::restored::Alive;
+use crate::acd::time::{Now, Wall};
+use crate::clock::thread_now;
+
+use super::store::Numbered;
 
 /// How many entries one transaction takes.
 pub(super) const BATCH: usize = 500;
@@ -13,11 +18,14 @@ pub(super) const BATCH: usize = 500;
 const GATHER: Duration = Duration::from_millis(50);
 /// How much longer than asked a closing store may take, for SQLite to tidy up behind itself.
 const TIDY: Duration = Duration::from_secs(1);
+/// Up to which time between two records the daemon is taken to have lived, where nothing else tells: what is longer is a
+/// calendar that was set.
+const LIVED: Duration = Duration::from_secs(10);
 
 /// One thing to write, somebody to tell, or both.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) record: Option<Record>,
+    pub(super) record: Option<Numbered>,
     /// Told once everything up to here is on disk; such an entry does not wait for others to gather.
     pub(super) ack: Option<SyncSender<()>>,
 }
@@ -25,14 +33,38 @@ pub(super) struct Entry {
 impl Entry {
     /// Whether it may be given up before others: a login is worth more than a fact.
     fn gives_way(&self) -> bool {
-        let login = |record: &Record| matches!(record.fact, Fact::AgentLoggedIn { .. } | Fact::AgentLoggedOut { .. });
+        let login =
+            |next: &Numbered| matches!(next.record.fact, Fact::AgentLoggedIn { .. } | Fact::AgentLoggedOut { .. });
         self.ack.is_none() && !self.record.as_ref().is_some_and(login)
     }
+}
+
+/// That the daemon lives, as it says from time to time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Beat {
+    pub(super) now: Now,
+    pub(super) alive: Alive,
+    /// Something is open, so that it matters on disk when the daemon was last known to live.
+    pub(super) matters: bool,
+}
+
+/// What the writer is to do next.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    pub(super) entries: Vec<Entry>,
+    /// When the daemon was last known to live.
+    pub(super) alive: Option<Alive>,
+    /// It said so just now.
+    pub(super) beat: Option<Beat>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     entries: VecDeque<Entry>,
+    last_number: u64,
+    alive: Option<Alive>,
+    /// Not taken yet.
+    beat: Option<Beat>,
     /// How many records the writer has taken and not yet written.
     in_hand: usize,
     dropped: u64,
@@ -61,6 +93,15 @@ impl State {
         self.dropped += lost;
         lost
     }
+
+    /// A record of this moment shows that the daemon lives.
+    fn lives(&mut self, at: Wall) {
+        let alive = self.alive.get_or_insert(Alive { wall: at, line: at });
+        let since = at.since(alive.wall);
+        if since <= LIVED {
+            *alive = Alive { wall: alive.wall.plus(since), line: alive.line.plus(since) };
+        }
+    }
 }
 
 /// The queue between everybody and the one writer.
@@ -75,8 +116,10 @@ pub(super) struct Backlog {
 }
 
 impl Backlog {
-    pub(super) fn new(capacity: usize) -> Self {
-        Self { capacity: capacity.max(1), state: Mutex::default(), work: Condvar::new(), ended: Condvar::new() }
+    /// An empty one behind this number.
+    pub(super) fn new(capacity: usize, last_number: u64) -> Self {
+        let state = State { last_number, ..State::default() };
+        Self { capacity: capacity.max(1), state: Mutex::new(state), work: Condvar::new(), ended: Condvar::new() }
     }
 
     /// No critical section can panic half-way, so a poisoned lock is as good as another.
@@ -84,16 +127,21 @@ impl Backlog {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds an entry. If that costs a record, returns why.
-    pub(super) fn push(&self, entry: Entry) -> Option<&'static str> {
+    /// Adds a record, which is given its number, somebody to tell, or both. If that costs a record, returns why.
+    pub(super) fn push(&self, record: Option<Record>, ack: Option<SyncSender<()>>) -> Option<&'static str> {
         let mut state = self.lock();
         if state.finished {
-            let lost = entry.record.is_some();
+            let lost = record.is_some();
             state.dropped += u64::from(lost);
             return lost.then_some("it is closed");
         }
-        let urgent = entry.ack.is_some();
-        state.entries.push_back(entry);
+        let urgent = ack.is_some();
+        let record = record.map(|record| {
+            state.last_number += 1;
+            state.lives(record.at);
+            Numbered { number: state.last_number, record }
+        });
+        state.entries.push_back(Entry { record, ack });
         let lost = state.trim(self.capacity);
         if urgent || matches!(state.entries.len(), 1 | BATCH) {
             self.work.notify_one();
@@ -101,29 +149,43 @@ impl Backlog {
         (lost > 0).then_some("more is recorded than it can write; look at the load and the disk below it")
     }
 
-    /// Waits for work and takes up to one batch of it, the oldest first; empty at `idle` or when the store is closing.
-    pub(super) fn take(&self, idle: Instant) -> Vec<Entry> {
-        let mut state = self.wait(self.lock(), idle, |state| state.entries.is_empty());
+    /// The daemon lives.
+    pub(super) fn beat(&self, beat: Beat) {
+        let mut state = self.lock();
+        state.alive = Some(beat.alive);
+        state.beat = Some(beat);
+        self.work.notify_one();
+    }
+
+    /// Waits for work and takes up to one batch of it, the oldest first; nothing at `idle` or when the store is closing.
+    pub(super) fn take(&self, idle: Option<Instant>) -> Work {
+        let nothing = |state: &State| state.entries.is_empty() && state.beat.is_none();
+        let mut state = self.wait(self.lock(), idle, nothing);
         if !state.entries.is_empty() {
-            let gathered = Instant::now() + GATHER;
-            state = self.wait(state, gathered, |state| state.entries.len() < BATCH && !state.urgent());
+            let gathered = thread_now() + GATHER;
+            state = self.wait(state, Some(gathered), |state| state.entries.len() < BATCH && !state.urgent());
         }
         let size = state.entries.len().min(BATCH);
-        let taken: Vec<Entry> = state.entries.drain(..size).collect();
-        state.in_hand = taken.iter().filter(|entry| entry.record.is_some()).count();
-        taken
+        let entries: Vec<Entry> = state.entries.drain(..size).collect();
+        state.in_hand = entries.iter().filter(|entry| entry.record.is_some()).count();
+        Work { entries, alive: state.alive, beat: state.beat.take() }
     }
 
     /// Waits while `idle` holds and the store is not closing, at most until `until`.
     fn wait<'a>(
         &self,
         state: MutexGuard<'a, State>,
-        until: Instant,
+        until: Option<Instant>,
         idle: impl Fn(&State) -> bool,
     ) -> MutexGuard<'a, State> {
-        let left = until.saturating_duration_since(Instant::now());
-        let waited = self.work.wait_timeout_while(state, left, |state| state.closing.is_none() && idle(state));
-        waited.unwrap_or_else(PoisonError::into_inner).0
+        let waits = |state: &mut State| state.closing.is_none() && idle(state);
+        match until {
+            Some(until) => {
+                let left = until.saturating_duration_since(thread_now());
+                self.work.wait_timeout_while(state, left, waits).unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => self.work.wait_while(state, waits).unwrap_or_else(PoisonError::into_inner),
+        }
     }
 
     /// What was taken last is on disk.
@@ -149,7 +211,7 @@ impl Backlog {
     pub(super) fn pause(&self, rest: Duration) {
         let state = self.lock();
         let closing = state.closing;
-        let rest = closing.map_or(rest, |end| rest.min(end.saturating_duration_since(Instant::now())));
+        let rest = closing.map_or(rest, |end| rest.min(end.saturating_duration_since(thread_now())));
         drop(self.work.wait_timeout_while(state, rest, |state| state.closing == closing));
     }
 
@@ -165,11 +227,16 @@ impl Backlog {
         self.lock().dropped
     }
 
+    /// When the daemon was last known to live, by its calendar.
+    pub(super) fn present(&self) -> Wall {
+        self.lock().alive.unwrap_or_default().wall
+    }
+
     /// Asks the writer to end within `within`, and waits for that. The error is how many records were not written.
     pub(super) fn close(&self, within: Duration) -> Result<(), usize> {
         let mut state = self.lock();
         if state.closing.is_none() {
-            state.closing = Some(Instant::now() + within);
+            state.closing = Some(thread_now() + within);
             self.work.notify_one();
         }
         let waited = self.ended.wait_timeout_while(state, within + TIDY, |state| !state.finished);

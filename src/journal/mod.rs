@@ -1,42 +1,55 @@
-//! The store: what must survive the process, in one SQLite file that only this daemon writes.
+//! The store: what must survive the process.
 //!
-//! [`Journal::record`] takes a fact and returns at once; a thread of its own writes facts in batches. Logins and
-//! logouts are facts too, but whoever asked is told when they are on disk (Q18). Facts themselves are the table
-//! `records` (Q23); what a restart needs is kept beside it, in the same transaction: who is logged in where, when an
-//! agent's last conversation ended (Q6) and until when a wrap-up runs (Q19).
+//! [`Journal::record`] takes a fact, gives it its number and returns at once; a thread of its own writes facts in batches.
+//! Logins and logouts are facts too, but whoever asked is told when they are on disk (Q18). Facts themselves are the
+//! records (Q23), which are also the feed: a reader asks for what came behind the last number it has seen
+//! ([`Journal::feed`]), and waits for more ([`Journal::written`]). What a restart needs is kept beside them, in the same
+//! transaction: who is logged in where, when an agent's last conversation ended (Q6), which wrap-ups run (Q19), what has
+//! begun and not ended (Q110), and when the daemon was last known to live (Q108).
+//!
+//! What keeps it is a [`Store`]: one SQLite file that only this daemon writes.
 //!
 //! A process that dies suddenly loses the facts of its last 50 ms or so, and no login that was confirmed.
 //!
 //! When the store cannot be written, calls go on: facts wait in memory, writing is retried, [`Health`] tells so, and
 //! when [`Options::backlog`] is reached the oldest facts are given up and counted. Logins are given up last of all.
 //!
-//! The file stays bounded: records older than [`Options::keep`] are deleted a few hundred at a time, and SQLite uses
-//! their room again.
+//! It stays bounded: records older than [`Options::keep`] are deleted a few hundred at a time, and SQLite uses their room
+//! again. That goes by the calendar, but not by one that has just gone forward by more than a month.
 
 mod backlog;
+mod file;
+mod keep;
 mod open;
 mod read;
+mod sqlite;
 mod store;
+mod unended;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
 use crate::acd::fact::{Asker, Fact, Record};
-use crate::acd::ids::{AgentId, QueueNumber};
-use crate::acd::time::Wall;
+use crate::acd::ids::{AgentId, Instance, QueueNumber};
+use crate::acd::time::{Now, Wall};
+use crate::clock::thread_now;
 
-use backlog::Entry;
+use backlog::Beat;
 use writer::Shared;
 
+pub use crate::acd::restored::{Alive, Restored, WrapUp};
 pub use open::{OpenError, Refusal};
-pub use read::{Filter, ReadError};
+pub use read::ReadError;
+pub use sqlite::Sqlite;
+pub use store::{Batch, Filter, Numbered, Reader, Store, StoreError};
+pub use unended::Unended;
 
 /// How long the store waits for its last facts when a [`Journal`] is dropped without [`Journal::close`].
 const DROPPED_WITHIN: Duration = Duration::from_secs(1);
@@ -44,7 +57,7 @@ const DROPPED_WITHIN: Duration = Duration::from_secs(1);
 /// What may be chosen about the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// How much older than the newest a record may become: 400 days, so that a report can compare with a year before.
+    /// How old a record may become: 400 days, so that a report can compare with a year before.
     pub keep: Duration,
     /// How many facts may wait in memory while the store cannot be written: 50 000, some 15 MB.
     pub backlog: usize,
@@ -65,27 +78,17 @@ impl Default for Options {
     }
 }
 
-/// What the store knew when it was opened.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Restored {
-    /// Who is logged in to which queue, and since when.
-    pub logins: Vec<(AgentId, QueueNumber, Wall)>,
-    /// When each agent's last conversation from any queue ended.
-    pub last_conversation_end: Vec<(AgentId, Wall)>,
-    /// Until when the wrap-ups last that were never recorded as ended; the moment may have passed meanwhile.
-    pub wrap_up_until: Vec<(AgentId, Wall)>,
-    /// The [`Fact::CallEntered`] of the last day after which the call's wait was never recorded as ended.
-    pub waiting: Vec<Record>,
-    /// The [`Fact::CallAnswered`] of the last day after which no [`Fact::ConversationEnded`] was recorded.
-    pub conversations: Vec<Record>,
-}
-
 /// Whether facts reach the disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Health {
     /// They do.
     #[default]
     Ok,
+    /// They do, and take more and more room there, because a program reads the store without end.
+    HeldUp {
+        /// How much that was when it was noticed.
+        bytes: u64,
+    },
     /// They wait in memory, and are lost if the process ends now.
     Degraded {
         /// Since when.
@@ -118,11 +121,11 @@ pub struct Unwritten {
 }
 
 /// The open store. Dropping it closes it too, waiting up to a second.
-#[derive(Debug)]
 pub struct Journal {
-    path: PathBuf,
     options: Options,
     shared: Arc<Shared>,
+    reader: Arc<dyn Reader>,
+    identity: Instance,
 }
 
 impl Journal {
@@ -137,18 +140,48 @@ impl Journal {
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<(Self, Restored), OpenError> {
         let opened = open::open(path.as_ref())?;
         let path = opened.store.path().to_owned();
-        let shared = Arc::new(Shared::new(path.clone(), options.backlog));
-        let (theirs, keep, store) = (Arc::clone(&shared), options.keep, opened.store);
-        thread::Builder::new()
-            .name("journal".to_owned())
-            .spawn(move || writer::run(store, &theirs, keep))
-            .map_err(|e| OpenError { path: path.clone(), why: Refusal::Thread(e) })?;
-        Ok((Self { path, options, shared }, opened.restored))
+        let journal = Self::begin(opened.store, &opened.restored, options)
+            .map_err(|e| OpenError { path, why: Refusal::Thread(e) })?;
+        Ok((journal, opened.restored))
     }
 
-    /// Takes a fact for the store and returns at once, whatever the state of the disk.
+    /// Stands in front of any store, and starts its thread.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read, or the machine has no room for one more thread.
+    pub fn over(mut store: impl Store, options: Options) -> Result<(Self, Restored), StoreError> {
+        let restored = store.restore()?;
+        let journal = Self::begin(store, &restored, options).map_err(|e| StoreError(e.to_string()))?;
+        Ok((journal, restored))
+    }
+
+    fn begin(store: impl Store, restored: &Restored, options: Options) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared::new(&store, options.backlog, options.keep));
+        let (reader, identity) = (store.reader(), store.identity());
+        let (theirs, before) = (Arc::clone(&shared), restored.alive);
+        thread::Builder::new().name("journal".to_owned()).spawn(move || writer::run(store, &theirs, before))?;
+        Ok(Self { options, shared, reader, identity })
+    }
+
+    /// Whose store it is: random, made with the store and kept in it (Q107).
+    pub fn identity(&self) -> Instance {
+        self.identity
+    }
+
+    /// Takes a fact for the store, numbers it and returns at once, whatever the state of the disk.
     pub fn record(&self, record: Record) {
-        self.shared.push(Entry { record: Some(record), ack: None });
+        self.shared.push(Some(record), None);
+    }
+
+    /// The daemon lives. To be said every few seconds: what ends while nobody is there ended then, for the records. Where
+    /// something is `open` this is written soon, otherwise with the next record or in some minutes.
+    pub fn alive(&self, now: Now, line: Wall, open: bool) {
+        self.shared.backlog.beat(Beat { now, alive: Alive { wall: now.wall, line }, matters: open });
+    }
+
+    /// How old a record may become, from now on.
+    pub fn set_keep(&self, keep: Duration) {
+        self.shared.set_keep(keep);
     }
 
     /// Records that an operator logged `agent` in to `queue`. It is on its way when this returns; the future tells when it is on
@@ -193,9 +226,9 @@ impl Journal {
     pub fn durable(&self, record: Option<Record>) -> impl Future<Output = Result<(), NotDurable>> + Send + use<> {
         let (ack, written) = sync_channel(1);
         let (shared, within) = (Arc::clone(&self.shared), self.options.durable_within);
-        let deadline = Instant::now() + within;
-        shared.push(Entry { record, ack: Some(ack) });
-        let wait = move || match written.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        let deadline = thread_now() + within;
+        shared.push(record, Some(ack));
+        let wait = move || match written.recv_timeout(deadline.saturating_duration_since(thread_now())) {
             Ok(()) => Ok(()),
             Err(RecvTimeoutError::Timeout) => {
                 shared.silent_for(within);
@@ -222,14 +255,32 @@ impl Journal {
         self.shared.backlog.waiting()
     }
 
-    /// The records that `filter` lets through, in the order of time, from a connection of its own. What was recorded
-    /// in the last 50 ms may be missing; [`Journal::flush`] first where that matters.
+    /// The records that `filter` lets through, in the order in which they happened. What was recorded in the last 50 ms
+    /// may be missing; [`Journal::flush`] first where that matters.
     ///
     /// # Errors
     /// [`ReadError`] when the store cannot be read.
     pub async fn records(&self, filter: Filter) -> Result<Vec<Record>, ReadError> {
-        let path = self.path.clone();
-        spawn_blocking(move || read::records(&path, &filter)).await.unwrap_or(Err(ReadError::Stopped))
+        Ok(self.query(filter).await?.into_iter().map(|next| next.record).collect())
+    }
+
+    /// The records behind this number that are on disk, at most so many, with their numbers.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the store cannot be read.
+    pub async fn feed(&self, after: u64, limit: u32) -> Result<Vec<Numbered>, ReadError> {
+        self.query(Filter { after, limit, ..Filter::default() }).await
+    }
+
+    /// The number up to which records are on disk, now and whenever there are more.
+    pub fn written(&self) -> watch::Receiver<u64> {
+        self.shared.written()
+    }
+
+    async fn query(&self, filter: Filter) -> Result<Vec<Numbered>, ReadError> {
+        let (reader, store) = (Arc::clone(&self.reader), self.shared.name().to_owned());
+        let asked = spawn_blocking(move || reader.query(&filter));
+        asked.await.map_err(|_| ReadError::Stopped)?.map_err(|source| ReadError::Store { store, source })
     }
 
     /// Writes what waits, for at most [`Options::close_within`], and closes the file. What is recorded afterwards is
@@ -251,8 +302,8 @@ impl Drop for Journal {
     }
 }
 
-/// The present, to tell since when the store is degraded.
-fn wall_now() -> Wall {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Wall(0).plus(since_epoch)
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal").field("store", &self.shared.name()).finish_non_exhaustive()
+    }
 }

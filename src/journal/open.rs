@@ -1,16 +1,23 @@
 //! Opening the store: only the right file, only once, only whole.
 
+use std::fs::{self, OpenOptions, Permissions};
 use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use uuid::Uuid;
 
-use super::Restored;
-use super::store::{APPLICATION, BUSY, MIGRATIONS, Store, advice};
+use super::file::{IN_MEMORY, advice, connect};
+use super::sqlite::{APPLICATION, MIGRATIONS, Sqlite};
+use crate::acd::ids::Instance;
+use crate::acd::restored::Restored;
 
-/// The path that stands for a store in memory.
-const IN_MEMORY: &str = ":memory:";
+/// What files are made with: the records hold callers' numbers. SQLite gives its own files beside the store the same.
+const MODE: u32 = 0o600;
+
+/// What an earlier version may have left open to everybody on the machine.
+const OTHERS: u32 = 0o007;
 
 /// The store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -84,27 +91,8 @@ impl From<rusqlite::Error> for Refusal {
 /// A store that may be written to, and what it knew.
 #[derive(Debug)]
 pub(super) struct Opened {
-    pub(super) store: Store,
+    pub(super) store: Sqlite,
     pub(super) restored: Restored,
-}
-
-/// Opens a connection. A store in memory is shared by its path between the connections of this process
-/// (<https://www.sqlite.org/src/file/src/memdb.c>).
-pub(super) fn connect(path: &Path, only_read: bool) -> rusqlite::Result<Connection> {
-    let in_memory = path.starts_with(IN_MEMORY);
-    let mut flags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    flags |= match only_read && !in_memory {
-        true => OpenFlags::SQLITE_OPEN_READ_ONLY,
-        false => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
-    };
-    let connection = if in_memory {
-        let name = format!("file:/{}?vfs=memdb", path.display());
-        Connection::open_with_flags(name, flags | OpenFlags::SQLITE_OPEN_URI)?
-    } else {
-        Connection::open_with_flags(path, flags)?
-    };
-    connection.busy_timeout(BUSY)?;
-    Ok(connection)
 }
 
 pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
@@ -113,15 +101,57 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
         return prepare(&path, None).map_err(|why| OpenError { path, why });
     }
     let path = real(path).map_err(|why| OpenError { path: path.to_owned(), why })?;
-    let mut beside = path.as_os_str().to_owned();
-    beside.push("-lock");
-    let beside = PathBuf::from(beside);
-    let lock = match lock(&beside) {
+    let lock_file = beside(&path, "-lock");
+    for file in [&path, &lock_file] {
+        make(file).map_err(|why| OpenError { path: file.clone(), why })?;
+    }
+    let lock = match lock(&lock_file) {
         Ok(lock) => lock,
         Err(why @ Refusal::InUse) => return Err(OpenError { path, why }),
-        Err(why) => return Err(OpenError { path: beside, why }),
+        Err(why) => return Err(OpenError { path: lock_file, why }),
     };
-    prepare(&path, Some(lock)).map_err(|why| OpenError { path, why })
+    match prepare(&path, Some(lock)) {
+        Ok(opened) => {
+            for file in [path.clone(), beside(&path, "-wal"), beside(&path, "-shm"), lock_file] {
+                close_to_others(&file);
+            }
+            Ok(opened)
+        }
+        Err(why) => Err(OpenError { path, why }),
+    }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(suffix);
+    PathBuf::from(beside)
+}
+
+/// Makes a file where there is none, readable to its owner alone whatever the umask.
+fn make(file: &Path) -> Result<(), Refusal> {
+    match OpenOptions::new().write(true).create_new(true).mode(MODE).open(file) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Takes from everybody else what they may do with a file; its group is the admin's choice.
+fn close_to_others(file: &Path) {
+    let Ok(found) = fs::metadata(file) else { return };
+    let mode = found.permissions().mode() & 0o7777;
+    if mode & OTHERS == 0 {
+        return;
+    }
+    let file_name = file.display();
+    match fs::set_permissions(file, Permissions::from_mode(mode & !OTHERS)) {
+        Ok(()) => {
+            tracing::warn!(file = %file_name, "everybody on this machine could read the records; now its owner and group can")
+        }
+        Err(error) => {
+            tracing::warn!(file = %file_name, %error, "everybody on this machine can read the records, and that cannot be changed; chmod o-rwx it")
+        }
+    }
 }
 
 /// The file's one name, so that two names of one file share one lock, as they share SQLite's own files.
@@ -159,14 +189,15 @@ fn prepare(path: &Path, lock: Option<Connection>) -> Result<Opened, Refusal> {
     db.execute_batch("PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;")?;
     migrate(&mut db, MIGRATIONS, version)?;
     // Only what is read at start is checked, so that starting takes no longer as the records grow.
-    for table in ["logins", "agents"] {
+    for table in ["logins", "agents", "life"] {
         let finding: String = db.query_row(&format!("PRAGMA quick_check({table})"), [], |row| row.get(0))?;
         if finding != "ok" {
             return Err(Refusal::Damaged(finding));
         }
     }
-    let store = Store::new(path.to_owned(), db, lock)?;
-    let restored = store.restore()?;
+    let fresh = Instance::new(Uuid::new_v4().as_u128());
+    let mut store = Sqlite::new(path.to_owned(), db, lock, fresh)?;
+    let restored = store.read()?;
     Ok(Opened { store, restored })
 }
 

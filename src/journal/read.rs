@@ -1,80 +1,79 @@
-//! Reading records back, for reports.
+//! Reading records back, for reports and for readers of the feed.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rusqlite::ToSql;
 
-use super::open::connect;
-use super::store;
-use crate::acd::fact::Record;
+use super::file::{connect, numbered};
+use super::store::{Filter, Numbered, Reader, StoreError};
 use crate::acd::ids::{AgentId, CallId, QueueNumber};
-use crate::acd::time::Wall;
-
-/// Which records to read; by default the oldest 10 000 of all.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Filter {
-    /// From this moment on.
-    pub from: Option<Wall>,
-    /// Before this moment.
-    pub until: Option<Wall>,
-    /// Of this call.
-    pub call: Option<CallId>,
-    /// Of this queue.
-    pub queue: Option<QueueNumber>,
-    /// Of this agent.
-    pub agent: Option<AgentId>,
-    /// At most this many.
-    pub limit: u32,
-}
-
-impl Default for Filter {
-    fn default() -> Self {
-        Self { from: None, until: None, call: None, queue: None, agent: None, limit: 10_000 }
-    }
-}
 
 /// Records could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// SQLite refused, or a record in the file is not one.
-    #[error("the records in {path} cannot be read: {advice} ({source})", advice = store::advice(.source))]
-    Sqlite {
-        /// The store.
-        path: PathBuf,
-        /// Why.
-        source: rusqlite::Error,
+    /// The store cannot be read.
+    #[error("the records in {store} cannot be read: {source}")]
+    Store {
+        /// Which.
+        store: String,
+        /// Why, and what to do.
+        source: StoreError,
     },
     /// The daemon is going down.
     #[error("the records are no longer read: the daemon is stopping")]
     Stopped,
 }
 
-pub(super) fn records(path: &Path, filter: &Filter) -> Result<Vec<Record>, ReadError> {
-    select(path, filter).map_err(|source| ReadError::Sqlite { path: path.to_owned(), source })
+/// A SQLite file, read by a connection of its own each time.
+#[derive(Debug)]
+pub(super) struct File {
+    path: PathBuf,
 }
 
-fn select(path: &Path, filter: &Filter) -> rusqlite::Result<Vec<Record>> {
-    let (from, until) = (filter.from.map(|at| at.0), filter.until.map(|at| at.0));
-    let call = filter.call.as_ref().map(CallId::as_str);
-    let queue = filter.queue.as_ref().map(QueueNumber::as_str);
-    let agent = filter.agent.as_ref().map(AgentId::as_str);
-    let mut query = "SELECT json FROM records WHERE true".to_owned();
-    let mut values: Vec<&dyn ToSql> = Vec::new();
-    // Conditions are added one by one, so that SQLite sees which index serves.
-    let mut also = |set: bool, condition: &str, value| {
-        if set {
-            query += " AND ";
-            query += condition;
-            query += " ?";
-            values.push(value);
+impl File {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+}
+
+impl Reader for File {
+    fn query(&self, filter: &Filter) -> Result<Vec<Numbered>, StoreError> {
+        let after = i64::try_from(filter.after).unwrap_or(i64::MAX);
+        let (from, until) = (filter.from.map(|at| at.0), filter.until.map(|at| at.0));
+        let call = filter.call.as_ref().map(CallId::as_str);
+        let queue = filter.queue.as_ref().map(QueueNumber::as_str);
+        let agent = filter.agent.as_ref().map(AgentId::as_str);
+        let mut query = "SELECT id, json FROM records WHERE id > ?".to_owned();
+        let mut values: Vec<&dyn ToSql> = vec![&after];
+        // Conditions are added one by one, so that SQLite sees which index serves.
+        let mut also = |set: bool, condition: &str, value| {
+            if set {
+                query += " AND ";
+                query += condition;
+                query += " ?";
+                values.push(value);
+            }
+        };
+        also(from.is_some(), "at >=", &from as &dyn ToSql);
+        also(until.is_some(), "at <", &until);
+        also(call.is_some(), "call =", &call);
+        also(queue.is_some(), "queue =", &queue);
+        also(agent.is_some(), "agent =", &agent);
+        query += " ORDER BY id LIMIT ?";
+        values.push(&filter.limit);
+        let db = connect(&self.path, true)?;
+        let mut asked = db.prepare(&query)?;
+        let mut rows = asked.query(values.as_slice())?;
+        let (mut found, mut unread) = (Vec::new(), 0_u64);
+        while let Some(row) = rows.next()? {
+            match numbered(row) {
+                Ok(record) => found.push(record),
+                Err(_) => unread += 1,
+            }
         }
-    };
-    also(from.is_some(), "at >=", &from as &dyn ToSql);
-    also(until.is_some(), "at <", &until);
-    also(call.is_some(), "call =", &call);
-    also(queue.is_some(), "queue =", &queue);
-    also(agent.is_some(), "agent =", &agent);
-    query += " ORDER BY at, id LIMIT ?";
-    values.push(&filter.limit);
-    connect(path, true)?.prepare(&query)?.query_map(values.as_slice(), store::record)?.collect()
+        if unread > 0 {
+            tracing::warn!(path = %self.path.display(), unread, "records of a later version were left out of an answer");
+        }
+        Ok(found)
+    }
 }

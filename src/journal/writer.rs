@@ -1,41 +1,78 @@
 //! The thread that writes, and what it tells about itself.
 
-use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::backlog::{BATCH, Backlog, Entry};
-use super::store::Store;
-use super::{Health, wall_now};
+use crate::acd::fact::Record;
+use crate::acd::restored::Alive;
+use crate::acd::time::{Mono, Wall};
+use crate::clock::thread_now;
+
+use super::Health;
+use super::backlog::{BATCH, Backlog, Beat, Entry, Work};
+use super::keep::Keep;
+use super::store::{Batch, Numbered, Store, StoreError};
 
 /// The first rest after a failed attempt to write; each further one is twice as long, up to [`LONGEST_REST`].
 const FIRST_REST: Duration = Duration::from_millis(50);
 const LONGEST_REST: Duration = Duration::from_secs(2);
-/// How often old records are looked for, and the rest between two steps of deleting them.
-const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+/// The rest between two steps of deleting old records.
 const PRUNE_REST: Duration = Duration::from_millis(50);
+/// How often it is written that the daemon lives while nothing is open: for the next start to know whether to believe
+/// the calendar.
+const IDLE_BEAT: Duration = Duration::from_secs(600);
+/// From which size on it is told that a reader keeps what was written from being put in order: what an orderly one leaves
+/// is a few MB.
+const HELD_UP: u64 = 64 << 20;
 
 /// What the writer shares with everybody.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) backlog: Backlog,
-    path: PathBuf,
+    name: String,
+    /// How long records are kept, in milliseconds.
+    keep: AtomicU64,
     health: watch::Sender<Health>,
+    /// The number up to which records are on disk.
+    written: watch::Sender<u64>,
 }
 
 impl Shared {
-    pub(super) fn new(path: PathBuf, backlog: usize) -> Self {
-        Self { backlog: Backlog::new(backlog), path, health: watch::Sender::default() }
+    pub(super) fn new(store: &impl Store, backlog: usize, keep: Duration) -> Self {
+        let last = store.last_number();
+        let shared = Self {
+            backlog: Backlog::new(backlog, last),
+            name: store.name(),
+            keep: AtomicU64::new(0),
+            health: watch::Sender::default(),
+            written: watch::Sender::new(last),
+        };
+        shared.set_keep(keep);
+        shared
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn set_keep(&self, keep: Duration) {
+        self.keep.store(u64::try_from(keep.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     pub(super) fn health(&self) -> watch::Receiver<Health> {
         self.health.subscribe()
     }
 
-    pub(super) fn push(&self, entry: Entry) {
-        if let Some(why) = self.backlog.push(entry) {
+    pub(super) fn written(&self) -> watch::Receiver<u64> {
+        self.written.subscribe()
+    }
+
+    pub(super) fn push(&self, record: Option<Record>, ack: Option<SyncSender<()>>) {
+        if let Some(why) = self.backlog.push(record, ack) {
             self.degrade(why, 1, false);
         }
     }
@@ -44,15 +81,18 @@ impl Shared {
     pub(super) fn silent_for(&self, waited: Duration) {
         self.degrade(&format!("it has not answered for {waited:?}; look at the disk below it"), 0, false);
         // Whatever is written next, if only this, shows that it answers again.
-        self.push(Entry { record: None, ack: None });
+        self.push(None, None);
     }
 
     /// Makes visible that facts do not reach the disk, and how many records that cost just now. A `sure` reason
     /// replaces the one given before.
     fn degrade(&self, why: &str, lost: u64, sure: bool) {
+        let since = self.backlog.present();
         let mut news = true;
         self.health.send_modify(|health| match health {
-            Health::Ok => *health = Health::Degraded { since: wall_now(), reason: Arc::from(why), dropped: lost },
+            Health::Ok | Health::HeldUp { .. } => {
+                *health = Health::Degraded { since, reason: Arc::from(why), dropped: lost };
+            }
             Health::Degraded { reason, dropped, .. } => {
                 let other = sure && **reason != *why;
                 news = other || (*dropped == 0 && lost > 0);
@@ -63,20 +103,40 @@ impl Shared {
             }
         });
         if news {
-            let (path, waiting) = (self.path.display(), self.backlog.waiting());
+            let (path, waiting) = (&self.name, self.backlog.waiting());
             let what = "the store is not written: facts wait in memory, and the oldest go first";
-            tracing::warn!(%path, why, waiting, lost, "{what}");
+            tracing::warn!(path, why, waiting, lost, "{what}");
         }
     }
 
     /// Makes visible that the store is written again.
     fn recovered(&self) {
-        if matches!(*self.health.borrow(), Health::Ok) || self.backlog.waiting() >= BATCH {
+        if !matches!(*self.health.borrow(), Health::Degraded { .. }) || self.backlog.waiting() >= BATCH {
             return;
         }
         if let Health::Degraded { since, dropped, .. } = self.health.send_replace(Health::Ok) {
-            let (path, after) = (self.path.display(), wall_now().since(since));
-            tracing::info!(%path, ?after, dropped, "the store is written again");
+            let (path, after) = (&self.name, self.backlog.present().since(since));
+            tracing::info!(path, ?after, dropped, "the store is written again");
+        }
+    }
+
+    /// Makes visible that somebody reads without end, or does no more.
+    fn held_up(&self, bytes: u64) {
+        let before = match *self.health.borrow() {
+            Health::Ok => 0,
+            Health::HeldUp { bytes } => bytes,
+            Health::Degraded { .. } => return,
+        };
+        if bytes <= HELD_UP && before > 0 {
+            self.health.send_replace(Health::Ok);
+        } else if bytes > HELD_UP && bytes >= before.saturating_mul(2) {
+            self.health.send_replace(Health::HeldUp { bytes });
+            let (path, megabytes) = (&self.name, bytes >> 20);
+            tracing::warn!(
+                path,
+                megabytes,
+                "a program reads the store without end, so that its -wal file grows; end that program (`fuser` tells which), and have it read in short transactions"
+            );
         }
     }
 }
@@ -92,55 +152,97 @@ impl Drop for Ending<'_> {
             self.0.degrade("its thread has failed; restart, and report what the log says before this", 0, true);
         }
         if unwritten > 0 {
-            let path = self.0.path.display();
-            tracing::error!(%path, unwritten, "the store was closed before everything was written");
+            let path = &self.0.name;
+            tracing::error!(path, unwritten, "the store was closed before everything was written");
         }
     }
 }
 
-/// Writes until the store is closed and nothing waits, or the time for closing is over.
-pub(super) fn run(store: Store, shared: &Shared, keep: Duration) {
+/// Writes until the store is closed and nothing waits, or the time for closing is over. The daemon before was last known
+/// to live at `before`.
+pub(super) fn run(store: impl Store, shared: &Shared, before: Option<Alive>) {
     // Dropped after `store`, so that the file is free when the end is told.
     let _ending = Ending(shared);
-    let mut store = store;
-    let mut rest = FIRST_REST;
-    let mut prune_at = Instant::now();
-    loop {
-        let taken = shared.backlog.take(prune_at);
-        let closing = shared.backlog.closing();
-        if taken.is_empty() {
-            if closing.is_some() {
-                return;
-            }
-        } else if let Err(failure) = store.write(taken.iter().filter_map(|entry| entry.record.as_ref())) {
-            let lost = shared.backlog.put_back(taken);
-            shared.degrade(&failure.to_string(), lost, true);
-            if closing.is_some_and(|end| Instant::now() >= end) {
-                return;
-            }
-            shared.backlog.pause(rest);
-            rest = (rest * 2).min(LONGEST_REST);
-            continue;
-        } else {
-            shared.backlog.written(taken);
-            shared.recovered();
-            rest = FIRST_REST;
-        }
-        if Instant::now() >= prune_at {
-            prune_at = Instant::now() + prune(&mut store, shared, keep);
-        }
-    }
+    let mut writer = Writer { store, shared, keep: Keep::new(before), past: None, noted: None, rest: FIRST_REST };
+    while writer.turn() {}
 }
 
-/// Deletes some old records. Returns when to look again.
-fn prune(store: &mut Store, shared: &Shared, keep: Duration) -> Duration {
-    match store.prune(keep) {
-        Ok(true) => PRUNE_REST,
-        Ok(false) => PRUNE_EVERY,
-        Err(failure) => {
-            let path = shared.path.display();
-            tracing::warn!(%path, %failure, "old records could not be deleted; trying again in an hour");
-            PRUNE_EVERY
+struct Writer<'a, S> {
+    store: S,
+    shared: &'a Shared,
+    keep: Keep,
+    /// Records from before this moment are past their time, and when to delete some more.
+    past: Option<(Wall, Instant)>,
+    /// When it was last written that the daemon lives.
+    noted: Option<Mono>,
+    rest: Duration,
+}
+
+impl<S: Store> Writer<'_, S> {
+    /// One round; false when it was the last.
+    fn turn(&mut self) -> bool {
+        let Work { entries, alive, beat } = self.shared.backlog.take(self.past.map(|(_, at)| at));
+        let closing = self.shared.backlog.closing();
+        let is_due = beat.is_some_and(|beat| self.is_due(beat));
+        if !entries.is_empty() || is_due {
+            if let Err(failure) = self.write(&entries, alive) {
+                let lost = self.shared.backlog.put_back(entries);
+                self.shared.degrade(&failure.to_string(), lost, true);
+                if closing.is_some_and(|end| thread_now() >= end) {
+                    return false;
+                }
+                self.shared.backlog.pause(self.rest);
+                self.rest = (self.rest * 2).min(LONGEST_REST);
+                return true;
+            }
+            self.shared.backlog.written(entries);
+            self.shared.recovered();
+            self.rest = FIRST_REST;
+        } else if closing.is_some() {
+            return false;
         }
+        if let Some(beat) = beat {
+            self.beat(beat, is_due);
+        }
+        self.prune();
+        true
+    }
+
+    fn write(&mut self, entries: &[Entry], alive: Option<Alive>) -> Result<(), StoreError> {
+        let records: Vec<Numbered> = entries.iter().filter_map(|entry| entry.record.clone()).collect();
+        self.store.append(Batch { records: &records, alive })?;
+        if let Some(last) = records.last() {
+            self.shared.written.send_replace(last.number);
+        }
+        Ok(())
+    }
+
+    fn is_due(&self, beat: Beat) -> bool {
+        beat.matters || self.noted.is_none_or(|at| beat.now.mono.since(at) >= IDLE_BEAT)
+    }
+
+    fn beat(&mut self, beat: Beat, noted: bool) {
+        if noted {
+            self.noted = Some(beat.now.mono);
+            self.shared.held_up(self.store.held_up());
+        }
+        let keep = Duration::from_millis(self.shared.keep.load(Ordering::Relaxed));
+        if let Some(before) = self.keep.look(beat.now, keep) {
+            self.past = Some((before, thread_now()));
+        }
+    }
+
+    /// Deletes some old records, when it is time.
+    fn prune(&mut self) {
+        let Some((before, _)) = self.past.filter(|(_, at)| *at <= thread_now()) else { return };
+        self.past = match self.store.prune(before) {
+            Ok(true) => Some((before, thread_now() + PRUNE_REST)),
+            Ok(false) => None,
+            Err(failure) => {
+                let path = &self.shared.name;
+                tracing::warn!(path, %failure, "old records could not be deleted; trying again in an hour");
+                None
+            }
+        };
     }
 }

@@ -56,6 +56,7 @@ pub fn log(record: &Record, masked: bool) {
         onward = onward.map_or(text("onward"), |(word, _)| Some(word.as_str())),
         onward_to = onward.and_then(|(_, to)| to.as_str()),
         until = moment("until"),
+        lasts_ms = count("lasts_ms"),
     );
 }
 

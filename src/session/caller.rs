@@ -175,18 +175,20 @@ impl<'a> Session<'a> {
     ) -> Self {
         let place = channel.place.as_ref().filter(|r| r.dialled == dialled);
         // Who came while no controller was there, or the last one had no time to say so, has waited since then.
-        let held = channel.held_for.map(|held| shared.clock.now().wall.before(held));
-        let (call, first_entered) = match (place, held) {
-            (Some(r), _) => (Call::back(r.queue.clone(), r.visited.clone(), r.place), Some(r.first_entered)),
-            (None, Some(came)) => {
-                let place = Place { entered: came, seq: 0 };
-                (Call::new(dialled.clone(), channel.visited.clone(), Some(place)), Some(came))
+        let now = shared.clock.now();
+        let (call, first_entered, since) = match (place, channel.held_for) {
+            (Some(r), _) => (Call::back(r.queue.clone(), r.visited.clone(), r.place), Some(r.first_entered), None),
+            (None, Some(held)) => {
+                let place = Place { entered: shared.floor.line(now).before(held), seq: 0 };
+                let since = now.ago(held);
+                let call = Call::new(dialled.clone(), channel.visited.clone(), Some(place));
+                (call, Some(now.wall_of(since)), Some(since))
             }
-            (None, None) => (Call::new(dialled.clone(), channel.visited.clone(), None), None),
+            (None, None) => (Call::new(dialled.clone(), channel.visited.clone(), None), None, None),
         };
-        let came = channel.arrival.as_ref().map(|arrival| shared.arrivals.ago(arrival, shared.clock.now().mono));
+        let came = channel.arrival.as_ref().map(|arrival| shared.arrivals.ago(arrival, now.mono));
         let came = came.unwrap_or_default();
-        let caller = Caller { number, first_entered, returned: place.is_some(), came };
+        let caller = Caller { number, first_entered, returned: place.is_some(), since, came };
         let desk = CallDesk::new(shared.floor.clone(), channel.id.clone(), caller, (shared.random)());
         Self {
             shared,
@@ -398,6 +400,10 @@ impl<'a> Session<'a> {
         Ok(None)
     }
 
+    fn present(&self) -> Instant {
+        self.shared.clock.instant(self.shared.clock.now().mono)
+    }
+
     fn push(&mut self, command: Command) {
         self.out.push((command, None));
     }
@@ -431,7 +437,7 @@ impl<'a> Session<'a> {
         let in_line = self.call.is_in_line();
         let only_asks = self.out.iter().all(|(_, watched)| matches!(watched, Some(Watched::Phones(_))));
         if in_line && self.later_at.is_none() {
-            self.later_at = Some(Instant::now() + PUT_OFF);
+            self.later_at = Some(self.present() + PUT_OFF);
         } else if in_line && self.out.iter().any(|(_, watched)| matches!(watched, Some(Watched::Ring(_)))) {
             self.out.extend(self.later.take().map(|command| (*command, None)));
         } else if !(in_line && only_asks) {
@@ -440,7 +446,7 @@ impl<'a> Session<'a> {
     }
 
     fn tick(&mut self) {
-        if self.later_at.is_some_and(|at| at <= Instant::now()) {
+        if self.later_at.is_some_and(|at| at <= self.present()) {
             // No phone is to ring now.
             self.out.extend(self.later.take().map(|command| (*command, None)));
         }

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::acd::fact::EndedBy;
 use crate::acd::feature::Dialled;
 use crate::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
-use crate::acd::time::{Mono, Wall};
+use crate::acd::time::Mono;
 use crate::esl::command::EventSet;
 use crate::esl::{
     ApiCall, Cause, ChannelId, CloseReason, Command, Event, EventKind, Events, Incoming, Link, Outcome, Reply,
@@ -361,6 +361,9 @@ impl Up<'_> {
             let patience = if *blind { RETURN_PATIENCE } else { Duration::ZERO };
             repairs.extend(gone(channels, &floor.absent(), now, patience));
         }
+        for held in held.iter().filter(|h| survey.has(h.key.offer)) {
+            floor.seen(&held.key, now);
+        }
         for held in held.iter().filter(|h| h.talking && !h.attended) {
             if survey.has(held.key.offer) && self.let_go.insert(held.key.offer) {
                 self.let_go(&held.key.call);
@@ -414,7 +417,7 @@ impl Up<'_> {
             Repair::Release(key) => {
                 tracing::warn!(agent = %key.agent, leg = %key.offer, "repaired: an agent was held by a leg that FreeSWITCH does not have");
                 self.switches.repaired();
-                self.switches.floor.release(&key, EndedBy::Unknown, self.switches.clock.now());
+                self.switches.floor.release_unseen(&key, self.switches.clock.now());
             }
             Repair::Bring(channel, number, context) => {
                 tracing::warn!(call = %channel, %number, "repaired: a call nobody took charge of goes through its dialplan again");
@@ -451,9 +454,13 @@ impl Up<'_> {
         };
         let Some(key) = key_of(&event, leg) else { return };
         // The caller may have been connected to somebody else since; then the agent is in a call of another kind.
-        let since = event.header("Caller-Channel-Bridged-Time").and_then(|t| t.parse::<i64>().ok()).unwrap_or(0) / 1000;
+        // Both moments are FreeSWITCH's: its calendar need not be ours.
+        let moment = |name: &str| event.header(name)?.parse::<u64>().ok().filter(|at| *at > 0);
+        let lasts = moment("Event-Date-Timestamp")
+            .zip(moment("Caller-Channel-Bridged-Time"))
+            .map_or(0, |(now, bridged)| now.saturating_sub(bridged));
         let now = self.switches.clock.now();
-        let since = if since > 0 { Wall(since) } else { now.wall };
+        let since = now.ago(Duration::from_micros(lasts));
         if self.switches.floor.adopt_found(&key, since, now) {
             self.let_go(&key.call);
             tracing::warn!(agent = %key.agent, %leg, caller, "repaired: a conversation from before our time is attended to");

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{broadcast, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use crate::acd::fact::Record;
 use crate::acd::ids::Instance;
@@ -134,6 +134,7 @@ impl Switches {
 
     fn set_in_order(&self) {
         if !self.in_order.swap(true, Ordering::Relaxed) {
+            self.floor.close_offers();
             self.floor.ring();
         }
     }
@@ -234,13 +235,14 @@ pub async fn keep(
             tracing::error!(switch = address.address, %error, "the password of a switch cannot be sent; give it another in event_socket.conf.xml, and here");
             let why = format!("the password cannot be sent: {error}");
             switches.change_link(index, |link| link.troubles.link = Some(why));
+            drop(draining.wait_for(|&d| d).await);
             return;
         }
     };
     let mut wait = BACKOFF.0;
     // A reason is told once, and another one again.
     let mut told = None;
-    let mut blind_since = Some(Instant::now());
+    let mut blind_since = Some(switches.clock.now().mono);
     loop {
         let connected = tokio::select! {
             connected = connect(address.address.clone(), password.clone()) => connected,
@@ -270,7 +272,7 @@ pub async fn keep(
                 );
                 told = None;
                 wait = BACKOFF.0;
-                blind_since = Some(Instant::now());
+                blind_since = Some(switches.clock.now().mono);
             }
             Err(error) => {
                 let why = error.to_string();
@@ -281,7 +283,7 @@ pub async fn keep(
                 told = Some(why);
             }
         }
-        if blind_since.is_some_and(|since| since.elapsed() >= BLIND_PATIENCE) {
+        if blind_since.is_some_and(|since| switches.clock.now().mono.since(since) >= BLIND_PATIENCE) {
             // Who was in a private call when the link was lost is taken to be free now, and nobody waits for what this
             // switch would say of others.
             switches.note(index, Sight::Blind);

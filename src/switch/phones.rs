@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::acd::ids::AgentId;
-use crate::acd::time::{Mono, Wall};
+use crate::acd::time::{Mono, Since};
 
 /// How far FreeSWITCH's table may be behind its events.
 const BEHIND: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ const MOST_REMEMBERED: usize = 1 << 16;
 #[derive(Debug, Default)]
 pub(super) struct Phones {
     channels: BTreeMap<Key, Known>,
-    busy: BTreeMap<AgentId, (Wall, BTreeSet<Key>)>,
+    busy: BTreeMap<AgentId, (Since, BTreeSet<Key>)>,
     ended: Ended,
 }
 
@@ -38,7 +38,7 @@ struct Known {
 }
 
 /// An agent's private calls began at that moment, or are over.
-pub(super) type Change = (AgentId, Option<Wall>);
+pub(super) type Change = (AgentId, Option<Since>);
 
 /// What a switch's table says.
 #[derive(Debug, Default)]
@@ -48,28 +48,21 @@ pub(super) struct Listed {
     /// Every channel.
     pub(super) all: BTreeSet<String>,
     /// Those that say whose phone's they are, and since when they are there.
-    pub(super) agents: BTreeMap<String, (AgentId, Wall)>,
+    pub(super) agents: BTreeMap<String, (AgentId, Since)>,
 }
 
 impl Phones {
     /// A channel of the agent's phone came to be.
-    pub(super) fn began(
-        &mut self,
-        switch: usize,
-        channel: &str,
-        agent: AgentId,
-        at: Wall,
-        now: Mono,
-    ) -> Option<Change> {
-        self.add(switch, channel, agent, at, Some(now))
+    pub(super) fn began(&mut self, switch: usize, channel: &str, agent: AgentId, now: Mono) -> Option<Change> {
+        self.add(switch, channel, agent, now.into(), Some(now))
     }
 
     /// FreeSWITCH says of a channel that was not heard to begin that it is the agent's.
-    pub(super) fn found(&mut self, switch: usize, channel: &str, agent: AgentId, at: Wall) -> Option<Change> {
+    pub(super) fn found(&mut self, switch: usize, channel: &str, agent: AgentId, at: Since) -> Option<Change> {
         self.add(switch, channel, agent, at, None)
     }
 
-    fn add(&mut self, switch: usize, channel: &str, agent: AgentId, at: Wall, heard: Option<Mono>) -> Option<Change> {
+    fn add(&mut self, switch: usize, channel: &str, agent: AgentId, at: Since, heard: Option<Mono>) -> Option<Change> {
         let key = (switch, channel.to_owned());
         if self.channels.contains_key(&key) || self.has_ended(channel) {
             return None;
@@ -161,7 +154,7 @@ mod tests {
     }
     /// The table, asked for then, with channels of these agents.
     fn table(asked: u64, agents: &[(&str, &str)]) -> Listed {
-        let agents: BTreeMap<_, _> = agents.iter().map(|(c, n)| ((*c).to_owned(), (a(n), Wall(6)))).collect();
+        let agents: BTreeMap<_, _> = agents.iter().map(|(c, n)| ((*c).to_owned(), (a(n), Since::default()))).collect();
         Listed { asked: s(asked), all: agents.keys().cloned().collect(), agents }
     }
 
@@ -169,9 +162,9 @@ mod tests {
     #[test]
     fn an_agent_is_busy_from_the_first_channel_to_the_last() {
         let mut p = Phones::default();
-        assert_eq!(p.began(0, "x", a("1"), Wall(5), s(0)), Some((a("1"), Some(Wall(5)))));
-        assert_eq!(p.began(0, "x", a("1"), Wall(6), s(0)), None);
-        assert_eq!(p.began(1, "y", a("1"), Wall(7), s(0)), None);
+        assert_eq!(p.began(0, "x", a("1"), s(0)), Some((a("1"), Some(s(0).into()))));
+        assert_eq!(p.began(0, "x", a("1"), s(0)), None);
+        assert_eq!(p.began(1, "y", a("1"), s(0)), None);
         assert_eq!(p.ended(0, "x", s(1)), None);
         assert_eq!(p.ended(0, "x", s(1)), None);
         assert_eq!(p.ended(0, "y", s(1)), None);
@@ -181,10 +174,10 @@ mod tests {
     #[test]
     fn a_list_puts_right_what_was_missed_on_its_switch() {
         let mut p = Phones::default();
-        p.began(0, "x", a("1"), Wall(5), s(0));
-        p.began(1, "x", a("3"), Wall(5), s(0));
+        p.began(0, "x", a("1"), s(0));
+        p.began(1, "x", a("3"), s(0));
         let list = table(10, &[("y", "2")]);
-        assert_eq!(p.are(0, &list), (vec![(a("1"), None), (a("2"), Some(Wall(6)))], true));
+        assert_eq!(p.are(0, &list), (vec![(a("1"), None), (a("2"), Some(Since::default()))], true));
         assert_eq!(p.are(0, &list), (vec![], false));
         assert_eq!(p.are(0, &table(11, &[])), (vec![(a("2"), None)], false));
         assert_eq!(p.forget(1), [(a("3"), None)]);
@@ -194,16 +187,16 @@ mod tests {
     #[test]
     fn what_was_heard_counts_more_than_a_list_that_is_behind() {
         let mut p = Phones::default();
-        p.began(0, "x", a("1"), Wall(5), s(1));
+        p.began(0, "x", a("1"), s(1));
         assert_eq!(p.are(0, &table(1, &[])), (vec![], true));
         assert_eq!(p.are(0, &table(1, &[("x", "1")])), (vec![], false));
         assert_eq!(p.are(0, &table(3, &[])), (vec![(a("1"), None)], false));
-        p.began(0, "y", a("1"), Wall(5), s(4));
+        p.began(0, "y", a("1"), s(4));
         p.ended(0, "y", s(5));
         assert_eq!(p.are(0, &table(6, &[("y", "1")])), (vec![], false));
         assert!(p.has_ended("y"));
         // In whatever order they are heard.
-        assert_eq!(p.began(0, "y", a("1"), Wall(5), s(6)), None);
+        assert_eq!(p.began(0, "y", a("1"), s(6)), None);
         p.ended(0, "z", s(66));
         assert!(!p.has_ended("y") && p.has_ended("z"));
     }
@@ -212,7 +205,7 @@ mod tests {
     #[test]
     fn a_channel_without_a_name_is_still_there() {
         let mut p = Phones::default();
-        p.began(0, "x", a("1"), Wall(5), s(0));
+        p.began(0, "x", a("1"), s(0));
         let list = Listed { asked: s(9), all: BTreeSet::from(["x".to_owned()]), agents: BTreeMap::new() };
         assert_eq!(p.are(0, &list), (vec![], false));
     }

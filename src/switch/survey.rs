@@ -203,7 +203,7 @@ pub(super) fn widowed(
     now: Now,
 ) -> Vec<Repair> {
     let offers: BTreeSet<OfferId> = channels.iter().filter_map(|c| offer_of(c)).collect();
-    let settled = |h: &&HeldView| (h.talking || !h.attended) && now.wall.since(h.since) >= SETTLED;
+    let settled = |h: &&HeldView| (h.talking || !h.attended) && now.lasted(h.since) >= SETTLED;
     let without: Vec<&HeldView> = held.iter().filter(settled).filter(|h| !offers.contains(&h.key.offer)).collect();
     let repairs =
         without.iter().filter(|h| missing.contains(&h.key.offer)).map(|h| Repair::Release(h.key.clone())).collect();
@@ -252,15 +252,16 @@ pub(super) fn gone(
         _ if now.mono.since(who.since.unwrap_or_default()) < patience => false,
         Some(since) => now.mono.since(since) >= CAME_SINCE,
         // Of before our time; but a daemon is started again within a moment, and the table is behind.
-        None => now.wall.since(who.entered) >= SETTLED,
+        None => now.lasted(who.waits) >= SETTLED,
     };
     let gone = absent.iter().filter(|(call, who)| settled(who) && !channels.contains(call.as_str()));
     gone.map(|(call, _)| Repair::GiveUp(call.clone())).collect()
 }
 
-/// A moment that FreeSWITCH tells in whole seconds since 1970; `None` when it does not.
-pub(super) fn epoch(seconds: &str) -> Option<Wall> {
-    Some(Wall(seconds.parse::<i64>().ok()?.saturating_mul(1000)))
+/// How long ago a moment was that FreeSWITCH tells in whole seconds since 1970; zero when it does not.
+pub(super) fn age(seconds: &str, now: Now) -> Duration {
+    let then = seconds.parse::<i64>().map_or(now.wall, |seconds| Wall(seconds.saturating_mul(1000)));
+    now.wall.since(then)
 }
 
 #[cfg(test)]
@@ -271,9 +272,9 @@ mod tests {
     use super::*;
 
     fn us() -> Instance {
-        Instance::of("test")
+        Instance::new(7 << 72)
     }
-    fn held(offer: OfferId, since: i64) -> HeldView {
+    fn held(offer: OfferId, since: u64) -> HeldView {
         HeldView {
             key: OfferKey {
                 offer,
@@ -281,13 +282,13 @@ mod tests {
                 queue: QueueNumber::new("99900").unwrap(),
                 agent: AgentId::new("1001").unwrap(),
             },
-            since: Wall(since),
+            since: Mono(Duration::from_millis(since)).into(),
             talking: false,
             attended: true,
         }
     }
-    fn at(ms: i64) -> Now {
-        Now { mono: Mono::default(), wall: Wall(ms) }
+    fn at(ms: u64) -> Now {
+        Now { mono: Mono(Duration::from_millis(ms)), wall: Wall(1_000_000) }
     }
 
     /// Q22: strays are ended, conversations adopted, everybody else's channels left alone.
@@ -300,7 +301,7 @@ mod tests {
         let calls = format!(r#"{{"row_count":1,"rows":[{{"uuid":"x","b_uuid":"{b}"}}]}}"#);
         let survey = Survey::read(&channels, &calls).unwrap();
         assert_eq!(survey.strays(us(), &[held(c, 0)]), [Repair::End(a.0), Repair::Adopt(b.0, "x".to_owned())]);
-        assert_eq!(survey.strays(Instance::of("other"), &[]), []);
+        assert_eq!(survey.strays(Instance::new(6 << 72), &[]), []);
         // FreeSWITCH still lists what was heard to end.
         let late = survey.without(|c| c == a.to_string() || c == "x");
         assert_eq!(late.strays(us(), &[held(c, 0)]), [Repair::End(b.0)]);
@@ -395,7 +396,8 @@ mod tests {
     /// Q24: a channel that does not tell since when it is there is not from 1970.
     #[test]
     fn a_moment_that_is_not_told_is_none() {
-        assert_eq!([epoch("1795338000"), epoch(""), epoch("0x1")], [Some(Wall(1_795_338_000_000)), None, None]);
+        let now = Now { wall: Wall(1_795_338_060_000), ..Now::default() };
+        assert_eq!(["1795338000", "", "0x1", "1795338061"].map(|then| age(then, now).as_secs()), [60, 0, 0, 0]);
     }
 
     /// Q22: an owner is believed to be without a leg only the second time.

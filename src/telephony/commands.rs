@@ -229,9 +229,11 @@ pub(crate) fn call_off(leg: Uuid, cause: CancelCause) -> Result<(ApiCall, bool),
         CancelCause::CallerGone => Ok((end_leg(leg, Cause::OriginatorCancel), true)),
         CancelCause::CallTimedOut => Ok((end_if_ringing(leg, Cause::OriginatorCancel)?, false)),
         // Somebody else will have the caller: nobody missed anything.
-        CancelCause::LoggedOut | CancelCause::Reconfigured | CancelCause::Draining | CancelCause::Requested => {
-            Ok((end_if_ringing(leg, Cause::LoseRace)?, false))
-        }
+        CancelCause::LoggedOut
+        | CancelCause::Reconfigured
+        | CancelCause::Draining
+        | CancelCause::Requested
+        | CancelCause::Restart => Ok((end_if_ringing(leg, Cause::LoseRace)?, false)),
     }
 }
 

@@ -85,7 +85,7 @@ fn a_caller_moves_to_another_queue_but_never_in_a_loop() {
         s.timeout.action = TimeoutAction::Queue(q("1"));
     });
     let entered = [wire(Wire::Remember(place(9000))), ringtone(2, true), look(false)];
-    s.gives(9000, Entered(Some((second, place(9000)))), &entered);
+    s.gives(9000, Entered(Some((second, place(9000), since(9000)))), &entered);
     let hung_up = [
         close(CancelCause::CallTimedOut),
         timed_out(TimeoutCause::LastAgentLoggedOut),
@@ -103,13 +103,13 @@ fn a_circle_by_another_way_ends_behind_the_message() {
     s.gives(0, Begin, &[desk(Desk::Enter(q("1"), None))]);
     let entered = [wire(Wire::Remember(place(0))), wire(Wire::Answer), ringtone(1, false)];
     let ended = [close(CancelCause::CallTimedOut), sorry(2), timed_out(TimeoutCause::SecondTime)];
-    s.gives(0, Entered(Some((with_message.clone(), place(0)))), &[&entered[..], &ended[..]].concat());
+    s.gives(0, Entered(Some((with_message.clone(), place(0), since(0)))), &[&entered[..], &ended[..]].concat());
     let hung_up = [desk(Desk::WentOn(Onward::HungUp)), wire(Wire::HangUp(Parting::Normal))];
     s.gives(3_000, Played(Playing(2)), &hung_up);
     // Whoever comes back to a place, of whichever queue, does not go round.
     let mut back = Stand { call: Call::back(q("1"), vec![q("2"), q("1")], place(0)) };
     back.gives(0, Begin, &[desk(Desk::Enter(q("1"), Some(place(0))))]);
-    back.gives(0, Entered(Some((with_message, place(0)))), &[&entered[..], &[look(false)]].concat());
+    back.gives(0, Entered(Some((with_message, place(0), since(0)))), &[&entered[..], &[look(false)]].concat());
     assert_eq!(back.call.visited(), [q("2"), q("1")]);
 }
 

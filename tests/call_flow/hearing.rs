@@ -13,7 +13,7 @@ fn positions_are_announced_until_the_wait_ends() {
     let every = settings(|s| s.announce_every = Some(Duration::from_secs(60)));
     let mut s = Stand { call: Call::new(q("1"), Vec::new(), None) };
     s.tell(0, Begin);
-    s.tell(0, Entered(Some((every, place(0)))));
+    s.tell(0, Entered(Some((every, place(0), since(0)))));
     s.gives(0, nothing_to_do(3), &[spoken(2, 3)]);
     s.gives(2000, Played(Playing(2)), &[look(false)]);
     s.gives(2000, nothing_to_do(3), &[]);
@@ -77,7 +77,7 @@ fn changed_music_does_not_end_an_announcement() {
     };
     let mut s = Stand { call: Call::new(q("1"), Vec::new(), None) };
     s.tell(0, Begin);
-    s.tell(0, Entered(Some((announced(None), place(0)))));
+    s.tell(0, Entered(Some((announced(None), place(0), since(0)))));
     s.gives(0, nothing_to_do(3), &[spoken(2, 3)]);
     let music = Music::Stream("local_stream://moh".into());
     let changed = announced(Some(music.clone()));

@@ -16,7 +16,7 @@ use freeswitch_queue::acd::leg::News::{self, *};
 use freeswitch_queue::acd::offer::Outcome;
 use freeswitch_queue::acd::queue::{Orders, Place};
 use freeswitch_queue::acd::settings::{Language, Music, QueueSettings, Strategy, Timeout, TimeoutAction};
-use freeswitch_queue::acd::time::{Mono, Now, Wall};
+use freeswitch_queue::acd::time::{Mono, Now, Since, Wall};
 use uuid::Uuid;
 
 const A: OfferId = OfferId(Uuid::from_u128(0xa));
@@ -46,6 +46,12 @@ fn place(ms: i64) -> Place {
     Place { entered: Wall(1_000_000 + ms), seq: 0 }
 }
 
+/// The same moment on the monotonic clock.
+fn since(ms: i64) -> Since {
+    let ago = Duration::from_millis(ms.min(0).unsigned_abs());
+    Since::from(now(ms.max(0).unsigned_abs()).mono).before(ago)
+}
+
 fn wire(w: Wire) -> Effect {
     w.into()
 }
@@ -64,7 +70,7 @@ impl Stand {
     fn waiting(settings: Arc<QueueSettings>) -> Self {
         let mut s = Self { call: Call::new(q("1"), Vec::new(), None) };
         s.gives(0, Begin, &[desk(Desk::Enter(q("1"), None))]);
-        s.tell(0, Entered(Some((settings, place(0)))));
+        s.tell(0, Entered(Some((settings, place(0), since(0)))));
         s.gives(0, CallerAnswered, &[]);
         s.gives(0, nothing_to_do(1), &[]);
         s
@@ -263,7 +269,7 @@ fn a_caller_enters_and_hears_music() {
     let mut s = Stand { call: Call::new(q("1"), Vec::new(), Some(place(-5000))) };
     s.gives(0, Begin, &[desk(Desk::Enter(q("1"), Some(place(-5000))))]);
     let entered = [wire(Wire::Remember(place(-5000))), wire(Wire::Answer), ringtone(1, false), look(false)];
-    s.gives(0, Entered(Some((settings(|_| ()), place(-5000)))), &entered);
+    s.gives(0, Entered(Some((settings(|_| ()), place(-5000), since(-5000)))), &entered);
     assert_eq!(s.call.deadline(), None);
     assert_eq!(s.call.visited(), [q("1")]);
 }

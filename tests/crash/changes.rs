@@ -83,8 +83,7 @@ fn q3_a_queue_is_renumbered() {
         assert_eq!(site.take("1002").await, "0795");
         talks.hang_up();
         pass(500).await;
-        // Its queue is gone, and with it how long its agents are left alone.
-        assert_eq!(site.activity("1001"), "idle");
+        assert_eq!(site.activity("1001"), "wrap-up", "as the queue had it when they were connected");
         new.hang_up();
         let book = site.end().await;
         assert_eq!(book.story_of(&["times out"]).len(), 2);

@@ -22,6 +22,7 @@ mod wire;
 mod changes;
 mod door;
 mod lamps;
+mod life;
 mod logs;
 mod moved;
 mod outages;

@@ -37,8 +37,8 @@ fn q22_stray_legs_are_ended() {
     play(async {
         let site = Site::open(setting(&[SERVICE]));
         pass(4_000).await;
-        let ours = Instance::of(&site.daemon().config().state.to_string_lossy()).offer(7);
-        let theirs = Instance::of("/another/state.db").offer(7);
+        let ours = site.daemon().journal().identity().offer(7);
+        let theirs = Instance::new(7).offer(7);
         let (link, events) = hand(&site.switch).await;
         ring(&link, ours, "fsq_ringing=yes", "1001").await;
         ring(&link, theirs, "fsq_ringing=yes", "1002").await;

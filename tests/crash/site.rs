@@ -10,7 +10,7 @@ use std::time::Duration;
 use freeswitch_queue::acd::fact::{Asker, Fact, Record};
 use freeswitch_queue::acd::time::Wall;
 use freeswitch_queue::admin::{self, Reloaded, Status};
-use freeswitch_queue::app::Daemon;
+use freeswitch_queue::app::{Daemon, Random};
 use freeswitch_queue::clock::Clock;
 use freeswitch_queue::config::{self, Config};
 use freeswitch_queue::esl::Link;
@@ -56,6 +56,8 @@ pub struct Setting {
     pub no_domain: bool,
     /// What the switch's dialplan takes for queues, where it tells.
     pub numbers: String,
+    /// The dice are broken from the second throw on: whoever makes an offer dies.
+    pub broken_dice: bool,
 }
 
 /// These queues, each `{ number: "99900", participants: ["1001"], … }` without its braces, a link, and every
@@ -71,6 +73,7 @@ pub fn setting(queues: &[&str]) -> Setting {
         durable_ms: 60_000,
         no_domain: false,
         numbers: String::new(),
+        broken_dice: false,
     }
 }
 
@@ -269,7 +272,13 @@ impl Site {
             })
         });
         let life = self.lives.fetch_add(1, Ordering::Relaxed);
-        let random = dice(self.setting.seed.wrapping_mul(7919).wrapping_add(life));
+        let dice = dice(self.setting.seed.wrapping_mul(7919).wrapping_add(life));
+        // A caller throws them first.
+        let (broken, thrown) = (self.setting.broken_dice, AtomicU64::new(0));
+        let random: Random = Arc::new(move || {
+            assert!(!broken || thrown.fetch_add(1, Ordering::Relaxed) == 0, "the dice are broken");
+            dice()
+        });
         let clock = Clock::virtual_from(self.wall());
         let daemon = Daemon::start_via(self.config(), journal, restored, clock, random, &connect);
         self.enter(daemon.clone());
@@ -326,6 +335,14 @@ impl Site {
         while records.last().is_some_and(|r| !kept(r)) {
             records.pop();
         }
+        let (new, _) = self.open_journal(next);
+        let copy = format!(
+            "ATTACH '{}' AS old; UPDATE life SET identity = (SELECT identity FROM old.life)",
+            self.store(last).display()
+        );
+        new.close().await.unwrap();
+        drop(new);
+        rusqlite::Connection::open(self.store(next)).unwrap().execute_batch(&copy).unwrap();
         let (new, _) = self.open_journal(next);
         records.into_iter().for_each(|r| new.record(r));
         new.close().await.unwrap();

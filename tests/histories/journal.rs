@@ -2,6 +2,7 @@
 
 use freeswitch_queue::acd::fact::{Fact, Onward, Record};
 use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
+use freeswitch_queue::acd::restored::WrapUp;
 use freeswitch_queue::acd::time::Wall;
 
 /// The wall clock when a history begins.
@@ -61,7 +62,7 @@ impl Counts {
 pub(crate) struct Journal {
     pub(crate) logins: Vec<(AgentId, QueueNumber, Wall)>,
     pub(crate) ends: Vec<(AgentId, Wall)>,
-    pub(crate) wraps: Vec<(AgentId, Wall)>,
+    pub(crate) wraps: Vec<WrapUp>,
     /// Answered calls whose conversation has not ended.
     pub(crate) conversations: Vec<Record>,
     waiting: Vec<(CallId, QueueNumber)>,
@@ -78,7 +79,7 @@ impl Journal {
     }
 
     pub(crate) fn wrap_up(&self, agent: &AgentId) -> Option<u64> {
-        self.wraps.iter().find(|w| w.0 == *agent).map(|w| since_start(w.1))
+        self.wraps.iter().find(|w| w.agent == *agent).map(|w| since_start(w.until))
     }
 
     /// The first of the agent's conversations that have not ended.
@@ -120,8 +121,9 @@ impl Journal {
 
     /// Q23: every call has one disposition, every offer one outcome.
     pub(crate) fn take(&mut self, record: &Record) {
-        assert!(record.at >= self.last, "a record is older than the one before");
-        self.last = record.at;
+        let late = matches!(record.fact, Fact::ConversationEnded { .. } | Fact::WrapUpStarted { .. });
+        assert!(late || record.at >= self.last, "a record is older than the one before");
+        self.last = record.at.max(self.last);
         match &record.fact {
             Fact::CallEntered { call, queue, first_entered, .. } => {
                 let way = self.way(call, record.at);
@@ -176,11 +178,11 @@ impl Journal {
             Fact::CallWentOn { .. } | Fact::PartyChanged { .. } => {}
             Fact::AgentLoggedIn { agent, queue, .. } => self.logins.push((agent.clone(), queue.clone(), record.at)),
             Fact::AgentLoggedOut { agent, queue, .. } => self.logins.retain(|l| l.0 != *agent || l.1 != *queue),
-            Fact::WrapUpStarted { agent, until, .. } => {
-                self.wraps.retain(|w| w.0 != *agent);
-                self.wraps.push((agent.clone(), *until));
+            Fact::WrapUpStarted { agent, until, lasts, .. } => {
+                self.wraps.retain(|w| w.agent != *agent);
+                self.wraps.push(WrapUp { agent: agent.clone(), until: *until, lasts: *lasts });
             }
-            Fact::WrapUpEnded { agent } => self.wraps.retain(|w| w.0 != *agent),
+            Fact::WrapUpEnded { agent } => self.wraps.retain(|w| w.agent != *agent),
         }
         self.balance();
     }
@@ -196,8 +198,14 @@ impl Journal {
     pub(crate) fn interrupted(&mut self) {
         self.counts.interrupted += self.waiting.len() as u64;
         self.waiting.clear();
-        for (_, state) in self.offers.iter_mut().filter(|(_, s)| *s != Offer::Over) {
-            *state = Offer::Forgotten;
+        // A conversation of which a record tells goes on, or is told to have ended.
+        let told = |offer: OfferId| {
+            self.conversations.iter().any(|r| matches!(&r.fact, Fact::CallAnswered { offer: o, .. } if *o == offer))
+        };
+        for (offer, state) in self.offers.iter_mut().filter(|(_, s)| *s != Offer::Over) {
+            if !told(*offer) {
+                *state = Offer::Forgotten;
+            }
         }
     }
 

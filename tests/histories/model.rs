@@ -74,6 +74,8 @@ pub(crate) struct Model {
     /// In the order of their places.
     pub(crate) callers: Vec<Caller>,
     pub(crate) draining: bool,
+    /// Conversations that this daemon found unended in the store.
+    restored: Vec<OfferId>,
 }
 
 impl Model {
@@ -185,7 +187,14 @@ impl Model {
 
     // What is told.
 
-    pub(crate) fn entered(&mut self, call: CallId, queue: QueueNumber, place: Place, circle: bool, now: u64) {
+    pub(crate) fn entered(
+        &mut self,
+        call: CallId,
+        queue: QueueNumber,
+        (place, since): (Place, freeswitch_queue::acd::time::Wall),
+        circle: bool,
+        now: u64,
+    ) {
         assert!(self.caller(&call).is_none(), "{call} waits twice");
         let newest = self.callers.iter().map(|c| c.place).max();
         if place.entered == wall(now) {
@@ -195,7 +204,7 @@ impl Model {
         let circle = circle.then_some(TimeoutCause::SecondTime);
         let nobody = (self.logged_in(&queue) == 0).then_some(TimeoutCause::NobodyLoggedIn);
         let over: Vec<TimeoutCause> = circle.into_iter().chain(nobody).collect();
-        let entered = crate::journal::since_start(place.entered);
+        let entered = crate::journal::since_start(since);
         let (offers, tried, missed) = (Vec::new(), Vec::new(), Vec::new());
         let (due_at_change, closed) = (None, None);
         self.callers.push(Caller { call, queue, place, entered, offers, tried, missed, over, due_at_change, closed });
@@ -220,7 +229,8 @@ impl Model {
         Some(c.entered + max.as_millis() as u64)
     }
 
-    pub(crate) fn fact(&mut self, fact: &Fact, now: u64) {
+    /// A fact of that moment, noticed now.
+    pub(crate) fn fact(&mut self, fact: &Fact, at: u64, now: u64) {
         match fact {
             Fact::OfferMade { offer, call, agent, .. } => self.offered(*offer, call, agent, now),
             Fact::OfferMissed { offer, call, agent, cause, .. } => {
@@ -253,12 +263,16 @@ impl Model {
             }
             Fact::ConversationEnded { offer, queue, agent, .. } => {
                 let wrap_up = self.queue(queue).map(|q| q.wrap_up.as_millis() as u64);
-                let a = self.agent(agent).expect("an agent");
+                let restored = self.restored.contains(offer);
+                let Some(a) = self.agent(agent).filter(|a| !restored || a.offer == Some(*offer)) else {
+                    // Of before a restart, and there was no agent to take it up: dismissed since, or in another.
+                    return assert!(restored, "a conversation of nobody ends");
+                };
                 assert!(a.talking && a.offer == Some(*offer), "a conversation of {agent} ends that was none");
-                a.last_talk_end = Some(now);
-                a.rest = wrap_up.filter(|w| *w > 0).map(|w| (now + w, false));
+                a.last_talk_end = Some(at);
+                a.rest = wrap_up.filter(|w| *w > 0 && at + w > now).map(|w| (at + w, false));
             }
-            Fact::WrapUpStarted { agent, queue, until } => {
+            Fact::WrapUpStarted { agent, queue, until, .. } => {
                 let known = self.queue(queue).is_some();
                 let a = self.agent(agent).expect("an agent");
                 let until = crate::journal::since_start(*until);
@@ -267,7 +281,8 @@ impl Model {
                 a.rest = Some((until, true));
             }
             Fact::WrapUpEnded { agent } => {
-                let a = self.agent(agent).expect("an agent");
+                // Of who was dismissed over a restart.
+                let Some(a) = self.agent(agent) else { return };
                 let rest = a.rest.take().map(|(until, _)| until);
                 assert_eq!(rest, Some(now), "Q9: the wrap-up of {agent} ends");
             }
@@ -354,7 +369,11 @@ impl Model {
         journal: &Journal,
         now: u64,
     ) {
-        *self = Self { queues, ..Self::default() };
+        let restored = journal.conversations.iter().filter_map(|r| match &r.fact {
+            Fact::CallAnswered { offer, .. } => Some(*offer),
+            _ => None,
+        });
+        *self = Self { queues, restored: restored.collect(), ..Self::default() };
         for s in agents {
             let mut a = Agent::new(s.id.clone());
             a.logins = journal.logins.iter().filter(|l| l.0 == s.id).map(|l| l.1.clone()).collect();

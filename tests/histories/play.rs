@@ -5,9 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use freeswitch_queue::acd::call::Input;
 use freeswitch_queue::acd::fact::Asker;
 use freeswitch_queue::acd::ids::{AgentId, CallId, QueueNumber};
+use freeswitch_queue::acd::restored::{Alive, Restored};
 use freeswitch_queue::floor::LoginChange;
 
-use crate::journal::Counts;
+use crate::journal::{Counts, wall};
 use crate::sim::{Sim, open};
 use crate::step::{Step, agent_id, queue_number};
 use crate::world::Conn;
@@ -31,8 +32,11 @@ impl Sim {
     fn restart(&mut self) {
         self.take_facts();
         self.sessions.clear();
+        // Who is killed records nothing of it.
+        self.facts.lock().unwrap().clear();
         self.journal.interrupted();
         self.wakes.lock().unwrap().clear();
+        let line = self.floor.line(self.time());
         self.born = self.now;
         self.lives += 1;
         (self.floor, self.dispatcher) = open(&self.bell, &self.facts, self.lives);
@@ -43,8 +47,15 @@ impl Sim {
         self.model.restarted(&agents, queues.clone(), &self.journal, self.now);
         self.floor.configure(&agents, &queues, self.time());
         let j = &self.journal;
-        self.floor.restore(&j.logins, &j.ends, &j.wraps, self.time());
-        self.floor.adopt_unended(&j.conversations);
+        let restored = Restored {
+            logins: j.logins.clone(),
+            last_conversation_end: j.ends.clone(),
+            wrap_ups: j.wraps.clone(),
+            conversations: j.conversations.clone(),
+            alive: Some(Alive { wall: wall(self.now), line }),
+            ..Restored::default()
+        };
+        self.floor.resume(&restored, true, self.time());
         self.model.agents.iter().filter_map(|a| a.offer).for_each(|o| self.journal.adopted(o));
         self.world.daemon_died();
         self.set_supervised(true);

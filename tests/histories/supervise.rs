@@ -1,12 +1,10 @@
 //! Whoever compares with FreeSWITCH, in the plainest way: `show channels` every few seconds, what is
 //! nobody's is ended or adopted, and who is held by nothing is released the second time it is seen.
 
-use freeswitch_queue::acd::fact::EndedBy;
 use freeswitch_queue::acd::ids::{LegId, OfferId};
 use freeswitch_queue::acd::leg::LegEnd;
 use freeswitch_queue::floor::{HeldView, OfferKey};
 
-use crate::journal::{since_start, wall};
 use crate::legs::State;
 use crate::sim::Sim;
 
@@ -53,20 +51,25 @@ impl Sim {
             let (call, agent) = (leg.call.clone(), leg.agent.clone());
             let queue = self.world.caller(&call).expect("a caller").queue.clone();
             let key = OfferKey { offer, call, queue, agent };
-            if self.floor.adopt(&key, wall(self.now)) {
+            let since = self.time().mono.into();
+            if self.floor.adopt(&key, since, since) {
                 self.model.adopted(&key.agent, offer);
                 self.journal.adopted(offer);
             }
         }
+        for h in held.iter().filter(|h| alive.iter().any(|l| l.offer == h.key.offer)) {
+            self.floor.seen(&h.key, self.time());
+        }
         // A call with a task looks after the legs it rings by itself.
-        let looked_for = |h: &&HeldView| (h.talking || !h.attended) && self.now >= since_start(h.since) + SETTLED;
+        let looked_for =
+            |h: &&HeldView| (h.talking || !h.attended) && self.time().lasted(h.since).as_millis() as u64 >= SETTLED;
         let is_gone = |h: &&HeldView| alive.iter().all(|l| l.offer != h.key.offer);
         let gone: Vec<&HeldView> = held.iter().filter(looked_for).filter(is_gone).collect();
         let missing: Vec<OfferId> = gone.iter().map(|h| h.key.offer).collect();
         let before = std::mem::replace(&mut self.supervisor.missing, missing);
         for h in gone.iter().filter(|h| before.contains(&h.key.offer)) {
             self.note(|| format!("{} is held by nothing", h.key.agent));
-            self.floor.release(&h.key, EndedBy::Unknown, self.time());
+            self.floor.release_unseen(&h.key, self.time());
             self.take_facts();
             self.given_up(&h.key);
         }

@@ -3,92 +3,258 @@
 use std::path::Path;
 use std::time::Duration;
 
-use freeswitch_queue::acd::fact::{Fact, Record};
+use freeswitch_queue::acd::fact::{CancelCause, Fact, Record};
 use freeswitch_queue::acd::ids::{AgentId, OfferId, QueueNumber};
-use freeswitch_queue::acd::time::Wall;
-use freeswitch_queue::journal::{Filter, Restored};
+use freeswitch_queue::acd::time::{Mono, Now, Wall};
+use freeswitch_queue::journal::{Alive, Filter, Journal, Restored, WrapUp};
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use super::{Place, all, anna, call, ended, entered, open, service};
+use super::{Place, Shelf, all, anna, call, ended, entered, open, service};
 
-#[tokio::test]
-async fn q18_q6_q19_what_a_restart_needs_is_restored() {
-    let place = Place::new();
-    let (journal, restored) = open(&place.file());
-    assert_eq!(restored, Restored::default(), "a new store knows nothing");
-    let (other, bruno) = (QueueNumber::new("99901").unwrap(), AgentId::new("1002").unwrap());
-    journal.login(anna(), service(), Wall(1)).await.unwrap();
-    journal.login(anna(), service(), Wall(2)).await.unwrap();
-    journal.login(bruno.clone(), service(), Wall(3)).await.unwrap();
-    journal.login(anna(), other.clone(), Wall(4)).await.unwrap();
-    journal.logout(bruno.clone(), service(), Wall(5)).await.unwrap();
-    let wrap_up = |agent, until| Fact::WrapUpStarted { agent, queue: service(), until: Wall(until) };
-    journal.record(ended(6));
-    journal.record(ended(7));
-    journal.record(Record { at: Wall(7), fact: wrap_up(anna(), 37) });
-    journal.record(Record { at: Wall(8), fact: wrap_up(bruno.clone(), 38) });
-    journal.record(Record { at: Wall(9), fact: Fact::WrapUpEnded { agent: bruno } });
-    journal.close().await.unwrap();
-    let (journal, restored) = open(&place.file());
-    assert_eq!(restored.logins, [(anna(), service(), Wall(1)), (anna(), other, Wall(4))]);
-    assert_eq!(restored.last_conversation_end, [(anna(), Wall(7))]);
-    assert_eq!(restored.wrap_up_until, [(anna(), Wall(37))]);
-    assert_eq!(all(&journal).await.len(), 10, "a login is one record, not two");
+const DAY: i64 = 24 * 3600 * 1000;
+
+fn offer(n: u128) -> OfferId {
+    OfferId(Uuid::from_u128(n))
+}
+
+fn made(n: u128, caller: usize, at: i64) -> Record {
+    let fact = Fact::OfferMade { offer: offer(n), call: call(caller), queue: service(), agent: anna() };
+    Record { at: Wall(at), fact }
+}
+
+fn answered(n: u128, caller: usize, at: i64) -> Record {
+    let (call, queue, agent, waited) = (call(caller), service(), anna(), Duration::ZERO);
+    Record { at: Wall(at), fact: Fact::CallAnswered { offer: offer(n), call, queue, agent, waited } }
+}
+
+fn lives(journal: &Journal, at: i64) {
+    let mono = Mono(Duration::from_millis(at.unsigned_abs()));
+    journal.alive(Now { mono, wall: Wall(at) }, Wall(at + 1), true);
+}
+
+/// Waits, in real time, for what the store does by itself.
+async fn until(mut done: impl AsyncFnMut() -> bool) {
+    let step_by_step = async { while !done().await {} };
+    tokio::time::timeout(Duration::from_secs(60), step_by_step).await.unwrap();
 }
 
 #[tokio::test]
-async fn q19_calls_without_an_end_are_restored() {
+async fn q18_q6_q19_what_a_restart_needs_is_restored() {
+    for shelf in Shelf::both() {
+        let (journal, restored) = shelf.open();
+        assert_eq!(restored, Restored::default(), "a new store knows nothing");
+        let (other, bruno) = (QueueNumber::new("99901").unwrap(), AgentId::new("1002").unwrap());
+        journal.login(anna(), service(), Wall(1)).await.unwrap();
+        journal.login(anna(), service(), Wall(2)).await.unwrap();
+        journal.login(bruno.clone(), service(), Wall(3)).await.unwrap();
+        journal.login(anna(), other.clone(), Wall(4)).await.unwrap();
+        journal.logout(bruno.clone(), service(), Wall(5)).await.unwrap();
+        let lasts = Duration::from_millis(30);
+        let wrap_up = |agent, until| Fact::WrapUpStarted { agent, queue: service(), until: Wall(until), lasts };
+        journal.record(ended(6));
+        journal.record(ended(7));
+        journal.record(Record { at: Wall(7), fact: wrap_up(anna(), 37) });
+        journal.record(Record { at: Wall(8), fact: wrap_up(bruno.clone(), 38) });
+        journal.record(Record { at: Wall(9), fact: Fact::WrapUpEnded { agent: bruno } });
+        journal.close().await.unwrap();
+        drop(journal);
+        let (journal, restored) = shelf.open();
+        assert_eq!(restored.logins, [(anna(), service(), Wall(1)), (anna(), other, Wall(4))]);
+        assert_eq!(restored.last_conversation_end, [(anna(), Wall(7))]);
+        assert_eq!(restored.wrap_ups, [WrapUp { agent: anna(), until: Wall(37), lasts }]);
+        assert_eq!(all(&journal).await.len(), 10, "a login is one record, not two");
+    }
+}
+
+/// Q6, Q108: who ended a conversation last is told by the order of the records, whatever the calendar said.
+#[tokio::test]
+async fn q6_q108_the_last_conversations_are_told_in_their_order() {
+    for shelf in Shelf::both() {
+        let (journal, _) = shelf.open();
+        let of = |agent: &str, at| {
+            let Fact::ConversationEnded { offer, call, queue, talked, by, .. } = ended(at).fact else { unreachable!() };
+            let agent = AgentId::new(agent).unwrap();
+            Record { at: Wall(at), fact: Fact::ConversationEnded { offer, call, queue, agent, talked, by } }
+        };
+        for (agent, at) in [("1003", 10), ("1001", 9 * DAY), ("1002", 20)] {
+            journal.record(of(agent, at));
+        }
+        journal.close().await.unwrap();
+        drop(journal);
+        let order: Vec<String> =
+            shelf.open().1.last_conversation_end.iter().map(|(agent, _)| agent.to_string()).collect();
+        assert_eq!(order, ["1003", "1001", "1002"]);
+    }
+}
+
+/// Q19, Q110: what has begun and not ended is known, however long ago it was, and whatever date stands between.
+#[tokio::test]
+async fn q19_q110_what_has_not_ended_is_restored() {
+    for shelf in Shelf::both() {
+        let (journal, _) = shelf.open();
+        let returned = |n, at| Record {
+            at: Wall(at),
+            fact: Fact::CallReturned { call: call(n), queue: service(), waited: Duration::ZERO },
+        };
+        let cancelled = |n, caller, at| Record {
+            at: Wall(at),
+            fact: Fact::OfferCancelled {
+                offer: offer(n),
+                call: call(caller),
+                queue: service(),
+                agent: anna(),
+                cause: CancelCause::CallerGone,
+            },
+        };
+        let talk_ended = |n, at| {
+            let Fact::ConversationEnded { call, queue, agent, talked, by, .. } = ended(at).fact else { unreachable!() };
+            let fact = Fact::ConversationEnded { offer: offer(n), call, queue, agent, talked, by };
+            Record { at: Wall(at), fact }
+        };
+        // Call 0 has waited for days, 1 was answered and ended, 2 talks, 3 waits and is offered, 4 went and came back.
+        let facts = [
+            entered(0, 0),
+            entered(1, DAY),
+            made(1, 1, DAY),
+            answered(1, 1, DAY + 1),
+            talk_ended(1, DAY + 2),
+            entered(2, 900 * DAY),
+            made(2, 2, DAY + 3),
+            answered(2, 2, DAY + 4),
+            entered(3, DAY + 5),
+            made(3, 3, DAY + 5),
+            cancelled(3, 3, DAY + 5),
+            made(4, 3, DAY + 6),
+            entered(4, DAY + 6),
+            returned(4, DAY + 7),
+            entered(4, DAY + 8),
+        ];
+        facts.iter().cloned().for_each(|record| journal.record(record));
+        journal.close().await.unwrap();
+        drop(journal);
+        for _ in 0..2 {
+            let (journal, restored) = shelf.open();
+            assert_eq!(restored.waiting, [entered(0, 0), entered(3, DAY + 5), entered(4, DAY + 8)]);
+            assert_eq!(restored.conversations, [answered(2, 2, DAY + 4)]);
+            assert_eq!(restored.offers, [made(4, 3, DAY + 6)]);
+            journal.close().await.unwrap();
+        }
+    }
+}
+
+/// Q108: when the daemon was last known to live: by its records, and by its own word while something is open.
+#[tokio::test]
+async fn q108_the_last_sign_of_life_is_kept() {
+    for shelf in Shelf::both() {
+        let (journal, _) = shelf.open();
+        journal.record(entered(1, 50));
+        journal.close().await.unwrap();
+        drop(journal);
+        let (journal, restored) = shelf.open();
+        assert_eq!(restored.alive, Some(Alive { wall: Wall(50), line: Wall(50) }));
+        lives(&journal, 2_000);
+        journal.record(entered(2, 2_500));
+        // A calendar that was set says nothing of the time between.
+        journal.record(entered(3, 9 * DAY));
+        journal.flush().await.unwrap();
+        journal.close().await.unwrap();
+        drop(journal);
+        let (journal, restored) = shelf.open();
+        assert_eq!(restored.alive, Some(Alive { wall: Wall(2_500), line: Wall(2_501) }));
+        lives(&journal, 4_000);
+        journal.close().await.unwrap();
+        drop(journal);
+        assert_eq!(shelf.open().1.alive.map(|alive| alive.wall), Some(Wall(4_000)));
+    }
+}
+
+/// Q23: numbers go on over restarts, and a reader goes on where it was.
+#[tokio::test]
+async fn q23_a_reader_says_from_which_number_on() {
+    for shelf in Shelf::both() {
+        let (journal, _) = shelf.open();
+        (0..3).for_each(|n| journal.record(entered(n, 1)));
+        journal.flush().await.unwrap();
+        assert_eq!(*journal.written().borrow(), 3);
+        journal.close().await.unwrap();
+        drop(journal);
+        let (journal, _) = shelf.open();
+        let mut written = journal.written();
+        assert_eq!(*written.borrow(), 3);
+        journal.record(entered(7, 0));
+        journal.login(anna(), service(), Wall(0)).await.unwrap();
+        written.wait_for(|last| *last == 5).await.unwrap();
+        let found = journal.feed(2, 10).await.unwrap();
+        assert_eq!(found.iter().map(|next| next.number).collect::<Vec<_>>(), [3, 4, 5]);
+        assert_eq!(found[1].record, entered(7, 0));
+        assert_eq!(journal.feed(0, 2).await.unwrap().len(), 2);
+    }
+}
+
+/// Q107: whose store it is: random, and the same for as long as there is this store.
+#[tokio::test]
+async fn q107_a_store_has_an_identity_of_its_own() {
+    let shelves = [Shelf::both(), Shelf::both()].into_iter().flatten();
+    let mut all = Vec::new();
+    for shelf in shelves {
+        let (journal, _) = shelf.open();
+        let identity = journal.identity();
+        journal.close().await.unwrap();
+        drop(journal);
+        assert_eq!(shelf.open().0.identity(), identity);
+        assert!(!all.contains(&identity));
+        all.push(identity);
+    }
+    // A store that was copied for another daemon is given another, as the README has it.
     let place = Place::new();
-    let (journal, _) = open(&place.file());
-    let offer = OfferId(Uuid::nil());
-    let answered = |n, at| Record {
-        at: Wall(at),
-        fact: Fact::CallAnswered { offer, call: call(n), queue: service(), agent: anna(), waited: Duration::ZERO },
-    };
-    let returned = |n, at| Record {
-        at: Wall(at),
-        fact: Fact::CallReturned { call: call(n), queue: service(), waited: Duration::ZERO },
-    };
-    let day = 24 * 3600 * 1000;
-    // Call 0 is older than a day, 1 was answered and ended, 2 talks, 3 waits, 4 went and came back.
-    let facts = [
-        entered(0, 0),
-        entered(1, day),
-        answered(1, day + 1),
-        ended(day + 2),
-        entered(2, day + 3),
-        answered(2, day + 4),
-        entered(3, day + 5),
-        entered(4, day + 6),
-        returned(4, day + 7),
-        entered(4, day + 8),
-    ];
-    facts.iter().cloned().for_each(|record| journal.record(record));
-    journal.close().await.unwrap();
-    let (_, restored) = open(&place.file());
-    assert_eq!(restored.waiting, [entered(3, day + 5), entered(4, day + 8)]);
-    assert_eq!(restored.conversations, [answered(2, day + 4)]);
+    let identity = open(&place.file()).0.identity();
+    Connection::open(place.file()).unwrap().execute_batch("UPDATE life SET identity = NULL").unwrap();
+    assert_ne!(open(&place.file()).0.identity(), identity);
 }
 
 #[tokio::test]
 async fn q23_records_are_found_by_time_call_queue_and_agent() {
-    let (journal, _) = open(Path::new(":memory:"));
-    for n in 0..2000 {
-        journal.record(entered(n, i64::try_from(n).unwrap()));
+    for shelf in Shelf::both() {
+        let (journal, _) = shelf.open();
+        for n in 0..2000 {
+            journal.record(entered(n, i64::try_from(n).unwrap()));
+        }
+        journal.record(ended(5000));
+        assert_eq!(all(&journal).await.len(), 2001, "more than one batch");
+        let found = async |filter: Filter| journal.records(filter).await.unwrap();
+        let none = Filter::default;
+        assert_eq!(found(Filter { call: Some(call(7)), ..none() }).await, [entered(7, 7)]);
+        assert_eq!(found(Filter { agent: Some(anna()), queue: Some(service()), ..none() }).await, [ended(5000)]);
+        assert_eq!(found(Filter { queue: QueueNumber::new("1").ok(), ..none() }).await, []);
+        assert_eq!(
+            found(Filter { from: Some(Wall(10)), until: Some(Wall(20)), limit: 2, ..none() }).await,
+            [entered(10, 10), entered(11, 11)]
+        );
+        assert_eq!(found(Filter { from: Some(Wall(1999)), until: Some(Wall(5000)), ..none() }).await.len(), 1);
     }
-    journal.record(ended(5000));
-    assert_eq!(all(&journal).await.len(), 2001, "more than one batch");
-    let found = async |filter: Filter| journal.records(filter).await.unwrap();
-    let none = Filter::default;
-    assert_eq!(found(Filter { call: Some(call(7)), ..none() }).await, [entered(7, 7)]);
-    assert_eq!(found(Filter { agent: Some(anna()), queue: Some(service()), ..none() }).await, [ended(5000)]);
-    assert_eq!(found(Filter { queue: QueueNumber::new("1").ok(), ..none() }).await, []);
-    assert_eq!(
-        found(Filter { from: Some(Wall(10)), until: Some(Wall(20)), limit: 2, ..none() }).await,
-        [entered(10, 10), entered(11, 11)]
-    );
-    assert_eq!(found(Filter { from: Some(Wall(1999)), until: Some(Wall(5000)), ..none() }).await.len(), 1);
+}
+
+/// Q23: a record of a later version is left out, and makes no query fail; nor does it keep anybody from starting.
+#[tokio::test]
+async fn q23_a_record_of_a_later_version_makes_no_query_fail() {
+    let place = Place::new();
+    let (journal, _) = open(&place.file());
+    journal.record(entered(1, 1));
+    journal.flush().await.unwrap();
+    let later = r#"INSERT INTO records (id, json) VALUES (9, '{"at": 2, "fact": "agent_danced", "call": "call-1"}')"#;
+    Connection::open(place.file()).unwrap().execute_batch(later).unwrap();
+    assert_eq!(all(&journal).await, [entered(1, 1)]);
+    journal.close().await.unwrap();
+    drop(journal);
+    let (journal, restored) = open(&place.file());
+    assert_eq!(restored.waiting, [entered(1, 1)]);
+    journal.record(entered(2, 3));
+    let found = async |after| {
+        journal.flush().await.unwrap();
+        journal.feed(after, 10).await.unwrap().iter().map(|next| next.number).collect::<Vec<_>>()
+    };
+    assert_eq!(found(0).await, [1, 10], "its number is not used again");
 }
 
 #[tokio::test]
@@ -104,19 +270,52 @@ async fn q23_the_columns_for_reports_are_read_out_of_the_facts() {
 
 #[tokio::test]
 async fn records_past_their_time_are_deleted_and_logins_are_not() {
-    let place = Place::new();
-    let day = 24 * 3600 * 1000;
-    let (journal, _) = open(&place.file());
-    journal.login(anna(), service(), Wall(0)).await.unwrap();
-    (0..1200).for_each(|n| journal.record(entered(n, day)));
-    journal.record(entered(0, 2 * day));
-    journal.record(entered(0, 402 * day));
-    journal.close().await.unwrap();
-    let (journal, _) = open(&place.file());
-    let step_by_step = async { while all(&journal).await.len() > 2 {} };
-    tokio::time::timeout(Duration::from_secs(60), step_by_step).await.unwrap();
-    let left = all(&journal).await;
-    assert_eq!(left, [entered(0, 2 * day), entered(0, 402 * day)]);
-    journal.close().await.unwrap();
-    assert_eq!(open(&place.file()).1.logins.len(), 1);
+    for shelf in Shelf::both() {
+        let (journal, _) = shelf.open();
+        journal.login(anna(), service(), Wall(0)).await.unwrap();
+        let gone = |n| Record {
+            at: Wall(DAY),
+            fact: Fact::CallReturned { call: call(n), queue: service(), waited: Duration::ZERO },
+        };
+        (0..1200).for_each(|n| journal.record(gone(n)));
+        let kept = [ended(402 * DAY), ended(402 * DAY + 1)];
+        kept.iter().cloned().for_each(|record| journal.record(record));
+        journal.flush().await.unwrap();
+        lives(&journal, 402 * DAY + 5);
+        let left = async || {
+            let mut left = all(&journal).await;
+            left.retain(|r| !matches!(r.fact, Fact::AgentLoggedIn { .. }));
+            left
+        };
+        until(async || left().await.len() == 2).await;
+        assert_eq!(left().await, kept);
+        journal.close().await.unwrap();
+        drop(journal);
+        assert_eq!(shelf.open().1.logins.len(), 1);
+    }
+}
+
+/// Q108: one record of a calendar that was wrong deletes nothing, and hides nothing that has not ended.
+#[tokio::test]
+async fn q108_a_record_with_a_date_in_the_future_deletes_nothing() {
+    for shelf in Shelf::both() {
+        let (journal, _) = shelf.open();
+        let year = 365 * DAY;
+        let facts = [entered(1, year), ended(3 * year), entered(2, year + 1)];
+        facts.iter().cloned().for_each(|record| journal.record(record));
+        journal.close().await.unwrap();
+        drop(journal);
+        let (journal, restored) = shelf.open();
+        assert_eq!(restored.waiting, [entered(1, year), entered(2, year + 1)]);
+        lives(&journal, year + 2);
+        lives(&journal, year + 2 + 2 * 3600 * 1000);
+        assert_eq!(all(&journal).await, facts);
+    }
+}
+
+#[tokio::test]
+async fn a_store_in_memory_is_one_alone() {
+    let (first, second) = (open(Path::new(":memory:")).0, open(Path::new(":memory:")).0);
+    first.record(entered(1, 1));
+    assert_eq!((all(&first).await.len(), all(&second).await.len()), (1, 0));
 }

@@ -8,6 +8,8 @@ mod log;
 mod facts;
 mod kept;
 mod kill;
+mod memory;
+mod open_to;
 mod refused;
 mod trouble;
 
@@ -39,6 +41,25 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A store that can be opened again: what holds for any store is held against both.
+enum Shelf {
+    File(Place),
+    Memory(memory::Memory),
+}
+
+impl Shelf {
+    fn both() -> [Self; 2] {
+        [Self::File(Place::new()), Self::Memory(memory::Memory::new(Uuid::new_v4().as_u128()))]
+    }
+
+    fn open(&self) -> (Journal, Restored) {
+        match self {
+            Self::File(place) => open(&place.file()),
+            Self::Memory(memory) => Journal::over(memory.clone(), patient()).unwrap(),
+        }
     }
 }
 

@@ -43,16 +43,16 @@ pub struct Lives {
 struct Ledger {
     calls: HashMap<CallId, Call>,
     offers: HashMap<OfferId, AgentId>,
+    /// Those that were open when the daemon died: their phones ring for nobody's sake, and they have an outcome yet.
+    orphaned: HashMap<OfferId, AgentId>,
     talks: HashMap<OfferId, AgentId>,
     wraps: HashMap<AgentId, Wall>,
     lives: Lives,
-    /// Whether the daemon has died before: a phone may have been answered while it was away.
-    died: bool,
 }
 
 impl Book {
     /// Every call has exactly one disposition, every offer exactly one end, nobody is held twice or overtaken, and
-    /// nothing is still going on. `kills` is when the daemon died; offers that were open then have no end.
+    /// nothing is still going on. `kills` is when the daemon died.
     pub fn assert_whole(&self, kills: &[Wall], lives: Lives) {
         let mut ledger = Ledger { lives, ..Ledger::default() };
         let mut kills = kills.iter().peekable();
@@ -70,14 +70,14 @@ impl Book {
             assert!(!matches!(c.end, End::Open | End::Returned), "Q23: {call} has no disposition: {c:?}");
         }
         assert!(ledger.offers.is_empty(), "an offer has no end: {:?}", ledger.offers);
+        assert!(ledger.orphaned.is_empty(), "Q110: an offer of before a death has no end: {:?}", ledger.orphaned);
         assert!(ledger.talks.is_empty(), "a conversation has no end: {:?}", ledger.talks);
     }
 }
 
 impl Ledger {
     fn killed(&mut self) {
-        self.died = true;
-        self.offers.clear();
+        self.orphaned.extend(self.offers.drain());
         for call in self.calls.values_mut() {
             call.here = false;
             call.offers.clear();
@@ -119,7 +119,8 @@ impl Ledger {
                 self.offer_over(*offer, call);
             }
             Fact::CallAnswered { offer, call, queue, agent, .. } => {
-                assert!(self.offers.remove(offer).is_some() || self.died, "{agent} answers what was not offered");
+                let offered = self.offers.remove(offer).or_else(|| self.orphaned.remove(offer)).is_some();
+                assert!(offered, "{agent} answers what was not offered");
                 if let Some(c) = self.calls.get_mut(call) {
                     c.offers.retain(|o| o != offer);
                 }
@@ -169,7 +170,8 @@ impl Ledger {
     }
 
     fn offer_over(&mut self, offer: OfferId, call: &CallId) {
-        self.offers.remove(&offer).expect("an offer ends once, in the life it was made in");
+        let ended = self.offers.remove(&offer).or_else(|| self.orphaned.remove(&offer));
+        ended.expect("an offer ends once");
         if let Some(c) = self.calls.get_mut(call) {
             c.offers.retain(|o| *o != offer);
         }

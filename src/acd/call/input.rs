@@ -6,6 +6,7 @@ use crate::acd::ids::{LegId, OfferId};
 use crate::acd::leg::News;
 use crate::acd::queue::{Orders, Place};
 use crate::acd::settings::QueueSettings;
+use crate::acd::time::Since;
 
 /// Names one thing being played, so that its end can be told from another's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,8 +17,9 @@ pub struct Playing(pub u32);
 pub enum Input {
     /// The caller is here.
     Begin,
-    /// The answer to [`Desk::Enter`](super::Desk::Enter): the queue's settings and the place in the line, or no such queue.
-    Entered(Option<(Arc<QueueSettings>, Place)>),
+    /// The answer to [`Desk::Enter`](super::Desk::Enter): the queue's settings, the place in the line, and
+    /// since when the caller waits; or no such queue.
+    Entered(Option<(Arc<QueueSettings>, Place, Since)>),
     /// There may be orders, or a better position.
     Woken,
     /// The answer to [`Desk::Look`](super::Desk::Look).

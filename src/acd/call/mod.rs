@@ -24,7 +24,7 @@ use super::ids::{AgentId, OfferId, QueueNumber};
 use super::offer::{Offer, OfferTimer};
 use super::queue::Place;
 use super::settings::{Music, QueueSettings};
-use super::time::{Mono, Now};
+use super::time::{Mono, Now, Since};
 use super::timers::Timers;
 
 /// How long an announcement may last.
@@ -49,8 +49,7 @@ enum Timer {
 struct Wait {
     queue: QueueNumber,
     settings: Arc<QueueSettings>,
-    /// At that moment the wait had lasted so long. Not the time of entry: the wall clock may be set meanwhile.
-    waited: (Mono, Duration),
+    since: Since,
     announcer: Option<Announcer>,
     announcement: Option<Playing>,
     /// The queue's music is another by now.

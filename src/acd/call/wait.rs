@@ -9,7 +9,7 @@ use crate::acd::ids::QueueNumber;
 use crate::acd::offer::Outcome;
 use crate::acd::queue::{Orders, Place};
 use crate::acd::settings::QueueSettings;
-use crate::acd::time::Now;
+use crate::acd::time::{Now, Since};
 
 impl Call {
     pub(super) fn enter(&mut self, queue: QueueNumber, place: Option<Place>) {
@@ -28,11 +28,11 @@ impl Call {
         self.desk(Desk::Look { listen });
     }
 
-    pub(super) fn entered(&mut self, entered: Option<(Arc<QueueSettings>, Place)>, now: Now) {
+    pub(super) fn entered(&mut self, entered: Option<(Arc<QueueSettings>, Place, Since)>, now: Now) {
         if !matches!(self.stage, Stage::New) {
             return;
         }
-        let Some((settings, place)) = entered else {
+        let Some((settings, place, since)) = entered else {
             return self.part(Wire::HangUp(Parting::NoSuchNumber), now);
         };
         let announcer = settings.announce_every.map(|every| Announcer::new(every, self.returned, now.mono));
@@ -40,9 +40,7 @@ impl Call {
         self.answer();
         self.start_music(settings.music.clone(), now);
         let queue = settings.number.clone();
-        let waited = (now.mono, now.wall.since(place.entered));
-        self.stage =
-            Stage::Waiting(Wait { queue, settings, waited, announcer, announcement: None, other_music: false });
+        self.stage = Stage::Waiting(Wait { queue, settings, since, announcer, announcement: None, other_music: false });
         if self.in_a_circle {
             return self.end_wait(Why::Timeout(TimeoutCause::SecondTime), now);
         }
@@ -104,8 +102,7 @@ impl Call {
         let Stage::Waiting(w) = &self.stage else { return };
         match w.settings.max_wait {
             Some(max) => {
-                let (then, before) = w.waited;
-                let left = max.saturating_sub(before.saturating_add(now.mono.since(then)));
+                let left = max.saturating_sub(now.lasted(w.since));
                 self.timers.set(Timer::MaxWait, now.mono.plus(left));
             }
             None => self.timers.clear(Timer::MaxWait),

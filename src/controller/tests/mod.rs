@@ -42,7 +42,7 @@ impl Desk {
     fn new() -> Self {
         let everybody = file(&agents().iter().map(ToString::to_string).collect::<Vec<_>>());
         let nobody = file(&["1000".to_owned()]);
-        let floor = Arc::new(Floor::new(Box::new(|| {}), Box::new(drop)));
+        let floor = Arc::new(Floor::new(Box::new(|| {}), Box::new(|record, _| drop(record))));
         let clock = Arc::new(Clock::system());
         floor.configure(&everybody.agents, &everybody.queues, clock.now());
         let journal = Arc::new(Journal::open(":memory:", Options::default()).unwrap().0);

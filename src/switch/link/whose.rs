@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::acd::ids::AgentId;
-use crate::acd::time::{Mono, Wall};
+use crate::acd::time::{Mono, Since, Wall};
 use crate::esl::{ApiCall, ChannelId, Event, Outcome};
 use crate::telephony::channel::{User, user_of};
 
-use super::super::survey::{Survey, epoch, ours};
+use super::super::survey::{Survey, age, ours};
 use super::{Answer, Up};
 
 /// How many of these questions are under way at a time: others of the link are not to wait behind them for long.
@@ -50,7 +50,7 @@ impl Up<'_> {
         let agent = user.as_ref().and_then(|user| self.agent_of(user));
         self.whose.known.insert(channel.to_string(), (user, now.mono));
         if let Some(agent) = agent {
-            self.switches.private_calls(|p| p.began(self.index, &channel, agent, now.wall, now.mono));
+            self.switches.private_calls(|p| p.began(self.index, &channel, agent, now.mono));
         }
     }
 
@@ -60,14 +60,15 @@ impl Up<'_> {
     }
 
     /// Which of the listed channels are agents', and since when; those of which it is not known are asked.
-    pub(super) fn private_channels(&mut self, survey: &Survey, asked: Mono) -> BTreeMap<String, (AgentId, Wall)> {
+    pub(super) fn private_channels(&mut self, survey: &Survey, asked: Mono) -> BTreeMap<String, (AgentId, Since)> {
         self.whose.forget_all_but(survey, asked);
         let mut agents = BTreeMap::new();
         for row in survey.channels.iter().filter(|row| ours(&row.uuid, self.switches.instance).is_none()) {
             match self.whose.known.get(&row.uuid) {
                 Some((Some(user), _)) => {
                     if let Some(agent) = self.agent_of(user) {
-                        let since = epoch(&row.created_epoch).unwrap_or(self.switches.clock.now().wall);
+                        let now = self.switches.clock.now();
+                        let since = now.ago(age(&row.created_epoch, now));
                         agents.insert(row.uuid.clone(), (agent, since));
                     }
                 }
@@ -112,7 +113,7 @@ impl Up<'_> {
             let user = user_of(&dump);
             let agent = user.as_ref().and_then(|user| self.agent_of(user));
             let since = dump.header("Caller-Channel-Created-Time").and_then(|micros| micros.parse::<i64>().ok());
-            let since = since.map_or(now.wall, |micros| Wall(micros / 1000));
+            let since = now.ago(since.map_or(Duration::ZERO, |micros| now.wall.since(Wall(micros / 1000))));
             if let Some(agent) = agent {
                 self.switches.private_calls(|p| p.found(self.index, &channel, agent, since));
             }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use freeswitch_queue::acd::fact::EndedBy;
 use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
+use freeswitch_queue::acd::restored::Restored;
 use freeswitch_queue::acd::settings::{AgentSettings, Language, QueueSettings, Strategy};
 use freeswitch_queue::acd::time::{Mono, Now, Wall};
 use freeswitch_queue::dispatch::Dispatcher;
@@ -90,7 +91,7 @@ impl Room {
         let usual = QueueSettings::new(queue.clone(), "All".into(), ids.clone(), Language("en".into()));
         let settings = QueueSettings { strategy, ..usual };
         let agents: Vec<_> = ids.iter().map(|id| AgentSettings::new(id.clone(), "A".into())).collect();
-        let floor = Arc::new(Floor::new(Box::new(|| {}), Box::new(|_| {})));
+        let floor = Arc::new(Floor::new(Box::new(|| {}), Box::new(|_, _| {})));
         let mut seed = 0_u128;
         let next_offer = move || {
             seed += 1;
@@ -108,8 +109,8 @@ impl Room {
         };
         let now = room.now();
         room.floor.configure(&agents, &[settings], now);
-        let logins: Vec<_> = ids.iter().map(|id| (id.clone(), queue.clone(), Wall(1))).collect();
-        room.floor.restore(&logins, &[], &[], now);
+        let logins = ids.iter().map(|id| (id.clone(), queue.clone(), Wall(1))).collect();
+        room.floor.resume(&Restored { logins, ..Restored::default() }, false, now);
         room.dispatcher.run(now);
         if waiting > 0 {
             for _ in 0..agents.len() {
@@ -133,7 +134,13 @@ impl Room {
     fn enter(&mut self) -> Result<()> {
         self.callers += 1;
         let call = CallId::new(&format!("call-{}", self.callers))?;
-        let caller = Caller { number: "0791234567".into(), first_entered: None, returned: false, came: Duration::ZERO };
+        let caller = Caller {
+            number: "0791234567".into(),
+            first_entered: None,
+            returned: false,
+            since: None,
+            came: Duration::ZERO,
+        };
         ensure!(self.floor.admit(&call, caller.number.clone(), Box::new(|| {})), "a call was there already");
         self.floor.enter(&call, &self.queue, None, &caller, self.callers, self.now()).context("there is no queue")?;
         self.waiting.push_back(call);

@@ -1,0 +1,386 @@
+//! Q18, Q107 to Q110: whose legs they are, what the calendar says, and what ends while nobody is there.
+
+use std::time::Duration;
+
+use freeswitch_queue::acd::call::Desk;
+use freeswitch_queue::acd::fact::{CancelCause, EndedBy, Fact, LossCause, Record};
+use freeswitch_queue::acd::ids::{AgentId, CallId, QueueNumber};
+use freeswitch_queue::acd::time::Wall;
+use freeswitch_queue::floor::{CallDesk, Caller};
+use simswitch::Behaviour;
+
+use crate::site::{Setting, Site, answers, pass, play, setting};
+
+const HOUR: i64 = 3600 * 1000;
+const SERVICE: &str = r#"number: "99900", participants: ["1001", "1002"]"#;
+const ONE: &str = r#"number: "99900", participants: ["1001"], wrap_up_seconds: 600"#;
+
+/// How long they talked, by the records, and who ended it.
+fn talks(records: &[Record]) -> Vec<(u64, EndedBy)> {
+    let ended = |r: &Record| match &r.fact {
+        Fact::ConversationEnded { talked, by, .. } => Some((u64::try_from(talked.as_millis()).unwrap(), *by)),
+        _ => None,
+    };
+    records.iter().filter_map(ended).collect()
+}
+
+/// How the offers ended that a death left open.
+fn closed_by_restart(records: &[Record]) -> Vec<i64> {
+    let closed = |r: &Record| match &r.fact {
+        Fact::OfferCancelled { cause: CancelCause::Restart, .. } => Some(r.at.0),
+        _ => None,
+    };
+    records.iter().filter_map(closed).collect()
+}
+
+/// The calendar of the machine goes on or back by so much.
+fn set_calendar(site: &Site, by: i64) {
+    let daemon = site.daemon();
+    let clock = daemon.clock();
+    clock.set(Wall(clock.now().wall.0 + by));
+}
+
+/// Q107: two daemons of the same file, on two hosts as it were, beside one switch: neither ends the other's ringing phones,
+/// nor takes its conversations for its own, nor finds anything to repair.
+#[test]
+fn q107_two_daemons_of_one_file_do_not_touch_each_other() {
+    play(async {
+        let file = |queue: &str| setting(&[queue]).with("state: /var/lib/freeswitch-queue/state.db\n");
+        let site = Site::open(file(SERVICE));
+        let other = site.beside("127.0.0.1:8085", file(r#"number: "99800", participants: ["1003", "1004"]"#));
+        site.when_rung("1001", answers(200));
+        let talks = site.caller("0791", "99900");
+        talks.wait_talking().await;
+        let rung = site.caller("0792", "99900");
+        site.phone("1002").wait_ringing().await;
+        let theirs = other.caller("0793", "99800");
+        other.phone("1003").wait_ringing().await;
+        pass(15_000).await;
+        assert!(site.phone("1002").is_ringing() && site.phone("1002").rings().len() == 1);
+        assert!(other.phone("1003").is_ringing() && other.phone("1003").rings().len() == 1);
+        assert_eq!((site.status().repairs, other.status().repairs), (0, 0));
+        assert!(other.daemon().floor().held().iter().all(|h| h.key.queue.as_str() == "99800"));
+        for caller in [talks, rung, theirs] {
+            caller.hang_up();
+        }
+        pass(5_000).await;
+        other.book().await;
+        site.end().await;
+    });
+}
+
+/// Q108: a conversation that ended while nobody was there ended, for the records, when it was last known to go on: the
+/// outage is no part of it, and its wrap-up began then.
+#[test]
+fn q108_an_outage_is_no_part_of_a_conversation() {
+    for (away, activity) in [(3_600_000, "idle"), (120_000, "wrap-up")] {
+        play(async move {
+            let site = Site::open(setting(&[ONE]));
+            let hans = site.caller("0791", "99900");
+            site.take("1001").await;
+            pass(60_000).await;
+            site.kill().await;
+            pass(1_000).await;
+            hans.hang_up();
+            pass(away).await;
+            site.start();
+            pass(20_000).await;
+            assert_eq!(site.activity("1001"), activity);
+            let records = site.records().await;
+            let [(talked, EndedBy::Unknown)] = talks(&records)[..] else { panic!("{:?}", talks(&records)) };
+            assert!((57_900..=60_100).contains(&talked), "{talked} ms");
+            site.end().await;
+        });
+    }
+}
+
+/// Q108: what FreeSWITCH took with it when it died ended then, and not when it was back.
+#[test]
+fn q108_what_died_with_the_switch_ended_with_it() {
+    play(async {
+        let site = Site::linked(setting(&[SERVICE])).await;
+        let hans = site.caller("0791", "99900");
+        site.take("1001").await;
+        let eva = site.caller("0792", "99900");
+        site.when_rung("1002", Behaviour::Busy);
+        pass(1_600).await;
+        let died = site.wall();
+        site.set_linked(false);
+        site.switch.restart();
+        pass(6_000).await;
+        site.link().await;
+        pass(10_000).await;
+        let records = site.records().await;
+        let [(talked, _)] = talks(&records)[..] else { panic!("{:?}", talks(&records)) };
+        assert!((1_500..=1_800).contains(&talked), "{talked} ms");
+        let lost = records.iter().find(|r| matches!(&r.fact, Fact::CallLost { .. })).expect("a caller is lost");
+        assert!(lost.at.0 - died.0 <= 100, "{lost:?}");
+        drop((hans, eva));
+        site.end().await;
+    });
+}
+
+/// Q110: every offer that was open at a death has one outcome: `restart`, when the daemon was last known to live; or the
+/// answer, where the phone was answered while nobody was there.
+#[test]
+fn q110_what_was_open_at_a_death_is_closed() {
+    for (answered, linked) in [(false, true), (true, true), (false, false)] {
+        play(async move {
+            let file = if linked { setting(&[SERVICE]) } else { setting(&[SERVICE]).blind() };
+            let site = Site::open(file);
+            let hans = site.caller("0791", "99900");
+            site.phone("1001").wait_ringing().await;
+            pass(3_000).await;
+            site.kill().await;
+            let died = site.wall();
+            pass(500).await;
+            if answered {
+                site.phone("1001").answer();
+                hans.wait_talking().await;
+            }
+            pass(4_000).await;
+            site.start();
+            pass(8_000).await;
+            let closed = closed_by_restart(&site.records().await);
+            assert_eq!(closed.len(), usize::from(!answered), "{answered} {linked}");
+            assert!(closed.iter().all(|at| *at <= died.0 && died.0 - *at < 2_500), "{closed:?}, {died}");
+            hans.hang_up();
+            pass(1_000).await;
+            if linked {
+                // Without a link nobody ends the phone that the last daemon rang.
+                site.end().await;
+            }
+        });
+    }
+}
+
+/// Q110: callers who waited at a death and do not come back are lost, with the cause `restart`.
+#[test]
+fn q110_callers_who_do_not_come_back_are_lost() {
+    play(async {
+        let site = Site::open(setting(&[SERVICE]));
+        site.when_rung("1001", Behaviour::Busy);
+        site.when_rung("1002", Behaviour::Busy);
+        let hans = site.caller("0791", "99900");
+        pass(30_000).await;
+        site.kill().await;
+        hans.hang_up();
+        pass(60_000).await;
+        site.start();
+        pass(8_000).await;
+        let lost = |r: &Record| match &r.fact {
+            Fact::CallLost { waited, cause, .. } => Some((waited.as_secs(), *cause)),
+            _ => None,
+        };
+        let lost: Vec<_> = site.records().await.iter().filter_map(lost).collect();
+        assert!(matches!(lost[..], [(28..=30, LossCause::Restart)]), "{lost:?}");
+        site.end().await;
+    });
+}
+
+/// Q18: a login that is not restored, because the file no longer has the agent there, ends as a fact: it does not rise
+/// from the dead when the agent is taken in again, months and a restart later.
+#[test]
+fn q18_a_login_that_is_not_restored_has_ended() {
+    play(async {
+        let with = setting(&[SERVICE]);
+        let without =
+            setting(&[r#"number: "99900", participants: ["1002"]"#, r#"number: "99901", participants: ["1001"]"#])
+                .without("1001", "99901");
+        let site = Site::open(with.clone());
+        site.kill().await;
+        std::fs::write(&site.file, without.yaml()).unwrap();
+        site.start();
+        pass(1_000).await;
+        assert!(!site.is_in("1001", "99900") && site.is_in("1002", "99900"));
+        site.reload(&with);
+        pass(60_000).await;
+        site.kill().await;
+        site.start();
+        pass(1_000).await;
+        assert!(!site.is_in("1001", "99900") && site.is_in("1002", "99900"));
+        let book = site.end().await;
+        assert_eq!(book.story_of(&["1001 logs out"]), ["1001 logs out of 99900"]);
+    });
+}
+
+/// Q108: a calendar that is set while they wait, talk and rest changes no length and ends nothing.
+#[test]
+fn q108_a_calendar_that_is_set_changes_no_length() {
+    for by in [6 * HOUR, -6 * HOUR] {
+        play(async move {
+            let queue = r#"number: "99900", participants: ["1001"], wrap_up_seconds: 20, max_wait_minutes: 10"#;
+            let site = Site::linked(setting(&[queue])).await;
+            let hans = site.caller("0791", "99900");
+            site.phone("1001").wait_ringing().await;
+            pass(2_000).await;
+            set_calendar(&site, by);
+            site.phone("1001").answer();
+            hans.wait_talking().await;
+            pass(10_000).await;
+            set_calendar(&site, by);
+            let eva = site.caller("0792", "99900");
+            pass(10_000).await;
+            assert_eq!(site.status().floor.queues[0].waiting.len(), 1, "nobody is sent away");
+            hans.hang_up();
+            pass(5_000).await;
+            set_calendar(&site, -2 * by);
+            assert_eq!(site.activity("1001"), "wrap-up");
+            pass(14_000).await;
+            assert_eq!(site.activity("1001"), "wrap-up");
+            pass(2_000).await;
+            assert_eq!(site.activity("1001"), "ringing");
+            let waits = site.why("1001", "99900");
+            assert_eq!(waits, None);
+            eva.hang_up();
+            pass(1_000).await;
+            let records = site.records().await;
+            let [(talked, EndedBy::Caller)] = talks(&records)[..] else { panic!("{:?}", talks(&records)) };
+            assert!((19_900..=20_200).contains(&talked), "{by}: {talked} ms");
+            let waited = records.iter().find_map(|r| match &r.fact {
+                Fact::CallAnswered { waited, .. } => Some(waited.as_millis()),
+                _ => None,
+            });
+            assert!(waited.is_some_and(|ms| (2_000..4_000).contains(&ms)), "{by}: {waited:?}");
+            assert_eq!(site.status().repairs, 0);
+        });
+    }
+}
+
+/// Q108: differences are repaired whatever the calendar says.
+#[test]
+fn q108_repairs_go_by_no_calendar() {
+    for by in [6 * HOUR, -6 * HOUR] {
+        play(async move {
+            let site = Site::linked(setting(&[r#"number: "99900", participants: ["1001"]"#])).await;
+            let hans = site.caller("0791", "99900");
+            site.take("1001").await;
+            site.kill().await;
+            site.start();
+            site.wait_linked().await;
+            pass(500).await;
+            set_calendar(&site, by);
+            site.switch.faults(|f| f.lose_events = ["CHANNEL_HANGUP_COMPLETE"; 2].map(str::to_owned).to_vec());
+            hans.hang_up();
+            let eva = site.caller("0792", "99900");
+            let at = site.now();
+            assert_eq!(site.take("1001").await, "0792");
+            assert!(site.now() - at < 7_500, "{} ms", site.now() - at);
+            eva.hang_up();
+            pass(1_000).await;
+        });
+    }
+}
+
+/// Q4, Q108: the calendar was hours off, is put right, and the daemon is started again: who waited before still stands
+/// before those who came meanwhile and come now, and nobody's wait is over because of it.
+#[test]
+fn q108_a_corrected_calendar_lets_nobody_overtake() {
+    for by in [6 * HOUR, -600_000] {
+        play(async move {
+            let queue = r#"number: "99900", participants: ["1001"], ring_seconds: 5, max_wait_minutes: 30"#;
+            let site = Site::open(setting(&[queue]));
+            site.when_rung("1001", Behaviour::Busy);
+            // The calendar is wrong from here to the death; the next life has the right one.
+            set_calendar(&site, by);
+            let first = site.caller("0791", "99900");
+            pass(2_000).await;
+            let second = site.caller("0792", "99900");
+            pass(20_000).await;
+            site.kill().await;
+            let meanwhile = site.caller("0793", "99900");
+            pass(3_000).await;
+            site.start();
+            pass(4_000).await;
+            let late = site.caller("0794", "99900");
+            pass(10_000).await;
+            assert_eq!(site.line("99900"), ["0791", "0792", "0793", "0794"], "{by}");
+            for caller in [first, second, meanwhile, late] {
+                caller.hang_up();
+            }
+            pass(1_000).await;
+        });
+    }
+}
+
+/// Q108: a wrap-up that was stored with a date of next year holds nobody longer than its own length.
+#[test]
+fn q108_a_wrap_up_with_a_wrong_date_is_no_longer_than_its_length() {
+    play(async {
+        let site = Site::open(setting(&[r#"number: "99900", participants: ["1001"], wrap_up_seconds: 60"#]));
+        set_calendar(&site, 365 * 24 * HOUR);
+        let hans = site.caller("0791", "99900");
+        site.take("1001").await;
+        pass(5_000).await;
+        hans.hang_up();
+        pass(10_000).await;
+        assert_eq!(site.activity("1001"), "wrap-up");
+        site.kill().await;
+        site.start();
+        pass(2_000).await;
+        assert_eq!(site.activity("1001"), "wrap-up");
+        pass(60_000).await;
+        assert_eq!(site.activity("1001"), "idle");
+    });
+}
+
+/// Q109: a call whose task dies leaves the line as `lost`, and the phones that ring for it do not wait for it: who is behind
+/// it is served.
+#[test]
+fn q109_a_dead_task_leaves_no_ghost_in_the_line() {
+    for strategy in ["as-listed", "simultaneous"] {
+        play(async move {
+            let queue = format!(r#"number: "99900", participants: ["1001", "1002"], strategy: {strategy}"#);
+            let site = Site::linked(setting(&[&queue])).await;
+            let daemon = site.daemon();
+            let call = CallId::new("ghost").unwrap();
+            let (number, came) = ("0790".into(), Duration::ZERO);
+            let caller = Caller { number, first_entered: None, returned: false, since: None, came };
+            assert!(daemon.floor().admit(&call, "0790".into(), Box::new(|| {})));
+            let mut desk = CallDesk::new(daemon.floor().clone(), call, caller, 1);
+            drop(desk.carry_out(Desk::Enter(QueueNumber::new("99900").unwrap(), None), daemon.clock().now()));
+            pass(100).await;
+            drop(desk);
+            site.when_rung("1001", answers(500));
+            let hans = site.caller("0791", "99900");
+            hans.wait_talking().await;
+            assert!(site.now() < 20_000, "{} ms", site.now());
+            hans.hang_up();
+            let book = site.end().await;
+            assert_eq!(book.story_of(&["lost"]), ["0790 is lost by 99900"]);
+        });
+    }
+}
+
+/// Q109: where the dispatcher dies, the daemon says that it is broken, so that the process ends and is started again.
+#[test]
+fn q109_a_dead_dispatcher_is_noticed() {
+    play(async {
+        let site = Site::open(Setting { broken_dice: true, ..setting(&[SERVICE]) });
+        let hans = site.caller("0791", "99900");
+        let daemon = site.daemon();
+        let why = tokio::time::timeout(Duration::from_secs(10), daemon.broken()).await.expect("it is noticed");
+        assert!(why.contains("has died"), "{why}");
+        hans.hang_up();
+        let anna = AgentId::new("1001").unwrap();
+        assert!(daemon.floor().agent(&anna, |a| a.logins().len()).is_some(), "the rest stands until then");
+    });
+}
+
+/// Q3: what waits for a restart is told with every reload until it is made, and no more when it was taken back.
+#[test]
+fn q3_what_waits_for_a_restart_is_told_again() {
+    play(async {
+        let site = Site::open(setting(&[SERVICE]));
+        let told = |setting: &Setting| match site.reload(setting) {
+            freeswitch_queue::admin::Reloaded::Applied(changes) => changes,
+            freeswitch_queue::admin::Reloaded::Refused(why) => panic!("{why}"),
+        };
+        let other = setting(&[SERVICE]).with("listen: 127.0.0.1:9999\n");
+        let waits = ["listen: 127.0.0.1:8084 → 127.0.0.1:9999 (needs a restart)"];
+        assert_eq!(told(&other), waits);
+        assert_eq!(told(&other), waits);
+        assert_eq!(told(&setting(&[SERVICE])), [""; 0]);
+        site.end().await;
+    });
+}

@@ -1,0 +1,115 @@
+//! A second store: in memory, as plain as it can be. What holds for the one holds for the other.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use freeswitch_queue::acd::fact::Fact;
+use freeswitch_queue::acd::ids::{AgentId, Instance};
+use freeswitch_queue::acd::time::Wall;
+use freeswitch_queue::journal::{Alive, Batch, Filter, Numbered, Reader, Restored, Store, StoreError, Unended, WrapUp};
+
+/// What outlives a daemon: it may be opened again.
+#[derive(Clone)]
+pub(crate) struct Memory(Arc<Mutex<Kept>>);
+
+struct Kept {
+    identity: Instance,
+    records: Vec<Numbered>,
+    last_number: u64,
+    alive: Option<Alive>,
+}
+
+impl Memory {
+    pub(crate) fn new(identity: u128) -> Self {
+        let (identity, records) = (Instance::new(identity), Vec::new());
+        Self(Arc::new(Mutex::new(Kept { identity, records, last_number: 0, alive: None })))
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl Store for Memory {
+    fn name(&self) -> String {
+        "memory".to_owned()
+    }
+
+    fn identity(&self) -> Instance {
+        self.kept().identity
+    }
+
+    fn last_number(&self) -> u64 {
+        self.kept().last_number
+    }
+
+    fn restore(&mut self) -> Result<Restored, StoreError> {
+        let kept = self.kept();
+        let mut restored = Restored { alive: kept.alive, ..Restored::default() };
+        let mut unended = Unended::default();
+        for next in &kept.records {
+            unended.take(next);
+            let at = next.record.at;
+            let ends = &mut restored.last_conversation_end;
+            match &next.record.fact {
+                Fact::AgentLoggedIn { agent, queue, .. } => {
+                    let known = restored.logins.iter().any(|(a, q, _)| (a, q) == (agent, queue));
+                    restored.logins.extend((!known).then(|| (agent.clone(), queue.clone(), at)));
+                }
+                Fact::AgentLoggedOut { agent, queue, .. } => {
+                    restored.logins.retain(|(a, q, _)| (a, q) != (agent, queue));
+                }
+                Fact::ConversationEnded { agent, .. } => {
+                    ends.retain(|(a, _)| a != agent);
+                    ends.push((agent.clone(), at));
+                }
+                Fact::WrapUpStarted { agent, until, lasts, .. } => {
+                    forget(&mut restored.wrap_ups, agent);
+                    restored.wrap_ups.push(WrapUp { agent: agent.clone(), until: *until, lasts: *lasts });
+                }
+                Fact::WrapUpEnded { agent } => forget(&mut restored.wrap_ups, agent),
+                _ => {}
+            }
+        }
+        unended.restore(&mut restored);
+        Ok(restored)
+    }
+
+    fn append(&mut self, batch: Batch<'_>) -> Result<(), StoreError> {
+        let mut kept = self.kept();
+        kept.records.extend(batch.records.iter().cloned());
+        kept.last_number = kept.records.last().map_or(kept.last_number, |last| last.number);
+        kept.alive = batch.alive.or(kept.alive);
+        Ok(())
+    }
+
+    fn prune(&mut self, before: Wall) -> Result<bool, StoreError> {
+        let login = |next: &Numbered| matches!(next.record.fact, Fact::AgentLoggedIn { .. });
+        // The logins are in the records here.
+        self.kept().records.retain(|next| next.record.at >= before || login(next));
+        Ok(false)
+    }
+
+    fn reader(&self) -> Arc<dyn Reader> {
+        Arc::new(self.clone())
+    }
+}
+
+impl Reader for Memory {
+    fn query(&self, filter: &Filter) -> Result<Vec<Numbered>, StoreError> {
+        let passes = |next: &&Numbered| {
+            let record = serde_json::to_value(&next.record).unwrap();
+            let is = |name: &str, wanted: Option<&str>| wanted.is_none_or(|wanted| record[name] == wanted);
+            next.number > filter.after
+                && filter.from.is_none_or(|from| next.record.at >= from)
+                && filter.until.is_none_or(|until| next.record.at < until)
+                && is("call", filter.call.as_ref().map(|id| id.as_str()))
+                && is("queue", filter.queue.as_ref().map(|id| id.as_str()))
+                && is("agent", filter.agent.as_ref().map(|id| id.as_str()))
+        };
+        Ok(self.kept().records.iter().filter(passes).take(filter.limit as usize).cloned().collect())
+    }
+}
+
+fn forget(wrap_ups: &mut Vec<WrapUp>, agent: &AgentId) {
+    wrap_ups.retain(|w| w.agent != *agent);
+}
