@@ -140,7 +140,7 @@ fn contents(path: &Path) -> Result<Vec<u8>, Problem> {
 /// start at its folder.
 ///
 /// # Errors
-/// As [`load`].
+/// The same as [`load`].
 pub fn parse(
     path: &Path,
     bytes: &[u8],

@@ -261,7 +261,7 @@ fn as_json(sample: &[freeswitch_queue::esl::frame::Frame], times: usize) -> Vec<
         let headers: HashMap<_, _> = event
             .headers()
             .into_iter()
-            // With other events than its own jobs', it does nothing but read them.
+            // Without job ids, because the crate does more with the results of jobs than read them.
             .filter(|(name, _)| name != "Job-UUID" && name != "Application-UUID")
             .collect();
         let body = serde_json::to_string(&headers).expect("JSON");
