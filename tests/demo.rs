@@ -25,7 +25,10 @@ fn it_plays_and_prints_a_summary() {
     }
     let entered = text.lines().filter(|l| l.contains(" enters ")).count();
     let answered = text.lines().filter(|l| l.contains(" answers ")).count();
-    let summary = text.lines().find(|l| l.starts_with("In 4.")).expect("a summary");
+    let summary = text.lines().find_map(|l| l.strip_prefix("In ")).expect("a summary");
+    // A busy machine takes longer than asked for.
+    let seconds: f64 = summary.split(' ').next().and_then(|text| text.parse().ok()).expect("seconds");
+    assert!(seconds >= 4.0, "{summary}");
     assert!(summary.contains(&format!(" s {entered} calls: {answered} answered, ")), "{summary}\n{text}");
 }
 
