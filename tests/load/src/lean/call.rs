@@ -1,4 +1,4 @@
-//! One call: its connection to the controller, and what happens in it when.
+//! One call: its connection to the controller, and its course.
 
 use std::io;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use super::{Switch, id};
 
 /// How often a channel looks for commands and ends of applications: the length of an audio frame.
 const FRAME: Duration = Duration::from_millis(20);
-/// Half of all commands of a call fit at once.
+/// The most bytes read at once: half of all commands of a call.
 const READ: usize = 4096;
 
-/// What is going to happen.
+/// The next step of a call.
 #[derive(Clone, Debug)]
 enum Next {
     Executed(Id),
@@ -43,7 +43,7 @@ struct Call {
     stream: TcpStream,
     id: Id,
     caller: String,
-    /// Event names the controller asked for.
+    /// The names of the events the controller subscribed to.
     wanted: String,
     agenda: Vec<(Instant, Next)>,
     music: Option<Id>,
@@ -55,7 +55,7 @@ struct Call {
     traffic: Traffic,
 }
 
-/// What an application is called that the controller gave no name.
+/// The id of an application that the controller sent without an `Event-UUID`.
 const UNNAMED: Id = *b"00000000-0000-0000-0000-000000000000";
 
 /// Runs a call to its end.
@@ -64,7 +64,7 @@ pub(super) async fn run(switch: Arc<Switch>, number: u64, queue: usize) {
     let connected = TcpStream::connect(switch.controller).await;
     let ended = match connected {
         Ok(stream) => {
-            // Failing here, the call only waits a little longer for its commands.
+            // If this fails, commands only arrive a little later.
             let _ = stream.set_nodelay(true);
             let mut call = Call {
                 switch: switch.clone(),
@@ -144,7 +144,7 @@ impl Call {
                 }
                 () = alarm => self.due(),
                 _ = talk.changed() => {
-                    // Those who talk already end all over that time.
+                    // Conversations that have begun end spread over that time.
                     let talk = (*talk.borrow()).unwrap_or_default();
                     self.end_conversation(share(talk, self.number));
                 }
@@ -169,7 +169,7 @@ impl Call {
         Ok(())
     }
 
-    /// Does what it is told. True when the connection is to end.
+    /// Executes a command; true when the connection is to end.
     fn obey(&mut self, command: Command) -> bool {
         match command {
             Command::Connect => {
@@ -263,7 +263,7 @@ impl Call {
         }
     }
 
-    /// Rings an agent, or reports that there is nobody to ring for.
+    /// Rings an agent, or reports that the caller is gone.
     fn ring(&mut self, leg: Leg, right: bool) {
         let before = self.leg.replace(leg);
         if right {
@@ -292,12 +292,12 @@ impl Call {
         self.tell("BACKGROUND_JOB", |t| &t.job, UNNAMED);
         let talk = *self.switch.talk.borrow();
         if let Some(talk) = talk {
-            // ± a fifth, so that ends do not come in step.
+            // ± a fifth, so that conversations do not end in step.
             self.end_conversation(talk * 4 / 5 + share(talk * 2 / 5, self.number));
         }
     }
 
-    /// Plans the end of a conversation that has none yet.
+    /// Schedules the end of a conversation, unless it has one.
     fn end_conversation(&mut self, after: Duration) {
         let planned = self.agenda.iter().any(|(_, next)| matches!(next, Next::LegGone));
         if self.leg.as_ref().is_some_and(|leg| leg.bridged) && !planned {
@@ -346,7 +346,7 @@ impl Call {
         self.out.extend_from_slice(text.as_bytes());
     }
 
-    /// An event, if it is wanted.
+    /// Sends an event if the controller subscribed to it.
     fn tell(&mut self, name: &str, template: fn(&super::Templates) -> &Template, application: Id) {
         if self.wanted.split(' ').any(|wanted| wanted == name) {
             self.say(template, application);
@@ -380,7 +380,7 @@ impl Call {
     }
 }
 
-/// A share of a duration that looks random, the same for the same call (SplitMix64's last steps).
+/// A pseudo-random share of a duration, always the same for the same call (SplitMix64's last steps).
 fn share(whole: Duration, number: u64) -> Duration {
     let mut z = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,8 +1,7 @@
-//! Phones: callers and agents in this process, who note to the microsecond what reaches them.
+//! Phones: callers and agents in this process, which record to the microsecond what reaches them.
 //!
-//! All of them share one SIP socket and one socket for their audio: which call a packet of audio belongs to is told by
-//! the port it comes from, which FreeSWITCH has for each call. Whoever talks sends a tone, and notes the first packet
-//! in which the other side's is heard.
+//! All phones share one SIP socket and one audio socket. FreeSWITCH uses a port of its own for each call, which tells
+//! the call of an audio packet. A phone in a call sends a tone, and notes the first packet with the other side's tone.
 
 mod audio;
 pub mod sip;
@@ -21,33 +20,33 @@ use sip::{Message, request, sdp};
 const CALLER: u32 = 2000;
 /// The tone of agents, in Hz.
 const AGENT: u32 = 1000;
-/// How long a request waits for an answer before it is repeated; doubles each time (T1 of RFC 3261).
+/// How long a request waits for a response before it is repeated; doubles each time (T1 of RFC 3261).
 const REPEAT: Duration = Duration::from_millis(500);
-/// The pause after which it is given up.
+/// The wait after which it is given up.
 const GIVE_UP: Duration = Duration::from_secs(8);
-/// How long registrations may take.
+/// How long all registrations may take.
 const REGISTERED: Duration = Duration::from_secs(20);
-/// How often it is looked whether something must be repeated.
+/// How often to check for requests to repeat.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// One call of one phone. Times are when the datagram was sent, or taken from the socket.
+/// One call of one phone. Times are when the datagram was sent or received.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// Whose phone: the number of the caller, or the user of the agent.
+    /// The caller's number or the agent's user.
     pub user: String,
-    /// Who it came from, on an agent's phone.
+    /// On an agent's phone: the caller.
     pub from: String,
     /// The `INVITE`, received by an agent's phone or sent by a caller's.
     pub invited: Instant,
     /// The `200 OK`, sent by an agent's phone or received by a caller's.
     pub answered: Option<Instant>,
-    /// The first packet in which the other side's tone was heard.
+    /// The first packet with the other side's tone.
     pub heard: Option<Instant>,
-    /// Its end, by whichever side.
+    /// Its end, by either side.
     pub ended: Option<Instant>,
     /// The status with which a caller was refused.
     pub refused: Option<u16>,
-    /// Whether it is a caller's.
+    /// Whether it is a caller's phone.
     pub is_caller: bool,
     id: String,
     /// An agent's `INVITE`.
@@ -60,7 +59,7 @@ pub struct Call {
     media: Option<u16>,
 }
 
-/// A datagram that is repeated until there is an answer.
+/// A datagram that is repeated until a response arrives.
 struct Unanswered {
     key: String,
     text: String,
@@ -76,7 +75,7 @@ struct Book {
     by_media: HashMap<u16, usize>,
     unanswered: Vec<Unanswered>,
     registered: BTreeSet<String>,
-    /// The status of the last answer to a registration.
+    /// The status of the last response to a registration.
     registration: u16,
     branch: u64,
 }
@@ -91,18 +90,18 @@ struct Shared {
     audio_port: u16,
 }
 
-/// All the phones.
+/// All phones.
 #[derive(Clone)]
 pub struct Phones {
     shared: Arc<Shared>,
-    /// Where they register.
+    /// Where agents' phones register.
     house: SocketAddr,
     /// Where callers call.
     trunk: SocketAddr,
 }
 
 impl Phones {
-    /// Phones beside a FreeSWITCH on 127.0.0.1: agents register at `house`, callers call `trunk`.
+    /// Phones for a FreeSWITCH on 127.0.0.1: agents register at port `house`, callers call port `trunk`.
     ///
     /// # Errors
     /// When there is no port for them.
@@ -176,7 +175,7 @@ impl Phones {
         })
     }
 
-    /// An agent lifts the handset.
+    /// An agent answers.
     pub fn answer(&self, call: usize) {
         let mut book = self.shared.book();
         let Some(it) = book.calls.get(call).filter(|it| it.ended.is_none()).cloned() else { return };
@@ -199,7 +198,7 @@ impl Phones {
         self.shared.speakers.stop(call);
     }
 
-    /// How many calls there have been.
+    /// The number of calls so far.
     pub fn count(&self) -> usize {
         self.shared.book().calls.len()
     }
@@ -209,10 +208,10 @@ impl Phones {
         self.shared.book().calls.get(from..).unwrap_or_default().to_vec()
     }
 
-    /// Waits for something, looked for in the calls from this one on.
+    /// Waits until `look` finds something in the calls from this one on.
     ///
     /// # Errors
-    /// When it has not come in time; `what` is in the message.
+    /// When it finds nothing in time; the message contains `what`.
     pub fn wait<T>(&self, what: &str, within: Duration, from: usize, look: impl Fn(&[Call]) -> Option<T>) -> Result<T> {
         let found = self.shared.wait(within, |book| look(book.calls.get(from..).unwrap_or_default()));
         match found {
@@ -271,10 +270,10 @@ impl Shared {
         }
     }
 
-    /// Sends something now, and again until the key is answered.
+    /// Sends a message now, and repeats it until the response with this key arrives.
     fn until_answered(&self, book: &mut Book, key: String, text: String, to: SocketAddr) -> Instant {
         let now = Instant::now();
-        // What is lost is sent again.
+        // A lost message is repeated.
         let _ = self.sip.send_to(text.as_bytes(), to);
         book.unanswered.push(Unanswered { key, text, to, next: now + REPEAT, pause: REPEAT });
         now
@@ -284,7 +283,7 @@ impl Shared {
         let _ = self.sip.send_to(text.as_bytes(), to);
     }
 
-    /// Takes what comes to the SIP socket.
+    /// Receives SIP messages.
     fn signal(&self) {
         let mut buffer = [0; 8192];
         loop {
@@ -323,7 +322,7 @@ impl Shared {
 
     fn response(&self, book: &mut Book, message: &Message, status: u16, from: SocketAddr, now: Instant) {
         if message.method() == "REGISTER" {
-            // FreeSWITCH refuses some while it is still busy with its start: they are repeated as if they were lost.
+            // FreeSWITCH refuses some during its start: repeat them as if they had been lost.
             book.registration = status;
             if status != 200 {
                 return;
@@ -391,7 +390,7 @@ impl Shared {
                     media: message.audio_port(),
                 });
             }
-            // The call is changed: it goes on as it was.
+            // A re-INVITE: accept it and continue unchanged.
             ("INVITE", Some(call)) if book.calls[call].answered.is_some() => {
                 answer("200 OK", &sdp(self.audio_port));
             }
@@ -419,7 +418,7 @@ impl Shared {
     }
 }
 
-/// The number in a branch of ours.
+/// The number in one of our branches.
 fn number_of(branch: &str) -> u64 {
     branch.trim_start_matches("z9hG4bK").parse().unwrap_or_default()
 }
