@@ -385,13 +385,13 @@ fn uninstalling_restores_the_previous_files() {
     let conf = freeswitch("uninstall");
     write(&conf.join("dialplan/freeswitch_queue.xml"), "<!-- somebody else's -->\n");
     let before = tree(&conf);
-    install(&conf, &[]).has("replace dialplan/freeswitch_queue.xml (the previous file is kept in fsq/.backup/before)");
+    install(&conf, &[]).has("replace dialplan/freeswitch_queue.xml (what was there goes to fsq/.backup/before)");
     let said = install(&conf, &["--uninstall"]);
     assert_eq!(said.code, 0, "{}", said.text);
     assert_eq!(tree(&conf), before);
     let said = install(&conf, &["--uninstall"]);
     assert_eq!(said.code, 1);
-    said.has("nothing is installed");
+    said.has("nothing of this is installed");
 }
 
 #[test]
@@ -432,7 +432,7 @@ fn a_configuration_that_does_not_fit_is_reported_with_the_fix() {
         .lacks("extension 'debug'")
         .lacks("extension 'last'")
         .has("does not load mod_tone_stream; add: <load module=\"mod_tone_stream\"/>")
-        .has("listen-ip 0.0.0.0 accepts connections on every address")
+        .has("listen-ip 0.0.0.0 takes connections on every address")
         .has("default_password is still 1234")
         .has("4 problem(s)");
 
@@ -450,7 +450,7 @@ fn a_setting_that_cannot_work_is_reported() {
     edit(&conf.join("fsq/settings.xml"), "fsq_language=en", "fsq_language=xx");
     let said = install(&conf, &["--check"]);
     assert_eq!(said.code, 2);
-    said.has("fsq_away_rounds is 'two minutes'; set it to a number").has("fsq_language is 'xx'");
+    said.has("fsq_away_rounds is 'two minutes', must be a number").has("fsq_language is 'xx'");
 }
 
 #[test]

@@ -106,8 +106,8 @@ impl fmt::Display for Change {
     }
 }
 
-/// The differences from `old` to `new`: settings in the order of the sample file, then agents by id, then queues by
-/// number. The order of agents and queues in the file has no meaning.
+/// The differences from `old` to `new`: settings in the order of the sample file, then agents by id, then
+/// queues by number. The order of agents and queues in the file means nothing.
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let mut changes = settings(old, new);
     agents(old, new, &mut changes);
@@ -129,7 +129,7 @@ fn settings(old: &Config, new: &Config) -> Vec<Change> {
     // For secrets, the log says only that they changed.
     let token = match (&old.token, &new.token) {
         (_, None) => NONE,
-        (Some(old), Some(new)) if old != new => "(changed)",
+        (Some(old), Some(new)) if old != new => "(another)",
         (_, Some(_)) => "(set)",
     };
     note("token", if old.token.is_some() { "(set)" } else { NONE }.to_owned(), token.to_owned(), LIVE);

@@ -111,7 +111,7 @@ fn target(name: &str) -> Result<(String, Shape), Fault> {
 }
 
 fn only_in_file() -> Fault {
-    Fault::new("a variable cannot set this", "write it in the file and unset the variable")
+    Fault::new("this cannot be set by a variable", "write it in the file, and unset the variable")
 }
 
 fn no_index(part: &str) -> Fault {

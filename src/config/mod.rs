@@ -57,8 +57,8 @@ pub struct Config {
     pub freeswitch: Vec<SwitchAddress>,
     /// The store. Default `state.db`. A relative path starts at the file's folder.
     pub state: PathBuf,
-    /// The Unix socket on which the running daemon takes requests. Default `freeswitch-queue.sock` in the store's
-    /// folder. A relative path starts at the file's folder.
+    /// The socket on which the running daemon takes requests. Default `freeswitch-queue.sock` in the folder
+    /// of the store. A relative path begins at the file's folder.
     pub control: PathBuf,
     /// The directory domain of the agents' phones; if absent, FreeSWITCH's own `${domain}`.
     pub domain: Option<String>,
@@ -77,7 +77,7 @@ pub struct Config {
     pub queues: Vec<QueueSettings>,
 }
 
-/// A text that is never logged.
+/// A text that no log shows.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Arc<str>);
 

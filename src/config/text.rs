@@ -205,7 +205,7 @@ pub(super) fn strategy(text: &str) -> Checked<Strategy> {
             Some(meant) => format!("did you mean {meant}?"),
             None => format!("write one of {}", words().collect::<Vec<_>>().join(", ")),
         };
-        Fault::new(format!("{} is not a strategy", quoted(text)), fix)
+        Fault::new(format!("{} is no strategy", quoted(text)), fix)
     })
 }
 

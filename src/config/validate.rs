@@ -19,7 +19,8 @@ use crate::acd::settings::{AgentSettings, Language};
 /// The longest path of a Unix socket, in bytes (Linux's `sun_path` without its terminating NUL).
 const LONGEST_SOCKET: usize = 107;
 
-/// Checks everything, reports every problem, and builds the rest. The result is valid only if nothing was reported.
+/// Checks everything, reports everything that is wrong, and builds what is right. The result counts only
+/// when nothing was reported.
 pub(super) fn config(raw: Raw, folder: &Path, report: &mut Report<'_>) -> Config {
     let top = KeyPath::Root;
     let freeswitch = switches(raw.freeswitch, &top.key("freeswitch"), report);
@@ -156,7 +157,7 @@ fn feature_codes(raw: Option<RawFeatureCodes>, report: &mut Report<'_>) -> Featu
     FeatureCodes { login, logout }
 }
 
-/// The agents, and every id in the file, valid or not.
+/// The agents, and every id that was written, good or not.
 fn agents(raw: Option<Vec<Option<RawAgent>>>, report: &mut Report<'_>) -> (Vec<AgentSettings>, HashSet<String>) {
     let top = KeyPath::Root;
     let key = top.key("agents");

@@ -174,7 +174,7 @@ fn cancelled(cause: CancelCause) -> &'static str {
         CancelCause::CallTimedOut => "the caller has waited too long",
         CancelCause::LoggedOut => "the agent has logged out",
         CancelCause::Reconfigured => "the configuration has changed",
-        CancelCause::Draining => "the daemon is shutting down",
+        CancelCause::Draining => "the daemon goes down",
     }
 }
 
@@ -183,7 +183,7 @@ fn timed_out(cause: TimeoutCause) -> &'static str {
         TimeoutCause::MaxWait => "the maximum wait is over",
         TimeoutCause::NobodyLoggedIn => "nobody is logged in",
         TimeoutCause::LastAgentLoggedOut => "the last agent has logged out",
-        TimeoutCause::QueueRemoved => "the queue was removed",
+        TimeoutCause::QueueRemoved => "the queue is gone",
     }
 }
 

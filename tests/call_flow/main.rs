@@ -82,7 +82,7 @@ impl Stand {
         s
     }
 
-    /// The same, in a conversation since 2 s.
+    /// The same, with the conversation begun at 2 s.
     fn talking() -> Self {
         let mut s = Self::ringing(settings(|_| ()), &[A]);
         s.gives(2000, LegAnswered(A), &[]);
@@ -184,9 +184,9 @@ fn the_loser_of_a_race_does_not_rearm_the_caller() {
     s.gives(2005, LegAnswered(B), &[]);
     s.gives(2010, LegHungUp(A, CALLED_OFF, false), &[]);
     s.gives(2011, LegGone(A, CALLED_OFF), &[]);
-    let lost = [cancelled(A, CancelCause::AnsweredElsewhere), desk(Desk::Gone(A))];
+    let told = [cancelled(A, CancelCause::AnsweredElsewhere), desk(Desk::Gone(A))];
     let won = [desk(Desk::Answered(B)), wire(Wire::Connected)];
-    s.gives(2030, Bridged(B), &[&won[..], &lost[..]].concat());
+    s.gives(2030, Bridged(B), &[&won[..], &told[..]].concat());
 }
 
 /// Q23: every offer has an outcome, even when the connection is lost.

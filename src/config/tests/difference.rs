@@ -26,7 +26,7 @@ fn config(text: &str) -> Config {
     read(text).unwrap()
 }
 
-/// The log lines for the change from the base to the base with these `edits`.
+/// The log lines of the change from the base to the base with `edits` done.
 fn lines(edits: &[(&str, &str)]) -> Vec<String> {
     let mut text = BASE.to_owned();
     for (from, to) in edits {
@@ -117,7 +117,7 @@ fn q3_settings_that_need_a_restart_say_so_and_secrets_stay_secret() {
         [
             "listen: 127.0.0.1:8084 → 127.0.0.1:8085 (needs a restart)",
             "allow: 127.0.0.0/8, ::1/128 → 10.0.0.0/8",
-            "token: (set) → (changed)",
+            "token: (set) → (another)",
             "freeswitch: 10.0.0.1:8021 → 10.0.0.1:8021 with another password (needs a restart)",
             "state: state.db → s.db (needs a restart)",
             "control: freeswitch-queue.sock → c.sock (needs a restart)",

@@ -19,7 +19,7 @@ fn q2_a_file_without_queues_says_so() {
 }
 
 #[test]
-fn q2_a_file_that_is_not_a_mapping_says_so() {
+fn q2_a_file_that_is_no_mapping_says_so() {
     let keys = "listen, allow, token, freeswitch, state, control, domain, prompts, languages, language, feature_codes, agents, queues";
     wrong("- a\n", &[&format!("1:1: this is a list; write a mapping with the keys {keys}")]);
     wrong("hello\n", &[&format!("1:1: \"hello\" is text; write a mapping with the keys {keys}")]);

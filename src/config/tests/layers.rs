@@ -82,16 +82,16 @@ fn q2_unknown_variables_are_reported() {
             "environment variable FSQ_FEATURE_CODES__LOGINN: there is no such variable; did you mean FSQ_FEATURE_CODES__LOGIN? Otherwise unset it",
             "environment variable FSQ_LISTN: there is no such variable; did you mean FSQ_LISTEN? Otherwise unset it",
             "environment variable FSQ_LOG: there is no such variable; unset it",
-            "environment variable FSQ_STATE__X: a variable cannot set this; write it in the file and unset the variable",
+            "environment variable FSQ_STATE__X: this cannot be set by a variable; write it in the file, and unset the variable",
         ],
     );
     wrong_variables(
         &[("FSQ_QUEUES", "x"), ("FSQ_AGENTS__0__ID", "x"), ("FSQ_FEATURE_CODES", "x"), ("FSQ_FREESWITCH__0", "x")],
         &[
-            "environment variable FSQ_AGENTS__0__ID: a variable cannot set this; write it in the file and unset the variable",
-            "environment variable FSQ_FEATURE_CODES: a variable cannot set this; write it in the file and unset the variable",
-            "environment variable FSQ_FREESWITCH__0: a variable cannot set this; write it in the file and unset the variable",
-            "environment variable FSQ_QUEUES: a variable cannot set this; write it in the file and unset the variable",
+            "environment variable FSQ_AGENTS__0__ID: this cannot be set by a variable; write it in the file, and unset the variable",
+            "environment variable FSQ_FEATURE_CODES: this cannot be set by a variable; write it in the file, and unset the variable",
+            "environment variable FSQ_FREESWITCH__0: this cannot be set by a variable; write it in the file, and unset the variable",
+            "environment variable FSQ_QUEUES: this cannot be set by a variable; write it in the file, and unset the variable",
         ],
     );
 }

@@ -57,12 +57,12 @@ fn q2_strategies_are_checked() {
     }
     wrong_queue(
         "strategy: longest_idle",
-        &["7:15: queues[0].strategy: \"longest_idle\" is not a strategy; did you mean longest-idle?"],
+        &["7:15: queues[0].strategy: \"longest_idle\" is no strategy; did you mean longest-idle?"],
     );
     wrong_queue(
         "strategy: best",
         &[
-            "7:15: queues[0].strategy: \"best\" is not a strategy; write one of as-listed, simultaneous, longest-idle, random",
+            "7:15: queues[0].strategy: \"best\" is no strategy; write one of as-listed, simultaneous, longest-idle, random",
         ],
     );
 }

@@ -1,8 +1,8 @@
 //! Measures freeswitch-queue. Three programs:
 //!
-//! * `load`: the daemon in its own process, with thousands of calls over real TCP from [`lean`].
-//! * `decide`: a single decision, with few and with many callers and agents.
-//! * `beside`: the daemon and mod_callcenter on the same real FreeSWITCH, with simulated [`phones`].
+//! * `load`: the daemon as a process of its own, and thousands of calls on real TCP from [`lean`].
+//! * `decide`: one decision, in small and in large.
+//! * `beside`: the daemon and mod_callcenter on a real FreeSWITCH, with [`phones`] of our own.
 
 pub mod beside;
 pub mod daemon;

@@ -78,7 +78,7 @@ struct Caller {
     offers: u32,
 }
 
-/// The record.
+/// The book.
 #[derive(Debug)]
 pub struct Book {
     agents: HashMap<String, Agent>,
@@ -93,13 +93,13 @@ pub struct Book {
     gone: HashMap<u64, Instant>,
     /// Counts since the last [`Book::forget`].
     pub counts: Counts,
-    /// From the end of an agent's last call to the `originate` for the next one.
+    /// From an agent's last call being over to the order for the next one.
     pub free_to_offer: Samples,
-    /// From the opening of the caller's connection to the `originate`.
+    /// From the caller's connection being opened to the order to ring.
     pub came_to_offer: Samples,
-    /// From the reply to `connect`, which identifies the caller, to the `originate`.
+    /// From the answer to `connect`, which says who calls, to the order to ring.
     pub told_to_offer: Samples,
-    /// Descriptions of the first mistakes.
+    /// The first mistakes in words.
     pub mistakes: Vec<String>,
 }
 

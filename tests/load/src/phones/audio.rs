@@ -1,4 +1,4 @@
-//! The phones' audio: RTP with PCMU.
+//! What the phones say and hear: RTP with PCMU.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -10,17 +10,17 @@ use realswitch::pcmu::{AMPLITUDE, PACKET, level, tone};
 
 use super::{AGENT, CALLER, Shared};
 
-/// The duration of one packet.
+/// The time of one packet.
 const PACE: Duration = Duration::from_millis(20);
-/// Packets due within this time are sent together.
+/// What is due within this time is sent in one go.
 const TOGETHER: Duration = Duration::from_millis(1);
-/// A tone counts as heard from this level up.
+/// A tone counts as heard from this level on.
 const HEARD: f64 = AMPLITUDE / 4.0;
 
-/// When the next packet of each call is due, earliest first.
+/// When whose next packet is due, the first on top.
 type Due = BinaryHeap<Reverse<(Instant, usize)>>;
 
-/// The phones that send a tone.
+/// Who speaks.
 #[derive(Default)]
 pub(super) struct Speakers {
     state: Mutex<(BTreeMap<usize, Speaker>, Due)>,
@@ -34,7 +34,7 @@ struct Speaker {
 }
 
 impl Speakers {
-    /// Starts sending a call's tone at once.
+    /// A call's phone begins to speak, at once.
     pub(super) fn start(&self, call: usize, port: u16, frequency: u32) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -44,14 +44,14 @@ impl Speakers {
         self.changed.notify_one();
     }
 
-    /// Stops sending a call's tone.
+    /// It falls silent.
     pub(super) fn stop(&self, call: usize) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).0.remove(&call);
     }
 }
 
 impl Shared {
-    /// Sends the packets of all phones, each 20 ms after the previous one.
+    /// Sends everybody's packets, each 20 ms after the one before.
     pub(super) fn speak(&self) {
         let (agent, caller) = (tone(AGENT, 0.02), tone(CALLER, 0.02));
         let mut out: Vec<(SocketAddr, [u8; 12 + PACKET])> = Vec::new();
@@ -85,7 +85,7 @@ impl Shared {
         }
     }
 
-    /// Receives audio, and notes when each call first hears the other side.
+    /// Takes what comes to the socket for audio, and notes when a call first hears the other side.
     pub(super) fn listen(&self) {
         let mut buffer = [0; 2048];
         loop {
@@ -97,7 +97,7 @@ impl Shared {
                 call.filter(|&c| book.calls[c].heard.is_none()).map(|c| (c, book.calls[c].is_caller))
             };
             let Some((call, is_caller)) = wanted else { continue };
-            // DTMF events are not audio.
+            // Events of keys are no sound.
             let sound = if length > 12 && buffer[1] & 0x7f == 0 { &buffer[12..length] } else { continue };
             if level(sound, if is_caller { AGENT } else { CALLER }) > HEARD {
                 self.book().calls[call].heard = Some(now);

@@ -1,7 +1,8 @@
-//! Phones: callers and agents in this process, which record to the microsecond what reaches them.
+//! Phones: callers and agents in this process, who note to the microsecond what reaches them.
 //!
-//! All phones share one SIP socket and one audio socket. FreeSWITCH uses a port of its own for each call, which tells
-//! the call of an audio packet. A phone in a call sends a tone, and notes the first packet with the other side's tone.
+//! All of them share one SIP socket and one socket for their audio: which call a packet of audio belongs to is told by
+//! the port it comes from, which FreeSWITCH has for each call. Whoever talks sends a tone, and notes the first packet
+//! in which the other side's is heard.
 
 mod audio;
 pub mod sip;
@@ -20,33 +21,33 @@ use sip::{Message, request, sdp};
 const CALLER: u32 = 2000;
 /// The tone of agents, in Hz.
 const AGENT: u32 = 1000;
-/// How long a request waits for a response before it is repeated; doubles each time (T1 of RFC 3261).
+/// How long a request waits for an answer before it is repeated; doubles each time (T1 of RFC 3261).
 const REPEAT: Duration = Duration::from_millis(500);
-/// The wait after which it is given up.
+/// The pause after which it is given up.
 const GIVE_UP: Duration = Duration::from_secs(8);
-/// How long all registrations may take.
+/// How long registrations may take.
 const REGISTERED: Duration = Duration::from_secs(20);
-/// How often to check for requests to repeat.
+/// How often it is looked whether something must be repeated.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// One call of one phone. Times are when the datagram was sent or received.
+/// One call of one phone. Times are when the datagram was sent, or taken from the socket.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// The caller's number or the agent's user.
+    /// Whose phone: the number of the caller, or the user of the agent.
     pub user: String,
-    /// On an agent's phone: the caller.
+    /// Who it came from, on an agent's phone.
     pub from: String,
     /// The `INVITE`, received by an agent's phone or sent by a caller's.
     pub invited: Instant,
     /// The `200 OK`, sent by an agent's phone or received by a caller's.
     pub answered: Option<Instant>,
-    /// The first packet with the other side's tone.
+    /// The first packet in which the other side's tone was heard.
     pub heard: Option<Instant>,
-    /// Its end, by either side.
+    /// Its end, by whichever side.
     pub ended: Option<Instant>,
     /// The status with which a caller was refused.
     pub refused: Option<u16>,
-    /// Whether it is a caller's phone.
+    /// Whether it is a caller's.
     pub is_caller: bool,
     id: String,
     /// An agent's `INVITE`.
@@ -59,7 +60,7 @@ pub struct Call {
     media: Option<u16>,
 }
 
-/// A datagram that is repeated until a response arrives.
+/// A datagram that is repeated until there is an answer.
 struct Unanswered {
     key: String,
     text: String,
@@ -75,7 +76,7 @@ struct Book {
     by_media: HashMap<u16, usize>,
     unanswered: Vec<Unanswered>,
     registered: BTreeSet<String>,
-    /// The status of the last response to a registration.
+    /// The status of the last answer to a registration.
     registration: u16,
     branch: u64,
 }
@@ -90,18 +91,18 @@ struct Shared {
     audio_port: u16,
 }
 
-/// All phones.
+/// All the phones.
 #[derive(Clone)]
 pub struct Phones {
     shared: Arc<Shared>,
-    /// Where agents' phones register.
+    /// Where they register.
     house: SocketAddr,
     /// Where callers call.
     trunk: SocketAddr,
 }
 
 impl Phones {
-    /// Phones for a FreeSWITCH on 127.0.0.1: agents register at port `house`, callers call port `trunk`.
+    /// Phones beside a FreeSWITCH on 127.0.0.1: agents register at `house`, callers call `trunk`.
     ///
     /// # Errors
     /// When there is no port for them.
@@ -175,7 +176,7 @@ impl Phones {
         })
     }
 
-    /// An agent answers.
+    /// An agent lifts the handset.
     pub fn answer(&self, call: usize) {
         let mut book = self.shared.book();
         let Some(it) = book.calls.get(call).filter(|it| it.ended.is_none()).cloned() else { return };
@@ -198,7 +199,7 @@ impl Phones {
         self.shared.speakers.stop(call);
     }
 
-    /// The number of calls so far.
+    /// How many calls there have been.
     pub fn count(&self) -> usize {
         self.shared.book().calls.len()
     }
@@ -208,10 +209,10 @@ impl Phones {
         self.shared.book().calls.get(from..).unwrap_or_default().to_vec()
     }
 
-    /// Waits until `look` finds something in the calls from this one on.
+    /// Waits for something, looked for in the calls from this one on.
     ///
     /// # Errors
-    /// When it finds nothing in time; the message contains `what`.
+    /// When it has not come in time; `what` is in the message.
     pub fn wait<T>(&self, what: &str, within: Duration, from: usize, look: impl Fn(&[Call]) -> Option<T>) -> Result<T> {
         let found = self.shared.wait(within, |book| look(book.calls.get(from..).unwrap_or_default()));
         match found {
@@ -270,10 +271,10 @@ impl Shared {
         }
     }
 
-    /// Sends a message now, and repeats it until the response with this key arrives.
+    /// Sends something now, and again until the key is answered.
     fn until_answered(&self, book: &mut Book, key: String, text: String, to: SocketAddr) -> Instant {
         let now = Instant::now();
-        // A lost message is repeated.
+        // What is lost is sent again.
         let _ = self.sip.send_to(text.as_bytes(), to);
         book.unanswered.push(Unanswered { key, text, to, next: now + REPEAT, pause: REPEAT });
         now
@@ -283,7 +284,7 @@ impl Shared {
         let _ = self.sip.send_to(text.as_bytes(), to);
     }
 
-    /// Receives SIP messages.
+    /// Takes what comes to the SIP socket.
     fn signal(&self) {
         let mut buffer = [0; 8192];
         loop {
@@ -322,7 +323,7 @@ impl Shared {
 
     fn response(&self, book: &mut Book, message: &Message, status: u16, from: SocketAddr, now: Instant) {
         if message.method() == "REGISTER" {
-            // FreeSWITCH refuses some during its start: repeat them as if they had been lost.
+            // FreeSWITCH refuses some while it is still busy with its start: they are repeated as if they were lost.
             book.registration = status;
             if status != 200 {
                 return;
@@ -390,7 +391,7 @@ impl Shared {
                     media: message.audio_port(),
                 });
             }
-            // A re-INVITE: accept it and continue unchanged.
+            // The call is changed: it goes on as it was.
             ("INVITE", Some(call)) if book.calls[call].answered.is_some() => {
                 answer("200 OK", &sdp(self.audio_port));
             }
@@ -418,7 +419,7 @@ impl Shared {
     }
 }
 
-/// The number in one of our branches.
+/// The number in a branch of ours.
 fn number_of(branch: &str) -> u64 {
     branch.trim_start_matches("z9hG4bK").parse().unwrap_or_default()
 }

@@ -1,8 +1,8 @@
-//! The small part of SIP (RFC 3261) that a phone on a reliable network needs.
+//! The little of SIP (RFC 3261) that a phone on a quiet line needs.
 
 use std::fmt::Write as _;
 
-/// A received message.
+/// A message as it was received.
 #[derive(Clone, Debug, Default)]
 pub struct Message {
     /// The request or status line.
@@ -12,7 +12,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// Reads a datagram; `None` when it is not a message, such as a keep-alive.
+    /// Reads a datagram; `None` when it is no message, such as a keep-alive.
     pub fn read(datagram: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(datagram);
         let (head, body) = text.split_once("\r\n\r\n")?;
@@ -22,7 +22,7 @@ impl Message {
         Some(Self { first, headers: lines.filter_map(split).collect(), body: body.to_owned() })
     }
 
-    /// The first header with this name, or an empty text.
+    /// The first header of this name, or nothing.
     pub fn header(&self, name: &str) -> &str {
         let mut all = self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
         all.next().map_or("", |(_, value)| value.as_str())
@@ -37,7 +37,7 @@ impl Message {
         self.first.strip_prefix("SIP/2.0 ")?.split(' ').next()?.parse().ok()
     }
 
-    /// The method of a request, or of the request that a response answers.
+    /// The method of a request, or of what a response answers.
     pub fn method(&self) -> &str {
         match self.status() {
             Some(_) => self.header("CSeq").rsplit(' ').next().unwrap_or_default(),
@@ -45,22 +45,22 @@ impl Message {
         }
     }
 
-    /// The user that a request is for.
+    /// The user a request is for.
     pub fn to_user(&self) -> &str {
         user(self.first.split(' ').nth(1).unwrap_or_default())
     }
 
-    /// The user that a request is from.
+    /// The user a request is from.
     pub fn from_user(&self) -> &str {
         user(self.header("From"))
     }
 
-    /// The branch of the topmost `Via`, which matches responses to their request.
+    /// The branch of the topmost `Via`: what a request and its responses have in common.
     pub fn branch(&self) -> &str {
         self.header("Via").split("branch=").nth(1).and_then(|b| b.split([';', ',']).next()).unwrap_or_default()
     }
 
-    /// The URI for further requests of the call.
+    /// What further requests of the call go to.
     pub fn contact(&self) -> &str {
         let contact = self.header("Contact");
         contact.split(['<', '>']).nth(1).unwrap_or(contact)
@@ -71,7 +71,7 @@ impl Message {
         self.body.lines().find_map(|line| line.strip_prefix("m=audio ")?.split(' ').next()?.parse().ok())
     }
 
-    /// A response to this request.
+    /// An answer to it.
     pub fn answer(&self, status: &str, tag: &str, here: u16, body: &str) -> String {
         let mut out = format!("SIP/2.0 {status}\r\n");
         for via in self.all("Via") {
@@ -92,12 +92,12 @@ impl Message {
     }
 }
 
-/// The user of a URI, with or without angle brackets.
+/// The user of a URI, in angle brackets or not.
 fn user(uri: &str) -> &str {
     uri.split("sip:").nth(1).and_then(|u| u.split('@').next()).unwrap_or_default()
 }
 
-/// A request from one of our phones. `dialog` is `From`, `To` and `Call-ID`.
+/// A request of ours. `dialog` is `From`, `To` and `Call-ID`.
 pub fn request(method: &str, uri: &str, dialog: &str, sequence: u32, here: u16, branch: u64, body: &str) -> String {
     let out = format!(
         "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{here};branch=z9hG4bK{branch};rport\r\n\
@@ -114,7 +114,7 @@ fn finish(mut out: String, body: &str) -> String {
     out
 }
 
-/// An SDP that offers PCMU audio on this port.
+/// Audio in PCMU, here.
 pub fn sdp(port: u16) -> String {
     format!(
         "v=0\r\no=phone 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 0 101\r\n\
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_response_matches_its_request() {
+    fn an_answer_names_what_it_answers() {
         let dialog = "From: <sip:0791@127.0.0.1>;tag=a\r\nTo: <sip:99901@127.0.0.1>\r\nCall-ID: c1\r\n";
         let invite = request("INVITE", "sip:99901@127.0.0.1:5080", dialog, 1, 6000, 77, &sdp(7000));
         let invite = Message::read(invite.as_bytes()).unwrap_or_default();
