@@ -380,7 +380,7 @@ impl Call {
     }
 }
 
-/// A pseudo-random share of a duration, always the same for the same call (SplitMix64's last steps).
+/// A share of a duration that looks random, the same for the same call (SplitMix64's last steps).
 fn share(whole: Duration, number: u64) -> Duration {
     let mut z = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
