@@ -47,6 +47,8 @@ mod restarts;
 mod strategies;
 #[path = "live/timeouts.rs"]
 mod timeouts;
+#[path = "live/trust.rs"]
+mod trust;
 #[path = "live/wire.rs"]
 mod wire;
 
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
         logins::CASES,
         hostile::CASES,
         private::CASES,
+        trust::CASES,
         wire::CASES,
         deaths::CASES,
         restarts::CASES,
