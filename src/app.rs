@@ -19,7 +19,7 @@ use crate::esl::{Events, Link, LinkLimits};
 use crate::floor::Floor;
 use crate::journal::{Journal, Restored};
 use crate::observe;
-use crate::session::{self, Shared, Turns};
+use crate::session::{self, Arrivals, Shared, Turns};
 use crate::switch::{self, Connect, Switches};
 use crate::telephony;
 
@@ -120,6 +120,7 @@ impl Daemon {
             beginning: AtomicUsize::new(0),
             by_channel: AtomicBool::new(true),
             controller: controller.clone(),
+            arrivals: Arrivals::default(),
             turns: Turns::default(),
             #[allow(clippy::cast_possible_truncation)]
             random: Box::new(move || dice() as u64),

@@ -174,7 +174,7 @@ fn edit(file: &Path, from: &str, to: &str) {
 }
 
 #[test]
-fn a_text_file_with_mistakes_is_told_all_of_them() {
+fn every_mistake_in_a_text_file_is_reported() {
     let (texts, sounds) = french("mistakes");
     let file = texts.join("fr.txt");
     edit(&file, "position-2 = ", "position-02 = ");
@@ -185,13 +185,13 @@ fn a_text_file_with_mistakes_is_told_all_of_them() {
     assert_eq!(said.code, 1);
     said.has("fr.txt line 6: there is no prompt 'position-02'")
         .has("fr.txt: 'position-2' is missing")
-        .has("fr.txt line 13: 'position-8' is there twice")
+        .has("fr.txt line 13: 'position-8' appears twice")
         .has("'failed' has no sentence")
-        .has("not of the form 'name = sentence': logged-in Vous");
+        .has("write 'name = sentence', not: logged-in Vous");
 }
 
 #[test]
-fn a_sound_that_is_missing_stale_or_unknown_is_named() {
+fn a_missing_stale_or_unknown_sound_is_reported() {
     let (texts, sounds) = french("sounds");
     fs::remove_file(sounds.join("fr/try-later.wav")).unwrap();
     fs::copy(sounds.join("fr/failed.wav"), sounds.join("fr/sorry.wav")).unwrap();
@@ -199,12 +199,12 @@ fn a_sound_that_is_missing_stale_or_unknown_is_named() {
     let said = render(&texts, &sounds);
     assert_eq!(said.code, 1);
     said.has("fr/try-later.wav is missing; run scripts/render-prompts")
-        .has("fr/sorry.wav: there is no prompt of this name")
-        .has("fr/logged-out.wav: the sentence changed since it was rendered");
+        .has("fr/sorry.wav: there is no prompt with this name")
+        .has("fr/logged-out.wav: its sentence changed after it was rendered");
 }
 
 #[test]
-fn a_recording_takes_the_place_of_a_rendered_file_but_keeps_to_its_limits() {
+fn a_recording_may_replace_a_rendered_file_within_the_same_limits() {
     let (texts, sounds) = french("recording");
     fs::copy(sounds.join("fr/position-2.wav"), sounds.join("fr/position-3.wav")).unwrap();
     let said = render(&texts, &sounds);
@@ -215,7 +215,7 @@ fn a_recording_takes_the_place_of_a_rendered_file_but_keeps_to_its_limits() {
     fs::write(sounds.join("fr/logged-out.wav"), "no sound").unwrap();
     let said = render(&texts, &sounds);
     assert_eq!(said.code, 1);
-    said.has("must stay under 2800 ms").has("fr/logged-out.wav: not an 8 kHz mono 16 bit PCM WAV file");
+    said.has("must be under 2800 ms").has("fr/logged-out.wav: not an 8 kHz mono 16 bit PCM WAV file");
 }
 
 // ---- Dialplan
@@ -264,7 +264,8 @@ fn without_comments(text: &str, keep: bool) -> String {
 fn a_call_that_comes_back_from_the_controller_finds_it_again() {
     let conf = root().join("freeswitch-conf/dialplan");
     let entry = without_comments(&fs::read_to_string(conf.join("default/00_freeswitch_queue.xml")).unwrap(), true);
-    let queue = entry.split("</extension>").next().unwrap();
+    let queue = entry.split("<extension name=\"freeswitch_queue\">").nth(1).unwrap();
+    let queue = queue.split("</extension>").next().unwrap();
     let place = |action: &str| queue.find(action).unwrap_or_else(|| panic!("{action}"));
     let socket = place("application=\"socket\" data=\"$${fsq_socket} async full\"");
     // Q19: the dialplan goes on when the controller dies; Q12: keys change nothing.
@@ -464,7 +465,7 @@ fn what_lies_in_the_folder_is_not_believed() {
 }
 
 #[test]
-fn a_dry_run_tells_and_does_nothing() {
+fn a_dry_run_only_reports() {
     let conf = freeswitch("dry");
     let before = tree(&conf);
     let said = install(&conf, &["--dry-run"]);
@@ -474,7 +475,7 @@ fn a_dry_run_tells_and_does_nothing() {
 }
 
 #[test]
-fn installing_copies_everything_and_a_second_time_nothing() {
+fn installing_copies_everything_once() {
     let conf = freeswitch("twice");
     let said = install(&conf, &[]);
     assert_eq!(said.code, 0, "{}", said.text);
@@ -497,21 +498,21 @@ fn installing_copies_everything_and_a_second_time_nothing() {
 }
 
 #[test]
-fn uninstalling_puts_back_what_was_there() {
+fn uninstalling_restores_the_previous_files() {
     let conf = freeswitch("uninstall");
     write(&conf.join("dialplan/freeswitch_queue.xml"), "<!-- somebody else's -->\n");
     let before = tree(&conf);
-    install(&conf, &[]).has("replace dialplan/freeswitch_queue.xml (what was there goes to fsq/.backup/before)");
+    install(&conf, &[]).has("replace dialplan/freeswitch_queue.xml (the previous file is kept in fsq/.backup/before)");
     let said = install(&conf, &["--uninstall"]);
     assert_eq!(said.code, 0, "{}", said.text);
     assert_eq!(tree(&conf), before);
     let said = install(&conf, &["--uninstall"]);
     assert_eq!(said.code, 1);
-    said.has("nothing of this is installed");
+    said.has("nothing is installed");
 }
 
 #[test]
-fn what_an_admin_changed_survives_until_forced_and_is_kept_even_then() {
+fn an_admins_changes_survive_until_forced_and_are_backed_up_even_then() {
     let conf = freeswitch("changed");
     install(&conf, &[]);
     let (settings, sound) = (conf.join("fsq/settings.xml"), conf.join("fsq/prompts/fr/failed.wav"));
@@ -537,7 +538,7 @@ fn what_an_admin_changed_survives_until_forced_and_is_kept_even_then() {
 }
 
 #[test]
-fn a_configuration_that_does_not_fit_is_told_what_to_put_right() {
+fn a_configuration_that_does_not_fit_is_reported_with_the_fix() {
     let conf = freeswitch("misfit");
     edit(&conf.join("dialplan/default.xml"), r"^(10\d\d)$", r"^(99\d+|\*4.*)$");
     edit(&conf.join("autoload_configs/modules.conf.xml"), "<load module=\"mod_tone_stream\"/>", "");
@@ -552,7 +553,7 @@ fn a_configuration_that_does_not_fit_is_told_what_to_put_right() {
         .lacks("extension 'debug'")
         .lacks("extension 'last'")
         .has("does not load mod_tone_stream; add: <load module=\"mod_tone_stream\"/>")
-        .has("listen-ip 0.0.0.0 takes connections on every address")
+        .has("listen-ip 0.0.0.0 accepts connections on every address")
         .has("default_password is still 1234")
         .has("4 problem(s)");
 
@@ -563,18 +564,18 @@ fn a_configuration_that_does_not_fit_is_told_what_to_put_right() {
 }
 
 #[test]
-fn a_setting_that_cannot_work_is_told() {
+fn a_setting_that_cannot_work_is_reported() {
     let conf = freeswitch("settings");
     install(&conf, &[]);
     edit(&conf.join("fsq/settings.xml"), "fsq_away_rounds=24", "fsq_away_rounds=two minutes");
     edit(&conf.join("fsq/settings.xml"), "fsq_language=en", "fsq_language=xx");
     let said = install(&conf, &["--check"]);
     assert_eq!(said.code, 2);
-    said.has("fsq_away_rounds is 'two minutes', must be a number").has("fsq_language is 'xx'");
+    said.has("fsq_away_rounds is 'two minutes'; set it to a number").has("fsq_language is 'xx'");
 }
 
 #[test]
-fn a_folder_that_is_no_configuration_is_refused() {
+fn a_folder_without_a_configuration_is_refused() {
     let folder = folder("nothing");
     let said = install(&folder, &[]);
     assert_eq!(said.code, 1);

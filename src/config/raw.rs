@@ -1,8 +1,7 @@
-//! What `config` and serde fill from file and environment: values of the right kind, not yet checked.
+//! The structs that `config` and serde fill from file and environment: values of the right type, not yet validated.
 //!
-//! Everything is optional: which keys must be there is decided when all layers have been laid over each
-//! other, and what the file has wrong is missing here, so that the rest can still be checked. None of it
-//! has a `Debug`: passwords are in it.
+//! Every field is optional: required keys are checked only after all layers are merged, and invalid values are left out
+//! here so that the rest can still be checked. No struct has a `Debug`, because they contain passwords.
 
 use serde::Deserialize;
 
@@ -64,6 +63,7 @@ pub(super) struct RawAgent {
     pub(super) id: Option<String>,
     pub(super) name: Option<String>,
     pub(super) dial: Option<String>,
+    pub(super) follow_forwards: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn q2_the_table_of_keys_and_the_structs_agree() {
+    fn q2_the_table_of_keys_agrees_with_the_structs() {
         agree::<Raw>(FILE);
         agree::<RawSwitch>(SWITCH);
         agree::<RawFeatureCodes>(FEATURE_CODES);

@@ -83,6 +83,9 @@ pub struct AgentView {
     /// this in `fsq_offer`.
     #[serde(default)]
     pub leg: Option<OfferId>,
+    /// The number of who talks with the agent in place of the caller.
+    #[serde(default)]
+    pub party: Option<Arc<str>>,
 }
 
 /// How many callers of a queue are explained.
@@ -113,7 +116,7 @@ impl Floor {
                     (Activity::Talking(h), _) => ("talking", Some(h.since)),
                     (Activity::WrapUp { until_wall, .. }, _) => ("wrap-up", Some(*until_wall)),
                     (Activity::Idle, Err(Unavailable::OnAnotherCall { since })) => ("on another call", Some(since)),
-                    (Activity::Idle, Err(Unavailable::Unreachable { since })) => ("unreachable", Some(since)),
+                    (Activity::Idle, Err(Unavailable::Unreachable { since, .. })) => ("unreachable", Some(since)),
                     (Activity::Idle, _) => ("idle", a.last_conversation_end()),
                 };
                 AgentView {
@@ -124,6 +127,7 @@ impl Floor {
                     moment,
                     call: a.held().map(|h| h.call.clone()),
                     leg: a.held().map(|h| h.offer),
+                    party: a.held().and_then(|h| self.party(h.offer)).map(|party| party.number),
                 }
             })
             .collect();
@@ -224,6 +228,8 @@ fn reason(agent: &Agent, queue: &QueueNumber, now: Now) -> Option<String> {
             format!("wrap-up for another {} s", until.since(now.wall).as_millis().div_ceil(1000))
         }
         Unavailable::OnAnotherCall { since } => format!("on another call for {} s", seconds(since)),
-        Unavailable::Unreachable { since } => format!("phone not reachable for {} s", seconds(since)),
+        Unavailable::Unreachable { since, cause } => {
+            format!("phone not reachable for {} s: {cause}", seconds(since))
+        }
     })
 }

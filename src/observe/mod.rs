@@ -27,8 +27,9 @@ pub fn log(record: &Record, masked: bool) {
         Err(error) => return tracing::error!(%error, "a fact cannot be written to the log"),
     };
     let text = |name: &str| fields.get(name).and_then(Value::as_str);
+    let number = |name: &str| text(name).map(|n| if masked { Cow::from(mask(n)) } else { Cow::from(n) });
     let moment = |name: &str| fields.get(name).and_then(Value::as_i64);
-    let lasted = |name: &str| fields.get(name).and_then(Value::as_u64);
+    let count = |name: &str| fields.get(name).and_then(Value::as_u64);
     let returned = fields.get("returned").and_then(Value::as_bool);
     // A log line has no fields within fields: `onward` is a word, or a word with where to.
     let onward = fields.get("onward").and_then(Value::as_object).and_then(|onward| onward.iter().next());
@@ -41,12 +42,15 @@ pub fn log(record: &Record, masked: bool) {
         offer = text("offer"),
         queue = text("queue"),
         agent = text("agent"),
-        caller = text("caller").map(|number| if masked { Cow::from(mask(number)) } else { Cow::from(number) }).as_deref(),
+        caller = number("caller").as_deref(),
+        party = number("party").as_deref(),
+        party_channel = text("party_channel"),
         first_entered = moment("first_entered"),
         returned,
         cause = text("cause"),
-        waited_ms = lasted("waited_ms"),
-        talked_ms = lasted("talked_ms"),
+        sip_status = count("sip_status"),
+        waited_ms = count("waited_ms"),
+        talked_ms = count("talked_ms"),
         by = text("by"),
         user = text("user"),
         onward = onward.map_or(text("onward"), |(word, _)| Some(word.as_str())),

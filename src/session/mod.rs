@@ -2,9 +2,9 @@
 //! a feature code. A session translates: events into what a call is told, and what a call wants into
 //! commands. It decides nothing.
 
+mod arrivals;
 mod caller;
 mod feature;
-mod several;
 mod turns;
 
 use std::sync::Arc;
@@ -23,6 +23,7 @@ use crate::telephony::Settings;
 use crate::telephony::channel::Channel;
 use crate::telephony::commands;
 
+pub use arrivals::Arrivals;
 pub use turns::Turns;
 
 /// How long a call may take to be parked before it is left all the same.
@@ -46,6 +47,8 @@ pub struct Shared {
     pub by_channel: AtomicBool,
     /// Where agents who dial a feature code are logged in and out.
     pub controller: Arc<Controller>,
+    /// When callers came.
+    pub arrivals: Arrivals,
     /// The calls whose task is here.
     pub turns: Turns,
     /// Makes a random number, for the random order of agents.
@@ -90,6 +93,11 @@ pub async fn run(shared: Arc<Shared>, link: Link, mut events: Events) {
     let drained = *shared.draining.borrow();
     match settings.codes.read(&channel.dialled) {
         _ if drained => Box::pin(give_back(&link, &mut events)).await,
+        // Behind it is a caller who waits for this agent already.
+        Dialled::Queue(queue) if channel.forwarded => {
+            tracing::warn!(call = %channel.id, %queue, "an agent's phone forwarded its call to a queue; that is not followed");
+            Box::pin(feature::refuse_number(&link, &mut events)).await;
+        }
         Dialled::Queue(queue) => {
             if channel.withheld {
                 hide(&link);

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use crate::acd::feature::Authenticated;
-use crate::acd::ids::{CallId, IdError};
+use crate::acd::ids::{CallId, IdError, QueueNumber};
 use crate::esl::{ChannelId, Event, Reply, SafeText};
 
-use super::place::Remembered;
-use super::variables::{CAME, PLACE, SINCE};
+use super::place::{Remembered, read_queues};
+use super::variables::{AWAY, CAME, FORWARDED, HELD, LAST_BRIDGE, PLACE, SINCE, VISITED};
 
 /// Why a connection cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +18,24 @@ pub(crate) enum NoCall {
     Id(String, IdError),
     #[error("its Unique-ID {0:?} cannot be addressed")]
     Channel(String),
+}
+
+/// When a caller came, by FreeSWITCH's own clock, in microseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Arrival {
+    /// Which FreeSWITCH, since it was started: whose clock it is.
+    pub(crate) switch: String,
+    /// When the call came to this number.
+    pub(crate) came: u64,
+    /// When FreeSWITCH told of it.
+    pub(crate) told: u64,
+}
+
+impl Arrival {
+    /// How long the call had been there when FreeSWITCH told of it.
+    pub(crate) fn waited(&self) -> Duration {
+        Duration::from_micros(self.told.saturating_sub(self.came))
+    }
 }
 
 /// A call as FreeSWITCH hands it over.
@@ -37,14 +55,23 @@ pub(crate) struct Channel {
     pub(crate) withheld: bool,
     /// The authenticated user, if the phone is one of the directory.
     pub(crate) who: Option<Authenticated>,
+    /// The leg of an agent whose phone forwarded it here.
+    pub(crate) forwarded: bool,
     /// What `socket` was given behind the `/`.
     pub(crate) token: Option<String>,
     /// The directory's domain, as the dialplan has it.
     pub(crate) domain: Option<String>,
     /// Where a transfer leads.
     pub(crate) context: SafeText,
-    /// The place the caller had before the controller was away.
+    /// When the caller came, if FreeSWITCH tells.
+    pub(crate) arrival: Option<Arrival>,
+    /// The place to which the caller comes back, from being held by the dialplan or left alone. Anybody else comes anew,
+    /// whatever the channel still says of an earlier wait.
     pub(crate) place: Option<Remembered>,
+    /// The queues the caller has timed out of, on a way of timeouts alone that leads here.
+    pub(crate) visited: Vec<QueueNumber>,
+    /// The dialplan has held the caller, and brings the call back.
+    pub(crate) returns: bool,
     /// How long the caller has been without a controller: held by the dialplan, or left alone by one that died.
     pub(crate) held_for: Option<Duration>,
     /// The caller was left alone and is here by our rescue ([`SINCE`]).
@@ -61,8 +88,14 @@ impl Channel {
         let unique = reply.header("Unique-ID").ok_or(NoCall::NoId)?.into_owned();
         let id = CallId::new(&unique).map_err(|e| NoCall::Id(unique.clone(), e))?;
         let channel = ChannelId::new(&unique).map_err(|_| NoCall::Channel(unique))?;
-        let dialled = variable("fsq_dialled").unwrap_or_else(|| header("Caller-Destination-Number"));
-        let place = variable(PLACE).and_then(|text| {
+        let returns = variable(HELD).as_deref() == Some("true");
+        let rescued = variable(SINCE).is_some();
+        // Where `fsq_came` is set, it names the pass of the dialplan in which `fsq_dialled` was set with it.
+        let is_of_this_pass =
+            |_: &String| returns || variable(CAME).is_none_or(|came| came == header("Caller-Profile-Created-Time"));
+        let dialled = variable("fsq_dialled").filter(is_of_this_pass);
+        let dialled = dialled.unwrap_or_else(|| header("Caller-Destination-Number"));
+        let place = variable(PLACE).filter(|_| returns || rescued).and_then(|text| {
             let place = Remembered::read(&text);
             if place.is_none() {
                 tracing::warn!(call = %id, place = text, "a place in the line cannot be read: the caller stands behind all who wait; leave the variable {PLACE} alone");
@@ -86,19 +119,51 @@ impl Channel {
                     placed: !SENT_HERE.iter().any(|name| variable(name).is_some()),
                 },
             ),
+            forwarded: variable(FORWARDED).is_some_and(|_| header("Call-Direction") == "inbound"),
             withheld: withheld(&header, &variable),
             token: variable("socket_path"),
             domain: variable("domain_name"),
             context: SafeText::new(&context).or(SafeText::new("default")),
+            arrival: arrival(reply),
             place,
+            // With a conversation behind it, the way was somebody's who talked with the caller.
+            visited: variable(VISITED)
+                .filter(|_| variable(LAST_BRIDGE).is_none())
+                .and_then(|text| read_queues(&text))
+                .unwrap_or_default(),
+            returns,
             held_for: held_for(
-                variable(SINCE).or_else(|| variable("fsq_away").and_then(|_| variable(CAME))).as_deref(),
+                variable(SINCE).or_else(|| variable(AWAY).and_then(|_| variable(CAME))).as_deref(),
                 &header("Event-Date-Timestamp"),
             ),
-            rescued: variable(SINCE).is_some(),
+            rescued,
             resumes: variable("socket_resume").as_deref() == Some("true"),
         })
     }
+}
+
+/// The number of whoever is on a channel, as `uuid_dump` tells of it: the caller's, or that of who was called. Empty where
+/// it is withheld.
+pub(crate) fn number_of(channel: &Event) -> SafeText {
+    let header = |name: &str| channel.header(name).map(|v| v.into_owned()).unwrap_or_default();
+    let variable = |name: &str| channel.variable(name).map(|v| v.into_owned()).filter(|v| !v.is_empty());
+    if withheld(&header, &variable) {
+        return SafeText::default();
+    }
+    let called = || Some(header("Caller-Callee-ID-Number")).filter(|number| !number.is_empty());
+    SafeText::new(&match header("Call-Direction").as_str() {
+        "outbound" => called().unwrap_or_else(|| header("Caller-Destination-Number")),
+        _ => header("Caller-Caller-ID-Number"),
+    })
+}
+
+fn arrival(reply: &Reply) -> Option<Arrival> {
+    let moment = |name| reply.header(name)?.parse().ok().filter(|moment| *moment > 0);
+    Some(Arrival {
+        switch: reply.header("Core-UUID")?.into_owned(),
+        came: moment("Caller-Profile-Created-Time")?,
+        told: moment("Event-Date-Timestamp")?,
+    })
 }
 
 /// What a channel has whose call somebody sent here: a blind transfer leaves the first two, a phone that was asked by

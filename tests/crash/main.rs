@@ -23,6 +23,7 @@ mod changes;
 mod door;
 mod lamps;
 mod logs;
+mod moved;
 mod outages;
 mod passed_on;
 mod points;

@@ -18,6 +18,7 @@ mod admin;
 mod house;
 mod setting;
 
+mod causes;
 mod codes;
 mod crowd;
 mod hearing;
