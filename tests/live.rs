@@ -39,6 +39,8 @@ mod hostile;
 mod logins;
 #[path = "live/phones.rs"]
 mod phones;
+#[path = "live/pickup.rs"]
+mod pickup;
 #[path = "live/private.rs"]
 mod private;
 #[path = "live/restarts.rs"]
@@ -79,6 +81,7 @@ fn main() -> ExitCode {
         timeouts::CASES,
         logins::CASES,
         hostile::CASES,
+        pickup::CASES,
         private::CASES,
         wire::CASES,
         deaths::CASES,

@@ -30,6 +30,10 @@ const RINGTONE: &str = "tone_stream://%(1000,4000,425);loops=-1";
 /// end the ringing on time.
 const RING_TIME_MARGIN: Duration = Duration::from_secs(2);
 
+/// Whom a leg that rings is for, in FreeSWITCH's own words (`SWITCH_ORIGINATE_SIGNAL_BOND_VARIABLE`): whoever picks the
+/// leg up, by an INVITE with `Replaces` or `intercept -bleg`, has the caller (sofia.c, switch_ivr_bridge.c).
+const BOND: &str = "originate_signal_bond";
+
 /// A leg that was answered and is not connected within this time is hung up: nobody answers into silence, even if
 /// nobody is left to end it.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(3);
@@ -151,7 +155,8 @@ pub(crate) fn ring(
         .variable(&VariableName::new(RINGING)?, &SafeText::new("yes"))
         .variable(&VariableName::new("fsq_agent")?, &SafeText::new(agent.id.as_str()))
         .variable(&VariableName::new("fsq_queue")?, &SafeText::new(queue.number.as_str()))
-        .variable(&VariableName::new("fsq_call")?, &SafeText::new(caller.id.as_str()));
+        .variable(&VariableName::new("fsq_call")?, &SafeText::new(caller.id.as_str()))
+        .variable(&VariableName::new(BOND)?, &SafeText::new(caller.id.as_str()));
     originate = match agent.follow_forwards {
         false => originate.variable(&VariableName::new("outbound_redirect_fatal")?, &SafeText::new("true")),
         // Forwarded to a queue, it would be a caller there: the header tells who comes.

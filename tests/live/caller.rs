@@ -17,6 +17,8 @@ pub struct From {
     hosted: bool,
     /// A name of any bytes, percent-encoded; empty for that of the header.
     name: String,
+    /// The call that this one is to take the place of.
+    replaces: String,
 }
 
 impl From {
@@ -24,7 +26,14 @@ impl From {
     pub fn outside(number: &str, name: &str) -> From {
         let name = if name.is_empty() { String::new() } else { format!("{name} ") };
         let header = format!("{name}<sip:{number}@example.net>");
-        From { user: "trunk".to_owned(), header, login: None, hosted: false, name: String::new() }
+        From {
+            user: "trunk".to_owned(),
+            header,
+            login: None,
+            hosted: false,
+            name: String::new(),
+            replaces: String::new(),
+        }
     }
 
     /// The world outside, with a name that SIP could not carry.
@@ -37,7 +46,13 @@ impl From {
     /// A phone of the house.
     pub fn phone(user: &str) -> From {
         let (header, login) = (format!("<sip:{user}@{DOMAIN}>"), Some(user.to_owned()));
-        From { user: user.to_owned(), header, login, hosted: false, name: String::new() }
+        From { user: user.to_owned(), header, login, hosted: false, name: String::new(), replaces: String::new() }
+    }
+
+    /// A phone of the house that picks up the call of a colleague's ringing phone: the leg, as FreeSWITCH names it to
+    /// lamps (RFC 3891).
+    pub fn picking_up(user: &str, leg: &str) -> From {
+        From { replaces: format!("Replaces: {leg};to-tag=0;from-tag=0;early-only\n    "), ..From::phone(user) }
     }
 
     /// A phone of another customer's house, where users have the same names.
@@ -71,6 +86,7 @@ impl Caller {
             ("RTP", rtp.as_str()),
             ("FROM", from.header.as_str()),
             ("NAME", from.name.as_str()),
+            ("REPLACES", from.replaces.as_str()),
         ];
         let scenario = lab.scenario(&format!("caller-{port}.xml"), include_str!("caller.xml"), &values);
         let remote = match from.login {

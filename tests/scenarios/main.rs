@@ -30,6 +30,7 @@ mod phones;
 mod races;
 mod repairs;
 mod restarts;
+mod silent;
 mod strategies;
 mod timeout;
 mod wrap_up;

@@ -119,6 +119,13 @@ impl SimSwitch {
         })
     }
 
+    /// A variable of a leg.
+    #[must_use]
+    pub fn variable(&self, uuid: &str, name: &str) -> Option<String> {
+        self.shared
+            .read(|world| world.up_leg(uuid).and_then(|id| Some(world.legs.get(&id)?.vars.get(name)?.to_owned())))
+    }
+
     /// How many legs live.
     #[must_use]
     pub fn leg_count(&self) -> usize {
