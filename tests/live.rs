@@ -37,6 +37,8 @@ mod hearing;
 mod hostile;
 #[path = "live/logins.rs"]
 mod logins;
+#[path = "live/moved.rs"]
+mod moved;
 #[path = "live/phones.rs"]
 mod phones;
 #[path = "live/pickup.rs"]
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
         phones::CASES,
         ends::CASES,
         elsewhere::CASES,
+        moved::CASES,
         hearing::CASES,
         timeouts::CASES,
         logins::CASES,

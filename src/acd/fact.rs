@@ -150,6 +150,8 @@ pub enum TimeoutCause {
     LastAgentLoggedOut,
     /// The queue was taken out of the configuration.
     QueueRemoved,
+    /// The caller had timed out of this queue before, and came back by a number to which the call was transferred.
+    SecondTime,
 }
 
 /// What was done with a caller after the wait had ended.
@@ -280,6 +282,22 @@ pub enum Fact {
         /// How long the caller had waited in this queue.
         #[serde(rename = "waited_ms", with = "millis")]
         waited: Duration,
+    },
+    /// The agent's conversation goes on with somebody else than before: with the third party of an attended transfer,
+    /// with whomever the caller or an operator passed the agent on to.
+    PartyChanged {
+        /// The offer that was taken.
+        offer: OfferId,
+        /// The caller's channel.
+        call: CallId,
+        /// The queue.
+        queue: QueueNumber,
+        /// The agent.
+        agent: AgentId,
+        /// The third party's number, reduced to safe characters; empty where it is withheld.
+        party: Arc<str>,
+        /// The third party's channel.
+        party_channel: CallId,
     },
     /// The agent's part of the conversation ended.
     ConversationEnded {

@@ -72,7 +72,14 @@ fn doing(agent: &AgentView, now: Wall) -> String {
     match (agent.activity.as_str(), agent.moment) {
         ("wrap-up", Some(until)) => format!("wrap-up for another {}", lasting(until, now)),
         ("idle", Some(since)) => format!("idle, last conversation {} ago", lasting(now, since)),
-        (activity, Some(since)) => format!("{activity} for {}", lasting(now, since)),
+        (activity, Some(since)) => {
+            let with = match agent.party.as_deref() {
+                None => String::new(),
+                Some("") => ", now with somebody anonymous".to_owned(),
+                Some(number) => format!(", now with {number}"),
+            };
+            format!("{activity} for {}{with}", lasting(now, since))
+        }
         (activity, None) => activity.to_owned(),
     }
 }

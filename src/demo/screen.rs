@@ -165,6 +165,7 @@ mod tests {
             activity: "wrap-up".into(),
             moment: Some(Wall(64_500)),
             call: None,
+            party: None,
         };
         let view = FloorView { at: Wall(62_000), queues: vec![queue], agents: vec![agent] };
         let latest = VecDeque::from(["00:01  something".to_owned()]);

@@ -98,6 +98,7 @@ impl Story {
             Fact::CallAnswered { agent: a, call, waited, .. } => {
                 format!("{} answers {} after {}", agent(a), caller(call), seconds(*waited))
             }
+            Fact::PartyChanged { agent: a, party, .. } => format!("{} talks with {party} now", agent(a)),
             Fact::ConversationEnded { agent: a, call, talked, by, .. } => {
                 format!("{} and {} have talked for {}{}", agent(a), caller(call), seconds(*talked), ended(*by))
             }
@@ -190,6 +191,7 @@ fn timed_out(cause: TimeoutCause) -> &'static str {
         TimeoutCause::NobodyLoggedIn => "nobody is logged in",
         TimeoutCause::LastAgentLoggedOut => "the last agent has logged out",
         TimeoutCause::QueueRemoved => "the queue is gone",
+        TimeoutCause::SecondTime => "came round in a circle",
     }
 }
 

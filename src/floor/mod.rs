@@ -5,6 +5,7 @@
 
 mod absent;
 mod desk;
+mod parties;
 mod phones;
 mod roster;
 mod supervision;
@@ -30,6 +31,7 @@ use crate::acd::time::Now;
 
 pub use absent::Absent;
 pub use desk::{CallDesk, Caller};
+pub use parties::Party;
 pub use phones::{AskedPhones, Phones};
 pub use roster::{LoginChange, LoginRefusal};
 pub use supervision::HeldView;
@@ -75,6 +77,7 @@ pub struct Floor {
     calls: DashMap<CallId, Admitted>,
     absent: Mutex<BTreeMap<CallId, Absent>>,
     coming: Mutex<BTreeSet<CallId>>,
+    parties: Mutex<BTreeMap<OfferId, Party>>,
     phones: Phones,
     changed: Mutex<Changed>,
     /// Whether somebody compares with FreeSWITCH, and looks after legs without a session.
@@ -94,6 +97,7 @@ impl Floor {
             calls: DashMap::new(),
             absent: Mutex::default(),
             coming: Mutex::default(),
+            parties: Mutex::default(),
             phones: Phones::default(),
             changed: Mutex::default(),
             supervised: AtomicBool::new(false),

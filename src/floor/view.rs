@@ -74,6 +74,9 @@ pub struct AgentView {
     pub moment: Option<Wall>,
     /// The caller of an offer or a conversation.
     pub call: Option<CallId>,
+    /// The number of who talks with the agent in place of the caller.
+    #[serde(default)]
+    pub party: Option<Arc<str>>,
 }
 
 impl Floor {
@@ -101,6 +104,7 @@ impl Floor {
                     activity: activity.to_owned(),
                     moment,
                     call: a.held().map(|h| h.call.clone()),
+                    party: a.held().and_then(|h| self.party(h.offer)).map(|party| party.number),
                 }
             })
             .collect();

@@ -32,6 +32,8 @@ pub fn log(record: &Record) {
         queue = text("queue"),
         agent = text("agent"),
         caller = text("caller"),
+        party = text("party"),
+        party_channel = text("party_channel"),
         first_entered = moment("first_entered"),
         returned,
         cause = text("cause"),

@@ -1,6 +1,7 @@
 //! A link that is up.
 
 mod accounts;
+mod parties;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
@@ -18,7 +19,7 @@ use crate::esl::command::EventSet;
 use crate::esl::{
     ApiCall, Cause, ChannelId, CloseReason, Command, Event, EventKind, Events, Incoming, Link, Outcome, Reply,
 };
-use crate::floor::AskedPhones;
+use crate::floor::{AskedPhones, OfferKey};
 use crate::telephony::commands::{connected, end_if_ringing, has_mod_hash};
 use crate::telephony::events::was_transferred;
 use crate::telephony::status::sessions_per_second;
@@ -50,6 +51,8 @@ enum Answer {
     /// The channels, asked for then, and the calls.
     Calls(Mono, Box<Reply>, Outcome),
     Dump(Uuid, String, Outcome),
+    /// Who talks with an agent in place of the caller.
+    Party(OfferKey, CallId, Outcome),
     /// A call that was left alone, and where it is to go.
     LeftAlone(ChannelId, String, Outcome),
     Contact(AgentId, Outcome),
@@ -252,6 +255,7 @@ impl Up<'_> {
                     self.adopt(leg, &caller, &reply.body_text());
                 }
             }
+            Answer::Party(key, channel, outcome) => self.party(&key, channel, outcome),
             Answer::LeftAlone(channel, to, outcome) => {
                 if let Some(reply) = done(outcome) {
                     self.tell(&bring_back(&channel, &to, &reply.body_text()));
@@ -297,6 +301,7 @@ impl Up<'_> {
         let (floor, instance, now) = (&self.switches.floor, self.switches.instance, self.switches.clock.now());
         let held = floor.held();
         let mut repairs = survey.strays(instance, &held);
+        self.ask_for_parties(&survey, &held);
         let strays = repairs.iter().any(|r| matches!(r, Repair::End(_)));
         // At the start nobody has just ended a leg: what there is is from before, and holds its caller back.
         if self.switches.are_in_order() {
@@ -392,7 +397,9 @@ impl Up<'_> {
     /// Does what we may not have lived to do: our next death does not concern a conversation, and a caller who is
     /// passed on later comes to another queue as anybody.
     fn let_go(&self, call: &CallId) {
-        if let Ok(channel) = ChannelId::new(call.as_str())
+        // The caller may be here again, and wait.
+        if !self.switches.floor.has_call(call)
+            && let Ok(channel) = ChannelId::new(call.as_str())
             && let Ok(command) = connected(&channel)
         {
             self.tell(&[command]);

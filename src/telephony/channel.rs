@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use crate::acd::feature::Authenticated;
-use crate::acd::ids::{CallId, IdError};
-use crate::esl::{ChannelId, Reply, SafeText};
+use crate::acd::ids::{CallId, IdError, QueueNumber};
+use crate::esl::{ChannelId, Event, Reply, SafeText};
 
-use super::place::Remembered;
-use super::variables::{CAME, FORWARDED, PLACE, SINCE};
+use super::place::{Remembered, read_queues};
+use super::variables::{AWAY, CAME, FORWARDED, HELD, LAST_BRIDGE, PLACE, SINCE, VISITED};
 
 /// Why a connection cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -43,8 +43,13 @@ pub(crate) struct Channel {
     pub(crate) domain: Option<String>,
     /// Where a transfer leads.
     pub(crate) context: SafeText,
-    /// The place the caller had before the controller was away.
+    /// The place to which the caller comes back, from being held by the dialplan or left alone. Anybody else comes anew,
+    /// whatever the channel still says of an earlier wait.
     pub(crate) place: Option<Remembered>,
+    /// The queues the caller has timed out of, on a way of timeouts alone that leads here.
+    pub(crate) visited: Vec<QueueNumber>,
+    /// The dialplan has held the caller, and brings the call back.
+    pub(crate) returns: bool,
     /// How long the caller has been without a controller: held by the dialplan, or left alone by one that died.
     pub(crate) held_for: Option<Duration>,
     /// The caller was left alone and is here by our rescue ([`SINCE`]).
@@ -61,8 +66,14 @@ impl Channel {
         let unique = reply.header("Unique-ID").ok_or(NoCall::NoId)?.into_owned();
         let id = CallId::new(&unique).map_err(|e| NoCall::Id(unique.clone(), e))?;
         let channel = ChannelId::new(&unique).map_err(|_| NoCall::Channel(unique))?;
-        let dialled = variable("fsq_dialled").unwrap_or_else(|| header("Caller-Destination-Number"));
-        let place = variable(PLACE).and_then(|text| {
+        let returns = variable(HELD).as_deref() == Some("true");
+        let rescued = variable(SINCE).is_some();
+        // Where `fsq_came` is set, it names the pass of the dialplan in which `fsq_dialled` was set with it.
+        let is_of_this_pass =
+            |_: &String| returns || variable(CAME).is_none_or(|came| came == header("Caller-Profile-Created-Time"));
+        let dialled = variable("fsq_dialled").filter(is_of_this_pass);
+        let dialled = dialled.unwrap_or_else(|| header("Caller-Destination-Number"));
+        let place = variable(PLACE).filter(|_| returns || rescued).and_then(|text| {
             let place = Remembered::read(&text);
             if place.is_none() {
                 tracing::warn!(call = %id, place = text, "a place in the line cannot be read: the caller stands behind all who wait; leave the variable {PLACE} alone");
@@ -87,14 +98,35 @@ impl Channel {
             domain: variable("domain_name"),
             context: SafeText::new(&context).or(SafeText::new("default")),
             place,
+            // With a conversation behind it, the way was somebody's who talked with the caller.
+            visited: variable(VISITED)
+                .filter(|_| variable(LAST_BRIDGE).is_none())
+                .and_then(|text| read_queues(&text))
+                .unwrap_or_default(),
+            returns,
             held_for: held_for(
-                variable(SINCE).or_else(|| variable("fsq_away").and_then(|_| variable(CAME))).as_deref(),
+                variable(SINCE).or_else(|| variable(AWAY).and_then(|_| variable(CAME))).as_deref(),
                 &header("Event-Date-Timestamp"),
             ),
-            rescued: variable(SINCE).is_some(),
+            rescued,
             resumes: variable("socket_resume").as_deref() == Some("true"),
         })
     }
+}
+
+/// The number of whoever is on a channel, as `uuid_dump` tells of it: the caller's, or that of who was called. Empty where
+/// it is withheld.
+pub(crate) fn number_of(channel: &Event) -> SafeText {
+    let header = |name: &str| channel.header(name).map(|v| v.into_owned()).filter(|v| !v.is_empty());
+    if header("Caller-Privacy-Hide-Number").as_deref() == Some("true") {
+        return SafeText::default();
+    }
+    let called = || header("Caller-Callee-ID-Number").or_else(|| header("Caller-Destination-Number"));
+    let number = match header("Call-Direction").as_deref() {
+        Some("outbound") => called(),
+        _ => header("Caller-Caller-ID-Number"),
+    };
+    SafeText::new(&number.unwrap_or_default())
 }
 
 /// The longest that a caller is believed to have been held: what is longer is a clock that was set.

@@ -95,6 +95,24 @@ fn another_queue_but_no_loop() {
     s.gives(9500, end(TimeoutCause::LastAgentLoggedOut), &hung_up);
 }
 
+/// Q13: nor by way of a number that leads back.
+#[test]
+fn a_circle_by_another_way_ends_behind_the_message() {
+    let with_message = limited(true, TimeoutAction::Transfer("1005".into()));
+    let mut s = Stand { call: Call::new(q("1"), vec![q("2"), q("1")], None) };
+    s.gives(0, Begin, &[desk(Desk::Enter(q("1"), None))]);
+    let entered = [wire(Wire::Remember(place(0))), wire(Wire::Answer), ringtone(1, false)];
+    let ended = [close(CancelCause::CallTimedOut), sorry(2), timed_out(TimeoutCause::SecondTime)];
+    s.gives(0, Entered(Some((with_message.clone(), place(0)))), &[&entered[..], &ended[..]].concat());
+    let hung_up = [desk(Desk::WentOn(Onward::HungUp)), wire(Wire::HangUp(Parting::Normal))];
+    s.gives(3_000, Played(Playing(2)), &hung_up);
+    // Whoever comes back to a place, of whichever queue, does not go round.
+    let mut back = Stand { call: Call::back(q("1"), vec![q("2"), q("1")], place(0)) };
+    back.gives(0, Begin, &[desk(Desk::Enter(q("1"), Some(place(0))))]);
+    back.gives(0, Entered(Some((with_message, place(0)))), &[&entered[..], &[look(false)]].concat());
+    assert_eq!(back.call.visited(), [q("2"), q("1")]);
+}
+
 #[test]
 fn who_was_to_be_rung_at_the_end_is_released() {
     let mut s = Stand::waiting(settings(|_| ()));

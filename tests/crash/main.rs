@@ -22,6 +22,7 @@ mod wire;
 mod changes;
 mod door;
 mod lamps;
+mod moved;
 mod outages;
 mod passed_on;
 mod points;

@@ -194,13 +194,16 @@ impl Model {
 
     // What is told.
 
-    pub(crate) fn entered(&mut self, call: CallId, queue: QueueNumber, place: Place, now: u64) {
+    pub(crate) fn entered(&mut self, call: CallId, queue: QueueNumber, place: Place, circle: bool, now: u64) {
         assert!(self.caller(&call).is_none(), "{call} waits twice");
         let newest = self.callers.iter().map(|c| c.place).max();
         if place.entered == wall(now) {
             assert!(newest.is_none_or(|n| n < place), "Q4: {call} is put before somebody who was there");
         }
-        let over = if self.logged_in(&queue) == 0 { vec![TimeoutCause::NobodyLoggedIn] } else { Vec::new() };
+        // Q13: nobody who is led round in a circle waits.
+        let circle = circle.then_some(TimeoutCause::SecondTime);
+        let nobody = (self.logged_in(&queue) == 0).then_some(TimeoutCause::NobodyLoggedIn);
+        let over: Vec<TimeoutCause> = circle.into_iter().chain(nobody).collect();
         let entered = crate::journal::since_start(place.entered);
         let (offers, tried, missed) = (Vec::new(), Vec::new(), Vec::new());
         let (due_at_change, closed) = (None, None);
@@ -310,7 +313,7 @@ impl Model {
             Fact::CallAbandoned { call, .. } | Fact::CallTaken { call, .. } | Fact::CallLost { call, .. } => {
                 self.left(call);
             }
-            Fact::CallEntered { .. } | Fact::CallWentOn { .. } => {}
+            Fact::CallEntered { .. } | Fact::CallWentOn { .. } | Fact::PartyChanged { .. } => {}
         }
     }
 

@@ -173,8 +173,9 @@ impl Sim {
                     assert_eq!(place.entered, before.entered, "Q19: {} loses the place in the line", s.id);
                 }
                 let queue = s.desk.queue().expect("a queue").clone();
-                self.model.entered(s.id.clone(), queue.clone(), *place, self.now);
                 let returned = matches!(&done, Desk::Enter(_, Some(_)));
+                let circle = !returned && self.world.caller(&s.id).is_some_and(|c| c.visited.contains(&queue));
+                self.model.entered(s.id.clone(), queue.clone(), *place, circle, self.now);
                 s.ear.entered(self.model.queue(&queue), returned, self.now);
                 if let Some(c) = self.world.caller(&s.id) {
                     (c.queue, c.visited) = (queue, s.call.visited().to_vec());
@@ -313,7 +314,10 @@ impl Sim {
         let session = Session {
             id: call.clone(),
             conn,
-            call: Call::new(queue, visited, place),
+            call: match place {
+                Some(place) => Call::back(queue, visited, place),
+                None => Call::new(queue, visited, None),
+            },
             desk: CallDesk::new(self.floor.clone(), call.clone(), caller, self.rng.next()),
             ear: Ear::default(),
             taken: None,

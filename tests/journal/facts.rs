@@ -52,6 +52,7 @@ fn any_fact() -> impl Strategy<Value = Fact> {
         TimeoutCause::NobodyLoggedIn,
         TimeoutCause::LastAgentLoggedOut,
         TimeoutCause::QueueRemoved,
+        TimeoutCause::SecondTime,
     ]);
     let by = prop::sample::select(vec![EndedBy::Caller, EndedBy::Agent, EndedBy::Transfer, EndedBy::Unknown]);
     let onward = prop_oneof![
@@ -61,7 +62,7 @@ fn any_fact() -> impl Strategy<Value = Fact> {
     ];
     let subjects = (offer, call, queue, agent);
     let details = (miss, cancel, timeout, by, onward, text, any::<bool>(), wall, lasted);
-    (0..16, subjects, details).prop_map(|(kind, subjects, details)| {
+    (0..17, subjects, details).prop_map(|(kind, subjects, details)| {
         let (offer, call, queue, agent) = subjects;
         let (miss, cancel, timeout, by, onward, caller, returned, wall, lasted) = details;
         let asker = match lasted.as_millis() % 4 {
@@ -86,6 +87,7 @@ fn any_fact() -> impl Strategy<Value = Fact> {
             12 => Fact::AgentLoggedOut { agent, queue, by: asker },
             13 => Fact::WrapUpStarted { agent, queue, until: wall },
             14 => Fact::WrapUpEnded { agent },
+            15 => Fact::PartyChanged { offer, agent, queue, party: caller, party_channel: call.clone(), call },
             _ => Fact::CallTaken { call, queue, waited: lasted },
         }
     })

@@ -43,6 +43,7 @@ fn q7_an_agent_is_silent_when_no_phone_rings() {
         hans.wait_talking().await;
         hans.hang_up();
         soft.wait_idle().await;
+        pass(200).await;
         house.when_rung("1001#soft", Behaviour::Crash);
         house.when_rung("1002", answers(300));
         let vera = house.caller("0792", "99900");

@@ -116,6 +116,7 @@ fn words_of(fact: &Fact, numbers: &HashMap<CallId, String>) -> String {
             format!("{agent} is called off {}: {}", n(call), word(cause))
         }
         Fact::CallAnswered { call, agent, .. } => format!("{agent} answers {}", n(call)),
+        Fact::PartyChanged { agent, party, .. } => format!("{agent} talks with {party}"),
         Fact::ConversationEnded { call, agent, by, .. } => format!("{agent} and {} end: {}", n(call), word(by)),
         Fact::CallAbandoned { call, queue, .. } => format!("{} abandons {queue}", n(call)),
         Fact::CallTimedOut { call, queue, cause, .. } => format!("{} times out of {queue}: {}", n(call), word(cause)),

@@ -60,13 +60,9 @@ impl World {
             "uuid_exists" => done(if self.up_leg(arg.trim()).is_some() { "true" } else { "false" }),
             "uuid_dump" => self.with_leg(arg, |world, id, rest| world.dump(id, rest.trim())),
             "uuid_transfer" => self.with_leg(arg, |world, id, rest| {
-                let mut words = rest.split_whitespace();
-                let mut first = words.next().unwrap_or_default();
-                if matches!(first, "-bleg" | "-both") {
-                    first = words.next().unwrap_or_default();
-                }
-                let destination = first.to_owned();
-                world.redirect(id, &destination);
+                let rest = rest.trim();
+                let to = ["-bleg", "-both"].iter().find_map(|flag| rest.strip_prefix(flag)).unwrap_or(rest);
+                world.redirect(id, to);
                 "+OK\n".into()
             }),
             "uuid_park" => self.with_leg(arg, |world, id, _| {

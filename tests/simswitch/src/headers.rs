@@ -125,7 +125,7 @@ fn profile_who(push: &mut impl FnMut(&str, &str), p: &Profile, uuid: &str, name:
     some("Unique-ID", uuid);
     some("Source", p.source);
     some("Transfer-Source", &p.transfer_source);
-    some("Context", "default");
+    some("Context", &p.context);
     some("RDNIS", &p.rdnis);
     some("Channel-Name", name);
 }
