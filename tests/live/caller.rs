@@ -49,10 +49,12 @@ impl From {
         From { user: user.to_owned(), header, login, hosted: false, name: String::new(), replaces: String::new() }
     }
 
-    /// A phone of the house that picks up the call of a colleague's ringing phone: the leg, as FreeSWITCH names it to
-    /// lamps (RFC 3891).
-    pub fn picking_up(user: &str, leg: &str) -> From {
-        From { replaces: format!("Replaces: {leg};to-tag=0;from-tag=0;early-only\n    "), ..From::phone(user) }
+    /// A phone of the house that picks up the call of a colleague's ringing phone, named as FreeSWITCH names it to lamps
+    /// (RFC 3891).
+    pub fn picking_up(user: &str, invite: &Message) -> From {
+        let tag = invite.header("From").split(";tag=").nth(1).unwrap_or_default().to_owned();
+        let replaces = format!("Replaces: {};to-tag={tag};from-tag=0;early-only\n    ", invite.call());
+        From { replaces, ..From::phone(user) }
     }
 
     /// A phone of another customer's house, where users have the same names.

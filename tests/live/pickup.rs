@@ -12,7 +12,6 @@ crate::cases!("pickup":
     an_invite_with_replaces_takes_the_caller,
     who_intercepts_the_other_side_of_a_ringing_leg_has_the_caller,
     who_intercepts_the_caller_has_the_caller,
-    who_intercepts_a_ringing_leg_costs_the_caller_nothing,
 );
 
 /// A caller for whom 1001 rings, and the leg.
@@ -48,8 +47,8 @@ fn has_the_caller(lab: &Lab, caller: Caller, ring: Ringing<'_>, picker: Caller) 
 
 /// Q105: a lamp key.
 fn an_invite_with_replaces_takes_the_caller(lab: &Lab) {
-    let (caller, ring, leg) = ringing(lab);
-    let picker = lab.dial(&From::picking_up("1002", &leg), "1001");
+    let (caller, ring, _) = ringing(lab);
+    let picker = lab.dial(&From::picking_up("1002", &ring.invite), "1001");
     has_the_caller(lab, caller, ring, picker);
 }
 
@@ -69,20 +68,4 @@ fn who_intercepts_the_caller_has_the_caller(lab: &Lab) {
     });
     let picker = lab.dial(&From::phone("1002"), &format!("*8-{}", channel.1));
     has_the_caller(lab, caller, ring, picker);
-}
-
-/// Q105: FreeSWITCH has no way to give the picker what belongs to a leg by the leg alone.
-fn who_intercepts_a_ringing_leg_costs_the_caller_nothing(lab: &Lab) {
-    let (caller, ring, leg) = ringing(lab);
-    let picker = lab.dial(&From::phone("1002"), &format!("*8-{leg}"));
-    std::thread::sleep(Duration::from_secs(2));
-    println!("picker: {}", picker.story());
-    println!("caller over: {}\n{}", caller.is_over(), caller.story());
-    println!("daemon:\n{}", lab.daemon().log());
-    println!("facts: {:#?}", lab.daemon().facts().iter().map(|r| &r.fact).collect::<Vec<_>>());
-    assert!(!caller.is_over(), "the caller waits on");
-    drop(picker);
-    caller.hang_up();
-    caller.over(SOON);
-    drop(ring);
 }
