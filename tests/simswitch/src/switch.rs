@@ -119,11 +119,10 @@ impl SimSwitch {
         })
     }
 
-    /// A variable of a leg.
+    /// A variable of a leg that lives.
     #[must_use]
     pub fn variable(&self, uuid: &str, name: &str) -> Option<String> {
-        self.shared
-            .read(|world| world.up_leg(uuid).and_then(|id| Some(world.legs.get(&id)?.vars.get(name)?.to_owned())))
+        self.shared.read(|world| world.legs.get(&world.leg_id(uuid)?)?.vars.get(name).map(str::to_owned))
     }
 
     /// How many legs live.
