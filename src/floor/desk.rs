@@ -19,6 +19,8 @@ pub struct Caller {
     pub first_entered: Option<Wall>,
     /// Whether the caller comes back after the controller had been away.
     pub returned: bool,
+    /// The agent from whose phone the call comes.
+    pub own: Option<AgentId>,
 }
 
 /// The place where one call's wishes are carried out. Dropping it takes the call off the floor.

@@ -154,7 +154,7 @@ impl Floor {
         let fresh = || Place { entered: now.wall, seq: self.arrivals.fetch_add(1, Ordering::Relaxed) };
         let (settings, place) = {
             let mut q = self.queues.get_mut(queue).filter(|q| !q.is_retired())?;
-            let at = q.enter(call.clone(), place.or(recorded).unwrap_or_else(fresh), seed);
+            let at = q.enter(call.clone(), place.or(recorded).unwrap_or_else(fresh), seed, caller.own.clone());
             if q.logged_in().is_empty() {
                 q.end_one(call, TimeoutCause::NobodyLoggedIn);
             }

@@ -123,8 +123,8 @@ impl Floor {
                 })
                 .collect();
             let first = q.waiting().find(|(_, w)| w.offers().is_empty()).map(|(_, w)| {
-                let tried = |a: &AgentId| w.tried_at(a);
-                q.settings().participants.iter().map(tried).collect::<Vec<Option<Mono>>>()
+                let tried = |a: &AgentId| (w.own() == Some(a), w.tried_at(a));
+                q.settings().participants.iter().map(tried).collect::<Vec<(bool, Option<Mono>)>>()
             });
             (q.settings().clone(), rows, first)
         };
@@ -138,7 +138,11 @@ impl Floor {
                 .participants
                 .iter()
                 .zip(tried)
-                .map(|(a, tried)| CandidateView { agent: a.clone(), reason: self.reason(a, number, tried, now) })
+                .map(|(a, (own, tried))| {
+                    let reason = || self.reason(a, number, tried, now);
+                    let reason = if own { Some("calls from this phone".to_owned()) } else { reason() };
+                    CandidateView { agent: a.clone(), reason }
+                })
                 .collect(),
         };
         Some(QueueView {

@@ -214,7 +214,9 @@ impl<'a> Session<'a> {
             }
             (None, None) => (Call::new(dialled.clone(), Vec::new(), None), None),
         };
-        let caller = Caller { number, first_entered, returned: place.is_some() };
+        let who = channel.who.as_ref().or(channel.dialled_user.as_ref());
+        let own = who.and_then(|who| shared.floor.agent_of(who, settings.domain.as_deref()));
+        let caller = Caller { number, first_entered, returned: place.is_some(), own };
         let desk = CallDesk::new(shared.floor.clone(), channel.id.clone(), caller, (shared.random)());
         Self {
             shared,

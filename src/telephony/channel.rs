@@ -35,6 +35,8 @@ pub(crate) struct Channel {
     pub(crate) number: SafeText,
     /// The authenticated user, if the phone is one of the directory.
     pub(crate) who: Option<Authenticated>,
+    /// The user whose phone it is, where FreeSWITCH dialled it: no phone that calls can say that of itself.
+    pub(crate) dialled_user: Option<Authenticated>,
     /// The leg of an agent whose phone forwarded it here.
     pub(crate) forwarded: bool,
     /// What `socket` was given behind the `/`.
@@ -82,6 +84,9 @@ impl Channel {
             who: variable("sip_auth_username").filter(|_| variable("sip_authorized").as_deref() == Some("true")).map(
                 |user| Authenticated { user, domain: variable("domain_name").or_else(|| variable("sip_auth_realm")) },
             ),
+            dialled_user: variable("dialed_user")
+                .filter(|_| header("Call-Direction") == "outbound")
+                .map(|user| Authenticated { user, domain: variable("dialed_domain") }),
             forwarded: variable(FORWARDED).is_some_and(|_| header("Call-Direction") == "inbound"),
             token: variable("socket_path"),
             domain: variable("domain_name"),

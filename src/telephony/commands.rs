@@ -314,6 +314,7 @@ mod tests {
             name: SafeText::new(name),
             number: SafeText::new("0791"),
             who: None,
+            dialled_user: None,
             forwarded: false,
             token: None,
             domain: Some("of.the.call".into()),

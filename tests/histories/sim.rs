@@ -165,7 +165,8 @@ impl Sim {
                     assert_eq!(place.entered, before.entered, "Q19: {} loses the place in the line", s.id);
                 }
                 let queue = s.desk.queue().expect("a queue").clone();
-                self.model.entered(s.id.clone(), queue.clone(), *place, self.now);
+                let own = self.world.caller(&s.id).and_then(|c| c.own.clone());
+                self.model.entered(s.id.clone(), queue.clone(), *place, own, self.now);
                 let returned = matches!(&done, Desk::Enter(_, Some(_)));
                 s.ear.entered(self.model.queue(&queue), returned, self.now);
                 if let Some(c) = self.world.caller(&s.id) {
@@ -283,7 +284,8 @@ impl Sim {
     pub(crate) fn begin(&mut self, call: &CallId, returned: bool) {
         let conn = self.world.connect(call);
         let c = self.world.caller(call).expect("a caller");
-        let caller = Caller { number: "0791234567".into(), first_entered: c.first_entered, returned };
+        let caller =
+            Caller { number: "0791234567".into(), first_entered: c.first_entered, returned, own: c.own.clone() };
         let (queue, visited, place) = (c.queue.clone(), c.visited.clone(), c.place);
         let wakes = self.wakes.clone();
         let woken = call.clone();

@@ -20,6 +20,8 @@ pub(crate) enum Step {
     Until(u64),
     /// Somebody calls this queue.
     Call(u8),
+    /// An agent calls this queue from the own phone.
+    CallFrom(u8, u8),
     /// A caller hangs up.
     GiveUp(u8),
     /// A caller presses a key.
@@ -219,6 +221,7 @@ enum Kind {
     Wait,
     Until,
     Call,
+    CallFrom,
     GiveUp,
     Press,
     Login,
@@ -260,6 +263,7 @@ impl Taste {
             (12, HangUp),
         ];
         let rare = [
+            (3, CallFrom),
             (3, Private),
             (3, Reachable),
             (3, Phone),
@@ -374,6 +378,7 @@ fn some_step(rng: &mut Rng, taste: &Taste) -> Step {
         Kind::Wait => Step::Wait(some_wait(rng)),
         Kind::Until => Step::Until(*rng.pick(&[0, 0, 1, 12])),
         Kind::Call => Step::Call(queue),
+        Kind::CallFrom => Step::CallFrom(agent, queue),
         Kind::GiveUp => Step::GiveUp(nth),
         Kind::Press => Step::Press(nth),
         Kind::Login => Step::Login(agent, queue),

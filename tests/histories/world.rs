@@ -66,6 +66,8 @@ pub(crate) struct Caller {
     pub(crate) call: CallId,
     pub(crate) alive: bool,
     pub(crate) conn: Option<Conn>,
+    /// From this agent's phone.
+    pub(crate) own: Option<AgentId>,
     pub(crate) queue: QueueNumber,
     pub(crate) visited: Vec<QueueNumber>,
     /// What the channel remembers for the time after the daemon's death.
@@ -209,11 +211,12 @@ impl World {
         (c.armed, c.away) = (true, false);
     }
 
-    pub(crate) fn call(&mut self, call: CallId, queue: QueueNumber) {
+    pub(crate) fn call(&mut self, call: CallId, queue: QueueNumber, own: Option<AgentId>) {
         self.callers.push(Caller {
             call,
             alive: true,
             conn: None,
+            own,
             queue,
             visited: Vec::new(),
             place: None,
