@@ -18,6 +18,8 @@ mod lamp;
 mod ledger;
 #[path = "live/phone.rs"]
 mod phone;
+#[path = "live/refuser.rs"]
+mod refuser;
 #[path = "live/sipp.rs"]
 mod sipp;
 #[path = "live/six.rs"]
@@ -25,6 +27,8 @@ mod six;
 #[path = "live/sound.rs"]
 mod sound;
 
+#[path = "live/causes.rs"]
+mod causes;
 #[path = "crash/live.rs"]
 mod deaths;
 #[path = "live/elsewhere.rs"]
@@ -73,6 +77,7 @@ fn main() -> ExitCode {
     let all = [
         strategies::CASES,
         phones::CASES,
+        causes::CASES,
         ends::CASES,
         elsewhere::CASES,
         hearing::CASES,
