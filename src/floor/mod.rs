@@ -22,7 +22,7 @@ use crate::acd::announce::HIGHEST;
 use crate::acd::call::Leave;
 use crate::acd::fact::{CancelCause, EndedBy, Fact, Record, TimeoutCause};
 use crate::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
-use crate::acd::leg::Outcome;
+use crate::acd::offer::Outcome;
 use crate::acd::queue::{CalledOff, Left, Orders, Place, Queue};
 use crate::acd::settings::QueueSettings;
 use crate::acd::time::Now;

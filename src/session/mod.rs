@@ -4,7 +4,6 @@
 
 mod caller;
 mod feature;
-mod several;
 mod turns;
 
 use std::sync::Arc;

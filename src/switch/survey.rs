@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn the_other_phones_of_an_agent_who_talks_are_strays() {
         let offer = us().offer(1);
-        let (desk, soft) = (offer.leg(0), offer.leg(1));
+        let (desk, soft) = (offer.leg(0).uuid(), offer.leg(1).uuid());
         let channels = format!(r#"{{"rows":[{{"uuid":"{desk}"}},{{"uuid":"{soft}"}},{{"uuid":"x"}}]}}"#);
         let calls = format!(r#"{{"rows":[{{"uuid":"x","b_uuid":"{soft}"}}]}}"#);
         let talking = Survey::read(&channels, &calls).unwrap();

@@ -332,14 +332,14 @@ mod tests {
             language: Language("en".into()),
         };
         let contact = contact.map(|c| Endpoint::new(c).unwrap());
-        let leg = OfferId(Uuid::nil()).leg(1);
+        let leg = OfferId(Uuid::nil()).leg(1).uuid();
         ring(leg, contact.as_ref(), true, &agent, &queue, &caller, &settings).unwrap().1
     }
 
     /// Q21: an order travels by the caller's channel where FreeSWITCH reads it there as it is.
     #[test]
     fn an_order_travels_by_the_channel_unless_a_bracket_is_missing() {
-        let leg = OfferId(Uuid::nil()).leg(1);
+        let leg = OfferId(Uuid::nil()).leg(1).uuid();
         let order = written(&by_channel(leg, &order_for("Hans (Office)", None, Some("lab"))).unwrap());
         let start = format!("\n\nfsq_order=${{bgapi(uuid:{leg} originate {{origination_uuid={leg},");
         assert!(order.contains(&start) && order.ends_with("}user/1001@lab &park())}"), "{order}");

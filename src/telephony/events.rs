@@ -4,8 +4,8 @@ use uuid::Uuid;
 
 use crate::acd::call::{Call, Input, Playing};
 use crate::acd::fact::MissCause;
-use crate::acd::ids::OfferId;
-use crate::acd::leg::LegEnd;
+use crate::acd::ids::LegId;
+use crate::acd::leg::{LegEnd, News};
 use crate::esl::{Cause, Event, EventKind, JobResult};
 
 use super::variables::{ORDER, PLAYING, TRANSFER};
@@ -59,7 +59,7 @@ fn final_answer(event: &Event) -> Option<u16> {
 }
 
 /// Whether an event of the caller's channel tells that it is answered.
-pub(crate) fn tells_answer(event: &Event) -> bool {
+fn tells_answer(event: &Event) -> bool {
     event.kind() == EventKind::ChannelAnswer
         || (event.kind() == EventKind::ChannelExecuteComplete && event.application().is_some_and(|a| a == "answer"))
 }
@@ -69,37 +69,8 @@ pub(crate) fn tells_answer(event: &Event) -> bool {
 pub(crate) enum Heard {
     /// To the call.
     Call(Input),
-    /// Of one of its agents' legs.
-    Leg(Uuid, News),
-    /// The caller's channel carried out the next order to ring, or may not.
+    /// The caller's channel carried out the next `originate`, or may not.
     CarriedOut(bool),
-}
-
-/// What FreeSWITCH tells of an agent's leg.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum News {
-    Created,
-    Answered,
-    HungUp(LegEnd, bool),
-    Gone(LegEnd),
-    Originated(Result<(), LegEnd>),
-    Missing,
-    Bridged,
-}
-
-impl News {
-    /// As what a call is told of an offer.
-    pub(crate) fn of(self, offer: OfferId) -> Input {
-        match self {
-            Self::Created => Input::LegCreated(offer),
-            Self::Answered => Input::LegAnswered(offer),
-            Self::HungUp(end, transferred) => Input::LegHungUp(offer, end, transferred),
-            Self::Gone(end) => Input::LegGone(offer, end),
-            Self::Originated(outcome) => Input::Originated(offer, outcome),
-            Self::Missing => Input::LegMissing(offer),
-            Self::Bridged => Input::Bridged(offer),
-        }
-    }
 }
 
 /// What an event means to the call on channel `own`. `None` for what is of no concern.
@@ -107,9 +78,8 @@ pub(crate) fn hear(event: &Event, own: &str, call: &Call) -> Option<Heard> {
     if event.kind() == EventKind::BackgroundJob {
         let job = JobResult::of_event(event)?;
         tracing::debug!(job = %job.job, outcome = ?job.outcome, "a job ended");
-        call.agent_of(OfferId::of_leg(job.job))?;
         let outcome = job.outcome.failure().map_or(Ok(()), |cause| Err(leg_end(cause)));
-        return Some(Heard::Leg(job.job, News::Originated(outcome)));
+        return Some(Heard::Call(Input::Leg(our_leg(job.job, call)?, News::Originated(outcome))));
     }
     let channel = event.channel()?;
     if event.kind() == EventKind::ChannelBridge {
@@ -118,8 +88,7 @@ pub(crate) fn hear(event: &Event, own: &str, call: &Call) -> Option<Heard> {
     if channel == own {
         return carried_out(event).or_else(|| own_event(event).map(Heard::Call));
     }
-    let leg = Uuid::try_parse(&channel).ok()?;
-    call.agent_of(OfferId::of_leg(leg))?;
+    let leg = our_leg(Uuid::try_parse(&channel).ok()?, call)?;
     let news = match event.kind() {
         EventKind::ChannelCreate => News::Created,
         EventKind::ChannelAnswer => News::Answered,
@@ -127,7 +96,13 @@ pub(crate) fn hear(event: &Event, own: &str, call: &Call) -> Option<Heard> {
         EventKind::ChannelHangupComplete => News::Gone(end_of(event)),
         _ => return None,
     };
-    Some(Heard::Leg(leg, news))
+    Some(Heard::Call(Input::Leg(leg, news)))
+}
+
+/// The leg, if it is one of the call's.
+fn our_leg(leg: Uuid, call: &Call) -> Option<LegId> {
+    let leg = LegId::of(leg);
+    call.agent_of(leg.offer).map(|_| leg)
 }
 
 fn carried_out(event: &Event) -> Option<Heard> {
@@ -143,6 +118,7 @@ fn own_event(event: &Event) -> Option<Input> {
     Some(match event.kind() {
         EventKind::ChannelHangup | EventKind::ChannelHangupComplete => Input::CallerGone,
         EventKind::ChannelUnpark => Input::TakenAway,
+        _ if tells_answer(event) => Input::CallerAnswered,
         EventKind::ChannelExecuteComplete => {
             let id = event.application_uuid()?;
             if id == TRANSFER {
@@ -169,8 +145,8 @@ fn bridged(event: &Event, own: &str, call: &Call) -> Option<Heard> {
     } else {
         return None;
     };
-    let ours = Uuid::try_parse(&other).ok().filter(|leg| call.agent_of(OfferId::of_leg(*leg)).is_some());
-    Some(ours.map_or(Heard::Call(Input::TakenAway), |leg| Heard::Leg(leg, News::Bridged)))
+    let ours = Uuid::try_parse(&other).ok().and_then(|leg| our_leg(leg, call));
+    Some(Heard::Call(ours.map_or(Input::TakenAway, |leg| Input::Leg(leg, News::Bridged))))
 }
 
 /// Whether a leg ended because its agent passed the caller on: `BLIND_TRANSFER` in the captures; an attended

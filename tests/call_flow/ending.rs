@@ -18,14 +18,14 @@ fn sorry(playing: u32) -> Effect {
 fn a_wait_ends_on_time() {
     let mut s = Stand::ringing(limited(false, TimeoutAction::Hangup), &[A]);
     s.at_last(9000, &[close(CancelCause::CallTimedOut), call_off(A, CancelCause::CallTimedOut)]);
-    s.gives(9010, LegHungUp(A, CALLED_OFF, false), &[cancelled(A, CancelCause::CallTimedOut)]);
+    s.gives(9010, leg(A, HungUp(CALLED_OFF, false)), &[cancelled(A, CancelCause::CallTimedOut)]);
     let last = [
         gone(A),
         timed_out(TimeoutCause::MaxWait),
         desk(Desk::WentOn(Onward::HungUp)),
         wire(Wire::HangUp(Parting::Normal)),
     ];
-    s.gives(9011, LegGone(A, CALLED_OFF), &last);
+    s.gives(9011, leg(A, Gone(CALLED_OFF)), &last);
     s.gives(9020, CallerGone, &[closed()]);
     s.is_done();
 }
@@ -56,7 +56,7 @@ fn who_hangs_up_during_the_message_has_timed_out() {
     s.at_last(9000, &[close(CancelCause::CallTimedOut), call_off(A, CancelCause::CallTimedOut), sorry(2)]);
     // Whoever answered in that moment was spared until now.
     s.gives(9005, CallerGone, &[timed_out(TimeoutCause::MaxWait), call_off(A, CancelCause::CallerGone)]);
-    s.gives(9010, LegGone(A, CALLED_OFF), &[cancelled(A, CancelCause::CallerGone), gone(A), closed()]);
+    s.gives(9010, leg(A, Gone(CALLED_OFF)), &[cancelled(A, CancelCause::CallerGone), gone(A), closed()]);
     s.is_done();
 }
 
@@ -64,9 +64,9 @@ fn who_hangs_up_during_the_message_has_timed_out() {
 #[test]
 fn an_answer_in_the_last_moment_counts() {
     let mut s = Stand::ringing(limited(true, TimeoutAction::Hangup), &[A]);
-    s.gives(8999, LegAnswered(A), &[]);
+    s.gives(8999, leg(A, Answered), &[]);
     s.at_last(9000, &[close(CancelCause::CallTimedOut), sorry(2)]);
-    s.gives(9020, Bridged(A), &[desk(Desk::Answered(A)), wire(Wire::Connected)]);
+    s.gives(9020, leg(A, Bridged), &[desk(Desk::Answered(A)), wire(Wire::Connected)]);
 }
 
 /// Q13: to the other queue, where the wait starts anew; to none a second time.
@@ -84,7 +84,7 @@ fn another_queue_but_no_loop() {
         s.number = q("2");
         s.timeout.action = TimeoutAction::Queue(q("1"));
     });
-    let entered = [wire(Wire::Remember(place(9000))), wire(Wire::Answer), ringtone(2, true), look(false)];
+    let entered = [wire(Wire::Remember(place(9000))), ringtone(2, true), look(false)];
     s.gives(9000, Entered(Some((second, place(9000)))), &entered);
     let hung_up = [
         close(CancelCause::CallTimedOut),
@@ -109,7 +109,7 @@ fn going_down_gives_the_caller_back() {
     let mut s = Stand::ringing(settings(|_| ()), &[A]);
     s.gives(700, Drain, &[close(CancelCause::Draining), call_off(A, CancelCause::Draining)]);
     let back = [cancelled(A, CancelCause::Draining), gone(A), desk(Desk::Leave(Leave::Returned)), wire(Wire::GiveBack)];
-    s.gives(720, LegGone(A, CALLED_OFF), &back);
+    s.gives(720, leg(A, Gone(CALLED_OFF)), &back);
     s.gives(730, Disconnected, &[closed()]);
     s.is_done();
     let mut s = Stand::talking();
@@ -138,18 +138,18 @@ fn a_caller_who_was_taken_is_let_go() {
 #[test]
 fn a_caller_who_is_being_connected_leaves_our_channel_first() {
     let mut s = Stand::ringing(settings(|_| ()), &[A]);
-    s.gives(2000, LegAnswered(A), &[]);
+    s.gives(2000, leg(A, Answered), &[]);
     s.gives(2001, TakenAway, &[close(CancelCause::AnsweredElsewhere)]);
-    s.gives(2020, Bridged(A), &[desk(Desk::Answered(A)), wire(Wire::Connected)]);
+    s.gives(2020, leg(A, Bridged), &[desk(Desk::Answered(A)), wire(Wire::Connected)]);
 }
 
 /// Q23: the loser of a race has its outcome also when the connection ends before the winner is known.
 #[test]
 fn the_loser_of_a_race_has_an_outcome_when_the_connection_is_lost() {
     let mut s = Stand::ringing(simultaneous(), &[A, B]);
-    s.gives(640, LegAnswered(A), &[]);
-    s.gives(641, LegAnswered(B), &[]);
-    s.gives(642, LegHungUp(B, GONE, false), &[]);
+    s.gives(640, leg(A, Answered), &[]);
+    s.gives(641, leg(B, Answered), &[]);
+    s.gives(642, leg(B, HungUp(GONE, false)), &[]);
     let lost = [
         desk(Desk::Leave(Leave::Lost)),
         cancelled(B, CancelCause::AnsweredElsewhere),

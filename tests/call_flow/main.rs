@@ -10,8 +10,10 @@ use std::time::Duration;
 use freeswitch_queue::acd::call::Input::*;
 use freeswitch_queue::acd::call::{Call, Desk, Effect, Input, Leave, Parting, Playing, Saying, Wire};
 use freeswitch_queue::acd::fact::{CancelCause, EndedBy, MissCause, Onward, TimeoutCause};
-use freeswitch_queue::acd::ids::{AgentId, OfferId, QueueNumber};
-use freeswitch_queue::acd::leg::{LegEnd, Outcome};
+use freeswitch_queue::acd::ids::{AgentId, LegId, OfferId, QueueNumber};
+use freeswitch_queue::acd::leg::LegEnd;
+use freeswitch_queue::acd::leg::News::{self, *};
+use freeswitch_queue::acd::offer::Outcome;
 use freeswitch_queue::acd::queue::{Orders, Place};
 use freeswitch_queue::acd::settings::{Language, Music, QueueSettings, Strategy, Timeout, TimeoutAction};
 use freeswitch_queue::acd::time::{Mono, Now, Wall};
@@ -63,6 +65,7 @@ impl Stand {
         let mut s = Self { call: Call::new(q("1"), Vec::new(), None) };
         s.gives(0, Begin, &[desk(Desk::Enter(q("1"), None))]);
         s.tell(0, Entered(Some((settings, place(0)))));
+        s.gives(0, CallerAnswered, &[]);
         s.gives(0, nothing_to_do(1), &[]);
         s
     }
@@ -72,22 +75,29 @@ impl Stand {
         let shared = settings.strategy == Strategy::Simultaneous;
         let mut s = Self::waiting(settings);
         let ring = offers.iter().map(|o| (*o, anna())).collect();
-        let rung =
-            |o: &OfferId| wire(Wire::Ring { offer: *o, agent: anna(), shared, ring_time: Duration::from_secs(20) });
-        let rung: Vec<Effect> = offers.iter().map(rung).collect();
-        s.gives(0, Looked { orders: Orders { ring, ..Orders::default() }, position: 1 }, &rung);
+        let asked: Vec<Effect> = offers.iter().map(|o| wire(Wire::FindPhones(*o, anna()))).collect();
+        s.gives(0, Looked { orders: Orders { ring, ..Orders::default() }, position: 1 }, &asked);
         for o in offers {
-            s.gives(10, LegCreated(*o), &[]);
+            s.gives(0, Phones(*o, 1), &[originate(o.leg(0), shared)]);
+        }
+        for o in offers {
+            s.gives(10, leg(*o, Created), &[]);
         }
         s
+    }
+
+    /// An agent with one phone is rung.
+    fn rings(&mut self, offer: OfferId) {
+        self.tell(0, orders(Orders { ring: vec![(offer, anna())], ..Orders::default() }));
+        self.tell(0, Phones(offer, 1));
     }
 
     /// The same, with the conversation begun at 2 s.
     fn talking() -> Self {
         let mut s = Self::ringing(settings(|_| ()), &[A]);
-        s.gives(2000, LegAnswered(A), &[]);
-        s.gives(2010, Bridged(A), &[desk(Desk::Answered(A)), wire(Wire::Connected)]);
-        s.gives(2011, Originated(A, Err(GONE)), &[]);
+        s.gives(2000, leg(A, Answered), &[]);
+        s.gives(2010, leg(A, Bridged), &[desk(Desk::Answered(A)), wire(Wire::Connected)]);
+        s.gives(2011, leg(A, Originated(Err(GONE))), &[]);
         assert_eq!(s.call.deadline(), None, "a conversation may last");
         s
     }
@@ -111,8 +121,16 @@ impl Stand {
     fn is_done(&self) {
         assert!(self.call.is_finished());
         assert_eq!(self.call.deadline(), None);
-        assert_eq!(self.call.legs().count(), 0);
+        assert_eq!(self.call.offers().count(), 0);
     }
+}
+
+fn leg(offer: OfferId, news: News) -> Input {
+    Leg(offer.leg(0), news)
+}
+
+fn originate(leg: LegId, first_wins: bool) -> Effect {
+    wire(Wire::Originate { leg, agent: anna(), first_wins })
 }
 
 fn nothing_to_do(position: u32) -> Input {
@@ -143,11 +161,11 @@ fn simultaneous() -> Arc<QueueSettings> {
 #[test]
 fn a_connection_that_fails_late_leaves_no_silence() {
     let mut s = Stand::ringing(settings(|_| ()), &[A]);
-    s.gives(2000, LegAnswered(A), &[]);
+    s.gives(2000, leg(A, Answered), &[]);
     s.gives(2005, Played(Playing(1)), &[]);
     s.at_last(2305, &[]);
-    s.gives(4000, LegHungUp(A, GONE, false), &[missed(A, MissCause::NotConnected), wire(Wire::Rearm)]);
-    s.gives(4001, LegGone(A, GONE), &[desk(Desk::Gone(A))]);
+    s.gives(4000, leg(A, HungUp(GONE, false)), &[missed(A, MissCause::NotConnected), wire(Wire::Rearm)]);
+    s.gives(4001, leg(A, Gone(GONE)), &[desk(Desk::Gone(A))]);
     s.at_last(4300, &[ringtone(2, false)]);
 }
 
@@ -155,13 +173,13 @@ fn a_connection_that_fails_late_leaves_no_silence() {
 #[test]
 fn a_connection_that_is_never_heard_of_leaves_no_silence() {
     let mut s = Stand::ringing(settings(|_| ()), &[A]);
-    s.gives(2000, LegAnswered(A), &[]);
+    s.gives(2000, leg(A, Answered), &[]);
     s.gives(2005, Played(Playing(1)), &[]);
     s.at_last(2305, &[]);
-    s.at_last(7000, &[wire(Wire::EndLeg(A))]);
+    s.at_last(7000, &[wire(Wire::EndLeg(A.leg(0)))]);
     s.at_last(12_000, &[missed(A, MissCause::NotConnected), wire(Wire::Rearm), desk(Desk::Lost(A))]);
     s.at_last(12_300, &[ringtone(2, false)]);
-    assert_eq!(s.call.legs().count(), 0);
+    assert_eq!(s.call.offers().count(), 0);
 }
 
 /// Q19: that a leg is not there any more is heard before what it told last, and an answer may be among that: the caller
@@ -169,10 +187,10 @@ fn a_connection_that_is_never_heard_of_leaves_no_silence() {
 #[test]
 fn a_leg_that_is_missing_may_have_been_answered() {
     let mut s = Stand::ringing(settings(|_| ()), &[A]);
-    s.at_last(20_000, &[wire(Wire::RingOut(A))]);
-    s.at_last(30_000, &[wire(Wire::EndLeg(A))]);
-    s.gives(30_010, LegMissing(A), &[missed(A, MissCause::Failed), gone(A), wire(Wire::Rearm)]);
-    s.gives(30_020, LegAnswered(A), &[]);
+    s.at_last(20_000, &[wire(Wire::RingOut(A.leg(0)))]);
+    s.at_last(30_000, &[wire(Wire::EndLeg(A.leg(0)))]);
+    s.gives(30_010, leg(A, Missing), &[missed(A, MissCause::Failed), gone(A), wire(Wire::Rearm)]);
+    s.gives(30_020, leg(A, Answered), &[]);
 }
 
 /// Q19: while another is being connected the channel stays as that one's answer left it, or our death would cut
@@ -180,20 +198,20 @@ fn a_leg_that_is_missing_may_have_been_answered() {
 #[test]
 fn the_loser_of_a_race_does_not_rearm_the_caller() {
     let mut s = Stand::ringing(simultaneous(), &[A, B]);
-    s.gives(2000, LegAnswered(A), &[]);
-    s.gives(2005, LegAnswered(B), &[]);
-    s.gives(2010, LegHungUp(A, CALLED_OFF, false), &[]);
-    s.gives(2011, LegGone(A, CALLED_OFF), &[]);
+    s.gives(2000, leg(A, Answered), &[]);
+    s.gives(2005, leg(B, Answered), &[]);
+    s.gives(2010, leg(A, HungUp(CALLED_OFF, false)), &[]);
+    s.gives(2011, leg(A, Gone(CALLED_OFF)), &[]);
     let told = [cancelled(A, CancelCause::AnsweredElsewhere), desk(Desk::Gone(A))];
     let won = [desk(Desk::Answered(B)), wire(Wire::Connected)];
-    s.gives(2030, Bridged(B), &[&won[..], &told[..]].concat());
+    s.gives(2030, leg(B, Bridged), &[&won[..], &told[..]].concat());
 }
 
 /// Q23: every offer has an outcome, also when the connection is lost.
 #[test]
 fn a_lost_connection_leaves_no_offer_without_an_outcome() {
     let mut s = Stand::ringing(simultaneous(), &[A, B]);
-    s.gives(500, LegHungUp(B, LegEnd::Missed(MissCause::Declined), false), &[missed(B, MissCause::Declined)]);
+    s.gives(500, leg(B, HungUp(LegEnd::Missed(MissCause::Declined), false)), &[missed(B, MissCause::Declined)]);
     s.gives(
         501,
         Disconnected,
@@ -209,7 +227,7 @@ fn a_lost_connection_leaves_no_offer_without_an_outcome() {
 }
 
 fn call_off(offer: OfferId, cause: CancelCause) -> Effect {
-    wire(Wire::CallOff(offer, cause))
+    wire(Wire::CallOff(offer.leg(0), cause))
 }
 
 fn gone(offer: OfferId) -> Effect {
@@ -264,10 +282,10 @@ fn a_queue_that_is_not_there_is_no_number() {
 #[test]
 fn a_phone_rings_to_the_end_and_is_missed() {
     let mut s = Stand::ringing(settings(|_| ()), &[A]);
-    s.at_last(20_000, &[wire(Wire::RingOut(A))]);
-    s.gives(20_010, LegHungUp(A, NO_ANSWER, false), &[missed(A, MissCause::NoAnswer)]);
-    s.gives(20_011, Originated(A, Err(NO_ANSWER)), &[]);
-    s.gives(20_012, LegGone(A, NO_ANSWER), &[gone(A)]);
+    s.at_last(20_000, &[wire(Wire::RingOut(A.leg(0)))]);
+    s.gives(20_010, leg(A, HungUp(NO_ANSWER, false)), &[missed(A, MissCause::NoAnswer)]);
+    s.gives(20_011, leg(A, Originated(Err(NO_ANSWER))), &[]);
+    s.gives(20_012, leg(A, Gone(NO_ANSWER)), &[gone(A)]);
     assert_eq!(s.call.deadline(), None);
 }
 
@@ -275,20 +293,19 @@ fn a_phone_rings_to_the_end_and_is_missed() {
 #[test]
 fn a_phone_that_is_not_registered_costs_no_time() {
     let mut s = Stand::waiting(settings(|_| ()));
-    let ring = Orders { ring: vec![(A, anna())], ..Orders::default() };
-    s.tell(0, orders(ring));
+    s.rings(A);
     let end = LegEnd::Missed(MissCause::NotRegistered);
-    s.gives(3, Originated(A, Err(end)), &[missed(A, MissCause::NotRegistered), gone(A)]);
+    s.gives(3, leg(A, Originated(Err(end))), &[missed(A, MissCause::NotRegistered), gone(A)]);
     assert_eq!(s.call.deadline(), None);
 }
 
 #[test]
 fn a_leg_that_is_never_heard_of_is_ended_and_given_up() {
     let mut s = Stand::ringing(settings(|_| ()), &[A]);
-    s.at_last(20_000, &[wire(Wire::RingOut(A))]);
-    s.at_last(30_000, &[wire(Wire::EndLeg(A))]);
+    s.at_last(20_000, &[wire(Wire::RingOut(A.leg(0)))]);
+    s.at_last(30_000, &[wire(Wire::EndLeg(A.leg(0)))]);
     s.at_last(35_000, &[missed(A, MissCause::Failed), desk(Desk::Lost(A))]);
-    assert_eq!((s.call.deadline(), s.call.legs().count()), (None, 0));
+    assert_eq!((s.call.deadline(), s.call.offers().count()), (None, 0));
 }
 
 /// Q15: logging out while ringing calls the offer off, unless the phone was answered just now.
@@ -297,24 +314,24 @@ fn who_logs_out_is_called_off_unless_just_answered() {
     let logout = || orders(Orders { call_off: vec![(A, CancelCause::LoggedOut)], ..Orders::default() });
     let mut s = Stand::ringing(settings(|_| ()), &[A]);
     s.gives(900, logout(), &[call_off(A, CancelCause::LoggedOut)]);
-    s.gives(910, LegHungUp(A, CALLED_OFF, false), &[cancelled(A, CancelCause::LoggedOut)]);
-    s.gives(911, LegGone(A, CALLED_OFF), &[gone(A)]);
+    s.gives(910, leg(A, HungUp(CALLED_OFF, false)), &[cancelled(A, CancelCause::LoggedOut)]);
+    s.gives(911, leg(A, Gone(CALLED_OFF)), &[gone(A)]);
     let mut s = Stand::ringing(settings(|_| ()), &[A]);
-    s.gives(890, LegAnswered(A), &[]);
+    s.gives(890, leg(A, Answered), &[]);
     s.gives(900, logout(), &[]);
-    s.gives(910, Bridged(A), &[desk(Desk::Answered(A)), wire(Wire::Connected)]);
+    s.gives(910, leg(A, Bridged), &[desk(Desk::Answered(A)), wire(Wire::Connected)]);
 }
 
 /// Q8: a leg that comes to be after it was called off is called off again.
 #[test]
 fn a_leg_that_appears_late_is_called_off_again() {
     let mut s = Stand::waiting(settings(|_| ()));
-    s.tell(0, orders(Orders { ring: vec![(A, anna())], ..Orders::default() }));
+    s.rings(A);
     let gives_up = [desk(Desk::Leave(Leave::Abandoned)), call_off(A, CancelCause::CallerGone)];
     s.gives(5, CallerGone, &gives_up);
-    s.gives(6, LegMissing(A), &[]);
-    s.gives(8, LegCreated(A), &[call_off(A, CancelCause::CallerGone)]);
-    s.gives(9, LegMissing(A), &[cancelled(A, CancelCause::CallerGone), gone(A), closed()]);
+    s.gives(6, leg(A, Missing), &[]);
+    s.gives(8, leg(A, Created), &[call_off(A, CancelCause::CallerGone)]);
+    s.gives(9, leg(A, Missing), &[cancelled(A, CancelCause::CallerGone), gone(A), closed()]);
     s.is_done();
 }
 
@@ -324,13 +341,13 @@ fn a_leg_that_appears_late_is_called_off_again() {
 #[test]
 fn one_wins_the_race() {
     let mut s = Stand::ringing(simultaneous(), &[A, B]);
-    s.gives(2000, LegAnswered(A), &[]);
-    s.gives(2001, LegAnswered(B), &[]);
+    s.gives(2000, leg(A, Answered), &[]);
+    s.gives(2001, leg(B, Answered), &[]);
     let won = [desk(Desk::Answered(B)), call_off(A, CancelCause::AnsweredElsewhere), wire(Wire::Connected)];
-    s.gives(2030, Bridged(B), &won);
-    s.gives(2031, Bridged(A), &[wire(Wire::EndLeg(A))]);
-    s.gives(2040, LegHungUp(A, CALLED_OFF, false), &[cancelled(A, CancelCause::AnsweredElsewhere)]);
-    s.gives(2041, LegGone(A, CALLED_OFF), &[gone(A)]);
+    s.gives(2030, leg(B, Bridged), &won);
+    s.gives(2031, leg(A, Bridged), &[wire(Wire::EndLeg(A.leg(0)))]);
+    s.gives(2040, leg(A, HungUp(CALLED_OFF, false)), &[cancelled(A, CancelCause::AnsweredElsewhere)]);
+    s.gives(2041, leg(A, Gone(CALLED_OFF)), &[gone(A)]);
     assert_eq!(s.call.deadline(), None);
 }
 
@@ -338,10 +355,10 @@ fn one_wins_the_race() {
 #[test]
 fn a_connection_heard_of_after_its_end_is_none() {
     let mut s = Stand::ringing(settings(|_| ()), &[A]);
-    s.gives(2000, LegAnswered(A), &[]);
-    s.gives(2020, LegHungUp(A, GONE, false), &[missed(A, MissCause::NotConnected), wire(Wire::Rearm)]);
-    s.gives(2021, Bridged(A), &[]);
-    s.gives(2022, LegGone(A, GONE), &[gone(A)]);
+    s.gives(2000, leg(A, Answered), &[]);
+    s.gives(2020, leg(A, HungUp(GONE, false)), &[missed(A, MissCause::NotConnected), wire(Wire::Rearm)]);
+    s.gives(2021, leg(A, Bridged), &[]);
+    s.gives(2022, leg(A, Gone(GONE)), &[gone(A)]);
     s.gives(2030, CallerGone, &[desk(Desk::Leave(Leave::Abandoned)), closed()]);
     s.is_done();
 }
@@ -352,9 +369,9 @@ fn a_connection_after_the_caller_has_gone_is_ended() {
     let mut s = Stand::ringing(settings(|_| ()), &[A]);
     let gives_up = [desk(Desk::Leave(Leave::Abandoned)), call_off(A, CancelCause::CallerGone)];
     s.gives(2000, CallerGone, &gives_up);
-    s.gives(2001, LegAnswered(A), &[]);
-    s.gives(2002, Bridged(A), &[wire(Wire::EndLeg(A))]);
-    s.gives(2003, LegGone(A, GONE), &[cancelled(A, CancelCause::CallerGone), gone(A), closed()]);
+    s.gives(2001, leg(A, Answered), &[]);
+    s.gives(2002, leg(A, Bridged), &[wire(Wire::EndLeg(A.leg(0)))]);
+    s.gives(2003, leg(A, Gone(GONE)), &[cancelled(A, CancelCause::CallerGone), gone(A), closed()]);
     s.is_done();
 }
 
@@ -363,17 +380,17 @@ fn a_connection_after_the_caller_has_gone_is_ended() {
 #[test]
 fn a_conversation_ends_by_the_agent_the_caller_or_a_transfer() {
     let mut s = Stand::talking();
-    s.gives(9000, LegHungUp(A, GONE, false), &[]);
-    s.gives(9001, LegGone(A, GONE), &[desk(Desk::Ended(A, EndedBy::Agent))]);
+    s.gives(9000, leg(A, HungUp(GONE, false)), &[]);
+    s.gives(9001, leg(A, Gone(GONE)), &[desk(Desk::Ended(A, EndedBy::Agent))]);
     s.at_last(14_001, &[closed()]);
     s.is_done();
     let mut s = Stand::talking();
     s.gives(9000, CallerGone, &[]);
-    s.gives(9001, LegGone(A, GONE), &[desk(Desk::Ended(A, EndedBy::Caller)), closed()]);
+    s.gives(9001, leg(A, Gone(GONE)), &[desk(Desk::Ended(A, EndedBy::Caller)), closed()]);
     s.is_done();
     let mut s = Stand::talking();
-    s.gives(9000, LegHungUp(A, GONE, true), &[]);
-    s.gives(9001, LegGone(A, GONE), &[desk(Desk::Ended(A, EndedBy::Transfer)), closed()]);
+    s.gives(9000, leg(A, HungUp(GONE, true)), &[]);
+    s.gives(9001, leg(A, Gone(GONE)), &[desk(Desk::Ended(A, EndedBy::Transfer)), closed()]);
     s.is_done();
 }
 
@@ -381,7 +398,7 @@ fn a_conversation_ends_by_the_agent_the_caller_or_a_transfer() {
 fn a_conversation_whose_end_is_not_heard_of_is_given_up() {
     let mut s = Stand::talking();
     s.gives(9000, CallerGone, &[]);
-    s.at_last(14_000, &[wire(Wire::EndLeg(A))]);
+    s.at_last(14_000, &[wire(Wire::EndLeg(A.leg(0)))]);
     s.at_last(19_000, &[desk(Desk::Lost(A)), closed()]);
     s.is_done();
 }

@@ -42,8 +42,10 @@ pub(crate) enum Step {
     Private(u8, bool),
     /// FreeSWITCH tells that the phone came or went.
     Reachable(u8, bool),
-    /// From now on the agent's phone behaves so.
+    /// From now on the agent's first phone behaves so.
     Phone(u8, Phone),
+    /// From now on the agent has so many phones, and all but the first behave so.
+    Phones(u8, u8, Phone),
     /// The next leg to the agent has this fault.
     Fault(u8, Fault),
     /// The admin writes this into the file.
@@ -233,6 +235,7 @@ enum Kind {
     Private,
     Reachable,
     Phone,
+    Phones,
     Fault,
     Write,
     Hire,
@@ -267,6 +270,7 @@ impl Taste {
             (3, Private),
             (3, Reachable),
             (3, Phone),
+            (4, Phones),
             (5, Fault),
             (4, Write),
             (1, Hire),
@@ -321,6 +325,12 @@ fn some_change(rng: &mut Rng, taste: &Taste) -> Change {
         10 => *rng.pick(&[Change::Hangup, Change::Transfer, Change::OnTo(0), Change::OnTo(1), Change::OnTo(2)]),
         _ => Change::Removed(rng.chance(60)),
     }
+}
+
+fn some_phone(rng: &mut Rng) -> Phone {
+    use Phone::*;
+    let refuses = Refuses(*rng.pick(&[302, 408, 480, 487, 503]));
+    *rng.pick(&[Rings, Rings, Rings, AnswersAtOnce, Busy, refuses, NotRegistered, Unknown])
 }
 
 fn some_fault(rng: &mut Rng) -> Fault {
@@ -389,12 +399,8 @@ fn some_step(rng: &mut Rng, taste: &Taste) -> Step {
         Kind::HangUp => Step::HangUp(agent, rng.chance(25)),
         Kind::Private => Step::Private(agent, yes),
         Kind::Reachable => Step::Reachable(agent, yes),
-        Kind::Phone => {
-            let rings = [Phone::Rings, Phone::Rings, Phone::AnswersAtOnce];
-            let refuses = Phone::Refuses(*rng.pick(&[302, 408, 480, 487, 503]));
-            let not = [Phone::Busy, refuses, Phone::NotRegistered, Phone::Unknown];
-            Step::Phone(agent, *rng.pick(&[&rings[..], &not].concat()))
-        }
+        Kind::Phone => Step::Phone(agent, some_phone(rng)),
+        Kind::Phones => Step::Phones(agent, rng.within(1, 3) as u8, some_phone(rng)),
         Kind::Fault => Step::Fault(agent, some_fault(rng)),
         Kind::Write => Step::Write(queue, some_change(rng, taste)),
         Kind::Hire => Step::Hire(agent, yes),

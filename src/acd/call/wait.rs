@@ -6,7 +6,7 @@ use super::{Call, Desk, Parting, Stage, Timer, Wait, Why, Wire};
 use crate::acd::announce::Announcer;
 use crate::acd::fact::CancelCause;
 use crate::acd::ids::QueueNumber;
-use crate::acd::leg::Outcome;
+use crate::acd::offer::Outcome;
 use crate::acd::queue::{Orders, Place};
 use crate::acd::settings::QueueSettings;
 use crate::acd::time::Now;
@@ -36,7 +36,7 @@ impl Call {
         };
         let announcer = settings.announce_every.map(|every| Announcer::new(every, self.returned, now.mono));
         self.wire(Wire::Remember(place));
-        self.wire(Wire::Answer);
+        self.answer();
         self.start_music(settings.music.clone(), now);
         let queue = settings.number.clone();
         let waited = (now.mono, now.wall.since(place.entered));
