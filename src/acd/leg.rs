@@ -6,7 +6,7 @@
 //! | state         | `Created` | `Answered` | `HungUp`   | `Gone` | `Missing` | `Originated(Err)`             |
 //! |---------------|-----------|------------|------------|--------|-----------|-------------------------------|
 //! | `Originating` | `Ringing` | `Answered` | `Ending`   | `Gone` |           | `Gone`                        |
-//! | `Ringing`     |           | `Answered` | `Ending`   | `Gone` | `Gone`    | `Ending`, unless `Elsewhere`  |
+//! | `Ringing`     |           | `Answered` | `Ending`   | `Gone` | `Gone`    |                               |
 //! | `Answered`    |           |            | `Ending`   | `Gone` | `Gone`    |                               |
 //! | `Ending`      |           | noted      |            | `Gone` | `Gone`    |                               |
 //! | `Gone`        |           | noted      |            |        |           |                               |

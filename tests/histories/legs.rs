@@ -149,12 +149,9 @@ impl World {
             News::HungUp(..) => (leg.told_created, leg.told_ended) = (true, true),
             News::Gone(_) => leg.told_gone = true,
             News::Missing => leg.told_gone |= leg.told_created,
-            // While it is being connected, `originate` takes it for a failure.
-            News::Originated(Err(_)) if leg.is_connecting() => {}
-            News::Originated(Err(_)) => {
-                leg.told_ended = true;
-                leg.told_gone |= !leg.told_created;
-            }
+            // Of a leg that is there its own end counts.
+            News::Originated(Err(_)) if leg.told_created => {}
+            News::Originated(Err(_)) => (leg.told_ended, leg.told_gone) = (true, true),
             News::Created | News::Originated(Ok(())) | News::Bridged => leg.told_created = true,
         }
     }

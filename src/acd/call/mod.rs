@@ -102,6 +102,16 @@ enum Channel {
     Answered,
 }
 
+/// An offer that ended because somebody else was faster, as it looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Loser {
+    offer: OfferId,
+    /// The phone had been answered.
+    answered: bool,
+    /// No leg of it is left.
+    gone: bool,
+}
+
 /// One caller's call.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -113,7 +123,7 @@ pub struct Call {
     channel: Channel,
     offers: BTreeMap<OfferId, Offer>,
     /// Legs that ended because somebody else was faster, whoever that will turn out to be; and whether they are gone.
-    losers: Vec<(OfferId, bool)>,
+    losers: Vec<Loser>,
     timers: Timers<Timer>,
     music: Option<(Playing, Music, Mono)>,
     music_plays: bool,
@@ -229,7 +239,7 @@ impl Call {
                 }
                 Timer::MusicGrace => self.restart_music(now),
                 Timer::TakenAway => self.taken(now),
-                Timer::Losers => self.tell_losers(),
+                Timer::Losers => self.losers_overdue(now),
                 Timer::Offer(offer, timer) => self.offer_due(offer, timer, now),
                 Timer::Parting => self.over(),
             }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::ending::PARTING_PATIENCE;
 use super::sound::MUSIC_GRACE;
-use super::{Call, Channel, Desk, Stage, Timer, Wire};
-use crate::acd::fact::{CancelCause, EndedBy};
+use super::{Call, Channel, Desk, Loser, Stage, Timer, Wire};
+use crate::acd::fact::{CancelCause, EndedBy, MissCause};
 use crate::acd::ids::{AgentId, LegId, OfferId};
 use crate::acd::leg::{LegEnd, News};
 use crate::acd::offer::{Around, LEG_PATIENCE, Offer, OfferEffect, OfferTimer, Outcome};
@@ -139,8 +139,15 @@ impl Call {
 
     fn outcome(&mut self, id: OfferId, outcome: Outcome, now: Now) {
         let lost_the_race = outcome == Outcome::Cancelled(CancelCause::AnsweredElsewhere);
+        // Our own ring time is not over yet: FreeSWITCH ended the ringing by another one.
+        let early = self.timers.holds(Timer::Offer(id, OfferTimer::Ring));
+        let outcome = match outcome {
+            Outcome::Missed(MissCause::NoAnswer) if early => Outcome::Missed(MissCause::TimeLimit),
+            outcome => outcome,
+        };
         if lost_the_race && matches!(self.stage, Stage::Waiting(_)) {
-            self.losers.push((id, false));
+            let answered = self.offers.get(&id).is_some_and(Offer::was_answered);
+            self.losers.push(Loser { offer: id, answered, gone: false });
             self.timers.set(Timer::Losers, now.mono.plus(RACE_PATIENCE));
         } else {
             self.desk(Desk::Outcome(id, outcome));
@@ -204,8 +211,8 @@ impl Call {
                     self.timers.set(Timer::Parting, now.mono.plus(PARTING_PATIENCE));
                 }
             }
-            _ => match self.losers.iter_mut().find(|(loser, _)| *loser == id) {
-                Some((_, gone)) => *gone = true,
+            _ => match self.losers.iter_mut().find(|loser| loser.offer == id) {
+                Some(loser) => loser.gone = true,
                 None => self.desk(Desk::Gone(id)),
             },
         }
@@ -219,13 +226,32 @@ impl Call {
         }
     }
 
-    /// Somebody else was faster than these: who it was is known by now, or will never be.
+    /// Somebody else was faster than these.
     pub(super) fn tell_losers(&mut self) {
+        self.end_losers(|_| Outcome::Cancelled(CancelCause::AnsweredElsewhere));
+    }
+
+    /// Nobody was found to have been faster than these. Where the caller still waits, their agents missed the offer like
+    /// any other.
+    pub(super) fn losers_overdue(&mut self, now: Now) {
+        if self.timers.holds(Timer::TakenAway) {
+            return self.tell_losers();
+        }
+        let answered = self.losers.iter().any(|loser| loser.answered);
+        self.end_losers(|loser| {
+            Outcome::Missed(if loser.answered { MissCause::NotConnected } else { MissCause::Cancelled })
+        });
+        if answered {
+            self.not_connected(now);
+        }
+    }
+
+    fn end_losers(&mut self, outcome: impl Fn(&Loser) -> Outcome) {
         self.timers.clear(Timer::Losers);
-        for (offer, gone) in std::mem::take(&mut self.losers) {
-            self.desk(Desk::Outcome(offer, Outcome::Cancelled(CancelCause::AnsweredElsewhere)));
-            if gone {
-                self.desk(Desk::Gone(offer));
+        for loser in std::mem::take(&mut self.losers) {
+            self.desk(Desk::Outcome(loser.offer, outcome(&loser)));
+            if loser.gone {
+                self.desk(Desk::Gone(loser.offer));
             }
         }
     }
@@ -233,7 +259,7 @@ impl Call {
     /// The agent has the caller, and nobody waits for anything but the ends of other legs.
     fn connected(&mut self, id: OfferId, now: Now) {
         // What looked like a lost race was its own connection, which `originate` takes for a failure.
-        self.losers.retain(|(loser, _)| *loser != id);
+        self.losers.retain(|loser| loser.offer != id);
         self.timers.clear_all();
         for other in self.offers.keys().copied().filter(|other| *other != id).collect::<Vec<_>>() {
             self.expect_end(other, now);
