@@ -5,7 +5,7 @@
 //! - [`agent`]: one record per agent for all queues;
 //! - [`reach`]: whether an agent's phone works, and how long it is left alone when it does not;
 //! - [`queue`]: who waits, in which order, and who was tried for whom;
-//! - [`pairing`]: which free agent is next for which caller;
+//! - [`pairing`]: which free agent is next for which caller; [`pace`]: how many at once;
 //! - [`call`]: one caller's way from entering to leaving;
 //! - [`offer`]: one offer and its legs, from the question which phones there are to the last leg's end; [`leg`]: one leg;
 //! - [`announce`]: when which position is spoken;
@@ -20,6 +20,7 @@ pub mod feature;
 pub mod ids;
 pub mod leg;
 pub mod offer;
+pub mod pace;
 pub mod pairing;
 pub mod queue;
 pub mod reach;

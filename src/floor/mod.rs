@@ -11,7 +11,7 @@ mod supervision;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use crate::acd::call::Leave;
 use crate::acd::fact::{CancelCause, EndedBy, Fact, Record, TimeoutCause};
 use crate::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
 use crate::acd::offer::Outcome;
+use crate::acd::pace::SESSIONS_PER_SECOND;
 use crate::acd::queue::{CalledOff, Left, Orders, Place, Queue};
 use crate::acd::settings::QueueSettings;
 use crate::acd::time::Now;
@@ -81,6 +82,7 @@ pub struct Floor {
     bell: Wake,
     facts: Facts,
     arrivals: AtomicU64,
+    sessions_per_second: AtomicU32,
 }
 
 impl Floor {
@@ -98,12 +100,23 @@ impl Floor {
             bell,
             facts,
             arrivals: AtomicU64::new(0),
+            sessions_per_second: AtomicU32::new(SESSIONS_PER_SECOND),
         }
     }
 
     /// How many phones agents have.
     pub fn phones(&self) -> &Phones {
         &self.phones
+    }
+
+    /// FreeSWITCH takes so many new sessions a second.
+    pub fn set_sessions_per_second(&self, sessions: u32) {
+        self.sessions_per_second.store(sessions, Ordering::Relaxed);
+    }
+
+    /// How many new sessions a second FreeSWITCH takes.
+    pub fn sessions_per_second(&self) -> u32 {
+        self.sessions_per_second.load(Ordering::Relaxed)
     }
 
     /// Admits a call, whose task is woken when there is something for it. False when a call of that

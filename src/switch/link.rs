@@ -21,6 +21,7 @@ use crate::esl::{
 use crate::floor::AskedPhones;
 use crate::telephony::commands::{connected, end_if_ringing, has_mod_hash};
 use crate::telephony::events::was_transferred;
+use crate::telephony::status::sessions_per_second;
 
 use super::lamps::{self, Lamps, Name};
 use super::phones::Listed;
@@ -56,6 +57,7 @@ enum Answer {
     Phones(AgentId, AskedPhones, Outcome),
     Domain(Outcome),
     ModHash(Outcome),
+    Status(Outcome),
     /// A stray leg was to be ended; whether it was.
     Ended(Uuid, bool),
     Lamps,
@@ -190,6 +192,9 @@ impl Up<'_> {
         if let Ok(call) = has_mod_hash() {
             self.ask(call, Answer::ModHash);
         }
+        if let Ok(call) = ApiCall::new("status") {
+            self.ask(call, Answer::Status);
+        }
         self.all_lamps();
         self.ask(ApiCall::default_domain(), Answer::Domain);
     }
@@ -264,6 +269,10 @@ impl Up<'_> {
                 self.switches.mod_hash.store(has, Ordering::Relaxed);
                 // Asked behind the order to send events.
                 self.hears_registrations();
+            }
+            Answer::Status(outcome) => {
+                let limit = done(outcome).and_then(|reply| sessions_per_second(&reply.body_text()));
+                self.switches.takes(self.index, limit);
             }
             Answer::Phones(agent, asked, outcome) => self.looked_up(&agent, asked, outcome),
             Answer::Ended(leg, true) => {

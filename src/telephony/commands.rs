@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::acd::announce::HIGHEST;
 use crate::acd::call::{Parting, Playing, Saying};
-use crate::acd::fact::CancelCause;
+use crate::acd::fact::{CancelCause, MissCause};
 use crate::acd::ids::OfferId;
 use crate::acd::settings::{AgentSettings, Language, Music, QueueSettings};
 use crate::esl::command::{EventSet, Filter};
@@ -41,6 +41,8 @@ pub(crate) fn setup(channel: &ChannelId) -> [Command; 3] {
         Command::Filter(Filter::channel(channel)),
         Command::Events(EventSet::of(&[
             EventKind::ChannelCreate,
+            EventKind::ChannelProgress,
+            EventKind::ChannelProgressMedia,
             EventKind::ChannelAnswer,
             EventKind::ChannelBridge,
             EventKind::ChannelHangup,
@@ -110,6 +112,15 @@ pub(crate) fn phones(agent: &AgentSettings, settings: &Settings) -> Result<ApiCa
     ApiCall::new(format!("sofia_contact */{}{domain}", agent.id))
 }
 
+/// One phone of an agent who has several.
+#[derive(Clone, Debug)]
+pub(crate) struct Contact {
+    /// Where it is registered.
+    pub(crate) endpoint: Endpoint,
+    /// What the directory has for its user; see [`super::directory`].
+    pub(crate) variables: Vec<(VariableName, SafeText)>,
+}
+
 /// Rings an agent's phone on the leg `leg`, at `contact` or wherever the directory says: what the connection is told
 /// first, so that the leg and the end of the job, which goes by the leg's name, are heard of, and the order itself.
 ///
@@ -117,7 +128,7 @@ pub(crate) fn phones(agent: &AgentSettings, settings: &Settings) -> Result<ApiCa
 /// cuts the caller off either (measured), but of two who answer at once one hears nobody until we end the leg.
 pub(crate) fn ring(
     leg: Uuid,
-    contact: Option<&Endpoint>,
+    contact: Option<&Contact>,
     first_wins: bool,
     agent: &AgentSettings,
     queue: &QueueSettings,
@@ -126,7 +137,7 @@ pub(crate) fn ring(
 ) -> Result<([Command; 2], ApiCall), TextError> {
     let (job, leg) = (leg, ChannelId::from(leg));
     let endpoint = match (contact, &agent.dial, &settings.domain) {
-        (Some(contact), ..) => contact.clone(),
+        (Some(contact), ..) => contact.endpoint.clone(),
         (None, Some(dial), _) => Endpoint::new(dial)?,
         (None, None, Some(domain)) => Endpoint::user(agent.id.as_str(), domain)?,
         (None, None, None) => Endpoint::new(&format!("user/{}", agent.id))?,
@@ -166,6 +177,9 @@ pub(crate) fn ring(
         name: VariableName::new(RINGING)?,
         value: SafeText::new("no"),
     });
+    if let Some(variables) = contact.map(|contact| contact.variables.clone()).filter(|all| !all.is_empty()) {
+        originate = originate.on_answer(&OnAnswer::SetVariables { channel: leg.clone(), variables });
+    }
     if first_wins {
         originate = originate.on_answer(&OnAnswer::TakePlace { leg: leg.clone(), channel: caller.channel.clone() });
     }
@@ -209,6 +223,12 @@ pub(crate) fn call_off(leg: Uuid, cause: CancelCause) -> Result<(ApiCall, bool),
             Ok((end_if_ringing(leg, Cause::LoseRace)?, false))
         }
     }
+}
+
+/// Ends a leg that is missed for this reason, if it was not answered meanwhile.
+pub(crate) fn ring_out(leg: Uuid, cause: MissCause) -> Result<ApiCall, TextError> {
+    let cause = if cause == MissCause::Silent { Cause::ProgressTimeout } else { Cause::NoAnswer };
+    end_if_ringing(leg, cause)
 }
 
 /// Ends a leg if it still rings.
@@ -331,7 +351,8 @@ mod tests {
             prompts: "/prompts".into(),
             language: Language("en".into()),
         };
-        let contact = contact.map(|c| Endpoint::new(c).unwrap());
+        let variables = vec![(VariableName::new("media_timeout").unwrap(), SafeText::new("5000"))];
+        let contact = contact.map(|c| Contact { endpoint: Endpoint::new(c).unwrap(), variables });
         let leg = OfferId(Uuid::nil()).leg(1).uuid();
         ring(leg, contact.as_ref(), true, &agent, &queue, &caller, &settings).unwrap().1
     }
@@ -364,6 +385,7 @@ mod tests {
             "originate {origination_uuid=00000000-0000-0001-0000-000000000000,",
             ",fsq_offer='00000000-0000-0000-0000-000000000000',",
             ",dialed_user='1001',dialed_domain='lab',sip_invite_domain='lab',presence_id='1001@lab',",
+            "='uuid_setvar_multi 00000000-0000-0001-0000-000000000000 media_timeout=5000',",
             "='uuid_limit 00000000-0000-0001-0000-000000000000 hash fsq caller 1 !LOSE_RACE',",
             "='uuid_bridge caller 00000000-0000-0001-0000-000000000000'}sofia/internal/sip:1001@10.0.0.2:5062 &park()",
         ] {

@@ -68,6 +68,10 @@ pub(crate) struct Model {
     /// In the order of their places.
     pub(crate) callers: Vec<Caller>,
     pub(crate) draining: bool,
+    /// How many new sessions a second FreeSWITCH takes.
+    pub(crate) sessions: u32,
+    /// The offers that queues which ring everybody have made.
+    pub(crate) paced: Vec<(QueueNumber, u64)>,
 }
 
 impl Model {
@@ -118,6 +122,9 @@ impl Model {
         for c in &self.callers {
             let Some(q) = self.queue(&c.queue) else { continue };
             let over = c.closed.is_some() || !c.over.is_empty();
+            if q.strategy == Strategy::Simultaneous && self.is_at_its_share(&c.queue, now) {
+                continue;
+            }
             let rings = !c.offers.is_empty();
             if over || (rings && q.strategy != Strategy::Simultaneous) {
                 continue;
@@ -158,6 +165,12 @@ impl Model {
         None
     }
 
+    /// A queue that rings everybody takes at most half of the new sessions of any second.
+    fn is_at_its_share(&self, queue: &QueueNumber, now: u64) -> bool {
+        let lately = self.paced.iter().filter(|(q, at)| q == queue && now < at + 1000).count();
+        lately >= (self.sessions / 2) as usize
+    }
+
     fn offered(&mut self, offer: OfferId, call: &CallId, agent: &AgentId, now: u64) {
         let expected = self.next_offer(now);
         let legal = expected.as_ref().is_some_and(|(c, agents)| c == call && agents.contains(agent));
@@ -167,8 +180,12 @@ impl Model {
         a.offer = Some(offer);
         let c = self.caller(call).expect("a caller");
         c.offers.push((offer, agent.clone()));
+        let queue = c.queue.clone();
         if c.tried.contains(agent) {
             c.tried.clear();
+        }
+        if self.queue(&queue).is_some_and(|q| q.strategy == Strategy::Simultaneous) {
+            self.paced.push((queue, now));
         }
     }
 
@@ -323,6 +340,9 @@ impl Model {
         for number in removed.iter().filter(|n| queues.iter().all(|q| q.number != **n)) {
             self.end_waits(number, TimeoutCause::QueueRemoved);
         }
+        // A queue that no longer rings everybody begins anew when it does.
+        let everybody = |n: &QueueNumber| queues.iter().any(|q| q.number == *n && q.strategy == Strategy::Simultaneous);
+        self.paced.retain(|(queue, _)| everybody(queue));
         self.queues = queues;
         for a in agents {
             match self.agent(&a.id) {
@@ -349,7 +369,7 @@ impl Model {
         journal: &Journal,
         now: u64,
     ) {
-        *self = Self { queues, ..Self::default() };
+        *self = Self { queues, sessions: self.sessions, ..Self::default() };
         for s in agents {
             let mut a = Agent::new(s.id.clone());
             a.logins = journal.logins.iter().filter(|l| l.0 == s.id).map(|l| l.1.clone()).collect();

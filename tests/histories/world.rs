@@ -39,12 +39,15 @@ pub(crate) enum Due {
     Tell(Conn, Input),
     Create(LegId),
     RingOver(LegId),
+    Ring(LegId),
     Answer(LegId),
     /// The leg tries to take the caller.
     Pick(LegId),
     /// The leg has the caller.
     Join(LegId),
     Fail(LegId, LegEnd),
+    CutShort(LegId),
+    PickedOff(LegId),
     SayOver(CallId, Playing),
     CallerEnds(CallId),
     Linger(Conn),
@@ -111,6 +114,8 @@ pub(crate) struct World {
 pub(crate) struct Account {
     pub(crate) agent: AgentId,
     pub(crate) phones: u8,
+    /// They are behind a `dial`, which is one to the daemon.
+    pub(crate) dialled: bool,
     /// How the first phone behaves, and the others.
     pub(crate) first: Phone,
     pub(crate) others: Phone,
@@ -120,7 +125,7 @@ pub(crate) struct Account {
 
 impl Account {
     fn new(agent: AgentId) -> Self {
-        Self { agent, phones: 1, first: Phone::Rings, others: Phone::Rings, fault: None }
+        Self { agent, phones: 1, dialled: false, first: Phone::Rings, others: Phone::Rings, fault: None }
     }
 
     pub(crate) fn phone(&self, n: u8) -> Phone {
@@ -172,11 +177,14 @@ impl World {
                 Due::CallerEnds(call) => self.caller_ends(&call),
                 Due::Linger(conn) => self.tell(conn, Input::Disconnected),
                 Due::Create(id) => self.create(id),
+                Due::Ring(id) => self.rings(id),
                 Due::RingOver(id) => self.ring_over(id),
                 Due::Answer(id) => self.answer(id),
                 Due::Pick(id) => self.pick(id),
                 Due::Join(id) => self.join(id),
                 Due::Fail(id, end) => self.die(id, end, false),
+                Due::CutShort(id) => self.cut_short(id),
+                Due::PickedOff(id) => self.picked_off(id),
             }
         }
         None

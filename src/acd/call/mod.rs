@@ -199,7 +199,7 @@ impl Call {
             Input::Entered(entered) => self.entered(entered, now),
             Input::Looked { orders, position } => self.looked(orders, position, now),
             Input::CallerAnswered => self.caller_answered(now),
-            Input::Phones(offer, count) => self.found(offer, count, now),
+            Input::Phones(offer, found) => self.found(offer, found, now),
             Input::Leg(leg, news) => self.heard(leg, news, now),
             Input::TakenAway => self.taken_away(now),
             Input::CameAgain => self.came_again(now),
@@ -239,7 +239,7 @@ impl Call {
                 }
                 Timer::MusicGrace => self.restart_music(now),
                 Timer::TakenAway => self.taken(now),
-                Timer::Losers => self.losers_overdue(now),
+                Timer::Losers => self.tell_losers(now),
                 Timer::Offer(offer, timer) => self.offer_due(offer, timer, now),
                 Timer::Parting => self.over(),
             }
@@ -249,7 +249,7 @@ impl Call {
     /// Takes the steps that wait for something that may just have happened.
     fn advance(&mut self, now: Now) {
         if !self.losers.is_empty() && !matches!(self.stage, Stage::Waiting(_)) {
-            self.tell_losers();
+            self.tell_losers(now);
         }
         if let Stage::Ending { wait, why, message, left } = &mut self.stage
             && self.offers.is_empty()

@@ -8,7 +8,7 @@ use super::{Call, Channel, Desk, Loser, Stage, Timer, Wire};
 use crate::acd::fact::{CancelCause, EndedBy, MissCause};
 use crate::acd::ids::{AgentId, LegId, OfferId};
 use crate::acd::leg::{LegEnd, News};
-use crate::acd::offer::{Around, LEG_PATIENCE, Offer, OfferEffect, OfferTimer, Outcome};
+use crate::acd::offer::{Around, Found, LEG_PATIENCE, Offer, OfferEffect, OfferTimer, Outcome};
 use crate::acd::settings::Strategy;
 use crate::acd::time::Now;
 
@@ -24,10 +24,10 @@ impl Call {
         self.follow(id, effects, now);
     }
 
-    /// The agent has so many phones.
-    pub(super) fn found(&mut self, id: OfferId, phones: u8, now: Now) {
+    /// What there is to ring is known.
+    pub(super) fn found(&mut self, id: OfferId, found: Found, now: Now) {
         let answered = self.channel == Channel::Answered;
-        self.with(id, now, |offer| offer.found(phones, answered));
+        self.with(id, now, |offer| offer.found(found, answered));
     }
 
     pub(super) fn answer(&mut self) {
@@ -112,7 +112,7 @@ impl Call {
                     }
                 }
                 OfferEffect::CallOff(phone, cause) => self.wire(Wire::CallOff(id.leg(phone), cause)),
-                OfferEffect::RingOut(phone) => self.wire(Wire::RingOut(id.leg(phone))),
+                OfferEffect::RingOut(phone, cause) => self.wire(Wire::RingOut(id.leg(phone), cause)),
                 OfferEffect::EndLeg(phone) => self.wire(Wire::EndLeg(id.leg(phone))),
                 OfferEffect::Outcome(outcome) => self.outcome(id, outcome, now),
                 OfferEffect::NotConnected => self.not_connected(now),
@@ -188,7 +188,7 @@ impl Call {
 
     fn remove(&mut self, id: OfferId) {
         self.offers.remove(&id);
-        for timer in [OfferTimer::Ring, OfferTimer::Patience] {
+        for timer in [OfferTimer::Ring, OfferTimer::Sign, OfferTimer::Patience] {
             self.timers.clear(Timer::Offer(id, timer));
         }
     }
@@ -226,24 +226,29 @@ impl Call {
         }
     }
 
-    /// Somebody else was faster than these.
-    pub(super) fn tell_losers(&mut self) {
-        self.end_losers(|_| Outcome::Cancelled(CancelCause::AnsweredElsewhere));
-    }
-
-    /// Nobody was found to have been faster than these. Where the caller still waits, their agents missed the offer like
-    /// any other.
-    pub(super) fn losers_overdue(&mut self, now: Now) {
-        if self.timers.holds(Timer::TakenAway) {
-            return self.tell_losers();
-        }
+    /// Somebody else was faster than these, as it looked. Where nobody has the caller by now, their agents missed the
+    /// offer like any other.
+    pub(super) fn tell_losers(&mut self, now: Now) {
+        let somebody = match self.stage {
+            Stage::Waiting(_) | Stage::Ending { .. } => self.timers.holds(Timer::TakenAway) || self.is_connecting(),
+            _ => true,
+        };
         let answered = self.losers.iter().any(|loser| loser.answered);
-        self.end_losers(|loser| {
-            Outcome::Missed(if loser.answered { MissCause::NotConnected } else { MissCause::Cancelled })
+        self.end_losers(|loser| match (somebody, loser.answered) {
+            (true, _) => Outcome::Cancelled(CancelCause::AnsweredElsewhere),
+            (false, false) => Outcome::Missed(MissCause::Cancelled),
+            (false, true) => Outcome::Missed(MissCause::NotConnected),
         });
-        if answered {
+        if answered && !somebody {
             self.not_connected(now);
         }
+    }
+
+    /// The caller is gone before it was known who was faster.
+    pub(super) fn leave_losers(&mut self) {
+        let somebody = self.is_connecting();
+        let cause = if somebody { CancelCause::AnsweredElsewhere } else { CancelCause::CallerGone };
+        self.end_losers(|_| Outcome::Cancelled(cause));
     }
 
     fn end_losers(&mut self, outcome: impl Fn(&Loser) -> Outcome) {
