@@ -16,10 +16,16 @@ mod lab;
 mod lamp;
 #[path = "live/ledger.rs"]
 mod ledger;
+#[path = "live/office/mod.rs"]
+mod office;
 #[path = "live/phone.rs"]
 mod phone;
 #[path = "live/refuser.rs"]
 mod refuser;
+// The day in the office needs only a part of it.
+#[allow(dead_code)]
+#[path = "support/rng.rs"]
+mod rng;
 #[path = "live/sipp.rs"]
 mod sipp;
 #[path = "live/six.rs"]
@@ -41,6 +47,8 @@ mod hearing;
 mod hostile;
 #[path = "live/logins.rs"]
 mod logins;
+#[path = "live/moved.rs"]
+mod moved;
 #[path = "live/phones.rs"]
 mod phones;
 #[path = "live/private.rs"]
@@ -80,6 +88,7 @@ fn main() -> ExitCode {
         causes::CASES,
         ends::CASES,
         elsewhere::CASES,
+        moved::CASES,
         hearing::CASES,
         timeouts::CASES,
         logins::CASES,
@@ -88,6 +97,7 @@ fn main() -> ExitCode {
         wire::CASES,
         deaths::CASES,
         restarts::CASES,
+        office::CASES,
     ]
     .concat();
     let names: Vec<&String> = arguments.iter().filter(|a| !a.starts_with('-')).collect();

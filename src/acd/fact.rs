@@ -128,6 +128,8 @@ pub enum CancelCause {
     Reconfigured,
     /// The daemon is going down.
     Draining,
+    /// Somebody asked for it: the caller is to go on to another agent.
+    Requested,
 }
 
 impl CancelCause {
@@ -135,6 +137,11 @@ impl CancelCause {
     /// just now.
     pub fn is_final(self) -> bool {
         matches!(self, Self::CallerGone | Self::AnsweredElsewhere)
+    }
+
+    /// Whether the agent counts as tried for this caller, as after a miss: others come first.
+    pub fn passes_over(self) -> bool {
+        self == Self::Requested
     }
 }
 
@@ -150,6 +157,8 @@ pub enum TimeoutCause {
     LastAgentLoggedOut,
     /// The queue was taken out of the configuration.
     QueueRemoved,
+    /// The caller had timed out of this queue before, and came back by a number to which the call was transferred.
+    SecondTime,
 }
 
 /// What was done with a caller after the wait had ended.
@@ -280,6 +289,22 @@ pub enum Fact {
         /// How long the caller had waited in this queue.
         #[serde(rename = "waited_ms", with = "millis")]
         waited: Duration,
+    },
+    /// The agent's conversation goes on with somebody else than before: with the third party of an attended transfer,
+    /// with whomever the caller or an operator passed the agent on to.
+    PartyChanged {
+        /// The offer that was taken.
+        offer: OfferId,
+        /// The caller's channel.
+        call: CallId,
+        /// The queue.
+        queue: QueueNumber,
+        /// The agent.
+        agent: AgentId,
+        /// The third party's number, reduced to safe characters; empty where it is withheld.
+        party: Arc<str>,
+        /// The third party's channel.
+        party_channel: CallId,
     },
     /// The agent's part of the conversation ended.
     ConversationEnded {

@@ -138,12 +138,12 @@ pub enum OnAnswer {
         /// Its value.
         value: SafeText,
     },
-    /// Sets several variables of a channel. A value with a `;` would end there, which no [`SafeText`] has.
+    /// Sets several variables of a channel at once; an empty value takes the variable away.
     SetVariables {
         /// The channel.
         channel: ChannelId,
-        /// The variables and their values; at least one.
-        variables: Vec<(VariableName, SafeText)>,
+        /// The variables and their values.
+        values: Vec<(VariableName, SafeText)>,
     },
     /// Lets only the first of several legs that ring for one channel go on: it takes the single place that `mod_hash`
     /// keeps for the channel. FreeSWITCH hangs up every later leg with LOSE_RACE, before it runs the next command.
@@ -262,10 +262,9 @@ impl Originate {
             OnAnswer::SetVariable { channel, name: variable, value } => {
                 self.put(&name, format_args!("'uuid_setvar {channel} {} {}'", variable.0, shown(value)))
             }
-            OnAnswer::SetVariables { channel, variables } => {
-                let all: Vec<String> =
-                    variables.iter().map(|(name, value)| format!("{name}={}", shown(value))).collect();
-                self.put(&name, format_args!("'uuid_setvar_multi {channel} {}'", all.join(";")))
+            OnAnswer::SetVariables { channel, values } => {
+                let values: Vec<String> = values.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                self.put(&name, format_args!("'uuid_setvar_multi {channel} {}'", values.join(";")))
             }
             OnAnswer::TakePlace { leg, channel } => {
                 self.put(&name, format_args!("'uuid_limit {leg} hash fsq {channel} 1 !LOSE_RACE'"))

@@ -74,6 +74,9 @@ pub struct AgentView {
     pub moment: Option<Wall>,
     /// The caller of an offer or a conversation.
     pub call: Option<CallId>,
+    /// The number of who talks with the agent in place of the caller.
+    #[serde(default)]
+    pub party: Option<Arc<str>>,
 }
 
 impl Floor {
@@ -101,11 +104,17 @@ impl Floor {
                     activity: activity.to_owned(),
                     moment,
                     call: a.held().map(|h| h.call.clone()),
+                    party: a.held().and_then(|h| self.party(h.offer)).map(|party| party.number),
                 }
             })
             .collect();
         agents.sort_by(|a, b| a.id.cmp(&b.id));
         FloorView { at: now.wall, queues, agents }
+    }
+
+    /// The numbers of the queues that take callers.
+    pub fn numbers(&self) -> Vec<QueueNumber> {
+        self.queues.iter().filter(|q| !q.is_retired()).map(|q| q.key().clone()).collect()
     }
 
     fn queue_numbers(&self) -> Vec<QueueNumber> {

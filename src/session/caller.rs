@@ -20,7 +20,7 @@ use crate::acd::offer::Found;
 use crate::acd::queue::Place;
 use crate::acd::time::Now;
 use crate::esl::text::TextError;
-use crate::esl::{ApiCall, Cause, CloseReason, Command, EventKind, Events, Incoming, Link, Outcome};
+use crate::esl::{ApiCall, Cause, ChannelId, CloseReason, Command, EventKind, Events, Incoming, Link, Outcome};
 use crate::floor::{CallDesk, Caller};
 use crate::telephony::channel::Channel;
 use crate::telephony::events::{self as heard, Heard};
@@ -124,6 +124,8 @@ enum Watched {
     Directory(OfferId),
     Ring(LegId),
     CallOff(LegId),
+    /// A leg could not be ended; whether it is there.
+    Exists(LegId),
     ModHash,
     /// FreeSWITCH has read what a call tells it first.
     Begun,
@@ -178,16 +180,18 @@ impl<'a> Session<'a> {
         // Who came while no controller was there, or the last one had no time to say so, has waited since then.
         let held = channel.held_for.map(|held| shared.clock.now().wall.before(held));
         let (call, first_entered) = match (place, held) {
-            (Some(r), _) => (Call::new(r.queue.clone(), r.visited.clone(), Some(r.place)), Some(r.first_entered)),
+            (Some(r), _) => (Call::back(r.queue.clone(), r.visited.clone(), r.place), Some(r.first_entered)),
             (None, Some(came)) => {
                 let place = Place { entered: came, seq: 0 };
-                (Call::new(dialled.clone(), Vec::new(), Some(place)), Some(came))
+                (Call::new(dialled.clone(), channel.visited.clone(), Some(place)), Some(came))
             }
-            (None, None) => (Call::new(dialled.clone(), Vec::new(), None), None),
+            (None, None) => (Call::new(dialled.clone(), channel.visited.clone(), None), None),
         };
         let who = channel.who.as_ref().or(channel.dialled_user.as_ref());
         let own = who.and_then(|who| shared.floor.agent_of(who, settings.domain.as_deref()));
-        let caller = Caller { number, first_entered, returned: place.is_some(), own };
+        let came = channel.arrival.as_ref().map(|arrival| shared.arrivals.ago(arrival, shared.clock.now().mono));
+        let came = came.unwrap_or_default();
+        let caller = Caller { number, first_entered, returned: place.is_some(), came, own };
         let desk = CallDesk::new(shared.floor.clone(), channel.id.clone(), caller, (shared.random)());
         Self {
             shared,
@@ -287,7 +291,13 @@ impl<'a> Session<'a> {
             }
             (Watched::Phones(offer), outcome) => self.found(offer, outcome),
             (Watched::Directory(offer), outcome) => self.read_directory(offer, outcome),
+            (Watched::Exists(leg), Outcome::Done(reply)) if reply.body_text().trim() == "false" => {
+                self.tell(Input::Leg(leg, News::Missing));
+            }
             (_, Outcome::Done(_)) => {}
+            (Watched::Exists(leg), Outcome::Refused(text)) => {
+                tracing::debug!(%leg, %text, "FreeSWITCH does not tell whether a leg is there");
+            }
             (Watched::ModHash, Outcome::Refused(text)) => {
                 tracing::debug!(text, "FreeSWITCH does not tell whether it has mod_hash")
             }
@@ -297,8 +307,10 @@ impl<'a> Session<'a> {
                 self.tell(Input::Leg(leg, NOT_RUNG));
             }
             (Watched::CallOff(leg), Outcome::Refused(text)) => {
-                tracing::debug!(%leg, %text, "a leg to be called off is not there");
-                self.tell(Input::Leg(leg, News::Missing));
+                tracing::debug!(%leg, %text, "a leg to be called off is not there, or is connected");
+                let asked = ApiCall::uuid_exists(&ChannelId::from(leg.uuid()));
+                self.out.push((Command::Api(asked), Some(Watched::Exists(leg))));
+                self.flush();
             }
             // The deadline of the leg looks after it.
             (_, Outcome::Unknown(why)) => tracing::warn!(?what, %why, "no reply to a command"),
@@ -378,7 +390,7 @@ impl<'a> Session<'a> {
             Wire::Connected => self.push(wire::connected(&self.channel.channel)?),
             Wire::LetGo => self.push(wire::let_go(&self.channel.channel)?),
             Wire::Transfer(number) => {
-                for command in wire::transfer(&number, &self.channel.context)? {
+                for command in wire::transfer(&number, &self.channel.context, self.call.visited())? {
                     self.push(command);
                 }
             }

@@ -103,6 +103,17 @@ impl Survey {
         self.channels.iter().any(|c| offer_of(&c.uuid) == Some(offer))
     }
 
+    /// Conversations of our agents with others than they are known to talk `with`.
+    pub(super) fn parties(&self, held: &[HeldView], with: impl Fn(&HeldView) -> CallId) -> Vec<(OfferKey, CallId)> {
+        let talking = held.iter().filter(|h| h.talking);
+        let other = |h: &HeldView| {
+            let mut legs = self.channels.iter().filter(|c| offer_of(&c.uuid) == Some(h.key.offer));
+            let other = CallId::new(legs.find_map(|leg| self.connected.get(&leg.uuid))?).ok()?;
+            (other != with(h)).then(|| (h.key.clone(), other))
+        };
+        talking.filter_map(other).collect()
+    }
+
     /// Every channel.
     pub(super) fn all(&self) -> BTreeSet<String> {
         self.channels.iter().map(|c| c.uuid.clone()).collect()

@@ -7,6 +7,19 @@ use crate::acd::call::Playing;
 /// A caller's place in the line; see [`super::place`].
 pub(crate) const PLACE: &str = "fsq_place";
 
+/// Whether the dialplan has just held the caller, who comes back to a place: set in every pass, so that it is never that
+/// of an earlier one.
+pub(crate) const HELD: &str = "fsq_held";
+
+/// The rounds in which the dialplan held the caller without us, one letter each.
+pub(crate) const AWAY: &str = "fsq_away";
+
+/// The queues a caller has timed out of, on the way from one to the next by a number that we transferred the call to.
+pub(crate) const VISITED: &str = "fsq_visited";
+
+/// FreeSWITCH's own: whom the channel was connected to last.
+pub(crate) const LAST_BRIDGE: &str = "last_bridge_to";
+
 /// When the caller came, in microseconds of FreeSWITCH's clock: set by the dialplan.
 pub(crate) const CAME: &str = "fsq_came";
 

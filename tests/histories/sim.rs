@@ -173,9 +173,10 @@ impl Sim {
                     assert_eq!(place.entered, before.entered, "Q19: {} loses the place in the line", s.id);
                 }
                 let queue = s.desk.queue().expect("a queue").clone();
-                let own = self.world.caller(&s.id).and_then(|c| c.own.clone());
-                self.model.entered(s.id.clone(), queue.clone(), *place, own, self.now);
                 let returned = matches!(&done, Desk::Enter(_, Some(_)));
+                let circle = !returned && self.world.caller(&s.id).is_some_and(|c| c.visited.contains(&queue));
+                let own = self.world.caller(&s.id).and_then(|c| c.own.clone());
+                self.model.entered(s.id.clone(), queue.clone(), *place, own, circle, self.now);
                 s.ear.entered(self.model.queue(&queue), returned, self.now);
                 if let Some(c) = self.world.caller(&s.id) {
                     (c.queue, c.visited) = (queue, s.call.visited().to_vec());
@@ -301,8 +302,13 @@ impl Sim {
     pub(crate) fn begin(&mut self, call: &CallId, returned: bool) {
         let conn = self.world.connect(call);
         let c = self.world.caller(call).expect("a caller");
-        let caller =
-            Caller { number: "0791234567".into(), first_entered: c.first_entered, returned, own: c.own.clone() };
+        let caller = Caller {
+            number: "0791234567".into(),
+            first_entered: c.first_entered,
+            returned,
+            came: Duration::ZERO,
+            own: c.own.clone(),
+        };
         let (queue, visited, place) = (c.queue.clone(), c.visited.clone(), c.place);
         let answered = c.answered;
         let wakes = self.wakes.clone();
@@ -316,7 +322,10 @@ impl Sim {
         let session = Session {
             id: call.clone(),
             conn,
-            call: Call::new(queue, visited, place),
+            call: match place {
+                Some(place) => Call::back(queue, visited, place),
+                None => Call::new(queue, visited, None),
+            },
             desk: CallDesk::new(self.floor.clone(), call.clone(), caller, self.rng.next()),
             ear: Ear::default(),
             taken: None,

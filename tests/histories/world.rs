@@ -73,6 +73,8 @@ pub(crate) struct Caller {
     pub(crate) own: Option<AgentId>,
     pub(crate) queue: QueueNumber,
     pub(crate) visited: Vec<QueueNumber>,
+    /// A timeout's transfer leads the call to a queue again, and nobody talks with the caller on the way.
+    led: bool,
     /// What the channel remembers for the time after the daemon's death.
     pub(crate) place: Option<Place>,
     pub(crate) first_entered: Option<Wall>,
@@ -235,11 +237,13 @@ impl World {
         }
     }
 
-    /// Somebody passed the caller on to a queue: for the queue that is somebody new.
+    /// Somebody passed the caller on to a queue: for the queue that is somebody new. Only by which queues a timeout led
+    /// the call is known.
     pub(crate) fn anew(&mut self, call: &CallId) {
         let queue = queue_number(self.rng.below(u64::from(QUEUES)) as u8);
         let c = self.caller(call).expect("a caller");
-        (c.queue, c.visited, c.place, c.first_entered) = (queue, Vec::new(), None, None);
+        let visited = if std::mem::take(&mut c.led) { std::mem::take(&mut c.visited) } else { Vec::new() };
+        (c.queue, c.visited, c.place, c.first_entered) = (queue, visited, None, None);
         (c.armed, c.away) = (true, false);
     }
 
@@ -251,6 +255,7 @@ impl World {
             own,
             queue,
             visited: Vec::new(),
+            led: false,
             place: None,
             first_entered: None,
             armed: false,
@@ -384,9 +389,16 @@ impl World {
             Parted::HungUp => self.hang_up_caller(call),
             Parted::Moved => {
                 self.silence(call);
-                self.caller(call).expect("a caller").away = true;
+                let led = self.rng.chance(50);
+                let c = self.caller(call).expect("a caller");
+                (c.away, c.led) = (true, led);
                 if !unheard {
                     self.tell(conn, Input::MovedOn);
+                }
+                if led {
+                    let delay = self.rng.within(1_000, 15_000);
+                    self.at(delay, Due::Again(call.clone()));
+                    return;
                 }
                 let delay = self.rng.within(100, 20_000);
                 self.at(delay, Due::CallerEnds(call.clone()));

@@ -58,6 +58,13 @@ impl Book {
         self.records.iter().filter_map(first).collect()
     }
 
+    /// Both entries of this caller tell the same first one: when FreeSWITCH says that the caller came, a moment before
+    /// the record of it.
+    pub fn keeps_the_first_entry(&self, caller: &str, queue: &str) {
+        let (first, entered) = (self.first_entries(caller), self.when(&format!("{caller} enters {queue}")));
+        assert!(matches!(first[..], [a, b] if a == b && (0..10).contains(&(entered - a))), "{first:?}, {entered}");
+    }
+
     /// Who was offered to whom: agent and caller.
     pub fn offers(&self) -> Vec<(String, String)> {
         self.pairs(|fact| match fact {
@@ -116,6 +123,7 @@ fn words_of(fact: &Fact, numbers: &HashMap<CallId, String>) -> String {
             format!("{agent} is called off {}: {}", n(call), word(cause))
         }
         Fact::CallAnswered { call, agent, .. } => format!("{agent} answers {}", n(call)),
+        Fact::PartyChanged { agent, party, .. } => format!("{agent} talks with {party}"),
         Fact::ConversationEnded { call, agent, by, .. } => format!("{agent} and {} end: {}", n(call), word(by)),
         Fact::CallAbandoned { call, queue, .. } => format!("{} abandons {queue}", n(call)),
         Fact::CallTimedOut { call, queue, cause, .. } => format!("{} times out of {queue}: {}", n(call), word(cause)),

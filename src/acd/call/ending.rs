@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Call, Desk, LONGEST_MESSAGE, Leave, Parting, Saying, Stage, Timer, Why, Wire};
-use crate::acd::fact::{CancelCause, Onward};
+use crate::acd::fact::{CancelCause, Onward, TimeoutCause};
 use crate::acd::ids::QueueNumber;
 use crate::acd::offer::LEG_PATIENCE;
 use crate::acd::settings::TimeoutAction;
@@ -48,7 +48,8 @@ impl Call {
         self.stage = Stage::Ending { wait, why, message, left: false };
     }
 
-    pub(super) fn go_on(&mut self, from: &QueueNumber, action: TimeoutAction, now: Now) {
+    pub(super) fn go_on(&mut self, from: &QueueNumber, cause: TimeoutCause, action: TimeoutAction, now: Now) {
+        let action = if cause == TimeoutCause::SecondTime { TimeoutAction::Hangup } else { action };
         match action {
             TimeoutAction::Queue(to) if to != *from && !self.visited.contains(&to) => {
                 self.desk(Desk::WentOn(Onward::Queue(to.clone())));

@@ -116,7 +116,10 @@ struct Loser {
 #[derive(Clone, Debug)]
 pub struct Call {
     first: (QueueNumber, Option<Place>),
+    /// The queues the caller has been in by timeouts, the present one included.
     visited: Vec<QueueNumber>,
+    /// The caller has timed out of the queue that is being entered before, and was led here by nobody.
+    in_a_circle: bool,
     /// The caller comes back to a place in the line.
     returned: bool,
     stage: Stage,
@@ -136,12 +139,20 @@ pub struct Call {
 }
 
 impl Call {
-    /// A caller who is to wait in `queue`, having been in `visited` before by timeouts, and who comes back
-    /// to `place` when the controller had been away.
+    /// A caller who comes back to `place` in `queue`, because the controller had been away. `visited`: the queues the
+    /// caller has been in by timeouts, this one included.
+    pub fn back(queue: QueueNumber, mut visited: Vec<QueueNumber>, place: Place) -> Self {
+        visited.retain(|v| *v != queue);
+        Self::new(queue, visited, Some(place))
+    }
+
+    /// A caller who is to wait in `queue`, having been in `visited` before by timeouts alone: a second time in the same
+    /// queue, the call is hung up (Q13). `place` is that of a caller who has waited for a controller.
     pub fn new(queue: QueueNumber, visited: Vec<QueueNumber>, place: Option<Place>) -> Self {
         Self {
             first: (queue, place),
             visited,
+            in_a_circle: false,
             returned: false,
             stage: Stage::New,
             channel: Channel::Early,
@@ -267,7 +278,7 @@ impl Call {
             if done {
                 match why {
                     Why::Drain => self.part(Wire::GiveBack, now),
-                    Why::Timeout(_) => self.go_on(&queue, action, now),
+                    Why::Timeout(cause) => self.go_on(&queue, cause, action, now),
                 }
             }
         }
