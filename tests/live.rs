@@ -20,6 +20,8 @@ mod ledger;
 mod office;
 #[path = "live/phone.rs"]
 mod phone;
+#[path = "live/refuser.rs"]
+mod refuser;
 // The day in the office needs only a part of it.
 #[allow(dead_code)]
 #[path = "support/rng.rs"]
@@ -31,6 +33,8 @@ mod six;
 #[path = "live/sound.rs"]
 mod sound;
 
+#[path = "live/causes.rs"]
+mod causes;
 #[path = "crash/live.rs"]
 mod deaths;
 #[path = "live/elsewhere.rs"]
@@ -85,6 +89,7 @@ fn main() -> ExitCode {
     let all = [
         strategies::CASES,
         phones::CASES,
+        causes::CASES,
         ends::CASES,
         elsewhere::CASES,
         moved::CASES,

@@ -6,8 +6,8 @@
 //! | state         | `Created` | `Ringing` | `Answered` | `HungUp` | `Gone` | `Missing` | `Originated(Err)`            |
 //! |---------------|-----------|-----------|------------|----------|--------|-----------|------------------------------|
 //! | `Originating` | `Created` | `Ringing` | `Answered` | `Ending` | `Gone` |           | `Gone`                       |
-//! | `Created`     |           | `Ringing` | `Answered` | `Ending` | `Gone` | `Gone`    | `Ending`, unless `Elsewhere` |
-//! | `Ringing`     |           |           | `Answered` | `Ending` | `Gone` | `Gone`    | `Ending`, unless `Elsewhere` |
+//! | `Created`     |           | `Ringing` | `Answered` | `Ending` | `Gone` | `Gone`    |                              |
+//! | `Ringing`     |           |           | `Answered` | `Ending` | `Gone` | `Gone`    |                              |
 //! | `Answered`    |           |           |            | `Ending` | `Gone` | `Gone`    |                              |
 //! | `Ending`      |           |           | noted      |          | `Gone` | `Gone`    |                              |
 //! | `Gone`        |           |           | noted      |          |        |           |                              |

@@ -178,7 +178,8 @@ impl Offer {
         !matches!(self.state, State::Connected { .. } | State::Ending { .. })
     }
 
-    fn was_answered(&self) -> bool {
+    /// Whether one of the phones was answered.
+    pub fn was_answered(&self) -> bool {
         self.legs.iter().any(Leg::was_answered)
     }
 
@@ -263,10 +264,13 @@ impl Offer {
             (News::Gone(end), _) => self.gone(phone, end, rival, &mut out),
             (News::Originated(Ok(())), _) => self.call_off_again(phone, &mut out),
             (News::Originated(Err(end)), Leg::Originating) => self.gone(phone, end, rival, &mut out),
-            // What ended because somebody was faster tells of its end itself.
-            (News::Originated(Err(end)), Leg::Created | Leg::Ringing) if end != LegEnd::Elsewhere => {
-                leg.hung_up(end);
-                self.ended(phone, false, rival, &mut out);
+            // The leg's own end says more: what the phone answered, which the result of `originate` does not know and is
+            // heard before now and then (measured).
+            (News::Originated(Err(_)), Leg::Created | Leg::Ringing) => {
+                let last = self.legs.iter().filter(|leg| leg.end().is_none()).count() == 1;
+                if last && self.is_open() {
+                    out.push(OfferEffect::Wait(OfferTimer::Patience, LEG_PATIENCE));
+                }
             }
             // An answered leg is taken from `originate` while it is being connected, which `originate` then reports as
             // its failure, before or behind the connection. The leg itself tells how it goes on.

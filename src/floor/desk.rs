@@ -22,6 +22,8 @@ pub struct Caller {
     pub returned: bool,
     /// Since when the caller has waited, where something else than the place tells.
     pub since: Option<Since>,
+    /// The agent from whose phone the call comes.
+    pub own: Option<AgentId>,
     /// How long ago the caller came, who stands in line since then; later queues are entered when they are.
     pub came: Duration,
 }

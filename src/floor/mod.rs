@@ -213,7 +213,7 @@ impl Floor {
         let first_entered = caller.first_entered.or(back.as_ref().map(|b| b.first_entered));
         let (settings, place) = {
             let mut q = self.queues.get_mut(queue).filter(|q| !q.is_retired())?;
-            let at = q.enter(call.clone(), place.unwrap_or_else(fresh), since, seed);
+            let at = q.enter(call.clone(), place.unwrap_or_else(fresh), since, seed, caller.own.clone());
             if q.logged_in().is_empty() {
                 q.end_one(call, TimeoutCause::NobodyLoggedIn);
             }

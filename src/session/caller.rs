@@ -189,9 +189,11 @@ impl<'a> Session<'a> {
             }
             (None, None) => (Call::new(dialled.clone(), channel.visited.clone(), None), None, None),
         };
+        let who = channel.who.as_ref().or(channel.dialled_user.as_ref());
+        let own = who.and_then(|who| shared.floor.agent_of(who, settings.domain.as_deref()));
         let came = channel.arrival.as_ref().map(|arrival| shared.arrivals.ago(arrival, now.mono));
         let came = came.unwrap_or_default();
-        let caller = Caller { number, first_entered, returned: place.is_some(), since, came };
+        let caller = Caller { number, first_entered, returned: place.is_some(), since, came, own };
         let desk = CallDesk::new(shared.floor.clone(), channel.id.clone(), caller, (shared.random)());
         Self {
             shared,

@@ -55,6 +55,8 @@ pub(crate) struct Channel {
     pub(crate) withheld: bool,
     /// The authenticated user, if the phone is one of the directory.
     pub(crate) who: Option<Authenticated>,
+    /// The user whose phone it is, where FreeSWITCH dialled it: no phone that calls can say that of itself.
+    pub(crate) dialled_user: Option<Authenticated>,
     /// The leg of an agent whose phone forwarded it here.
     pub(crate) forwarded: bool,
     /// What `socket` was given behind the `/`.
@@ -119,6 +121,9 @@ impl Channel {
                     placed: !SENT_HERE.iter().any(|name| variable(name).is_some()),
                 },
             ),
+            dialled_user: variable("dialed_user")
+                .filter(|_| header("Call-Direction") == "outbound")
+                .map(|user| Authenticated { user, domain: variable("dialed_domain"), placed: false }),
             forwarded: variable(FORWARDED).is_some_and(|_| header("Call-Direction") == "inbound"),
             withheld: withheld(&header, &variable),
             token: variable("socket_path"),

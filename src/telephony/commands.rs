@@ -202,7 +202,7 @@ pub(crate) fn ring(
 /// tells whom the leg belongs to. What the directory has for the user is set then as well, as `user/` does.
 fn answered(leg: &ChannelId, contact: Option<&Contact>) -> Result<OnAnswer, TextError> {
     let mut values = vec![(VariableName::new(RINGING)?, SafeText::new("no"))];
-    for name in ["group_confirm_key", "group_confirm_timeout", "ignore_early_media", BOND] {
+    for name in ["group_confirm_key", "group_confirm_timeout", "ignore_early_media", BOND, FORWARDED] {
         values.push((VariableName::new(name)?, SafeText::default()));
     }
     values.extend(contact.into_iter().flat_map(|contact| contact.variables.clone()));
@@ -406,6 +406,7 @@ mod tests {
             number: SafeText::new("0791"),
             withheld: false,
             who: None,
+            dialled_user: None,
             forwarded: false,
             token: None,
             domain: Some("of.the.call".into()),
@@ -449,7 +450,7 @@ mod tests {
     #[test]
     fn a_forward_is_fatal_unless_it_is_to_be_followed() {
         let order = order(None, Some("lab"));
-        assert!(order.contains(",outbound_redirect_fatal='true'") && !order.contains(FORWARDED), "{order}");
+        assert!(order.contains(",outbound_redirect_fatal='true'") && !order.contains("Forwarded='yes'"), "{order}");
     }
 
     /// Q8: a phone that is dialled where it is registered is the agent's all the same, to lamps and records.

@@ -177,7 +177,8 @@ impl Sim {
                 let returned = matches!(&done, Desk::Enter(_, Some(_)));
                 let circle = !returned && self.world.caller(&s.id).is_some_and(|c| c.visited.contains(&queue));
                 let since = self.time().wall_of(*since);
-                self.model.entered(s.id.clone(), queue.clone(), (*place, since), circle, self.now);
+                let own = self.world.caller(&s.id).and_then(|c| c.own.clone());
+                self.model.entered(s.id.clone(), queue.clone(), (*place, since), own, circle, self.now);
                 s.ear.entered(self.model.queue(&queue), returned, self.now);
                 if let Some(c) = self.world.caller(&s.id) {
                     (c.queue, c.visited) = (queue, s.call.visited().to_vec());
@@ -293,6 +294,7 @@ impl Sim {
             assert!(record.at == now || (late && record.at < now), "a record is of another time: {record:?}");
             self.journal.take(&record);
             self.model.fact(&record.fact, since_start(record.at), self.now);
+            self.world.check_cause(&record.fact);
             if let Fact::OfferCancelled { offer, .. } = &record.fact
                 && self.world.asked(*offer).is_none()
             {
@@ -311,6 +313,7 @@ impl Sim {
             returned,
             since: None,
             came: Duration::ZERO,
+            own: c.own.clone(),
         };
         let (queue, visited, place) = (c.queue.clone(), c.visited.clone(), c.place);
         let answered = c.answered;

@@ -140,6 +140,9 @@ impl Call {
     }
 
     pub(super) fn caller_gone(&mut self, now: Now) {
+        if !self.timers.holds(Timer::TakenAway) {
+            self.leave_losers();
+        }
         match &mut self.stage {
             Stage::Waiting(_) => self.desk(Desk::Leave(Leave::Abandoned)),
             Stage::Ending { why, left: false, .. } => {
@@ -167,7 +170,7 @@ impl Call {
             _ => {}
         }
         // Before their legs are given up: an offer that nobody holds any more has no outcome.
-        self.tell_losers();
+        self.leave_losers();
         for offer in self.forget_offers(CancelCause::CallerGone) {
             self.desk(Desk::Lost(offer));
         }

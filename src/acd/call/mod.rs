@@ -101,6 +101,16 @@ enum Channel {
     Answered,
 }
 
+/// An offer that ended because somebody else was faster, as it looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Loser {
+    offer: OfferId,
+    /// The phone had been answered.
+    answered: bool,
+    /// No leg of it is left.
+    gone: bool,
+}
+
 /// One caller's call.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -115,7 +125,7 @@ pub struct Call {
     channel: Channel,
     offers: BTreeMap<OfferId, Offer>,
     /// Legs that ended because somebody else was faster, whoever that will turn out to be; and whether they are gone.
-    losers: Vec<(OfferId, bool)>,
+    losers: Vec<Loser>,
     timers: Timers<Timer>,
     music: Option<(Playing, Music, Mono)>,
     music_plays: bool,
@@ -239,7 +249,7 @@ impl Call {
                 }
                 Timer::MusicGrace => self.restart_music(now),
                 Timer::TakenAway => self.taken(now),
-                Timer::Losers => self.tell_losers(),
+                Timer::Losers => self.tell_losers(now),
                 Timer::Offer(offer, timer) => self.offer_due(offer, timer, now),
                 Timer::Parting => self.over(),
             }
@@ -249,7 +259,7 @@ impl Call {
     /// Takes the steps that wait for something that may just have happened.
     fn advance(&mut self, now: Now) {
         if !self.losers.is_empty() && !matches!(self.stage, Stage::Waiting(_)) {
-            self.tell_losers();
+            self.tell_losers(now);
         }
         if let Stage::Ending { wait, why, message, left } = &mut self.stage
             && self.offers.is_empty()
