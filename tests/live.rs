@@ -53,6 +53,8 @@ mod restarts;
 mod strategies;
 #[path = "live/timeouts.rs"]
 mod timeouts;
+#[path = "live/truth.rs"]
+mod truth;
 #[path = "live/wire.rs"]
 mod wire;
 
@@ -87,6 +89,7 @@ fn main() -> ExitCode {
         hostile::CASES,
         private::CASES,
         wire::CASES,
+        truth::CASES,
         deaths::CASES,
         restarts::CASES,
         office::CASES,

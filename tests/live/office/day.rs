@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use phones::{Call, Manner, Phones};
 
-use super::people::{Dice, FAITHFUL, GROUP, IVR, LINES, MOST_CALLERS, OTHERS, STAFF, caller, tones};
+use super::people::{Dice, FAITHFUL, GROUP, IVR, LINES, MOST_CALLERS, OTHERS, STAFF, caller};
 use super::watch::{Found, Watch, is_offer};
 use crate::lab::{Lab, SOON};
-use crate::switch::{DOMAIN, SECRET};
+use crate::switch::DOMAIN;
 
 /// How often the day is looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -53,10 +53,7 @@ pub struct Day<'a> {
 
 impl<'a> Day<'a> {
     pub fn begin(lab: &'a Lab, seed: u64, lasts: Duration, deaths: u64) -> Self {
-        let phones = Phones::with_password(lab.switch.sip, lab.switch.trunk, Some(SECRET)).expect("phones");
-        phones.give_tones(tones());
-        let staff: Vec<String> = STAFF.iter().map(|user| (*user).to_owned()).collect();
-        phones.register(&staff, DOMAIN).expect("registered phones");
+        let phones = super::phones(lab);
         let began = Instant::now();
         let mut dice = Dice::new(seed);
         // Spread over the day, none in its last moments.

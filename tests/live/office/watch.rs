@@ -31,8 +31,8 @@ const TONE: Duration = Duration::from_secs(9);
 #[derive(Default)]
 pub struct Watch {
     reasons: Vec<Reason>,
-    /// Callers of whom the line has charge, as far as the phones can tell.
-    waiting: BTreeSet<String>,
+    /// Callers of whom the line has charge, as far as the phones can tell, and since when.
+    waiting: BTreeMap<String, Instant>,
     settled: BTreeSet<(usize, &'static str)>,
     ends: Vec<(usize, Instant)>,
 }
@@ -73,14 +73,14 @@ impl Watch {
     /// A caller is (or is no longer) in the charge of a line.
     pub fn in_line(&mut self, caller: &str, is: bool) {
         if is {
-            self.waiting.insert(caller.to_owned());
+            self.waiting.insert(caller.to_owned(), Instant::now());
         } else {
             self.waiting.remove(caller);
         }
     }
 
     pub fn is_in_line(&self, caller: &str) -> bool {
-        self.waiting.contains(caller)
+        self.waiting.contains_key(caller)
     }
 
     /// Where a person was sent.
@@ -128,7 +128,7 @@ impl Watch {
     fn ended(&mut self, call: &Call, found: &mut Vec<Found>) {
         let (Some(at), Some(by)) = (call.ended, call.ended_by) else { return };
         let outside = !STAFF.contains(&call.user.as_str());
-        let in_line = outside && self.waiting.contains(&call.user);
+        let in_line = outside && self.waiting.contains_key(&call.user);
         if outside {
             self.waiting.remove(&call.user);
         }
@@ -155,9 +155,15 @@ impl Watch {
         if !call.is_up() {
             return;
         }
+        // Whoever talks with somebody waits no longer, also where that one holds the call.
+        let talks = |since: &Instant| call.person.as_ref().is_some_and(|(heard, _)| *heard > *since + CROSSING);
+        if self.waiting.get(&call.user).is_some_and(talks) {
+            self.waiting.remove(&call.user);
+        }
         let answered = call.answered.unwrap_or(now);
         let offer = is_offer(call);
         if offer
+            && !self.excused(answered, &[&call.user, &call.from])
             && call.person.is_none()
             && call.sound.is_none()
             && now > answered + CONNECTED
@@ -166,7 +172,7 @@ impl Watch {
             found.push(Found { what: format!("{} answered into silence", call.user), who: vec![call.user.clone()] });
         }
         let heard = call.sound.unwrap_or(answered);
-        if self.waiting.contains(&call.user) && now > heard + TONE && self.settled.insert((id, "tone")) {
+        if self.waiting.contains_key(&call.user) && now > heard + TONE && self.settled.insert((id, "tone")) {
             let what = format!("{}, who waits, has heard nothing for {TONE:?}", call.user);
             found.push(Found { what, who: vec![call.user.clone()] });
         }
