@@ -48,10 +48,10 @@ pub fn accounts() -> impl Iterator<Item = String> {
 
 /// Further numbers of the house: an IVR and a ring group that lead to a queue, and the pick-up of a call by its UUID.
 const EXTENSIONS: &str = r#"
-      <extension name="ivr"><condition field="destination_number" expression="^8000$">
+      <extension name="ivr"><condition field="destination_number" expression="^7900$">
         <action application="transfer" data="99900 XML default"/>
       </condition></extension>
-      <extension name="group"><condition field="destination_number" expression="^8100$">
+      <extension name="group"><condition field="destination_number" expression="^7901$">
         <action application="bridge" data="loopback/99901/default"/>
       </condition></extension>
       <extension name="pickup"><condition field="destination_number" expression="^\*8([0-9a-f-]{36})$">
