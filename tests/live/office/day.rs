@@ -263,6 +263,8 @@ impl<'a> Day<'a> {
     }
 
     fn outside(&mut self) {
+        // What ended this moment is seen before the same number calls again.
+        self.look();
         let calls = self.phones.calls(self.first);
         let busy = |number: &str| calls.iter().any(|c| c.user == number && c.ended.is_none());
         let Some(number) = (0..MOST_CALLERS).map(caller).find(|number| !busy(number)) else { return };

@@ -34,7 +34,8 @@ pub struct Watch {
     /// Callers of whom the line has charge, as far as the phones can tell, and since when.
     waiting: BTreeMap<String, Instant>,
     settled: BTreeSet<(usize, &'static str)>,
-    ends: Vec<(usize, Instant)>,
+    /// Calls that have ended, when, and whether the caller was in the charge of a line then.
+    ends: Vec<(usize, Instant, bool)>,
 }
 
 /// What was found, and of whom.
@@ -102,7 +103,8 @@ impl Watch {
             let id = first + n;
             if let Some(at) = call.ended.filter(|_| !self.settled.contains(&(id, "end"))) {
                 self.settled.insert((id, "end"));
-                self.ends.push((id, at));
+                let in_line = !STAFF.contains(&call.user.as_str()) && self.waiting.remove(&call.user).is_some();
+                self.ends.push((id, at, in_line));
                 let person = call.person.as_ref().map(|(_, who)| who.clone());
                 self.reasons.extend((call.ended_by == Some(Ended::Us)).then(|| Reason {
                     at,
@@ -115,23 +117,19 @@ impl Watch {
             self.rung(id, call, first, calls, &mut found);
         }
         // An end is judged when its reason has had the time to be seen.
-        let due: Vec<usize> = self.ends.iter().filter(|(_, at)| now > *at + BEHIND).map(|(id, _)| *id).collect();
-        self.ends.retain(|(id, _)| !due.contains(id));
-        for id in due.into_iter().filter(|id| *id >= first) {
-            self.ended(&calls[id - first], &mut found);
+        let (due, early) = std::mem::take(&mut self.ends).into_iter().partition(|(_, at, _)| now > *at + BEHIND);
+        self.ends = early;
+        let due: Vec<(usize, Instant, bool)> = due;
+        for (id, _, in_line) in due.into_iter().filter(|(id, ..)| *id >= first) {
+            self.ended(&calls[id - first], in_line, &mut found);
         }
         self.reasons.retain(|reason| now < reason.at + 3 * BEFORE);
         found
     }
 
     /// No conversation ends but by one of its people or an operator; nobody who waits is lost.
-    fn ended(&mut self, call: &Call, found: &mut Vec<Found>) {
+    fn ended(&self, call: &Call, in_line: bool, found: &mut Vec<Found>) {
         let (Some(at), Some(by)) = (call.ended, call.ended_by) else { return };
-        let outside = !STAFF.contains(&call.user.as_str());
-        let in_line = outside && self.waiting.contains_key(&call.user);
-        if outside {
-            self.waiting.remove(&call.user);
-        }
         if by == Ended::Us || call.answered.is_none() {
             return;
         }
