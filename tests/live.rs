@@ -43,6 +43,8 @@ mod hearing;
 mod hostile;
 #[path = "live/logins.rs"]
 mod logins;
+#[path = "live/moved.rs"]
+mod moved;
 #[path = "live/phones.rs"]
 mod phones;
 #[path = "live/private.rs"]
@@ -83,6 +85,7 @@ fn main() -> ExitCode {
         phones::CASES,
         ends::CASES,
         elsewhere::CASES,
+        moved::CASES,
         hearing::CASES,
         timeouts::CASES,
         logins::CASES,

@@ -8,17 +8,9 @@ use std::time::Duration;
 
 use super::fact::MissCause;
 use super::ids::{CallId, OfferId, QueueNumber};
+use super::reach::Reach;
 use super::settings::AgentSettings;
 use super::time::{Mono, Now, Wall};
-
-/// How long a phone that FreeSWITCH could not find is left alone before it is tried again, when nothing else tells that
-/// it came back: twice as long after each further failure.
-pub const UNREACHABLE_RETRY: Duration = Duration::from_secs(5);
-
-/// The longest such time: a phone that was left off over the weekend is no thousand missed offers. It is also how long
-/// a phone is left alone that FreeSWITCH said is not registered any more. FreeSWITCH tells when it is back; this is for
-/// the day when that was not heard, or the phone can be reached all the same.
-pub const LONGEST_UNREACHABLE_RETRY: Duration = Duration::from_secs(60);
 
 /// What an agent is held by: one offer, from the claim to the end of its leg.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,10 +76,12 @@ pub enum Unavailable {
         /// Since when.
         since: Wall,
     },
-    /// FreeSWITCH cannot reach the phone.
+    /// The phone, or its gateway, does not work.
     Unreachable {
         /// Since when.
         since: Wall,
+        /// What it did last.
+        cause: MissCause,
     },
 }
 
@@ -105,16 +99,6 @@ pub enum Released {
     },
 }
 
-/// A phone that cannot be reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Unreachable {
-    since: Wall,
-    /// How long it was left alone after the last failure.
-    pause: Duration,
-    /// When to try it again; `None` when it may be tried.
-    retry: Option<Mono>,
-}
-
 /// One agent.
 #[derive(Clone, Debug)]
 pub struct Agent {
@@ -123,7 +107,7 @@ pub struct Agent {
     activity: Activity,
     last_conversation_end: Option<Wall>,
     elsewhere: Option<Wall>,
-    unreachable: Option<Unreachable>,
+    reach: Reach,
     retired: bool,
 }
 
@@ -136,7 +120,7 @@ impl Agent {
             activity: Activity::Idle,
             last_conversation_end: None,
             elsewhere: None,
-            unreachable: None,
+            reach: Reach::default(),
             retired: false,
         }
     }
@@ -163,8 +147,8 @@ impl Agent {
 
     /// Takes a changed configured part. Whether another phone can be reached is not known yet.
     pub fn set_settings(&mut self, settings: Arc<AgentSettings>) {
-        if self.settings.dial != settings.dial {
-            self.unreachable = None;
+        if self.settings.dial != settings.dial || self.settings.follow_forwards != settings.follow_forwards {
+            self.reach.works();
         }
         self.settings = settings;
     }
@@ -192,12 +176,17 @@ impl Agent {
         }
     }
 
-    /// The offer for which the phone rings, or is about to, if that is for a caller of `queue`.
-    pub fn ringing_for(&self, queue: &QueueNumber) -> Option<&Held> {
+    /// The offer for which the phone rings, or is about to.
+    pub fn held_by_offer(&self) -> Option<&Held> {
         match &self.activity {
-            Activity::Reserved(h) | Activity::Ringing(h) if h.queue == *queue => Some(h),
+            Activity::Reserved(h) | Activity::Ringing(h) => Some(h),
             _ => None,
         }
+    }
+
+    /// The same, if that is for a caller of `queue`.
+    pub fn ringing_for(&self, queue: &QueueNumber) -> Option<&Held> {
+        self.held_by_offer().filter(|h| h.queue == *queue)
     }
 
     /// Takes what the store kept from before a restart.
@@ -237,10 +226,10 @@ impl Agent {
         if let Some(since) = self.elsewhere {
             return Err(Unavailable::OnAnotherCall { since });
         }
-        if let Some(u) = self.unreachable.as_ref().filter(|u| u.retry.is_some()) {
-            return Err(Unavailable::Unreachable { since: u.since });
+        match self.reach.left_alone() {
+            Some((since, cause)) => Err(Unavailable::Unreachable { since, cause }),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Claims the agent for an offer.
@@ -290,34 +279,32 @@ impl Agent {
         match &self.activity {
             Activity::Reserved(h) | Activity::Ringing(h) if h.offer == offer => {
                 self.activity = Activity::Talking(Held { since: now.wall, ..h.clone() });
-                self.unreachable = None;
+                self.reach.works();
                 true
             }
             _ => false,
         }
     }
 
-    /// An offer failed for a reason that lies with the phone: it is left alone for a while, so that no
-    /// other caller pays for it either. An answer of any other kind proves that the phone is there.
+    /// An offer failed. When that says that the phone or its gateway does not work, it is left alone for a while, so that
+    /// no other caller pays for it either; any other answer proves that the phone is there.
     pub fn tried(&mut self, offer: OfferId, cause: MissCause, now: Now) {
         if self.held().is_none_or(|h| h.offer != offer) {
             return;
         }
-        self.unreachable = match cause {
-            MissCause::NotRegistered | MissCause::Unknown => {
-                let (since, pause) = match &self.unreachable {
-                    Some(u) => (u.since, u.pause.saturating_mul(2).min(LONGEST_UNREACHABLE_RETRY)),
-                    None => (now.wall, UNREACHABLE_RETRY),
-                };
-                Some(Unreachable { since, pause, retry: Some(now.mono.plus(pause)) })
-            }
-            _ => None,
-        };
+        self.reach.missed(cause, now);
+    }
+
+    /// Since the phone last worked so many offers have failed because it does not, the last one for this cause.
+    pub fn failing(&self) -> Option<(u32, MissCause)> {
+        self.reach.failing()
     }
 
     /// The single release of an offer, when its leg is really gone: the agent is free again, or in
     /// wrap-up of `wrap_up` if there was a conversation. `None` when the offer is stale.
     pub fn release(&mut self, offer: OfferId, wrap_up: Duration, now: Now) -> Option<Released> {
+        // Nobody lets time pass for an agent who is held.
+        self.reach.tick(now);
         match &self.activity {
             Activity::Reserved(h) | Activity::Ringing(h) if h.offer == offer => {
                 self.activity = Activity::Idle;
@@ -364,13 +351,11 @@ impl Agent {
 
     /// FreeSWITCH says whether the phone can be reached.
     pub fn set_reachable(&mut self, reachable: bool, now: Now) -> bool {
-        let changed = self.unreachable.as_ref().is_none_or(|u| u.retry.is_none()) != reachable;
+        let changed = self.reach.left_alone().is_none() != reachable;
         if reachable {
-            self.unreachable = None;
+            self.reach.works();
         } else {
-            let since = self.unreachable.as_ref().map_or(now.wall, |u| u.since);
-            let pause = LONGEST_UNREACHABLE_RETRY;
-            self.unreachable = Some(Unreachable { since, pause, retry: Some(now.mono.plus(pause)) });
+            self.reach.gone(now);
         }
         changed
     }
@@ -381,15 +366,12 @@ impl Agent {
             Activity::WrapUp { until, .. } => Some(*until),
             _ => None,
         };
-        let retry = self.unreachable.as_ref().and_then(|u| u.retry);
-        wrap_up.into_iter().chain(retry).min()
+        wrap_up.into_iter().chain(self.reach.deadline()).min()
     }
 
     /// Lets time pass. True when a wrap-up ended.
     pub fn tick(&mut self, now: Now) -> bool {
-        if let Some(u) = &mut self.unreachable {
-            u.retry = u.retry.filter(|at| *at > now.mono);
-        }
+        self.reach.tick(now);
         match &self.activity {
             Activity::WrapUp { until, .. } if *until <= now.mono => {
                 self.activity = Activity::Idle;
@@ -412,7 +394,7 @@ mod tests {
         Now { mono: Mono(Duration::from_millis(ms)), wall: Wall(1_000_000 + ms as i64) }
     }
     fn agent() -> Agent {
-        Agent::new(Arc::new(AgentSettings { id: AgentId::new("1001").unwrap(), name: "Anna".into(), dial: None }))
+        Agent::new(Arc::new(AgentSettings::new(AgentId::new("1001").unwrap(), "Anna".into())))
     }
     fn q(n: &str) -> QueueNumber {
         QueueNumber::new(n).unwrap()
@@ -494,7 +476,11 @@ mod tests {
         a.claim(B, c("x"), q("1"), now(5_000)).unwrap();
         a.tried(B, MissCause::Unknown, now(5_000));
         a.release(B, Duration::ZERO, now(5_000));
-        assert_eq!(a.free(), Err(Unavailable::Unreachable { since: now(0).wall }), "all that time");
+        assert_eq!(
+            a.free(),
+            Err(Unavailable::Unreachable { since: now(0).wall, cause: MissCause::Unknown }),
+            "all that time"
+        );
         assert_eq!(a.deadline(), Some(Mono(Duration::from_secs(15))), "twice as long");
         a.tick(now(15_000));
         assert_eq!(a.free(), Ok(()));

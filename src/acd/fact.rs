@@ -19,24 +19,97 @@ pub struct Record {
     pub fact: Fact,
 }
 
-/// Why an offer was not taken.
+/// Why an offer was not taken: what the phone, the gateway or FreeSWITCH did. In a record it is the text `cause`; with
+/// `refused` the final answer stands beside it as `sip_status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "cause", rename_all = "snake_case")]
 pub enum MissCause {
     /// It rang for its whole ring time.
     NoAnswer,
-    /// The phone was busy.
+    /// A time limit other than the queue's ended the ringing early: `leg_timeout` or `call_timeout` of the directory or
+    /// of the agent's `dial`.
+    TimeLimit,
+    /// The phone was busy (486, 600).
     Busy,
-    /// The agent declined.
+    /// The agent declined (603).
     Declined,
+    /// The phone said that it cannot be reached just now (480): "do not disturb" on many.
+    Unavailable,
+    /// The phone, or a gateway behind which it is, ended the ringing by itself (487).
+    Cancelled,
+    /// The phone wanted the call to go elsewhere (300 to 399).
+    Forwarded,
+    /// The phone or gateway let the time for an answer pass (408, 504).
+    Timeout,
+    /// The phone or gateway refused with another final answer.
+    Refused {
+        /// The answer's status code, 400 to 699.
+        sip_status: u16,
+    },
+    /// The phone is registered and showed no sign of ringing.
+    Silent,
     /// The phone is not registered.
     NotRegistered,
-    /// FreeSWITCH does not know the phone.
+    /// FreeSWITCH does not know the phone, or the gateway.
     Unknown,
+    /// FreeSWITCH holds the gateway to be down.
+    GatewayDown,
     /// The phone answered, but the caller was not connected to it.
     NotConnected,
     /// FreeSWITCH could not ring the phone for another reason.
     Failed,
+}
+
+impl MissCause {
+    /// How much it tells of the agent, 0 the most: of several phones that one agent has, the refusal of one is what the
+    /// offer was missed for, not that another is switched off.
+    pub fn telling(self) -> u8 {
+        match self {
+            Self::Declined => 0,
+            Self::Busy => 1,
+            Self::NoAnswer => 2,
+            Self::TimeLimit => 3,
+            Self::Unavailable | Self::Cancelled | Self::Forwarded => 4,
+            Self::NotConnected => 5,
+            Self::Timeout | Self::Refused { .. } | Self::GatewayDown | Self::Failed => 6,
+            Self::Silent | Self::NotRegistered | Self::Unknown => 7,
+        }
+    }
+
+    /// How a final answer to an INVITE, 300 to 699, was meant (RFC 3261, section 21).
+    pub fn of_sip(status: u16) -> Self {
+        match status {
+            300..=399 => Self::Forwarded,
+            486 | 600 => Self::Busy,
+            603 => Self::Declined,
+            480 => Self::Unavailable,
+            408 | 504 => Self::Timeout,
+            487 => Self::Cancelled,
+            sip_status => Self::Refused { sip_status },
+        }
+    }
+}
+
+impl fmt::Display for MissCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoAnswer => "no answer",
+            Self::TimeLimit => "ended early by a time limit of FreeSWITCH",
+            Self::Busy => "busy",
+            Self::Declined => "declined",
+            Self::Unavailable => "temporarily unavailable",
+            Self::Cancelled => "cancelled by the phone or gateway",
+            Self::Forwarded => "forwarded elsewhere",
+            Self::Timeout => "timed out",
+            Self::Refused { sip_status } => return write!(f, "refused with {sip_status}"),
+            Self::Silent => "no sign of ringing",
+            Self::NotRegistered => "not registered",
+            Self::Unknown => "unknown to FreeSWITCH",
+            Self::GatewayDown => "gateway down",
+            Self::NotConnected => "answered, not connected",
+            Self::Failed => "could not be rung",
+        })
+    }
 }
 
 /// Why an offer was called off before the phone could be answered.
@@ -55,6 +128,8 @@ pub enum CancelCause {
     Reconfigured,
     /// The daemon is going down.
     Draining,
+    /// Somebody asked for it: the caller is to go on to another agent.
+    Requested,
 }
 
 impl CancelCause {
@@ -62,6 +137,11 @@ impl CancelCause {
     /// just now.
     pub fn is_final(self) -> bool {
         matches!(self, Self::CallerGone | Self::AnsweredElsewhere)
+    }
+
+    /// Whether the agent counts as tried for this caller, as after a miss: others come first.
+    pub fn passes_over(self) -> bool {
+        self == Self::Requested
     }
 }
 
@@ -77,6 +157,8 @@ pub enum TimeoutCause {
     LastAgentLoggedOut,
     /// The queue was taken out of the configuration.
     QueueRemoved,
+    /// The caller had timed out of this queue before, and came back by a number to which the call was transferred.
+    SecondTime,
 }
 
 /// What was done with a caller after the wait had ended.
@@ -178,6 +260,7 @@ pub enum Fact {
         /// The agent.
         agent: AgentId,
         /// Why.
+        #[serde(flatten)]
         cause: MissCause,
     },
     /// The offer was called off; nobody missed anything.
@@ -206,6 +289,22 @@ pub enum Fact {
         /// How long the caller had waited in this queue.
         #[serde(rename = "waited_ms", with = "millis")]
         waited: Duration,
+    },
+    /// The agent's conversation goes on with somebody else than before: with the third party of an attended transfer,
+    /// with whomever the caller or an operator passed the agent on to.
+    PartyChanged {
+        /// The offer that was taken.
+        offer: OfferId,
+        /// The caller's channel.
+        call: CallId,
+        /// The queue.
+        queue: QueueNumber,
+        /// The agent.
+        agent: AgentId,
+        /// The third party's number, reduced to safe characters; empty where it is withheld.
+        party: Arc<str>,
+        /// The third party's channel.
+        party_channel: CallId,
     },
     /// The agent's part of the conversation ended.
     ConversationEnded {

@@ -131,17 +131,45 @@ pub struct OfferId(pub Uuid);
 const PHONE: usize = 7;
 
 impl OfferId {
-    /// The UUID of the leg to one of the agent's phones. The first, number 0, has the offer's own: an agent with one
-    /// phone has one leg.
-    pub fn leg(self, phone: u8) -> Uuid {
-        let mut bytes = self.0.into_bytes();
-        bytes[PHONE] = phone;
-        Uuid::from_bytes(bytes)
+    /// The leg to one of the agent's phones.
+    pub fn leg(self, phone: u8) -> LegId {
+        LegId { offer: self, phone }
     }
 
     /// The offer that a leg belongs to.
     pub fn of_leg(leg: Uuid) -> Self {
-        Self(Self(leg).leg(0))
+        LegId::of(leg).offer
+    }
+}
+
+/// One leg of an offer: the one to this phone of the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LegId {
+    /// The offer.
+    pub offer: OfferId,
+    /// The number of the phone; an agent with one phone has one leg, number 0.
+    pub phone: u8,
+}
+
+impl LegId {
+    /// The UUID of the leg: the offer's own for the first phone.
+    pub fn uuid(self) -> Uuid {
+        let mut bytes = self.offer.0.into_bytes();
+        bytes[PHONE] = self.phone;
+        Uuid::from_bytes(bytes)
+    }
+
+    /// The leg with this UUID.
+    pub fn of(leg: Uuid) -> Self {
+        let phone = leg.as_bytes()[PHONE];
+        let offer = OfferId(Self { offer: OfferId(leg), phone: 0 }.uuid());
+        Self { offer, phone }
+    }
+}
+
+impl fmt::Display for LegId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.uuid().as_hyphenated().fmt(f)
     }
 }
 
@@ -206,10 +234,10 @@ mod tests {
         let us = Instance::of("/var/lib/a/state.db");
         for random in [0, u128::MAX] {
             let offer = us.offer(random);
-            assert_eq!(offer.leg(0), offer.0);
+            assert_eq!(offer.leg(0).uuid(), offer.0);
             for phone in [0, 1, 255] {
-                let leg = offer.leg(phone);
-                assert_eq!(OfferId::of_leg(leg), offer);
+                let leg = offer.leg(phone).uuid();
+                assert_eq!((OfferId::of_leg(leg), LegId::of(leg)), (offer, offer.leg(phone)));
                 assert!(us.ordered(OfferId(leg)));
                 assert_eq!(leg.get_version_num(), 8);
             }

@@ -1,10 +1,17 @@
-//! One agent's leg, from the order to ring until FreeSWITCH has no such channel any more.
+//! One leg: one of an agent's phones, from `originate` until FreeSWITCH has no such channel any more.
 //!
-//! What FreeSWITCH tells of a leg comes in no fixed order (see the captures); this is the one place
-//! that makes sense of it.
+//! What FreeSWITCH tells of a leg comes in no fixed order (see the captures); [`Offer`](super::offer::Offer) makes sense
+//! of it.
+//!
+//! | state         | `Created` | `Answered` | `HungUp`   | `Gone` | `Missing` | `Originated(Err)`             |
+//! |---------------|-----------|------------|------------|--------|-----------|-------------------------------|
+//! | `Originating` | `Ringing` | `Answered` | `Ending`   | `Gone` |           | `Gone`                        |
+//! | `Ringing`     |           | `Answered` | `Ending`   | `Gone` | `Gone`    | `Ending`, unless `Elsewhere`  |
+//! | `Answered`    |           |            | `Ending`   | `Gone` | `Gone`    |                               |
+//! | `Ending`      |           | noted      |            | `Gone` | `Gone`    |                               |
+//! | `Gone`        |           | noted      |            |        |           |                               |
 
-use super::fact::{CancelCause, MissCause};
-use super::ids::AgentId;
+use super::fact::MissCause;
 
 /// How a leg ended, as its hang-up cause tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,176 +26,97 @@ pub enum LegEnd {
     ByAgent,
 }
 
-/// What was learnt about an offer; told once.
+/// What FreeSWITCH tells of a leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The agent missed it.
-    Missed(MissCause),
-    /// It was called off; the agent missed nothing.
-    Cancelled(CancelCause),
+pub enum News {
+    /// Its channel exists.
+    Created,
+    /// The phone was answered.
+    Answered,
+    /// The channel is being hung up. `true`: because the agent passed the caller on.
+    HungUp(LegEnd, bool),
+    /// The channel is gone.
+    Gone(LegEnd),
+    /// `originate` was carried out, or failed.
+    Originated(Result<(), LegEnd>),
+    /// FreeSWITCH knows no such channel to end.
+    Missing,
+    /// The leg and the caller are connected.
+    Bridged,
 }
 
-/// One agent's leg.
-#[derive(Clone, Debug)]
-pub struct Leg {
-    /// Who is being rung.
-    pub agent: AgentId,
-    created: bool,
-    answered: bool,
-    called_off: Option<CancelCause>,
-    given_up: bool,
-    told: bool,
+/// One phone's leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leg {
+    /// FreeSWITCH was told to ring the phone, and has told of no channel yet.
+    Originating,
+    /// The channel exists.
+    Ringing,
+    /// The phone was answered. From then on it is no longer `originate` that knows how the leg goes on.
+    Answered,
+    /// The leg was hung up; its channel is still there.
+    Ending(Ended),
+    /// FreeSWITCH has no such channel any more, or never had one.
+    Gone(Ended),
+}
+
+/// How a leg ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// As FreeSWITCH tells it.
+    pub end: LegEnd,
+    /// Whether the phone had been answered.
+    pub answered: bool,
 }
 
 impl Leg {
-    /// A leg that is about to be ordered.
-    pub fn new(agent: AgentId) -> Self {
-        Self { agent, created: false, answered: false, called_off: None, given_up: false, told: false }
-    }
-
     /// FreeSWITCH has the channel.
     pub fn created(&mut self) {
-        self.created = true;
+        if *self == Self::Originating {
+            *self = Self::Ringing;
+        }
     }
 
-    /// Whether FreeSWITCH ever had the channel.
-    pub fn exists(&self) -> bool {
-        self.created
-    }
-
-    /// The phone was answered.
+    /// The phone was answered. The reply to a command overtakes events, so that this may be heard of a leg that is
+    /// known to be gone.
     pub fn answered(&mut self) {
-        self.created = true;
-        self.answered = true;
+        match self {
+            Self::Originating | Self::Ringing => *self = Self::Answered,
+            Self::Answered => {}
+            Self::Ending(ended) | Self::Gone(ended) => ended.answered = true,
+        }
     }
 
-    /// Whether the phone was answered and the connection is still to come.
-    pub fn is_connecting(&self) -> bool {
-        self.answered && !self.told
+    /// The leg was hung up; what is told of its end first counts.
+    pub fn hung_up(&mut self, end: LegEnd) {
+        if self.end().is_none() {
+            *self = Self::Ending(Ended { end, answered: self.was_answered() });
+        }
     }
 
-    /// Whether the phone was answered: from then on it is no longer `originate` that knows how it goes on.
+    /// The channel is gone: how it ended, FreeSWITCH tells in full now.
+    pub fn gone(&mut self, end: LegEnd) {
+        *self = Self::Gone(Ended { end, answered: self.was_answered() });
+    }
+
+    /// Whether FreeSWITCH may still have the channel.
+    pub fn is_living(&self) -> bool {
+        !matches!(self, Self::Gone(_))
+    }
+
+    /// Whether the phone was answered.
     pub fn was_answered(&self) -> bool {
-        self.answered
+        matches!(
+            self,
+            Self::Answered | Self::Ending(Ended { answered: true, .. }) | Self::Gone(Ended { answered: true, .. })
+        )
     }
 
-    /// Whether the phone may still be ringing for all we know.
-    pub fn is_ringing(&self) -> bool {
-        !self.answered && !self.told && self.called_off.is_none()
-    }
-
-    /// Why it was called off, while its end has not come.
-    pub fn called_off(&self) -> Option<CancelCause> {
-        self.called_off.filter(|_| !self.told)
-    }
-
-    /// Whether its outcome was told: it ended, or carried the conversation.
-    pub fn is_told(&self) -> bool {
-        self.told
-    }
-
-    /// Whether it was called off.
-    pub fn is_called_off(&self) -> bool {
-        self.called_off.is_some()
-    }
-
-    /// Calls it off. True when FreeSWITCH must be told: the first time, and once more when it is final.
-    pub fn call_off(&mut self, cause: CancelCause) -> bool {
-        let again = self.called_off.is_some_and(|before| before.is_final() || !cause.is_final());
-        if again || self.told {
-            return false;
+    /// How the leg ended, if it has.
+    pub fn end(&self) -> Option<LegEnd> {
+        match self {
+            Self::Ending(ended) | Self::Gone(ended) => Some(ended.end),
+            _ => None,
         }
-        self.called_off = Some(cause);
-        true
-    }
-
-    /// Nothing was heard of it for too long: it is ended, as a failure of its own. True when FreeSWITCH
-    /// must be told, false when it was told already and did not answer.
-    pub fn give_up(&mut self) -> bool {
-        let first = !self.called_off.is_some_and(CancelCause::is_final) && !self.given_up;
-        self.given_up = true;
-        first
-    }
-
-    /// The leg ended, or could not begin. Tells the outcome the first time.
-    pub fn ended(&mut self, end: LegEnd, another_connecting: bool) -> Option<Outcome> {
-        if self.told {
-            return None;
-        }
-        self.told = true;
-        Some(match (self.called_off, end) {
-            (Some(cause), _) => Outcome::Cancelled(cause),
-            // Ended by us because nothing was heard of it: nobody else has the caller.
-            (None, LegEnd::Elsewhere) if !self.given_up => Outcome::Cancelled(CancelCause::AnsweredElsewhere),
-            (None, LegEnd::Cleared | LegEnd::ByAgent) if self.answered && another_connecting => {
-                Outcome::Cancelled(CancelCause::AnsweredElsewhere)
-            }
-            (None, LegEnd::Missed(cause)) if !self.answered => Outcome::Missed(cause),
-            (None, _) if self.answered => Outcome::Missed(MissCause::NotConnected),
-            (None, _) => Outcome::Missed(MissCause::Failed),
-        })
-    }
-
-    /// The leg carried the conversation: there is no other outcome to tell.
-    pub fn connected(&mut self) {
-        self.answered();
-        self.told = true;
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    fn leg() -> Leg {
-        Leg::new(AgentId::new("1001").unwrap())
-    }
-
-    #[test]
-    fn an_outcome_is_told_once() {
-        let mut l = leg();
-        assert_eq!(l.ended(LegEnd::Missed(MissCause::Busy), false), Some(Outcome::Missed(MissCause::Busy)));
-        assert_eq!(l.ended(LegEnd::Missed(MissCause::NoAnswer), false), None);
-    }
-
-    /// Q8: a leg called off before FreeSWITCH had it stays called off when it appears, and its end is no miss.
-    #[test]
-    fn a_leg_that_appears_late_is_still_called_off() {
-        let mut l = leg();
-        assert!(l.call_off(CancelCause::CallerGone));
-        assert!(!l.call_off(CancelCause::CallerGone));
-        l.created();
-        l.answered();
-        assert_eq!(l.called_off(), Some(CancelCause::CallerGone));
-        assert_eq!(l.ended(LegEnd::Cleared, false), Some(Outcome::Cancelled(CancelCause::CallerGone)));
-        assert_eq!(l.called_off(), None);
-    }
-
-    /// Q8: a phone that was spared because it might have been answered is not spared when the caller is gone.
-    #[test]
-    fn calling_off_for_good_is_told_once_more() {
-        let mut l = leg();
-        assert!(l.call_off(CancelCause::LoggedOut));
-        assert!(!l.call_off(CancelCause::CallTimedOut));
-        assert!(l.call_off(CancelCause::CallerGone));
-        assert!(!l.call_off(CancelCause::AnsweredElsewhere));
-        assert!(!l.give_up());
-        let mut spared = leg();
-        assert!(spared.call_off(CancelCause::LoggedOut));
-        assert!(spared.give_up());
-    }
-
-    /// The loser of a race answered, and yet missed nothing.
-    #[test]
-    fn the_loser_of_a_race_missed_nothing() {
-        for (end, another) in [(LegEnd::Elsewhere, false), (LegEnd::Cleared, true)] {
-            let mut l = leg();
-            l.answered();
-            assert_eq!(l.ended(end, another), Some(Outcome::Cancelled(CancelCause::AnsweredElsewhere)));
-        }
-        let mut alone = leg();
-        alone.answered();
-        assert_eq!(alone.ended(LegEnd::Cleared, false), Some(Outcome::Missed(MissCause::NotConnected)));
     }
 }

@@ -3,9 +3,11 @@
 //! be done goes out as values.
 //!
 //! - [`agent`]: one record per agent for all queues;
+//! - [`reach`]: whether an agent's phone works, and how long it is left alone when it does not;
 //! - [`queue`]: who waits, in which order, and who was tried for whom;
 //! - [`pairing`]: which free agent is next for which caller;
 //! - [`call`]: one caller's way from entering to leaving;
+//! - [`offer`]: one offer and its legs, from the question which phones there are to the last leg's end; [`leg`]: one leg;
 //! - [`announce`]: when which position is spoken;
 //! - [`feature`]: dialled feature codes;
 //! - [`fact`]: what happened.
@@ -17,8 +19,10 @@ pub mod fact;
 pub mod feature;
 pub mod ids;
 pub mod leg;
+pub mod offer;
 pub mod pairing;
 pub mod queue;
+pub mod reach;
 pub mod settings;
 pub mod time;
 pub mod timers;

@@ -144,9 +144,16 @@ pub struct AgentSettings {
     pub name: Arc<str>,
     /// A FreeSWITCH dial string to ring in place of the phone of the same number.
     pub dial: Option<Arc<str>>,
+    /// Whether a call that the phone forwards (302) goes where the phone says.
+    pub follow_forwards: bool,
 }
 
 impl AgentSettings {
+    /// An agent of whom nothing else was said.
+    pub fn new(id: AgentId, name: Arc<str>) -> Self {
+        Self { id, name, dial: None, follow_forwards: false }
+    }
+
     /// The directory domain of the agent's own account, when `dial` names it: `user/ID@DOMAIN`.
     pub fn own_domain(&self) -> Option<&str> {
         let (user, domain) = self.dial.as_deref()?.strip_prefix("user/")?.split_once('@')?;
@@ -163,9 +170,8 @@ mod tests {
     #[test]
     fn an_agents_own_domain_is_the_domain_of_its_account() {
         let of = |dial: Option<&str>| {
-            let agent =
-                AgentSettings { id: AgentId::new("1001").unwrap(), name: "Anna".into(), dial: dial.map(Arc::from) };
-            agent.own_domain().map(str::to_owned)
+            let agent = AgentSettings::new(AgentId::new("1001").unwrap(), "Anna".into());
+            AgentSettings { dial: dial.map(Arc::from), ..agent }.own_domain().map(str::to_owned)
         };
         assert_eq!(of(Some("user/1001@a.example")), Some("a.example".to_owned()));
         for other in [None, Some("user/1001"), Some("user/1002@a.example"), Some("sofia/gateway/mobile/1001@a.example")]

@@ -42,6 +42,14 @@ impl ApiCall {
         Self::of_checked(format!("uuid_kill {channel} {cause}"))
     }
 
+    /// Hangs up a channel unless it is bridged, as FreeSWITCH itself sees it in that instant (`bridge_to`). A refusal
+    /// means that it is bridged, or that there is no such channel.
+    pub fn uuid_kill_unless_bridged(channel: &ChannelId, cause: Cause) -> Self {
+        Self::of_checked(format!(
+            "expand uuid_kill ${{cond(${{uuid_getvar({channel} bridge_to)}} == _undef_ ? {channel} : none)}} {cause}"
+        ))
+    }
+
     /// Bridges two channels.
     pub fn uuid_bridge(channel: &ChannelId, other: &ChannelId) -> Self {
         Self::of_checked(format!("uuid_bridge {channel} {other}"))
@@ -200,6 +208,8 @@ mod tests {
     fn api_commands_are_one_line() {
         let channel = ChannelId::new("abc").unwrap();
         assert_eq!(ApiCall::uuid_kill(&channel, Cause::LoseRace).as_str(), "uuid_kill abc LOSE_RACE");
+        let spared = "expand uuid_kill ${cond(${uuid_getvar(abc bridge_to)} == _undef_ ? abc : none)} LOSE_RACE";
+        assert_eq!(ApiCall::uuid_kill_unless_bridged(&channel, Cause::LoseRace).as_str(), spared);
         assert_eq!(ApiCall::new(" "), Err(TextError::Empty));
         assert!(ApiCall::new("status\n\nexit").is_err());
     }

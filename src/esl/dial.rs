@@ -84,6 +84,13 @@ pub enum OnAnswer {
         /// Its value.
         value: SafeText,
     },
+    /// Sets several variables of a channel at once; an empty value takes the variable away.
+    SetVariables {
+        /// The channel.
+        channel: ChannelId,
+        /// The variables and their values.
+        values: Vec<(VariableName, SafeText)>,
+    },
     /// Lets only the first of several legs that ring for one channel go on: it takes the single place that `mod_hash`
     /// keeps for the channel. FreeSWITCH hangs up every later leg with LOSE_RACE, before it runs the next command.
     TakePlace {
@@ -200,6 +207,10 @@ impl Originate {
         match action {
             OnAnswer::SetVariable { channel, name: variable, value } => {
                 self.put(&name, format_args!("'uuid_setvar {channel} {} {}'", variable.0, shown(value)))
+            }
+            OnAnswer::SetVariables { channel, values } => {
+                let values: Vec<String> = values.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                self.put(&name, format_args!("'uuid_setvar_multi {channel} {}'", values.join(";")))
             }
             OnAnswer::TakePlace { leg, channel } => {
                 self.put(&name, format_args!("'uuid_limit {leg} hash fsq {channel} 1 !LOSE_RACE'"))

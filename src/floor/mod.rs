@@ -5,6 +5,7 @@
 
 mod absent;
 mod desk;
+mod parties;
 mod phones;
 mod roster;
 mod supervision;
@@ -22,13 +23,14 @@ use crate::acd::announce::HIGHEST;
 use crate::acd::call::Leave;
 use crate::acd::fact::{CancelCause, EndedBy, Fact, Record, TimeoutCause};
 use crate::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
-use crate::acd::leg::Outcome;
+use crate::acd::offer::Outcome;
 use crate::acd::queue::{CalledOff, Left, Orders, Place, Queue};
 use crate::acd::settings::QueueSettings;
 use crate::acd::time::Now;
 
 pub use absent::Absent;
 pub use desk::{CallDesk, Caller};
+pub use parties::Party;
 pub use phones::{AskedPhones, Phones};
 pub use roster::{LoginChange, LoginRefusal};
 pub use supervision::HeldView;
@@ -74,6 +76,7 @@ pub struct Floor {
     calls: DashMap<CallId, Admitted>,
     absent: Mutex<BTreeMap<CallId, Absent>>,
     coming: Mutex<BTreeSet<CallId>>,
+    parties: Mutex<BTreeMap<OfferId, Party>>,
     phones: Phones,
     changed: Mutex<Changed>,
     /// Whether somebody compares with FreeSWITCH, and looks after legs without a session.
@@ -92,6 +95,7 @@ impl Floor {
             calls: DashMap::new(),
             absent: Mutex::default(),
             coming: Mutex::default(),
+            parties: Mutex::default(),
             phones: Phones::default(),
             changed: Mutex::default(),
             supervised: AtomicBool::new(false),
@@ -151,7 +155,8 @@ impl Floor {
         let back = self.comes_back(call, now);
         // Killed at the very beginning of a wait, we leave the place in the records and not on the channel.
         let recorded = back.as_ref().filter(|b| b.queue == *queue).map(Absent::place);
-        let fresh = || Place { entered: now.wall, seq: self.arrivals.fetch_add(1, Ordering::Relaxed) };
+        let came = now.wall.before(caller.came);
+        let fresh = || Place { entered: came, seq: self.arrivals.fetch_add(1, Ordering::Relaxed) };
         let (settings, place) = {
             let mut q = self.queues.get_mut(queue).filter(|q| !q.is_retired())?;
             let at = q.enter(call.clone(), place.or(recorded).unwrap_or_else(fresh), seed);
@@ -197,20 +202,40 @@ impl Floor {
                 if let Some(mut q) = self.queues.get_mut(&queue) {
                     q.missed(&call, offer, now.mono);
                 }
-                if let Some(mut a) = self.agents.get_mut(&agent) {
-                    a.tried(offer, cause, now);
-                }
+                self.watching_phone(&agent, |a| a.tried(offer, cause, now));
                 Fact::OfferMissed { offer, call, queue, agent, cause }
             }
             Outcome::Cancelled(cause) => {
-                if let Some(mut q) = self.queues.get_mut(&queue) {
-                    q.cancelled(&call, offer);
+                match self.queues.get_mut(&queue) {
+                    Some(mut q) if cause.passes_over() => q.missed(&call, offer, now.mono),
+                    Some(mut q) => q.cancelled(&call, offer),
+                    None => {}
                 }
                 Fact::OfferCancelled { offer, call, queue, agent, cause }
             }
         };
         self.record(now, fact);
         self.queue_changed(&key.queue);
+    }
+
+    /// Changes an agent, and tells when offers begin to fail because of the phone, and when they do no more: once each,
+    /// however often it is tried in between.
+    fn watching_phone<R>(&self, agent: &AgentId, change: impl FnOnce(&mut Agent) -> R) -> Option<R> {
+        let (before, done, after) = {
+            let mut a = self.agents.get_mut(agent)?;
+            let before = a.failing();
+            let done = change(&mut a);
+            (before, done, a.failing())
+        };
+        match (before, after) {
+            (None, Some((_, cause))) => tracing::warn!(
+                %agent, %cause,
+                "an agent's phone cannot be rung; it is tried ever less often, and this is said once, until it can be"
+            ),
+            (Some((failures, _)), None) => tracing::info!(%agent, failures, "an agent's phone can be rung again"),
+            _ => {}
+        }
+        Some(done)
     }
 
     /// The leg of an offer is gone: the agent is released, with wrap-up after a conversation.
@@ -246,7 +271,7 @@ impl Floor {
 
     /// The caller was connected to the agent of this offer.
     pub fn answered(&self, key: &OfferKey, now: Now) {
-        let connected = self.agents.get_mut(&key.agent).is_some_and(|mut a| a.connected(key.offer, now));
+        let connected = self.watching_phone(&key.agent, |a| a.connected(key.offer, now)).unwrap_or(false);
         debug_assert!(connected, "an offer that holds nobody was answered: {key:?}");
         let Some(left) = self.leave_queue(&key.call, &key.queue, CancelCause::AnsweredElsewhere, now) else { return };
         let OfferKey { offer, call, queue, agent } = key.clone();
@@ -337,9 +362,17 @@ impl Floor {
         true
     }
 
+    /// Orders the offer for which the agent's phone rings, or is about to, to be called off. `None` when there is none.
+    pub fn call_off_offer(&self, agent: &AgentId, now: Now) -> Option<OfferKey> {
+        let held = self.agents.get(agent)?.held_by_offer()?.clone();
+        let key = OfferKey { offer: held.offer, call: held.call, queue: held.queue, agent: agent.clone() };
+        self.call_off(&key, CancelCause::Requested, now);
+        Some(key)
+    }
+
     /// Orders an offer to be called off.
     fn call_off(&self, key: &OfferKey, cause: CancelCause, now: Now) {
-        let done = self.queues.get_mut(&key.queue).map(|mut q| q.call_off(&key.call, key.offer, cause));
+        let done = self.queues.get_mut(&key.queue).map(|mut q| q.call_off(&key.call, key.offer, cause, now.mono));
         match done {
             Some(CalledOff::NeverRang) => self.never_rang(key, cause, now),
             Some(CalledOff::Ordered) => self.wake_all(std::slice::from_ref(&key.call)),

@@ -224,7 +224,7 @@ impl Floor {
 
     /// FreeSWITCH tells whether the agent's phone can be reached.
     pub fn set_reachable(&self, agent: &AgentId, reachable: bool, now: Now) {
-        if self.agents.get_mut(agent).is_some_and(|mut a| a.set_reachable(reachable, now)) {
+        if self.watching_phone(agent, |a| a.set_reachable(reachable, now)).unwrap_or(false) {
             self.agent_changed(agent);
         }
     }

@@ -74,6 +74,9 @@ pub struct AgentView {
     pub moment: Option<Wall>,
     /// The caller of an offer or a conversation.
     pub call: Option<CallId>,
+    /// The number of who talks with the agent in place of the caller.
+    #[serde(default)]
+    pub party: Option<Arc<str>>,
 }
 
 impl Floor {
@@ -91,7 +94,7 @@ impl Floor {
                     (Activity::Talking(h), _) => ("talking", Some(h.since)),
                     (Activity::WrapUp { until_wall, .. }, _) => ("wrap-up", Some(*until_wall)),
                     (Activity::Idle, Err(Unavailable::OnAnotherCall { since })) => ("on another call", Some(since)),
-                    (Activity::Idle, Err(Unavailable::Unreachable { since })) => ("unreachable", Some(since)),
+                    (Activity::Idle, Err(Unavailable::Unreachable { since, .. })) => ("unreachable", Some(since)),
                     (Activity::Idle, _) => ("idle", a.last_conversation_end()),
                 };
                 AgentView {
@@ -101,11 +104,17 @@ impl Floor {
                     activity: activity.to_owned(),
                     moment,
                     call: a.held().map(|h| h.call.clone()),
+                    party: a.held().and_then(|h| self.party(h.offer)).map(|party| party.number),
                 }
             })
             .collect();
         agents.sort_by(|a, b| a.id.cmp(&b.id));
         FloorView { at: now.wall, queues, agents }
+    }
+
+    /// The numbers of the queues that take callers.
+    pub fn numbers(&self) -> Vec<QueueNumber> {
+        self.queues.iter().filter(|q| !q.is_retired()).map(|q| q.key().clone()).collect()
     }
 
     fn queue_numbers(&self) -> Vec<QueueNumber> {
@@ -167,7 +176,9 @@ impl Floor {
                     format!("wrap-up for another {} s", until.since(now.wall).as_millis().div_ceil(1000))
                 }
                 Unavailable::OnAnotherCall { since } => format!("on another call for {} s", seconds(since)),
-                Unavailable::Unreachable { since } => format!("phone not reachable for {} s", seconds(since)),
+                Unavailable::Unreachable { since, cause } => {
+                    format!("phone not reachable for {} s: {cause}", seconds(since))
+                }
             }),
         };
         held.or_else(|| tried.map(|at| format!("tried {} s ago", now.mono.since(at).as_secs())))

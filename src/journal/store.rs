@@ -164,6 +164,7 @@ fn write(db: &Connection, record: &Record) -> rusqlite::Result<()> {
         | Fact::OfferMissed { .. }
         | Fact::OfferCancelled { .. }
         | Fact::CallAnswered { .. }
+        | Fact::PartyChanged { .. }
         | Fact::CallAbandoned { .. }
         | Fact::CallTimedOut { .. }
         | Fact::CallWentOn { .. }

@@ -1,36 +1,36 @@
 //! A caller's session: from the first command to the last event.
 
+mod courier;
 mod ringing;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
-use uuid::Uuid;
 
 use crate::acd::call::{Call, Effect, Input, Parting, Wire};
-use crate::acd::fact::MissCause;
-use crate::acd::ids::{AgentId, OfferId, QueueNumber};
-use crate::acd::leg::LegEnd;
+use crate::acd::ids::{LegId, OfferId, QueueNumber};
+use crate::acd::leg::News;
 use crate::acd::queue::Place;
 use crate::acd::time::Now;
 use crate::esl::text::TextError;
-use crate::esl::{ApiCall, Cause, CloseReason, Command, EventKind, Events, Incoming, Link, Outcome};
-use crate::floor::{AskedPhones, CallDesk, Caller};
+use crate::esl::{ApiCall, Cause, ChannelId, CloseReason, Command, EventKind, Events, Incoming, Link, Outcome};
+use crate::floor::{CallDesk, Caller};
 use crate::telephony::channel::Channel;
-use crate::telephony::events::{self as heard, Heard, News};
+use crate::telephony::events::{self as heard, Heard};
 use crate::telephony::place::Remembered;
 use crate::telephony::variables::SINCE;
 use crate::telephony::{Settings, commands as wire};
 
-use super::several::Several;
 use super::turns::{self, Again};
 use super::{Shared, drained};
+use courier::Courier;
+use ringing::{Contacts, NOT_RUNG};
 
 /// Serves a caller to the end.
 pub(super) async fn run(
@@ -119,9 +119,10 @@ async fn at(moment: Option<Instant>) {
 enum Watched {
     /// Which phones the agent of an offer has.
     Phones(OfferId),
-    /// The legs are named by their UUIDs.
-    Ring(Uuid),
-    CallOff(Uuid),
+    Ring(LegId),
+    CallOff(LegId),
+    /// A leg could not be ended; whether it is there.
+    Exists(LegId),
     ModHash,
     /// FreeSWITCH has read what a call tells it first.
     Begun,
@@ -129,22 +130,6 @@ enum Watched {
 
 /// How long what no phone need wait for waits for one that is to ring: a free agent is found at once.
 const PUT_OFF: Duration = Duration::from_millis(5);
-
-/// Counts as long as it is there.
-struct Beginning<'a>(&'a AtomicUsize);
-
-impl<'a> Beginning<'a> {
-    fn count(all: &'a AtomicUsize) -> Self {
-        all.fetch_add(1, Ordering::Relaxed);
-        Self(all)
-    }
-}
-
-impl Drop for Beginning<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// A command, and whether its outcome decides something.
 type Order = (Command, Option<Watched>);
@@ -165,26 +150,12 @@ struct Session<'a> {
     later: Option<Box<Command>>,
     later_at: Option<Instant>,
     /// Legs whose filters are still set.
-    filtered: BTreeSet<Uuid>,
-    /// Offers whose agent has several phones.
-    several: BTreeMap<OfferId, Several>,
-    /// Offers that wait to hear which phones there are: whom they are to ring, and whether others ring as well.
-    asked: BTreeMap<OfferId, (AgentId, bool, AskedPhones)>,
-    /// The dialplan answered, or `answer` was ordered.
-    answered: bool,
+    filtered: BTreeSet<LegId>,
+    /// What the numbers of an agent's phones stand for.
+    contacts: BTreeMap<OfferId, Contacts>,
     /// The channel was told how to go on without us.
     prepared: bool,
-    /// The caller's channel is answered. Before that FreeSWITCH can connect it with nobody, and a phone that answers
-    /// by itself would be faster (measured: the caller was cut off).
-    can_be_connected: bool,
-    /// Orders to ring that wait for it.
-    held_back: Vec<(OfferId, Vec<Order>)>,
-    /// The channel may be busy with something for a while, so that what it is to do has to wait.
-    may_be_busy: bool,
-    /// FreeSWITCH has not read yet what it was told first.
-    beginning: Option<Beginning<'a>>,
-    /// Orders to ring that the channel has not carried out yet, the next one first.
-    to_carry_out: VecDeque<(Uuid, ApiCall)>,
+    courier: Courier<'a>,
     /// The call is parked: the connection may be ended without stranding it.
     parked: bool,
     /// To be given back as soon as it is parked.
@@ -202,19 +173,20 @@ impl<'a> Session<'a> {
         dialled: QueueNumber,
         number: Arc<str>,
     ) -> Self {
-        let can_be_connected = channel.answered;
         let place = channel.place.as_ref().filter(|r| r.dialled == dialled);
         // Who came while no controller was there, or the last one had no time to say so, has waited since then.
         let held = channel.held_for.map(|held| shared.clock.now().wall.before(held));
         let (call, first_entered) = match (place, held) {
-            (Some(r), _) => (Call::new(r.queue.clone(), r.visited.clone(), Some(r.place)), Some(r.first_entered)),
+            (Some(r), _) => (Call::back(r.queue.clone(), r.visited.clone(), r.place), Some(r.first_entered)),
             (None, Some(came)) => {
                 let place = Place { entered: came, seq: 0 };
-                (Call::new(dialled.clone(), Vec::new(), Some(place)), Some(came))
+                (Call::new(dialled.clone(), channel.visited.clone(), Some(place)), Some(came))
             }
-            (None, None) => (Call::new(dialled.clone(), Vec::new(), None), None),
+            (None, None) => (Call::new(dialled.clone(), channel.visited.clone(), None), None),
         };
-        let caller = Caller { number, first_entered, returned: place.is_some() };
+        let came = channel.arrival.as_ref().map(|arrival| shared.arrivals.ago(arrival, shared.clock.now().mono));
+        let came = came.unwrap_or_default();
+        let caller = Caller { number, first_entered, returned: place.is_some(), came };
         let desk = CallDesk::new(shared.floor.clone(), channel.id.clone(), caller, (shared.random)());
         Self {
             shared,
@@ -229,15 +201,9 @@ impl<'a> Session<'a> {
             later: None,
             later_at: None,
             filtered: BTreeSet::new(),
-            several: BTreeMap::new(),
-            asked: BTreeMap::new(),
-            answered: can_be_connected,
+            contacts: BTreeMap::new(),
             prepared: false,
-            can_be_connected,
-            held_back: Vec::new(),
-            may_be_busy: false,
-            beginning: Some(Beginning::count(&shared.beginning)),
-            to_carry_out: VecDeque::new(),
+            courier: Courier::new(shared),
             parked: false,
             give_back: false,
             lives_on: true,
@@ -247,6 +213,9 @@ impl<'a> Session<'a> {
     fn begin(&mut self) {
         let [filter, events, linger] = wire::setup(&self.channel.channel);
         self.out.extend([(filter, None), (events, None), (linger, Some(Watched::Begun))]);
+        if self.channel.answered {
+            self.tell(Input::CallerAnswered);
+        }
         self.tell(Input::Begin);
         // The place is on the channel now: what was kept for it is not to count again when the caller comes back some day.
         if self.channel.rescued && self.prepared {
@@ -265,14 +234,6 @@ impl<'a> Session<'a> {
                 if own && matches!(event.kind(), EventKind::ChannelPark | EventKind::ChannelExecuteComplete) {
                     self.parked = true;
                 }
-                if own && !self.can_be_connected && heard::tells_answer(&event) {
-                    self.can_be_connected = true;
-                    for (offer, commands) in std::mem::take(&mut self.held_back) {
-                        self.filtered.extend(self.legs_of(offer));
-                        self.out.extend(commands);
-                    }
-                    self.flush();
-                }
                 if own && event.kind() == EventKind::ChannelHangupComplete {
                     self.nothing_is_carried_out();
                 }
@@ -282,7 +243,6 @@ impl<'a> Session<'a> {
                         self.lives_on &= input != Input::CallerGone;
                         self.tell(input);
                     }
-                    Some(Heard::Leg(leg, news)) => self.heard(leg, news),
                     None if self.give_back && self.parked => self.flush(),
                     None => {}
                 }
@@ -310,7 +270,7 @@ impl<'a> Session<'a> {
     fn outcome(&mut self, what: Watched, outcome: Outcome) {
         match (what, outcome) {
             (Watched::Begun, outcome) => {
-                self.beginning = None;
+                self.courier.has_begun();
                 if let Outcome::Refused(text) = outcome {
                     tracing::warn!(%text, "FreeSWITCH refused a command of a call");
                 }
@@ -325,18 +285,26 @@ impl<'a> Session<'a> {
                 self.shared.mod_hash.store(has, Ordering::Relaxed);
             }
             (Watched::Phones(offer), outcome) => self.found(offer, outcome),
+            (Watched::Exists(leg), Outcome::Done(reply)) if reply.body_text().trim() == "false" => {
+                self.tell(Input::Leg(leg, News::Missing));
+            }
             (_, Outcome::Done(_)) => {}
+            (Watched::Exists(leg), Outcome::Refused(text)) => {
+                tracing::debug!(%leg, %text, "FreeSWITCH does not tell whether a leg is there");
+            }
             (Watched::ModHash, Outcome::Refused(text)) => {
                 tracing::debug!(text, "FreeSWITCH does not tell whether it has mod_hash")
             }
             (Watched::Ring(leg), Outcome::Refused(text)) => {
                 tracing::warn!(%leg, %text, "FreeSWITCH refused to ring an agent");
-                self.to_carry_out.retain(|(ordered, _)| *ordered != leg);
-                self.heard(leg, News::Originated(Err(LegEnd::Missed(MissCause::Failed))));
+                self.courier.forget(leg);
+                self.tell(Input::Leg(leg, NOT_RUNG));
             }
             (Watched::CallOff(leg), Outcome::Refused(text)) => {
-                tracing::debug!(%leg, %text, "a leg to be called off is not there");
-                self.heard(leg, News::Missing);
+                tracing::debug!(%leg, %text, "a leg to be called off is not there, or is connected");
+                let asked = ApiCall::uuid_exists(&ChannelId::from(leg.uuid()));
+                self.out.push((Command::Api(asked), Some(Watched::Exists(leg))));
+                self.flush();
             }
             // The deadline of the leg looks after it.
             (_, Outcome::Unknown(why)) => tracing::warn!(?what, %why, "no reply to a command"),
@@ -346,87 +314,77 @@ impl<'a> Session<'a> {
     /// Tells the call something, and does what it wants done.
     fn tell(&mut self, input: Input) {
         let now = self.shared.clock.now();
+        self.work(input, now);
+        self.flush();
+    }
+
+    fn work(&mut self, input: Input, now: Now) {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             for effect in self.call.handle(input, now) {
                 match effect {
                     Effect::Desk(wish) => inputs.extend(self.desk.carry_out(wish, now)),
                     Effect::Wire(wire) => {
-                        if let Err(refused) = self.order(wire, now) {
-                            inputs.push_back(refused);
+                        // At once, so that commands are written in the order in which they were wished for.
+                        if let Some(input) = self.order(wire) {
+                            self.work(input, now);
                         }
                     }
                 }
             }
         }
-        self.flush();
     }
 
-    /// Turns a wish into commands. What cannot be said is what FreeSWITCH would have refused.
-    fn order(&mut self, wish: Wire, now: Now) -> Result<(), Input> {
-        if let Wire::CallOff(offer, _) | Wire::RingOut(offer) | Wire::EndLeg(offer) = &wish {
-            let held = self.held_back.iter().position(|(held, _)| held == offer);
-            if held.map(|at| self.held_back.remove(at)).is_some() || self.asked.remove(offer).is_some() {
-                let never_rang = matches!(wish, Wire::RingOut(_));
-                let end = if never_rang { LegEnd::Missed(MissCause::Failed) } else { LegEnd::Elsewhere };
-                return Err(Input::Originated(*offer, Err(end)));
-            }
-        }
+    /// Turns a wish into commands, and gives what is known of it already. What cannot be said is what FreeSWITCH would
+    /// have refused.
+    fn order(&mut self, wish: Wire) -> Option<Input> {
         let refused = match &wish {
-            Wire::Ring { offer, .. } => Some(Input::Originated(*offer, Err(LegEnd::Missed(MissCause::Failed)))),
+            Wire::Originate { leg, .. } => Some(Input::Leg(*leg, NOT_RUNG)),
+            Wire::FindPhones(offer, _) => Some(Input::Phones(*offer, 1)),
             Wire::Music { playing, .. } | Wire::Say(playing, _) => Some(Input::Played(*playing)),
             _ => None,
         };
-        self.try_order(wish, now).or_else(|error| {
+        self.try_order(wish).unwrap_or_else(|error| {
             tracing::error!(%error, "a command could not be built; check the configured texts");
-            refused.map_or(Ok(()), Err)
+            refused
         })
     }
 
-    fn try_order(&mut self, wish: Wire, _now: Now) -> Result<(), TextError> {
+    fn try_order(&mut self, wish: Wire) -> Result<Option<Input>, TextError> {
         match wish {
-            Wire::Answer => {
-                if !std::mem::replace(&mut self.answered, true) {
-                    self.push(crate::esl::Execute::new("answer")?.into());
-                }
-            }
+            Wire::Answer => self.push(crate::esl::Execute::new("answer")?.into()),
             Wire::Remember(place) => self.remember(place)?,
             Wire::Music { playing, music, replace } => {
                 let command = wire::music(playing, &music)?;
-                self.may_be_busy |= wire::may_take_a_while(&music);
+                if wire::may_take_a_while(&music) {
+                    self.courier.may_be_kept();
+                }
                 if replace {
                     self.push(Command::Api(ApiCall::uuid_break(&self.channel.channel)));
                 }
                 self.push(command);
             }
             Wire::Say(playing, saying) => {
-                self.may_be_busy = true;
+                self.courier.may_be_kept();
                 self.push(wire::say(playing, &saying, self.settings)?);
             }
             Wire::Hush => self.push(Command::Api(ApiCall::uuid_break(&self.channel.channel))),
-            Wire::Ring { offer, agent, shared, ring_time: _ } => self.ring(offer, agent, shared)?,
-            Wire::CallOff(offer, cause) => {
-                for leg in self.legs_of(offer) {
-                    let (call, refused_is_gone) = wire::call_off(leg, cause)?;
-                    self.out.push((Command::Api(call), refused_is_gone.then_some(Watched::CallOff(leg))));
-                }
+            Wire::FindPhones(offer, agent) => return self.find_phones(offer, agent),
+            Wire::Originate { leg, agent, first_wins } => self.originate(leg, &agent, first_wins)?,
+            Wire::CallOff(leg, cause) => {
+                let (call, refused_is_gone) = wire::call_off(leg.uuid(), cause)?;
+                self.out.push((Command::Api(call), refused_is_gone.then_some(Watched::CallOff(leg))));
             }
-            Wire::RingOut(offer) => {
-                for leg in self.legs_of(offer) {
-                    self.push(Command::Api(wire::end_if_ringing(leg, Cause::NoAnswer)?));
-                }
-            }
-            Wire::EndLeg(offer) => {
-                for leg in self.legs_of(offer) {
-                    let call = wire::end_leg(leg, Cause::OriginatorCancel);
-                    self.out.push((Command::Api(call), Some(Watched::CallOff(leg))));
-                }
+            Wire::RingOut(leg) => self.push(Command::Api(wire::end_if_ringing(leg.uuid(), Cause::NoAnswer)?)),
+            Wire::EndLeg(leg) => {
+                let call = wire::end_leg(leg.uuid(), Cause::OriginatorCancel);
+                self.out.push((Command::Api(call), Some(Watched::CallOff(leg))));
             }
             Wire::Rearm => self.push(wire::set("socket_resume", "true")?),
             Wire::Connected => self.push(wire::connected(&self.channel.channel)?),
             Wire::LetGo => self.push(wire::let_go(&self.channel.channel)?),
             Wire::Transfer(number) => {
-                for command in wire::transfer(&number, &self.channel.context)? {
+                for command in wire::transfer(&number, &self.channel.context, self.call.visited())? {
                     self.push(command);
                 }
             }
@@ -437,7 +395,7 @@ impl<'a> Session<'a> {
             Wire::GiveBack => (self.give_back, self.lives_on) = (true, false),
             Wire::Close => {}
         }
-        Ok(())
+        Ok(None)
     }
 
     fn push(&mut self, command: Command) {
@@ -491,14 +449,14 @@ impl<'a> Session<'a> {
 
     /// Writes what has come together.
     fn flush(&mut self) {
-        let is_gone = |offer: OfferId| self.call.agent_of(offer).is_none();
-        let gone: Vec<Uuid> = self.filtered.iter().copied().filter(|leg| is_gone(OfferId::of_leg(*leg))).collect();
-        self.several.retain(|offer, _| self.call.agent_of(*offer).is_some());
+        let is_gone = |offer: &OfferId| self.call.agent_of(*offer).is_none();
+        let gone: Vec<LegId> = self.filtered.iter().copied().filter(|leg| is_gone(&leg.offer)).collect();
+        self.contacts.retain(|offer, _| !is_gone(offer));
         for leg in gone {
             self.filtered.remove(&leg);
             // Of a call that was connected, or has left, hardly anything comes: the connection will soon be closed.
             if self.call.is_in_line() {
-                wire::forget_leg(leg).into_iter().for_each(|c| self.push(c));
+                wire::forget_leg(leg.uuid()).into_iter().for_each(|c| self.push(c));
             }
         }
         if self.give_back && self.parked {

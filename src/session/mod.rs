@@ -2,9 +2,9 @@
 //! a feature code. A session translates: events into what a call is told, and what a call wants into
 //! commands. It decides nothing.
 
+mod arrivals;
 mod caller;
 mod feature;
-mod several;
 mod turns;
 
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use crate::floor::Floor;
 use crate::telephony::Settings;
 use crate::telephony::channel::Channel;
 
+pub use arrivals::Arrivals;
 pub use turns::Turns;
 
 /// How long a call may take to be parked before it is left all the same.
@@ -45,6 +46,8 @@ pub struct Shared {
     pub by_channel: AtomicBool,
     /// Where agents who dial a feature code are logged in and out.
     pub controller: Arc<Controller>,
+    /// When callers came.
+    pub arrivals: Arrivals,
     /// The calls whose task is here.
     pub turns: Turns,
     /// Makes a random number, for the random order of agents.
@@ -67,7 +70,7 @@ pub async fn run(shared: Arc<Shared>, link: Link, mut events: Events) {
         }
         None => return,
     };
-    let channel = match Channel::read(&reply) {
+    let mut channel = match Channel::read(&reply) {
         // It is handed on through futures, each of which would keep room for it.
         Ok(channel) => Box::new(channel),
         Err(error) => {
@@ -82,9 +85,18 @@ pub async fn run(shared: Arc<Shared>, link: Link, mut events: Events) {
         return Box::pin(give_back(&link, &mut events)).await;
     }
     link.vouch();
+    channel.withheld &= settings.hide_withheld;
+    if channel.withheld {
+        channel.hide_caller();
+    }
     let drained = *shared.draining.borrow();
     match settings.codes.read(&channel.dialled) {
         _ if drained => Box::pin(give_back(&link, &mut events)).await,
+        // Behind it is a caller who waits for this agent already.
+        Dialled::Queue(queue) if channel.forwarded => {
+            tracing::warn!(call = %channel.id, %queue, "an agent's phone forwarded its call to a queue; that is not followed");
+            Box::pin(feature::refuse_number(&link, &mut events)).await;
+        }
         Dialled::Queue(queue) => caller::run(&shared, &settings, link, events, channel, queue).await,
         Dialled::Feature { login, queue, lamp: _ } => {
             Box::pin(feature::run(&shared, &settings, link, events, channel, login, queue)).await;

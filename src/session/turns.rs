@@ -176,10 +176,10 @@ async fn until_over(events: &mut Events) {
 /// The call has an earlier connection, which is to end first. Then it goes round by the dialplan: the end of that
 /// connection takes this one's park away, too.
 pub(super) async fn wait(shared: &Shared, link: &Link, events: &mut Events, channel: &Channel, earlier: Earlier) {
-    let again = if channel.held_for.is_some() { Again::Back } else { Again::PassedOn };
+    let again = if channel.returns || channel.rescued { Again::Back } else { Again::PassedOn };
     let outlive = match again {
         Again::Back => wire::let_go(&channel.channel),
-        Again::PassedOn => wire::connected(&channel.channel),
+        Again::PassedOn => wire::passed_on(&channel.channel),
     };
     tracing::info!(
         ?again,

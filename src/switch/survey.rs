@@ -103,6 +103,17 @@ impl Survey {
         self.channels.iter().any(|c| offer_of(&c.uuid) == Some(offer))
     }
 
+    /// Conversations of our agents with others than they are known to talk `with`.
+    pub(super) fn parties(&self, held: &[HeldView], with: impl Fn(&HeldView) -> CallId) -> Vec<(OfferKey, CallId)> {
+        let talking = held.iter().filter(|h| h.talking);
+        let other = |h: &HeldView| {
+            let mut legs = self.channels.iter().filter(|c| offer_of(&c.uuid) == Some(h.key.offer));
+            let other = CallId::new(legs.find_map(|leg| self.connected.get(&leg.uuid))?).ok()?;
+            (other != with(h)).then(|| (h.key.clone(), other))
+        };
+        talking.filter_map(other).collect()
+    }
+
     /// Every channel.
     pub(super) fn all(&self) -> BTreeSet<String> {
         self.channels.iter().map(|c| c.uuid.clone()).collect()
@@ -303,7 +314,7 @@ mod tests {
     #[test]
     fn the_other_phones_of_an_agent_who_talks_are_strays() {
         let offer = us().offer(1);
-        let (desk, soft) = (offer.leg(0), offer.leg(1));
+        let (desk, soft) = (offer.leg(0).uuid(), offer.leg(1).uuid());
         let channels = format!(r#"{{"rows":[{{"uuid":"{desk}"}},{{"uuid":"{soft}"}},{{"uuid":"x"}}]}}"#);
         let calls = format!(r#"{{"rows":[{{"uuid":"x","b_uuid":"{soft}"}}]}}"#);
         let talking = Survey::read(&channels, &calls).unwrap();

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::acd::announce::HIGHEST;
 use crate::acd::call::{Parting, Playing, Saying};
 use crate::acd::fact::CancelCause;
-use crate::acd::ids::OfferId;
+use crate::acd::ids::{OfferId, QueueNumber};
 use crate::acd::settings::{AgentSettings, Language, Music, QueueSettings};
 use crate::esl::command::{EventSet, Filter};
 use crate::esl::dial::VariableName;
@@ -16,9 +16,9 @@ use crate::esl::text::TextError;
 use crate::esl::{ApiCall, Cause, ChannelId, Command, Endpoint, EventKind, Execute, OnAnswer, Originate, SafeText};
 
 use super::channel::Channel;
-use super::place::Remembered;
+use super::place::{Remembered, write_queues};
 use super::settings::Settings;
-use super::variables::{ORDER, PLACE, RINGING, TRANSFER, playing_uuid};
+use super::variables::{AWAY, FORWARDED, HELD, LAST_BRIDGE, ORDER, PLACE, RINGING, TRANSFER, VISITED, playing_uuid};
 
 /// How long the connection stays open after the caller's hang-up, for the last events of the legs.
 const LINGER_SECONDS: u16 = 10;
@@ -132,7 +132,7 @@ pub(crate) fn ring(
         (None, None, None) => Endpoint::new(&format!("user/{}", agent.id))?,
     };
     let mut originate = Originate::new(job, endpoint)
-        .caller_id(display_name(queue, caller), caller.number.clone())
+        .caller_id(display_name(queue, caller), shown_number(caller))
         .ring_time(queue.ring_time + RING_TIME_MARGIN)
         .ignore_early_media()
         .hangup_after_bridge()
@@ -141,6 +141,16 @@ pub(crate) fn ring(
         .variable(&VariableName::new("fsq_agent")?, &SafeText::new(agent.id.as_str()))
         .variable(&VariableName::new("fsq_queue")?, &SafeText::new(queue.number.as_str()))
         .variable(&VariableName::new("fsq_call")?, &SafeText::new(caller.id.as_str()));
+    originate = match agent.follow_forwards {
+        false => originate.variable(&VariableName::new("outbound_redirect_fatal")?, &SafeText::new("true")),
+        // Forwarded to a queue, it would be a caller there: the header tells who comes.
+        true => originate.variable(&VariableName::new(FORWARDED)?, &SafeText::new("yes")),
+    };
+    if caller.withheld {
+        // Whatever stands behind the leg, such as a gateway, is told that it must not be shown either.
+        let hide = SafeText::new("hide_name hide_number");
+        originate = originate.variable(&VariableName::new("origination_privacy")?, &hide);
+    }
     if contact.is_some() {
         let offer = OfferId::of_leg(job).to_string();
         originate = originate.variable(&VariableName::new("fsq_offer")?, &SafeText::new(&offer));
@@ -156,11 +166,7 @@ pub(crate) fn ring(
             .variable(&VariableName::new("sip_invite_domain")?, &domain)
             .variable(&VariableName::new("presence_id")?, &SafeText::new(&format!("{user}@{domain}")));
     }
-    originate = originate.on_answer(&OnAnswer::SetVariable {
-        channel: leg.clone(),
-        name: VariableName::new(RINGING)?,
-        value: SafeText::new("no"),
-    });
+    originate = originate.on_answer(&answered(&leg)?);
     if first_wins {
         originate = originate.on_answer(&OnAnswer::TakePlace { leg: leg.clone(), channel: caller.channel.clone() });
     }
@@ -174,6 +180,17 @@ pub(crate) fn ring(
     Ok(([Command::Filter(Filter::channel(&leg)), Command::Filter(Filter::job(job))], originate.call()))
 }
 
+/// What is set on a leg in the instant it is answered. The variables for this `originate` alone are taken away: FreeSWITCH
+/// copies them to every further leg that this one calls (switch_ivr_originate.c), so that nobody could be connected to an
+/// agent whom the caller passes on (measured: both heard nothing, and were hung up after 3.6 s).
+fn answered(leg: &ChannelId) -> Result<OnAnswer, TextError> {
+    let mut values = vec![(VariableName::new(RINGING)?, SafeText::new("no"))];
+    for name in ["group_confirm_key", "group_confirm_timeout", "ignore_early_media"] {
+        values.push((VariableName::new(name)?, SafeText::default()));
+    }
+    Ok(OnAnswer::SetVariables { channel: leg.clone(), values })
+}
+
 /// An order to ring by way of the caller's channel. `None` when it cannot be told there as it is: a name may hold half a
 /// bracket.
 pub(crate) fn by_channel(leg: Uuid, call: &ApiCall) -> Option<Command> {
@@ -181,15 +198,27 @@ pub(crate) fn by_channel(leg: Uuid, call: &ApiCall) -> Option<Command> {
     Execute::background(&name, leg, call).ok().map(Command::from)
 }
 
+/// The number that the agent's phone shows; one that is withheld is called so, because FreeSWITCH puts zeros in the place
+/// of none.
+fn shown_number(caller: &Channel) -> SafeText {
+    if caller.withheld { SafeText::new("anonymous") } else { caller.number.clone() }
+}
+
 /// What the agent's phone shows: the queue's name, then the caller's (Q17). No colon: the phone would show
 /// only what is behind it.
 fn display_name(queue: &QueueSettings, caller: &Channel) -> SafeText {
-    let name = if caller.name.is_empty() { &caller.number } else { &caller.name };
+    let anonymous = SafeText::new("Anonymous");
+    let name = match (&caller.name, &caller.number) {
+        _ if caller.withheld => &anonymous,
+        (name, number) if name.is_empty() => number,
+        (name, _) => name,
+    };
     // A `/` would hide everything before it (measured).
     SafeText::new(&format!("{} - {name}", SafeText::new(&queue.name)).replace('/', " "))
 }
 
-/// Ends a leg that rings. The second part tells whether a refusal means that there is no such leg.
+/// Ends a leg that rings. The second part tells whether a refusal means that there is no such leg, or that it is
+/// connected.
 ///
 /// While the caller could still be connected to this very leg, it is ended only if it is still ringing, as
 /// FreeSWITCH itself sees it in that instant: an answer may be on its way to us (measured: of 40 answers within
@@ -200,7 +229,7 @@ pub(crate) fn call_off(leg: Uuid, cause: CancelCause) -> Result<(ApiCall, bool),
         CancelCause::CallerGone => Ok((end_leg(leg, Cause::OriginatorCancel), true)),
         CancelCause::CallTimedOut => Ok((end_if_ringing(leg, Cause::OriginatorCancel)?, false)),
         // Somebody else will have the caller: nobody missed anything.
-        CancelCause::LoggedOut | CancelCause::Reconfigured | CancelCause::Draining => {
+        CancelCause::LoggedOut | CancelCause::Reconfigured | CancelCause::Draining | CancelCause::Requested => {
             Ok((end_if_ringing(leg, Cause::LoseRace)?, false))
         }
     }
@@ -211,9 +240,10 @@ pub(crate) fn end_if_ringing(leg: Uuid, cause: Cause) -> Result<ApiCall, TextErr
     ApiCall::new(format!("expand uuid_kill ${{cond(${{uuid_getvar({leg} {RINGING})}} == yes ? {leg} : none)}} {cause}"))
 }
 
-/// Ends a leg.
+/// Ends a leg unless it is connected to anybody, as FreeSWITCH itself sees it in that instant: no conversation is ended
+/// by us, whoever it is with by now (Q8). A refusal means that it is connected, or that there is no such leg.
 pub(crate) fn end_leg(leg: Uuid, cause: Cause) -> ApiCall {
-    ApiCall::uuid_kill(&ChannelId::from(leg), cause)
+    ApiCall::uuid_kill_unless_bridged(&ChannelId::from(leg), cause)
 }
 
 /// Takes the filters of a leg away once it is gone, or they would pile up over a long wait.
@@ -228,34 +258,66 @@ pub(crate) fn forget_leg(leg: Uuid) -> [Command; 2] {
 ///   told again: a phone may have been answered by itself before this is executed, and has switched it off for good.
 /// - `hangup_after_bridge`: nothing comes behind a conversation.
 /// - `playback_terminators`: no key ends the music.
-/// - `fsq_away`: the dialplan counts in it the rounds it held the caller without us; they are over.
+/// - `execute_on_blind_transfer`: takes these back in the instant somebody sends the call to another number
+///   (`switch_ivr_session_transfer`, before the dialplan is asked), where they would end it behind the first `bridge`.
+/// - `fsq_away`, `fsq_held`: the dialplan counts in the one the rounds it held the caller without us, and tells by the
+///   other that it did; they are over. So is the way by which the caller came here ([`VISITED`]).
 pub(crate) fn prepare(
     place: &Remembered,
     language: &Language,
     first: bool,
     resumes: bool,
 ) -> Result<Command, TextError> {
-    let place = format!("fsq_language={language} {PLACE}={}", place.write());
-    let resume = if resumes { "" } else { "socket_resume=true " };
-    let once = format!("{resume}hangup_after_bridge=true playback_terminators=none fsq_away= ");
-    Ok(Execute::with("multiset", &format!("{}{place}", if first { &once } else { "" }))?.into())
+    let place = format!("fsq_language={language};{PLACE}={}", place.write());
+    let resume = if resumes { "" } else { "socket_resume=true;" };
+    let once = format!(
+        "{resume}hangup_after_bridge=true;playback_terminators=none;{}={};{AWAY}=;{HELD}=;{VISITED}=;",
+        TAKE_BACK.0, TAKE_BACK.1
+    );
+    Ok(Execute::with("multiset", &format!("^^;{}{place}", if first { &once } else { "" }))?.into())
 }
+
+/// Our own variables of a call that has been served.
+const OURS: &str = "fsq_dialled fsq_language fsq_came fsq_away fsq_held fsq_since fsq_order";
+
+/// What is to be taken back from a channel that somebody transfers, and what does it.
+const TAKE_BACK: (&str, &str) = (
+    "execute_on_blind_transfer",
+    "multiunset hangup_after_bridge playback_terminators socket_resume execute_on_blind_transfer",
+);
 
 /// Our death no longer concerns the call.
 pub(crate) fn let_go(channel: &ChannelId) -> Result<Command, TextError> {
     Ok(Command::Api(ApiCall::new(format!("uuid_setvar {channel} socket_resume false"))?))
 }
 
-/// The caller was connected: a death of ours no longer concerns the call, nor does its place in the line.
-pub(crate) fn connected(channel: &ChannelId) -> Result<Command, TextError> {
+/// The caller was passed on: neither our death nor the place in the line it came from concern the call any more.
+pub(crate) fn passed_on(channel: &ChannelId) -> Result<Command, TextError> {
     Ok(Command::Api(ApiCall::new(format!("uuid_setvar_multi {channel} socket_resume=false;{PLACE}="))?))
 }
 
-/// Sends the caller to an internal number, where keys mean what they always do.
-pub(crate) fn transfer(number: &Arc<str>, context: &SafeText) -> Result<[Command; 4], TextError> {
+/// The caller was connected: as [`passed_on`]; and an agent who passes the caller on passes on nothing of ours but the
+/// context of the call, which the dialplan needs where it held the caller once.
+pub(crate) fn connected(channel: &ChannelId) -> Result<Command, TextError> {
+    let (when, what) = TAKE_BACK;
+    let set = format!("socket_resume=false;{PLACE}=;{when}={what} {OURS}");
+    Ok(Command::Api(ApiCall::new(format!("uuid_setvar_multi {channel} {set}"))?))
+}
+
+/// Sends the caller to an internal number, where the call is like any other: whatever we set on its channel is taken
+/// back. What stays is by which queues it came, as long as nobody talks with the caller: no way of timeouts leads round
+/// in a circle (Q13).
+pub(crate) fn transfer(
+    number: &Arc<str>,
+    context: &SafeText,
+    visited: &[QueueNumber],
+) -> Result<[Command; 3], TextError> {
+    let ours = format!(
+        "socket_resume hangup_after_bridge playback_terminators {} {OURS} fsq_context {PLACE} {LAST_BRIDGE}",
+        TAKE_BACK.0
+    );
     let to = Execute::with("transfer", &format!("{number} XML {context}"))?.event_uuid(TRANSFER);
-    let keys = Execute::with("unset", "playback_terminators")?.into();
-    Ok([set("socket_resume", "false")?, set(PLACE, "")?, keys, to.into()])
+    Ok([set(VISITED, &write_queues(visited))?, Execute::with("multiunset", &ours)?.into(), to.into()])
 }
 
 /// Hangs the caller up.
@@ -298,7 +360,7 @@ mod tests {
     }
 
     fn order_for(name: &str, contact: Option<&str>, domain: Option<&str>) -> ApiCall {
-        let agent = AgentSettings { id: AgentId::new("1001").unwrap(), name: "Anna".into(), dial: None };
+        let agent = AgentSettings::new(AgentId::new("1001").unwrap(), "Anna".into());
         let number = QueueNumber::new("99900").unwrap();
         let queue = QueueSettings::new(number, "Service".into(), Vec::new(), Language("en".into()));
         let caller = Channel {
@@ -308,11 +370,16 @@ mod tests {
             dialled: "99900".into(),
             name: SafeText::new(name),
             number: SafeText::new("0791"),
+            withheld: false,
             who: None,
+            forwarded: false,
             token: None,
             domain: Some("of.the.call".into()),
             context: SafeText::new("default"),
             place: None,
+            visited: Vec::new(),
+            returns: false,
+            arrival: None,
             held_for: None,
             rescued: false,
             resumes: true,
@@ -323,16 +390,17 @@ mod tests {
             codes: crate::acd::feature::FeatureCodes::default(),
             prompts: "/prompts".into(),
             language: Language("en".into()),
+            hide_withheld: true,
         };
         let contact = contact.map(|c| Endpoint::new(c).unwrap());
-        let leg = OfferId(Uuid::nil()).leg(1);
+        let leg = OfferId(Uuid::nil()).leg(1).uuid();
         ring(leg, contact.as_ref(), true, &agent, &queue, &caller, &settings).unwrap().1
     }
 
     /// Q21: an order travels by the caller's channel where FreeSWITCH reads it there as it is.
     #[test]
     fn an_order_travels_by_the_channel_unless_a_bracket_is_missing() {
-        let leg = OfferId(Uuid::nil()).leg(1);
+        let leg = OfferId(Uuid::nil()).leg(1).uuid();
         let order = written(&by_channel(leg, &order_for("Hans (Office)", None, Some("lab"))).unwrap());
         let start = format!("\n\nfsq_order=${{bgapi(uuid:{leg} originate {{origination_uuid={leg},");
         assert!(order.contains(&start) && order.ends_with("}user/1001@lab &park())}"), "{order}");
@@ -340,6 +408,13 @@ mod tests {
         for half in ["Hans (", "Hans :)", ")("] {
             assert_eq!(by_channel(leg, &order_for(half, None, Some("lab"))), None, "{half}");
         }
+    }
+
+    /// Q7: whom a phone forwards a call to is rung only where the admin says so.
+    #[test]
+    fn a_forward_is_fatal_unless_it_is_to_be_followed() {
+        let order = order(None, Some("lab"));
+        assert!(order.contains(",outbound_redirect_fatal='true'") && !order.contains(FORWARDED), "{order}");
     }
 
     /// Q8: a phone that is dialled where it is registered is the agent's all the same, to lamps and records.
@@ -377,18 +452,35 @@ mod tests {
         };
         let german = Language("de".into());
         let first = written(&prepare(&place, &german, true, false).unwrap());
-        let all = "socket_resume=true hangup_after_bridge=true playback_terminators=none fsq_away= fsq_language=de fsq_place=1_";
-        assert!(first.contains(all), "{first}");
-        assert!(!written(&prepare(&place, &german, true, true).unwrap()).contains("socket_resume"));
+        for all in [
+            "^^;socket_resume=true;hangup_after_bridge=true;playback_terminators=none;execute_on_blind_transfer=multiunset ",
+            " execute_on_blind_transfer;fsq_away=;fsq_held=;fsq_visited=;fsq_language=de;fsq_place=v=2,dialled=99900,",
+        ] {
+            assert!(first.contains(all), "{all} is not in {first}");
+        }
+        assert!(!written(&prepare(&place, &german, true, true).unwrap()).contains("socket_resume="));
         let moved = written(&prepare(&place, &german, false, false).unwrap());
-        assert!(moved.contains("fsq_language=de fsq_place=1_") && !moved.contains("hangup_after_bridge"), "{moved}");
+        assert!(
+            moved.contains("^^;fsq_language=de;fsq_place=v=2") && !moved.contains("hangup_after_bridge"),
+            "{moved}"
+        );
     }
 
-    /// Q13: the call is no longer ours: neither our death nor our rules for keys concern it.
+    /// Q13: the call is no longer ours: neither our death nor our rules for keys and for the end of a conversation
+    /// concern it; by which queues it came is kept.
     #[test]
     fn a_transfer_lets_go_of_the_call() {
-        let all: String = transfer(&"1005".into(), &SafeText::new("default")).unwrap().iter().map(written).collect();
-        for part in ["socket_resume=false", "fsq_place=", "unset", "playback_terminators", "1005 XML default"] {
+        let visited = ["99900", "99901"].map(|n| QueueNumber::new(n).unwrap());
+        let all: String =
+            transfer(&"1005".into(), &SafeText::new("default"), &visited).unwrap().iter().map(written).collect();
+        for part in [
+            "fsq_visited=99900.99901",
+            "multiunset",
+            "socket_resume hangup_after_bridge playback_terminators execute_on_blind_transfer fsq_dialled fsq_language",
+            " fsq_context fsq_place",
+            " last_bridge_to",
+            "1005 XML default",
+        ] {
             assert!(all.contains(part), "{part} is not in {all}");
         }
     }

@@ -4,30 +4,62 @@ use uuid::Uuid;
 
 use crate::acd::call::{Call, Input, Playing};
 use crate::acd::fact::MissCause;
-use crate::acd::ids::OfferId;
-use crate::acd::leg::LegEnd;
+use crate::acd::ids::LegId;
+use crate::acd::leg::{LegEnd, News};
 use crate::esl::{Cause, Event, EventKind, JobResult};
 
 use super::variables::{ORDER, PLAYING, TRANSFER};
 
-/// How a leg ended, by its hang-up cause.
+/// How a leg ended, by its hang-up cause alone: all there is when `originate` never made a channel.
 pub(crate) fn leg_end(cause: Cause) -> LegEnd {
     LegEnd::Missed(match cause {
-        Cause::NoAnswer | Cause::NoUserResponse | Cause::AllottedTimeout | Cause::RecoveryOnTimerExpire => {
-            MissCause::NoAnswer
-        }
-        Cause::UserBusy => MissCause::Busy,
-        Cause::CallRejected => MissCause::Declined,
+        Cause::NoAnswer => MissCause::NoAnswer,
+        // `leg_timeout` (switch_ivr_originate.c).
+        Cause::AllottedTimeout => MissCause::TimeLimit,
+        // `progress_timeout` and `leg_progress_timeout`.
+        Cause::ProgressTimeout => MissCause::Silent,
+        Cause::UserBusy | Cause::BusyEverywhere => MissCause::Busy,
+        Cause::CallRejected | Cause::Decline => MissCause::Declined,
+        Cause::NoUserResponse => MissCause::Unavailable,
+        Cause::RecoveryOnTimerExpire => MissCause::Timeout,
+        Cause::RedirectionToNewDestination => MissCause::Forwarded,
         Cause::UserNotRegistered => MissCause::NotRegistered,
-        Cause::SubscriberAbsent | Cause::UnallocatedNumber | Cause::NoRouteDestination => MissCause::Unknown,
+        Cause::SubscriberAbsent
+        | Cause::UnallocatedNumber
+        | Cause::NoRouteDestination
+        | Cause::DoesNotExistAnywhere
+        | Cause::InvalidGateway
+        | Cause::InvalidProfile
+        | Cause::InvalidUrl
+        | Cause::ChanNotImplemented => MissCause::Unknown,
+        Cause::GatewayDown => MissCause::GatewayDown,
         Cause::LoseRace | Cause::PickedOff | Cause::OriginatorCancel => return LegEnd::Elsewhere,
         Cause::NormalClearing | Cause::None => return LegEnd::Cleared,
         _ => MissCause::Failed,
     })
 }
 
+/// How a leg ended, by the event that tells.
+fn end_of(event: &Event) -> LegEnd {
+    if let Some(status) = final_answer(event) {
+        return LegEnd::Missed(MissCause::of_sip(status));
+    }
+    match leg_end(event.hangup_cause().unwrap_or(Cause::Other)) {
+        LegEnd::Cleared if event.variable("sip_hangup_disposition").is_some_and(|d| d == "recv_bye") => LegEnd::ByAgent,
+        end => end,
+    }
+}
+
+/// The final answer by which a phone or gateway ended its leg, 300 to 699; `None` when FreeSWITCH ended it, or the phone
+/// had taken the call. mod_sofia notes it before it hangs the channel up, and notes none of what comes after that: 487 is
+/// there when the phone said it, not when it is the phone's receipt for our CANCEL (sofia.c, measured).
+fn final_answer(event: &Event) -> Option<u16> {
+    let said = event.variable("proto_specific_hangup_cause")?;
+    said.strip_prefix("sip:")?.parse().ok().filter(|status| (300..700).contains(status))
+}
+
 /// Whether an event of the caller's channel tells that it is answered.
-pub(crate) fn tells_answer(event: &Event) -> bool {
+fn tells_answer(event: &Event) -> bool {
     event.kind() == EventKind::ChannelAnswer
         || (event.kind() == EventKind::ChannelExecuteComplete && event.application().is_some_and(|a| a == "answer"))
 }
@@ -37,37 +69,8 @@ pub(crate) fn tells_answer(event: &Event) -> bool {
 pub(crate) enum Heard {
     /// To the call.
     Call(Input),
-    /// Of one of its agents' legs.
-    Leg(Uuid, News),
-    /// The caller's channel carried out the next order to ring, or may not.
+    /// The caller's channel carried out the next `originate`, or may not.
     CarriedOut(bool),
-}
-
-/// What FreeSWITCH tells of an agent's leg.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum News {
-    Created,
-    Answered,
-    HungUp(LegEnd, bool),
-    Gone(LegEnd),
-    Originated(Result<(), LegEnd>),
-    Missing,
-    Bridged,
-}
-
-impl News {
-    /// As what a call is told of an offer.
-    pub(crate) fn of(self, offer: OfferId) -> Input {
-        match self {
-            Self::Created => Input::LegCreated(offer),
-            Self::Answered => Input::LegAnswered(offer),
-            Self::HungUp(end, transferred) => Input::LegHungUp(offer, end, transferred),
-            Self::Gone(end) => Input::LegGone(offer, end),
-            Self::Originated(outcome) => Input::Originated(offer, outcome),
-            Self::Missing => Input::LegMissing(offer),
-            Self::Bridged => Input::Bridged(offer),
-        }
-    }
 }
 
 /// What an event means to the call on channel `own`. `None` for what is of no concern.
@@ -75,9 +78,8 @@ pub(crate) fn hear(event: &Event, own: &str, call: &Call) -> Option<Heard> {
     if event.kind() == EventKind::BackgroundJob {
         let job = JobResult::of_event(event)?;
         tracing::debug!(job = %job.job, outcome = ?job.outcome, "a job ended");
-        call.agent_of(OfferId::of_leg(job.job))?;
         let outcome = job.outcome.failure().map_or(Ok(()), |cause| Err(leg_end(cause)));
-        return Some(Heard::Leg(job.job, News::Originated(outcome)));
+        return Some(Heard::Call(Input::Leg(our_leg(job.job, call)?, News::Originated(outcome))));
     }
     let channel = event.channel()?;
     if event.kind() == EventKind::ChannelBridge {
@@ -86,20 +88,21 @@ pub(crate) fn hear(event: &Event, own: &str, call: &Call) -> Option<Heard> {
     if channel == own {
         return carried_out(event).or_else(|| own_event(event).map(Heard::Call));
     }
-    let leg = Uuid::try_parse(&channel).ok()?;
-    call.agent_of(OfferId::of_leg(leg))?;
-    let end = || match leg_end(event.hangup_cause().unwrap_or(Cause::Other)) {
-        LegEnd::Cleared if event.variable("sip_hangup_disposition").is_some_and(|d| d == "recv_bye") => LegEnd::ByAgent,
-        end => end,
-    };
+    let leg = our_leg(Uuid::try_parse(&channel).ok()?, call)?;
     let news = match event.kind() {
         EventKind::ChannelCreate => News::Created,
         EventKind::ChannelAnswer => News::Answered,
-        EventKind::ChannelHangup => News::HungUp(end(), was_transferred(event)),
-        EventKind::ChannelHangupComplete => News::Gone(end()),
+        EventKind::ChannelHangup => News::HungUp(end_of(event), was_transferred(event)),
+        EventKind::ChannelHangupComplete => News::Gone(end_of(event)),
         _ => return None,
     };
-    Some(Heard::Leg(leg, news))
+    Some(Heard::Call(Input::Leg(leg, news)))
+}
+
+/// The leg, if it is one of the call's.
+fn our_leg(leg: Uuid, call: &Call) -> Option<LegId> {
+    let leg = LegId::of(leg);
+    call.agent_of(leg.offer).map(|_| leg)
 }
 
 fn carried_out(event: &Event) -> Option<Heard> {
@@ -115,6 +118,7 @@ fn own_event(event: &Event) -> Option<Input> {
     Some(match event.kind() {
         EventKind::ChannelHangup | EventKind::ChannelHangupComplete => Input::CallerGone,
         EventKind::ChannelUnpark => Input::TakenAway,
+        _ if tells_answer(event) => Input::CallerAnswered,
         EventKind::ChannelExecuteComplete => {
             let id = event.application_uuid()?;
             if id == TRANSFER {
@@ -141,8 +145,8 @@ fn bridged(event: &Event, own: &str, call: &Call) -> Option<Heard> {
     } else {
         return None;
     };
-    let ours = Uuid::try_parse(&other).ok().filter(|leg| call.agent_of(OfferId::of_leg(*leg)).is_some());
-    Some(ours.map_or(Heard::Call(Input::TakenAway), |leg| Heard::Leg(leg, News::Bridged)))
+    let ours = Uuid::try_parse(&other).ok().and_then(|leg| our_leg(leg, call));
+    Some(Heard::Call(ours.map_or(Input::TakenAway, |leg| Input::Leg(leg, News::Bridged))))
 }
 
 /// Whether a leg ended because its agent passed the caller on: `BLIND_TRANSFER` in the captures; an attended
@@ -150,4 +154,30 @@ fn bridged(event: &Event, own: &str, call: &Call) -> Option<Heard> {
 pub(crate) fn was_transferred(event: &Event) -> bool {
     event.variable("endpoint_disposition").is_some_and(|d| d.ends_with("_TRANSFER"))
         || event.variable("transfer_disposition").is_some_and(|d| d == "recv_replace")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Q7: what the phone answered counts, and not what became of our own CANCEL (tests/captures).
+    #[test]
+    fn a_final_answer_is_the_phones_own() {
+        let end = |cause: &str, variables: &str| {
+            end_of(&Event::plain(format!("Event-Name: CHANNEL_HANGUP\nHangup-Cause: {cause}\n{variables}\n").into()))
+        };
+        let said = |status: u16| format!("variable_proto_specific_hangup_cause: sip%3A{status}\n");
+        let missed = LegEnd::Missed;
+        assert_eq!(end("ORIGINATOR_CANCEL", &said(487)), missed(MissCause::Cancelled));
+        assert_eq!(end("NO_ANSWER", &said(480)), missed(MissCause::Unavailable), "its Reason header said 19");
+        assert_eq!(end("REQUESTED_CHAN_UNAVAIL", &said(302)), missed(MissCause::Forwarded));
+        assert_eq!(end("NORMAL_TEMPORARY_FAILURE", &said(503)), missed(MissCause::Refused { sip_status: 503 }));
+        let ours = "variable_sip_hangup_disposition: send_cancel\nvariable_sip_invite_failure_status: 487\n";
+        assert_eq!(end("ORIGINATOR_CANCEL", ours), LegEnd::Elsewhere);
+        assert_eq!(end("NO_ANSWER", ours), missed(MissCause::NoAnswer));
+        assert_eq!(end("ALLOTTED_TIMEOUT", ours), missed(MissCause::TimeLimit));
+        let talked = format!("{}variable_sip_hangup_disposition: recv_bye\n", said(200));
+        assert_eq!(end("NORMAL_CLEARING", &talked), LegEnd::ByAgent);
+        assert_eq!(end("USER_BUSY", "variable_proto_specific_hangup_cause: sip%3Ax\n"), missed(MissCause::Busy));
+    }
 }

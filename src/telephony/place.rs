@@ -7,7 +7,8 @@ use crate::acd::time::Wall;
 /// How many visited queues are kept; a loop of more is cut all the same, later.
 const VISITED: usize = 32;
 
-/// What the variable says: digits, `-`, `_` and `.` only, so that it needs no escaping anywhere.
+/// What the variable says: `NAME=value` pairs of digits, letters and `-`, with `,` between them, so that it needs no
+/// escaping anywhere. Names that are not known are those of a later version, and are left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Remembered {
     /// The number that was dialled: who has dialled another one since does not come back, but comes anew.
@@ -22,35 +23,51 @@ pub(crate) struct Remembered {
 impl Remembered {
     /// The value of the variable.
     pub(crate) fn write(&self) -> String {
-        let visited: Vec<&str> = self.visited.iter().take(VISITED).map(QueueNumber::as_str).collect();
         format!(
-            "1_{}_{}_{}_{}_{}_{}",
+            "v=2,dialled={},queue={},entered={},seq={},first={},visited={}",
             self.dialled,
             self.queue,
             self.place.entered.0,
             self.place.seq,
             self.first_entered.0,
-            visited.join(".")
+            write_queues(&self.visited)
         )
     }
 
-    /// Reads the variable; `None` for anything that is not of this form.
+    /// Reads the variable; `None` for anything that is not of this form, or of the one before it (`1_…`).
     pub(crate) fn read(text: &str) -> Option<Self> {
-        let mut parts = text.split('_');
-        let (version, dialled, queue) = (parts.next()?, parts.next()?, parts.next()?);
-        let (entered, seq, first) = (parts.next()?, parts.next()?, parts.next()?);
-        let visited = parts.next()?;
-        if version != "1" || parts.next().is_some() {
-            return None;
+        if let Some(first_version) = text.strip_prefix("1_") {
+            let parts: Vec<&str> = first_version.split('_').collect();
+            let &[dialled, queue, entered, seq, first, visited] = parts.as_slice() else { return None };
+            return Self::of(dialled, queue, entered, seq, first, visited);
         }
+        let pairs: Vec<(&str, &str)> = text.split(',').map(|pair| pair.split_once('=')).collect::<Option<_>>()?;
+        let value = |name: &str| pairs.iter().find(|(n, _)| *n == name).map(|(_, value)| *value);
+        value("v").filter(|version| *version == "2")?;
+        let [dialled, queue, entered, seq, first, visited] =
+            ["dialled", "queue", "entered", "seq", "first", "visited"].map(value);
+        Self::of(dialled?, queue?, entered?, seq?, first?, visited?)
+    }
+
+    fn of(dialled: &str, queue: &str, entered: &str, seq: &str, first: &str, visited: &str) -> Option<Self> {
         Some(Self {
             dialled: QueueNumber::new(dialled).ok()?,
             queue: QueueNumber::new(queue).ok()?,
             place: Place { entered: Wall(entered.parse().ok()?), seq: seq.parse().ok()? },
             first_entered: Wall(first.parse().ok()?),
-            visited: visited.split('.').take(VISITED).map(QueueNumber::new).collect::<Result<_, _>>().ok()?,
+            visited: read_queues(visited)?,
         })
     }
+}
+
+/// Queues as text, the first of them where there are too many.
+pub(crate) fn write_queues(queues: &[QueueNumber]) -> String {
+    queues.iter().take(VISITED).map(QueueNumber::as_str).collect::<Vec<_>>().join(".")
+}
+
+/// Reads [`write_queues`]; `None` for anything else.
+pub(crate) fn read_queues(text: &str) -> Option<Vec<QueueNumber>> {
+    text.split('.').take(VISITED).map(QueueNumber::new).collect::<Result<_, _>>().ok()
 }
 
 #[cfg(test)]
@@ -62,7 +79,7 @@ mod tests {
         QueueNumber::new(n).unwrap()
     }
 
-    /// Q19: what is written is read again, and nothing else is.
+    /// Q19: what is written is read again, as is what an earlier version wrote, and nothing else is.
     #[test]
     fn a_place_survives_the_channel() {
         let place = Remembered {
@@ -73,10 +90,17 @@ mod tests {
             visited: vec![q("99900"), q("99901")],
         };
         let text = place.write();
-        assert_eq!(text, "1_99900_99901_1795338329796_7_1795338300000_99900.99901");
-        assert_eq!(Remembered::read(&text), Some(place));
-        for odd in ["", "1", "2_1_2_1_1_1_2", "1_1_x_1_1_1_2", "1_1_2_1_1_1_", "1_1_2_1_1_1_2_"] {
+        assert_eq!(
+            text,
+            "v=2,dialled=99900,queue=99901,entered=1795338329796,seq=7,first=1795338300000,visited=99900.99901"
+        );
+        assert_eq!(Remembered::read(&text), Some(place.clone()));
+        assert_eq!(Remembered::read(&format!("{text},level=3")), Some(place.clone()));
+        assert_eq!(Remembered::read("1_99900_99901_1795338329796_7_1795338300000_99900.99901"), Some(place));
+        for odd in ["", "1", "2_1_2_1_1_1_2", "1_1_x_1_1_1_2", "1_1_2_1_1_1_", "1_1_2_1_1_1_2_", "v=2", "v=2,x"] {
             assert_eq!(Remembered::read(odd), None, "{odd}");
         }
+        assert_eq!(Remembered::read(&text.replace("v=2", "v=3")), None);
+        assert_eq!(Remembered::read(&text.replace("seq=7", "seq=x")), None);
     }
 }

@@ -1,4 +1,4 @@
-//! The end of the wait, going down, and callers whom others take.
+//! The end of the wait, shutting down, and callers whom others take.
 
 use super::*;
 
@@ -13,19 +13,19 @@ fn sorry(playing: u32) -> Effect {
     wire(Wire::Say(Playing(playing), Saying::Message("/sorry.wav".into())))
 }
 
-/// Q13: exact; a ringing agent is called off.
+/// Q13: exactly on time, and a ringing phone is called off.
 #[test]
 fn a_wait_ends_on_time() {
     let mut s = Stand::ringing(limited(false, TimeoutAction::Hangup), &[A]);
     s.at_last(9000, &[close(CancelCause::CallTimedOut), call_off(A, CancelCause::CallTimedOut)]);
-    s.gives(9010, LegHungUp(A, CALLED_OFF, false), &[cancelled(A, CancelCause::CallTimedOut)]);
+    s.gives(9010, leg(A, HungUp(CALLED_OFF, false)), &[cancelled(A, CancelCause::CallTimedOut)]);
     let last = [
         gone(A),
         timed_out(TimeoutCause::MaxWait),
         desk(Desk::WentOn(Onward::HungUp)),
         wire(Wire::HangUp(Parting::Normal)),
     ];
-    s.gives(9011, LegGone(A, CALLED_OFF), &last);
+    s.gives(9011, leg(A, Gone(CALLED_OFF)), &last);
     s.gives(9020, CallerGone, &[closed()]);
     s.is_done();
 }
@@ -42,7 +42,7 @@ fn the_message_comes_before_the_transfer() {
 }
 
 #[test]
-fn a_message_that_never_ends_holds_nobody_for_ever() {
+fn a_message_that_never_ends_does_not_hold_the_caller_for_ever() {
     let mut s = Stand::waiting(limited(true, TimeoutAction::Hangup));
     s.at_last(9000, &[close(CancelCause::CallTimedOut), sorry(2), timed_out(TimeoutCause::MaxWait)]);
     s.at_last(309_000, &[desk(Desk::WentOn(Onward::HungUp)), wire(Wire::HangUp(Parting::Normal))]);
@@ -51,27 +51,27 @@ fn a_message_that_never_ends_holds_nobody_for_ever() {
 }
 
 #[test]
-fn who_hangs_up_during_the_message_has_timed_out() {
+fn a_caller_who_hangs_up_during_the_message_has_timed_out() {
     let mut s = Stand::ringing(limited(true, TimeoutAction::Hangup), &[A]);
     s.at_last(9000, &[close(CancelCause::CallTimedOut), call_off(A, CancelCause::CallTimedOut), sorry(2)]);
-    // Whoever answered in that moment was spared until now.
+    // Until now, an agent who had just answered would have been spared.
     s.gives(9005, CallerGone, &[timed_out(TimeoutCause::MaxWait), call_off(A, CancelCause::CallerGone)]);
-    s.gives(9010, LegGone(A, CALLED_OFF), &[cancelled(A, CancelCause::CallerGone), gone(A), closed()]);
+    s.gives(9010, leg(A, Gone(CALLED_OFF)), &[cancelled(A, CancelCause::CallerGone), gone(A), closed()]);
     s.is_done();
 }
 
-/// Q13: a phone that was answered in the last moment gets the caller.
+/// Q13: an agent who answers at the last moment gets the caller.
 #[test]
 fn an_answer_in_the_last_moment_counts() {
     let mut s = Stand::ringing(limited(true, TimeoutAction::Hangup), &[A]);
-    s.gives(8999, LegAnswered(A), &[]);
+    s.gives(8999, leg(A, Answered), &[]);
     s.at_last(9000, &[close(CancelCause::CallTimedOut), sorry(2)]);
-    s.gives(9020, Bridged(A), &[desk(Desk::Answered(A)), wire(Wire::Connected)]);
+    s.gives(9020, leg(A, Bridged), &[desk(Desk::Answered(A)), wire(Wire::Connected)]);
 }
 
-/// Q13: to the other queue, where the wait starts anew; to none a second time.
+/// Q13: the caller goes to the other queue, where the wait starts anew, but to no queue a second time.
 #[test]
-fn another_queue_but_no_loop() {
+fn a_caller_moves_to_another_queue_but_never_in_a_loop() {
     let mut s = Stand::waiting(limited(false, TimeoutAction::Queue(q("2"))));
     let moved = [
         close(CancelCause::CallTimedOut),
@@ -84,7 +84,7 @@ fn another_queue_but_no_loop() {
         s.number = q("2");
         s.timeout.action = TimeoutAction::Queue(q("1"));
     });
-    let entered = [wire(Wire::Remember(place(9000))), wire(Wire::Answer), ringtone(2, true), look(false)];
+    let entered = [wire(Wire::Remember(place(9000))), ringtone(2, true), look(false)];
     s.gives(9000, Entered(Some((second, place(9000)))), &entered);
     let hung_up = [
         close(CancelCause::CallTimedOut),
@@ -95,8 +95,26 @@ fn another_queue_but_no_loop() {
     s.gives(9500, end(TimeoutCause::LastAgentLoggedOut), &hung_up);
 }
 
+/// Q13: nor by way of a number that leads back.
 #[test]
-fn who_was_to_be_rung_at_the_end_is_released() {
+fn a_circle_by_another_way_ends_behind_the_message() {
+    let with_message = limited(true, TimeoutAction::Transfer("1005".into()));
+    let mut s = Stand { call: Call::new(q("1"), vec![q("2"), q("1")], None) };
+    s.gives(0, Begin, &[desk(Desk::Enter(q("1"), None))]);
+    let entered = [wire(Wire::Remember(place(0))), wire(Wire::Answer), ringtone(1, false)];
+    let ended = [close(CancelCause::CallTimedOut), sorry(2), timed_out(TimeoutCause::SecondTime)];
+    s.gives(0, Entered(Some((with_message.clone(), place(0)))), &[&entered[..], &ended[..]].concat());
+    let hung_up = [desk(Desk::WentOn(Onward::HungUp)), wire(Wire::HangUp(Parting::Normal))];
+    s.gives(3_000, Played(Playing(2)), &hung_up);
+    // Whoever comes back to a place, of whichever queue, does not go round.
+    let mut back = Stand { call: Call::back(q("1"), vec![q("2"), q("1")], place(0)) };
+    back.gives(0, Begin, &[desk(Desk::Enter(q("1"), Some(place(0))))]);
+    back.gives(0, Entered(Some((with_message, place(0)))), &[&entered[..], &[look(false)]].concat());
+    assert_eq!(back.call.visited(), [q("2"), q("1")]);
+}
+
+#[test]
+fn an_agent_claimed_as_the_wait_ends_is_released() {
     let mut s = Stand::waiting(settings(|_| ()));
     let last = Orders { ring: vec![(A, anna())], end: Some(TimeoutCause::QueueRemoved), ..Orders::default() };
     let effects = s.tell(700, orders(last));
@@ -105,11 +123,11 @@ fn who_was_to_be_rung_at_the_end_is_released() {
 }
 
 #[test]
-fn going_down_gives_the_caller_back() {
+fn shutting_down_returns_the_caller_to_the_dialplan() {
     let mut s = Stand::ringing(settings(|_| ()), &[A]);
     s.gives(700, Drain, &[close(CancelCause::Draining), call_off(A, CancelCause::Draining)]);
     let back = [cancelled(A, CancelCause::Draining), gone(A), desk(Desk::Leave(Leave::Returned)), wire(Wire::GiveBack)];
-    s.gives(720, LegGone(A, CALLED_OFF), &back);
+    s.gives(720, leg(A, Gone(CALLED_OFF)), &back);
     s.gives(730, Disconnected, &[closed()]);
     s.is_done();
     let mut s = Stand::talking();
@@ -117,7 +135,7 @@ fn going_down_gives_the_caller_back() {
     s.is_done();
 }
 
-/// Whoever is with somebody else is neither spoken to nor hung up.
+/// A caller who is talking to somebody else hears no message and is not hung up.
 #[test]
 fn a_caller_who_was_taken_is_let_go() {
     let mut s = Stand::waiting(limited(true, TimeoutAction::Hangup));
@@ -134,22 +152,23 @@ fn a_caller_who_was_taken_is_let_go() {
     s.is_done();
 }
 
-/// The ordinary way into a conversation: what was armed for our death was switched off by the answer.
+/// The normal start of a conversation: the answer has switched `socket_resume` off, and the caller's channel leaves our
+/// connection before the bridge event.
 #[test]
-fn a_caller_who_is_being_connected_leaves_our_channel_first() {
+fn a_caller_who_is_being_connected_leaves_our_connection_first() {
     let mut s = Stand::ringing(settings(|_| ()), &[A]);
-    s.gives(2000, LegAnswered(A), &[]);
+    s.gives(2000, leg(A, Answered), &[]);
     s.gives(2001, TakenAway, &[close(CancelCause::AnsweredElsewhere)]);
-    s.gives(2020, Bridged(A), &[desk(Desk::Answered(A)), wire(Wire::Connected)]);
+    s.gives(2020, leg(A, Bridged), &[desk(Desk::Answered(A)), wire(Wire::Connected)]);
 }
 
-/// Q23: the loser of a race has its outcome also when the connection ends before the winner is known.
+/// Q23: the loser of a race has an outcome even if the connection ends before the winner is known.
 #[test]
 fn the_loser_of_a_race_has_an_outcome_when_the_connection_is_lost() {
     let mut s = Stand::ringing(simultaneous(), &[A, B]);
-    s.gives(640, LegAnswered(A), &[]);
-    s.gives(641, LegAnswered(B), &[]);
-    s.gives(642, LegHungUp(B, GONE, false), &[]);
+    s.gives(640, leg(A, Answered), &[]);
+    s.gives(641, leg(B, Answered), &[]);
+    s.gives(642, leg(B, HungUp(GONE, false)), &[]);
     let lost = [
         desk(Desk::Leave(Leave::Lost)),
         cancelled(B, CancelCause::AnsweredElsewhere),

@@ -2,6 +2,9 @@
 
 use simswitch::{Dialplan, Step, is_queue_number, step};
 
+/// The context that holds a caller while there is no daemon.
+const HOLD: &str = "freeswitch-queue";
+
 /// Where the controller is; queues that begin with 998 are another's.
 fn socket(number: &str) -> Step {
     let port = if number.trim_start_matches(['*', '4', '1', '2']).starts_with("998") { 8085 } else { 8084 };
@@ -11,48 +14,68 @@ fn socket(number: &str) -> Step {
 /// Rounds without a controller, of five seconds.
 const ROUNDS: usize = 36;
 
-/// Queue numbers, the round in which callers are held while there is no daemon, feature codes, and phones.
+/// Queue numbers, the rounds in which callers are held while there is no daemon, feature codes, and phones; and internal
+/// numbers that lead to a queue, `8900` to `99900`.
 pub fn delivered() -> Dialplan {
     Dialplan::new()
         .route(|call| {
             let number = call.destination;
-            let held = call.variables.contains_key("in_round");
-            let rounds = call.variables.get("fsq_away").map_or(0, |away| away.len());
-            match number {
-                _ if !is_queue_number(number) => None,
-                _ if number.starts_with('*') => Some(code(number)),
-                _ if held && rounds >= ROUNDS => Some(vec![
-                    step("answer", ""),
-                    step("set", "socket_resume=false"),
-                    step("playback", "/prompts/${fsq_language}/try-later.wav"),
-                    step("hangup", "NORMAL_TEMPORARY_FAILURE"),
-                ]),
-                _ if held => Some(round(number)),
-                _ => Some(queue(number)),
+            if call.context != HOLD {
+                return match number {
+                    _ if !is_queue_number(number) => None,
+                    _ if number.starts_with('*') => Some(code(number)),
+                    _ => Some(queue(number)),
+                };
             }
+            if !is_queue_number(number) || number.starts_with('*') {
+                return Some(vec![step("transfer", &format!("{number} XML ${{fsq_context}}"))]);
+            }
+            let returns = call.variables.get("fsq_hold") == Some(&number);
+            let rounds = call.variables.get("fsq_away").map_or(0, |away| away.len());
+            let mut steps = vec![step("multiset", if returns { RETURNS } else { ANEW })];
+            steps.extend(match returns {
+                false => queue(number),
+                true if rounds >= ROUNDS => too_long(),
+                true => round(number),
+            });
+            Some(steps)
+        })
+        .route(|call| {
+            let queue = call.destination.strip_prefix('8').filter(|rest| rest.len() == 3)?;
+            Some(vec![step("transfer", &format!("99{queue} XML default"))])
         })
         .internal()
 }
 
+const RETURNS: &str = "^^;fsq_held=true;fsq_hold=";
+const ANEW: &str = "^^;fsq_held=;fsq_hold=";
+
 fn queue(number: &str) -> Vec<Step> {
     vec![
-        step("set", &format!("fsq_dialled={number}")),
-        step("set", "fsq_context=default"),
-        step("set", "fsq_came=${profile_created_time}"),
-        step("set", "socket_resume=true"),
-        step("set", "hangup_after_bridge=true"),
-        step("set", "playback_terminators=none"),
+        step(
+            "multiset",
+            &format!(
+                "^^;fsq_dialled={number};fsq_context=default;fsq_came=${{profile_created_time}};fsq_away=;fsq_held=;fsq_hold=;socket_resume=true;hangup_after_bridge=true;playback_terminators=none"
+            ),
+        ),
         socket(number),
-        step("unset", "fsq_away"),
-        step("set", "in_round=yes"),
-        step("transfer", &format!("{number} XML freeswitch-queue")),
+        step("multiset", &format!("^^;fsq_away=;fsq_hold={number}")),
+        step("transfer", &format!("{number} XML {HOLD}")),
+    ]
+}
+
+fn too_long() -> Vec<Step> {
+    vec![
+        step("answer", ""),
+        step("set", "socket_resume=false"),
+        step("playback", "/prompts/${fsq_language}/try-later.wav"),
+        step("hangup", "NORMAL_TEMPORARY_FAILURE"),
     ]
 }
 
 fn round(number: &str) -> Vec<Step> {
     vec![
-        step("set", "fsq_away=${fsq_away}x"),
-        step("set", "max_forwards=70"),
+        step("multiset", &format!("^^;fsq_dialled={number};fsq_away=${{fsq_away}}x;max_session_transfers=70")),
         step("answer", ""),
         step("playback", "silence_stream://200"),
         step("set", "socket_resume=true"),
@@ -64,7 +87,8 @@ fn round(number: &str) -> Vec<Step> {
         step("set", "socket_resume=true"),
         socket(number),
         step("playback", "silence_stream://1600"),
-        step("transfer", &format!("{number} XML freeswitch-queue")),
+        step("set", &format!("fsq_hold={number}")),
+        step("transfer", &format!("{number} XML {HOLD}")),
     ]
 }
 

@@ -15,8 +15,9 @@ impl Sim {
             }
         }
         for a in &self.model.agents {
-            let rung = a.offer.is_none_or(|o| self.world.legs.iter().any(|l| l.offer == o));
-            assert!(rung, "Q8: {} is held by an offer that nobody rings", a.id);
+            let rung = a.offer.is_none_or(|o| self.world.legs.iter().any(|l| l.id.offer == o));
+            let asked = |o| self.world.asked.iter().any(|a| a.offer == o && (a.lost || self.now < a.ring_over));
+            assert!(rung || a.offer.is_some_and(asked), "Q8: {} is held by an offer that nobody rings", a.id);
         }
         let conns: Vec<_> = self.sessions.keys().copied().collect();
         for conn in conns {
@@ -30,7 +31,7 @@ impl Sim {
     /// Q8: no phone rings on, or answers into silence, when its caller has somebody else or is gone.
     fn check_leg(&self, leg: &Leg) {
         let session = self.sessions.get(&leg.conn);
-        let holds = self.model.agents.iter().any(|a| a.offer == Some(leg.offer));
+        let holds = self.model.agents.iter().any(|a| a.offer == Some(leg.id.offer));
         let Some(s) = session else {
             assert!(leg.lost || leg.state == State::Dead || self.model.draining, "nobody looks after {leg:?}");
             return;
@@ -45,13 +46,16 @@ impl Sim {
         if leg.lost {
             return;
         }
-        let talks = s.talks == Some(leg.offer);
+        // Another phone of the agent has nothing to do with the conversation.
+        let talks = s.talks == Some(leg.id.offer) && leg.connected;
         let caller = self.model.callers.iter().find(|c| c.call == leg.call);
         // Q15: who has logged out while it rang is not wanted any more.
         let in_queue = |q| self.model.agents.iter().any(|a| a.id == leg.agent && a.logins.contains(q));
-        let offered = caller.filter(|c| c.offers.iter().any(|(o, _)| *o == leg.offer));
+        let offered = caller.filter(|c| c.offers.iter().any(|(o, _)| *o == leg.id.offer));
         let wanted = offered.is_some_and(|c| c.closed.is_none() && in_queue(&c.queue));
-        let connecting = leg.is_connecting() && caller.is_some();
+        // Which of an agent's phones stops and which talks, the connection tells.
+        let mut phones = self.world.legs.iter().filter(|l| l.id.offer == leg.id.offer);
+        let connecting = phones.any(Leg::is_connecting) && caller.is_some();
         let ended = leg.told_ended || leg.killed_existing || (leg.killed && !leg.told_created);
         // The next moment tells whether it was this leg that the caller was taken by.
         let open = caller.is_some() && (s.taken.is_some() || leg.spared);
@@ -74,7 +78,7 @@ impl Sim {
         assert!(s.taken.is_none_or(|at| self.now < at + 5000), "{} was taken away and waits", s.id);
         assert!(!s.caller_gone, "{} has gone and waits", s.id);
         if caller.closed.is_some() {
-            let ends = s.call.legs().next().is_some() || s.taken.is_some();
+            let ends = s.call.offers().next().is_some() || s.taken.is_some();
             assert!(ends, "Q13: the wait of {} is over, and is not ended", s.id);
             return;
         }

@@ -173,7 +173,7 @@ impl Journal {
                 let been = &self.way(call, record.at).2;
                 assert!(!been.contains(to), "Q13: {call} is sent to {to} once more, and has been in {been:?}");
             }
-            Fact::CallWentOn { .. } => {}
+            Fact::CallWentOn { .. } | Fact::PartyChanged { .. } => {}
             Fact::AgentLoggedIn { agent, queue, .. } => self.logins.push((agent.clone(), queue.clone(), record.at)),
             Fact::AgentLoggedOut { agent, queue, .. } => self.logins.retain(|l| l.0 != *agent || l.1 != *queue),
             Fact::WrapUpStarted { agent, until, .. } => {

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use freeswitch_queue::acd::call::Input;
 use freeswitch_queue::acd::fact::{CancelCause, MissCause};
-use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId};
-use freeswitch_queue::acd::leg::LegEnd;
+use freeswitch_queue::acd::ids::{AgentId, CallId, LegId, OfferId};
+use freeswitch_queue::acd::leg::{LegEnd, News};
 
 use crate::step::{Fault, Phone};
-use crate::world::{Conn, Due, World};
+use crate::world::{Account, Conn, Due, World};
 
 /// A leg that was answered and is not connected hangs itself up after this time.
 const PARKED: u64 = 5000;
@@ -28,14 +28,24 @@ pub(crate) enum State {
     Dead,
 }
 
+/// An offer whose phones were asked for.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) offer: OfferId,
+    /// When its ring time is over.
+    pub(crate) ring_over: u64,
+    /// Its call has given it up.
+    pub(crate) lost: bool,
+}
+
 /// An agent's leg.
 #[derive(Debug)]
 pub(crate) struct Leg {
-    pub(crate) offer: OfferId,
+    pub(crate) id: LegId,
     pub(crate) call: CallId,
     pub(crate) agent: AgentId,
     pub(crate) conn: Conn,
-    shared: bool,
+    first_wins: bool,
     pub(crate) state: State,
     pub(crate) fault: Option<Fault>,
     /// When its ring time is over, and whether the daemon said so.
@@ -52,6 +62,8 @@ pub(crate) struct Leg {
     pub(crate) killed_existing: bool,
     /// When the phone was answered.
     pub(crate) answered_at: Option<u64>,
+    /// It had the caller.
+    pub(crate) connected: bool,
     /// It was to end if it still rang, and had just been answered.
     pub(crate) spared: bool,
     /// Its call has given it up.
@@ -75,29 +87,44 @@ impl Leg {
 }
 
 impl World {
-    pub(crate) fn leg(&mut self, offer: OfferId) -> &mut Leg {
-        self.legs.iter_mut().rev().find(|l| l.offer == offer).expect("a leg nobody ordered")
+    pub(crate) fn leg(&mut self, id: LegId) -> &mut Leg {
+        self.legs.iter_mut().rev().find(|l| l.id == id).expect("a leg nobody ordered")
     }
 
-    pub(crate) fn ringing(&self, of: impl Fn(&Leg) -> bool) -> Vec<OfferId> {
-        self.legs.iter().filter(|l| l.state == State::Ringing && of(l)).map(|l| l.offer).collect()
+    pub(crate) fn legs_of(&mut self, offer: OfferId) -> impl Iterator<Item = &mut Leg> {
+        self.legs.iter_mut().filter(move |l| l.id.offer == offer)
+    }
+
+    pub(crate) fn ringing(&self, of: impl Fn(&Leg) -> bool) -> Vec<LegId> {
+        self.legs.iter().filter(|l| l.state == State::Ringing && of(l)).map(|l| l.id).collect()
+    }
+
+    pub(crate) fn asked(&mut self, offer: OfferId) -> Option<&mut Asked> {
+        self.asked.iter_mut().rev().find(|a| a.offer == offer)
+    }
+
+    /// Whom of an agent's ringing phones something happens to: one of them, or all in the same instant.
+    pub(crate) fn some_ringing(&mut self, agent: &AgentId) -> Vec<LegId> {
+        let ringing = self.ringing(|l| l.agent == *agent);
+        if ringing.len() < 2 || self.rng.chance(30) { ringing } else { vec![*self.rng.pick(&ringing)] }
     }
 
     // What is told of a leg.
 
-    fn tell_of(&mut self, offer: OfferId, input: Input) {
-        let leg = self.leg(offer);
+    fn tell_of(&mut self, id: LegId, news: News) {
+        let leg = self.leg(id);
         let conn = leg.conn;
+        let input = Input::Leg(id, news);
         match leg.fault {
             Some(Fault::Mute) => {}
-            Some(Fault::NoHangUp) if matches!(input, Input::LegHungUp(..)) => {}
-            Some(Fault::NoGone) if matches!(input, Input::LegGone(..) | Input::Originated(_, Err(_))) => {}
-            Some(Fault::NoResult) if matches!(input, Input::Originated(..)) => {}
-            Some(Fault::LateResult) if matches!(input, Input::Originated(..)) => {
+            Some(Fault::NoHangUp) if matches!(news, News::HungUp(..)) => {}
+            Some(Fault::NoGone) if matches!(news, News::Gone(_) | News::Originated(Err(_))) => {}
+            Some(Fault::NoResult) if matches!(news, News::Originated(_)) => {}
+            Some(Fault::LateResult) if matches!(news, News::Originated(_)) => {
                 let delay = self.rng.within(100, 3000);
                 self.at(delay, Due::Tell(conn, input));
             }
-            Some(Fault::LateEnd(ms)) if matches!(input, Input::LegHungUp(..) | Input::LegGone(..)) => {
+            Some(Fault::LateEnd(ms)) if matches!(news, News::HungUp(..) | News::Gone(_)) => {
                 self.at(ms, Due::Tell(conn, input));
             }
             Some(Fault::Double) => {
@@ -110,102 +137,97 @@ impl World {
 
     pub(crate) fn note_told(&mut self, conn: Conn, input: &Input) {
         let now = self.now;
-        if matches!(input, Input::CallerGone | Input::Bridged(_)) {
+        if matches!(input, Input::CallerGone | Input::Leg(_, News::Bridged)) {
             self.legs.iter_mut().filter(|l| l.conn == conn).for_each(|l| l.touched = now);
         }
-        let offer = match input {
-            Input::LegCreated(o) | Input::LegAnswered(o) | Input::LegHungUp(o, ..) | Input::LegGone(o, _) => *o,
-            Input::Bridged(o) | Input::Originated(o, _) | Input::LegMissing(o) => *o,
-            _ => return,
-        };
-        let leg = self.leg(offer);
-        leg.touched = now;
-        match input {
-            Input::LegAnswered(_) => (leg.told_created, leg.told_answered) = (true, true),
-            Input::LegHungUp(..) => (leg.told_created, leg.told_ended) = (true, true),
-            Input::LegGone(..) => leg.told_gone = true,
-            Input::LegMissing(_) => leg.told_gone |= leg.told_created,
+        let Input::Leg(id, news) = input else { return };
+        // The phones of one agent are waited for together.
+        self.legs_of(id.offer).for_each(|l| l.touched = now);
+        let leg = self.leg(*id);
+        match news {
+            News::Answered => (leg.told_created, leg.told_answered) = (true, true),
+            News::HungUp(..) => (leg.told_created, leg.told_ended) = (true, true),
+            News::Gone(_) => leg.told_gone = true,
+            News::Missing => leg.told_gone |= leg.told_created,
             // While it is being connected, `originate` takes it for a failure.
-            Input::Originated(_, Err(_)) if leg.is_connecting() => {}
-            Input::Originated(_, Err(_)) => {
+            News::Originated(Err(_)) if leg.is_connecting() => {}
+            News::Originated(Err(_)) => {
                 leg.told_ended = true;
                 leg.told_gone |= !leg.told_created;
             }
-            _ => leg.told_created = true,
+            News::Created | News::Originated(Ok(())) | News::Bridged => leg.told_created = true,
         }
     }
 
     // What phones do.
 
-    pub(crate) fn set_phone(&mut self, agent: &AgentId, phone: Phone) {
-        self.phones.iter_mut().filter(|p| p.0 == *agent).for_each(|p| p.1 = phone);
+    pub(crate) fn account(&mut self, agent: &AgentId) -> &mut Account {
+        self.accounts.iter_mut().find(|a| a.agent == *agent).expect("an account")
     }
 
-    pub(crate) fn set_fault(&mut self, agent: &AgentId, fault: Fault) {
-        self.phones.iter_mut().filter(|p| p.0 == *agent).for_each(|p| p.2 = Some(fault));
-    }
-
-    pub(crate) fn create(&mut self, offer: OfferId) {
-        let leg = self.leg(offer);
+    pub(crate) fn create(&mut self, id: LegId) {
+        let leg = self.leg(id);
         if leg.state != State::Ordered {
             return;
         }
         leg.state = State::Ringing;
         let (agent, fault, ring_over) = (leg.agent.clone(), leg.fault, leg.ring_over);
-        self.tell_of(offer, Input::LegCreated(offer));
-        let phone = self.phones.iter().find(|p| p.0 == agent).map_or(Phone::Rings, |p| p.1);
-        let in_use = self.legs.iter().any(|l| l.agent == agent && l.offer != offer && l.exists());
+        self.tell_of(id, News::Created);
+        let phone = self.account(&agent).phone(id.phone);
+        let in_use = self.legs.iter().any(|l| l.agent == agent && l.id.offer != id.offer && l.exists());
         let delay = self.rng.within(1, 30);
         if in_use || phone == Phone::Busy {
-            self.at(delay, Due::Fail(offer, LegEnd::Missed(MissCause::Busy)));
+            self.at(delay, Due::Fail(id, LegEnd::Missed(MissCause::Busy)));
+        } else if let Phone::Refuses(status) = phone {
+            self.at(delay, Due::Fail(id, LegEnd::Missed(MissCause::of_sip(status))));
         } else if phone == Phone::AnswersAtOnce {
-            self.at(delay, Due::Answer(offer));
+            self.at(delay, Due::Answer(id));
         }
         if fault == Some(Fault::Deaf) {
-            self.at(DEAF, Due::Fail(offer, LegEnd::Cleared));
+            self.at(DEAF, Due::Fail(id, LegEnd::Cleared));
         } else {
             let left = ring_over.saturating_sub(self.now) + MARGIN;
-            self.at(left, Due::RingOver(offer));
+            self.at(left, Due::RingOver(id));
         }
     }
 
-    pub(crate) fn ring_over(&mut self, offer: OfferId) {
-        if self.leg(offer).state == State::Ringing && self.leg(offer).fault != Some(Fault::Deaf) {
-            self.die(offer, LegEnd::Missed(MissCause::NoAnswer), false);
+    pub(crate) fn ring_over(&mut self, id: LegId) {
+        if self.leg(id).state == State::Ringing && self.leg(id).fault != Some(Fault::Deaf) {
+            self.die(id, LegEnd::Missed(MissCause::NoAnswer), false);
         }
     }
 
-    pub(crate) fn answer(&mut self, offer: OfferId) {
-        if self.leg(offer).state != State::Ringing {
+    pub(crate) fn answer(&mut self, id: LegId) {
+        if self.leg(id).state != State::Ringing {
             return;
         }
         let now = self.now;
-        let leg = self.leg(offer);
+        let leg = self.leg(id);
         (leg.state, leg.answered_at) = (State::Answered, Some(now));
-        let (shared, fault, call) = (leg.shared, leg.fault, leg.call.clone());
-        self.tell_of(offer, Input::LegAnswered(offer));
+        let (first_wins, fault, call) = (leg.first_wins, leg.fault, leg.call.clone());
+        self.tell_of(id, News::Answered);
         let taken = self.rng.chance(30);
-        self.tell_of(offer, Input::Originated(offer, if taken { Err(LegEnd::Cleared) } else { Ok(()) }));
+        self.tell_of(id, News::Originated(if taken { Err(LegEnd::Cleared) } else { Ok(()) }));
         if let Some(c) = self.caller(&call) {
             c.armed = false;
         }
         let alone = self.caller(&call).is_some_and(|c| c.alive && c.with.is_none());
-        // Nobody is connected who has no media yet.
-        let early = self.caller(&call).is_some_and(|c| !c.answered);
+        let early = self.caller(&call).is_some_and(|c| c.alive && !c.answered);
+        assert!(!early, "a caller is cut off who has no media yet");
         if fault == Some(Fault::NotBridged) || fault == Some(Fault::Parked) {
             let delay = if fault == Some(Fault::Parked) { PARKED } else { self.rng.below(2000) };
-            self.at(delay, Due::Fail(offer, LegEnd::Cleared));
+            self.at(delay, Due::Fail(id, LegEnd::Cleared));
             if alone && self.rng.chance(50) {
                 self.silence(&call);
             }
-        } else if shared {
+        } else if first_wins {
             let delay = self.rng.below(40);
-            self.at(delay, Due::Pick(offer));
-        } else if alone && !early {
+            self.at(delay, Due::Pick(id));
+        } else if alone {
             self.unpark(&call);
-            self.connected(offer);
+            self.connected(id);
         } else {
-            self.at(PARKED, Due::Fail(offer, LegEnd::Cleared));
+            self.at(PARKED, Due::Fail(id, LegEnd::Cleared));
         }
     }
 
@@ -218,85 +240,85 @@ impl World {
     }
 
     /// The leg tries to take the caller; another that tries within the next 20 ms may yet get ahead.
-    pub(crate) fn pick(&mut self, offer: OfferId) {
-        if self.leg(offer).state != State::Answered {
+    pub(crate) fn pick(&mut self, id: LegId) {
+        if self.leg(id).state != State::Answered {
             return;
         }
-        let call = self.leg(offer).call.clone();
+        let call = self.leg(id).call.clone();
         let open = self.caller(&call).is_some_and(|c| c.alive && c.answered && c.with.is_none() && !c.away);
-        let rival = self.caller(&call).and_then(|c| c.picking).filter(|o| *o != offer);
+        let rival = self.caller(&call).and_then(|c| c.picking).filter(|o| *o != id);
         let rival = rival.filter(|o| self.leg(*o).state == State::Answered);
         // Only who loses to another is told so, and not always.
         let lost = rival.is_some() || self.caller(&call).is_some_and(|c| c.with.is_some());
         let end = if lost && self.rng.chance(50) { LegEnd::Elsewhere } else { LegEnd::Cleared };
         if !open || (rival.is_some() && self.rng.chance(50)) {
-            return self.die(offer, end, false);
+            return self.die(id, end, false);
         }
         if rival.is_none() {
             self.unpark(&call);
         }
-        self.caller(&call).expect("a caller").picking = Some(offer);
-        self.at(20, Due::Join(offer));
+        self.caller(&call).expect("a caller").picking = Some(id);
+        self.at(20, Due::Join(id));
         if let Some(loser) = rival {
             self.die(loser, end, false);
         }
     }
 
-    pub(crate) fn join(&mut self, offer: OfferId) {
-        if self.leg(offer).state != State::Answered {
+    pub(crate) fn join(&mut self, id: LegId) {
+        if self.leg(id).state != State::Answered {
             return;
         }
-        let call = self.leg(offer).call.clone();
-        if self.caller(&call).is_some_and(|c| c.alive && !c.away && c.with.is_none() && c.picking == Some(offer)) {
-            self.connected(offer);
+        let call = self.leg(id).call.clone();
+        if self.caller(&call).is_some_and(|c| c.alive && !c.away && c.with.is_none() && c.picking == Some(id)) {
+            self.connected(id);
         } else {
-            self.die(offer, LegEnd::Cleared, false);
+            self.die(id, LegEnd::Cleared, false);
         }
     }
 
-    fn connected(&mut self, offer: OfferId) {
-        let leg = self.leg(offer);
-        leg.state = State::Talking;
+    fn connected(&mut self, id: LegId) {
+        let leg = self.leg(id);
+        (leg.state, leg.connected) = (State::Talking, true);
         let (call, conn) = (leg.call.clone(), leg.conn);
         let late = self.rng.chance(10);
         let c = self.caller(&call).expect("a caller");
-        c.with = Some(offer);
+        c.with = Some(id);
         c.away = false;
         match c.conn {
             // It is the caller's channel that tells: what the agent's tells may come before.
             Some(now) if now == conn && late => {
                 let delay = self.rng.within(10, 60);
-                self.at(delay, Due::Tell(conn, Input::Bridged(offer)));
+                self.at(delay, Due::Tell(conn, Input::Leg(id, News::Bridged)));
             }
-            Some(now) if now == conn => self.tell_of(offer, Input::Bridged(offer)),
+            Some(now) if now == conn => self.tell_of(id, News::Bridged),
             // A leg of the caller's last life.
             Some(now) => self.tell(now, Input::TakenAway),
             None => {}
         }
     }
 
-    pub(crate) fn decline(&mut self, offer: OfferId) {
-        self.die(offer, LegEnd::Missed(MissCause::Declined), false);
+    pub(crate) fn decline(&mut self, id: LegId) {
+        self.die(id, LegEnd::Missed(MissCause::Declined), false);
     }
 
     /// The agent hangs up, or passes the caller on.
     pub(crate) fn leave(&mut self, agent: &AgentId, transfer: bool) {
         let talking = |l: &&Leg| l.agent == *agent && matches!(l.state, State::Answered | State::Talking);
-        if let Some(offer) = self.legs.iter().find(talking).map(|l| l.offer) {
-            let transfer = transfer && self.leg(offer).state == State::Talking;
-            self.die(offer, LegEnd::Cleared, transfer);
+        if let Some(id) = self.legs.iter().find(talking).map(|l| l.id) {
+            let transfer = transfer && self.leg(id).state == State::Talking;
+            self.die(id, LegEnd::Cleared, transfer);
         }
     }
 
     /// A leg ends; with `transfer` its caller goes on with somebody else.
-    pub(crate) fn die(&mut self, offer: OfferId, end: LegEnd, transfer: bool) {
-        let leg = self.leg(offer);
+    pub(crate) fn die(&mut self, id: LegId, end: LegEnd, transfer: bool) {
+        let leg = self.leg(id);
         let was = std::mem::replace(&mut leg.state, State::Dead);
         if was == State::Dead {
             return;
         }
         let call = leg.call.clone();
-        let took = self.caller(&call).is_some_and(|c| c.with == Some(offer));
+        let took = self.caller(&call).is_some_and(|c| c.with == Some(id));
         if took {
             let c = self.caller(&call).expect("a caller");
             c.with = None;
@@ -305,15 +327,15 @@ impl World {
         if took && !transfer && self.rng.chance(50) {
             self.caller_ends(&call);
         }
-        self.tell_of(offer, Input::LegHungUp(offer, end, transfer));
+        self.tell_of(id, News::HungUp(end, transfer));
         let result_first = self.rng.chance(50);
         let unanswered = was == State::Ringing;
         if unanswered && result_first {
-            self.tell_of(offer, Input::Originated(offer, Err(end)));
+            self.tell_of(id, News::Originated(Err(end)));
         }
-        self.tell_of(offer, Input::LegGone(offer, end));
+        self.tell_of(id, News::Gone(end));
         if unanswered && !result_first {
-            self.tell_of(offer, Input::Originated(offer, Err(end)));
+            self.tell_of(id, News::Originated(Err(end)));
         }
         if took && !transfer {
             self.caller_ends(&call);
@@ -329,22 +351,43 @@ impl World {
 
     // What the daemon orders.
 
-    pub(crate) fn ring(&mut self, conn: Conn, offer: OfferId, agent: &AgentId, shared: bool, ring_time: Duration) {
+    /// Finds out which phones an agent has: at once where there is known to be one.
+    pub(crate) fn find_phones(&mut self, conn: Conn, offer: OfferId, agent: &AgentId, ring_time: Duration) {
+        let ring_over = self.now + ring_time.as_millis() as u64;
+        self.asked.push(Asked { offer, ring_over, lost: false });
+        let phones = self.account(agent).phones;
+        let found = Input::Phones(offer, phones);
+        if phones == 1 && self.rng.chance(70) {
+            self.at(0, Due::Tell(conn, found));
+        } else if self.rng.chance(10) {
+            let delay = self.rng.within(100, 4000);
+            self.at(delay, Due::Tell(conn, found));
+        } else {
+            self.reply(conn, found);
+        }
+    }
+
+    pub(crate) fn originate(&mut self, conn: Conn, id: LegId, agent: &AgentId, first_wins: bool) {
         let call = self.call_of(conn);
-        let doubled = self.legs.iter().find(|l| l.agent == *agent && l.state != State::Dead && !l.lost);
-        assert!(doubled.is_none(), "Q8: the phone of {agent} is rung while it has a leg: {doubled:?}");
-        let entry = self.phones.iter_mut().find(|p| p.0 == *agent).expect("a phone");
-        let (phone, fault) = (entry.1, entry.2.take());
-        let ring_time = ring_time.as_millis() as u64;
+        let other = |l: &&Leg| l.agent == *agent && l.id.offer != id.offer && l.state != State::Dead && !l.lost;
+        let doubled = self.legs.iter().find(other);
+        assert!(doubled.is_none(), "Q8: a phone of {agent} is rung while there is a leg: {doubled:?}");
+        let again = self.legs.iter().any(|l| l.id == id);
+        assert!(!again, "a phone of {agent} is rung twice for one offer");
+        let ring_over = self.asked(id.offer).expect("an offer nobody made").ring_over;
+        let hits = self.account(agent).phones == 1 || self.rng.chance(50);
+        let account = self.account(agent);
+        let phone = account.phone(id.phone);
+        let fault = if hits { account.fault.take() } else { None };
         self.legs.push(Leg {
-            offer,
+            id,
             call,
             agent: agent.clone(),
             conn,
-            shared,
+            first_wins,
             state: State::Ordered,
             fault,
-            ring_over: self.now + ring_time,
+            ring_over,
             rung_out: false,
             touched: self.now,
             told_created: false,
@@ -354,6 +397,7 @@ impl World {
             killed: false,
             killed_existing: false,
             answered_at: None,
+            connected: false,
             spared: false,
             lost: false,
         });
@@ -364,9 +408,9 @@ impl World {
             _ => None,
         };
         if let Some(cause) = refusal {
-            self.leg(offer).state = State::Dead;
-            self.leg(offer).fault = None;
-            self.tell_of(offer, Input::Originated(offer, Err(LegEnd::Missed(cause))));
+            self.leg(id).state = State::Dead;
+            self.leg(id).fault = None;
+            self.tell_of(id, News::Originated(Err(LegEnd::Missed(cause))));
             return;
         }
         let delay = match fault {
@@ -374,49 +418,49 @@ impl World {
             Some(Fault::Never) => return,
             _ => self.rng.within(1, 4),
         };
-        self.at(delay, Due::Create(offer));
+        self.at(delay, Due::Create(id));
     }
 
     /// The ring time is over.
-    pub(crate) fn ring_out(&mut self, offer: OfferId) {
+    pub(crate) fn ring_out(&mut self, id: LegId) {
         let now = self.now;
-        let leg = self.leg(offer);
+        let leg = self.leg(id);
         assert_eq!(leg.ring_over, now, "how long the phone rings");
         leg.rung_out = true;
-        self.ring_over(offer);
+        self.ring_over(id);
     }
 
     /// Calls a leg off. Whoever may just have answered is spared unless the caller is out of reach, and
     /// nothing is said of it.
-    pub(crate) fn call_off(&mut self, offer: OfferId, cause: CancelCause) {
+    pub(crate) fn call_off(&mut self, id: LegId, cause: CancelCause) {
         match cause {
-            CancelCause::AnsweredElsewhere | CancelCause::CallerGone => self.kill(offer, LegEnd::Elsewhere),
+            CancelCause::AnsweredElsewhere | CancelCause::CallerGone => self.kill(id, LegEnd::Elsewhere),
             _ => {
                 let now = self.now;
-                let leg = self.leg(offer);
+                let leg = self.leg(id);
                 leg.killed = true;
                 leg.touched = now;
                 leg.spared |= matches!(leg.state, State::Answered | State::Talking);
                 leg.killed_existing |= leg.exists() && !leg.spared;
                 if leg.state == State::Ringing && leg.fault != Some(Fault::Deaf) {
-                    self.die(offer, LegEnd::Elsewhere, false);
+                    self.die(id, LegEnd::Elsewhere, false);
                 }
             }
         }
     }
 
     /// Ends a leg, if it is there.
-    pub(crate) fn kill(&mut self, offer: OfferId, end: LegEnd) {
+    pub(crate) fn kill(&mut self, id: LegId, end: LegEnd) {
         let now = self.now;
-        let leg = self.leg(offer);
+        let leg = self.leg(id);
         leg.killed = true;
         leg.touched = now;
         let (conn, exists) = (leg.conn, leg.exists());
         leg.killed_existing |= exists;
         if !exists {
-            self.reply(conn, Input::LegMissing(offer));
+            self.reply(conn, Input::Leg(id, News::Missing));
         } else if leg.fault != Some(Fault::Deaf) {
-            self.die(offer, end, false);
+            self.die(id, end, false);
         }
     }
 }

@@ -2,7 +2,7 @@
 //! searched from end to end. It decides nothing; it is told what the daemon does and what happens to it,
 //! and objects.
 
-use freeswitch_queue::acd::fact::{Fact, MissCause, TimeoutCause};
+use freeswitch_queue::acd::fact::{CancelCause, Fact, MissCause, TimeoutCause};
 use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
 use freeswitch_queue::acd::queue::Place;
 use freeswitch_queue::acd::settings::{AgentSettings, QueueSettings, Strategy};
@@ -10,8 +10,17 @@ use freeswitch_queue::acd::settings::{AgentSettings, QueueSettings, Strategy};
 use crate::journal::{Journal, wall};
 
 const PAUSE: u64 = 5000;
-/// The longest time that a phone which is not there is left alone.
-const LONGEST_PAUSE: u64 = 60_000;
+
+/// Q7: the longest time that a phone is left alone, for all callers, which fails in this way again and again.
+fn left_alone_for(cause: MissCause) -> Option<u64> {
+    match cause {
+        MissCause::NoAnswer | MissCause::TimeLimit | MissCause::Busy | MissCause::Declined => None,
+        MissCause::NotConnected => None,
+        MissCause::Unavailable | MissCause::Cancelled | MissCause::Forwarded => Some(20_000),
+        MissCause::Timeout | MissCause::Refused { .. } | MissCause::Failed | MissCause::Silent => Some(60_000),
+        MissCause::NotRegistered | MissCause::Unknown | MissCause::GatewayDown => Some(60_000),
+    }
+}
 
 pub(crate) struct Agent {
     pub(crate) id: AgentId,
@@ -48,6 +57,14 @@ pub(crate) struct Caller {
     due_at_change: Option<u64>,
     /// When the call stopped the wait.
     pub(crate) closed: Option<u64>,
+}
+
+impl Caller {
+    fn tried_in_vain(&mut self, agent: &AgentId, now: u64) {
+        self.tried.push(agent.clone());
+        self.missed.retain(|(a, _)| a != agent);
+        self.missed.push((agent.clone(), now));
+    }
 }
 
 #[derive(Default)]
@@ -168,13 +185,16 @@ impl Model {
 
     // What is told.
 
-    pub(crate) fn entered(&mut self, call: CallId, queue: QueueNumber, place: Place, now: u64) {
+    pub(crate) fn entered(&mut self, call: CallId, queue: QueueNumber, place: Place, circle: bool, now: u64) {
         assert!(self.caller(&call).is_none(), "{call} waits twice");
         let newest = self.callers.iter().map(|c| c.place).max();
         if place.entered == wall(now) {
             assert!(newest.is_none_or(|n| n < place), "Q4: {call} is put before somebody who was there");
         }
-        let over = if self.logged_in(&queue) == 0 { vec![TimeoutCause::NobodyLoggedIn] } else { Vec::new() };
+        // Q13: nobody who is led round in a circle waits.
+        let circle = circle.then_some(TimeoutCause::SecondTime);
+        let nobody = (self.logged_in(&queue) == 0).then_some(TimeoutCause::NobodyLoggedIn);
+        let over: Vec<TimeoutCause> = circle.into_iter().chain(nobody).collect();
         let entered = crate::journal::since_start(place.entered);
         let (offers, tried, missed) = (Vec::new(), Vec::new(), Vec::new());
         let (due_at_change, closed) = (None, None);
@@ -206,19 +226,20 @@ impl Model {
             Fact::OfferMissed { offer, call, agent, cause, .. } => {
                 if let Some(c) = self.caller(call) {
                     c.offers.retain(|(o, _)| o != offer);
-                    c.tried.push(agent.clone());
-                    c.missed.retain(|(a, _)| a != agent);
-                    c.missed.push((agent.clone(), now));
+                    c.tried_in_vain(agent, now);
                 }
                 if let Some(a) = self.agent(agent) {
-                    let absent = matches!(cause, MissCause::NotRegistered | MissCause::Unknown);
-                    a.left_alone = absent.then_some(a.left_alone.map_or(PAUSE, |p| (2 * p).min(LONGEST_PAUSE)));
+                    let before = a.left_alone.map_or(PAUSE, |pause| 2 * pause);
+                    a.left_alone = left_alone_for(*cause).map(|longest| before.min(longest));
                     a.unreachable = a.left_alone.map(|pause| now + pause);
                 }
             }
-            Fact::OfferCancelled { offer, call, .. } => {
+            Fact::OfferCancelled { offer, call, agent, cause, .. } => {
                 if let Some(c) = self.caller(call) {
                     c.offers.retain(|(o, _)| o != offer);
+                    if *cause == CancelCause::Requested {
+                        c.tried_in_vain(agent, now);
+                    }
                 }
             }
             Fact::CallAnswered { offer, call, agent, waited, .. } => {
@@ -284,7 +305,7 @@ impl Model {
             Fact::CallAbandoned { call, .. } | Fact::CallTaken { call, .. } | Fact::CallLost { call, .. } => {
                 self.left(call);
             }
-            Fact::CallEntered { .. } | Fact::CallWentOn { .. } => {}
+            Fact::CallEntered { .. } | Fact::CallWentOn { .. } | Fact::PartyChanged { .. } => {}
         }
     }
 
@@ -368,7 +389,7 @@ impl Model {
 
     pub(crate) fn set_reachable(&mut self, agent: &AgentId, reachable: bool, now: u64) {
         if let Some(a) = self.agent(agent) {
-            a.left_alone = (!reachable).then_some(LONGEST_PAUSE);
+            a.left_alone = (!reachable).then_some(60_000);
             a.unreachable = a.left_alone.map(|pause| now + pause);
         }
     }

@@ -101,17 +101,20 @@ impl Sim {
             Step::Logout(a, q) => {
                 self.floor.log_out(&agent_id(a), &queue_number(q), &Asker::Operator, time);
             }
+            Step::CallOff(a) => {
+                let _rang = self.floor.call_off_offer(&agent_id(a), time);
+            }
             Step::Answer(a) => {
-                let offers = self.world.ringing(|l| l.agent == agent_id(a));
-                offers.into_iter().for_each(|o| self.world.answer(o));
+                let legs = self.world.some_ringing(&agent_id(a));
+                legs.into_iter().for_each(|l| self.world.answer(l));
             }
             Step::AnswerAll(n) => {
-                let offers = nth(n).map(|c| self.world.ringing(|l| l.call == c));
-                offers.into_iter().flatten().for_each(|o| self.world.answer(o));
+                let legs = nth(n).map(|c| self.world.ringing(|l| l.call == c));
+                legs.into_iter().flatten().for_each(|l| self.world.answer(l));
             }
             Step::Decline(a) => {
-                let offers = self.world.ringing(|l| l.agent == agent_id(a));
-                offers.into_iter().for_each(|o| self.world.decline(o));
+                let legs = self.world.some_ringing(&agent_id(a));
+                legs.into_iter().for_each(|l| self.world.decline(l));
             }
             Step::HangUp(a, transfer) => self.world.leave(&agent_id(a), transfer),
             Step::Private(a, yes) => self.set_private(&agent_id(a), yes),
@@ -119,8 +122,12 @@ impl Sim {
                 self.floor.set_reachable(&agent_id(a), yes, time);
                 self.model.set_reachable(&agent_id(a), yes, self.now);
             }
-            Step::Phone(a, phone) => self.world.set_phone(&agent_id(a), phone),
-            Step::Fault(a, fault) => self.world.set_fault(&agent_id(a), fault),
+            Step::Phone(a, phone) => self.world.account(&agent_id(a)).first = phone,
+            Step::Phones(a, phones, others) => {
+                let account = self.world.account(&agent_id(a));
+                (account.phones, account.others) = (phones, others);
+            }
+            Step::Fault(a, fault) => self.world.account(&agent_id(a)).fault = Some(fault),
             Step::Write(q, change) => self.office.write(q, change),
             Step::Hire(a, yes) => self.office.hire(a, yes),
             Step::Reload => self.reload(),

@@ -36,6 +36,8 @@ pub(crate) struct Session {
     pub(crate) caller_gone: bool,
     disconnected: bool,
     armed_once: bool,
+    /// The daemon knows that agents can be connected.
+    can_be_connected: bool,
     /// The conversation with the agent of this offer.
     pub(crate) talks: Option<OfferId>,
 }
@@ -139,7 +141,7 @@ impl Sim {
             }
         }
         if s.call.is_finished() {
-            assert_eq!(s.call.legs().count(), 0, "{} is done and has legs", s.id);
+            assert_eq!(s.call.offers().count(), 0, "{} is done and has legs", s.id);
             assert_eq!(s.call.deadline(), None, "{} is done and has a deadline", s.id);
         } else {
             self.sessions.insert(conn, s);
@@ -150,6 +152,7 @@ impl Sim {
         match input {
             Input::Played(playing) => s.ear.told_over(*playing, self.now),
             Input::TakenAway => s.taken = s.taken.or(Some(self.now)),
+            Input::CallerAnswered => s.can_be_connected = true,
             Input::CallerGone => s.caller_gone = true,
             Input::Disconnected => (s.caller_gone, s.disconnected) = (true, true),
             _ => {}
@@ -165,8 +168,9 @@ impl Sim {
                     assert_eq!(place.entered, before.entered, "Q19: {} loses the place in the line", s.id);
                 }
                 let queue = s.desk.queue().expect("a queue").clone();
-                self.model.entered(s.id.clone(), queue.clone(), *place, self.now);
                 let returned = matches!(&done, Desk::Enter(_, Some(_)));
+                let circle = !returned && self.world.caller(&s.id).is_some_and(|c| c.visited.contains(&queue));
+                self.model.entered(s.id.clone(), queue.clone(), *place, circle, self.now);
                 s.ear.entered(self.model.queue(&queue), returned, self.now);
                 if let Some(c) = self.world.caller(&s.id) {
                     (c.queue, c.visited) = (queue, s.call.visited().to_vec());
@@ -188,16 +192,17 @@ impl Sim {
         match done {
             Desk::Close(_) => self.model.closed(&s.id, s.taken.is_some(), self.now),
             Desk::Gone(offer) | Desk::Ended(offer, _) => {
-                if let Some(leg) = self.world.legs.iter().find(|l| l.offer == offer) {
-                    assert!(leg.told_gone, "Q8: {} is released while the leg may be there", leg.agent);
+                for leg in self.world.legs_of(offer) {
+                    assert!(leg.told_gone, "Q8: {} is released while a leg may be there: {leg:?}", leg.agent);
                 }
                 s.talks = s.talks.filter(|o| *o != offer);
                 self.model.released(offer);
             }
             Desk::Lost(offer) => {
-                let leg = self.world.leg(offer);
-                assert!(leg.is_faulty() || s.disconnected, "a healthy leg is given up: {leg:?}");
-                leg.lost = true;
+                let faulty = s.disconnected || self.world.legs_of(offer).any(|l| l.is_faulty());
+                assert!(faulty, "healthy legs are given up: {:?}", self.world.legs_of(offer).collect::<Vec<_>>());
+                self.world.legs_of(offer).for_each(|l| l.lost = true);
+                self.world.asked(offer).expect("an offer nobody made").lost = true;
                 s.talks = s.talks.filter(|o| *o != offer);
                 // With somebody to look after it, the agent stays held until it is gone.
                 if self.supervisor.next.is_none() {
@@ -237,16 +242,23 @@ impl Sim {
             }
             Wire::Say(playing, _) => self.world.say(&s.id, playing),
             Wire::Hush => self.world.hush(&s.id),
-            Wire::Ring { offer, agent, shared, ring_time } => self.world.ring(conn, offer, &agent, shared, ring_time),
-            Wire::CallOff(offer, cause) => {
-                let leg = self.world.leg(offer);
+            Wire::FindPhones(offer, agent) => {
+                let ring_time = queue.as_ref().and_then(|q| self.model.queue(q)).map(|q| q.ring_time);
+                self.world.find_phones(conn, offer, &agent, ring_time.expect("a queue"));
+            }
+            Wire::Originate { leg, agent, first_wins } => {
+                assert!(s.can_be_connected, "a phone is rung for {}, who cannot be connected yet", s.id);
+                self.world.originate(conn, leg, &agent, first_wins);
+            }
+            Wire::CallOff(id, cause) => {
+                let leg = self.world.leg(id);
                 if cause == CancelCause::LoggedOut && !leg.killed {
                     let (agent, queue) = (leg.agent.clone(), queue.expect("a queue"));
                     assert!(self.model.has_left(&agent, &queue, self.now), "Q15: {agent} did not log out of {queue}");
                 }
-                self.world.call_off(offer, cause);
+                self.world.call_off(id, cause);
             }
-            Wire::EndLeg(offer) => self.world.kill(offer, LegEnd::Cleared),
+            Wire::EndLeg(id) => self.world.kill(id, LegEnd::Cleared),
             Wire::Rearm => {
                 let other = self.world.legs.iter().find(|l| l.conn == conn && l.is_connecting());
                 assert!(other.is_none(), "Q19: the death of the daemon would cut a conversation: {other:?}");
@@ -256,7 +268,7 @@ impl Sim {
             Wire::HangUp(_) => self.world.part(&s.id, Parted::HungUp),
             Wire::GiveBack => self.world.part(&s.id, Parted::GivenBack),
             Wire::Close => self.world.close(conn),
-            Wire::RingOut(offer) => self.world.ring_out(offer),
+            Wire::RingOut(id) => self.world.ring_out(id),
             Wire::LetGo => self.world.caller(&s.id).expect("a caller").armed = false,
             Wire::Answer => self.world.answer_caller(&s.id),
             Wire::Connected => {}
@@ -272,7 +284,7 @@ impl Sim {
             self.journal.take(&record);
             self.model.fact(&record.fact, self.now);
             if let Fact::OfferCancelled { offer, .. } = &record.fact
-                && self.world.legs.iter().all(|l| l.offer != *offer)
+                && self.world.asked(*offer).is_none()
             {
                 // Nobody had begun to ring.
                 self.model.released(*offer);
@@ -283,8 +295,10 @@ impl Sim {
     pub(crate) fn begin(&mut self, call: &CallId, returned: bool) {
         let conn = self.world.connect(call);
         let c = self.world.caller(call).expect("a caller");
-        let caller = Caller { number: "0791234567".into(), first_entered: c.first_entered, returned };
+        let caller =
+            Caller { number: "0791234567".into(), first_entered: c.first_entered, returned, came: Duration::ZERO };
         let (queue, visited, place) = (c.queue.clone(), c.visited.clone(), c.place);
+        let answered = c.answered;
         let wakes = self.wakes.clone();
         let woken = call.clone();
         let wake = Box::new(move || wakes.lock().unwrap().push_back(woken.clone()));
@@ -296,7 +310,10 @@ impl Sim {
         let session = Session {
             id: call.clone(),
             conn,
-            call: Call::new(queue, visited, place),
+            call: match place {
+                Some(place) => Call::back(queue, visited, place),
+                None => Call::new(queue, visited, None),
+            },
             desk: CallDesk::new(self.floor.clone(), call.clone(), caller, self.rng.next()),
             ear: Ear::default(),
             taken: None,
@@ -304,9 +321,13 @@ impl Sim {
             caller_gone: false,
             disconnected: false,
             armed_once: false,
+            can_be_connected: false,
             talks: None,
         };
         self.sessions.insert(conn, session);
+        if answered {
+            self.feed(conn, Input::CallerAnswered);
+        }
         self.feed(conn, Input::Begin);
     }
 

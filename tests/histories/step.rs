@@ -28,6 +28,8 @@ pub(crate) enum Step {
     Login(u8, u8),
     /// An agent logs out of a queue.
     Logout(u8, u8),
+    /// Somebody calls the offer off for which an agent's phone rings.
+    CallOff(u8),
     /// An agent answers the phone.
     Answer(u8),
     /// Everybody whose phone rings for this caller answers.
@@ -40,8 +42,10 @@ pub(crate) enum Step {
     Private(u8, bool),
     /// FreeSWITCH tells that the phone came or went.
     Reachable(u8, bool),
-    /// From now on the agent's phone behaves so.
+    /// From now on the agent's first phone behaves so.
     Phone(u8, Phone),
+    /// From now on the agent has so many phones, and all but the first behave so.
+    Phones(u8, u8, Phone),
     /// The next leg to the agent has this fault.
     Fault(u8, Fault),
     /// The admin writes this into the file.
@@ -72,6 +76,8 @@ pub(crate) enum Phone {
     Rings,
     AnswersAtOnce,
     Busy,
+    /// Gives this final answer by itself.
+    Refuses(u16),
     NotRegistered,
     Unknown,
 }
@@ -186,7 +192,7 @@ impl Office {
 
     pub(crate) fn agents(&self) -> Vec<AgentSettings> {
         let hired = (0..AGENTS).filter(|a| self.hired[usize::from(*a)]);
-        hired.map(|a| AgentSettings { id: agent_id(a), name: "Anna".into(), dial: None }).collect()
+        hired.map(|a| AgentSettings::new(agent_id(a), "Anna".into())).collect()
     }
 
     /// The queues; whatever would not pass the checks of a file is put right.
@@ -221,6 +227,7 @@ enum Kind {
     Press,
     Login,
     Logout,
+    CallOff,
     Answer,
     AnswerAll,
     Decline,
@@ -228,6 +235,7 @@ enum Kind {
     Private,
     Reachable,
     Phone,
+    Phones,
     Fault,
     Write,
     Hire,
@@ -252,6 +260,7 @@ impl Taste {
             (2, Press),
             (6, Login),
             (3, Logout),
+            (2, CallOff),
             (14, Answer),
             (4, AnswerAll),
             (5, Decline),
@@ -261,6 +270,7 @@ impl Taste {
             (3, Private),
             (3, Reachable),
             (3, Phone),
+            (4, Phones),
             (5, Fault),
             (4, Write),
             (1, Hire),
@@ -315,6 +325,12 @@ fn some_change(rng: &mut Rng, taste: &Taste) -> Change {
         10 => *rng.pick(&[Change::Hangup, Change::Transfer, Change::OnTo(0), Change::OnTo(1), Change::OnTo(2)]),
         _ => Change::Removed(rng.chance(60)),
     }
+}
+
+fn some_phone(rng: &mut Rng) -> Phone {
+    use Phone::*;
+    let refuses = Refuses(*rng.pick(&[302, 408, 480, 487, 503]));
+    *rng.pick(&[Rings, Rings, Rings, AnswersAtOnce, Busy, refuses, NotRegistered, Unknown])
 }
 
 fn some_fault(rng: &mut Rng) -> Fault {
@@ -376,16 +392,15 @@ fn some_step(rng: &mut Rng, taste: &Taste) -> Step {
         Kind::Press => Step::Press(nth),
         Kind::Login => Step::Login(agent, queue),
         Kind::Logout => Step::Logout(agent, queue),
+        Kind::CallOff => Step::CallOff(agent),
         Kind::Answer => Step::Answer(agent),
         Kind::AnswerAll => Step::AnswerAll(nth),
         Kind::Decline => Step::Decline(agent),
         Kind::HangUp => Step::HangUp(agent, rng.chance(25)),
         Kind::Private => Step::Private(agent, yes),
         Kind::Reachable => Step::Reachable(agent, yes),
-        Kind::Phone => {
-            let rings = [Phone::Rings, Phone::Rings, Phone::AnswersAtOnce];
-            Step::Phone(agent, *rng.pick(&[&rings[..], &[Phone::Busy, Phone::NotRegistered, Phone::Unknown]].concat()))
-        }
+        Kind::Phone => Step::Phone(agent, some_phone(rng)),
+        Kind::Phones => Step::Phones(agent, rng.within(1, 3) as u8, some_phone(rng)),
         Kind::Fault => Step::Fault(agent, some_fault(rng)),
         Kind::Write => Step::Write(queue, some_change(rng, taste)),
         Kind::Hire => Step::Hire(agent, yes),

@@ -2,7 +2,7 @@
 //! nobody's is ended or adopted, and who is held by nothing is released the second time it is seen.
 
 use freeswitch_queue::acd::fact::EndedBy;
-use freeswitch_queue::acd::ids::OfferId;
+use freeswitch_queue::acd::ids::{LegId, OfferId};
 use freeswitch_queue::acd::leg::LegEnd;
 use freeswitch_queue::floor::{HeldView, OfferKey};
 
@@ -36,30 +36,32 @@ impl Sim {
 
     fn given_up(&mut self, key: &OfferKey) {
         self.model.released(key.offer);
-        self.world.legs.iter_mut().filter(|l| l.offer == key.offer).for_each(|l| l.lost = true);
+        self.world.legs_of(key.offer).for_each(|l| l.lost = true);
     }
 
     pub(crate) fn survey(&mut self) {
         self.supervisor.next = Some(self.now + EVERY);
         let held = self.floor.held();
-        let alive: Vec<OfferId> = self.world.legs.iter().filter(|l| l.exists()).map(|l| l.offer).collect();
-        for offer in alive.iter().filter(|o| !held.iter().any(|h| h.key.offer == **o && (h.attended || h.talking))) {
-            let leg = self.world.leg(*offer);
+        let alive: Vec<LegId> = self.world.legs.iter().filter(|l| l.exists()).map(|l| l.id).collect();
+        for id in alive.iter().filter(|l| !held.iter().any(|h| h.key.offer == l.offer && (h.attended || h.talking))) {
+            let offer = id.offer;
+            let leg = self.world.leg(*id);
             if leg.state != State::Talking {
-                self.world.die(*offer, LegEnd::Elsewhere, false);
+                self.world.die(*id, LegEnd::Elsewhere, false);
                 continue;
             }
             let (call, agent) = (leg.call.clone(), leg.agent.clone());
             let queue = self.world.caller(&call).expect("a caller").queue.clone();
-            let key = OfferKey { offer: *offer, call, queue, agent };
+            let key = OfferKey { offer, call, queue, agent };
             if self.floor.adopt(&key, wall(self.now)) {
-                self.model.adopted(&key.agent, *offer);
-                self.journal.adopted(*offer);
+                self.model.adopted(&key.agent, offer);
+                self.journal.adopted(offer);
             }
         }
         // A call with a task looks after the legs it rings by itself.
         let looked_for = |h: &&HeldView| (h.talking || !h.attended) && self.now >= since_start(h.since) + SETTLED;
-        let gone: Vec<&HeldView> = held.iter().filter(looked_for).filter(|h| !alive.contains(&h.key.offer)).collect();
+        let is_gone = |h: &&HeldView| alive.iter().all(|l| l.offer != h.key.offer);
+        let gone: Vec<&HeldView> = held.iter().filter(looked_for).filter(is_gone).collect();
         let missing: Vec<OfferId> = gone.iter().map(|h| h.key.offer).collect();
         let before = std::mem::replace(&mut self.supervisor.missing, missing);
         for h in gone.iter().filter(|h| before.contains(&h.key.offer)) {

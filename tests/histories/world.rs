@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 
 use freeswitch_queue::acd::call::{Input, Playing};
-use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
+use freeswitch_queue::acd::ids::{AgentId, CallId, LegId, QueueNumber};
 use freeswitch_queue::acd::leg::LegEnd;
 use freeswitch_queue::acd::queue::Place;
 use freeswitch_queue::acd::time::Wall;
 
-use crate::legs::{Leg, State};
+use crate::legs::{Asked, Leg, State};
 use crate::rng::Rng;
 use crate::step::{AGENTS, Fault, Phone, QUEUES, agent_id, queue_number};
 
@@ -37,14 +37,14 @@ pub(crate) enum News {
 #[derive(Debug)]
 pub(crate) enum Due {
     Tell(Conn, Input),
-    Create(OfferId),
-    RingOver(OfferId),
-    Answer(OfferId),
+    Create(LegId),
+    RingOver(LegId),
+    Answer(LegId),
     /// The leg tries to take the caller.
-    Pick(OfferId),
+    Pick(LegId),
     /// The leg has the caller.
-    Join(OfferId),
-    Fail(OfferId, LegEnd),
+    Join(LegId),
+    Fail(LegId, LegEnd),
     SayOver(CallId, Playing),
     CallerEnds(CallId),
     Linger(Conn),
@@ -68,6 +68,8 @@ pub(crate) struct Caller {
     pub(crate) conn: Option<Conn>,
     pub(crate) queue: QueueNumber,
     pub(crate) visited: Vec<QueueNumber>,
+    /// A timeout's transfer leads the call to a queue again, and nobody talks with the caller on the way.
+    led: bool,
     /// What the channel remembers for the time after the daemon's death.
     pub(crate) place: Option<Place>,
     pub(crate) first_entered: Option<Wall>,
@@ -78,8 +80,8 @@ pub(crate) struct Caller {
     music: Option<Playing>,
     saying: Option<Playing>,
     /// The leg that is about to take the caller, and the one that has.
-    pub(crate) picking: Option<OfferId>,
-    pub(crate) with: Option<OfferId>,
+    pub(crate) picking: Option<LegId>,
+    pub(crate) with: Option<LegId>,
     /// With somebody outside the queue, or on the way there.
     pub(crate) away: bool,
 }
@@ -99,8 +101,31 @@ pub(crate) struct World {
     count: u64,
     lines: Vec<Line>,
     pub(crate) callers: Vec<Caller>,
+    pub(crate) asked: Vec<Asked>,
     pub(crate) legs: Vec<Leg>,
-    pub(crate) phones: Vec<(AgentId, Phone, Option<Fault>)>,
+    pub(crate) accounts: Vec<Account>,
+}
+
+/// An agent's account, and its phones.
+#[derive(Debug)]
+pub(crate) struct Account {
+    pub(crate) agent: AgentId,
+    pub(crate) phones: u8,
+    /// How the first phone behaves, and the others.
+    pub(crate) first: Phone,
+    pub(crate) others: Phone,
+    /// What goes wrong with one of the next legs.
+    pub(crate) fault: Option<Fault>,
+}
+
+impl Account {
+    fn new(agent: AgentId) -> Self {
+        Self { agent, phones: 1, first: Phone::Rings, others: Phone::Rings, fault: None }
+    }
+
+    pub(crate) fn phone(&self, n: u8) -> Phone {
+        if n == 0 { self.first } else { self.others }
+    }
 }
 
 impl World {
@@ -112,8 +137,9 @@ impl World {
             count: 0,
             lines: Vec::new(),
             callers: Vec::new(),
+            asked: Vec::new(),
             legs: Vec::new(),
-            phones: (0..AGENTS).map(|a| (agent_id(a), Phone::Rings, None)).collect(),
+            accounts: (0..AGENTS).map(|a| Account::new(agent_id(a))).collect(),
         }
     }
 
@@ -145,12 +171,12 @@ impl World {
                 Due::SayOver(call, playing) => self.say_over(&call, playing),
                 Due::CallerEnds(call) => self.caller_ends(&call),
                 Due::Linger(conn) => self.tell(conn, Input::Disconnected),
-                Due::Create(offer) => self.create(offer),
-                Due::RingOver(offer) => self.ring_over(offer),
-                Due::Answer(offer) => self.answer(offer),
-                Due::Pick(offer) => self.pick(offer),
-                Due::Join(offer) => self.join(offer),
-                Due::Fail(offer, end) => self.die(offer, end, false),
+                Due::Create(id) => self.create(id),
+                Due::RingOver(id) => self.ring_over(id),
+                Due::Answer(id) => self.answer(id),
+                Due::Pick(id) => self.pick(id),
+                Due::Join(id) => self.join(id),
+                Due::Fail(id, end) => self.die(id, end, false),
             }
         }
         None
@@ -201,11 +227,13 @@ impl World {
         }
     }
 
-    /// Somebody passed the caller on to a queue: for the queue that is somebody new.
+    /// Somebody passed the caller on to a queue: for the queue that is somebody new. Only by which queues a timeout led
+    /// the call is known.
     pub(crate) fn anew(&mut self, call: &CallId) {
         let queue = queue_number(self.rng.below(u64::from(QUEUES)) as u8);
         let c = self.caller(call).expect("a caller");
-        (c.queue, c.visited, c.place, c.first_entered) = (queue, Vec::new(), None, None);
+        let visited = if std::mem::take(&mut c.led) { std::mem::take(&mut c.visited) } else { Vec::new() };
+        (c.queue, c.visited, c.place, c.first_entered) = (queue, visited, None, None);
         (c.armed, c.away) = (true, false);
     }
 
@@ -216,6 +244,7 @@ impl World {
             conn: None,
             queue,
             visited: Vec::new(),
+            led: false,
             place: None,
             first_entered: None,
             armed: false,
@@ -309,10 +338,14 @@ impl World {
 
     // What the daemon orders.
 
-    /// The dialplan answers before the daemon is asked.
+    /// The caller's channel is answered, which is told in time or, where it is slow, later.
     pub(crate) fn answer_caller(&mut self, call: &CallId) {
-        if let Some(c) = self.caller(call) {
-            c.answered = true;
+        let Some(c) = self.caller(call) else { return };
+        c.answered = true;
+        if let Some(conn) = c.conn {
+            let longest = if self.rng.chance(80) { 20 } else { 2000 };
+            let delay = self.rng.below(longest);
+            self.at(delay, Due::Tell(conn, Input::CallerAnswered));
         }
     }
 
@@ -345,9 +378,16 @@ impl World {
             Parted::HungUp => self.hang_up_caller(call),
             Parted::Moved => {
                 self.silence(call);
-                self.caller(call).expect("a caller").away = true;
+                let led = self.rng.chance(50);
+                let c = self.caller(call).expect("a caller");
+                (c.away, c.led) = (true, led);
                 if !unheard {
                     self.tell(conn, Input::MovedOn);
+                }
+                if led {
+                    let delay = self.rng.within(1_000, 15_000);
+                    self.at(delay, Due::Again(call.clone()));
+                    return;
                 }
                 let delay = self.rng.within(100, 20_000);
                 self.at(delay, Due::CallerEnds(call.clone()));

@@ -24,10 +24,18 @@ fn any_fact() -> impl Strategy<Value = Fact> {
     let (wall, lasted) = (any::<i64>().prop_map(Wall), any::<u64>().prop_map(Duration::from_millis));
     let miss = prop::sample::select(vec![
         MissCause::NoAnswer,
+        MissCause::TimeLimit,
         MissCause::Busy,
         MissCause::Declined,
+        MissCause::Unavailable,
+        MissCause::Cancelled,
+        MissCause::Forwarded,
+        MissCause::Timeout,
+        MissCause::Refused { sip_status: 503 },
+        MissCause::Silent,
         MissCause::NotRegistered,
         MissCause::Unknown,
+        MissCause::GatewayDown,
         MissCause::NotConnected,
         MissCause::Failed,
     ]);
@@ -44,6 +52,7 @@ fn any_fact() -> impl Strategy<Value = Fact> {
         TimeoutCause::NobodyLoggedIn,
         TimeoutCause::LastAgentLoggedOut,
         TimeoutCause::QueueRemoved,
+        TimeoutCause::SecondTime,
     ]);
     let by = prop::sample::select(vec![EndedBy::Caller, EndedBy::Agent, EndedBy::Transfer, EndedBy::Unknown]);
     let onward = prop_oneof![
@@ -53,7 +62,7 @@ fn any_fact() -> impl Strategy<Value = Fact> {
     ];
     let subjects = (offer, call, queue, agent);
     let details = (miss, cancel, timeout, by, onward, text, any::<bool>(), wall, lasted);
-    (0..16, subjects, details).prop_map(|(kind, subjects, details)| {
+    (0..17, subjects, details).prop_map(|(kind, subjects, details)| {
         let (offer, call, queue, agent) = subjects;
         let (miss, cancel, timeout, by, onward, caller, returned, wall, lasted) = details;
         let asker = match lasted.as_millis() % 4 {
@@ -78,6 +87,7 @@ fn any_fact() -> impl Strategy<Value = Fact> {
             12 => Fact::AgentLoggedOut { agent, queue, by: asker },
             13 => Fact::WrapUpStarted { agent, queue, until: wall },
             14 => Fact::WrapUpEnded { agent },
+            15 => Fact::PartyChanged { offer, agent, queue, party: caller, party_channel: call.clone(), call },
             _ => Fact::CallTaken { call, queue, waited: lasted },
         }
     })
@@ -123,7 +133,7 @@ proptest! {
     #[test]
     fn q23_a_line_of_the_log_has_the_fields_of_its_record(records in prop::collection::vec(any_record(), 1..100)) {
         let (log, guard) = Log::begin_json();
-        records.iter().for_each(observe::log);
+        records.iter().for_each(|record| observe::log(record, false));
         drop(guard);
         let text = log.text();
         prop_assert_eq!(text.lines().count(), records.len(), "{}", text);

@@ -18,6 +18,7 @@ mod admin;
 mod house;
 mod setting;
 
+mod causes;
 mod codes;
 mod crowd;
 mod hearing;
@@ -26,6 +27,7 @@ mod hostile;
 mod offers;
 mod order;
 mod phones;
+mod privacy;
 mod races;
 mod repairs;
 mod restarts;

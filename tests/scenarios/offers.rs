@@ -107,7 +107,7 @@ fn q7_a_phone_that_is_off_is_tried_ever_less_often() {
         let view = daemon.floor().view(daemon.clock().now());
         let reason = view.queues[0].candidates[0].reason.clone().unwrap();
         assert!(
-            ["phone not reachable for 3599 s", "phone not reachable for 3600 s"].contains(&&*reason),
+            [3599, 3600].iter().any(|s| reason == format!("phone not reachable for {s} s: unknown to FreeSWITCH")),
             "Q24: {reason}"
         );
         let at = house.switch.now();

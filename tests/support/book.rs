@@ -58,6 +58,13 @@ impl Book {
         self.records.iter().filter_map(first).collect()
     }
 
+    /// Both entries of this caller tell the same first one: when FreeSWITCH says that the caller came, a moment before
+    /// the record of it.
+    pub fn keeps_the_first_entry(&self, caller: &str, queue: &str) {
+        let (first, entered) = (self.first_entries(caller), self.when(&format!("{caller} enters {queue}")));
+        assert!(matches!(first[..], [a, b] if a == b && (0..10).contains(&(entered - a))), "{first:?}, {entered}");
+    }
+
     /// Who was offered to whom: agent and caller.
     pub fn offers(&self) -> Vec<(String, String)> {
         self.pairs(|fact| match fact {
@@ -98,9 +105,11 @@ fn number(numbers: &HashMap<CallId, String>, call: &CallId) -> String {
     numbers.get(call).cloned().unwrap_or_else(|| call.to_string())
 }
 
-/// The name a cause has in the records.
+/// The name a cause has in the records, and what stands beside it.
 fn word(cause: impl serde::Serialize) -> String {
-    serde_json::to_value(cause).unwrap().as_str().unwrap().replace('_', " ")
+    let value = serde_json::to_value(cause).unwrap();
+    let name = value.as_str().or_else(|| value["cause"].as_str()).unwrap().replace('_', " ");
+    value["sip_status"].as_u64().map_or(name.clone(), |status| format!("{name} {status}"))
 }
 
 fn words_of(fact: &Fact, numbers: &HashMap<CallId, String>) -> String {
@@ -114,6 +123,7 @@ fn words_of(fact: &Fact, numbers: &HashMap<CallId, String>) -> String {
             format!("{agent} is called off {}: {}", n(call), word(cause))
         }
         Fact::CallAnswered { call, agent, .. } => format!("{agent} answers {}", n(call)),
+        Fact::PartyChanged { agent, party, .. } => format!("{agent} talks with {party}"),
         Fact::ConversationEnded { call, agent, by, .. } => format!("{agent} and {} end: {}", n(call), word(by)),
         Fact::CallAbandoned { call, queue, .. } => format!("{} abandons {queue}", n(call)),
         Fact::CallTimedOut { call, queue, cause, .. } => format!("{} times out of {queue}: {}", n(call), word(cause)),

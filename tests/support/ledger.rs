@@ -126,6 +126,13 @@ impl Ledger {
                 self.over(call, queue, End::Answered);
                 self.talks.insert(*offer, agent.clone());
             }
+            Fact::PartyChanged { offer, agent, .. } => {
+                let known = self.talks.contains_key(offer);
+                assert!(
+                    known || self.lives.losing,
+                    "{agent} talks with somebody else in a conversation that never began"
+                );
+            }
             Fact::ConversationEnded { offer, agent, .. } => {
                 let known = self.talks.remove(offer).is_some();
                 assert!(known || self.lives.losing, "{agent} ends a conversation that never began");

@@ -1,12 +1,11 @@
 //! What a call wants done: towards FreeSWITCH ([`Wire`]) and towards the floor ([`Desk`]).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::input::Playing;
 use crate::acd::fact::{CancelCause, EndedBy, Onward, TimeoutCause};
-use crate::acd::ids::{AgentId, OfferId, QueueNumber};
-use crate::acd::leg::Outcome;
+use crate::acd::ids::{AgentId, LegId, OfferId, QueueNumber};
+use crate::acd::offer::Outcome;
 use crate::acd::queue::Place;
 use crate::acd::settings::{Language, Music};
 
@@ -31,7 +30,7 @@ pub enum Parting {
 /// What is to be done in FreeSWITCH.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wire {
-    /// Answer the caller, if that was not done.
+    /// Answer the caller; [`Input::CallerAnswered`](super::Input::CallerAnswered) tells when that is done.
     Answer,
     /// Let the caller hear this, in place of what was heard.
     Music {
@@ -48,23 +47,23 @@ pub enum Wire {
     Say(Playing, Saying),
     /// Stop what is being said.
     Hush,
-    /// Ring an agent. `shared`: others may ring for the same caller.
-    Ring {
-        /// The offer and the UUID of its leg.
-        offer: OfferId,
-        /// Whom.
+    /// Find out how many phones the agent of an offer has; [`Input::Phones`](super::Input::Phones) tells.
+    FindPhones(OfferId, AgentId),
+    /// Ring one of an agent's phones.
+    Originate {
+        /// The leg.
+        leg: LegId,
+        /// Whose phone it is.
         agent: AgentId,
-        /// Whether others ring for the same caller, so that the first to answer must win.
-        shared: bool,
-        /// How long; [`Wire::RingOut`] ends it on time, FreeSWITCH's own time-out is only there for when we are not.
-        ring_time: Duration,
+        /// Whether other phones ring for the same caller, so that the first to answer must win.
+        first_wins: bool,
     },
     /// End an agent's leg before it is connected.
-    CallOff(OfferId, CancelCause),
+    CallOff(LegId, CancelCause),
     /// The ring time of an offer is over: end its leg as not answered, if it still rings.
-    RingOut(OfferId),
+    RingOut(LegId),
     /// End an agent's leg whatever its state.
-    EndLeg(OfferId),
+    EndLeg(LegId),
     /// A connection failed after the phone was answered: make the caller survive our death again.
     Rearm,
     /// Caller and agent are connected: the caller's place in the line is of no more use.

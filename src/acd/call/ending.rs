@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Call, Desk, LEG_PATIENCE, LONGEST_MESSAGE, Leave, Parting, Saying, Stage, Timer, Why, Wire};
-use crate::acd::fact::{CancelCause, Onward};
+use super::{Call, Desk, LONGEST_MESSAGE, Leave, Parting, Saying, Stage, Timer, Why, Wire};
+use crate::acd::fact::{CancelCause, Onward, TimeoutCause};
 use crate::acd::ids::QueueNumber;
-use crate::acd::leg::Leg;
+use crate::acd::offer::LEG_PATIENCE;
 use crate::acd::settings::TimeoutAction;
 use crate::acd::time::Now;
 
@@ -48,7 +48,8 @@ impl Call {
         self.stage = Stage::Ending { wait, why, message, left: false };
     }
 
-    pub(super) fn go_on(&mut self, from: &QueueNumber, action: TimeoutAction, now: Now) {
+    pub(super) fn go_on(&mut self, from: &QueueNumber, cause: TimeoutCause, action: TimeoutAction, now: Now) {
+        let action = if cause == TimeoutCause::SecondTime { TimeoutAction::Hangup } else { action };
         match action {
             TimeoutAction::Queue(to) if to != *from && !self.visited.contains(&to) => {
                 self.desk(Desk::WentOn(Onward::Queue(to.clone())));
@@ -93,7 +94,7 @@ impl Call {
         for timer in [Timer::Announce, Timer::MusicGrace] {
             self.timers.clear(timer);
         }
-        let connecting = self.legs.values().any(Leg::is_connecting);
+        let connecting = self.is_connecting();
         self.timers.set(Timer::TakenAway, now.mono.plus(if connecting { LEG_PATIENCE } else { TAKEN_AFTER }));
         self.desk(Desk::Close(CancelCause::AnsweredElsewhere));
         if !connecting {
@@ -151,7 +152,7 @@ impl Call {
             Stage::Talking { offer, caller_gone, .. } => {
                 *caller_gone = true;
                 let offer = *offer;
-                self.timers.set(Timer::Leg(offer), now.mono.plus(LEG_PATIENCE));
+                self.expect_end(offer, now);
                 return;
             }
             _ => {}
@@ -167,7 +168,7 @@ impl Call {
         }
         // Before their legs are given up: an offer that nobody holds any more has no outcome.
         self.tell_losers();
-        for offer in self.forget_legs(CancelCause::CallerGone) {
+        for offer in self.forget_offers(CancelCause::CallerGone) {
             self.desk(Desk::Lost(offer));
         }
         self.timers.clear_all();
@@ -180,7 +181,7 @@ impl Call {
             Stage::New => self.part(Wire::GiveBack, now),
             // A conversation goes on without us.
             Stage::Talking { .. } => {
-                self.forget_legs(CancelCause::Draining);
+                self.forget_offers(CancelCause::Draining);
                 self.over();
             }
             _ => {}

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::acd::ids::OfferId;
-use crate::acd::leg::LegEnd;
+use crate::acd::ids::{LegId, OfferId};
+use crate::acd::leg::News;
 use crate::acd::queue::{Orders, Place};
 use crate::acd::settings::QueueSettings;
 
@@ -27,20 +27,13 @@ pub enum Input {
         /// The caller's position, capped above the highest that is spoken.
         position: u32,
     },
-    /// The agent's channel exists.
-    LegCreated(OfferId),
-    /// The agent's phone was answered.
-    LegAnswered(OfferId),
-    /// The agent's leg is being hung up. `transferred`: because the agent passed the caller on.
-    LegHungUp(OfferId, LegEnd, bool),
-    /// The agent's channel is gone.
-    LegGone(OfferId, LegEnd),
-    /// The order to ring was carried out, or failed.
-    Originated(OfferId, Result<(), LegEnd>),
-    /// FreeSWITCH knows no such channel to call off.
-    LegMissing(OfferId),
-    /// Caller and agent are connected.
-    Bridged(OfferId),
+    /// The caller's channel is answered: agents can be connected to it.
+    CallerAnswered,
+    /// The answer to [`Wire::FindPhones`](super::Wire::FindPhones): how many phones there are to ring one by one. With
+    /// fewer than two, what the directory says is rung.
+    Phones(OfferId, u8),
+    /// FreeSWITCH tells something of an agent's leg.
+    Leg(LegId, News),
     /// The caller is connected to somebody who is none of our legs, or is no longer ours to command.
     TakenAway,
     /// The call is here on another connection: somebody else has had the caller.

@@ -7,7 +7,7 @@
 mod effect;
 mod ending;
 mod input;
-mod legs;
+mod offers;
 mod sound;
 mod wait;
 
@@ -21,16 +21,12 @@ pub use input::{Input, Playing};
 use super::announce::Announcer;
 use super::fact::TimeoutCause;
 use super::ids::{AgentId, OfferId, QueueNumber};
-use super::leg::{Leg, LegEnd};
+use super::offer::{Offer, OfferTimer};
 use super::queue::Place;
 use super::settings::{Music, QueueSettings};
 use super::time::{Mono, Now};
 use super::timers::Timers;
 
-/// How long past its ring time an offer may stay without a word from FreeSWITCH.
-pub const SILENCE_AFTER_RING_TIME: Duration = Duration::from_secs(10);
-/// How long a leg may take to end, or an answered one to be connected, before it is looked after.
-pub const LEG_PATIENCE: Duration = Duration::from_secs(5);
 /// How long an announcement may last.
 pub const LONGEST_ANNOUNCEMENT: Duration = Duration::from_secs(30);
 /// How long the message of a timeout may last.
@@ -45,8 +41,7 @@ enum Timer {
     MusicGrace,
     TakenAway,
     Losers,
-    Ring(OfferId),
-    Leg(OfferId),
+    Offer(OfferId, OfferTimer),
     Parting,
 }
 
@@ -68,6 +63,18 @@ enum Why {
     Drain,
 }
 
+/// Where the call is.
+///
+/// | stage     | goes on                                                                                               |
+/// |-----------|-------------------------------------------------------------------------------------------------------|
+/// | `New`     | entered: `Waiting`; no such queue, or the daemon goes down: `Parting`; the caller hangs up: `Over`      |
+/// | `Waiting` | connected: `Talking`; the wait ends, or the daemon goes down: `Ending`; the caller hangs up, somebody |
+/// |           | else has them, or the connection is lost: `Over`                                                      |
+/// | `Ending`  | no offer is left and the message has been played: `New` (the next queue) or `Parting`; a phone is      |
+/// |           | connected all the same: `Talking`; the caller is gone, or somebody else's: `Over`                      |
+/// | `Talking` | the agent's leg is gone: `Parting`, or `Over` when the caller hung up or was passed on                  |
+/// | `Parting` | the caller is gone, or takes too long: `Over`                                                          |
+/// | `Over`    | no offer is left: the call is finished                                                                 |
 #[derive(Clone, Debug)]
 enum Stage {
     /// Not in a queue yet.
@@ -84,15 +91,30 @@ enum Stage {
     Over,
 }
 
+/// The caller's channel, as far as an agent can be connected with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Channel {
+    /// It is not answered.
+    Early,
+    /// It was told to answer.
+    Answering,
+    /// It is answered.
+    Answered,
+}
+
 /// One caller's call.
 #[derive(Clone, Debug)]
 pub struct Call {
     first: (QueueNumber, Option<Place>),
+    /// The queues the caller has been in by timeouts, the present one included.
     visited: Vec<QueueNumber>,
+    /// The caller has timed out of the queue that is being entered before, and was led here by nobody.
+    in_a_circle: bool,
     /// The caller comes back to a place in the line.
     returned: bool,
     stage: Stage,
-    legs: BTreeMap<OfferId, Leg>,
+    channel: Channel,
+    offers: BTreeMap<OfferId, Offer>,
     /// Legs that ended because somebody else was faster, whoever that will turn out to be; and whether they are gone.
     losers: Vec<(OfferId, bool)>,
     timers: Timers<Timer>,
@@ -107,15 +129,24 @@ pub struct Call {
 }
 
 impl Call {
-    /// A caller who is to wait in `queue`, having been in `visited` before by timeouts, and who comes back
-    /// to `place` when the controller had been away.
+    /// A caller who comes back to `place` in `queue`, because the controller had been away. `visited`: the queues the
+    /// caller has been in by timeouts, this one included.
+    pub fn back(queue: QueueNumber, mut visited: Vec<QueueNumber>, place: Place) -> Self {
+        visited.retain(|v| *v != queue);
+        Self::new(queue, visited, Some(place))
+    }
+
+    /// A caller who is to wait in `queue`, having been in `visited` before by timeouts alone: a second time in the same
+    /// queue, the call is hung up (Q13). `place` is that of a caller who has waited for a controller.
     pub fn new(queue: QueueNumber, visited: Vec<QueueNumber>, place: Option<Place>) -> Self {
         Self {
             first: (queue, place),
             visited,
+            in_a_circle: false,
             returned: false,
             stage: Stage::New,
-            legs: BTreeMap::new(),
+            channel: Channel::Early,
+            offers: BTreeMap::new(),
             losers: Vec::new(),
             timers: Timers::default(),
             music: None,
@@ -135,12 +166,12 @@ impl Call {
 
     /// Who is, or was, rung by this offer.
     pub fn agent_of(&self, offer: OfferId) -> Option<&AgentId> {
-        self.legs.get(&offer).map(|l| &l.agent)
+        self.offers.get(&offer).map(Offer::agent)
     }
 
-    /// The legs FreeSWITCH may still have.
-    pub fn legs(&self) -> impl Iterator<Item = OfferId> {
-        self.legs.keys().copied()
+    /// The offers whose legs FreeSWITCH may still have.
+    pub fn offers(&self) -> impl Iterator<Item = OfferId> {
+        self.offers.keys().copied()
     }
 
     /// Whether the caller waits, and offers may come.
@@ -168,29 +199,9 @@ impl Call {
             Input::Woken => self.look(now),
             Input::Entered(entered) => self.entered(entered, now),
             Input::Looked { orders, position } => self.looked(orders, position, now),
-            Input::LegCreated(offer) => {
-                if let Some(leg) = self.legs.get_mut(&offer) {
-                    leg.created();
-                    self.call_off_again(offer);
-                }
-            }
-            Input::LegAnswered(offer) => self.leg_answered(offer, now),
-            Input::LegHungUp(offer, end, transferred) => self.leg_ended(offer, end, transferred, now),
-            Input::LegGone(offer, end) => self.leg_gone(offer, end, now),
-            Input::Originated(offer, Ok(())) => self.call_off_again(offer),
-            Input::Originated(offer, Err(end)) => {
-                // An answered leg is taken from `originate` while it is being connected, which `originate` then
-                // reports as its failure, before or behind the connection. The leg itself tells how it goes on.
-                let talking = matches!(self.stage, Stage::Talking { offer: talking, .. } if talking == offer);
-                match self.legs.get(&offer) {
-                    Some(_) if talking => {}
-                    Some(leg) if leg.is_connecting() || (leg.exists() && end == LegEnd::Elsewhere) => {}
-                    Some(leg) if leg.exists() => self.leg_ended(offer, end, false, now),
-                    _ => self.leg_gone(offer, end, now),
-                }
-            }
-            Input::LegMissing(offer) => self.leg_missing(offer, now),
-            Input::Bridged(offer) => self.bridged(offer, now),
+            Input::CallerAnswered => self.caller_answered(now),
+            Input::Phones(offer, count) => self.found(offer, count, now),
+            Input::Leg(leg, news) => self.heard(leg, news, now),
             Input::TakenAway => self.taken_away(now),
             Input::CameAgain => self.came_again(now),
             Input::Played(what) => self.played(what, now),
@@ -230,12 +241,7 @@ impl Call {
                 Timer::MusicGrace => self.restart_music(now),
                 Timer::TakenAway => self.taken(now),
                 Timer::Losers => self.tell_losers(),
-                Timer::Ring(offer) => {
-                    if self.legs.get(&offer).is_some_and(Leg::is_ringing) {
-                        self.wire(Wire::RingOut(offer));
-                    }
-                }
-                Timer::Leg(offer) => self.leg_overdue(offer, now),
+                Timer::Offer(offer, timer) => self.offer_due(offer, timer, now),
                 Timer::Parting => self.over(),
             }
         }
@@ -247,7 +253,7 @@ impl Call {
             self.tell_losers();
         }
         if let Stage::Ending { wait, why, message, left } = &mut self.stage
-            && self.legs.is_empty()
+            && self.offers.is_empty()
             && !self.timers.holds(Timer::TakenAway)
         {
             let (why, done, first) = (*why, message.is_none(), !*left);
@@ -262,11 +268,11 @@ impl Call {
             if done {
                 match why {
                     Why::Drain => self.part(Wire::GiveBack, now),
-                    Why::Timeout(_) => self.go_on(&queue, action, now),
+                    Why::Timeout(cause) => self.go_on(&queue, cause, action, now),
                 }
             }
         }
-        if matches!(self.stage, Stage::Over) && self.legs.is_empty() && !self.closed {
+        if matches!(self.stage, Stage::Over) && self.offers.is_empty() && !self.closed {
             self.closed = true;
             self.timers.clear_all();
             self.wire(Wire::Close);

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::{Call, LONGEST_ANNOUNCEMENT, Playing, Saying, Stage, Timer, Wire};
-use crate::acd::leg::Leg;
 use crate::acd::settings::Music;
 use crate::acd::time::Now;
 
@@ -28,9 +27,8 @@ impl Call {
     }
 
     pub(super) fn restart_music(&mut self, now: Now) {
-        let connecting = self.legs.values().any(Leg::is_connecting);
         let taken_away = self.timers.holds(Timer::TakenAway);
-        if !matches!(self.stage, Stage::Waiting(_)) || connecting || taken_away {
+        if !matches!(self.stage, Stage::Waiting(_)) || self.is_connecting() || taken_away {
             return;
         }
         let Some((_, music, since)) = self.music.clone() else {

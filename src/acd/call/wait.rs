@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::{Call, Desk, Parting, Stage, Timer, Wait, Why, Wire};
 use crate::acd::announce::Announcer;
-use crate::acd::fact::CancelCause;
+use crate::acd::fact::{CancelCause, TimeoutCause};
 use crate::acd::ids::QueueNumber;
-use crate::acd::leg::Outcome;
+use crate::acd::offer::Outcome;
 use crate::acd::queue::{Orders, Place};
 use crate::acd::settings::QueueSettings;
 use crate::acd::time::Now;
@@ -15,7 +15,8 @@ impl Call {
     pub(super) fn enter(&mut self, queue: QueueNumber, place: Option<Place>) {
         self.stage = Stage::New;
         self.returned = place.is_some();
-        if !self.visited.contains(&queue) {
+        self.in_a_circle = self.visited.contains(&queue);
+        if !self.in_a_circle {
             self.visited.push(queue.clone());
         }
         self.desk(Desk::Enter(queue, place));
@@ -36,12 +37,15 @@ impl Call {
         };
         let announcer = settings.announce_every.map(|every| Announcer::new(every, self.returned, now.mono));
         self.wire(Wire::Remember(place));
-        self.wire(Wire::Answer);
+        self.answer();
         self.start_music(settings.music.clone(), now);
         let queue = settings.number.clone();
         let waited = (now.mono, now.wall.since(place.entered));
         self.stage =
             Stage::Waiting(Wait { queue, settings, waited, announcer, announcement: None, other_music: false });
+        if self.in_a_circle {
+            return self.end_wait(Why::Timeout(TimeoutCause::SecondTime), now);
+        }
         self.set_max_wait(now);
         self.look(now);
     }

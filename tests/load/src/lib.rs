@@ -5,6 +5,7 @@
 //! * `beside`: the daemon and mod_callcenter on a real FreeSWITCH, with phones of our own.
 
 pub mod beside;
+pub mod control;
 pub mod daemon;
 pub mod lean;
 pub mod process;

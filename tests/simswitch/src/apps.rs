@@ -18,8 +18,16 @@ impl World {
                 }
                 Ran::Done(None)
             }
+            "multiunset" => {
+                if let Some(leg) = self.legs.get_mut(&id) {
+                    data.split_whitespace().for_each(|name| leg.vars.remove(name));
+                }
+                Ran::Done(None)
+            }
             "multiset" => {
-                for pair in data.split_whitespace() {
+                let separator = data.strip_prefix("^^").and_then(|rest| rest.chars().next());
+                let pairs = separator.map_or(data, |s| &data[2 + s.len_utf8()..]);
+                for pair in pairs.split(separator.unwrap_or(' ')).filter(|pair| !pair.is_empty()) {
                     self.app_set(id, pair);
                 }
                 Ran::Done(None)
@@ -48,8 +56,7 @@ impl World {
                 Ran::Done(None)
             }
             "transfer" => {
-                let destination = data.split_whitespace().next().unwrap_or_default().to_owned();
-                self.redirect(id, &destination);
+                self.redirect(id, data);
                 Ran::Done(None)
             }
             "park" => {

@@ -294,11 +294,15 @@ impl World {
         }
     }
 
-    /// `transfer`: at the next frame everything on the channel is broken off and the number is dialled anew.
+    /// `transfer NUMBER [DIALPLAN [CONTEXT]]`: at the next frame everything on the channel is broken off and the number
+    /// is dialled anew, in the context the call is in unless another is named.
     ///
     /// `max_session_transfers`, or `max_forwards` where it is not set, counts the transfers down; the one that finds it
     /// used up ends the call (`switch_ivr_session_transfer` in switch_ivr.c).
-    pub(crate) fn redirect(&mut self, id: LegId, destination: &str) {
+    pub(crate) fn redirect(&mut self, id: LegId, to: &str) {
+        let mut words = to.split_whitespace();
+        let destination = words.next().unwrap_or_default();
+        let context = words.nth(1).map(str::to_owned);
         let mark = self.rng.uuid();
         let micros = self.micros();
         let Some(leg) = self.legs.get_mut(&id) else { return };
@@ -318,9 +322,12 @@ impl World {
         let routed = leg.routed;
         leg.profile.rdnis = leg.profile.destination.clone();
         leg.profile.destination = destination.to_owned();
+        if let Some(context) = context {
+            leg.profile.context = context;
+        }
         leg.profile.index += 1;
         leg.times.profile = micros;
-        let source = format!("{}:{mark}:bl_xfer:{destination}/default/XML", micros / 1_000_000);
+        let source = format!("{}:{mark}:bl_xfer:{destination}/{}/XML", micros / 1_000_000, leg.profile.context);
         leg.profile.transfer_source.clone_from(&source);
         let history = match leg.vars.get("transfer_history") {
             None => source.clone(),
@@ -329,6 +336,11 @@ impl World {
         };
         leg.vars.set("transfer_history", history);
         leg.vars.set("transfer_source", source);
+        // Before the dialplan is asked (switch_ivr.c).
+        if let Some((app, data)) = leg.vars.get("execute_on_blind_transfer").and_then(|set| set.split_once(' ')) {
+            let (app, data, uuid) = (app.to_owned(), data.to_owned(), self.rng.uuid());
+            self.execute(id, &app, &data, uuid, false, 1);
+        }
         let at = self.next_frame(id);
         let due = move |world: &Self| world.legs.get(&id).is_some_and(|l| l.is_up() && l.routed == routed);
         self.at(at, move |world| {
@@ -361,6 +373,7 @@ impl World {
         }
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.bridge_pair = None;
+            leg.vars.remove("bridge_to");
             leg.other.clear();
         }
         self.hear(id);
@@ -378,9 +391,10 @@ impl World {
         leg.bridge_pair = None;
         self.fire_leg(id, "CHANNEL_STATE", false, &[]);
         let Some(leg) = self.legs.get(&id) else { return };
-        let destination = leg.profile.destination.clone();
+        let (destination, context) = (leg.profile.destination.clone(), leg.profile.context.clone());
         let request = crate::dialplan::RouteRequest {
             destination: &destination,
+            context: &context,
             domain: &self.config.domain,
             is_phone: self.phones.get(&destination).is_some_and(|p| p.is_known()),
             variables: leg.vars.iter().collect(),

@@ -12,6 +12,8 @@ pub type Step = (String, String);
 pub struct RouteRequest<'a> {
     /// The dialled number.
     pub destination: &'a str,
+    /// The context in which it was dialled.
+    pub context: &'a str,
     /// Directory domain.
     pub domain: &'a str,
     /// Whether a phone of that number is in the directory.
@@ -72,7 +74,10 @@ impl QueueRoute {
         if tries >= self.tries {
             return self.fallback.clone();
         }
-        let mut steps = Vec::new();
+        // As the project's own dialplan: only a caller who was held here comes back to a place.
+        let returns = request.variables.get("fsq_hold") == Some(&request.destination);
+        let mark = if returns { "^^;fsq_held=true;fsq_hold=" } else { "^^;fsq_held=;fsq_hold=" };
+        let mut steps = vec![step("multiset", mark)];
         if !request.destination.starts_with('*') {
             steps.push(step("answer", ""));
         }
@@ -81,6 +86,7 @@ impl QueueRoute {
             step("set", &format!("queue_tries={}", tries + 1)),
             step("socket", &self.socket),
             step("playback", &self.waiting_tone),
+            step("set", &format!("fsq_hold={}", request.destination)),
             step("transfer", &format!("{} XML default", request.destination)),
         ]);
         steps

@@ -113,6 +113,8 @@ pub(crate) struct Profile {
     pub(crate) addr: String,
     pub(crate) ani: String,
     pub(crate) destination: String,
+    /// The dialplan's context: the one of the last transfer that named one.
+    pub(crate) context: String,
     pub(crate) source: &'static str,
     pub(crate) transfer_source: String,
     pub(crate) rdnis: String,

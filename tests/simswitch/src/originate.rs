@@ -200,6 +200,7 @@ impl World {
             Registration::Registered => Ok(number.to_owned()),
             Registration::Unregistered => Err("USER_NOT_REGISTERED".into()),
             Registration::Unknown => Err("SUBSCRIBER_ABSENT".into()),
+            Registration::GatewayDown => Err("GATEWAY_DOWN".into()),
         }
     }
 

@@ -21,6 +21,8 @@ pub enum Registration {
     Unregistered,
     /// Not in the directory: `SUBSCRIBER_ABSENT`.
     Unknown,
+    /// Behind a gateway that FreeSWITCH holds to be down: `GATEWAY_DOWN`.
+    GatewayDown,
 }
 
 /// What a phone does when it is rung.
@@ -206,6 +208,7 @@ impl World {
                 addr: if inbound { "127.0.0.1".into() } else { String::new() },
                 ani: new.number,
                 destination: new.destination,
+                context: "default".into(),
                 source: if inbound { "mod_sofia" } else { "src/switch_ivr_originate.c" },
                 transfer_source: String::new(),
                 rdnis: String::new(),

@@ -74,7 +74,7 @@ fn columns(leg: &Leg, prefix: &str, detailed: bool) -> Row {
         push("application", app);
         push("application_data", data);
         push("dialplan", "XML");
-        push("context", "default");
+        push("context", &p.context);
         for side in ["read", "write"] {
             push(&format!("{side}_codec"), codec.0);
             push(&format!("{side}_rate"), codec.1);

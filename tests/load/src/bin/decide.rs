@@ -89,8 +89,7 @@ impl Room {
         let ids = (0..agents).map(|n| AgentId::new(&format!("{}", 10_000 + n))).collect::<Result<Vec<_>, _>>()?;
         let usual = QueueSettings::new(queue.clone(), "All".into(), ids.clone(), Language("en".into()));
         let settings = QueueSettings { strategy, ..usual };
-        let agents: Vec<_> =
-            ids.iter().map(|id| AgentSettings { id: id.clone(), name: "A".into(), dial: None }).collect();
+        let agents: Vec<_> = ids.iter().map(|id| AgentSettings::new(id.clone(), "A".into())).collect();
         let floor = Arc::new(Floor::new(Box::new(|| {}), Box::new(|_| {})));
         let mut seed = 0_u128;
         let next_offer = move || {
@@ -134,7 +133,7 @@ impl Room {
     fn enter(&mut self) -> Result<()> {
         self.callers += 1;
         let call = CallId::new(&format!("call-{}", self.callers))?;
-        let caller = Caller { number: "0791234567".into(), first_entered: None, returned: false };
+        let caller = Caller { number: "0791234567".into(), first_entered: None, returned: false, came: Duration::ZERO };
         ensure!(self.floor.admit(&call, caller.number.clone(), Box::new(|| {})), "a call was there already");
         self.floor.enter(&call, &self.queue, None, &caller, self.callers, self.now()).context("there is no queue")?;
         self.waiting.push_back(call);

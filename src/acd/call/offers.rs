@@ -1,0 +1,245 @@
+//! The offers to agents: made, called off, and what follows for the call from what each of them wants done.
+
+use std::time::Duration;
+
+use super::ending::PARTING_PATIENCE;
+use super::sound::MUSIC_GRACE;
+use super::{Call, Channel, Desk, Stage, Timer, Wire};
+use crate::acd::fact::{CancelCause, EndedBy};
+use crate::acd::ids::{AgentId, LegId, OfferId};
+use crate::acd::leg::{LegEnd, News};
+use crate::acd::offer::{Around, LEG_PATIENCE, Offer, OfferEffect, OfferTimer, Outcome};
+use crate::acd::settings::Strategy;
+use crate::acd::time::Now;
+
+/// How long the winner of a race may take to be known. Until then nobody else is rung for the caller.
+const RACE_PATIENCE: Duration = Duration::from_millis(500);
+
+impl Call {
+    pub(super) fn ring(&mut self, id: OfferId, agent: AgentId, now: Now) {
+        let Stage::Waiting(w) = &self.stage else { return };
+        let shared = w.settings.strategy == Strategy::Simultaneous;
+        let (offer, effects) = Offer::new(agent, shared, w.settings.ring_time);
+        self.offers.insert(id, offer);
+        self.follow(id, effects, now);
+    }
+
+    /// The agent has so many phones.
+    pub(super) fn found(&mut self, id: OfferId, phones: u8, now: Now) {
+        let answered = self.channel == Channel::Answered;
+        self.with(id, now, |offer| offer.found(phones, answered));
+    }
+
+    pub(super) fn answer(&mut self) {
+        if self.channel == Channel::Early {
+            self.channel = Channel::Answering;
+            self.wire(Wire::Answer);
+        }
+    }
+
+    pub(super) fn caller_answered(&mut self, now: Now) {
+        self.channel = Channel::Answered;
+        self.with_all(now, Offer::caller_answered);
+    }
+
+    pub(super) fn call_off(&mut self, id: OfferId, cause: CancelCause, now: Now) {
+        self.with(id, now, |offer| offer.call_off(cause));
+    }
+
+    pub(super) fn call_off_all(&mut self, cause: CancelCause, now: Now) {
+        self.with_all(now, |offer| offer.call_off(cause));
+    }
+
+    pub(super) fn offer_due(&mut self, id: OfferId, timer: OfferTimer, now: Now) {
+        let rival = self.has_rival(id);
+        self.with(id, now, |offer| offer.due(timer, rival));
+    }
+
+    /// FreeSWITCH tells something of a leg.
+    pub(super) fn heard(&mut self, leg: LegId, news: News, now: Now) {
+        let welcome = match &self.stage {
+            Stage::Waiting(_) => true,
+            Stage::Ending { left, .. } => !left,
+            _ => false,
+        };
+        let around = Around { rival: self.has_rival(leg.offer), welcome };
+        self.with(leg.offer, now, |offer| offer.heard(leg.phone, news, around));
+    }
+
+    /// The next deadline of an offer whose end may be overlooked.
+    pub(super) fn expect_end(&mut self, id: OfferId, now: Now) {
+        self.timers.set(Timer::Offer(id, OfferTimer::Patience), now.mono.plus(LEG_PATIENCE));
+    }
+
+    /// Whether a phone was answered and is being connected.
+    pub(super) fn is_connecting(&self) -> bool {
+        self.offers.values().any(Offer::is_connecting)
+    }
+
+    /// Whether another agent has the caller, or is being connected.
+    fn has_rival(&self, id: OfferId) -> bool {
+        let connecting = self.offers.iter().any(|(other, offer)| *other != id && offer.is_connecting());
+        connecting || matches!(self.stage, Stage::Talking { .. })
+    }
+
+    fn with(&mut self, id: OfferId, now: Now, what: impl FnOnce(&mut Offer) -> Vec<OfferEffect>) {
+        if let Some(offer) = self.offers.get_mut(&id) {
+            let effects = what(offer);
+            self.follow(id, effects, now);
+        }
+    }
+
+    fn with_all(&mut self, now: Now, what: impl Fn(&mut Offer) -> Vec<OfferEffect>) {
+        for id in self.offers.keys().copied().collect::<Vec<_>>() {
+            self.with(id, now, &what);
+        }
+    }
+
+    /// Carries out what an offer wants done.
+    fn follow(&mut self, id: OfferId, effects: Vec<OfferEffect>, now: Now) {
+        let mut connected = false;
+        for effect in effects {
+            match effect {
+                OfferEffect::Wait(timer, time) => self.timers.set(Timer::Offer(id, timer), now.mono.plus(time)),
+                OfferEffect::FindPhones => {
+                    if let Some(agent) = self.agent_of(id).cloned() {
+                        self.wire(Wire::FindPhones(id, agent));
+                    }
+                }
+                OfferEffect::Originate { phone, first_wins } => {
+                    if let Some(agent) = self.agent_of(id).cloned() {
+                        self.wire(Wire::Originate { leg: id.leg(phone), agent, first_wins });
+                    }
+                }
+                OfferEffect::CallOff(phone, cause) => self.wire(Wire::CallOff(id.leg(phone), cause)),
+                OfferEffect::RingOut(phone) => self.wire(Wire::RingOut(id.leg(phone))),
+                OfferEffect::EndLeg(phone) => self.wire(Wire::EndLeg(id.leg(phone))),
+                OfferEffect::Outcome(outcome) => self.outcome(id, outcome, now),
+                OfferEffect::NotConnected => self.not_connected(now),
+                OfferEffect::Connected => {
+                    connected = true;
+                    self.connected(id, now);
+                }
+                OfferEffect::Parting(by_transfer) => {
+                    if let Stage::Talking { transferred, .. } = &mut self.stage {
+                        *transferred |= by_transfer;
+                    }
+                }
+                OfferEffect::Gone(end) => self.offer_gone(id, end, now),
+                OfferEffect::Lost => self.offer_lost(id),
+            }
+        }
+        if connected {
+            for other in self.offers.keys().copied().filter(|other| *other != id).collect::<Vec<_>>() {
+                self.call_off(other, CancelCause::AnsweredElsewhere, now);
+            }
+            self.wire(Wire::Connected);
+        }
+    }
+
+    fn outcome(&mut self, id: OfferId, outcome: Outcome, now: Now) {
+        let lost_the_race = outcome == Outcome::Cancelled(CancelCause::AnsweredElsewhere);
+        if lost_the_race && matches!(self.stage, Stage::Waiting(_)) {
+            self.losers.push((id, false));
+            self.timers.set(Timer::Losers, now.mono.plus(RACE_PATIENCE));
+        } else {
+            self.desk(Desk::Outcome(id, outcome));
+        }
+    }
+
+    /// A connection was begun and failed: the caller waits on.
+    fn not_connected(&mut self, now: Now) {
+        // Whoever is being connected to another stays as that one's answer has left the channel.
+        if self.is_connecting() {
+            return;
+        }
+        match self.stage {
+            // Or is with somebody else.
+            _ if self.timers.holds(Timer::TakenAway) => {}
+            Stage::Waiting(_) => {
+                self.wire(Wire::Rearm);
+                if !self.music_plays && !self.timers.holds(Timer::MusicGrace) {
+                    self.timers.set(Timer::MusicGrace, now.mono.plus(MUSIC_GRACE));
+                }
+            }
+            // The caller may go on to another queue.
+            Stage::Ending { .. } => self.wire(Wire::Rearm),
+            _ => {}
+        }
+    }
+
+    /// Nothing more will be heard of any leg: whatever was not told of them yet is told now.
+    pub(super) fn forget_offers(&mut self, cause: CancelCause) -> Vec<OfferId> {
+        let offers = std::mem::take(&mut self.offers);
+        for (id, offer) in &offers {
+            if let Some(outcome) = offer.forget(cause) {
+                self.desk(Desk::Outcome(*id, outcome));
+            }
+        }
+        offers.into_keys().collect()
+    }
+
+    fn remove(&mut self, id: OfferId) {
+        self.offers.remove(&id);
+        for timer in [OfferTimer::Ring, OfferTimer::Patience] {
+            self.timers.clear(Timer::Offer(id, timer));
+        }
+    }
+
+    fn offer_gone(&mut self, id: OfferId, end: LegEnd, now: Now) {
+        self.remove(id);
+        match self.stage {
+            Stage::Talking { offer: talking, caller_gone, transferred } if talking == id => {
+                // Whose hang-up is told first depends on how the two were connected; the leg itself knows.
+                let by = match (transferred, end, caller_gone) {
+                    (true, ..) => EndedBy::Transfer,
+                    (false, LegEnd::ByAgent, _) | (false, _, false) => EndedBy::Agent,
+                    (false, _, true) => EndedBy::Caller,
+                };
+                self.desk(Desk::Ended(id, by));
+                if caller_gone || transferred {
+                    self.over();
+                } else {
+                    self.stage = Stage::Parting;
+                    self.timers.set(Timer::Parting, now.mono.plus(PARTING_PATIENCE));
+                }
+            }
+            _ => match self.losers.iter_mut().find(|(loser, _)| *loser == id) {
+                Some((_, gone)) => *gone = true,
+                None => self.desk(Desk::Gone(id)),
+            },
+        }
+    }
+
+    fn offer_lost(&mut self, id: OfferId) {
+        self.remove(id);
+        self.desk(Desk::Lost(id));
+        if matches!(self.stage, Stage::Talking { offer: talking, .. } if talking == id) {
+            self.over();
+        }
+    }
+
+    /// Somebody else was faster than these: who it was is known by now, or will never be.
+    pub(super) fn tell_losers(&mut self) {
+        self.timers.clear(Timer::Losers);
+        for (offer, gone) in std::mem::take(&mut self.losers) {
+            self.desk(Desk::Outcome(offer, Outcome::Cancelled(CancelCause::AnsweredElsewhere)));
+            if gone {
+                self.desk(Desk::Gone(offer));
+            }
+        }
+    }
+
+    /// The agent has the caller, and nobody waits for anything but the ends of other legs.
+    fn connected(&mut self, id: OfferId, now: Now) {
+        // What looked like a lost race was its own connection, which `originate` takes for a failure.
+        self.losers.retain(|(loser, _)| *loser != id);
+        self.timers.clear_all();
+        for other in self.offers.keys().copied().filter(|other| *other != id).collect::<Vec<_>>() {
+            self.expect_end(other, now);
+        }
+        self.stage = Stage::Talking { offer: id, caller_gone: false, transferred: false };
+        self.music = None;
+        self.desk(Desk::Answered(id));
+    }
+}

@@ -1,0 +1,281 @@
+//! An offer, branch by branch: this input, exactly these effects.
+
+use super::OfferEffect::{CallOff, Connected, EndLeg, FindPhones, NotConnected, Originate, Parting, RingOut, Wait};
+use super::*;
+
+const DESK: u8 = 0;
+const SOFT: u8 = 1;
+const RING: Duration = Duration::from_secs(20);
+const ELSEWHERE: CancelCause = CancelCause::AnsweredElsewhere;
+const MISSED: LegEnd = LegEnd::Missed(MissCause::NoAnswer);
+const DECLINED: LegEnd = LegEnd::Missed(MissCause::Declined);
+const AROUND: Around = Around { rival: false, welcome: true };
+const LATER: OfferEffect = Wait(OfferTimer::Patience, LEG_PATIENCE);
+
+fn gone(end: LegEnd) -> OfferEffect {
+    OfferEffect::Gone(end)
+}
+fn missed(cause: MissCause) -> OfferEffect {
+    OfferEffect::Outcome(Outcome::Missed(cause))
+}
+fn cancelled(cause: CancelCause) -> OfferEffect {
+    OfferEffect::Outcome(Outcome::Cancelled(cause))
+}
+
+/// An offer, and what it says to each input.
+struct Stand(Offer);
+
+impl Stand {
+    fn asking() -> Self {
+        let (offer, begin) = Offer::new(AgentId::new("1001").unwrap(), false, RING);
+        let silence = Wait(OfferTimer::Patience, RING + SILENCE_AFTER_RING_TIME);
+        assert_eq!(begin, [Wait(OfferTimer::Ring, RING), silence, FindPhones]);
+        Self(offer)
+    }
+    fn originating(phones: u8) -> Self {
+        let mut s = Self::asking();
+        let all = (0..phones).map(|phone| Originate { phone, first_wins: phones > 1 });
+        assert_eq!(s.0.found(phones, true), all.collect::<Vec<_>>());
+        s
+    }
+    fn ringing(phones: u8) -> Self {
+        let mut s = Self::originating(phones);
+        (0..phones).for_each(|phone| s.hears(phone, News::Created, &[]));
+        s
+    }
+    fn hears(&mut self, phone: u8, news: News, effects: &[OfferEffect]) {
+        assert_eq!(self.0.heard(phone, news, AROUND), effects, "{phone} {news:?}");
+    }
+    fn is_due(&mut self, timer: OfferTimer, effects: &[OfferEffect]) {
+        assert_eq!(self.0.due(timer, false), effects, "{timer:?}");
+    }
+    fn called_off(&mut self, cause: CancelCause, effects: &[OfferEffect]) {
+        assert_eq!(self.0.call_off(cause), effects, "{cause:?}");
+    }
+}
+
+#[test]
+fn an_outcome_is_told_once() {
+    let mut s = Stand::ringing(1);
+    s.hears(DESK, News::HungUp(DECLINED, false), &[LATER, missed(MissCause::Declined)]);
+    s.hears(DESK, News::HungUp(MISSED, false), &[]);
+    s.hears(DESK, News::Bridged, &[]);
+    s.hears(DESK, News::Gone(DECLINED), &[gone(DECLINED)]);
+}
+
+/// Q8: nobody is rung for a caller who cannot be connected yet.
+#[test]
+fn phones_are_held_back_until_the_caller_is_answered() {
+    let mut s = Stand::asking();
+    assert_eq!(s.0.caller_answered(), []);
+    assert_eq!(s.0.found(2, false), []);
+    let both = [DESK, SOFT].map(|phone| Originate { phone, first_wins: true });
+    assert_eq!(s.0.caller_answered(), both);
+    assert_eq!(s.0.caller_answered(), []);
+    assert_eq!(s.0.found(1, true), [], "too late");
+    let mut none = Stand::asking();
+    assert_eq!(none.0.found(0, true), [Originate { phone: DESK, first_wins: false }]);
+    let mut many = Stand::asking();
+    assert_eq!(many.0.found(u8::MAX, true).len(), usize::from(MOST_PHONES));
+}
+
+/// Q7, Q8: what never rang is over at once.
+#[test]
+fn an_offer_that_never_rang_is_over_at_once() {
+    for held_back in [false, true] {
+        let stand = || {
+            let mut s = Stand::asking();
+            if held_back {
+                s.0.found(1, false);
+            }
+            s
+        };
+        let never = gone(LegEnd::Missed(MissCause::Failed));
+        stand().called_off(CancelCause::LoggedOut, &[LATER, cancelled(CancelCause::LoggedOut), never]);
+        stand().is_due(OfferTimer::Ring, &[LATER, missed(MissCause::Failed), never]);
+    }
+}
+
+/// Q8: a leg called off before FreeSWITCH had it stays called off when it appears, and its end is no miss.
+#[test]
+fn a_leg_that_appears_late_is_still_called_off() {
+    let mut s = Stand::originating(1);
+    let cause = CancelCause::CallerGone;
+    s.called_off(cause, &[LATER, CallOff(DESK, cause)]);
+    s.called_off(cause, &[]);
+    s.hears(DESK, News::Missing, &[]);
+    s.hears(DESK, News::Created, &[CallOff(DESK, cause)]);
+    s.hears(DESK, News::Answered, &[LATER]);
+    s.hears(DESK, News::HungUp(LegEnd::Cleared, false), &[LATER, cancelled(cause), NotConnected]);
+}
+
+/// Q8: a phone that was spared because it might have been answered is not spared when the caller is gone.
+#[test]
+fn calling_off_for_good_is_told_once_more() {
+    let mut s = Stand::ringing(1);
+    let final_cause = CancelCause::CallerGone;
+    s.called_off(CancelCause::LoggedOut, &[LATER, CallOff(DESK, CancelCause::LoggedOut)]);
+    s.called_off(CancelCause::CallTimedOut, &[]);
+    s.called_off(final_cause, &[LATER, CallOff(DESK, final_cause)]);
+    s.called_off(ELSEWHERE, &[]);
+    let lost = [LATER, cancelled(final_cause), OfferEffect::Lost];
+    s.is_due(OfferTimer::Patience, &lost);
+    let mut spared = Stand::ringing(1);
+    spared.called_off(CancelCause::LoggedOut, &[LATER, CallOff(DESK, CancelCause::LoggedOut)]);
+    spared.is_due(OfferTimer::Patience, &[LATER, EndLeg(DESK)]);
+    spared.is_due(OfferTimer::Patience, &[LATER, cancelled(CancelCause::LoggedOut), OfferEffect::Lost]);
+}
+
+/// Q8: a leg of which nothing was heard is ended, also when it appears only then.
+#[test]
+fn a_silent_leg_is_given_up() {
+    let mut s = Stand::originating(1);
+    s.is_due(OfferTimer::Ring, &[RingOut(DESK)]);
+    s.is_due(OfferTimer::Patience, &[LATER, EndLeg(DESK)]);
+    s.hears(DESK, News::Created, &[EndLeg(DESK)]);
+    s.hears(DESK, News::HungUp(LegEnd::Elsewhere, false), &[LATER, missed(MissCause::Failed)]);
+    s.is_due(OfferTimer::Patience, &[OfferEffect::Lost]);
+}
+
+/// The loser of a race answered, and yet missed nothing.
+#[test]
+fn the_loser_of_a_race_missed_nothing() {
+    for (end, rival) in [(LegEnd::Elsewhere, false), (LegEnd::Cleared, true)] {
+        let mut s = Stand::ringing(1);
+        s.hears(DESK, News::Answered, &[LATER]);
+        let around = Around { rival, welcome: true };
+        assert_eq!(s.0.heard(DESK, News::HungUp(end, false), around), [LATER, cancelled(ELSEWHERE)]);
+    }
+    let mut alone = Stand::ringing(1);
+    alone.hears(DESK, News::Answered, &[LATER]);
+    let failed = [LATER, missed(MissCause::NotConnected), NotConnected];
+    alone.hears(DESK, News::HungUp(LegEnd::Cleared, false), &failed);
+}
+
+/// Q8: the first that is connected has the caller, the others stop, and the agent is free when all are gone.
+#[test]
+fn one_phone_has_the_caller_and_the_others_stop() {
+    let mut s = Stand::ringing(2);
+    s.hears(SOFT, News::Answered, &[LATER]);
+    s.hears(SOFT, News::Bridged, &[Connected, CallOff(DESK, ELSEWHERE)]);
+    s.hears(SOFT, News::Originated(Err(LegEnd::Elsewhere)), &[]);
+    s.hears(SOFT, News::Bridged, &[]);
+    s.hears(DESK, News::HungUp(LegEnd::Elsewhere, false), &[]);
+    s.hears(DESK, News::Gone(LegEnd::Elsewhere), &[]);
+    s.hears(SOFT, News::HungUp(LegEnd::ByAgent, true), &[LATER, Parting(true)]);
+    s.hears(SOFT, News::Gone(LegEnd::ByAgent), &[LATER, Parting(false), gone(LegEnd::ByAgent)]);
+}
+
+/// Q8: a phone that is answered beside the one that talks does not have the conversation ended.
+#[test]
+fn an_answer_beside_a_conversation_sets_no_deadline() {
+    let mut s = Stand::ringing(2);
+    s.hears(DESK, News::Bridged, &[Connected, CallOff(SOFT, ELSEWHERE)]);
+    s.hears(SOFT, News::Answered, &[]);
+    s.hears(SOFT, News::Bridged, &[CallOff(SOFT, ELSEWHERE)]);
+}
+
+/// Q8: a phone that answers by itself may be faster than FreeSWITCH is with the next one.
+#[test]
+fn a_phone_that_is_late_stops_as_well() {
+    let mut s = Stand::originating(2);
+    s.hears(DESK, News::Answered, &[LATER]);
+    s.hears(DESK, News::Bridged, &[Connected, CallOff(SOFT, ELSEWHERE)]);
+    s.hears(SOFT, News::Missing, &[]);
+    s.hears(SOFT, News::Created, &[CallOff(SOFT, ELSEWHERE)]);
+    s.hears(DESK, News::Created, &[]);
+}
+
+/// Q8: an agent whose other phone does not stop is not free.
+#[test]
+fn an_agent_is_free_when_every_leg_is_gone() {
+    let mut s = Stand::ringing(2);
+    s.hears(SOFT, News::Bridged, &[Connected, CallOff(DESK, ELSEWHERE)]);
+    s.hears(SOFT, News::Gone(LegEnd::ByAgent), &[LATER, Parting(false)]);
+    s.hears(DESK, News::Gone(LegEnd::Elsewhere), &[gone(LegEnd::ByAgent)]);
+}
+
+/// Q7: an offer is missed when all phones have missed it, and the refusal of one is what it was missed for.
+#[test]
+fn it_rings_until_the_last_phone_has_stopped() {
+    let mut s = Stand::ringing(2);
+    s.hears(DESK, News::Originated(Err(DECLINED)), &[]);
+    s.hears(DESK, News::HungUp(DECLINED, false), &[]);
+    s.hears(DESK, News::Gone(DECLINED), &[]);
+    s.is_due(OfferTimer::Ring, &[RingOut(SOFT)]);
+    s.hears(SOFT, News::HungUp(MISSED, false), &[LATER, missed(MissCause::Declined)]);
+    s.hears(SOFT, News::Gone(MISSED), &[gone(DECLINED)]);
+}
+
+/// Q7: a phone that is not there any more costs nothing while the other rings.
+#[test]
+fn a_phone_that_cannot_be_rung_is_no_answer() {
+    let absent = LegEnd::Missed(MissCause::NotRegistered);
+    let mut s = Stand::originating(2);
+    s.hears(DESK, News::Originated(Err(absent)), &[]);
+    s.hears(SOFT, News::Created, &[]);
+    s.hears(SOFT, News::Gone(MISSED), &[LATER, missed(MissCause::NoAnswer), gone(MISSED)]);
+    let mut none = Stand::originating(2);
+    none.hears(DESK, News::Originated(Err(absent)), &[]);
+    let all = [LATER, missed(MissCause::NotRegistered), gone(absent)];
+    none.hears(SOFT, News::Originated(Err(absent)), &all);
+}
+
+/// Q8: of two phones of one agent that are answered in the same instant, the one that lost is no outcome.
+#[test]
+fn the_slower_phone_says_nothing() {
+    let mut s = Stand::ringing(2);
+    s.hears(DESK, News::Answered, &[LATER]);
+    s.hears(SOFT, News::Answered, &[LATER]);
+    s.hears(SOFT, News::HungUp(LegEnd::Elsewhere, false), &[]);
+    s.hears(SOFT, News::Gone(LegEnd::Elsewhere), &[]);
+    s.hears(DESK, News::Bridged, &[Connected]);
+}
+
+/// Q7, Q10: an answer that led to no conversation ends the offer: the other phones do not ring on, and the caller
+/// waits on at once.
+#[test]
+fn an_answer_without_a_connection_ends_the_offer() {
+    let mut s = Stand::ringing(2);
+    s.hears(DESK, News::Answered, &[LATER]);
+    assert!(s.0.is_connecting());
+    s.hears(DESK, News::HungUp(LegEnd::Cleared, false), &[CallOff(SOFT, ELSEWHERE), NotConnected]);
+    assert!(!s.0.is_connecting());
+    s.hears(SOFT, News::Created, &[CallOff(SOFT, ELSEWHERE)]);
+    let ended = [LATER, missed(MissCause::NotConnected), NotConnected];
+    s.hears(SOFT, News::HungUp(LegEnd::Elsewhere, false), &ended);
+}
+
+/// Q8: a refused command to end a leg tells that it is gone only of a leg that was there; and that is told before what
+/// the leg told last, so that the caller may have been told to outlive us.
+#[test]
+fn a_leg_that_is_not_there_yet_is_not_gone() {
+    let mut s = Stand::originating(2);
+    s.hears(DESK, News::Missing, &[]);
+    s.hears(DESK, News::Created, &[]);
+    s.hears(SOFT, News::Created, &[]);
+    s.hears(DESK, News::Missing, &[]);
+    let last = [LATER, missed(MissCause::Failed), gone(LegEnd::Cleared), NotConnected];
+    s.hears(SOFT, News::Missing, &last);
+}
+
+/// Q8: whoever answers when the caller has somebody else, or is gone, does not stay in silence.
+#[test]
+fn a_connection_that_is_not_welcome_is_ended() {
+    let mut s = Stand::ringing(2);
+    let around = Around { rival: true, welcome: false };
+    assert_eq!(s.0.heard(DESK, News::Bridged, around), [EndLeg(DESK), EndLeg(SOFT)]);
+}
+
+/// Q23: an offer whose connection is lost has an outcome, unless it was told.
+#[test]
+fn a_forgotten_offer_has_an_outcome() {
+    let mut s = Stand::ringing(1);
+    let gone = CancelCause::CallerGone;
+    assert_eq!(s.0.forget(gone), Some(Outcome::Cancelled(gone)));
+    s.called_off(CancelCause::LoggedOut, &[LATER, CallOff(DESK, CancelCause::LoggedOut)]);
+    assert_eq!(s.0.forget(CancelCause::Draining), Some(Outcome::Cancelled(CancelCause::LoggedOut)));
+    assert_eq!(s.0.forget(gone), Some(Outcome::Cancelled(gone)));
+    s.hears(DESK, News::HungUp(MISSED, false), &[LATER, cancelled(CancelCause::LoggedOut)]);
+    assert_eq!(s.0.forget(gone), None);
+}

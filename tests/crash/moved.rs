@@ -1,0 +1,164 @@
+//! Q102, Q13: calls that are moved, by whomever: the queue is that of the number dialled now, and nothing we set on a
+//! channel stays behind.
+
+use simswitch::Behaviour;
+
+use crate::site::{Site, answers, pass, play, setting};
+
+const THREE: [&str; 3] = [
+    r#"number: "99900", participants: ["1001"]"#,
+    r#"number: "99901", participants: ["1002"]"#,
+    r#"number: "99902", participants: ["1003"]"#,
+];
+
+/// Variables of the caller's channel that are ours, or are set to what we want; but for the call's context, which the
+/// dialplan needs for whoever was held once.
+const OURS: [&str; 11] = [
+    "socket_resume",
+    "playback_terminators",
+    "execute_on_blind_transfer",
+    "fsq_dialled",
+    "fsq_language",
+    "fsq_place",
+    "fsq_away",
+    "fsq_held",
+    "fsq_hold",
+    "fsq_came",
+    "fsq_order",
+];
+
+/// Q102: whoever is passed on again and again comes to the queue that is dialled, behind those who wait there, with a new
+/// wait; also after the dialplan has held the call, because the daemon died (`killed`) while the caller waited.
+fn passed_on_twice(killed: bool) {
+    play(async move {
+        let site = Site::open(setting(&THREE));
+        pass(1_000).await;
+        let hans = site.caller("0791", "99900");
+        if killed {
+            pass(2_000).await;
+            site.kill().await;
+            pass(7_000).await;
+            site.start();
+            pass(8_000).await;
+        }
+        assert_eq!(site.take("1001").await, "0791");
+        pass(60_000).await;
+        // The line that Hans comes to has somebody in it.
+        site.when_rung("1002", Behaviour::Manual);
+        let vreni = site.caller("0792", "99901");
+        site.phone("1002").wait_ringing().await;
+        assert!(site.phone("1001").blind_transfer("99901"));
+        pass(3_000).await;
+        assert_eq!(site.line("99901"), ["0792", "0791"]);
+        assert_eq!(site.take("1002").await, "0792");
+        pass(500).await;
+        assert!(vreni.view().talks_to().is_some());
+        vreni.hang_up();
+        assert_eq!(site.take("1002").await, "0791");
+        pass(500).await;
+        assert!(site.phone("1002").blind_transfer("99902"));
+        pass(3_000).await;
+        assert_eq!(site.line("99902"), ["0791"]);
+        assert_eq!(site.take("1003").await, "0791");
+        // And back to where the call came from first.
+        assert!(site.phone("1003").blind_transfer("99900"));
+        pass(3_000).await;
+        assert_eq!(site.take("1001").await, "0791");
+        hans.hang_up();
+        let book = site.end().await;
+        let entries = book.story_of(&["0791 enters"]);
+        let queues: Vec<&str> = entries.iter().filter_map(|line| line.rsplit(' ').next()).collect();
+        assert_eq!(queues, ["99900", "99901", "99902", "99900"]);
+    });
+}
+
+#[test]
+fn q102_every_transfer_leads_to_the_queue_that_is_dialled() {
+    passed_on_twice(false);
+    passed_on_twice(true);
+}
+
+/// Q13: by way of an internal number that leads back, the queue is entered a second time, and the call is hung up behind
+/// the message.
+#[test]
+fn q13_no_way_of_timeouts_leads_round_in_a_circle() {
+    play(async {
+        let site = Site::open(setting(&[
+            r#"number: "99900", participants: ["1001"], max_wait_minutes: 0.1, timeout: { action: { queue: "99901" } }"#,
+            r#"number: "99901", participants: ["1002"], max_wait_minutes: 0.1, timeout: { message: "/sorry.wav", action: { transfer: "8900" } }"#,
+        ]));
+        pass(1_000).await;
+        for agent in ["1001", "1002"] {
+            site.when_rung(agent, Behaviour::Ignore);
+        }
+        let hans = site.caller("0791", "99900");
+        assert_eq!(hans.wait_ended().await, "NORMAL_CLEARING");
+        let book = site.end().await;
+        assert_eq!(
+            book.story_of(&["enters", "times out", "is hung up", "is transferred"]),
+            [
+                "0791 enters 99900",
+                "0791 times out of 99900: max wait",
+                "0791 enters 99901",
+                "0791 times out of 99901: max wait",
+                "0791 is transferred to 8900",
+                "0791 enters 99900",
+                "0791 times out of 99900: second time",
+                "0791 is hung up",
+            ]
+        );
+    });
+}
+
+/// Q102: a way that somebody who talked with the caller chose is no circle.
+#[test]
+fn q102_who_was_talked_with_may_come_again() {
+    play(async {
+        let site = Site::open(setting(&[
+            r#"number: "99900", participants: ["1001"], max_wait_minutes: 0.1, timeout: { action: { transfer: "1005" } }"#,
+        ]));
+        pass(1_000).await;
+        site.when_rung("1001", Behaviour::Ignore);
+        let emma = site.when_rung("1005", answers(500));
+        let hans = site.caller("0791", "99900");
+        emma.wait_talking().await;
+        pass(2_000).await;
+        site.when_rung("1001", Behaviour::Manual);
+        pass(3_000).await;
+        assert!(emma.blind_transfer("99900"));
+        assert_eq!(site.take("1001").await, "0791");
+        hans.hang_up();
+        site.end().await;
+    });
+}
+
+/// Q102: behind a transfer, ours or an agent's, the channel is as the dialplan would have it.
+#[test]
+fn q102_nothing_of_ours_stays_on_a_channel_that_is_no_longer_ours() {
+    play(async {
+        let site = Site::open(setting(&[
+            r#"number: "99900", participants: ["1001"], max_wait_minutes: 0.1, timeout: { action: { transfer: "1005" } }"#,
+        ]));
+        pass(1_000).await;
+        let emma = site.when_rung("1005", answers(500));
+        for by_agent in [false, true] {
+            let hans = site.caller("0791", "99900");
+            if by_agent {
+                assert_eq!(site.take("1001").await, "0791");
+                pass(500).await;
+                assert!(site.phone("1001").blind_transfer("1005"));
+            } else {
+                site.when_rung("1001", Behaviour::Ignore);
+            }
+            emma.wait_talking().await;
+            site.when_rung("1001", Behaviour::Manual);
+            pass(500).await;
+            let left: Vec<_> = OURS.iter().filter_map(|name| Some((*name, hans.variable(name)?))).collect();
+            assert_eq!(left, [], "by the agent: {by_agent}");
+            assert_eq!(hans.variable("hangup_after_bridge"), None, "by the agent: {by_agent}");
+            hans.hang_up();
+            emma.wait_idle().await;
+        }
+        site.end().await;
+    });
+}

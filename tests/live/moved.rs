@@ -1,0 +1,257 @@
+//! Calls that are moved, again and again and by whomever (Q102, Q103, Q104, Q13).
+
+use std::time::{Duration, Instant};
+
+use freeswitch_queue::acd::fact::{EndedBy, Fact, Onward, TimeoutCause};
+
+use crate::caller::{Caller, From};
+use crate::lab::{Lab, SOON};
+
+crate::cases!("moved":
+    every_transfer_leads_to_the_queue_that_is_dialled,
+    after_a_restart_the_first_transfer_leads_to_the_queue_that_is_dialled,
+    no_way_of_timeouts_leads_round_in_a_circle,
+    nothing_of_ours_stays_on_a_channel_that_is_no_longer_ours,
+    the_third_party_of_an_attended_transfer_and_the_agent_talk_on,
+    an_agent_whose_leg_is_moved_talks_on,
+    an_agent_who_is_passed_on_to_a_phone_is_connected_with_it,
+);
+
+const THREE: &str = "  - { number: \"99900\", name: Sales, participants: [\"1001\"] }\n  \
+     - { number: \"99901\", name: Service, participants: [\"1002\"] }\n  \
+     - { number: \"99902\", name: Office, participants: [\"1003\"] }\n";
+
+/// The queue of the entry behind so many others, and what it says of the first one.
+#[track_caller]
+fn entered(lab: &Lab, nth: usize) -> String {
+    let (_, queue) = lab.daemon().nth_fact("entered", nth, SOON, |fact| match fact {
+        Fact::CallEntered { queue, .. } => Some(queue.as_str().to_owned()),
+        _ => None,
+    });
+    queue
+}
+
+/// The agents of the three queues pass the caller on from one to the next.
+fn round(lab: &Lab, caller: &Caller, entries: usize) {
+    let mut at = Instant::now();
+    for (agent, next, nth) in [("1001", "99901", 0), ("1002", "99902", 1), ("1003", "99900", 2)] {
+        let ring = lab.phone(agent).rings(SOON);
+        let answered = ring.answer();
+        caller.sound.hears(lab.phone(agent).tone, answered, SOON);
+        assert!(answered.duration_since(at) < Duration::from_secs(2), "rung at once");
+        at = Instant::now();
+        ring.transfer(next);
+        assert_eq!(entered(lab, entries + nth), next);
+        ring.over(SOON);
+    }
+}
+
+/// Q102.
+fn every_transfer_leads_to_the_queue_that_is_dialled(lab: &Lab) {
+    lab.serve(THREE);
+    for (queue, agent) in [("99900", "1001"), ("99901", "1002"), ("99902", "1003")] {
+        lab.log_in(queue, &[agent]);
+    }
+    let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+    assert_eq!(entered(lab, 0), "99900");
+    round(lab, &caller, 1);
+    let last = lab.phone("1001").rings(SOON);
+    caller.hang_up();
+    last.cancelled(SOON);
+    caller.over(SOON);
+}
+
+/// Q102: also for a caller whom the dialplan has held.
+fn after_a_restart_the_first_transfer_leads_to_the_queue_that_is_dialled(lab: &Lab) {
+    lab.serve(THREE);
+    for (queue, agent) in [("99900", "1001"), ("99901", "1002"), ("99902", "1003")] {
+        lab.log_in(queue, &[agent]);
+    }
+    let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+    lab.phone("1001").rings(SOON);
+    lab.daemon_mut().terminate(Duration::from_secs(12));
+    lab.serve_again();
+    assert_eq!(entered(lab, 0), "99900");
+    round(lab, &caller, 1);
+    let last = lab.phone("1001").rings(SOON);
+    caller.hang_up();
+    last.cancelled(SOON);
+    caller.over(SOON);
+}
+
+/// Q13: not by way of an internal number either.
+fn no_way_of_timeouts_leads_round_in_a_circle(lab: &Lab) {
+    lab.serve(
+        "  - { number: \"99900\", name: Sales, participants: [\"1001\"], timeout: { action: { transfer: \"8900\" } } }\n",
+    );
+    let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+    caller.byed(SOON);
+    let timed_out = |fact: &Fact| match fact {
+        Fact::CallTimedOut { cause, .. } => Some(*cause),
+        _ => None,
+    };
+    assert_eq!(lab.daemon().nth_fact("timed out", 1, SOON, timed_out).1, TimeoutCause::SecondTime);
+    let onward = |fact: &Fact| match fact {
+        Fact::CallWentOn { onward, .. } => Some(onward.clone()),
+        _ => None,
+    };
+    assert_eq!(lab.daemon().nth_fact("went on", 1, SOON, onward).1, Onward::HungUp);
+    caller.over(SOON);
+}
+
+/// Q102: neither behind the transfer of a timeout nor behind that of an agent.
+fn nothing_of_ours_stays_on_a_channel_that_is_no_longer_ours(lab: &Lab) {
+    lab.serve(
+        "  - { number: \"99900\", name: Sales, participants: [\"1001\"], timeout: { action: { transfer: \"9000\" } } }\n",
+    );
+    for by_agent in [false, true] {
+        if by_agent {
+            lab.log_in("99900", &["1001"]);
+        }
+        let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+        if by_agent {
+            let ring = lab.phone("1001").rings(SOON);
+            let answered = ring.answer();
+            caller.sound.hears(lab.phone("1001").tone, answered, SOON);
+            ring.transfer("9000");
+            ring.over(SOON);
+        }
+        caller.sound.hears(crate::switch::NINE_THOUSAND, Instant::now(), SOON);
+        let (_, call) = lab.daemon().nth_fact("entered", usize::from(by_agent), SOON, |fact| match fact {
+            Fact::CallEntered { call, .. } => Some(call.as_str().to_owned()),
+            _ => None,
+        });
+        let value = |name: &str| lab.switch.api(&format!("uuid_getvar {call} {name}"));
+        let ours = ["socket_resume", "playback_terminators", "execute_on_blind_transfer", "fsq_dialled"]
+            .into_iter()
+            .chain(["fsq_place", "fsq_away", "fsq_held", "fsq_hold", "fsq_came", "fsq_order"]);
+        for name in ours {
+            assert_eq!(value(name), "_undef_", "{name}, by the agent: {by_agent}");
+        }
+        assert_eq!(value("hangup_after_bridge"), "_undef_", "by the agent: {by_agent}");
+        caller.hang_up();
+        caller.over(SOON);
+    }
+}
+
+/// For longer than the controller ever waited for the end of a leg.
+const LONG: Duration = Duration::from_secs(7);
+
+/// The leg of the first conversation.
+#[track_caller]
+fn leg(lab: &Lab) -> String {
+    let (_, offer) = lab.daemon().fact("answered", SOON, |fact| match fact {
+        Fact::CallAnswered { offer, .. } => Some(offer.to_string()),
+        _ => None,
+    });
+    offer
+}
+
+/// With whom the agent talks, as the records tell.
+#[track_caller]
+fn party(lab: &Lab) -> String {
+    let (_, party) = lab.daemon().fact("with somebody else", LONG, |fact| match fact {
+        Fact::PartyChanged { party, .. } => Some(party.to_string()),
+        _ => None,
+    });
+    party
+}
+
+/// What `status` tells of an agent.
+fn doing(lab: &Lab, agent: &str) -> (String, String) {
+    let status = lab.daemon().status();
+    let agents = status["agents"].as_array().expect("agents");
+    let of = agents.iter().find(|a| a["id"] == agent).expect("the agent");
+    let word = |key: &str| of[key].as_str().unwrap_or_default().to_owned();
+    (word("activity"), word("party"))
+}
+
+#[track_caller]
+fn ended(lab: &Lab) -> EndedBy {
+    let (_, by) = lab.daemon().fact("the end of the conversation", SOON, |fact| match fact {
+        Fact::ConversationEnded { by, .. } => Some(*by),
+        _ => None,
+    });
+    lab.daemon().fact("wrap-up", SOON, |fact| matches!(fact, Fact::WrapUpStarted { .. }).then_some(()));
+    by
+}
+
+const ONE: &str = "  - { number: \"99901\", name: Service, participants: [\"1002\"], wrap_up_seconds: 1 }\n";
+
+/// Q103, Q8: reception asks in the queue, and puts the customer through.
+fn the_third_party_of_an_attended_transfer_and_the_agent_talk_on(lab: &Lab) {
+    lab.serve(ONE);
+    lab.log_in("99901", &["1002"]);
+    let customer = lab.dial(&From::outside("0791234567", "Hans"), "1004");
+    let reception = lab.phone("1004").rings(SOON);
+    customer.sound.hears(lab.phone("1004").tone, reception.answer(), SOON);
+    let question = lab.call(&From::phone("1004"), "99901");
+    let agent = lab.phone("1002").rings(SOON);
+    question.sound.hears(lab.phone("1002").tone, agent.answer(), SOON);
+    reception.transfer_to(&question);
+    let put_through = Instant::now();
+    customer.sound.hears(lab.phone("1002").tone, put_through, SOON);
+    lab.phone("1002").sound.hears(customer.tone, put_through, SOON);
+    reception.over(SOON);
+    question.over(SOON);
+    assert_eq!(party(lab), "0791234567");
+    // Who calls now is not for an agent who talks.
+    let second = lab.call(&From::outside("0792222222", "Vreni"), "99901");
+    lab.phone("1002").stays_quiet(LONG.saturating_sub(put_through.elapsed()));
+    assert!(!customer.is_over() && !agent.is_over(), "nobody ends their conversation");
+    assert_eq!(doing(lab, "1002"), ("talking".to_owned(), "0791234567".to_owned()));
+    let now = Instant::now();
+    customer.sound.hears(lab.phone("1002").tone, now, SOON);
+    agent.hang_up();
+    customer.over(SOON);
+    assert_eq!(ended(lab), EndedBy::Agent);
+    let next = lab.phone("1002").rings(SOON);
+    second.hang_up();
+    next.cancelled(SOON);
+    second.over(SOON);
+}
+
+/// Q8: also where the leg is connected to nobody: to an extension, by an operator.
+fn an_agent_whose_leg_is_moved_talks_on(lab: &Lab) {
+    lab.serve(ONE);
+    lab.log_in("99901", &["1002"]);
+    let caller = lab.call(&From::outside("0791234567", "Hans"), "99901");
+    let agent = lab.phone("1002").rings(SOON);
+    caller.sound.hears(lab.phone("1002").tone, agent.answer(), SOON);
+    let moved = lab.switch.api(&format!("uuid_transfer {} 9000 XML default", leg(lab)));
+    assert!(moved.starts_with("+OK"), "{moved}");
+    caller.over(SOON);
+    lab.phone("1002").sound.hears(crate::switch::NINE_THOUSAND, Instant::now(), SOON);
+    let second = lab.call(&From::outside("0792222222", "Vreni"), "99901");
+    lab.phone("1002").stays_quiet(LONG);
+    assert!(!agent.is_over(), "nobody ends it");
+    assert_eq!(doing(lab, "1002").0, "talking");
+    agent.hang_up();
+    assert_eq!(ended(lab), EndedBy::Agent);
+    let next = lab.phone("1002").rings(SOON);
+    second.hang_up();
+    next.cancelled(SOON);
+    second.over(SOON);
+}
+
+/// Q103, Q8: nothing of what rang the agent's phone is in the way of the next connection.
+fn an_agent_who_is_passed_on_to_a_phone_is_connected_with_it(lab: &Lab) {
+    lab.serve(ONE);
+    lab.log_in("99901", &["1002"]);
+    let caller = lab.call(&From::outside("0791234567", "Hans"), "99901");
+    let agent = lab.phone("1002").rings(SOON);
+    caller.sound.hears(lab.phone("1002").tone, agent.answer(), SOON);
+    let moved = lab.switch.api(&format!("uuid_transfer {} 1005 XML default", leg(lab)));
+    assert!(moved.starts_with("+OK"), "{moved}");
+    caller.over(SOON);
+    let other = lab.phone("1005").rings(SOON);
+    let answered = other.answer();
+    lab.phone("1002").sound.hears(lab.phone("1005").tone, answered, SOON);
+    lab.phone("1005").sound.hears(lab.phone("1002").tone, answered, SOON);
+    assert_eq!(party(lab), "1005");
+    lab.phone("1002").stays_quiet(LONG);
+    assert!(!agent.is_over() && !other.is_over(), "nobody ends their conversation");
+    other.hang_up();
+    agent.over(SOON);
+    assert_ne!(ended(lab), EndedBy::Caller);
+}
