@@ -1,6 +1,6 @@
 //! The lab: one FreeSWITCH, phones that stay registered, and for each test a daemon and callers of its own.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -65,6 +65,8 @@ pub struct Lab {
     programs: Programs,
     folder: PathBuf,
     phones: BTreeMap<String, Phone>,
+    /// The phones of the office, once a test wants them.
+    pub office: OnceCell<::phones::Phones>,
     daemon: RefCell<Option<Daemon>>,
     /// What the daemons of this test before the present one recorded.
     books: RefCell<Vec<Vec<Record>>>,
@@ -90,6 +92,7 @@ impl Lab {
             programs,
             folder,
             phones: BTreeMap::new(),
+            office: OnceCell::new(),
             daemon: RefCell::default(),
             books: RefCell::default(),
             made: Cell::new((0, 0)),

@@ -54,6 +54,7 @@ pub struct Day<'a> {
 impl<'a> Day<'a> {
     pub fn begin(lab: &'a Lab, seed: u64, lasts: Duration, deaths: u64) -> Self {
         let phones = super::phones(lab);
+        let before = phones.count();
         let began = Instant::now();
         let mut dice = Dice::new(seed);
         // Spread over the day, none in its last moments.
@@ -71,9 +72,9 @@ impl<'a> Day<'a> {
             deaths,
             due: BTreeMap::new(),
             sequence: 0,
-            seen: 0,
+            seen: before,
             talking: BTreeMap::new(),
-            first: 0,
+            first: before,
             story: VecDeque::new(),
             findings: Vec::new(),
             next_idea: began,

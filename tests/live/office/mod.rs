@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::lab::{Lab, SOON};
 use crate::switch::{DOMAIN, SECRET};
 
-use ::phones::Phones;
+use ::phones::{Manner, Phones};
 use day::Day;
 pub use people::STAFF;
 
@@ -25,8 +25,10 @@ crate::cases!("office":
 
 /// The phones of the office, registered at the lab's FreeSWITCH.
 pub fn phones(lab: &Lab) -> Phones {
-    let phones = Phones::with_password(lab.switch.sip, lab.switch.trunk, Some(SECRET)).expect("phones");
+    let open = || Phones::with_password(lab.switch.sip, lab.switch.trunk, Some(SECRET)).expect("phones");
+    let phones = lab.office.get_or_init(open).clone();
     phones.give_tones(people::tones());
+    STAFF.iter().for_each(|user| phones.set_manner(user, Manner::Rings));
     phones.register(&STAFF.map(str::to_owned), DOMAIN).expect("registered phones");
     phones
 }

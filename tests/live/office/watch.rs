@@ -71,9 +71,10 @@ impl Watch {
         self.reasons.push(Reason { at, whose: None });
     }
 
-    /// A caller is (or is no longer) in the charge of a line.
+    /// A caller is (or is no longer) in the charge of a line. Whoever works here may have several calls, and is not
+    /// watched.
     pub fn in_line(&mut self, caller: &str, is: bool) {
-        if is {
+        if is && !STAFF.contains(&caller) {
             self.waiting.insert(caller.to_owned(), Instant::now());
         } else {
             self.waiting.remove(caller);
