@@ -6,6 +6,8 @@
 #![allow(unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/answers.rs"]
+mod answers;
 #[path = "live/caller.rs"]
 mod caller;
 #[path = "live/daemon.rs"]

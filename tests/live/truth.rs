@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use phones::Manner;
 use serde_json::Value;
 
+use crate::answers::ANSWERS;
 use crate::lab::{Lab, SOON};
 use crate::office;
 use crate::switch::DOMAIN;
@@ -33,19 +34,7 @@ fn rows(lab: &Lab) -> Vec<Value> {
 
 fn a_final_answer_ends_a_leg_with_the_cause_of_its_status(lab: &Lab) {
     let phones = office::phones(lab);
-    for (status, cause) in [
-        (403, "CALL_REJECTED"),
-        (404, "UNALLOCATED_NUMBER"),
-        (408, "RECOVERY_ON_TIMER_EXPIRE"),
-        (480, "NO_USER_RESPONSE"),
-        (486, "USER_BUSY"),
-        (487, "ORIGINATOR_CANCEL"),
-        (488, "INCOMPATIBLE_DESTINATION"),
-        (500, "NORMAL_TEMPORARY_FAILURE"),
-        (503, "NORMAL_TEMPORARY_FAILURE"),
-        (600, "USER_BUSY"),
-        (603, "CALL_REJECTED"),
-    ] {
+    for (status, cause) in ANSWERS {
         phones.set_manner("1021", Manner::Refuses(status));
         assert_eq!(ring(lab, "originate_timeout=5", "1021").0, cause, "{status}");
     }
