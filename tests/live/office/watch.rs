@@ -170,8 +170,9 @@ impl Watch {
         {
             found.push(Found { what: format!("{} answered into silence", call.user), who: vec![call.user.clone()] });
         }
-        let heard = call.sound.unwrap_or(answered);
-        if self.waiting.contains_key(&call.user) && now > heard + TONE && self.settled.insert((id, "tone")) {
+        let Some(since) = self.waiting.get(&call.user) else { return };
+        let heard = call.sound.unwrap_or(answered).max(*since);
+        if now > heard + TONE && self.settled.insert((id, "tone")) {
             let what = format!("{}, who waits, has heard nothing for {TONE:?}", call.user);
             found.push(Found { what, who: vec![call.user.clone()] });
         }
