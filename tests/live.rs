@@ -6,6 +6,8 @@
 #![allow(unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/answers.rs"]
+mod answers;
 #[path = "live/caller.rs"]
 mod caller;
 #[path = "live/daemon.rs"]
@@ -63,6 +65,8 @@ mod strategies;
 mod timeouts;
 #[path = "live/trust.rs"]
 mod trust;
+#[path = "live/truth.rs"]
+mod truth;
 #[path = "live/wire.rs"]
 mod wire;
 
@@ -101,6 +105,7 @@ fn main() -> ExitCode {
         private::CASES,
         trust::CASES,
         wire::CASES,
+        truth::CASES,
         deaths::CASES,
         restarts::CASES,
         office::CASES,
