@@ -41,14 +41,13 @@ pub(crate) fn leg_end(cause: Cause) -> LegEnd {
 
 /// How a leg ended, by the event that tells.
 fn end_of(event: &Event) -> LegEnd {
-    // Only who has taken the call sends a BYE, whatever cause it names.
-    if event.variable("sip_hangup_disposition").is_some_and(|d| d == "recv_bye") {
-        return LegEnd::ByAgent;
-    }
     if let Some(status) = final_answer(event) {
         return LegEnd::Missed(MissCause::of_sip(status));
     }
-    leg_end(event.hangup_cause().unwrap_or(Cause::Other))
+    match leg_end(event.hangup_cause().unwrap_or(Cause::Other)) {
+        LegEnd::Cleared if event.variable("sip_hangup_disposition").is_some_and(|d| d == "recv_bye") => LegEnd::ByAgent,
+        end => end,
+    }
 }
 
 /// The final answer by which a phone or gateway ended its leg, 300 to 699; `None` when FreeSWITCH ended it, or the phone
@@ -179,7 +178,6 @@ mod tests {
         assert_eq!(end("ALLOTTED_TIMEOUT", ours), missed(MissCause::TimeLimit));
         let talked = format!("{}variable_sip_hangup_disposition: recv_bye\n", said(200));
         assert_eq!(end("NORMAL_CLEARING", &talked), LegEnd::ByAgent);
-        assert_eq!(end("INTERWORKING", &talked), LegEnd::ByAgent, "its BYE named another cause");
         assert_eq!(end("USER_BUSY", "variable_proto_specific_hangup_cause: sip%3Ax\n"), missed(MissCause::Busy));
     }
 }

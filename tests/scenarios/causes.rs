@@ -170,18 +170,3 @@ fn q7_a_forward_is_followed_only_where_the_admin_says_so() {
         }
     });
 }
-
-/// Q106: a conversation that ends because the agent's phone has died was ended by neither of the two.
-#[test]
-fn q106_a_phone_that_dies_does_not_make_the_caller_hang_up() {
-    play(async {
-        let house = House::open(&[queue("99900", &["1001"])]);
-        let hans = house.caller("0791", "99900");
-        house.take("1001").await;
-        pass(1_000).await;
-        house.phone("1001").vanish();
-        hans.wait_ended().await;
-        let book = house.end().await;
-        assert_eq!(book.story_of(&["1001 and 0791 end"]), ["1001 and 0791 end: unknown"]);
-    });
-}

@@ -193,8 +193,6 @@ impl Call {
                 // Whose hang-up is told first depends on how the two were connected; the leg itself knows.
                 let by = match (transferred, end, caller_gone) {
                     (true, ..) => EndedBy::Transfer,
-                    // FreeSWITCH ended it by itself: the agent's phone has died, or somebody cut the call.
-                    (false, LegEnd::Missed(_), _) => EndedBy::Unknown,
                     (false, LegEnd::ByAgent, _) | (false, _, false) => EndedBy::Agent,
                     (false, _, true) => EndedBy::Caller,
                 };
