@@ -504,8 +504,7 @@ impl Up<'_> {
             let by = match event.variable("sip_hangup_disposition").as_deref() {
                 _ if was_transferred(event) => EndedBy::Transfer,
                 Some("recv_bye") => EndedBy::Agent,
-                // FreeSWITCH ends it as well where the phone has died, or an operator wants it.
-                Some("send_bye") if event.hangup_cause() == Some(Cause::NormalClearing) => EndedBy::Caller,
+                Some("send_bye") => EndedBy::Caller,
                 _ => EndedBy::Unknown,
             };
             self.switches.floor.release(&held.key, by, now);
