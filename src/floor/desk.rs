@@ -31,13 +31,14 @@ pub struct CallDesk {
     caller: Caller,
     queue: Option<QueueNumber>,
     offers: HashMap<OfferId, (AgentId, QueueNumber)>,
+    taken_by: Option<Arc<str>>,
     seed: u64,
 }
 
 impl CallDesk {
     /// A desk for a call that was admitted. `seed` makes the caller's random order of agents.
     pub fn new(floor: Arc<Floor>, call: CallId, caller: Caller, seed: u64) -> Self {
-        Self { floor, call, caller, queue: None, offers: HashMap::new(), seed }
+        Self { floor, call, caller, queue: None, offers: HashMap::new(), taken_by: None, seed }
     }
 
     /// The queue the call is in, or was in last.
@@ -48,6 +49,11 @@ impl CallDesk {
     /// When the caller first entered any queue.
     pub fn first_entered(&self) -> Option<Wall> {
         self.caller.first_entered
+    }
+
+    /// The user who took the caller away, as FreeSWITCH has authenticated them.
+    pub fn is_taken_by(&mut self, user: &str) {
+        self.taken_by = Some(Arc::from(user));
     }
 
     /// Carries one wish out, and gives the answer if there is one.
@@ -100,7 +106,7 @@ impl CallDesk {
             }
             Desk::Leave(leave) => {
                 if let Some(queue) = &self.queue {
-                    self.floor.leave(&self.call, queue, leave, now);
+                    self.floor.leave(&self.call, queue, leave, self.taken_by.take(), now);
                 }
             }
             Desk::WentOn(onward) => {

@@ -292,8 +292,8 @@ impl Floor {
         self.record(now, Fact::CallAnswered { offer, call, queue, agent, waited });
     }
 
-    /// The caller leaves the queue without an agent.
-    pub fn leave(&self, call: &CallId, queue: &QueueNumber, leave: Leave, now: Now) {
+    /// The caller leaves the queue without an agent. `by`: who took the caller, if somebody did.
+    pub fn leave(&self, call: &CallId, queue: &QueueNumber, leave: Leave, by: Option<Arc<str>>, now: Now) {
         let cancel = match leave {
             Leave::TimedOut(_) => CancelCause::CallTimedOut,
             Leave::Returned => CancelCause::Draining,
@@ -308,7 +308,7 @@ impl Floor {
                 Leave::Abandoned => Fact::CallAbandoned { call, queue, waited },
                 Leave::TimedOut(cause) => Fact::CallTimedOut { call, queue, cause, waited },
                 Leave::Returned => Fact::CallReturned { call, queue, waited },
-                Leave::Taken => Fact::CallTaken { call, queue, waited },
+                Leave::Taken => Fact::CallTaken { call, queue, waited, by },
                 Leave::Lost => Fact::CallLost { call, queue, waited },
             },
         );
