@@ -388,6 +388,9 @@ pub enum Fact {
         /// How long the caller had waited in this queue.
         #[serde(rename = "waited_ms", with = "millis")]
         waited: Duration,
+        /// The user whose phone took the caller, where FreeSWITCH has authenticated one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Arc<str>>,
     },
     /// The call did not come back.
     CallLost {

@@ -35,6 +35,7 @@ pub struct CallDesk {
     caller: Caller,
     queue: Option<QueueNumber>,
     offers: HashMap<OfferId, (AgentId, QueueNumber)>,
+    taken_by: Option<Arc<str>>,
     seed: u64,
     /// When something was last carried out.
     last: Now,
@@ -43,7 +44,8 @@ pub struct CallDesk {
 impl CallDesk {
     /// A desk for a call that was admitted. `seed` makes the caller's random order of agents.
     pub fn new(floor: Arc<Floor>, call: CallId, caller: Caller, seed: u64) -> Self {
-        Self { floor, call, caller, queue: None, offers: HashMap::new(), seed, last: Now::default() }
+        let (offers, last) = (HashMap::new(), Now::default());
+        Self { floor, call, caller, queue: None, offers, taken_by: None, seed, last }
     }
 
     /// The queue the call is in, or was in last.
@@ -54,6 +56,11 @@ impl CallDesk {
     /// When the caller first entered any queue.
     pub fn first_entered(&self) -> Option<Wall> {
         self.caller.first_entered
+    }
+
+    /// The user who took the caller away, as FreeSWITCH has authenticated them.
+    pub fn is_taken_by(&mut self, user: &str) {
+        self.taken_by = Some(Arc::from(user));
     }
 
     /// Carries one wish out, and gives the answer if there is one.
@@ -107,7 +114,7 @@ impl CallDesk {
             }
             Desk::Leave(leave) => {
                 if let Some(queue) = &self.queue {
-                    self.floor.leave(&self.call, queue, leave, now);
+                    self.floor.leave(&self.call, queue, leave, self.taken_by.take(), now);
                 }
             }
             Desk::WentOn(onward) => {
@@ -135,7 +142,7 @@ impl CallDesk {
 impl Drop for CallDesk {
     fn drop(&mut self) {
         // A call that is done has left its queue. Where its task died, nobody else would take it out, nor see to its phones.
-        let waits = self.queue.as_ref().is_some_and(|q| self.floor.leave(&self.call, q, Leave::Lost, self.last));
+        let waits = self.queue.as_ref().is_some_and(|q| self.floor.leave(&self.call, q, Leave::Lost, None, self.last));
         let died = std::thread::panicking();
         if died {
             tracing::error!(call = %self.call, "the task of a call has died; report what the log says before this");

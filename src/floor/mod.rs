@@ -367,8 +367,9 @@ impl Floor {
         debug_assert!(connected == Some(true), "an offer that holds nobody was answered: {key:?}");
     }
 
-    /// The caller leaves the queue without an agent. False when the caller does not wait there.
-    pub fn leave(&self, call: &CallId, queue: &QueueNumber, leave: Leave, now: Now) -> bool {
+    /// The caller leaves the queue without an agent. `by`: who took the caller, if somebody did. False when the caller does
+    /// not wait there.
+    pub fn leave(&self, call: &CallId, queue: &QueueNumber, leave: Leave, by: Option<Arc<str>>, now: Now) -> bool {
         let cancel = match leave {
             Leave::TimedOut(_) => CancelCause::CallTimedOut,
             Leave::Returned => CancelCause::Draining,
@@ -381,7 +382,7 @@ impl Floor {
                 Leave::Abandoned => Fact::CallAbandoned { call, queue, waited },
                 Leave::TimedOut(cause) => Fact::CallTimedOut { call, queue, cause, waited },
                 Leave::Returned => Fact::CallReturned { call, queue, waited },
-                Leave::Taken => Fact::CallTaken { call, queue, waited },
+                Leave::Taken => Fact::CallTaken { call, queue, waited, by },
                 Leave::Lost => Fact::CallLost { call, queue, waited, cause: LossCause::Defect },
             })
         });

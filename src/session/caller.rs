@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
 
 use crate::acd::call::{Call, Effect, Input, Parting, Wire};
-use crate::acd::ids::{LegId, OfferId, QueueNumber};
+use crate::acd::ids::{AgentId, LegId, OfferId, QueueNumber};
 use crate::acd::leg::News;
 use crate::acd::offer::Found;
 use crate::acd::queue::Place;
@@ -127,6 +127,8 @@ enum Watched {
     /// A leg could not be ended; whether it is there.
     Exists(LegId),
     ModHash,
+    /// Whose phone has the caller.
+    Taker,
     /// FreeSWITCH has read what a call tells it first.
     Begun,
 }
@@ -245,6 +247,7 @@ impl<'a> Session<'a> {
                     self.nothing_is_carried_out();
                 }
                 match heard::hear(&event, self.channel.id.as_str(), &self.call) {
+                    Some(Heard::TakenBy(other)) => self.taken_by(&other),
                     Some(Heard::CarriedOut(done)) => self.carried_out(done),
                     Some(Heard::Call(input)) => {
                         self.lives_on &= input != Input::CallerGone;
@@ -273,6 +276,15 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Somebody outside the queue has the caller: who, is for the records.
+    fn taken_by(&mut self, other: &ChannelId) {
+        match wire::user_of(other) {
+            Ok(call) => self.out.push((Command::Api(call), Some(Watched::Taker))),
+            Err(error) => tracing::error!(%error, "a command could not be built"),
+        }
+        self.tell(Input::TakenAway);
+    }
+
     /// The outcome of a command that decides something.
     fn outcome(&mut self, what: Watched, outcome: Outcome) {
         match (what, outcome) {
@@ -296,9 +308,17 @@ impl<'a> Session<'a> {
             (Watched::Exists(leg), Outcome::Done(reply)) if reply.body_text().trim() == "false" => {
                 self.tell(Input::Leg(leg, News::Missing));
             }
+            (Watched::Taker, Outcome::Done(reply)) => {
+                if let Ok(user) = AgentId::new(reply.body_text().trim()) {
+                    self.desk.is_taken_by(user.as_str());
+                }
+            }
             (_, Outcome::Done(_)) => {}
             (Watched::Exists(leg), Outcome::Refused(text)) => {
                 tracing::debug!(%leg, %text, "FreeSWITCH does not tell whether a leg is there");
+            }
+            (Watched::Taker, Outcome::Refused(text)) => {
+                tracing::debug!(text, "FreeSWITCH does not tell who has taken a caller");
             }
             (Watched::ModHash, Outcome::Refused(text)) => {
                 tracing::debug!(text, "FreeSWITCH does not tell whether it has mod_hash")

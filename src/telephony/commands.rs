@@ -105,6 +105,11 @@ fn unless_connected(file: &str) -> String {
     format!("${{cond(${{socket_resume}} == true ? {file} : silence_stream://1)}}")
 }
 
+/// Asks whose phone a channel belongs to: the user whom mod_sofia has authenticated, `_undef_` where there is none.
+pub(crate) fn user_of(channel: &ChannelId) -> Result<ApiCall, TextError> {
+    ApiCall::new(format!("uuid_getvar {channel} sip_auth_username"))
+}
+
 /// Whether the switch has `mod_hash`; the answer is `true` or `false`.
 pub(crate) fn has_mod_hash() -> Result<ApiCall, TextError> {
     ApiCall::new("module_exists mod_hash")

@@ -92,7 +92,7 @@ fn any_fact() -> impl Strategy<Value = Fact> {
             13 => Fact::WrapUpStarted { agent, queue, until: wall, lasts: lasted },
             14 => Fact::WrapUpEnded { agent },
             15 => Fact::PartyChanged { offer, agent, queue, party: caller, party_channel: call.clone(), call },
-            _ => Fact::CallTaken { call, queue, waited: lasted },
+            _ => Fact::CallTaken { call, queue, waited: lasted, by: Some("1002".into()) },
         }
     })
 }
