@@ -170,12 +170,14 @@ pub enum Onward {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndedBy {
-    /// The caller hung up.
+    /// The caller hung up, or whoever talked with the agent in the end.
     Caller,
     /// The agent hung up.
     Agent,
     /// The agent passed the caller on to somebody else.
     Transfer,
+    /// FreeSWITCH ended it: a phone that is gone, an operator, a restart of a profile, a media timeout.
+    Switch,
     /// It cannot be told.
     Unknown,
 }

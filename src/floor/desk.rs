@@ -19,6 +19,8 @@ pub struct Caller {
     pub first_entered: Option<Wall>,
     /// Whether the caller comes back after the controller had been away.
     pub returned: bool,
+    /// The Call-ID of the caller's phone, where it is one of SIP.
+    pub dialog: Option<Arc<str>>,
 }
 
 /// The place where one call's wishes are carried out. Dropping it takes the call off the floor.
@@ -34,6 +36,9 @@ pub struct CallDesk {
 impl CallDesk {
     /// A desk for a call that was admitted. `seed` makes the caller's random order of agents.
     pub fn new(floor: Arc<Floor>, call: CallId, caller: Caller, seed: u64) -> Self {
+        if let Some(dialog) = &caller.dialog {
+            floor.dialogs.insert(dialog.clone(), call.clone());
+        }
         Self { floor, call, caller, queue: None, offers: HashMap::new(), seed }
     }
 
@@ -95,6 +100,15 @@ impl CallDesk {
                     self.floor.goes_missing(&self.call, queue, first, now);
                 }
             }
+            Desk::Leave(Leave::Replaced) => {
+                let standing = self.floor.standing(&self.call, self.caller.first_entered);
+                if let Some(queue) = &self.queue {
+                    self.floor.leave(&self.call, queue, Leave::Replaced, now);
+                }
+                if let (Some(dialog), Some(standing)) = (self.caller.dialog.clone(), standing) {
+                    self.floor.leaves_a_place(dialog, standing, now);
+                }
+            }
             Desk::Leave(leave) => {
                 if let Some(queue) = &self.queue {
                     self.floor.leave(&self.call, queue, leave, now);
@@ -124,6 +138,9 @@ impl CallDesk {
 
 impl Drop for CallDesk {
     fn drop(&mut self) {
+        if let Some(dialog) = &self.caller.dialog {
+            self.floor.dialogs.remove_if(dialog, |_, call| *call == self.call);
+        }
         self.floor.dismiss(&self.call);
     }
 }

@@ -5,6 +5,7 @@
 
 mod absent;
 mod desk;
+mod heirs;
 mod parties;
 mod phones;
 mod roster;
@@ -30,6 +31,7 @@ use crate::acd::time::Now;
 
 pub use absent::Absent;
 pub use desk::{CallDesk, Caller};
+pub use heirs::Standing;
 pub use parties::Party;
 pub use phones::{AskedPhones, Phones};
 pub use roster::{LoginChange, LoginRefusal};
@@ -77,6 +79,9 @@ pub struct Floor {
     absent: Mutex<BTreeMap<CallId, Absent>>,
     coming: Mutex<BTreeSet<CallId>>,
     parties: Mutex<BTreeMap<OfferId, Party>>,
+    /// The calls that are here, by the Call-ID of the caller's phone.
+    dialogs: DashMap<Arc<str>, CallId>,
+    heirs: Mutex<heirs::Heirs>,
     phones: Phones,
     changed: Mutex<Changed>,
     /// Whether somebody compares with FreeSWITCH, and looks after legs without a session.
@@ -96,6 +101,8 @@ impl Floor {
             absent: Mutex::default(),
             coming: Mutex::default(),
             parties: Mutex::default(),
+            dialogs: DashMap::new(),
+            heirs: Mutex::default(),
             phones: Phones::default(),
             changed: Mutex::default(),
             supervised: AtomicBool::new(false),
@@ -281,7 +288,7 @@ impl Floor {
         let cancel = match leave {
             Leave::TimedOut(_) => CancelCause::CallTimedOut,
             Leave::Returned => CancelCause::Draining,
-            Leave::Abandoned | Leave::Taken | Leave::Lost => CancelCause::CallerGone,
+            Leave::Abandoned | Leave::Taken | Leave::Lost | Leave::Ended | Leave::Replaced => CancelCause::CallerGone,
         };
         let Some(left) = self.leave_queue(call, queue, cancel, now) else { return };
         let waited = now.wall.since(left.entered);
@@ -292,8 +299,8 @@ impl Floor {
                 Leave::Abandoned => Fact::CallAbandoned { call, queue, waited },
                 Leave::TimedOut(cause) => Fact::CallTimedOut { call, queue, cause, waited },
                 Leave::Returned => Fact::CallReturned { call, queue, waited },
-                Leave::Taken => Fact::CallTaken { call, queue, waited },
-                Leave::Lost => Fact::CallLost { call, queue, waited },
+                Leave::Taken | Leave::Replaced => Fact::CallTaken { call, queue, waited },
+                Leave::Lost | Leave::Ended => Fact::CallLost { call, queue, waited },
             },
         );
     }

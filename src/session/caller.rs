@@ -176,7 +176,10 @@ impl<'a> Session<'a> {
         let place = channel.place.as_ref().filter(|r| r.dialled == dialled);
         // Who came while no controller was there, or the last one had no time to say so, has waited since then.
         let held = channel.held_for.map(|held| shared.clock.now().wall.before(held));
+        // Whoever is sent here in the stead of a call that waits takes its place.
+        let heir = channel.replaces.as_ref().and_then(|call| shared.floor.place_of(call, shared.clock.now()));
         let (call, first_entered) = match (place, held) {
+            _ if let Some(h) = heir => (Call::back(h.queue, Vec::new(), h.place), Some(h.first_entered)),
             (Some(r), _) => (Call::back(r.queue.clone(), r.visited.clone(), r.place), Some(r.first_entered)),
             (None, Some(came)) => {
                 let place = Place { entered: came, seq: 0 };
@@ -184,7 +187,7 @@ impl<'a> Session<'a> {
             }
             (None, None) => (Call::new(dialled.clone(), channel.visited.clone(), None), None),
         };
-        let caller = Caller { number, first_entered, returned: place.is_some() };
+        let caller = Caller { number, first_entered, returned: place.is_some(), dialog: channel.dialog.clone() };
         let desk = CallDesk::new(shared.floor.clone(), channel.id.clone(), caller, (shared.random)());
         Self {
             shared,
@@ -238,7 +241,8 @@ impl<'a> Session<'a> {
                 match heard::hear(&event, self.channel.id.as_str(), &self.call) {
                     Some(Heard::CarriedOut(done)) => self.carried_out(done),
                     Some(Heard::Call(input)) => {
-                        self.lives_on &= input != Input::CallerGone;
+                        self.lives_on &=
+                            !matches!(input, Input::CallerGone | Input::CallerEnded | Input::CallerReplaced);
                         self.tell(input);
                     }
                     None if self.give_back && self.parked => self.flush(),

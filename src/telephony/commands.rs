@@ -362,6 +362,8 @@ mod tests {
             place: None,
             visited: Vec::new(),
             returns: false,
+            dialog: None,
+            replaces: None,
             held_for: None,
             rescued: false,
             resumes: true,

@@ -295,7 +295,7 @@ impl Sim {
     pub(crate) fn begin(&mut self, call: &CallId, returned: bool) {
         let conn = self.world.connect(call);
         let c = self.world.caller(call).expect("a caller");
-        let caller = Caller { number: "0791234567".into(), first_entered: c.first_entered, returned };
+        let caller = Caller { number: "0791234567".into(), first_entered: c.first_entered, returned, dialog: None };
         let (queue, visited, place) = (c.queue.clone(), c.visited.clone(), c.place);
         let answered = c.answered;
         let wakes = self.wakes.clone();
