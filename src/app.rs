@@ -1,6 +1,6 @@
 //! The daemon: the parts put together, started and drained in order.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::acd::fact::{Fact, Record};
 use crate::acd::ids::Instance;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, LogNumbers, Withheld};
 use crate::controller::Controller;
 use crate::dispatch::Dispatcher;
 use crate::esl::server::{Server, ServerLimits};
@@ -19,7 +19,7 @@ use crate::esl::{Events, Link, LinkLimits};
 use crate::floor::Floor;
 use crate::journal::{Journal, Restored};
 use crate::observe;
-use crate::session::{self, Shared, Turns};
+use crate::session::{self, Arrivals, Shared, Turns};
 use crate::switch::{self, Connect, Switches};
 use crate::telephony;
 
@@ -81,10 +81,12 @@ impl Daemon {
         let bell = Arc::new(Notify::new());
         let ring = bell.clone();
         let book = journal.clone();
+        let masked = Arc::new(AtomicBool::new(are_masked(&config)));
+        let mask = masked.clone();
         let (told, _) = broadcast::channel(FACTS_BEHIND);
         let tell = told.clone();
         let facts = move |record: Record| {
-            observe::log(&record);
+            observe::log(&record, masked.load(Ordering::Relaxed));
             // Nobody listens while no switch is linked.
             let _ = tell.send(record.clone());
             // Logins were written down before they became true, so that they could be confirmed.
@@ -99,7 +101,10 @@ impl Daemon {
         let config = Arc::new(config);
         let (settings, settings_seen) = watch::channel(Arc::new(session_settings(&config)));
         let seen_by_switches = settings.subscribe();
-        let applied = move |config: &Config| drop(settings.send_replace(Arc::new(session_settings(config))));
+        let applied = move |config: &Config| {
+            mask.store(are_masked(config), Ordering::Relaxed);
+            drop(settings.send_replace(Arc::new(session_settings(config))));
+        };
         let (told_floor, told_clock, told_journal) = (floor.clone(), clock.clone(), journal.clone());
         let controller =
             Arc::new(Controller::new(told_floor, told_clock, told_journal, config.clone(), Box::new(applied)));
@@ -115,6 +120,7 @@ impl Daemon {
             beginning: AtomicUsize::new(0),
             by_channel: AtomicBool::new(true),
             controller: controller.clone(),
+            arrivals: Arrivals::default(),
             turns: Turns::default(),
             #[allow(clippy::cast_possible_truncation)]
             random: Box::new(move || dice() as u64),
@@ -226,6 +232,11 @@ pub fn limits(files: usize) -> ServerLimits {
     ServerLimits { connections, link, ..usual }
 }
 
+/// Whether the log shows of callers' numbers the last digits only.
+fn are_masked(config: &Config) -> bool {
+    config.log.numbers == LogNumbers::Masked
+}
+
 fn session_settings(config: &Config) -> telephony::Settings {
     telephony::Settings {
         token: config.token.as_ref().map(|t| t.expose().to_owned()),
@@ -233,6 +244,7 @@ fn session_settings(config: &Config) -> telephony::Settings {
         codes: config.feature_codes.clone(),
         prompts: config.prompts.clone(),
         language: config.language.clone(),
+        hide_withheld: config.callers.withheld == Withheld::Hide,
     }
 }
 

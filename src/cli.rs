@@ -1,5 +1,7 @@
 //! Arguments and exit codes.
 
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -60,17 +62,40 @@ pub enum LogFormat {
 }
 
 /// Checks the file and says what is wrong with it. True when nothing is.
-pub fn check(path: &Path) -> bool {
+///
+/// # Errors
+/// See [`print`].
+pub fn check(path: &Path) -> io::Result<bool> {
     match crate::config::load(path) {
         Ok(config) => {
             let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
             let (queues, agents) = (counted(config.queues.len(), "queue"), counted(config.agents.len(), "agent"));
-            println!("{}: {queues}, {agents}, nothing wrong", path.display());
-            true
+            print(&format!("{}: {queues}, {agents}, nothing wrong\n", path.display()))?;
+            for warning in config.warnings() {
+                print(&format!("warning: {warning}\n"))?;
+            }
+            Ok(true)
         }
         Err(problems) => {
-            eprintln!("{problems}");
-            false
+            complain(&problems);
+            Ok(false)
         }
     }
+}
+
+/// Writes to standard output. A reader that has seen enough and is gone (`status | head`) is no error.
+///
+/// # Errors
+/// The system's, such as a full disk.
+pub fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done,
+    }
+}
+
+/// Writes a line to standard error, if anybody is there to read it: there is nobody else to tell.
+pub fn complain(text: &dyn Display) {
+    let _ = writeln!(io::stderr(), "{text}");
 }

@@ -1,7 +1,6 @@
 //! The daemon `freeswitch-queue`.
 
 use std::env::VarError;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,12 +9,13 @@ use anyhow::{Context, anyhow};
 use clap::Parser;
 use freeswitch_queue::admin::{self, Door, Reloaded, Request, Status};
 use freeswitch_queue::app::{Daemon, MOST_CALLS, limits, system_random};
-use freeswitch_queue::cli::{Cli, LogFormat, What, check};
+use freeswitch_queue::cli::{Cli, LogFormat, What, check, complain, print};
 use freeswitch_queue::clock::Clock;
 use freeswitch_queue::config;
 use freeswitch_queue::demo;
 use freeswitch_queue::esl::server::Server;
 use freeswitch_queue::journal::{Journal, Options};
+use freeswitch_queue::observe::{self, Format, LastLines};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -23,26 +23,27 @@ use tracing_subscriber::EnvFilter;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command.unwrap_or_default() {
-        What::Check => return if check(&cli.config) { ExitCode::SUCCESS } else { ExitCode::FAILURE },
-        What::Status { json, control } => status(&cli.config, control, json),
-        What::Reload { control } => reload(&cli.config, control),
+        What::Check => check(&cli.config).context("the answer cannot be written").map(exit_code),
+        What::Status { json, control } => status(&cli.config, control, json).map(|()| ExitCode::SUCCESS),
+        What::Reload { control } => reload(&cli.config, control).map(|()| ExitCode::SUCCESS),
         What::Demo { seconds } => {
             // The log would write over the picture: only who asks for it gets it.
-            let log = std::env::var_os(EnvFilter::DEFAULT_ENV).map_or(Ok(()), |_| init_log(cli.log));
-            log.and_then(|()| play(seconds))
+            let log = std::env::var_os(EnvFilter::DEFAULT_ENV).map(|_| start_log(cli.log)).transpose();
+            log.and_then(|_log| play(seconds)).map(|()| ExitCode::SUCCESS)
         }
-        What::Serve => init_log(cli.log).and_then(|()| serve(&cli.config)),
+        What::Serve => start_log(cli.log).and_then(|_log| serve(&cli.config)),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("freeswitch-queue: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    done.unwrap_or_else(|error| {
+        complain(&format_args!("freeswitch-queue: {error:#}"));
+        ExitCode::FAILURE
+    })
 }
 
-fn init_log(format: LogFormat) -> anyhow::Result<()> {
+fn exit_code(well: bool) -> ExitCode {
+    if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn start_log(format: LogFormat) -> anyhow::Result<LastLines> {
     const NAME: &str = EnvFilter::DEFAULT_ENV;
     let fix = "write a level, such as info, or target=level";
     let filter = match std::env::var(NAME) {
@@ -50,14 +51,11 @@ fn init_log(format: LogFormat) -> anyhow::Result<()> {
         Err(VarError::NotPresent) => EnvFilter::new("info"),
         Err(error) => return Err(anyhow!("{NAME}: {error}; {fix}")),
     };
-    // Colours are for people who look on; in a file or a journal they are bytes in the way.
-    let colours = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
-    Ok(())
+    let format = match format {
+        LogFormat::Text => Format::Text,
+        LogFormat::Json => Format::Json,
+    };
+    observe::start(filter, format).context("the log cannot be written")
 }
 
 #[tokio::main]
@@ -66,8 +64,11 @@ async fn play(seconds: u64) -> anyhow::Result<()> {
 }
 
 #[tokio::main]
-async fn serve(path: &Path) -> anyhow::Result<()> {
+async fn serve(path: &Path) -> anyhow::Result<ExitCode> {
     let config = config::load(path).map_err(|problems| anyhow!("the configuration is refused\n{problems}"))?;
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
     let state = config.state.clone();
     let (journal, restored) = tokio::task::spawn_blocking(move || Journal::open(state, Options::default()))
         .await
@@ -99,8 +100,14 @@ async fn serve(path: &Path) -> anyhow::Result<()> {
         () = watch_signals(&mut signals, &daemon, path) => {}
     }
     tracing::info!("going down: waiting callers go back to the dialplan, conversations go on");
-    daemon.drain().await;
-    Ok(())
+    tokio::select! {
+        () = daemon.drain() => Ok(ExitCode::SUCCESS),
+        // Somebody at the terminal does not want to wait.
+        () = signals.interrupted_again() => {
+            tracing::warn!("interrupted again: ended at once");
+            Ok(ExitCode::from(INTERRUPTED))
+        }
+    }
 }
 
 /// Allows as many open files as the system lets this process have; gives how many that is.
@@ -111,6 +118,9 @@ fn allow_files() -> usize {
     }
     getrlimit(Resource::Nofile).current.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX))
 }
+
+/// The exit code of a process that SIGINT ended, as a shell tells it.
+const INTERRUPTED: u8 = 128 + 2;
 
 struct Signals {
     hangup: Signal,
@@ -125,6 +135,12 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
+    }
+
+    async fn interrupted_again(&mut self) {
+        if self.interrupt.recv().await.is_none() {
+            std::future::pending().await
+        }
     }
 }
 
@@ -161,22 +177,23 @@ async fn ask(file: &Path, control: Option<PathBuf>, request: Request) -> anyhow:
 
 fn status(file: &Path, control: Option<PathBuf>, json: bool) -> anyhow::Result<()> {
     let text = ask(file, control, Request::Status)?;
-    if json {
-        println!("{text}");
+    let answer = if json {
+        format!("{text}\n")
     } else {
         let status: Status =
             serde_json::from_str(&text).context("the daemon's answer cannot be read; is it of this version?")?;
-        print!("{}", admin::table(&status));
-    }
-    Ok(())
+        admin::table(&status)
+    };
+    print(&answer).context("the answer cannot be written")
 }
 
 fn reload(file: &Path, control: Option<PathBuf>) -> anyhow::Result<()> {
     let text = ask(file, control, Request::Reload)?;
-    match serde_json::from_str(&text).context("the daemon's answer cannot be read; is it of this version?")? {
-        Reloaded::Applied(changes) if changes.is_empty() => println!("nothing has changed"),
-        Reloaded::Applied(changes) => changes.iter().for_each(|change| println!("{change}")),
-        Reloaded::Refused(problems) => return Err(anyhow!("nothing was changed\n{problems}")),
-    }
-    Ok(())
+    let answer =
+        match serde_json::from_str(&text).context("the daemon's answer cannot be read; is it of this version?")? {
+            Reloaded::Applied(changes) if changes.is_empty() => "nothing has changed\n".to_owned(),
+            Reloaded::Applied(changes) => changes.iter().map(|change| format!("{change}\n")).collect(),
+            Reloaded::Refused(problems) => return Err(anyhow!("nothing was changed\n{problems}")),
+        };
+    print(&answer).context("the answer cannot be written")
 }

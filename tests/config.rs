@@ -1,4 +1,4 @@
-//! The configuration as a whole: the sample file, the file of the contract, and files nobody foresaw.
+//! The configuration as a whole: the sample file, the file of the contract, and random files.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::path::Path;
@@ -20,7 +20,7 @@ fn agent(id: &str, name: &str) -> AgentSettings {
 }
 
 #[test]
-fn q2_the_sample_file_means_what_it_says() {
+fn q2_the_sample_file_is_read_as_written() {
     let config = read(SAMPLE).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(config.listen.to_string(), "127.0.0.1:8084");
     assert_eq!(config.freeswitch[0].address, "127.0.0.1:8021");
@@ -47,26 +47,26 @@ fn q2_the_sample_file_means_what_it_says() {
     assert_eq!(config.queues, expected);
 }
 
-/// What the sample shows in comments as defaults are the defaults.
+/// The defaults that the sample shows in comments are the real ones.
 #[test]
-fn q2_the_defaults_the_sample_tells_are_the_defaults() {
-    let told = ["state: ", "control: ", "prompts: ", "languages: ", "language: ", "feature_codes: "];
+fn q2_the_defaults_in_the_sample_are_the_real_ones() {
+    let keys = ["state: ", "control: ", "prompts: ", "languages: ", "language: ", "feature_codes: "];
     let mut shown = 0;
     let uncommented = SAMPLE.lines().map(|line| match line.strip_prefix("# ") {
-        Some(rest) if told.iter().any(|key| rest.starts_with(key)) => {
+        Some(rest) if keys.iter().any(|key| rest.starts_with(key)) => {
             shown += 1;
             rest
         }
         _ => line,
     });
     let text = uncommented.collect::<Vec<_>>().join("\n");
-    assert_eq!(shown, told.len());
+    assert_eq!(shown, keys.len());
     assert_eq!(read(&text).unwrap(), read(SAMPLE).unwrap());
 }
 
 const CONTRACT: &str = r#"
 listen: 127.0.0.1:8084            # where FreeSWITCH's `socket` application connects
-allow: [127.0.0.0/8]              # who may connect there; anyone else is refused and logged
+allow: [127.0.0.0/8]              # who may connect there; all others are refused and logged
 token: s3cret                     # optional: must equal the /TOKEN of `socket HOST:PORT/TOKEN`
 freeswitch:
   - { address: "127.0.0.1:8021", password: ClueCon }
@@ -91,7 +91,7 @@ queues:
 "#;
 
 #[test]
-fn q2_the_shape_of_the_contract_is_taken() {
+fn q2_the_file_of_the_contract_is_accepted() {
     let elsewhere = CONTRACT.replace("127.0.0.1:8021", "10.0.0.1:8021");
     let config = read(&elsewhere).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(config.agents[1].dial.as_deref(), Some("sofia/gateway/mobile/0791234567"));
@@ -99,7 +99,7 @@ fn q2_the_shape_of_the_contract_is_taken() {
     assert_eq!(&*config.queues[0].language.0, "fr");
 }
 
-/// One bad edit of a good file: what is replaced, by what, and the line of the problem.
+/// The sample file with one bad edit each, and the line of the problem.
 fn bad_edits() -> Vec<(String, usize)> {
     let edits = [
         ("number: \"99900\"", "number: 99900"),
@@ -140,7 +140,7 @@ fn bad_edits() -> Vec<(String, usize)> {
     edits
         .iter()
         .map(|(from, to)| {
-            // The last occurrence: the first ones may stand in the sample's comments.
+            // The last occurrence, since earlier ones may be in the sample's comments.
             let lines: Vec<&str> = SAMPLE.lines().collect();
             let at = lines.iter().rposition(|l| l.contains(from) && !l.trim_start().starts_with('#')).expect(from);
             let line = lines[at].replacen(from, to, 1);
@@ -151,21 +151,21 @@ fn bad_edits() -> Vec<(String, usize)> {
 }
 
 #[test]
-fn q2_one_bad_edit_is_told_with_its_line_and_nothing_is_read() {
+fn q2_one_bad_edit_is_reported_with_its_line_and_nothing_is_read() {
     for (text, line) in bad_edits() {
         let problems = read(&text).expect_err(&text);
         let lines = problems.iter().map(|problem| match &problem.place {
             Place::At(_, mark) => mark.line,
             other => panic!("{other}"),
         });
-        assert!(lines.clone().any(|told| told == line), "line {line}:\n{problems}");
+        assert!(lines.clone().any(|reported| reported == line), "line {line}:\n{problems}");
         for problem in &problems {
             assert!(!problem.what.is_empty() && !problem.fix.is_empty(), "{problem:?}");
         }
     }
 }
 
-/// A good configuration as a file, and what it must mean.
+/// A valid configuration, as a file and as the values it must be read as.
 #[derive(Clone, Debug)]
 struct Good {
     agents: Vec<(String, String)>,
@@ -262,12 +262,12 @@ fn yamlish() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn q2_any_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+    fn q2_any_bytes_are_handled(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let _ = parse(Path::new("queues.yaml"), &bytes, []);
     }
 
     #[test]
-    fn q2_anything_like_yaml_is_answered(text in yamlish()) {
+    fn q2_anything_like_yaml_is_handled(text in yamlish()) {
         if let Err(problems) = read(&text) {
             prop_assert!(problems.iter().count() > 0);
         }
@@ -275,7 +275,7 @@ proptest! {
 
     /// The sample with some of its text overwritten.
     #[test]
-    fn q2_a_damaged_file_is_answered(at in 0..SAMPLE.len(), length in 0..40usize, with in yamlish()) {
+    fn q2_a_damaged_file_is_handled(at in 0..SAMPLE.len(), length in 0..40usize, with in yamlish()) {
         let kept = SAMPLE.char_indices().filter(|(i, _)| !(at..at + length).contains(i));
         let (before, after): (Vec<_>, Vec<_>) = kept.partition(|(i, _)| *i < at);
         let text = |part: Vec<(usize, char)>| part.into_iter().map(|(_, c)| c).collect::<String>();
@@ -286,7 +286,7 @@ proptest! {
     }
 
     #[test]
-    fn q2_a_good_file_means_what_it_says(good in good()) {
+    fn q2_a_valid_file_is_read_as_written(good in good()) {
         let config = read(&good.text()).unwrap_or_else(|problems| panic!("{}\n{problems}", good.text()));
         prop_assert_eq!(config.agents.len(), good.agents.len());
         for (read, (id, name)) in config.agents.iter().zip(&good.agents) {
@@ -301,8 +301,8 @@ proptest! {
         }
     }
 
-    /// The difference is empty exactly for what is the same but for the order of the file, and telling it
-    /// the other way round names the same places.
+    /// The difference is empty exactly when only the order in the file differs, and it names the same places in both
+    /// directions.
     #[test]
     fn q3_differences_are_complete_and_symmetric(a in good(), b in good()) {
         let (a, b) = (read(&a.text()).unwrap(), read(&b.text()).unwrap());

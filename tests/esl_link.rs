@@ -329,7 +329,7 @@ async fn a_refusal_is_logged_when_nobody_waits_for_it() {
     let last = link.send(&Command::Connect).unwrap();
     peer.write_all(&[NO, NO, OK].concat()).await.unwrap();
     assert!(matches!(last.await, Outcome::Done(_)));
-    // And a command whose reply arrives before `log_refusal`.
+    // The reply to this command arrives before `log_refusal`.
     let late = link.send(&Command::NoEvents).unwrap();
     let last = link.send(&Command::Connect).unwrap();
     peer.write_all(&[NO, OK].concat()).await.unwrap();

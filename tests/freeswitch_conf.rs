@@ -174,7 +174,7 @@ fn edit(file: &Path, from: &str, to: &str) {
 }
 
 #[test]
-fn a_text_file_with_mistakes_is_told_all_of_them() {
+fn every_mistake_in_a_text_file_is_reported() {
     let (texts, sounds) = french("mistakes");
     let file = texts.join("fr.txt");
     edit(&file, "position-2 = ", "position-02 = ");
@@ -185,13 +185,13 @@ fn a_text_file_with_mistakes_is_told_all_of_them() {
     assert_eq!(said.code, 1);
     said.has("fr.txt line 6: there is no prompt 'position-02'")
         .has("fr.txt: 'position-2' is missing")
-        .has("fr.txt line 13: 'position-8' is there twice")
+        .has("fr.txt line 13: 'position-8' appears twice")
         .has("'failed' has no sentence")
-        .has("not of the form 'name = sentence': logged-in Vous");
+        .has("write 'name = sentence', not: logged-in Vous");
 }
 
 #[test]
-fn a_sound_that_is_missing_stale_or_unknown_is_named() {
+fn a_missing_stale_or_unknown_sound_is_reported() {
     let (texts, sounds) = french("sounds");
     fs::remove_file(sounds.join("fr/try-later.wav")).unwrap();
     fs::copy(sounds.join("fr/failed.wav"), sounds.join("fr/sorry.wav")).unwrap();
@@ -199,12 +199,12 @@ fn a_sound_that_is_missing_stale_or_unknown_is_named() {
     let said = render(&texts, &sounds);
     assert_eq!(said.code, 1);
     said.has("fr/try-later.wav is missing; run scripts/render-prompts")
-        .has("fr/sorry.wav: there is no prompt of this name")
-        .has("fr/logged-out.wav: the sentence changed since it was rendered");
+        .has("fr/sorry.wav: there is no prompt with this name")
+        .has("fr/logged-out.wav: its sentence changed after it was rendered");
 }
 
 #[test]
-fn a_recording_takes_the_place_of_a_rendered_file_but_keeps_to_its_limits() {
+fn a_recording_may_replace_a_rendered_file_within_the_same_limits() {
     let (texts, sounds) = french("recording");
     fs::copy(sounds.join("fr/position-2.wav"), sounds.join("fr/position-3.wav")).unwrap();
     let said = render(&texts, &sounds);
@@ -215,7 +215,7 @@ fn a_recording_takes_the_place_of_a_rendered_file_but_keeps_to_its_limits() {
     fs::write(sounds.join("fr/logged-out.wav"), "no sound").unwrap();
     let said = render(&texts, &sounds);
     assert_eq!(said.code, 1);
-    said.has("must stay under 2800 ms").has("fr/logged-out.wav: not an 8 kHz mono 16 bit PCM WAV file");
+    said.has("must be under 2800 ms").has("fr/logged-out.wav: not an 8 kHz mono 16 bit PCM WAV file");
 }
 
 // ---- Dialplan
@@ -355,8 +355,117 @@ fn install(conf: &Path, more: &[&str]) -> Said {
     Said::new(command.arg("--conf").arg(conf).args(more).output().unwrap())
 }
 
+/// The token in `fsq/settings.xml`.
+fn token(settings: &str) -> Option<&str> {
+    let socket = settings.split("fsq_socket=127.0.0.1:8084/").nth(1)?;
+    socket.split('"').next()
+}
+
+/// Q21: FreeSWITCH's side gets a random token, once; the controller's file gets the same, when it is named, and is
+/// otherwise left as it is.
 #[test]
-fn a_dry_run_tells_and_does_nothing() {
+fn both_sides_get_a_random_token() {
+    let conf = freeswitch("token");
+    let settings = || fs::read_to_string(conf.join("fsq/settings.xml")).unwrap();
+    let said = install(&conf, &[]);
+    let made = settings();
+    let made = token(&made).unwrap();
+    assert!(made.len() == 32 && made.bytes().all(|b| b.is_ascii_hexdigit()), "{made}");
+    said.has(&format!("in its file: token: \"{made}\""));
+    install(&conf, &[]).has("nothing to do");
+    assert_eq!(token(&settings()), Some(made), "it stays");
+
+    let queues = conf.with_file_name("queues.yaml");
+    let yaml = "# Ours.\nlisten: 127.0.0.1:8084\nqueues: []\n";
+    write(&queues, yaml);
+    let with = |more: &[&str]| install(&conf, &[&["--queues", queues.to_str().unwrap()], more].concat());
+    with(&["--dry-run"]).has("would add the token");
+    assert_eq!(fs::read_to_string(&queues).unwrap(), yaml);
+    with(&[]).has("added the token");
+    let both = format!("# Ours.\ntoken: \"{made}\"\nlisten: 127.0.0.1:8084\nqueues: []\n");
+    assert_eq!(fs::read_to_string(&queues).unwrap(), both);
+    with(&[]).has("has the token already");
+    assert_eq!(fs::read_to_string(&queues).unwrap(), both);
+    write(&queues, "token: another\nqueues: []\n");
+    let said = with(&[]);
+    assert_eq!(said.code, 2);
+    said.has("has another token than");
+    assert_eq!(fs::read_to_string(&queues).unwrap(), "token: another\nqueues: []\n");
+
+    // Another installation has another; without any, it is told.
+    let other = freeswitch("token-too");
+    install(&other, &[]);
+    let theirs = fs::read_to_string(other.join("fsq/settings.xml")).unwrap();
+    assert_ne!(token(&theirs), Some(made));
+    edit(&other.join("fsq/settings.xml"), &format!("/{}", token(&theirs).unwrap()), "");
+    install(&other, &["--check"]).has("fsq_socket has no token");
+    install(&other, &[]).has("put a token into fsq/settings.xml");
+}
+
+/// Q21: the folder may be FreeSWITCH's user's, and the script be run by root: names in its list that are none of ours are
+/// not used, and nothing is written or deleted through a link.
+#[test]
+fn what_lies_in_the_folder_is_not_believed() {
+    use std::os::unix::fs::symlink;
+
+    let conf = freeswitch("hostile");
+    install(&conf, &[]);
+    let outside = conf.parent().unwrap().to_path_buf();
+    write(&outside.join("theirs"), "not ours");
+    write(&conf.join("vars.xml.keep"), "not ours either");
+    let hash = "0".repeat(64);
+    let list = conf.join("fsq/.installed");
+    let before = fs::read_to_string(&list).unwrap();
+    let sums = |path: &Path| {
+        let told = Command::new("sha256sum").arg(path).output().unwrap();
+        String::from_utf8(told.stdout).unwrap().split(' ').next().unwrap().to_owned()
+    };
+    let mut hostile = before.clone();
+    for name in ["../theirs", "fsq/../../theirs", "vars.xml.keep", "fsq/prompts/../../../theirs"] {
+        hostile += &format!("{} {name}\n", sums(&conf.join(name)));
+    }
+    fs::write(&list, format!("{hostile}{hash} fsq/x$(touch {0}/touched).xml\n", outside.display())).unwrap();
+    let said = install(&conf, &[]);
+    said.has("none of ours, and is not touched").lacks("remove");
+    fs::write(&list, &hostile).unwrap();
+    install(&conf, &["--uninstall"]).has("none of ours, and is not touched").lacks("remove vars.xml.keep");
+    assert_eq!(fs::read_to_string(outside.join("theirs")).unwrap(), "not ours");
+    assert_eq!(fs::read_to_string(conf.join("vars.xml.keep")).unwrap(), "not ours either");
+    assert!(!outside.join("touched").exists());
+
+    for (link, to) in [
+        ("fsq", "elsewhere"),
+        ("fsq/prompts/de", "elsewhere"),
+        ("fsq/.backup", "elsewhere"),
+        ("dialplan/freeswitch_queue.xml", "elsewhere/freeswitch_queue.xml"),
+    ] {
+        let conf = freeswitch("hostile-link");
+        let elsewhere = conf.parent().unwrap().join("elsewhere");
+        write(&elsewhere.join("freeswitch_queue.xml"), "theirs");
+        let before = tree(&elsewhere);
+        fs::create_dir_all(conf.join(link).parent().unwrap()).unwrap();
+        symlink(conf.parent().unwrap().join(to), conf.join(link)).unwrap();
+        for more in [&["--force"][..], &["--uninstall"], &[]] {
+            let said = install(&conf, more);
+            assert_eq!(said.code, 1, "{link}: {}", said.text);
+            said.has("is a link");
+        }
+        assert_eq!(tree(&elsewhere), before, "{link}");
+    }
+    // What waits under the name of a file that is about to be written is not written through either.
+    let conf = freeswitch("hostile-new");
+    let victim = conf.parent().unwrap().join("victim");
+    write(&victim, "theirs");
+    fs::create_dir_all(conf.join("fsq")).unwrap();
+    for name in ["fsq/settings.xml.new", "fsq/.installed.new", "dialplan/freeswitch_queue.xml.new"] {
+        symlink(&victim, conf.join(name)).unwrap();
+    }
+    assert_eq!(install(&conf, &[]).code, 0);
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "theirs");
+}
+
+#[test]
+fn a_dry_run_only_reports() {
     let conf = freeswitch("dry");
     let before = tree(&conf);
     let said = install(&conf, &["--dry-run"]);
@@ -366,14 +475,21 @@ fn a_dry_run_tells_and_does_nothing() {
 }
 
 #[test]
-fn installing_copies_everything_and_a_second_time_nothing() {
+fn installing_copies_everything_once() {
     let conf = freeswitch("twice");
     let said = install(&conf, &[]);
     assert_eq!(said.code, 0, "{}", said.text);
     said.has("fs_cli -x reloadxml").lacks("PROBLEM");
     let installed = tree(&conf);
     for (name, bytes) in tree(&root().join("freeswitch-conf")) {
-        assert_eq!(installed.get(&name), Some(&bytes), "{name}");
+        let found = installed.get(&name).expect("installed");
+        if name == "fsq/settings.xml" {
+            let with_token = String::from_utf8(found.clone()).unwrap();
+            let token = token(&with_token).expect("a token");
+            assert_eq!(with_token.replace(&format!("/{token}"), "").into_bytes(), bytes, "{name}");
+        } else {
+            assert_eq!(*found, bytes, "{name}");
+        }
     }
     let said = install(&conf, &[]);
     assert_eq!(said.code, 0);
@@ -382,21 +498,21 @@ fn installing_copies_everything_and_a_second_time_nothing() {
 }
 
 #[test]
-fn uninstalling_puts_back_what_was_there() {
+fn uninstalling_restores_the_previous_files() {
     let conf = freeswitch("uninstall");
     write(&conf.join("dialplan/freeswitch_queue.xml"), "<!-- somebody else's -->\n");
     let before = tree(&conf);
-    install(&conf, &[]).has("replace dialplan/freeswitch_queue.xml (what was there goes to fsq/.backup/before)");
+    install(&conf, &[]).has("replace dialplan/freeswitch_queue.xml (the previous file is kept in fsq/.backup/before)");
     let said = install(&conf, &["--uninstall"]);
     assert_eq!(said.code, 0, "{}", said.text);
     assert_eq!(tree(&conf), before);
     let said = install(&conf, &["--uninstall"]);
     assert_eq!(said.code, 1);
-    said.has("nothing of this is installed");
+    said.has("nothing is installed");
 }
 
 #[test]
-fn what_an_admin_changed_survives_until_forced_and_is_kept_even_then() {
+fn an_admins_changes_survive_until_forced_and_are_backed_up_even_then() {
     let conf = freeswitch("changed");
     install(&conf, &[]);
     let (settings, sound) = (conf.join("fsq/settings.xml"), conf.join("fsq/prompts/fr/failed.wav"));
@@ -408,7 +524,11 @@ fn what_an_admin_changed_survives_until_forced_and_is_kept_even_then() {
 
     install(&conf, &["--force"]).has("replace fsq/settings.xml").has("replace fsq/prompts/fr/failed.wav");
     let forced = tree(&conf);
-    assert_eq!(forced["fsq/settings.xml"], fs::read(root().join("freeswitch-conf/fsq/settings.xml")).unwrap());
+    let delivered = fs::read_to_string(root().join("freeswitch-conf/fsq/settings.xml")).unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let before = text(&changed["fsq/settings.xml"]);
+    let same = format!("127.0.0.1:8084/{}", token(&before).expect("a token"));
+    assert_eq!(text(&forced["fsq/settings.xml"]), delivered.replace("127.0.0.1:8084\"", &format!("{same}\"")));
     let kept = |name: &str| {
         let of_this = |file: &&String| file.starts_with("fsq/.backup/") && file.ends_with(name);
         forced[forced.keys().find(of_this).unwrap()].clone()
@@ -418,7 +538,7 @@ fn what_an_admin_changed_survives_until_forced_and_is_kept_even_then() {
 }
 
 #[test]
-fn a_configuration_that_does_not_fit_is_told_what_to_put_right() {
+fn a_configuration_that_does_not_fit_is_reported_with_the_fix() {
     let conf = freeswitch("misfit");
     edit(&conf.join("dialplan/default.xml"), r"^(10\d\d)$", r"^(99\d+|\*4.*)$");
     edit(&conf.join("autoload_configs/modules.conf.xml"), "<load module=\"mod_tone_stream\"/>", "");
@@ -433,7 +553,7 @@ fn a_configuration_that_does_not_fit_is_told_what_to_put_right() {
         .lacks("extension 'debug'")
         .lacks("extension 'last'")
         .has("does not load mod_tone_stream; add: <load module=\"mod_tone_stream\"/>")
-        .has("listen-ip 0.0.0.0 takes connections on every address")
+        .has("listen-ip 0.0.0.0 accepts connections on every address")
         .has("default_password is still 1234")
         .has("4 problem(s)");
 
@@ -444,18 +564,18 @@ fn a_configuration_that_does_not_fit_is_told_what_to_put_right() {
 }
 
 #[test]
-fn a_setting_that_cannot_work_is_told() {
+fn a_setting_that_cannot_work_is_reported() {
     let conf = freeswitch("settings");
     install(&conf, &[]);
     edit(&conf.join("fsq/settings.xml"), "fsq_away_rounds=24", "fsq_away_rounds=two minutes");
     edit(&conf.join("fsq/settings.xml"), "fsq_language=en", "fsq_language=xx");
     let said = install(&conf, &["--check"]);
     assert_eq!(said.code, 2);
-    said.has("fsq_away_rounds is 'two minutes', must be a number").has("fsq_language is 'xx'");
+    said.has("fsq_away_rounds is 'two minutes'; set it to a number").has("fsq_language is 'xx'");
 }
 
 #[test]
-fn a_folder_that_is_no_configuration_is_refused() {
+fn a_folder_without_a_configuration_is_refused() {
     let folder = folder("nothing");
     let said = install(&folder, &[]);
     assert_eq!(said.code, 1);

@@ -16,8 +16,14 @@ mod lab;
 mod lamp;
 #[path = "live/ledger.rs"]
 mod ledger;
+#[path = "live/office/mod.rs"]
+mod office;
 #[path = "live/phone.rs"]
 mod phone;
+// The day in the office needs only a part of it.
+#[allow(dead_code)]
+#[path = "support/rng.rs"]
+mod rng;
 #[path = "live/sipp.rs"]
 mod sipp;
 #[path = "live/six.rs"]
@@ -86,6 +92,7 @@ fn main() -> ExitCode {
         wire::CASES,
         deaths::CASES,
         restarts::CASES,
+        office::CASES,
     ]
     .concat();
     let names: Vec<&String> = arguments.iter().filter(|a| !a.starts_with('-')).collect();

@@ -1,4 +1,4 @@
-//! The house rules that no compiler holds.
+//! The rules of this repository that the compiler does not check.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -16,14 +16,14 @@ use freeswitch_queue::cli::Cli;
 
 use source::{Source, read, sources, tracked};
 
-/// What each module of `src` may name, from the top to the bottom: only modules that come later.
+/// The modules that each module of `src` may name, from top to bottom: only modules further down.
 ///
 /// Below `app` this is the line main → app → session, dispatch, switch, observe → controller → floor → acd, with
-/// session and switch → telephony → esl beside it; `admin` and `demo` stand above `app`, because they hold a whole
-/// daemon. What changes the floor for somebody who asks for it goes through `controller`.
+/// session and switch → telephony → esl beside it. `admin` and `demo` are above `app`, because they contain a whole
+/// daemon. Everything that changes the floor at somebody's request goes through `controller`.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("main", &["admin", "demo", "app", "cli", "clock", "config", "esl", "journal"]),
-    ("admin", &["app", "config", "journal", "floor", "acd"]),
+    ("main", &["admin", "demo", "app", "cli", "clock", "config", "esl", "journal", "observe"]),
+    ("admin", &["app", "config", "journal", "observe", "switch", "floor", "acd"]),
     ("demo", &["app", "config", "journal", "clock", "floor", "esl", "acd"]),
     (
         "app",
@@ -57,7 +57,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("acd", &[]),
 ];
 
-/// What the decisions may not know: sockets, clocks, maps with locks, files, threads, random sources.
+/// What `acd` may not name: sockets, clocks, maps with locks, files, threads, random sources.
 const FOREIGN_TO_ACD: &[&str] = &[
     "tokio",
     "dashmap",
@@ -74,7 +74,7 @@ const FOREIGN_TO_ACD: &[&str] = &[
     "std::env",
 ];
 
-/// What may lie at the top: the product, and what cargo, git, CI and licensing expect there.
+/// The entries allowed in the root: the product, and what cargo, git, CI and licensing expect there.
 const TOP: &[&str] = &[
     ".ci",
     ".gitattributes",

@@ -176,12 +176,17 @@ impl Agent {
         }
     }
 
-    /// The offer for which the phone rings, or is about to, if that is for a caller of `queue`.
-    pub fn ringing_for(&self, queue: &QueueNumber) -> Option<&Held> {
+    /// The offer for which the phone rings, or is about to.
+    pub fn held_by_offer(&self) -> Option<&Held> {
         match &self.activity {
-            Activity::Reserved(h) | Activity::Ringing(h) if h.queue == *queue => Some(h),
+            Activity::Reserved(h) | Activity::Ringing(h) => Some(h),
             _ => None,
         }
+    }
+
+    /// The same, if that is for a caller of `queue`.
+    pub fn ringing_for(&self, queue: &QueueNumber) -> Option<&Held> {
+        self.held_by_offer().filter(|h| h.queue == *queue)
     }
 
     /// Takes what the store kept from before a restart.

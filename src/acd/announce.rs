@@ -15,7 +15,7 @@ pub const HIGHEST: u32 = 30;
 pub struct Announcer {
     every: Duration,
     /// The best position announced so far; it never gets worse.
-    told: Option<u32>,
+    announced: Option<u32>,
     looked: bool,
     /// The caller returned to a place in the line; callers ahead may still be on their way back.
     returned: bool,
@@ -28,7 +28,7 @@ impl Announcer {
     /// For a caller who enters at `now`, with the position repeated every `every`. A caller who has `returned` to an
     /// earlier place hears nothing until all others have had the time to return as well.
     pub fn new(every: Duration, returned: bool, now: Mono) -> Self {
-        Self { every, told: None, looked: false, returned, last: now, speaking: false }
+        Self { every, announced: None, looked: false, returned, last: now, speaking: false }
     }
 
     /// Applies an interval that the admin changed.
@@ -44,17 +44,17 @@ impl Announcer {
     /// Takes the caller's current position. Returns the position to announce now, if any (above [`HIGHEST`]: "more
     /// than"), and when to look again.
     pub fn look(&mut self, position: u32, now: Mono) -> (Option<u32>, Mono) {
-        let position = self.told.map_or(position, |t| t.min(position)).min(HIGHEST + 1);
+        let position = self.announced.map_or(position, |t| t.min(position)).min(HIGHEST + 1);
         let rested = self.is_rested(now);
         let first = !self.looked && (rested || !self.returned);
         self.looked |= first;
-        let better = self.told.is_some_and(|t| position < t);
+        let better = self.announced.is_some_and(|t| position < t);
         let repeat = now >= self.last.plus(self.every);
         let speak = !self.speaking && ((first && position > 1) || (better && rested) || repeat);
         if speak {
             self.last = now;
             self.speaking = true;
-            self.told = Some(position);
+            self.announced = Some(position);
         }
         let rest_over = self.last.plus(PAUSE_BETWEEN);
         let repeat_at = self.last.plus(self.every);

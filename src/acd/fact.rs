@@ -128,6 +128,8 @@ pub enum CancelCause {
     Reconfigured,
     /// The daemon is going down.
     Draining,
+    /// Somebody asked for it: the caller is to go on to another agent.
+    Requested,
 }
 
 impl CancelCause {
@@ -135,6 +137,11 @@ impl CancelCause {
     /// just now.
     pub fn is_final(self) -> bool {
         matches!(self, Self::CallerGone | Self::AnsweredElsewhere)
+    }
+
+    /// Whether the agent counts as tried for this caller, as after a miss: others come first.
+    pub fn passes_over(self) -> bool {
+        self == Self::Requested
     }
 }
 

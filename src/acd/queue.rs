@@ -286,14 +286,15 @@ impl Queue {
     }
 
     /// Orders an offer to be called off.
-    pub fn call_off(&mut self, call: &CallId, offer: OfferId, cause: CancelCause) -> CalledOff {
+    pub fn call_off(&mut self, call: &CallId, offer: OfferId, cause: CancelCause, now: Mono) -> CalledOff {
         let Some((place, w)) = self.entry(call) else {
             return CalledOff::Stale;
         };
         let before = w.orders.ring.len();
         w.orders.ring.retain(|(o, _)| *o != offer);
         if w.orders.ring.len() < before {
-            remove_offer(&mut w.offers, offer);
+            let agent = remove_offer(&mut w.offers, offer).filter(|_| cause.passes_over());
+            w.tried.extend(agent.map(|agent| (agent, Tried { at: now, round: w.round })));
             self.unserve(place);
             return CalledOff::NeverRang;
         }
@@ -445,16 +446,27 @@ pub(super) mod tests {
     fn calling_off_knows_whether_it_rang() {
         let mut q = three();
         q.confirm(&call("a"), offer(1), agent("1001"));
-        assert_eq!(q.call_off(&call("a"), offer(1), CancelCause::LoggedOut), CalledOff::NeverRang);
-        assert_eq!(q.call_off(&call("a"), offer(1), CancelCause::LoggedOut), CalledOff::Stale);
+        assert_eq!(q.call_off(&call("a"), offer(1), CancelCause::LoggedOut, Mono::default()), CalledOff::NeverRang);
+        assert_eq!(q.call_off(&call("a"), offer(1), CancelCause::LoggedOut, Mono::default()), CalledOff::Stale);
         q.confirm(&call("a"), offer(2), agent("1001"));
         assert_eq!(q.take_orders(&call("a"), false).unwrap().ring, [(offer(2), agent("1001"))]);
-        assert_eq!(q.call_off(&call("a"), offer(2), CancelCause::LoggedOut), CalledOff::Ordered);
+        assert_eq!(q.call_off(&call("a"), offer(2), CancelCause::LoggedOut, Mono::default()), CalledOff::Ordered);
         let orders = q.take_orders(&call("a"), false).unwrap();
         assert_eq!(orders.call_off, [(offer(2), CancelCause::LoggedOut)]);
         assert!(orders.ring.is_empty());
         q.cancelled(&call("a"), offer(2));
         assert_eq!(q.next_to_serve(None), Some(place(10)));
+        assert_eq!(q.at(place(10)).unwrap().tried_at(&agent("1001")), None);
+    }
+
+    /// Q7: an offer that never rang and was called off on request counts as tried: others come first.
+    #[test]
+    fn calling_off_on_request_passes_the_agent_over() {
+        let mut q = three();
+        q.confirm(&call("a"), offer(1), agent("1001"));
+        let now = Mono(std::time::Duration::from_secs(7));
+        assert_eq!(q.call_off(&call("a"), offer(1), CancelCause::Requested, now), CalledOff::NeverRang);
+        assert_eq!(q.at(place(10)).unwrap().tried_at(&agent("1001")), Some(now));
     }
 
     /// Q11: only who stands behind a leaver has a better position, and only who asked is woken.

@@ -1,4 +1,4 @@
-//! Checks that several kinds of values need.
+//! Checks that several kinds of values share.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,7 +8,7 @@ use super::scalar::quoted;
 use super::text;
 use crate::acd::settings::Language;
 
-/// Checks a text that may be left out.
+/// Checks an optional value.
 pub(super) fn optional<T>(
     raw: Option<String>,
     key: &KeyPath<'_>,
@@ -18,7 +18,7 @@ pub(super) fn optional<T>(
     raw.and_then(|text| report.take(key, check(&text)))
 }
 
-/// Checks a text that must be there.
+/// Checks a required value.
 pub(super) fn required<T>(
     raw: Option<String>,
     key: &KeyPath<'_>,
@@ -32,7 +32,7 @@ pub(super) fn required<T>(
     optional(raw, key, check, report)
 }
 
-/// The values of one key over the items of a list, good or not. A value that is used twice is reported.
+/// Collects the values of one key over the items of a list, valid or not, and reports any value used twice.
 pub(super) fn unique<'r>(
     values: impl Iterator<Item = Option<&'r String>>,
     list: &KeyPath<'_>,
@@ -47,17 +47,17 @@ pub(super) fn unique<'r>(
             let (there, here) = (list.index(earlier), list.index(i));
             let there = there.key(key);
             let place = match report.place(&there) {
-                Place::At(_, mark) => format!("line {}", mark.line),
-                other => other.to_string(),
+                Place::At(_, mark) => format!("on line {}", mark.line),
+                other => format!("in {other}"),
             };
-            let what = format!("{} is already {there} in {place}", quoted(value));
-            report.add(&here.key(key), Fault::new(what, "each needs its own"));
+            let what = format!("{} is already used by {there} {place}", quoted(value));
+            report.add(&here.key(key), Fault::new(what, "each must be different"));
         }
     }
     first.into_keys().map(str::to_owned).collect()
 }
 
-/// A language that is in the list of languages.
+/// Checks that a language is in the list of languages.
 pub(super) fn known_language(
     text: &str,
     key: &KeyPath<'_>,
@@ -65,12 +65,12 @@ pub(super) fn known_language(
     report: &mut Report<'_>,
 ) -> Option<Language> {
     let language = report.take(key, text::language(text))?;
-    // Without any, the list itself is the problem.
+    // If the list is empty, the list itself is reported.
     if known.is_empty() || known.contains(&language) {
         return Some(language);
     }
     let names: Vec<&str> = known.iter().map(|language| &*language.0).collect();
-    let what = format!("{} is not among the languages ({})", quoted(text), names.join(", "));
-    report.add(key, Fault::new(what, "choose one of them, or add its prompts and then its name under languages"));
+    let what = format!("{} is not one of the languages ({})", quoted(text), names.join(", "));
+    report.add(key, Fault::new(what, "choose one of them, or add its prompts and list it under languages"));
     None
 }

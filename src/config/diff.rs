@@ -1,4 +1,4 @@
-//! What changed between two configurations, for the log and for those who apply it.
+//! The differences between two configurations, for the log and for the code that applies them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -7,10 +7,10 @@ use super::{Config, SwitchAddress};
 use crate::acd::ids::{AgentId, QueueNumber};
 use crate::acd::settings::{AgentSettings, Music, QueueSettings, Timeout, TimeoutAction};
 
-/// One difference between two configurations. Its `Display` is a line for the log; secrets are not in it.
+/// One difference between two configurations. Its `Display` is a log line without secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// A key that is neither of an agent nor of a queue.
+    /// A key outside of agents and queues changed.
     Setting {
         /// The key.
         key: &'static str,
@@ -18,12 +18,12 @@ pub enum Change {
         old: String,
         /// What it is.
         new: String,
-        /// Whether it takes a restart of the daemon to apply.
+        /// Whether it applies only after a restart of the daemon.
         restart: bool,
     },
-    /// An agent is new.
+    /// An agent was added.
     AgentAdded(AgentId),
-    /// An agent is gone.
+    /// An agent was removed.
     AgentRemoved(AgentId),
     /// A key of an agent changed.
     AgentChanged {
@@ -36,9 +36,9 @@ pub enum Change {
         /// What it is.
         new: String,
     },
-    /// A queue is new.
+    /// A queue was added.
     QueueAdded(QueueNumber),
-    /// A queue is gone.
+    /// A queue was removed.
     QueueRemoved(QueueNumber),
     /// A key of a queue changed.
     QueueChanged {
@@ -65,17 +65,17 @@ pub enum Change {
         /// The agents, in the former list order.
         agents: Vec<AgentId>,
     },
-    /// Those who stayed participants of a queue stand in another order.
+    /// The remaining participants of a queue are in another order.
     ParticipantsReordered {
         /// The queue.
         queue: QueueNumber,
-        /// The whole list as it is.
+        /// The whole new list.
         agents: Vec<AgentId>,
     },
 }
 
 impl Change {
-    /// Whether it takes a restart of the daemon to apply this change.
+    /// Whether this change applies only after a restart of the daemon.
     pub fn needs_restart(&self) -> bool {
         matches!(self, Self::Setting { restart: true, .. })
     }
@@ -106,8 +106,8 @@ impl fmt::Display for Change {
     }
 }
 
-/// The differences from `old` to `new`: settings in the order of the sample file, then agents by id, then
-/// queues by number. The order of agents and queues in the file means nothing.
+/// The differences from `old` to `new`: settings in the order of the sample file, then agents by id, then queues by
+/// number. The order of agents and queues in the file has no meaning.
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let mut changes = settings(old, new);
     agents(old, new, &mut changes);
@@ -126,10 +126,10 @@ fn settings(old: &Config, new: &Config) -> Vec<Change> {
     };
     note("listen", old.listen.to_string(), new.listen.to_string(), RESTART);
     note("allow", join(&old.allow), join(&new.allow), LIVE);
-    // Of secrets it is told that they changed, not what they are.
+    // For secrets, the log says only that they changed.
     let token = match (&old.token, &new.token) {
         (_, None) => NONE,
-        (Some(old), Some(new)) if old != new => "(another)",
+        (Some(old), Some(new)) if old != new => "(changed)",
         (_, Some(_)) => "(set)",
     };
     note("token", if old.token.is_some() { "(set)" } else { NONE }.to_owned(), token.to_owned(), LIVE);
@@ -147,6 +147,10 @@ fn settings(old: &Config, new: &Config) -> Vec<Change> {
     note("prompts", old.prompts.clone(), new.prompts.clone(), LIVE);
     note("languages", join(&old.languages), join(&new.languages), LIVE);
     note("language", old.language.to_string(), new.language.to_string(), LIVE);
+    let withheld = |config: &Config| format!("{:?}", config.callers.withheld).to_lowercase();
+    note("callers.withheld", withheld(old), withheld(new), LIVE);
+    let numbers = |config: &Config| format!("{:?}", config.log.numbers).to_lowercase();
+    note("log.numbers", numbers(old), numbers(new), LIVE);
     note("feature_codes.login", old.feature_codes.login.clone(), new.feature_codes.login.clone(), LIVE);
     note("feature_codes.logout", old.feature_codes.logout.clone(), new.feature_codes.logout.clone(), LIVE);
     changes

@@ -1,13 +1,13 @@
-//! Environment variables: `FSQ_` and the key in capitals, `__` between the parts of a nested one.
+//! Environment variables: `FSQ_` and the key in capitals, with `__` between the parts of a nested key.
 //!
 //! | variable | key |
 //! |---|---|
 //! | `FSQ_LISTEN` | `listen` |
-//! | `FSQ_ALLOW` | `allow`, its values separated by commas |
+//! | `FSQ_ALLOW` | `allow`, values separated by commas |
 //! | `FSQ_FEATURE_CODES__LOGIN` | `feature_codes.login` |
 //! | `FSQ_FREESWITCH__0__PASSWORD` | `freeswitch[0].password` |
 //!
-//! Agents and queues are written in the file only.
+//! Only the file can define agents and queues.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -21,31 +21,31 @@ use super::schema::{FILE, Field, Shape};
 use super::sources::Layer;
 
 const PREFIX: &str = "FSQ_";
-/// The most switches: an index in a variable's name makes a list at least that long.
+/// The most switches. Bounds the index in a variable's name, because the list becomes at least that long.
 pub(super) const MOST_SWITCHES: usize = 16;
 
-/// What one variable sets.
+/// The key that one variable sets, and its value.
 pub(super) struct Override {
     variable: String,
-    /// The key, written as `config` and the problems write it: `freeswitch[0].password`.
+    /// The key in the notation of `config` and of problems: `freeswitch[0].password`.
     key: String,
     value: Result<Value, Fault>,
 }
 
-/// Finds what the variables of the environment set, in the order of their names.
+/// Reads all `FSQ_` variables, in the order of their names.
 pub(super) fn read(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<Override> {
     let named = variables.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
     let ours = named.filter(|(name, _)| name.starts_with(PREFIX));
     ours.collect::<BTreeMap<_, _>>().into_iter().map(|(variable, value)| one(variable, value)).collect()
 }
 
-/// Which variable sets which key: key → variable.
+/// Maps each key to the variable that sets it.
 pub(super) fn places(overrides: &[Override]) -> BTreeMap<String, String> {
     let good = overrides.iter().filter(|it| it.value.is_ok());
     good.map(|it| (it.key.clone(), it.variable.clone())).collect()
 }
 
-/// The values for `config`; what is wrong with them is reported.
+/// The valid values as a layer for `config`; the others are reported.
 pub(super) fn layer(overrides: Vec<Override>, report: &mut Report<'_>) -> Layer {
     let mut layer = Layer::default();
     for Override { variable, key, value } in overrides {
@@ -68,7 +68,7 @@ fn one(variable: String, value: OsString) -> Override {
 }
 
 fn read_value(shape: Shape, value: OsString) -> Result<Value, Fault> {
-    let text = value.into_string().map_err(|_| Fault::new("the value is not UTF-8", "write it in UTF-8"))?;
+    let text = value.into_string().map_err(|_| Fault::new("the value is not UTF-8", "encode it as UTF-8"))?;
     if text.is_empty() {
         return Err(Fault::new("the variable is set, but empty", "give it a value or unset it"));
     }
@@ -82,8 +82,7 @@ fn read_value(shape: Shape, value: OsString) -> Result<Value, Fault> {
     Ok(Value::new(None, kind))
 }
 
-/// The key that a variable's name (without the prefix) means, and what kind of value it takes: a text or a
-/// list of texts.
+/// The key that a variable's name (without the prefix) refers to, and the shape of its value: text or a list of text.
 fn target(name: &str) -> Result<(String, Shape), Fault> {
     let mut key = String::new();
     let mut shape = Shape::Map(FILE);
@@ -112,12 +111,12 @@ fn target(name: &str) -> Result<(String, Shape), Fault> {
 }
 
 fn only_in_file() -> Fault {
-    Fault::new("this cannot be set by a variable", "write it in the file, and unset the variable")
+    Fault::new("a variable cannot set this", "write it in the file and unset the variable")
 }
 
 fn no_index(part: &str) -> Fault {
-    let what = format!("{} is not the place of a switch in the list", show(part));
-    Fault::new(what, format!("count from 0 to {}", MOST_SWITCHES - 1))
+    let what = format!("{} is not the index of a switch", show(part));
+    Fault::new(what, format!("use 0 to {}", MOST_SWITCHES - 1))
 }
 
 fn unknown(name: &str, part: &str, fields: &[Field]) -> Fault {

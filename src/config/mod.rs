@@ -1,12 +1,12 @@
-//! The admin's file → validated values, and the difference between two of them.
+//! Reads the admin's file into validated values, and compares two configurations.
 //!
-//! The way of a value is one line: the file's bytes become a tree that knows where each value stands and
-//! whether it was quoted (`yaml`); the tree is held against the one table of keys (`schema`), which turns
-//! it into a layer for the `config` crate; `config` lays the environment (`environment`) over it and fills
-//! the structs of `raw` by serde; `validate`, `queue` and `text` turn those into domain types. Every problem
-//! on the way is collected with its place (`report`), and all are reported at once.
+//! Every value takes the same path. `yaml` parses the file's bytes into a tree that keeps the place of each value and
+//! whether it is quoted. `schema` checks the tree against the table of keys and turns it into a layer for the `config`
+//! crate. `config` puts the environment (`environment`) on top and fills the structs of `raw` with serde. `validate`,
+//! `queue` and `text` convert those to domain types. `report` collects every problem with its place, and all are
+//! reported at once.
 //!
-//! The `config` crate's own YAML format is not used: it reads `0077` as 77 and keeps no lines.
+//! The `config` crate's own YAML reader is not used: it reads `0077` as 77 and does not keep line numbers.
 
 mod checks;
 mod diff;
@@ -23,6 +23,7 @@ mod sources;
 mod tests;
 mod text;
 mod validate;
+mod warning;
 mod yaml;
 
 use std::ffi::OsString;
@@ -43,41 +44,79 @@ use self::sources::{Layer, Sources, merge};
 pub use crate::acd::feature::FeatureCodes;
 use crate::acd::settings::{AgentSettings, Language, QueueSettings};
 
-/// Everything the file and the environment say, checked.
+/// The validated configuration from file and environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Where FreeSWITCH's `socket` application connects. Default `127.0.0.1:8084`; port 0 lets the system choose.
     pub listen: SocketAddr,
-    /// Who may connect there. Default `127.0.0.0/8` and `::1/128`.
+    /// The networks that may connect there. Default `127.0.0.0/8` and `::1/128`.
     pub allow: Vec<IpNet>,
-    /// What `socket HOST:PORT/TOKEN` must say, when set.
+    /// If set, the token required in `socket HOST:PORT/TOKEN`.
     pub token: Option<Secret>,
-    /// The switches' own Event Sockets. Without any, private calls, registrations and lamp keys cannot be
-    /// seen, and differences between switch and daemon are not repaired.
+    /// The switches' own Event Sockets. Without any, the daemon does not see private calls, registrations and lamp
+    /// subscriptions, and does not repair differences between switch and daemon.
     pub freeswitch: Vec<SwitchAddress>,
-    /// The store. Default `state.db`. A relative path begins at the file's folder.
+    /// The store. Default `state.db`. A relative path starts at the file's folder.
     pub state: PathBuf,
-    /// The socket on which the running daemon takes requests. Default `freeswitch-queue.sock` in the folder
-    /// of the store. A relative path begins at the file's folder.
+    /// The Unix socket on which the running daemon takes requests. Default `freeswitch-queue.sock` in the store's
+    /// folder. A relative path starts at the file's folder.
     pub control: PathBuf,
-    /// The directory domain of the agents' phones; FreeSWITCH's own `${domain}` when absent.
+    /// The directory domain of the agents' phones; if absent, FreeSWITCH's own `${domain}`.
     pub domain: Option<String>,
-    /// The folder of the prompts as FreeSWITCH sees it, with a folder for each language in it and no `/` at
-    /// the end. Default `${conf_dir}/fsq/prompts`.
+    /// The folder of the prompts as FreeSWITCH sees it, without a trailing `/`; it contains one folder per language.
+    /// Default `${conf_dir}/fsq/prompts`.
     pub prompts: String,
     /// The languages that have prompts. Default de, fr, it, en.
     pub languages: Vec<Language>,
-    /// The language of queues that name none. Default en, or the first of `languages` when en is not among them.
+    /// The language of queues without one of their own. Default en, or the first of `languages` if en is not in it.
     pub language: Language,
-    /// What agents dial.
+    /// The codes that agents dial.
     pub feature_codes: FeatureCodes,
+    /// What is done with callers' numbers.
+    pub callers: Callers,
+    /// What the log shows.
+    pub log: LogSettings,
     /// The agents, in the order of the file, each id once.
     pub agents: Vec<AgentSettings>,
     /// The queues, in the order of the file, each number once. At least one.
     pub queues: Vec<QueueSettings>,
 }
 
-/// A text that no log shows.
+/// What is done with callers' numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Callers {
+    /// What becomes of a number that its caller withholds. Default: nobody is told.
+    pub withheld: Withheld,
+}
+
+/// What becomes of a number that its caller withholds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Withheld {
+    /// No phone, gateway, record, log or status tells it.
+    #[default]
+    Hide,
+    /// It is used like any other.
+    Show,
+}
+
+/// What the log shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogSettings {
+    /// How callers' numbers are written. Default: whole.
+    pub numbers: LogNumbers,
+}
+
+/// How callers' numbers are written to the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogNumbers {
+    /// As they are.
+    #[default]
+    Whole,
+    /// Their last three digits only.
+    Masked,
+}
+
+/// A text that is never logged.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Arc<str>);
 
@@ -86,7 +125,7 @@ impl Secret {
         Self(Arc::from(text))
     }
 
-    /// The text itself, for the one place that needs it.
+    /// The text itself, for the code that needs it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -98,28 +137,28 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Where a switch's Event Socket is, and what it asks.
+/// A switch's Event Socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SwitchAddress {
     /// `host:port`.
     pub address: String,
-    /// What `auth` must say.
+    /// The password for `auth`.
     pub password: Secret,
 }
 
-/// Reads the file and the process's environment. Waits for the disk.
+/// Reads the file and the process's environment. Blocks on the disk.
 ///
 /// # Errors
-/// [`Problems`]: everything that is wrong, each with its place and what to do.
+/// [`Problems`]: everything that is wrong, each with its place and its fix.
 pub fn load(path: &Path) -> Result<Config, Problems> {
     parse(path, &contents(path)?, std::env::vars_os())
 }
 
-/// The control socket of the daemon that runs with this file. Whatever else is wrong with the file is for that daemon to
-/// tell. Waits for the disk.
+/// The control socket of the daemon that runs with this file. Problems elsewhere in the file are ignored: that daemon
+/// reports them. Blocks on the disk.
 ///
 /// # Errors
-/// [`Problems`]: everything that is wrong with the file, when it does not tell the socket.
+/// [`Problems`]: everything that is wrong with the file, if the socket cannot be read from it.
 pub fn control(path: &Path) -> Result<PathBuf, Problems> {
     let (config, problems) = read_with(path, &contents(path)?, std::env::vars_os());
     let in_the_way = |problem: &Problem| ["", "state", "control"].contains(&problem.key.as_str());
@@ -136,11 +175,11 @@ fn contents(path: &Path) -> Result<Vec<u8>, Problem> {
     })
 }
 
-/// Reads a file's content, with `path` as its name in messages and its folder as the start of relative paths,
-/// and the given environment variables.
+/// Reads a file's content and the given environment variables. `path` names the file in messages, and relative paths
+/// start at its folder.
 ///
 /// # Errors
-/// As [`load`].
+/// The same as [`load`].
 pub fn parse(
     path: &Path,
     bytes: &[u8],
@@ -152,7 +191,7 @@ pub fn parse(
     }
 }
 
-/// What a file says, as far as it can be understood, and everything that is wrong with it.
+/// The configuration as far as it can be read, and everything that is wrong with it.
 fn read_with(
     path: &Path,
     bytes: &[u8],
@@ -172,8 +211,8 @@ fn read_with(
     let config = match merged {
         Some(Ok(raw)) => Some(validate::config(raw, path.parent().unwrap_or(Path::new("")), &mut report)),
         Some(Err(e)) => {
-            // The table of keys and the structs agree (a test holds that): a defect of this module.
-            let fault = Fault::new(format!("the values do not fit ({e})"), "report this as a defect of the daemon");
+            // A test ensures that the table of keys and the structs agree, so this is a bug in this module.
+            let fault = Fault::new(format!("the values do not fit ({e})"), "report this as a bug in the daemon");
             report.add(&KeyPath::Root, fault);
             None
         }
@@ -185,17 +224,17 @@ fn read_with(
 fn read(path: &Path) -> Result<Vec<u8>, Fault> {
     let cannot = |e: std::io::Error| {
         let fix = match e.kind() {
-            std::io::ErrorKind::NotFound => "name another file, or begin with a copy of the sample queues.yaml",
-            std::io::ErrorKind::PermissionDenied => "let the daemon's user read it",
-            _ => "look at the disk",
+            std::io::ErrorKind::NotFound => "pass another path, or start with a copy of the sample queues.yaml",
+            std::io::ErrorKind::PermissionDenied => "give the daemon's user read permission",
+            _ => "check the disk",
         };
         Fault::new(format!("the file cannot be read ({e})"), fix)
     };
-    // Asked first: opening a pipe would wait for a writer.
+    // Checked first, because opening a pipe would wait for a writer.
     let found = std::fs::metadata(path).map_err(cannot)?;
     if !found.is_file() {
         let what = if found.is_dir() { "this is a folder" } else { "this is not a regular file" };
-        return Err(Fault::new(what, "name the YAML file"));
+        return Err(Fault::new(what, "pass the path of the YAML file"));
     }
     let mut bytes = Vec::new();
     let bound = yaml::LARGEST_FILE as u64 + 1;

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, said to the person who has to put it right.
+//! Problems in a configuration, worded for the person who fixes them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -33,12 +33,12 @@ impl fmt::Display for Place {
     }
 }
 
-/// One thing that is wrong, and how to put it right.
+/// One thing that is wrong, and how to fix it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     /// Where.
     pub place: Place,
-    /// The key, such as `queues[1].number`; empty when no single key is meant.
+    /// The key, such as `queues[1].number`; empty when the problem is not about a single key.
     pub key: String,
     /// What is wrong.
     pub what: String,
@@ -54,7 +54,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong with a configuration, in the order of the file. Never empty where it is an error.
+/// Everything that is wrong with a configuration, in the order of the file. Never empty when returned as an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems {
     list: Vec<Problem>,
@@ -67,7 +67,7 @@ impl Problems {
         self.list.iter()
     }
 
-    /// These, and so many more that are not listed.
+    /// The listed problems, and the number of `more` that are not listed.
     pub(super) fn new(mut list: Vec<Problem>, more: usize) -> Self {
         list.sort();
         Self { list, more }
@@ -77,7 +77,7 @@ impl Problems {
         self.list.is_empty()
     }
 
-    /// Whether all there are are listed.
+    /// Whether every problem is listed.
     pub(super) fn is_complete(&self) -> bool {
         self.more == 0
     }
@@ -99,21 +99,21 @@ impl From<Problem> for Problems {
 }
 
 impl fmt::Display for Problems {
-    /// One line a problem.
+    /// One line per problem.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, problem) in self.list.iter().enumerate() {
             write!(f, "{}{problem}", if i == 0 { "" } else { "\n" })?;
         }
         match self.more {
             0 => Ok(()),
-            more => write!(f, "\nand {more} more problems; put these right first"),
+            more => write!(f, "\nand {more} more problems; fix these first"),
         }
     }
 }
 
 impl std::error::Error for Problems {}
 
-/// Why one value cannot be taken, before it is known where it stands.
+/// Why one value is invalid, without its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) what: String,
@@ -126,7 +126,7 @@ impl Fault {
     }
 }
 
-/// The way from the top of the configuration to one value, as it is built on the stack of the walk.
+/// The path from the top of the configuration to one value, built on the stack as the tree is walked.
 #[derive(Clone, Copy)]
 pub(super) enum KeyPath<'a> {
     Root,

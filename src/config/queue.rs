@@ -1,4 +1,4 @@
-//! The queues: each checked by itself, against the agents, and against the other queues.
+//! Validates the queues: each by itself, against the agents, and against the other queues.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use super::text;
 use crate::acd::ids::{AgentId, QueueNumber};
 use crate::acd::settings::{Language, Music, QueueSettings, Timeout, TimeoutAction};
 
-/// What a queue is checked against.
+/// The rest of the configuration that a queue depends on.
 pub(super) struct Context<'a> {
     /// Every agent's id, as written.
     pub(super) agents: &'a HashSet<String>,
     pub(super) languages: &'a [Language],
-    /// The language of queues that name none.
+    /// The language of queues without one of their own.
     pub(super) language: &'a Language,
-    /// Whether FreeSWITCH's files are this machine's files.
+    /// Whether FreeSWITCH runs on this machine and so sees the same files.
     pub(super) local_files: bool,
 }
 
@@ -33,7 +33,7 @@ pub(super) fn queues(
     let key = top.key("queues");
     let raw = raw.unwrap_or_default();
     if raw.is_empty() {
-        report.add(&key, Fault::new("there are no queues", "describe at least one under queues:"));
+        report.add(&key, Fault::new("there are no queues", "define at least one under queues:"));
     }
     let numbers = unique(raw.iter().map(|raw| raw.as_ref()?.number.as_ref()), &key, "number", report);
     let each = raw.into_iter().enumerate();
@@ -81,7 +81,7 @@ fn one(
     })
 }
 
-/// How often, when announcements are on and nothing else is said.
+/// How often positions are announced unless `every_seconds` is given.
 const DEFAULT_ANNOUNCE_EVERY: Duration = Duration::from_secs(30);
 
 fn participants(
@@ -105,16 +105,16 @@ fn participants(
             let fix = format!("add {{ id: {} }} under agents, or remove it here", quoted(&text));
             report.add(&here, Fault::new(format!("{} is not an agent", quoted(&text)), fix));
         } else if !seen.insert(text.clone()) {
-            let fix = "keep the place in the list that is meant";
+            let fix = "keep only one of the two";
             report.add(&here, Fault::new(format!("{} is listed twice", quoted(&text)), fix));
         }
-        // An id that is wrong is reported where the agent is described.
+        // An invalid id is reported where the agent is defined.
         participants.extend(AgentId::new(&text));
     }
     participants
 }
 
-/// The queue's one language, and how often positions are announced.
+/// The queue's language, and how often positions are announced.
 fn spoken(
     language: Option<String>,
     announcement: Option<RawAnnouncement>,
@@ -135,8 +135,8 @@ fn spoken(
     if let (Some(queue), Some(announced)) = (&of_queue, &of_announcement)
         && queue != announced
     {
-        let what = format!("the queue speaks {queue}, its announcement {announced}");
-        report.add(&place, Fault::new(what, "name one language, in one of the two places"));
+        let what = format!("the queue uses {queue}, its announcement {announced}");
+        report.add(&place, Fault::new(what, "set one language in one of the two places"));
     }
     let every = announcement
         .every_seconds
@@ -176,7 +176,7 @@ fn action(
     let onward = match raw {
         RawAction::Word(word) if word == "hangup" => return Some(TimeoutAction::Hangup),
         RawAction::Word(word) => {
-            report.add(key, Fault::new(format!("{} is no action", quoted(&word)), CHOICES));
+            report.add(key, Fault::new(format!("{} is not an action", quoted(&word)), CHOICES));
             return None;
         }
         RawAction::Onward(onward) => onward,
@@ -190,7 +190,7 @@ fn action(
                 let fix = "send callers somewhere else, or write action: hangup";
                 report.add(&place, Fault::new("the queue would send its callers to itself", fix));
             }
-            // The same, and the caller keeps the first entry and is not sent round in circles.
+            // A queue's number means that queue: the caller keeps the first entry time, and loops are prevented.
             let queue = numbers.contains(&number).then(|| QueueNumber::new(&number).ok()).flatten();
             Some(queue.map_or(TimeoutAction::Transfer(to), TimeoutAction::Queue))
         }
@@ -198,22 +198,22 @@ fn action(
             let place = key.key("queue");
             let to = report.take(&place, text::queue_number(&number))?;
             if itself(&number) {
-                let fix = "name another queue, or write action: hangup";
+                let fix = "choose another queue, or write action: hangup";
                 report.add(&place, Fault::new("the queue would send its callers to itself", fix));
             } else if !numbers.contains(&number) {
                 let what = format!("there is no queue {}", quoted(&number));
-                report.add(&place, Fault::new(what, "name the number of a queue in this file"));
+                report.add(&place, Fault::new(what, "use the number of a queue in this file"));
             }
             Some(TimeoutAction::Queue(to))
         }
         (Some(_), Some(_)) => {
-            report.add(key, Fault::new("an action goes to one place, not to two", CHOICES));
+            report.add(key, Fault::new("an action has only one target", CHOICES));
             None
         }
-        // Empty, or what is in it was already reported.
+        // Empty, or its content has been reported already.
         (None, None) => {
             if !report.inside(key) {
-                report.add(key, Fault::new("the action says nothing", CHOICES));
+                report.add(key, Fault::new("the action is empty", CHOICES));
             }
             None
         }

@@ -1,8 +1,7 @@
-//! What `config` and serde fill from file and environment: values of the right kind, not yet checked.
+//! The structs that `config` and serde fill from file and environment: values of the right type, not yet validated.
 //!
-//! Everything is optional: which keys must be there is decided when all layers have been laid over each
-//! other, and what the file has wrong is missing here, so that the rest can still be checked. None of it
-//! has a `Debug`: passwords are in it.
+//! Every field is optional: required keys are checked only after all layers are merged, and invalid values are left out
+//! here so that the rest can still be checked. No struct has a `Debug`, because they contain passwords.
 
 use serde::Deserialize;
 
@@ -21,6 +20,8 @@ pub(super) struct Raw {
     pub(super) languages: Option<Vec<Option<String>>>,
     pub(super) language: Option<String>,
     pub(super) feature_codes: Option<RawFeatureCodes>,
+    pub(super) callers: Option<RawCallers>,
+    pub(super) log: Option<RawLog>,
     pub(super) agents: Option<Vec<Option<RawAgent>>>,
     pub(super) queues: Option<Vec<Option<RawQueue>>>,
 }
@@ -39,6 +40,20 @@ pub(super) struct RawSwitch {
 pub(super) struct RawFeatureCodes {
     pub(super) login: Option<String>,
     pub(super) logout: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawCallers {
+    pub(super) withheld: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawLog {
+    pub(super) numbers: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -106,7 +121,9 @@ pub(super) struct RawOnward {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::schema::{ACTION, AGENT, ANNOUNCEMENT, FEATURE_CODES, FILE, Field, QUEUE, SWITCH, TIMEOUT};
+    use super::super::schema::{
+        ACTION, AGENT, ANNOUNCEMENT, CALLERS, FEATURE_CODES, FILE, Field, LOG, QUEUE, SWITCH, TIMEOUT,
+    };
     use super::*;
 
     fn agree<T: Default + serde::Serialize>(fields: &[Field]) {
@@ -117,10 +134,12 @@ mod tests {
     }
 
     #[test]
-    fn q2_the_table_of_keys_and_the_structs_agree() {
+    fn q2_the_table_of_keys_agrees_with_the_structs() {
         agree::<Raw>(FILE);
         agree::<RawSwitch>(SWITCH);
         agree::<RawFeatureCodes>(FEATURE_CODES);
+        agree::<RawCallers>(CALLERS);
+        agree::<RawLog>(LOG);
         agree::<RawAgent>(AGENT);
         agree::<RawQueue>(QUEUE);
         agree::<RawAnnouncement>(ANNOUNCEMENT);

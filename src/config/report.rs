@@ -1,4 +1,4 @@
-//! Collects what is wrong on the way from the file to the domain types, each with the place where it was written.
+//! Collects problems on the way from the file to the domain types, each with the place of the value.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::problem::{Fault, KeyPath, Mark, Place, Problem, Problems};
 use super::sources::Sources;
 
-/// So many problems are reported; a file with more is better fixed in rounds.
+/// The most problems reported; a file with more is better fixed in rounds.
 const MOST_PROBLEMS: usize = 1000;
 
-/// Collects problems, and knows where each key was written.
+/// Collects problems, and knows where each key is set.
 pub(super) struct Report<'s> {
     sources: &'s Sources,
     problems: Vec<Problem>,
@@ -22,18 +22,17 @@ impl<'s> Report<'s> {
         Self { sources, problems: Vec::new(), more: 0, keys: HashSet::new() }
     }
 
-    /// Notes a problem at a place of the file that the caller knows.
+    /// Adds a problem at a known place in the file.
     pub(super) fn at(&mut self, mark: Mark, key: &KeyPath<'_>, fault: Fault) {
         self.push(Place::At(Arc::clone(&self.sources.file), mark), key.to_string(), fault);
     }
 
-    /// Notes a problem with an environment variable.
+    /// Adds a problem with an environment variable.
     pub(super) fn variable(&mut self, name: &str, key: String, fault: Fault) {
         self.push(Place::Variable(name.to_owned()), key, fault);
     }
 
-    /// Notes a problem of a key, unless that key already has one: what follows from a problem is not
-    /// worth a line of its own.
+    /// Adds a problem with a key, unless that key already has one, since the second usually follows from the first.
     pub(super) fn add(&mut self, key: &KeyPath<'_>, fault: Fault) {
         let text = key.to_string();
         if self.problems.len() == MOST_PROBLEMS {
@@ -43,12 +42,12 @@ impl<'s> Report<'s> {
         }
     }
 
-    /// The value, or nothing and a problem of `key`.
+    /// Returns the value, or adds a problem with `key`.
     pub(super) fn take<T>(&mut self, key: &KeyPath<'_>, value: Result<T, Fault>) -> Option<T> {
         value.map_err(|fault| self.add(key, fault)).ok()
     }
 
-    /// Where `key` was written, for a problem that has to speak of two places.
+    /// Where `key` is set, for a problem that names two places.
     pub(super) fn place(&self, key: &KeyPath<'_>) -> Place {
         self.sources.place(key)
     }
@@ -69,7 +68,7 @@ impl<'s> Report<'s> {
         self.problems.push(Problem { place, key, what, fix });
     }
 
-    /// Everything that was noted, in the order of the file.
+    /// All problems, in the order of the file.
     pub(super) fn into_problems(self) -> Problems {
         Problems::new(self.problems, self.more)
     }

@@ -1,9 +1,9 @@
-//! What YAML readers take an unquoted value for, and how values are shown in messages.
+//! How YAML readers interpret an unquoted value, and how messages show values.
 
 use super::problem::Fault;
 
-/// What an unquoted value is taken for by YAML 1.1 or 1.2 readers, whichever is the more surprising:
-/// an admin's editor, linter and templates may follow either.
+/// How YAML 1.1 or 1.2 readers interpret an unquoted value, whichever is more surprising: an admin's editor, linter and
+/// templates may follow either version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     Text,
@@ -12,7 +12,7 @@ pub(super) enum Meaning {
     Number,
 }
 
-/// The meaning of an unquoted value (YAML 1.2.2 section 10.3.2, and the types of YAML 1.1).
+/// The interpretation of an unquoted value (YAML 1.2.2 section 10.3.2, and the types of YAML 1.1).
 pub(super) fn meaning(plain: &str) -> Meaning {
     match plain {
         "" | "~" | "null" | "Null" | "NULL" => Meaning::Nothing,
@@ -57,7 +57,7 @@ fn is_number(plain: &str) -> bool {
 /// Reads an unquoted plain decimal number, such as `30` or `0.5`.
 ///
 /// # Errors
-/// A [`Fault`] for everything a reader might take for another number, and for what is none.
+/// A [`Fault`] when it is not a number, or a reader might take it for another one.
 pub(super) fn decimal(plain: &str) -> Result<f64, Fault> {
     let shown = show(plain);
     let unsigned = plain.strip_prefix('-').unwrap_or(plain);
@@ -66,10 +66,10 @@ pub(super) fn decimal(plain: &str) -> Result<f64, Fault> {
     if !digits(whole) || !digits(fraction) {
         return Err(match unsigned.split_once(',') {
             Some((whole, fraction)) if digits(whole) && digits(fraction) => {
-                Fault::new(format!("{shown} has a comma"), format!("write a point: {whole}.{fraction}"))
+                Fault::new(format!("{shown} has a comma"), format!("use a decimal point: {whole}.{fraction}"))
             }
             _ if meaning(plain) == Meaning::Number => {
-                Fault::new(format!("{shown} is not a plain decimal number"), "write it with digits and a point only")
+                Fault::new(format!("{shown} is not a plain decimal number"), "use only digits and a decimal point")
             }
             _ => {
                 Fault::new(format!("{shown} is not a number"), "write a plain number without a unit, such as 30 or 0.5")
@@ -85,7 +85,7 @@ pub(super) fn decimal(plain: &str) -> Result<f64, Fault> {
     plain.parse().map_err(|_| Fault::new(format!("{shown} is not a number"), "write a plain number, such as 30"))
 }
 
-/// A value as it is shown in a message: on one line, and no longer than a message bears.
+/// A value as messages show it: on one line and shortened.
 pub(super) fn show(text: &str) -> String {
     const LONGEST: usize = 60;
     let mut shown: String = text
@@ -99,12 +99,12 @@ pub(super) fn show(text: &str) -> String {
     shown
 }
 
-/// A value in quotes, as it can be written in the file.
+/// A value in quotes, ready to be written in the file.
 pub(super) fn quoted(text: &str) -> String {
     format!("\"{}\"", show(text).replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// The word of `known` that `word` was probably meant to be.
+/// The word in `known` that `word` probably means.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.chars().take(40).collect::<String>().to_lowercase().replace('-', "_");
     known
@@ -118,7 +118,7 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         .map(|(_, candidate)| candidate)
 }
 
-/// How many characters must be put in, taken out or changed to make `b` of `a`.
+/// How many characters must be inserted, removed or replaced to turn `a` into `b`.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn q2_what_any_yaml_reader_takes_for_something_else_is_no_text() {
+    fn q2_values_that_any_yaml_reader_converts_are_not_text() {
         for number in [
             "0077",
             "99900",
@@ -211,19 +211,19 @@ mod tests {
             let fault = decimal(text).unwrap_err();
             format!("{}; {}", fault.what, fault.fix)
         };
-        assert_eq!(message("1,5"), "1,5 has a comma; write a point: 1.5");
+        assert_eq!(message("1,5"), "1,5 has a comma; use a decimal point: 1.5");
         assert_eq!(
             message("0077"),
             "0077 begins with 0, which some YAML readers take as octal; write it without leading zeros"
         );
-        assert_eq!(message(".nan"), ".nan is not a plain decimal number; write it with digits and a point only");
-        assert_eq!(message("1e400"), "1e400 is not a plain decimal number; write it with digits and a point only");
+        assert_eq!(message(".nan"), ".nan is not a plain decimal number; use only digits and a decimal point");
+        assert_eq!(message("1e400"), "1e400 is not a plain decimal number; use only digits and a decimal point");
         assert_eq!(message("30s"), "30s is not a number; write a plain number without a unit, such as 30 or 0.5");
         assert_eq!(message("--1"), "--1 is not a number; write a plain number without a unit, such as 30 or 0.5");
     }
 
     #[test]
-    fn a_mistyped_word_finds_the_one_that_was_meant() {
+    fn a_mistyped_word_finds_the_intended_one() {
         let known = ["participants", "position_announcement", "wrap_up_seconds", "name"];
         assert_eq!(nearest("particpants", known), Some("participants"));
         assert_eq!(nearest("wrap-up-seconds", known), Some("wrap_up_seconds"));
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_shown_on_one_line_and_bounded() {
+    fn messages_show_values_shortened_on_one_line() {
         assert_eq!(show("a\nb\u{7}"), "a\\nb\\u{7}");
         assert_eq!(show(&"x".repeat(1000)).chars().count(), 61);
         assert_eq!(quoted("a\"b\\"), "\"a\\\"b\\\\\"");

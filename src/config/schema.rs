@@ -1,7 +1,7 @@
-//! The shape of the file: which keys there are and what kind of value each takes.
+//! The schema of the file: its keys, and the kind of value each takes.
 //!
-//! One table, read three times: to check the file, to find what an environment variable means, and by
-//! a test that holds it against the structs that `config` and serde fill.
+//! A single table serves to check the file and to find the key of an environment variable. A test compares it with the
+//! structs that `config` and serde fill.
 
 use ::config::{Map, Value, ValueKind};
 
@@ -13,9 +13,9 @@ use super::yaml::{Kind, Node};
 /// What kind of value a key takes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Shape {
-    /// A text. Written without quotes only if no YAML reader takes it for anything else.
+    /// Text. It needs quotes if any YAML reader would take it for something else.
     Text,
-    /// A text that no message may show.
+    /// Text that no message shows.
     Secret,
     /// A plain decimal number.
     Number,
@@ -55,11 +55,15 @@ pub(super) const FILE: &[Field] = &[
     field("languages", TEXTS),
     field("language", Shape::Text),
     field("feature_codes", Shape::Map(FEATURE_CODES)),
+    field("callers", Shape::Map(CALLERS)),
+    field("log", Shape::Map(LOG)),
     field("agents", Shape::List(&Shape::Map(AGENT))),
     field("queues", Shape::List(&Shape::Map(QUEUE))),
 ];
 pub(super) const SWITCH: &[Field] = &[field("address", Shape::Text), field("password", Shape::Secret)];
 pub(super) const FEATURE_CODES: &[Field] = &[field("login", Shape::Text), field("logout", Shape::Text)];
+pub(super) const CALLERS: &[Field] = &[field("withheld", Shape::Text)];
+pub(super) const LOG: &[Field] = &[field("numbers", Shape::Text)];
 pub(super) const AGENT: &[Field] = &[
     field("id", Shape::Text),
     field("name", Shape::Text),
@@ -83,9 +87,9 @@ pub(super) const ANNOUNCEMENT: &[Field] = &[field("language", Shape::Text), fiel
 pub(super) const TIMEOUT: &[Field] = &[field("message", Shape::Text), field("action", Shape::WordOrMap(ACTION))];
 pub(super) const ACTION: &[Field] = &[field("transfer", Shape::Text), field("queue", Shape::Text)];
 
-/// Checks a file's tree against the table. What is of the wrong kind is reported, and passed on as what
-/// was plainly meant (an unquoted `99900` as that text), otherwise left out, so that everything else can
-/// still be checked in the same run. Nothing when the file is no mapping at all.
+/// Checks a file's tree against the table. A value of the wrong kind is reported. If its intent is clear (an unquoted
+/// `99900`), it is passed on as text, otherwise left out, so that everything else is still checked in the same run.
+/// Returns `None` when the file is not a mapping.
 pub(super) fn check(root: &Node, report: &mut Report<'_>) -> Option<Map<String, Value>> {
     match checked(root, Shape::Map(FILE), &KeyPath::Root, report).kind {
         ValueKind::Table(table) => Some(table),
@@ -157,7 +161,7 @@ fn mapping(
                 report.at(key.mark, &path.key(&shown), unknown_key(&shown, fields));
             }
             Some(_) if table.contains_key(text) => {
-                report.at(key.mark, &here, Fault::new("this key is written twice", "keep one of the two"));
+                report.at(key.mark, &here, Fault::new("this key appears twice", "keep one of the two"));
             }
             Some(field) => {
                 table.insert(text.clone(), checked(value, field.shape, &here, report));
@@ -167,11 +171,11 @@ fn mapping(
     table
 }
 
-/// What to say of a key that does not exist.
+/// The fault for a key that does not exist.
 pub(super) fn unknown_key(key: &str, fields: &[Field]) -> Fault {
     let known = || fields.iter().map(|field| field.key);
     if key == "<<" {
-        return Fault::new("merge keys (<<) are not part of this file", "write the keys out");
+        return Fault::new("merge keys (<<) are not supported", "write the keys out");
     }
     let fix = match nearest(key, known()) {
         Some(meant) => format!("did you mean {meant}?"),
@@ -181,7 +185,7 @@ pub(super) fn unknown_key(key: &str, fields: &[Field]) -> Fault {
 }
 
 fn unquoted(text: &str, secret: bool) -> Fault {
-    let kind = if meaning(text) == Meaning::Truth { "truth value (yes or no)" } else { "number" };
+    let kind = if meaning(text) == Meaning::Truth { "boolean (yes or no)" } else { "number" };
     if secret {
         return Fault::new(format!("the value is a YAML {kind}"), "write it in quotes");
     }
@@ -193,13 +197,13 @@ fn wrong_kind(shape: Shape, kind: &Kind, path: &KeyPath<'_>) -> Fault {
     let what = match kind {
         Kind::Plain(text) if meaning(text) == Meaning::Nothing => "there is no value here".to_owned(),
         Kind::Plain(text) if meaning(text) == Meaning::Number => format!("{} is a number", show(text)),
-        Kind::Plain(text) if meaning(text) == Meaning::Truth => format!("{} is a truth value (yes or no)", show(text)),
-        Kind::Plain(text) | Kind::Quoted(text) => format!("{} is a text", quoted(text)),
+        Kind::Plain(text) if meaning(text) == Meaning::Truth => format!("{} is a boolean (yes or no)", show(text)),
+        Kind::Plain(text) | Kind::Quoted(text) => format!("{} is text", quoted(text)),
         Kind::List(_) => "this is a list".to_owned(),
         Kind::Map(_) => "this is a mapping".to_owned(),
         Kind::UnknownAlias(_) if secret => "an unquoted * begins an alias in YAML".to_owned(),
         Kind::UnknownAlias(text) => format!("{} without quotes is an alias in YAML", show(text)),
-        Kind::Tagged(tag) => format!("the tag {} is not part of this file", show(tag)),
+        Kind::Tagged(tag) => format!("the tag {} is not supported", show(tag)),
     };
     let key = match path {
         KeyPath::Key(_, key) => format!("{key}: "),
@@ -210,11 +214,11 @@ fn wrong_kind(shape: Shape, kind: &Kind, path: &KeyPath<'_>) -> Fault {
         (Shape::Text | Shape::WordOrMap(_), Kind::UnknownAlias(text)) => {
             format!("write it in quotes: {}", quoted(text))
         }
-        (_, Kind::Tagged(_)) => "remove the tag".to_owned(),
+        (_, Kind::Tagged(_)) => "remove it".to_owned(),
         (Shape::Text | Shape::Secret, Kind::Plain(_)) => {
-            "write a text, in quotes if it begins with # or &, or remove the key".to_owned()
+            "write a value, in quotes if it begins with # or &, or remove the key".to_owned()
         }
-        (Shape::Text | Shape::Secret, _) => "write one text, in quotes if it begins with [ or {".to_owned(),
+        (Shape::Text | Shape::Secret, _) => "write a single value, in quotes if it begins with [ or {".to_owned(),
         (Shape::Number, Kind::Quoted(text)) if decimal(text).is_ok() => {
             format!("write it without quotes: {}", show(text))
         }

@@ -1,4 +1,4 @@
-//! Where values come from: the file, and above it the environment.
+//! The sources of values: the file, overridden by the environment.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,16 +10,16 @@ use super::problem::{KeyPath, Place};
 use super::raw::Raw;
 use super::yaml::Node;
 
-/// The file's tree and the variables that stand above it: what is needed to say where a key was written.
+/// The file's tree and the variables that override it. Tells where a key is set.
 pub(super) struct Sources {
     pub(super) file: Arc<str>,
     pub(super) root: Node,
-    /// The variable of each key that one sets.
+    /// For each key set by a variable, the variable's name.
     pub(super) variables: BTreeMap<String, String>,
 }
 
 impl Sources {
-    /// Where a key was written; where its mapping begins when it was not.
+    /// Where a key is set; if it is not set, where its mapping begins.
     pub(super) fn place(&self, key: &KeyPath<'_>) -> Place {
         let mut up = Some(key);
         while let Some(path) = up {
@@ -31,7 +31,7 @@ impl Sources {
         Place::At(Arc::clone(&self.file), self.nearest(key).0.mark)
     }
 
-    /// The node of a key, or of the closest key above it that was written, and which of the two.
+    /// The node of a key, or of its closest ancestor in the file; the flag is true if it is the key's own.
     fn nearest(&self, key: &KeyPath<'_>) -> (&Node, bool) {
         let (parent, found) = match key {
             KeyPath::Root => return (&self.root, true),
@@ -51,7 +51,7 @@ impl Sources {
 pub(super) struct Layer(pub(super) Map<String, Value>);
 
 impl fmt::Debug for Layer {
-    /// Says nothing of the values: passwords are among them.
+    /// Shows no values, because they include passwords.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Layer({} values)", self.0.len())
     }
@@ -67,7 +67,7 @@ impl Source for Layer {
     }
 }
 
-/// Lays the environment over the file and fills the structs.
+/// Merges the environment over the file and fills the structs.
 pub(super) fn merge(file: Layer, environment: Layer) -> Result<Raw, ConfigError> {
     ::config::Config::builder().add_source(file).add_source(environment).build()?.try_deserialize()
 }

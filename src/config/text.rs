@@ -1,8 +1,8 @@
-//! Single values: text → what it stands for, or why it cannot be taken.
+//! Parses single values; the error says why a value is invalid.
 //!
-//! What ends in a command to FreeSWITCH is held to an alphabet here: `originate` reads `{}[]<>,|'\$` and
-//! spaces as syntax, every application argument expands `${...}`, API calls included (measured), and a
-//! line break begins another header.
+//! Values that become part of a command to FreeSWITCH are limited to a safe alphabet: `originate` reads `{}[]<>,|'\$`
+//! and spaces as syntax, FreeSWITCH expands `${...}` in every application argument, API calls included (measured), and
+//! a line break starts another header.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -11,15 +11,15 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::Secret;
 use super::problem::Fault;
 use super::scalar::{nearest, quoted, show};
+use super::{LogNumbers, Secret, Withheld};
 use crate::acd::ids::{AgentId, QueueNumber};
 use crate::acd::settings::{Language, Music, Strategy};
 
 type Checked<T> = Result<T, Fault>;
 
-/// Whether a character draws nothing or changes the way its neighbours are drawn.
+/// Whether a character is invisible or changes how its neighbours are displayed.
 fn invisible(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
@@ -27,16 +27,17 @@ fn invisible(c: char) -> bool {
 
 fn visible(text: &str, longest: usize) -> Checked<()> {
     if text.trim().is_empty() {
-        return Err(Fault::new("it is empty", "write a text"));
+        return Err(Fault::new("it is empty", "write a value"));
     }
     if text.chars().count() > longest {
         return Err(Fault::new(format!("it is longer than {longest} characters"), "shorten it"));
     }
     match text.chars().find(|&c| invisible(c)) {
-        Some('\n' | '\r') => Err(Fault::new("it holds a line break", "write it on one line")),
-        Some(c) => {
-            Err(Fault::new(format!("it holds the invisible character U+{:04X}", c as u32), "type it anew without it"))
-        }
+        Some('\n' | '\r') => Err(Fault::new("it contains a line break", "write it on one line")),
+        Some(c) => Err(Fault::new(
+            format!("it contains the invisible character U+{:04X}", c as u32),
+            "retype it without that character",
+        )),
         None => Ok(()),
     }
 }
@@ -44,12 +45,12 @@ fn visible(text: &str, longest: usize) -> Checked<()> {
 fn of_alphabet(text: &str, longest: usize, allowed: impl Fn(char) -> bool, fix: &str) -> Checked<()> {
     visible(text, longest)?;
     match text.chars().find(|&c| !allowed(c)) {
-        Some(c) => Err(Fault::new(format!("{} may not hold {c:?}", quoted(text)), fix)),
+        Some(c) => Err(Fault::new(format!("{} may not contain {c:?}", quoted(text)), fix)),
         None => Ok(()),
     }
 }
 
-/// A name people read.
+/// A display name.
 pub(super) fn name(text: &str) -> Checked<Arc<str>> {
     visible(text, 100)?;
     Ok(Arc::from(text.trim()))
@@ -58,7 +59,7 @@ pub(super) fn name(text: &str) -> Checked<Arc<str>> {
 /// A queue's short number.
 pub(super) fn queue_number(text: &str) -> Checked<QueueNumber> {
     QueueNumber::new(text).map_err(|e| {
-        Fault::new(format!("{} is no queue number: {e}", quoted(text)), "write 1 to 32 digits, such as \"99900\"")
+        Fault::new(format!("{} is not a queue number: {e}", quoted(text)), "write 1 to 32 digits, such as \"99900\"")
     })
 }
 
@@ -66,11 +67,11 @@ pub(super) fn queue_number(text: &str) -> Checked<QueueNumber> {
 pub(super) fn agent_id(text: &str) -> Checked<AgentId> {
     AgentId::new(text).map_err(|e| {
         let fix = "write the user of the phone's SIP account: 1 to 64 of A-Z a-z 0-9 . _ - +";
-        Fault::new(format!("{} is no agent's id: {e}", quoted(text)), fix)
+        Fault::new(format!("{} is not an agent id: {e}", quoted(text)), fix)
     })
 }
 
-/// The FreeSWITCH dial string of one endpoint.
+/// A FreeSWITCH dial string with a single endpoint.
 pub(super) fn dial(text: &str) -> Checked<Arc<str>> {
     const EXAMPLE: &str = "write one endpoint, such as \"sofia/gateway/mobile/0791234567\"";
     visible(text, 256)?;
@@ -78,22 +79,22 @@ pub(super) fn dial(text: &str) -> Checked<Arc<str>> {
     match text.chars().find(|c| !(c.is_ascii_alphanumeric() || "/@._-+:;=*#%~".contains(*c))) {
         Some(',' | '|') => {
             return fault(format!(
-                "{} names several endpoints (, and | separate them), but an offer rings one",
+                "{} lists several endpoints (, and | separate them), but an offer rings one",
                 quoted(text)
             ));
         }
         Some(c @ ('{' | '}' | '[' | ']' | '<' | '>')) => {
-            return fault(format!("{} holds {c:?}, which begins or ends channel variables", quoted(text)));
+            return fault(format!("{} contains {c:?}, which begins or ends channel variables", quoted(text)));
         }
         Some('$') => {
-            return fault(format!("{} holds '$', which FreeSWITCH replaces by something else", quoted(text)));
+            return fault(format!("{} contains '$', which makes FreeSWITCH insert a variable", quoted(text)));
         }
-        Some(c) => return fault(format!("{} may not hold {c:?}", quoted(text))),
+        Some(c) => return fault(format!("{} may not contain {c:?}", quoted(text))),
         None => {}
     }
     match text.split_once('/') {
         Some((kind, rest)) if !kind.is_empty() && !rest.is_empty() && !text.contains(":_:") => Ok(Arc::from(text)),
-        _ => fault(format!("{} is no dial string", quoted(text))),
+        _ => fault(format!("{} is not a dial string", quoted(text))),
     }
 }
 
@@ -104,13 +105,13 @@ pub(super) fn transfer(text: &str) -> Checked<Arc<str>> {
     Ok(Arc::from(text))
 }
 
-/// The code in front of the queue number that logs in or out.
+/// The code dialled before a queue's number to log in or out.
 pub(super) fn feature_code(text: &str) -> Checked<String> {
     const FIX: &str = "write * or # and up to 7 digits, * or #, such as \"*41\"";
     of_alphabet(text, 8, |c| c.is_ascii_digit() || c == '*' || c == '#', FIX)?;
     if !text.starts_with(['*', '#']) {
         return Err(Fault::new(
-            format!("{} does not begin with * or #, as numbers of queues and phones could", quoted(text)),
+            format!("{} does not begin with * or #, so it could be the number of a queue or phone", quoted(text)),
             FIX,
         ));
     }
@@ -124,23 +125,23 @@ pub(super) fn domain(text: &str) -> Checked<String> {
     Ok(text.to_owned())
 }
 
-/// The token of the `socket` application. No message shows it.
+/// The token of the `socket` application, which no message shows.
 pub(super) fn token(text: &str) -> Checked<Secret> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.~".contains(c);
     if text.is_empty() || text.len() > 128 || !text.chars().all(allowed) {
-        let what = "the token cannot be written behind HOST:PORT/ of the socket application";
+        let what = "the token cannot follow HOST:PORT/ in the socket application";
         return Err(Fault::new(what, "write 1 to 128 of A-Z a-z 0-9 - _ . ~"));
     }
     Ok(Secret::new(text))
 }
 
-/// The password of an Event Socket. No message shows it.
+/// The password of an Event Socket, which no message shows.
 pub(super) fn password(text: &str) -> Checked<Secret> {
     visible(text, 128)?;
     Ok(Secret::new(text))
 }
 
-/// Where to listen.
+/// The address to listen on.
 pub(super) fn listen(text: &str) -> Checked<SocketAddr> {
     text.parse().map_err(|_| {
         let fix = "write them as 127.0.0.1:8084 or [::1]:8084";
@@ -148,7 +149,7 @@ pub(super) fn listen(text: &str) -> Checked<SocketAddr> {
     })
 }
 
-/// A network, or a single address.
+/// A network or a single address.
 pub(super) fn network(text: &str) -> Checked<IpNet> {
     const EXAMPLE: &str = "write it as 10.1.0.0/16, 10.1.2.3 or fd00::/8";
     if let Ok(address) = text.parse::<IpAddr>() {
@@ -156,8 +157,8 @@ pub(super) fn network(text: &str) -> Checked<IpNet> {
     }
     let net: IpNet = text.parse().map_err(|_| Fault::new(format!("{} is not a network", quoted(text)), EXAMPLE))?;
     if net != net.trunc() {
-        let fix = format!("write {} for the network, or {} for the one address", net.trunc(), net.addr());
-        return Err(Fault::new(format!("{} has an address inside of the network", quoted(text)), fix));
+        let fix = format!("write {} for the network, or {} for the single address", net.trunc(), net.addr());
+        return Err(Fault::new(format!("{} is an address inside a network", quoted(text)), fix));
     }
     Ok(net)
 }
@@ -184,12 +185,12 @@ pub(super) fn switch_address(text: &str) -> Checked<String> {
     }
 }
 
-/// Whether a switch of this address shares this machine's loopback, and so, as a rule, its files.
+/// Whether the switch at this address is reached over loopback, so that it normally sees the same files.
 pub(super) fn is_local(address: &str) -> bool {
     address.parse::<SocketAddr>().map_or_else(|_| address.starts_with("localhost:"), |a| a.ip().is_loopback())
 }
 
-/// The name of a language: a folder of prompts.
+/// The name of a language, which is also the name of its folder of prompts.
 pub(super) fn language(text: &str) -> Checked<Language> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     of_alphabet(text, 16, allowed, "write the name of a folder of prompts, such as de or pt-br")?;
@@ -198,17 +199,33 @@ pub(super) fn language(text: &str) -> Checked<Language> {
 
 /// How agents are chosen.
 pub(super) fn strategy(text: &str) -> Checked<Strategy> {
-    let words = || Strategy::ALL.into_iter().map(Strategy::as_str);
-    Strategy::ALL.into_iter().find(|strategy| strategy.as_str() == text).ok_or_else(|| {
-        let fix = match nearest(text, words()) {
+    let words = Strategy::ALL.map(|strategy| (strategy.as_str(), strategy));
+    one_of(&words, "strategy", text)
+}
+
+/// What becomes of withheld numbers.
+pub(super) fn withheld(text: &str) -> Checked<Withheld> {
+    one_of(&[("hide", Withheld::Hide), ("show", Withheld::Show)], "choice", text)
+}
+
+/// How the log shows numbers.
+pub(super) fn log_numbers(text: &str) -> Checked<LogNumbers> {
+    one_of(&[("whole", LogNumbers::Whole), ("masked", LogNumbers::Masked)], "choice", text)
+}
+
+/// What a word of a list means.
+fn one_of<T: Copy>(words: &[(&str, T)], kind: &str, text: &str) -> Checked<T> {
+    let names = || words.iter().map(|(name, _)| *name);
+    words.iter().find(|(name, _)| *name == text).map(|(_, meaning)| *meaning).ok_or_else(|| {
+        let fix = match nearest(text, names()) {
             Some(meant) => format!("did you mean {meant}?"),
-            None => format!("write one of {}", words().collect::<Vec<_>>().join(", ")),
+            None => format!("write one of {}", names().collect::<Vec<_>>().join(", ")),
         };
-        Fault::new(format!("{} is no strategy", quoted(text)), fix)
+        Fault::new(format!("{} is not a {kind}", quoted(text)), fix)
     })
 }
 
-/// A path as FreeSWITCH sees it: absolute, or below one of FreeSWITCH's own folders (`${sounds_dir}/x.wav`).
+/// A path as FreeSWITCH sees it: absolute, or in one of FreeSWITCH's own folders (`${sounds_dir}/x.wav`).
 pub(super) fn switch_path(text: &str) -> Checked<Arc<str>> {
     const EXAMPLE: &str = "write an absolute path, such as /var/lib/queue/sorry.wav, or ${sounds_dir}/sorry.wav";
     visible(text, 1024)?;
@@ -219,19 +236,19 @@ pub(super) fn switch_path(text: &str) -> Checked<Arc<str>> {
     }
     if text.contains('!') {
         return Err(Fault::new(
-            format!("{} holds '!', which separates files in FreeSWITCH", quoted(text)),
+            format!("{} contains '!', which separates files in FreeSWITCH", quoted(text)),
             "rename the file",
         ));
     }
     Ok(Arc::from(text))
 }
 
-/// Refuses every `${...}` that is more than the name of a variable: `${system(...)}` runs a command.
+/// Refuses every `${...}` that is not just a variable's name: `${system(...)}` runs a shell command.
 fn expansions(text: &str) -> Checked<()> {
     for part in text.split("${").skip(1) {
         let name = part.split('}').next().unwrap_or_default();
         if name.len() == part.len() || name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-            let what = format!("{} holds a ${{...}} that is not just the name of a variable", quoted(text));
+            let what = format!("{} contains a ${{...}} that is not just a variable's name", quoted(text));
             return Err(Fault::new(what, "write the value out"));
         }
     }
@@ -252,7 +269,7 @@ pub(super) fn music(text: &str) -> Checked<Music> {
         }
     }
     switch_path(text).map(Music::File).map_err(|fault| match nearest(text, ["ringtone"]) {
-        Some(_) => Fault::new(format!("{} is no music", quoted(text)), "did you mean ringtone?"),
+        Some(_) => Fault::new(format!("{} is not music", quoted(text)), "did you mean ringtone?"),
         None => Fault::new(fault.what, "write ringtone, an absolute path, or a stream such as local_stream://moh"),
     })
 }
@@ -263,13 +280,13 @@ pub(super) fn local_path(text: &str) -> Checked<String> {
     Ok(text.to_owned())
 }
 
-/// Looks for a sound file on this machine.
+/// Checks that a sound file exists on this machine.
 ///
 /// # Errors
-/// A [`Fault`] when it is certain that there is none. A folder that may not be looked into, or a path that
-/// only FreeSWITCH can complete, is no reason to refuse.
+/// A [`Fault`] when it certainly does not exist. Files in an unreadable folder, and paths with variables, which only
+/// FreeSWITCH can expand, are accepted.
 pub(super) fn present(path: &str) -> Checked<()> {
-    let fix = "put it there, or write a path such as ${sounds_dir}/sorry.wav when only FreeSWITCH can see it";
+    let fix = "put it there, or, if only FreeSWITCH can see it, write a path such as ${sounds_dir}/sorry.wav";
     if !path.starts_with('/') || path.contains("${") {
         return Ok(());
     }
@@ -278,19 +295,19 @@ pub(super) fn present(path: &str) -> Checked<()> {
             Err(Fault::new(format!("{} is a folder", show(path)), "name a sound file in it"))
         }
         Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
-            Err(Fault::new(format!("there is no file {}", show(path)), fix))
+            Err(Fault::new(format!("the file {} does not exist", show(path)), fix))
         }
         _ => Ok(()),
     }
 }
 
-/// A time of `value` units of `unit` seconds each, to the millisecond.
+/// A duration of `value` units of `unit` seconds each, rounded to the millisecond.
 pub(super) fn span(value: f64, unit: f64, least: f64, most: f64, name: &str) -> Checked<Duration> {
     if !(least..=most).contains(&value) {
         let fix = format!("write {least} to {most} {name}");
         let what = format!("{} {name} is out of range", show(&value.to_string()));
         return Err(Fault::new(what, fix));
     }
-    // Within bounds, so that the cast cuts nothing off.
+    // The value is within bounds, so the cast does not truncate it.
     Ok(Duration::from_millis((value * unit * 1000.0).round() as u64))
 }

@@ -1,4 +1,4 @@
-//! Raw values → domain types: every check that needs more than one value, and every default.
+//! Converts raw values to domain types: every check that involves more than one value, and every default.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,17 +10,16 @@ use ipnet::IpNet;
 use super::checks::{known_language, optional, required, unique};
 use super::environment::MOST_SWITCHES;
 use super::problem::{Fault, KeyPath};
-use super::raw::{Raw, RawAgent, RawFeatureCodes, RawSwitch};
+use super::raw::{Raw, RawAgent, RawCallers, RawFeatureCodes, RawLog, RawSwitch};
 use super::report::Report;
 use super::scalar::quoted;
-use super::{Config, FeatureCodes, SwitchAddress, queue, text};
+use super::{Callers, Config, FeatureCodes, LogSettings, SwitchAddress, queue, text, warning};
 use crate::acd::settings::{AgentSettings, Language};
 
-/// The longest path of a Unix socket, in bytes (`sun_path` of Linux less its end).
+/// The longest path of a Unix socket, in bytes (Linux's `sun_path` without its terminating NUL).
 const LONGEST_SOCKET: usize = 107;
 
-/// Checks everything, reports everything that is wrong, and builds what is right. The result counts only
-/// when nothing was reported.
+/// Checks everything, reports every problem, and builds the rest. The result is valid only if nothing was reported.
 pub(super) fn config(raw: Raw, folder: &Path, report: &mut Report<'_>) -> Config {
     let top = KeyPath::Root;
     let freeswitch = switches(raw.freeswitch, &top.key("freeswitch"), report);
@@ -43,11 +42,18 @@ pub(super) fn config(raw: Raw, folder: &Path, report: &mut Report<'_>) -> Config
     let (agents, ids) = agents(raw.agents, report);
     let context = queue::Context { agents: &ids, languages: &languages, language: &language, local_files: local };
     let queues = queue::queues(raw.queues, &context, report);
+    let listen = optional(raw.listen, &top.key("listen"), text::listen, report)
+        .unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8084)));
+    let allow = networks(raw.allow, &top.key("allow"), report);
+    let named = raw.token.is_some();
+    let token = optional(raw.token, &top.key("token"), text::token, report);
+    if !named && let Some(fault) = warning::open_to_others(&listen, &allow) {
+        report.add(&top.key("listen"), fault);
+    }
     Config {
-        listen: optional(raw.listen, &top.key("listen"), text::listen, report)
-            .unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8084))),
-        allow: networks(raw.allow, &top.key("allow"), report),
-        token: optional(raw.token, &top.key("token"), text::token, report),
+        listen,
+        allow,
+        token,
         freeswitch,
         state,
         control,
@@ -57,6 +63,8 @@ pub(super) fn config(raw: Raw, folder: &Path, report: &mut Report<'_>) -> Config
         languages,
         language,
         feature_codes: feature_codes(raw.feature_codes, report),
+        callers: callers(raw.callers.unwrap_or_default(), report),
+        log: log(raw.log.unwrap_or_default(), report),
         agents,
         queues,
     }
@@ -73,7 +81,10 @@ fn networks(raw: Option<Vec<Option<String>>>, key: &KeyPath<'_>, report: &mut Re
         return vec![v4, IpNet::from(IpAddr::V6(Ipv6Addr::LOCALHOST))];
     };
     if list.is_empty() {
-        report.add(key, Fault::new("nobody could connect", "name a network, or remove the key for this machine only"));
+        report.add(
+            key,
+            Fault::new("nobody could connect", "add a network, or remove the key to allow only this machine"),
+        );
     }
     let checked = list.into_iter().enumerate();
     checked.filter_map(|(i, net)| optional(net, &key.index(i), text::network, report)).collect()
@@ -89,9 +100,9 @@ fn switches(raw: Option<Vec<Option<RawSwitch>>>, key: &KeyPath<'_>, report: &mut
     let mut switches = Vec::new();
     for (i, raw) in raw.into_iter().enumerate() {
         let here = key.index(i);
-        // Nothing, where the file has nothing wrong, is what a variable left that counts past the list's end.
+        // A variable with an index beyond the end of the list leaves such a gap.
         let Some(raw) = raw else {
-            let fix = "count the places in the variables' names from 0 without gaps";
+            let fix = "number the switches in the variables' names from 0 without gaps";
             report.add(&here, Fault::new("this switch is missing", fix));
             continue;
         };
@@ -120,7 +131,7 @@ fn languages(
             continue;
         };
         if languages.contains(&language) {
-            report.add(&here, Fault::new(format!("{language} is named twice"), "name each language once"));
+            report.add(&here, Fault::new(format!("{language} is listed twice"), "list each language once"));
         } else {
             languages.push(language);
         }
@@ -149,12 +160,24 @@ fn feature_codes(raw: Option<RawFeatureCodes>, report: &mut Report<'_>) -> Featu
     let logout = optional(raw.logout, &place, text::feature_code, report).unwrap_or(usual.logout);
     if login.starts_with(&logout) || logout.starts_with(&login) {
         let what = format!("login {} and logout {} cannot be told apart when dialled", quoted(&login), quoted(&logout));
-        report.add(&place, Fault::new(what, "let neither begin with the other"));
+        report.add(&place, Fault::new(what, "choose codes of which neither begins with the other"));
     }
     FeatureCodes { login, logout }
 }
 
-/// The agents, and every id that was written, good or not.
+fn callers(raw: RawCallers, report: &mut Report<'_>) -> Callers {
+    let top = KeyPath::Root;
+    let withheld = optional(raw.withheld, &top.key("callers").key("withheld"), text::withheld, report);
+    Callers { withheld: withheld.unwrap_or_default() }
+}
+
+fn log(raw: RawLog, report: &mut Report<'_>) -> LogSettings {
+    let top = KeyPath::Root;
+    let numbers = optional(raw.numbers, &top.key("log").key("numbers"), text::log_numbers, report);
+    LogSettings { numbers: numbers.unwrap_or_default() }
+}
+
+/// The agents, and every id in the file, valid or not.
 fn agents(raw: Option<Vec<Option<RawAgent>>>, report: &mut Report<'_>) -> (Vec<AgentSettings>, HashSet<String>) {
     let top = KeyPath::Root;
     let key = top.key("agents");

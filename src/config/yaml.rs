@@ -1,7 +1,7 @@
-//! The file's bytes → a tree that remembers where each value stands and whether it was quoted.
+//! Parses the file's bytes into a tree that keeps the place of each value and whether it is quoted.
 //!
-//! `config` has a YAML reader of its own, but it turns `0077` into 77 and forgets lines, and an admin
-//! needs to be told of both. So the tree comes from here, and `config` gets it as a source.
+//! `config` has its own YAML reader, but it turns `0077` into 77 and drops line numbers. Error messages need both, so
+//! the tree is built here and passed to `config` as a source.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag};
 
 use super::problem::{Fault, KeyPath, Mark, Place, Problem};
 
-/// The largest file that is read, in bytes.
+/// The largest file accepted, in bytes.
 pub(super) const LARGEST_FILE: usize = 16 << 20;
-/// The deepest nesting of lists and mappings; the deepest that means anything is 6.
+/// The deepest nesting of lists and mappings accepted; valid files need at most 6.
 const DEEPEST: usize = 32;
-/// The most values in a file, counting what an alias repeats each time it does.
+/// The most values in a file, counting every repetition by an alias.
 const MOST_NODES: usize = 1_000_000;
 
 /// One value and where it begins.
@@ -24,25 +24,25 @@ pub(super) struct Node {
     pub(super) kind: Kind,
 }
 
-/// What was written.
+/// The kind of a value, and its content.
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
-    /// Without quotes: YAML readers may take it for something else than text.
+    /// Without quotes: YAML readers may take it for something other than text.
     Plain(String),
-    /// In quotes, as a block of text, or tagged `!!str`: text, whatever it holds.
+    /// In quotes, as a text block, or tagged `!!str`: always text.
     Quoted(String),
     /// A list.
     List(Vec<Node>),
-    /// A mapping, in the order of the file, with keys as often as they were written.
+    /// A mapping in the order of the file, including repeated keys.
     Map(Vec<(Node, Node)>),
-    /// `*41` without quotes, when nothing carries the anchor `&41`: what was meant is the text.
+    /// `*41` without quotes where no anchor `&41` exists: the admin means the text.
     UnknownAlias(String),
     /// A value with a tag, such as `!!int`.
     Tagged(String),
 }
 
 impl Node {
-    /// The value of `key` in a mapping, where it was first written.
+    /// The first value of `key` in a mapping.
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
         let Kind::Map(entries) = &self.kind else { return None };
         entries
@@ -57,7 +57,7 @@ impl Node {
         items.get(index)
     }
 
-    /// How many values this one holds, itself included, and how deep they are nested.
+    /// The number of values in this one, including itself, and the depth of their nesting.
     fn extent(&self) -> (usize, usize) {
         let parts: Vec<&Self> = match &self.kind {
             Kind::List(items) => items.iter().collect(),
@@ -71,7 +71,7 @@ impl Node {
 /// Reads a file's bytes into a tree.
 ///
 /// # Errors
-/// The first thing that keeps the file from being read as YAML: what follows it cannot be told.
+/// The first YAML error: nothing after it can be parsed.
 pub(super) fn parse(file: &Arc<str>, bytes: &[u8]) -> Result<Node, Problem> {
     let whole = |what: &str, fix: &str| Problem {
         place: Place::File(Arc::clone(file)),
@@ -80,7 +80,7 @@ pub(super) fn parse(file: &Arc<str>, bytes: &[u8]) -> Result<Node, Problem> {
         fix: fix.to_owned(),
     };
     if bytes.len() > LARGEST_FILE {
-        return Err(whole("the file is larger than 16 MiB", "is this the right file?"));
+        return Err(whole("the file is larger than 16 MiB", "check that this is the right file"));
     }
     let at = |mark, key, Fault { what, fix }| Problem { place: Place::At(Arc::clone(file), mark), key, what, fix };
     let text = std::str::from_utf8(bytes).map_err(|e| {
@@ -90,7 +90,7 @@ pub(super) fn parse(file: &Arc<str>, bytes: &[u8]) -> Result<Node, Problem> {
     let mut builder =
         Builder { lines: text.lines().collect(), open: Vec::new(), anchors: HashMap::new(), nodes: 0, root: None };
     match builder.read(Parser::new_from_str(text)) {
-        Ok(()) => builder.root.ok_or_else(|| whole("the file is empty", "describe at least one queue in it")),
+        Ok(()) => builder.root.ok_or_else(|| whole("the file is empty", "define at least one queue in it")),
         Err((mark, fault)) => Err(at(mark, builder.key(), fault)),
     }
 }
@@ -105,7 +105,7 @@ fn not_utf8(bytes: &[u8], valid: usize) -> (Mark, Fault) {
     (mark, Fault::new(format!("byte {valid} is 0x{byte:02X}, which is not UTF-8{looks}"), "save the file as UTF-8"))
 }
 
-/// A list or mapping that is still being read; a mapping's keys and values alternate.
+/// A list or mapping that is being read; a mapping's keys and values alternate.
 struct Open {
     mark: Mark,
     anchor: usize,
@@ -130,8 +130,7 @@ impl Builder<'_> {
         while let Some(next) = parser.next_event() {
             let (event, span) = match next {
                 Ok(event) => event,
-                // The one error that the parser can be asked to read on after: it has consumed the
-                // alias when it reports it.
+                // The only error after which the parser can continue: it has consumed the alias when it reports it.
                 Err(e) if e.info().contains("unknown anchor") && last_alias != Some(*e.marker()) => {
                     last_alias = Some(*e.marker());
                     let mark = mark(e.marker());
@@ -192,7 +191,7 @@ impl Builder<'_> {
 
     fn repeat(&mut self, mark: Mark, anchor: usize) -> Result<(), Stop> {
         let Some(named) = self.anchors.get(&anchor) else {
-            return Err((mark, Fault::new("this alias stands inside of what it repeats", "write the value out")));
+            return Err((mark, Fault::new("this alias is inside the value that it repeats", "write the value out")));
         };
         let (size, depth) = named.extent();
         if self.open.len() + depth > DEEPEST {
@@ -211,7 +210,7 @@ impl Builder<'_> {
         }
         match self.open.last_mut() {
             Some(open) => open.nodes.push(node),
-            // `---` with nothing behind it is a file without content, not a value.
+            // A bare `---` is an empty file, not a value.
             None if matches!(&node.kind, Kind::Plain(text) if text.is_empty()) => {}
             None => self.root = Some(node),
         }
@@ -221,13 +220,13 @@ impl Builder<'_> {
     fn count(&mut self, mark: Mark, nodes: usize) -> Result<(), Stop> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > MOST_NODES {
-            let what = "the file holds more than a million values, counting each repetition of an alias";
-            return Err((mark, Fault::new(what, "write less, or repeat less")));
+            let what = "the file contains more than a million values, counting each repetition of an alias";
+            return Err((mark, Fault::new(what, "shorten it, or use fewer aliases")));
         }
         Ok(())
     }
 
-    /// The key that is being read.
+    /// The key being read.
     fn key(&self) -> String {
         fn walk(open: &[Open], path: &KeyPath<'_>) -> String {
             match open {
@@ -236,7 +235,7 @@ impl Builder<'_> {
                     (1, Some(Node { kind: Kind::Plain(key) | Kind::Quoted(key), .. })) => walk(rest, &path.key(key)),
                     _ => path.to_string(),
                 },
-                // In a list itself, the error may belong to the item before or to the one after.
+                // Between the items of a list, the error may belong to the previous or the next one.
                 [_] => path.to_string(),
                 [first, rest @ ..] => walk(rest, &path.index(first.nodes.len())),
             }
@@ -254,14 +253,14 @@ impl Builder<'_> {
         rest.take_while(|&c| !c.is_whitespace() && !",[]{}".contains(c)).collect()
     }
 
-    /// What the parser's error means to somebody who does not know YAML's grammar.
+    /// Explains the parser's error to an admin who does not know YAML's grammar.
     fn explain(&self, error: &ScanError) -> Stop {
         let (info, here) = (error.info(), mark(error.marker()));
         let tab = |line: usize| {
             let mut indent = self.line(line).chars().take_while(|c| c.is_whitespace());
             indent.position(|c| c == '\t').map(|at| Mark { line, column: at + 1 })
         };
-        // An unquoted text may go on in the next line, and then the error is where it began.
+        // Unquoted text may continue on the next line; the parser then reports the error where the text begins.
         if let Some(tab) = tab(here.line).or_else(|| tab(here.line + 1)) {
             return (tab, Fault::new("a tab is used for indentation", "indent with spaces"));
         }
@@ -270,8 +269,8 @@ impl Builder<'_> {
         }
         const QUOTE: &str = "write the value in quotes";
         let fault = if info.contains("mapping values are not allowed") {
-            let fix = "put a text that holds \": \" in quotes, or mend the indentation";
-            Fault::new("a \": \" stands where YAML cannot have one", fix)
+            let fix = "put text that contains \": \" in quotes, or fix the indentation";
+            Fault::new("YAML does not allow \": \" here", fix)
         } else if info.contains("scanning a quoted scalar") && info.contains("end of stream") {
             Fault::new("a quote is opened here and never closed", "close it")
         } else if info.contains("anchor or alias") {

@@ -13,10 +13,10 @@ mod tests;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::acd::fact::{Asker, Fact, Record};
-use crate::acd::ids::{AgentId, QueueNumber};
+use crate::acd::ids::{AgentId, OfferId, QueueNumber};
 use crate::clock::Clock;
 use crate::config::{Change, Config, diff};
-use crate::floor::{Floor, LoginChange, LoginRefusal};
+use crate::floor::{Floor, LoginChange, LoginRefusal, OfferKey};
 use crate::journal::{Journal, NotDurable};
 
 use logins::{Begun, Key, Logins};
@@ -34,6 +34,16 @@ pub enum LoginAnswer {
     Refused(LoginRefusal),
     /// It was not written down in time, or the file changed meanwhile; nothing has changed.
     Failed,
+}
+
+/// What became of calling off.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallOffAnswer {
+    /// This offer ends, unless it is being answered.
+    Ordered(OfferId),
+    /// The agent's phone rings for nobody; nothing has changed.
+    NothingRings,
 }
 
 /// Carries intentions out.
@@ -74,6 +84,18 @@ impl Controller {
     /// Logs an agent out of a queue; otherwise as [`Self::log_in`].
     pub async fn log_out(&self, by: &Asker, agent: &AgentId, queue: &QueueNumber) -> LoginAnswer {
         self.change(by, &(agent.clone(), queue.clone()), false).await
+    }
+
+    /// Calls the offer off for which an agent's phone rings; its caller goes on to another agent. An agent whose phone is
+    /// being answered this moment is connected all the same.
+    pub fn call_off(&self, by: &Asker, agent: &AgentId) -> CallOffAnswer {
+        match self.floor.call_off_offer(agent, self.clock.now()) {
+            Some(OfferKey { offer, call, queue, .. }) => {
+                tracing::info!(%by, %agent, %offer, %call, %queue, "an offer is called off");
+                CallOffAnswer::Ordered(offer)
+            }
+            None => CallOffAnswer::NothingRings,
+        }
     }
 
     /// Applies another configuration to what runs, as `load` gives it, and tells the difference. One at a time. `load`

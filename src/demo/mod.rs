@@ -1,6 +1,6 @@
-//! `freeswitch-queue demo`: the daemon as it is, on a simulated FreeSWITCH, with people who call and answer.
+//! `freeswitch-queue demo`: the real daemon on a simulated FreeSWITCH, with simulated callers and agents.
 //!
-//! Everything runs in this process and on the loopback interface; nothing is read or kept.
+//! Everything runs in this process and on the loopback interface. It reads no file and stores nothing.
 
 mod people;
 mod scene;
@@ -27,17 +27,17 @@ const FRAME: Duration = Duration::from_millis(250);
 /// How many of the latest facts the screen shows.
 const LATEST: usize = 7;
 
-/// How long the daemon may take to go down.
+/// How long the daemon may take to shut down.
 const FAREWELL: Duration = Duration::from_secs(3);
 
-/// Plays for so long, or until the process is told to stop (Ctrl-C, SIGTERM): on a terminal the picture stands and
-/// changes in place, otherwise every fact is a line. Then tells how it went.
+/// Runs for this many seconds, or until a signal stops it (Ctrl-C, SIGTERM). On a terminal it draws a picture that
+/// changes in place, otherwise it prints each fact as a line. Then it prints a summary.
 ///
 /// # Errors
-/// The system's, when there is no port to listen on.
+/// The system's error when it cannot listen on a port or write the output.
 pub async fn run(seconds: Option<u64>) -> io::Result<()> {
     match play(seconds).await {
-        // Who reads no more has seen enough.
+        // The reader of the output has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         played => played,
     }
@@ -75,12 +75,12 @@ async fn play(seconds: Option<u64>) -> io::Result<()> {
     }
     people.abort();
     let waiting = scene.daemon.floor().view(scene.daemon.clock().now()).queues.iter().map(|q| q.waiting.len()).sum();
-    // What is not over by then ends with the process.
+    // Calls that remain after that end with the process.
     let _ = timeout(FAREWELL, scene.daemon.drain()).await;
     out.farewell(&story.summary(began.elapsed(), waiting))
 }
 
-/// Ends when the process is told to stop.
+/// Completes on SIGINT or SIGTERM.
 fn stopped() -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
@@ -92,7 +92,7 @@ fn stopped() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Where it is shown.
+/// Where the demo is shown.
 enum Output {
     Terminal { screen: Screen, latest: VecDeque<String>, seconds: Option<u64> },
     Lines,
@@ -127,7 +127,7 @@ impl Output {
     }
 
     fn farewell(self, summary: &str) -> io::Result<()> {
-        // The terminal is given back before anything is written to stay.
+        // Restore the terminal first, so that the summary stays on it.
         drop(self);
         writeln!(io::stdout(), "{summary}")
     }

@@ -1,4 +1,4 @@
-//! Who calls, who answers, and what they feel like doing.
+//! Simulated callers and agents, and their random behaviour.
 
 use std::time::Duration;
 
@@ -27,15 +27,15 @@ const CALLERS: &[(&str, &str)] = &[
     ("0611234516", "Tim Sutter"),
 ];
 
-/// Who calls from this number.
+/// The name of the caller with this number.
 pub(super) fn name_of(number: &str) -> Option<&'static str> {
     CALLERS.iter().find(|(n, _)| *n == number).map(|(_, name)| *name)
 }
 
-/// Who is on the line at the same time, at most.
+/// The most callers at the same time.
 const AT_A_TIME: usize = 9;
 
-/// A number between two others, the second not included.
+/// A random number from `from` up to, but not including, `to`.
 fn between(from: u64, to: u64) -> u64 {
     from + u64::try_from(Uuid::new_v4().as_u128() % u128::from((to - from).max(1))).unwrap_or(0)
 }
@@ -48,7 +48,7 @@ fn in_percent(percent: u64) -> bool {
     between(0, 100) < percent
 }
 
-/// Everybody.
+/// All callers and agents.
 pub(super) struct People {
     switch: SimSwitch,
 }
@@ -58,7 +58,7 @@ impl People {
         Self { switch }
     }
 
-    /// Comes and goes for ever.
+    /// Runs for ever.
     pub(super) async fn come_and_go(self) {
         let mut everybody = JoinSet::new();
         for agent in ["1001", "1002", "1003", "1004"] {
@@ -74,7 +74,7 @@ impl People {
         let mut pause = Duration::from_millis(200);
         for (number, name) in CALLERS.iter().cycle() {
             sleep(pause).await;
-            // Briskly at first, so that there is something to see.
+            // Quickly at first, so that there is something to see.
             pause = if lines.len() < 4 { ms(400, 1_500) } else { ms(2_000, 5_500) };
             while lines.len() >= AT_A_TIME {
                 lines.join_next().await;
@@ -87,7 +87,7 @@ impl People {
     }
 }
 
-/// One caller: waits as long as there is patience for, talks, and hangs up, or is hung up on.
+/// One caller: waits for as long as the caller's patience lasts, talks, then one of the two hangs up.
 async fn call_through(switch: SimSwitch, call: Caller) {
     let patience = if in_percent(15) { ms(4_000, 15_000) } else { ms(30_000, 90_000) };
     let agent = tokio::select! {
@@ -105,7 +105,7 @@ async fn call_through(switch: SimSwitch, call: Caller) {
     call.wait_ended().await;
 }
 
-/// One agent: mostly takes the phone after a moment, sometimes lets it ring, sometimes declines.
+/// One agent: usually answers after a moment, sometimes ignores the phone or declines.
 async fn answer(phone: Phone) {
     let mut first = true;
     loop {
@@ -122,7 +122,7 @@ async fn answer(phone: Phone) {
     }
 }
 
-/// Logs in by dialling the code, and out and in again for a break.
+/// Dials the feature codes: logs in, and out and in again for breaks.
 async fn come_to_work(switch: SimSwitch, agent: &'static str) {
     sleep(Duration::from_millis(1_500)).await;
     loop {
@@ -133,7 +133,7 @@ async fn come_to_work(switch: SimSwitch, agent: &'static str) {
     }
 }
 
-/// Now and then somebody of the house calls an agent: no queue offers anybody to the agent meanwhile.
+/// Now and then a colleague calls an agent, who gets no offers from a queue meanwhile.
 async fn chat(switch: SimSwitch) {
     loop {
         sleep(ms(12_000, 25_000)).await;

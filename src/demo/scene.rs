@@ -1,4 +1,4 @@
-//! What the demo plays on: the daemon beside a simulated FreeSWITCH, connected over TCP as in earnest.
+//! The demo's set-up: the daemon and a simulated FreeSWITCH, connected over TCP as in production.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use crate::journal::{Journal, Options, Restored};
 
 use super::screen::Said;
 
-/// What an admin would have written. The ports are whatever is free.
+/// The configuration file, as an admin would write it. The system chooses free ports.
 fn file(switch: SocketAddr) -> String {
     format!(
         r#"
@@ -52,7 +52,7 @@ queues:
     )
 }
 
-/// Daemon and switch, connected.
+/// The daemon and the switch, connected.
 pub(super) struct Scene {
     pub(super) switch: SimSwitch,
     pub(super) daemon: Arc<Daemon>,
@@ -63,13 +63,13 @@ impl Scene {
     pub(super) async fn set() -> io::Result<Self> {
         let way_back = TcpListener::bind("127.0.0.1:0").await?;
         let text = file(way_back.local_addr()?);
-        // The environment is somebody else's configuration.
+        // The environment's variables belong to another daemon, so they are not read.
         let config = config::parse(Path::new("demo.yaml"), text.as_bytes(), []).map_err(io::Error::other)?;
         let server = Server::bind(config.listen, ServerLimits::default()).await?;
         let switch = SimSwitch::new(simswitch::Config {
             domain: "demo".into(),
             dialplan: Dialplan::standard(&format!("{} async full", server.local_addr()?)),
-            // People may wait for each other as long as they like.
+            // Simulated people may wait for each other without limit.
             patience: Duration::from_secs(365 * 24 * 3600),
             keep_history: false,
             ..simswitch::Config::default()
@@ -81,7 +81,7 @@ impl Scene {
         let listening = switch.clone();
         tokio::spawn(async move {
             if let Err(error) = listening.listen(way_back).await {
-                tracing::error!(%error, "the simulated switch cannot take connections any more");
+                tracing::error!(%error, "the simulated switch no longer accepts connections");
             }
         });
         let clock = Clock::system();
@@ -94,7 +94,7 @@ impl Scene {
         Ok(Self { switch, daemon })
     }
 
-    /// The sentences that are being spoken, by the channels of those who hear them.
+    /// The sentences being played, by the channel that hears each.
     pub(super) fn said(&self) -> Said {
         let said = |leg: LegView| match &leg.hears {
             Sound::Playing(file) => Some((leg.uuid, words_of(file)?)),
@@ -104,16 +104,16 @@ impl Scene {
     }
 }
 
-/// What the queues of this scene say, one sentence a line: its name, ` = `, and the words.
+/// The prompts of this scene's queues, one per line: name, ` = `, words.
 const SENTENCES: &str = include_str!("../../scripts/prompts/fr.txt");
 
-/// The words of a spoken file.
+/// The words of a prompt's file.
 fn words_of(file: &str) -> Option<&'static str> {
     let name = file.strip_prefix("/prompts/fr/")?.strip_suffix(".wav")?;
     SENTENCES.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "))
 }
 
-/// These agents are logged in wherever they serve, as after a restart.
+/// A restored state in which these agents are logged in to all their queues.
 fn at_work(config: &Config, agents: &[&str], clock: &Clock) -> Restored {
     let since = clock.now().wall;
     let is_there = |agent: &&AgentId| agents.contains(&agent.as_str());
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spoken_files_are_shown_as_sentences() {
+    fn prompts_are_shown_as_sentences() {
         assert_eq!(words_of("/prompts/fr/position-1.wav"), Some("Votre appel est le prochain."));
         assert_eq!(words_of("/prompts/fr/position-.wav"), None);
         assert_eq!(words_of("tone_stream://%(1000,4000,425);loops=-1"), None);

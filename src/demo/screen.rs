@@ -1,4 +1,4 @@
-//! The picture on a terminal: plain ANSI, drawn over itself.
+//! The picture on a terminal, drawn in place with plain ANSI sequences.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
@@ -10,13 +10,13 @@ use crate::floor::{AgentView, FloorView, QueueView};
 
 use super::story::{Story, clock};
 
-/// What every terminal has.
+/// The width of the picture, which fits on every terminal.
 const COLUMNS: usize = 79;
 
-/// Callers of one queue that are shown; the rest is counted.
+/// How many callers of a queue are shown; the others are counted.
 const CALLERS: usize = 4;
 
-/// One line and whether it stands out.
+/// One line, and whether it is bold.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Line {
     text: String,
@@ -31,17 +31,17 @@ fn bold(text: impl Into<String>) -> Line {
     Line { text: text.into(), bold: true }
 }
 
-/// A terminal that was taken over; given back when dropped.
+/// The terminal in full-screen mode, which is left on drop.
 pub(super) struct Screen(());
 
 impl Screen {
-    /// Takes the terminal's other screen, so that what stood there comes back in the end, and hides the cursor.
+    /// Switches to the terminal's alternate screen, so that its content comes back at the end, and hides the cursor.
     pub(super) fn open() -> io::Result<Self> {
         io::stdout().write_all(b"\x1b[?1049h\x1b[?25l")?;
         Ok(Self(()))
     }
 
-    /// Draws from the top, and clears what is left of the picture before.
+    /// Draws from the top and clears what remains of the previous picture.
     pub(super) fn draw(&mut self, lines: &[Line]) -> io::Result<()> {
         let mut frame = String::from("\x1b[H");
         for line in lines {
@@ -59,13 +59,13 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // Nobody is left to tell when it fails.
+        // Nothing can be done if this fails.
         let _ = io::stdout().write_all(b"\x1b[?25h\x1b[?1049l");
         let _ = io::stdout().flush();
     }
 }
 
-/// What is being said to whom: sentences by the callers' channels.
+/// The sentence that each caller is hearing, by channel.
 pub(super) type Said = HashMap<String, &'static str>;
 
 /// The whole picture.
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_picture_tells_who_waits_and_what_everybody_does() {
+    fn the_picture_shows_waiting_callers_and_agents() {
         let file = "agents: [{ id: \"1001\", name: Anna }]\n\
                     queues: [{ number: \"99900\", name: Service, participants: [\"1001\"] }]\n";
         let config = crate::config::parse(Path::new("x.yaml"), file.as_bytes(), []).unwrap();

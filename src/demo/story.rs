@@ -1,4 +1,4 @@
-//! Facts as sentences, and what they sum up to.
+//! Facts as sentences, and their totals.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::config::Config;
 
 use super::people;
 
-/// Callers whose names are remembered; whoever is forgotten is called by number.
+/// How many callers' names are remembered; then all are forgotten and shown as "somebody".
 const REMEMBERED: usize = 1_000;
 
-/// What has been told so far.
+/// The names, and the totals so far.
 pub(super) struct Story {
     began: Wall,
     agents: HashMap<AgentId, String>,
@@ -27,7 +27,7 @@ pub(super) struct Story {
 }
 
 impl Story {
-    /// A story that begins now.
+    /// Starts at `began`.
     pub(super) fn new(began: Wall, config: &Config) -> Self {
         Self {
             began,
@@ -42,7 +42,7 @@ impl Story {
         }
     }
 
-    /// What an agent is called.
+    /// An agent's name.
     pub(super) fn agent<'a>(&'a self, agent: &'a AgentId) -> &'a str {
         self.agents.get(agent).map_or(agent.as_str(), String::as_str)
     }
@@ -51,12 +51,12 @@ impl Story {
         self.queues.get(queue).map_or(queue.as_str(), String::as_str)
     }
 
-    /// What a caller is called.
+    /// A caller's name or number.
     pub(super) fn caller<'a>(&'a self, call: &'a CallId) -> &'a str {
         self.callers.get(call).map_or("somebody", String::as_str)
     }
 
-    /// Takes a fact, and tells it with its time.
+    /// Counts a fact and returns it as a line with its time.
     pub(super) fn tell(&mut self, record: &Record) -> String {
         self.count(record);
         format!("{}  {}", clock(record.at.since(self.began)), self.sentence(&record.fact))
@@ -64,8 +64,9 @@ impl Story {
 
     fn count(&mut self, record: &Record) {
         match &record.fact {
-            Fact::CallEntered { call, caller, first_entered, .. } => {
-                if *first_entered == record.at {
+            Fact::CallEntered { call, caller, .. } => {
+                // A call that a timeout moves, or that comes back, enters again.
+                if !self.callers.contains_key(call) {
                     self.calls += 1;
                 }
                 if self.callers.len() >= REMEMBERED {
@@ -115,7 +116,7 @@ impl Story {
             },
             Fact::CallReturned { call, .. } => format!("{} goes back to the dialplan", caller(call)),
             Fact::CallTaken { call, .. } => format!("{} is taken away by somebody else", caller(call)),
-            Fact::CallLost { call, .. } => format!("{} is gone with FreeSWITCH", caller(call)),
+            Fact::CallLost { call, .. } => format!("{} is lost with FreeSWITCH", caller(call)),
             Fact::AgentLoggedIn { agent: a, queue: q, .. } => format!("{} logs in to {}", agent(a), queue(q)),
             Fact::AgentLoggedOut { agent: a, queue: q, .. } => format!("{} logs out of {}", agent(a), queue(q)),
             Fact::WrapUpStarted { agent: a, .. } => format!("{} wraps up", agent(a)),
@@ -123,7 +124,7 @@ impl Story {
         }
     }
 
-    /// How it went, in a line.
+    /// The totals as a line.
     pub(super) fn totals(&self, waiting: usize) -> String {
         format!(
             "{} call{}: {} answered, {} abandoned, {} timed out, {waiting} waiting; average wait {}",
@@ -136,12 +137,12 @@ impl Story {
         )
     }
 
-    /// How it went, in the end.
+    /// The summary at the end.
     pub(super) fn summary(&self, elapsed: Duration, waiting: usize) -> String {
         format!(
             "\nIn {} {}.\n\
-             It was the daemon as it is, on a simulated FreeSWITCH. For a real one: write your queues into queues.yaml,\n\
-             `freeswitch-queue check` it, and run `freeswitch-queue serve` beside it.",
+             That was the real daemon on a simulated FreeSWITCH. For a real FreeSWITCH, write your queues into\n\
+             queues.yaml, check the file with `freeswitch-queue check`, and run `freeswitch-queue serve`.",
             seconds(elapsed),
             self.totals(waiting),
         )
@@ -181,17 +182,18 @@ fn cancelled(cause: CancelCause) -> &'static str {
         CancelCause::CallTimedOut => "the caller has waited too long",
         CancelCause::LoggedOut => "the agent has logged out",
         CancelCause::Reconfigured => "the configuration has changed",
-        CancelCause::Draining => "the daemon goes down",
+        CancelCause::Draining => "the daemon is shutting down",
+        CancelCause::Requested => "an operator asked for it",
     }
 }
 
 fn timed_out(cause: TimeoutCause) -> &'static str {
     match cause {
-        TimeoutCause::MaxWait => "that was the longest wait allowed",
+        TimeoutCause::MaxWait => "the maximum wait is over",
         TimeoutCause::NobodyLoggedIn => "nobody is logged in",
         TimeoutCause::LastAgentLoggedOut => "the last agent has logged out",
-        TimeoutCause::QueueRemoved => "the queue is gone",
-        TimeoutCause::SecondTime => "came round in a circle",
+        TimeoutCause::QueueRemoved => "the queue was removed",
+        TimeoutCause::SecondTime => "the call has been in this queue before",
     }
 }
 
@@ -219,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn facts_are_told_with_names_and_counted_once() {
+    fn facts_are_shown_with_names_and_counted_once() {
         let mut story = story();
         let (call, queue) = (CallId::new("c").unwrap(), QueueNumber::new("99900").unwrap());
         let agent = AgentId::new("1001").unwrap();

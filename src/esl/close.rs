@@ -14,7 +14,7 @@ pub enum CloseReason {
     Peer,
     /// FreeSWITCH closed it in the middle of a frame.
     CutOff,
-    /// What came was not the Event Socket protocol, or exceeded a limit.
+    /// The bytes received were not the Event Socket protocol, or exceeded a limit.
     Frame(FrameError),
     /// A reply of the wrong kind came: replies no longer match commands.
     OutOfStep,

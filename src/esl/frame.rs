@@ -189,7 +189,7 @@ enum Position {
     Body { kind: FrameKind, body_at: usize, end: usize },
 }
 
-/// What is known of an incomplete head.
+/// The state of an incomplete head.
 #[derive(Debug, Default)]
 struct Head {
     /// Where the incomplete line begins.

@@ -17,10 +17,10 @@ use super::link::{Events, Incoming, Link, LinkLimits, Pool};
 use super::tcp;
 
 /// How long to pause when the system has no resources for another connection.
-const BREATHER: Duration = Duration::from_millis(100);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A refused peer is logged at once, but not more often than this, so that endless attempts do not fill the log.
-const STRANGERS: Duration = Duration::from_secs(1);
+const REFUSALS_LOGGED_EVERY: Duration = Duration::from_secs(1);
 
 /// How many connections may wait to be accepted; the system may allow fewer (`net.core.somaxconn`). Beyond that, Linux
 /// drops the last packet of the handshake: FreeSWITCH believes it is connected, and the call waits in silence for a
@@ -62,23 +62,23 @@ pub struct Server {
     listener: TcpListener,
     limits: ServerLimits,
     places: Arc<Semaphore>,
-    doors: Arc<Semaphore>,
+    turning_away: Arc<Semaphore>,
     pool: Arc<Pool>,
-    strangers: Mutex<Strangers>,
+    refusals: Mutex<Refusals>,
 }
 
 /// Counts refused peers.
 #[derive(Debug, Default)]
-struct Strangers {
+struct Refusals {
     logged: Option<Instant>,
     /// How many were refused since then.
     more: u64,
 }
 
-impl Strangers {
+impl Refusals {
     /// Counts another one. When it is time to log again, returns how many went unlogged since the last time.
-    fn come(&mut self, now: Instant) -> Option<u64> {
-        if self.logged.is_some_and(|logged| now.duration_since(logged) < STRANGERS) {
+    fn count(&mut self, now: Instant) -> Option<u64> {
+        if self.logged.is_some_and(|logged| now.duration_since(logged) < REFUSALS_LOGGED_EVERY) {
             self.more += 1;
             return None;
         }
@@ -116,9 +116,9 @@ impl Server {
         socket.bind(address)?;
         let listener = socket.listen(WAITING_TO_BE_ACCEPTED)?;
         let places = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
-        let doors = Arc::new(Semaphore::new(limits.turned_away.clamp(1, Semaphore::MAX_PERMITS)));
+        let turning_away = Arc::new(Semaphore::new(limits.turned_away.clamp(1, Semaphore::MAX_PERMITS)));
         let pool = Arc::new(Pool::new(limits.own, limits.shared));
-        Ok(Self { listener, limits, places, doors, pool, strangers: Mutex::default() })
+        Ok(Self { listener, limits, places, turning_away, pool, refusals: Mutex::default() })
     }
 
     /// The address it listens on.
@@ -144,13 +144,13 @@ impl Server {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
-                    sleep(BREATHER).await;
+                    sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
             if !allowed(peer.ip().to_canonical()) {
-                let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(unlogged) = strangers.come(Instant::now()) {
+                let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(unlogged) = refusals.count(Instant::now()) {
                     tracing::warn!(%peer, unlogged, "refused a connection: its address is not in `allow`");
                 }
                 continue;
@@ -162,20 +162,20 @@ impl Server {
                 return Accepted { link, events, peer, place: Place(place) };
             }
             tracing::warn!(%peer, most = self.limits.connections, "turned a call away: the limit of calls is reached");
-            self.show_out(stream).await;
+            self.turn_away_in_background(stream).await;
         }
     }
 
     /// Turns a call away in a task of its own, as soon as fewer than the limit are being turned away.
-    async fn show_out(&self, stream: TcpStream) {
-        let Ok(door) = Arc::clone(&self.doors).acquire_owned().await else {
+    async fn turn_away_in_background(&self, stream: TcpStream) {
+        let Ok(permit) = Arc::clone(&self.turning_away).acquire_owned().await else {
             return;
         };
         let park = self.limits.park;
         let (link, events) = Link::open_in(stream, self.limits.link, self.pool.clone());
         tokio::spawn(async move {
-            see_out(link, events, park).await;
-            drop(door);
+            turn_away_link(link, events, park).await;
+            drop(permit);
         });
     }
 }
@@ -186,11 +186,11 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (link, events) = Link::open(io, limits);
-    see_out(link, events, park).await;
+    turn_away_link(link, events, park).await;
 }
 
-async fn see_out(link: Link, mut events: Events, park: Duration) {
-    leave_behind(&[Command::Connect], &link, &mut events, park).await;
+async fn turn_away_link(link: Link, mut events: Events, park: Duration) {
+    give_back_after(&[Command::Connect], &link, &mut events, park).await;
 }
 
 /// Returns a call to the dialplan after `connect`, and ends its connection.
@@ -199,20 +199,20 @@ async fn see_out(link: Link, mut events: Events, park: Duration) {
 /// for the park, for at most `park`. The call may have parked before we subscribe to its events (3 of 16 times on a
 /// real switch), so it is also given an application, which it executes as soon as it is parked.
 pub async fn give_back(link: &Link, events: &mut Events, park: Duration) {
-    leave_behind(&[], link, events, park).await;
+    give_back_after(&[], link, events, park).await;
 }
 
-async fn leave_behind(first: &[Command], link: &Link, events: &mut Events, park: Duration) {
-    see_parked(first, link, events, park).await;
+async fn give_back_after(first: &[Command], link: &Link, events: &mut Events, park: Duration) {
+    wait_for_park(first, link, events, park).await;
     leave(link);
 }
 
 /// Waits until a call is parked after `connect`, for at most `park`; see [`give_back`].
 pub async fn until_parked(link: &Link, events: &mut Events, park: Duration) {
-    see_parked(&[], link, events, park).await;
+    wait_for_park(&[], link, events, park).await;
 }
 
-async fn see_parked(first: &[Command], link: &Link, events: &mut Events, park: Duration) {
+async fn wait_for_park(first: &[Command], link: &Link, events: &mut Events, park: Duration) {
     let mut commands = [first, &[Command::MyEvents]].concat();
     // It consists of plain words, so building it cannot fail.
     commands.extend(Execute::with("set", "fsq_given_back=true").ok().map(Command::from));
@@ -254,9 +254,9 @@ mod tests {
 
     #[test]
     fn refused_peers_do_not_fill_the_log() {
-        let (mut strangers, start) = (Strangers::default(), Instant::now());
+        let (mut refusals, start) = (Refusals::default(), Instant::now());
         let at = |ms| start + Duration::from_millis(ms);
-        let logged: Vec<_> = [0, 1, 999, 1000, 1001, 2500].into_iter().map(|ms| strangers.come(at(ms))).collect();
+        let logged: Vec<_> = [0, 1, 999, 1000, 1001, 2500].into_iter().map(|ms| refusals.count(at(ms))).collect();
         assert_eq!(logged, [Some(0), None, None, Some(2), None, Some(1)]);
     }
 }

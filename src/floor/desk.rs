@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::acd::call::{Desk, Input, Leave};
 use crate::acd::fact::{EndedBy, Fact};
@@ -21,6 +22,8 @@ pub struct Caller {
     pub returned: bool,
     /// The Call-ID of the caller's phone, where it is one of SIP.
     pub dialog: Option<Arc<str>>,
+    /// How long ago the caller came, who stands in line since then; later queues are entered when they are.
+    pub came: Duration,
 }
 
 /// The place where one call's wishes are carried out. Dropping it takes the call off the floor.
@@ -61,7 +64,7 @@ impl CallDesk {
                     self.caller.first_entered.get_or_insert(place.entered);
                     self.queue = Some(queue);
                 }
-                self.caller.returned = false;
+                (self.caller.returned, self.caller.came) = (false, Duration::ZERO);
                 return Some(Input::Entered(entered));
             }
             Desk::Look { listen } => {

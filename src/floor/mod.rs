@@ -162,7 +162,8 @@ impl Floor {
         let back = self.comes_back(call, now);
         // Killed at the very beginning of a wait, we leave the place in the records and not on the channel.
         let recorded = back.as_ref().filter(|b| b.queue == *queue).map(Absent::place);
-        let fresh = || Place { entered: now.wall, seq: self.arrivals.fetch_add(1, Ordering::Relaxed) };
+        let came = now.wall.before(caller.came);
+        let fresh = || Place { entered: came, seq: self.arrivals.fetch_add(1, Ordering::Relaxed) };
         let (settings, place) = {
             let mut q = self.queues.get_mut(queue).filter(|q| !q.is_retired())?;
             let at = q.enter(call.clone(), place.or(recorded).unwrap_or_else(fresh), seed);
@@ -212,8 +213,10 @@ impl Floor {
                 Fact::OfferMissed { offer, call, queue, agent, cause }
             }
             Outcome::Cancelled(cause) => {
-                if let Some(mut q) = self.queues.get_mut(&queue) {
-                    q.cancelled(&call, offer);
+                match self.queues.get_mut(&queue) {
+                    Some(mut q) if cause.passes_over() => q.missed(&call, offer, now.mono),
+                    Some(mut q) => q.cancelled(&call, offer),
+                    None => {}
                 }
                 Fact::OfferCancelled { offer, call, queue, agent, cause }
             }
@@ -366,9 +369,17 @@ impl Floor {
         true
     }
 
+    /// Orders the offer for which the agent's phone rings, or is about to, to be called off. `None` when there is none.
+    pub fn call_off_offer(&self, agent: &AgentId, now: Now) -> Option<OfferKey> {
+        let held = self.agents.get(agent)?.held_by_offer()?.clone();
+        let key = OfferKey { offer: held.offer, call: held.call, queue: held.queue, agent: agent.clone() };
+        self.call_off(&key, CancelCause::Requested, now);
+        Some(key)
+    }
+
     /// Orders an offer to be called off.
     fn call_off(&self, key: &OfferKey, cause: CancelCause, now: Now) {
-        let done = self.queues.get_mut(&key.queue).map(|mut q| q.call_off(&key.call, key.offer, cause));
+        let done = self.queues.get_mut(&key.queue).map(|mut q| q.call_off(&key.call, key.offer, cause, now.mono));
         match done {
             Some(CalledOff::NeverRang) => self.never_rang(key, cause, now),
             Some(CalledOff::Ordered) => self.wake_all(std::slice::from_ref(&key.call)),

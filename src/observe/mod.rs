@@ -1,14 +1,24 @@
-//! Readers of facts and views.
+//! Readers of facts and views: lossy and bounded, so that none of them ever delays a call (Q109).
+
+mod output;
+
+use std::borrow::Cow;
 
 use serde_json::Value;
 
 use crate::acd::fact::Record;
 
+pub use output::{Format, LastLines, lost_lines, on_one_line, start};
+
 /// The target of the log lines that are facts.
 const FACTS: &str = "freeswitch_queue::facts";
 
-/// Writes a fact to the log: one line, with the fields that the record has in the store.
-pub fn log(record: &Record) {
+/// How many of the last digits of a masked number are shown: enough to tell two callers apart.
+const SHOWN: usize = 3;
+
+/// Writes a fact to the log: one line, with the fields that the record has in the store. With `masked`, of callers'
+/// numbers only the last digits.
+pub fn log(record: &Record, masked: bool) {
     if !tracing::enabled!(target: FACTS, tracing::Level::INFO) {
         return;
     }
@@ -17,6 +27,7 @@ pub fn log(record: &Record) {
         Err(error) => return tracing::error!(%error, "a fact cannot be written to the log"),
     };
     let text = |name: &str| fields.get(name).and_then(Value::as_str);
+    let number = |name: &str| text(name).map(|n| if masked { Cow::from(mask(n)) } else { Cow::from(n) });
     let moment = |name: &str| fields.get(name).and_then(Value::as_i64);
     let count = |name: &str| fields.get(name).and_then(Value::as_u64);
     let returned = fields.get("returned").and_then(Value::as_bool);
@@ -31,8 +42,8 @@ pub fn log(record: &Record) {
         offer = text("offer"),
         queue = text("queue"),
         agent = text("agent"),
-        caller = text("caller"),
-        party = text("party"),
+        caller = number("caller").as_deref(),
+        party = number("party").as_deref(),
         party_channel = text("party_channel"),
         first_entered = moment("first_entered"),
         returned,
@@ -46,4 +57,20 @@ pub fn log(record: &Record) {
         onward_to = onward.and_then(|(_, to)| to.as_str()),
         until = moment("until"),
     );
+}
+
+/// A number of which only the last digits are shown.
+fn mask(number: &str) -> String {
+    let hidden = number.chars().count().saturating_sub(SHOWN);
+    number.chars().enumerate().map(|(at, char)| if at < hidden { '*' } else { char }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_masked_number_shows_its_last_digits() {
+        assert_eq!(["0791234567", "+41", "12", "", "anna"].map(mask), ["*******567", "+41", "12", "", "*nna"]);
+    }
 }

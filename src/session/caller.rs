@@ -187,7 +187,9 @@ impl<'a> Session<'a> {
             }
             (None, None) => (Call::new(dialled.clone(), channel.visited.clone(), None), None),
         };
-        let caller = Caller { number, first_entered, returned: place.is_some(), dialog: channel.dialog.clone() };
+        let came = channel.arrival.as_ref().map(|arrival| shared.arrivals.ago(arrival, shared.clock.now().mono));
+        let came = came.unwrap_or_default();
+        let caller = Caller { number, first_entered, returned: place.is_some(), came, dialog: channel.dialog.clone() };
         let desk = CallDesk::new(shared.floor.clone(), channel.id.clone(), caller, (shared.random)());
         Self {
             shared,

@@ -2,6 +2,7 @@
 //! a feature code. A session translates: events into what a call is told, and what a call wants into
 //! commands. It decides nothing.
 
+mod arrivals;
 mod caller;
 mod feature;
 mod turns;
@@ -21,6 +22,7 @@ use crate::floor::Floor;
 use crate::telephony::Settings;
 use crate::telephony::channel::Channel;
 
+pub use arrivals::Arrivals;
 pub use turns::Turns;
 
 /// How long a call may take to be parked before it is left all the same.
@@ -44,6 +46,8 @@ pub struct Shared {
     pub by_channel: AtomicBool,
     /// Where agents who dial a feature code are logged in and out.
     pub controller: Arc<Controller>,
+    /// When callers came.
+    pub arrivals: Arrivals,
     /// The calls whose task is here.
     pub turns: Turns,
     /// Makes a random number, for the random order of agents.
@@ -66,7 +70,7 @@ pub async fn run(shared: Arc<Shared>, link: Link, mut events: Events) {
         }
         None => return,
     };
-    let channel = match Channel::read(&reply) {
+    let mut channel = match Channel::read(&reply) {
         // It is handed on through futures, each of which would keep room for it.
         Ok(channel) => Box::new(channel),
         Err(error) => {
@@ -81,6 +85,10 @@ pub async fn run(shared: Arc<Shared>, link: Link, mut events: Events) {
         return Box::pin(give_back(&link, &mut events)).await;
     }
     link.vouch();
+    channel.withheld &= settings.hide_withheld;
+    if channel.withheld {
+        channel.hide_caller();
+    }
     let drained = *shared.draining.borrow();
     match settings.codes.read(&channel.dialled) {
         _ if drained => Box::pin(give_back(&link, &mut events)).await,

@@ -16,4 +16,6 @@ pub struct Settings {
     pub prompts: String,
     /// The language of what is said when no queue tells.
     pub language: Language,
+    /// Whether a number that its caller withholds is told to nobody.
+    pub hide_withheld: bool,
 }

@@ -1,4 +1,4 @@
-//! The daemon as a process of its own.
+//! The daemon as a separate process.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -14,20 +14,20 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// How long anything may take that comes by itself.
+/// How long any single step may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct Daemon {
     child: Child,
     folder: PathBuf,
-    /// Where it waits for calls.
+    /// Where it listens for calls.
     pub(crate) address: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
     reading: JoinHandle<()>,
 }
 
 impl Daemon {
-    /// Starts it with this configuration, whose `listen` has port 0, and waits until it is ready.
+    /// Starts it with this configuration, whose `listen` must have port 0, and waits until it is ready.
     pub(crate) async fn start(yaml: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("fsq-abuse-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
@@ -54,7 +54,7 @@ impl Daemon {
         Self { child, folder, address, log, reading }
     }
 
-    /// What `freeswitch-queue status --json` says; asked again when the machine is too busy to answer at once.
+    /// The output of `freeswitch-queue status --json`; asks again if the machine is too busy to answer at once.
     pub(crate) async fn status(&self) -> Status {
         let asking = async {
             loop {
@@ -67,7 +67,7 @@ impl Daemon {
         serde_json::from_str(&text).expect("a status")
     }
 
-    /// Waits until the status is as it should be, asking again and again.
+    /// Polls the status until the condition holds.
     pub(crate) async fn wait_for(&self, what: &str, condition: impl Fn(&Status) -> bool) {
         let waiting = async { while !condition(&self.status().await) {} };
         assert!(timeout(PATIENCE, waiting).await.is_ok(), "waited in vain for {what}: {:?}", self.status().await);
@@ -97,7 +97,7 @@ impl Daemon {
         self.log.lock().unwrap().clone()
     }
 
-    /// Tells it to go down, and waits for its end and the last line of its log.
+    /// Stops it with SIGTERM, and waits for its exit and the last line of its log.
     pub(crate) async fn end(&mut self) -> ExitStatus {
         let pid = self.child.id().unwrap().to_string();
         assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
@@ -110,10 +110,10 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the end of the daemon's log, without what strangers cause:");
-            let told = ["none within", "without our token", "is not that of a call", "the peer", "all connections"];
+            eprintln!("the end of the daemon's log, without the lines that hostile peers cause:");
+            let expected = ["none within", "without our token", "is not that of a call", "the peer", "all connections"];
             let log = self.log();
-            let unusual: Vec<_> = log.iter().filter(|line| !told.iter().any(|text| line.contains(text))).collect();
+            let unusual: Vec<_> = log.iter().filter(|line| !expected.iter().any(|text| line.contains(text))).collect();
             unusual.iter().skip(unusual.len().saturating_sub(40)).for_each(|line| eprintln!("{line}"));
         }
         let _ = fs::remove_dir_all(&self.folder);

@@ -1,4 +1,4 @@
-//! Those who mean harm: each keeps a connection open at any moment and does the same to every second of them.
+//! Hostile peers: each always has a connection open, and misbehaves in its own way on every second one.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,36 +14,36 @@ use tokio::time::timeout;
 
 use crate::daemon::PATIENCE;
 
-/// What one of them does.
+/// How a peer misbehaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Deed {
-    /// Says nothing at all.
+    /// Sends nothing.
     Silence,
-    /// Bytes of no meaning.
+    /// Sends meaningless bytes.
     Garbage,
-    /// A frame of almost 1 MB but its last byte.
+    /// Sends a frame of almost 1 MB without its last byte.
     HalfFrame,
-    /// Part of a head.
+    /// Sends part of a head.
     HalfHead,
-    /// Headers without end.
+    /// Sends headers without end.
     EndlessHeaders,
-    /// A header without end.
+    /// Sends an endless header line.
     EndlessLine,
-    /// The browser of somebody who is lost.
+    /// Sends an HTTP request.
     Http,
-    /// Replies to what nobody asked.
+    /// Sends replies to commands that nobody sent.
     Replies,
-    /// Events and log lines nobody asked for, more than are kept; some cannot be read.
+    /// Sends unsolicited events and log lines, more than the daemon keeps and some unreadable.
     Events,
-    /// A call that claims a queue, without our token.
+    /// Claims to be a call for a queue, without our token.
     FalseCall,
-    /// Comes from an address that is not allowed.
+    /// Connects from an address that is not allowed.
     Stranger,
-    /// Breaks the connection off as soon as it is there.
+    /// Resets the connection as soon as it is open.
     BreakOff,
 }
 
-/// Half of them fill the memory as far as they can.
+/// Half of the peers fill the daemon's memory as far as they can.
 const DEEDS: [Deed; 22] = {
     let mut all = [Deed::HalfFrame; 22];
     all[0] = Deed::Silence;
@@ -60,10 +60,10 @@ const DEEDS: [Deed; 22] = {
     all
 };
 
-/// What the daemon says first to whoever may connect.
+/// The first command the daemon sends to an allowed peer.
 const HELLO: &[u8] = b"connect\n\n";
 
-/// All of them, on a thread of their own: the switch, which shares this process, must not wait for its turn among them.
+/// All hostile peers, on a thread of their own so that they do not delay the switch, which shares this process.
 pub(crate) struct Crowd {
     stop: watch::Sender<bool>,
     inside: Arc<Semaphore>,
@@ -73,7 +73,7 @@ pub(crate) struct Crowd {
 }
 
 impl Crowd {
-    /// `size` of them go to the port.
+    /// `size` peers that connect to the port.
     pub(crate) fn at_port(address: SocketAddr, size: usize) -> Self {
         Self::new(size, DEEDS.len(), move |n, round| {
             let deed = DEEDS[n % DEEDS.len()];
@@ -82,7 +82,7 @@ impl Crowd {
         })
     }
 
-    /// `size` of them go to the control socket.
+    /// `size` peers that connect to the control socket.
     pub(crate) fn at_control(path: PathBuf, size: usize) -> Self {
         const THERE: [Deed; 4] = [Deed::Silence, Deed::Garbage, Deed::HalfHead, Deed::EndlessLine];
         Self::new(size, THERE.len(), move |n, round| {
@@ -126,13 +126,14 @@ impl Crowd {
         Self { stop, inside, size, runtime, all }
     }
 
-    /// Waits until everybody has set out.
+    /// Waits until every peer has started.
     pub(crate) async fn is_there(&self) {
         let everybody = u32::try_from(self.size).unwrap();
         let _ = timeout(PATIENCE, self.inside.acquire_many(everybody)).await.expect("everybody comes in time").unwrap();
     }
 
-    /// Nobody comes again; waits until the daemon has ended every connection. Gives how many there were of each kind.
+    /// Stops opening connections, and waits until the daemon has ended all of them. Returns how many of each kind there
+    /// were.
     pub(crate) async fn goes(mut self) -> BTreeMap<Deed, usize> {
         self.stop.send_replace(true);
         let mut ended = BTreeMap::new();
@@ -157,7 +158,7 @@ async fn once(deed: Deed, address: SocketAddr, n: usize) {
         Deed::Stranger => {
             let mut text = String::new();
             let read = timeout(PATIENCE, stream.read_to_string(&mut text)).await.expect("strangers are closed in time");
-            return assert_eq!(read.map_err(|error| error.kind()), Ok(0), "a stranger was told {text:?}");
+            return assert_eq!(read.map_err(|error| error.kind()), Ok(0), "a stranger received {text:?}");
         }
         Deed::BreakOff => return stream.set_zero_linger().unwrap(),
         _ => {}
@@ -166,13 +167,13 @@ async fn once(deed: Deed, address: SocketAddr, n: usize) {
     timeout(PATIENCE, stream.read_exact(&mut hello)).await.expect("served in time").expect("let in");
     assert_eq!(hello, HELLO);
     misbehave(deed, &mut stream, n).await;
-    let told = to_the_end(deed, &mut stream).await;
+    let got = to_the_end(deed, &mut stream).await;
     if deed == Deed::FalseCall {
-        assert!(told.ends_with("exit\n\n") && !told.contains("answer"), "a call without our token was told {told:?}");
+        assert!(got.ends_with("exit\n\n") && !got.contains("answer"), "a call without our token received {got:?}");
     }
 }
 
-/// A frame of 1 MB but its last byte.
+/// A frame of 1 MB without its last byte.
 static HALF_FRAME: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let length = 1_000_000;
     let mut frame = format!("Content-Type: text/event-plain\nContent-Length: {length}\n\n").into_bytes();
@@ -180,11 +181,11 @@ static HALF_FRAME: LazyLock<Vec<u8>> = LazyLock::new(|| {
     frame
 });
 
-/// 20 kB of no meaning, and then some to begin at different places of it.
+/// 20 kB of garbage, plus some more so that each peer can start at a different offset.
 static GARBAGE: LazyLock<Vec<u8>> =
     LazyLock::new(|| (0..22_000_u32).map(|at| at.wrapping_mul(at).to_be_bytes()[2]).collect());
 
-/// Does the harm. The daemon ends some of these connections meanwhile, which shows as an error of a write.
+/// Misbehaves. The daemon ends some of these connections meanwhile, so a write may fail.
 async fn misbehave(deed: Deed, stream: &mut (impl AsyncRead + AsyncWrite + Unpin), n: usize) {
     let bytes = match deed {
         Deed::Garbage => return drop(stream.write_all(&GARBAGE[n..n + 20_000]).await),
@@ -214,11 +215,11 @@ async fn misbehave(deed: Deed, stream: &mut (impl AsyncRead + AsyncWrite + Unpin
     let _ = stream.write_all(&bytes).await;
 }
 
-/// Reads to the end of the connection, which the daemon has to bring about.
+/// Reads until the daemon ends the connection.
 async fn to_the_end(deed: Deed, stream: &mut (impl AsyncRead + Unpin)) -> String {
-    let mut told = Vec::new();
-    // A connection that is ended with bytes unread ends with an error; it is the end all the same.
-    let ended = timeout(PATIENCE, stream.read_to_end(&mut told)).await;
+    let mut received = Vec::new();
+    // If the daemon closes it with unread bytes, the read ends with an error, which is also an end.
+    let ended = timeout(PATIENCE, stream.read_to_end(&mut received)).await;
     assert!(ended.is_ok(), "{deed:?} was not ended");
-    String::from_utf8(told).unwrap()
+    String::from_utf8(received).unwrap()
 }

@@ -1,5 +1,5 @@
-//! Q21: thousands who mean harm at both doors of the daemon, a process of its own, over real sockets, while ordinary
-//! calls go through the same port.
+//! Q21: thousands of hostile peers at the port and the control socket of a daemon process, over real sockets, while
+//! ordinary calls go through the same port.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod daemon;
@@ -24,10 +24,10 @@ const AT_THE_CONTROL_SOCKET: usize = 200;
 const CALLS: usize = 200;
 const AGENTS: usize = 40;
 
-/// What the README says: 32 kB a connection, 256 MB for all together, and the daemon itself.
+/// The README's limits: 32 kB per connection, 256 MB for all together, and the daemon itself.
 const MOST_MEMORY: u64 = (AT_THE_PORT as u64 * (32 << 10)) + (256 << 20) + (64 << 20);
 
-/// This process has one end of every connection, the daemon the other.
+/// Raises this process's limit of open files: it has one end of every connection.
 fn allow_files() {
     let needed = 2 * (AT_THE_PORT + AT_THE_CONTROL_SOCKET) as u64;
     let limit = getrlimit(Resource::Nofile);
@@ -35,14 +35,14 @@ fn allow_files() {
         setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
     }
     let soft = getrlimit(Resource::Nofile).current;
-    assert!(soft.is_none_or(|soft| soft >= needed), "{soft:?} open files are not enough: `ulimit -n {needed}`");
+    assert!(soft.is_none_or(|soft| soft >= needed), "{soft:?} open files are too few; run `ulimit -n {needed}` first");
 }
 
 fn agents() -> impl Iterator<Item = String> {
     (0..AGENTS).map(|n| (1001 + n).to_string())
 }
 
-/// The switch: agents who answer and hang up, sounds that are short, and patience with a machine that is busy.
+/// A switch whose agents answer and hang up, with short sounds and patience for a busy machine.
 async fn switch(listener: TcpListener) -> SimSwitch {
     let short = |name: &str| (!name.contains("stream")).then_some(Length::For(Duration::from_millis(20)));
     let slow = Duration::from_secs(30);
@@ -74,17 +74,17 @@ fn configuration(link: u16) -> String {
     )
 }
 
-/// How many records of each kind the store has.
+/// The number of records of each kind in the store.
 fn records(daemon: &Daemon) -> BTreeMap<String, u32> {
     let store = Connection::open(daemon.store()).unwrap();
     let mut counted = store.prepare("SELECT kind, count(*) FROM records GROUP BY kind").unwrap();
     counted.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect()
 }
 
-/// Q21: 2,000 connections that send garbage, half frames, endless headers or nothing, and 200 at the control socket:
-/// every one of them is ended, 200 calls go through as if nobody else were there, and memory stays in its bound.
+/// Q21: 2,000 connections send garbage, incomplete frames, endless headers or nothing, and 200 do so at the control
+/// socket. The daemon ends every one, 200 calls go through undisturbed, and memory stays within its limit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn q21_thousands_of_hostile_connections() {
+async fn q21_thousands_of_hostile_connections_disturb_no_call() {
     allow_files();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let link = listener.local_addr().unwrap().port();
@@ -113,7 +113,7 @@ async fn q21_thousands_of_hostile_connections() {
             assert!(cause == "NORMAL_CLEARING" && !view.stranded && view.talked_to.len() == 1, "{cause}: {view:?}");
         });
     }
-    // The control socket answers meanwhile.
+    // The control socket still answers.
     let most = daemon.status().await;
     assert_eq!((most.switches, most.linked), (1, 1));
     timeout(PATIENCE, calls.join_all()).await.expect("every caller talks in time");
@@ -128,7 +128,7 @@ async fn q21_thousands_of_hostile_connections() {
     assert!(memory <= MOST_MEMORY, "the daemon held {memory} bytes, {MOST_MEMORY} are allowed");
     assert_eq!(ended.len(), 12, "every deed was done");
     daemon.wait_for("every call's end", |status| status.calls == 0).await;
-    // Nothing of them is left.
+    // No connection is left open.
     let let_go = async {
         while daemon.open_files() > files {
             daemon.status().await;

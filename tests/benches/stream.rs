@@ -1,10 +1,10 @@
-//! The stream that is read: the events of every capture, over and over.
+//! The stream to read: the events of every capture, repeated.
 
 use std::path::{Path, PathBuf};
 
 use freeswitch_queue::esl::frame::{Decoder, Frame, FrameKind, FrameLimits};
 
-/// The headers that are read of every event, decoded: what tells a session what happened, and who is calling.
+/// The headers read and decoded of every event: they tell a session what happened and who is calling.
 pub const READ: [&str; 6] =
     ["Event-Name", "Unique-ID", "Answer-State", "Caller-Caller-ID-Name", "Caller-Destination-Number", "Channel-Name"];
 
@@ -32,17 +32,17 @@ pub fn frames() -> Vec<Frame> {
     frames
 }
 
-/// The plain events of all captures in their order, as they were on the wire.
+/// The plain events of all captures, in order and as sent.
 pub fn events() -> Vec<Frame> {
     frames().into_iter().filter(|frame| frame.kind() == FrameKind::EventPlain).collect()
 }
 
-/// `events` one behind the other, `times` over.
+/// `events` in sequence, `times` over.
 pub fn plain(events: &[Frame], times: usize) -> Vec<u8> {
     events.iter().flat_map(|frame| frame.bytes().to_vec()).collect::<Vec<_>>().repeat(times)
 }
 
-/// The answer to `connect` with the largest head there is, grown to 24 kB as calls with many variables have it.
+/// The largest reply to `connect` in the captures, enlarged to 24 kB as in calls with many variables.
 pub fn large_head() -> Vec<u8> {
     let channel = frames().into_iter().filter(Frame::is_channel).max_by_key(|frame| frame.bytes().len());
     let head = channel.expect("a capture of a call").bytes().to_vec();

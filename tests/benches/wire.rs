@@ -1,8 +1,8 @@
-//! How fast events are read: this project, three other crates and a bare scan, in one run.
+//! Measures how fast events are read: by this project, by three other crates and by a bare scan, in one run.
 //!
-//! Every event of the stream is read and six of its headers are decoded. Crates that hide their reader behind a
-//! connection are fed over TCP on loopback, those that take any stream from memory too. This project is measured each
-//! way, so that like stands beside like.
+//! Each reads every event of the stream and decodes six of its headers. Crates that hide their reader behind a
+//! connection are fed over TCP on loopback; those that accept any stream are also fed from memory. This project is
+//! measured both ways, for a fair comparison.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 use wire_benches::{READ, events, large_head, plain};
 
 const OK: &[u8] = b"Content-Type: command/reply\nReply-Text: +OK\n\n";
-/// How often the captures are repeated in the stream, and how often everybody reads it; the shortest time counts.
+/// How often the captures are repeated in the stream, and how often each contestant reads it; the shortest time counts.
 const TIMES: usize = 5;
 const ROUNDS: usize = 30;
 
@@ -65,7 +65,7 @@ fn main() {
         contestant("", "", 0, Box::new(|| pieces(&head, head.len()))),
         contestant("", "", 0, Box::new(|| pieces(&head, 128))),
     ];
-    // In turns, so that what else the machine does meets all of them.
+    // In turns, so that other load on the machine affects all of them.
     for _ in 0..rounds {
         for contestant in &mut all {
             contestant.best = contestant.best.min((contestant.run)());
@@ -104,7 +104,7 @@ fn scan(stream: &[u8]) -> Duration {
     from.elapsed()
 }
 
-/// The reader alone, fed 16 kB at a time as from a socket.
+/// The decoder alone, fed 16 kB at a time as from a socket.
 fn decode(stream: &[u8], count: usize) -> Duration {
     let from = Instant::now();
     let mut decoder = Decoder::new(FrameLimits::default());
@@ -154,7 +154,7 @@ fn over_memory<F: Future<Output = ()>>(
     from.elapsed()
 }
 
-/// A FreeSWITCH that says nothing but the stream, as fast as it is taken.
+/// A FreeSWITCH that sends only the stream, as fast as the reader takes it.
 fn over_tcp<F: Future<Output = ()>>(
     runtime: &Runtime,
     stream: &'static [u8],
@@ -168,7 +168,7 @@ fn over_tcp<F: Future<Output = ()>>(
         reader(io, count).await;
         from.elapsed()
     });
-    // Readers that close before they have read everything leave an error on the other side.
+    // If a reader closes before it has read everything, the write fails.
     let _ = switch.join().expect("the switch");
     took
 }
@@ -182,7 +182,7 @@ fn switch(
 }
 
 async fn ours<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(io: S, count: usize) {
-    // Room for all: the reader never waits for the application, and would drop what is not taken.
+    // Room for all events: the link never waits for the application, and would drop events not taken in time.
     let (_link, mut events) = Link::open(io, LinkLimits { events: count, ..LinkLimits::default() });
     for _ in 0..count {
         let Some(Incoming::Event(event)) = events.next().await else { panic!("an event is missing") };
@@ -216,14 +216,15 @@ async fn freeswitch_esl_tokio(io: tokio::net::TcpStream, count: usize) {
     }
 }
 
-/// This crate subscribes to JSON by itself, reads the events for the jobs it waits for, and hands none over: what is
-/// measured is its reading alone, until the reply behind the last event is there.
+/// This crate subscribes to JSON itself, reads events only for its own jobs, and passes none on. So this measures only
+/// its reading, until the reply after the last event arrives.
 fn freeswitch_esl(runtime: &Runtime, json: &'static [u8]) -> Duration {
     let (address, switch) = switch(move |mut peer| {
         peer.write_all(b"Content-Type: auth/request\n\n")?;
         for reply in [&b"Content-Type: command/reply\nReply-Text: +OK accepted\n\n"[..], OK] {
             command(&mut peer)?;
-            // It notes who waits for a reply after it has sent the command, and waits for ever when that is too late.
+            // It registers the waiter for a reply only after it has sent the command, and waits for ever if the reply
+            // comes first.
             std::thread::sleep(Duration::from_millis(10));
             peer.write_all(reply)?;
         }
@@ -260,7 +261,7 @@ fn as_json(sample: &[freeswitch_queue::esl::frame::Frame], times: usize) -> Vec<
         let headers: HashMap<_, _> = event
             .headers()
             .into_iter()
-            // Its own jobs are the only events it does more with than read.
+            // Without job ids, because the crate does more with the results of jobs than read them.
             .filter(|(name, _)| name != "Job-UUID" && name != "Application-UUID")
             .collect();
         let body = serde_json::to_string(&headers).expect("JSON");

@@ -1,4 +1,4 @@
-//! The end of the wait, going down, and callers whom others take.
+//! The end of the wait, shutting down, and callers whom others take.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn sorry(playing: u32) -> Effect {
     wire(Wire::Say(Playing(playing), Saying::Message("/sorry.wav".into())))
 }
 
-/// Q13: exact; a ringing agent is called off.
+/// Q13: exactly on time, and a ringing phone is called off.
 #[test]
 fn a_wait_ends_on_time() {
     let mut s = Stand::ringing(limited(false, TimeoutAction::Hangup), &[A]);
@@ -42,7 +42,7 @@ fn the_message_comes_before_the_transfer() {
 }
 
 #[test]
-fn a_message_that_never_ends_holds_nobody_for_ever() {
+fn a_message_that_never_ends_does_not_hold_the_caller_for_ever() {
     let mut s = Stand::waiting(limited(true, TimeoutAction::Hangup));
     s.at_last(9000, &[close(CancelCause::CallTimedOut), sorry(2), timed_out(TimeoutCause::MaxWait)]);
     s.at_last(309_000, &[desk(Desk::WentOn(Onward::HungUp)), wire(Wire::HangUp(Parting::Normal))]);
@@ -51,16 +51,16 @@ fn a_message_that_never_ends_holds_nobody_for_ever() {
 }
 
 #[test]
-fn who_hangs_up_during_the_message_has_timed_out() {
+fn a_caller_who_hangs_up_during_the_message_has_timed_out() {
     let mut s = Stand::ringing(limited(true, TimeoutAction::Hangup), &[A]);
     s.at_last(9000, &[close(CancelCause::CallTimedOut), call_off(A, CancelCause::CallTimedOut), sorry(2)]);
-    // Whoever answered in that moment was spared until now.
+    // Until now, an agent who had just answered would have been spared.
     s.gives(9005, CallerGone, &[timed_out(TimeoutCause::MaxWait), call_off(A, CancelCause::CallerGone)]);
     s.gives(9010, leg(A, Gone(CALLED_OFF)), &[cancelled(A, CancelCause::CallerGone), gone(A), closed()]);
     s.is_done();
 }
 
-/// Q13: a phone that was answered in the last moment gets the caller.
+/// Q13: an agent who answers at the last moment gets the caller.
 #[test]
 fn an_answer_in_the_last_moment_counts() {
     let mut s = Stand::ringing(limited(true, TimeoutAction::Hangup), &[A]);
@@ -69,9 +69,9 @@ fn an_answer_in_the_last_moment_counts() {
     s.gives(9020, leg(A, Bridged), &[desk(Desk::Answered(A)), wire(Wire::Connected)]);
 }
 
-/// Q13: to the other queue, where the wait starts anew; to none a second time.
+/// Q13: the caller goes to the other queue, where the wait starts anew, but to no queue a second time.
 #[test]
-fn another_queue_but_no_loop() {
+fn a_caller_moves_to_another_queue_but_never_in_a_loop() {
     let mut s = Stand::waiting(limited(false, TimeoutAction::Queue(q("2"))));
     let moved = [
         close(CancelCause::CallTimedOut),
@@ -114,7 +114,7 @@ fn a_circle_by_another_way_ends_behind_the_message() {
 }
 
 #[test]
-fn who_was_to_be_rung_at_the_end_is_released() {
+fn an_agent_claimed_as_the_wait_ends_is_released() {
     let mut s = Stand::waiting(settings(|_| ()));
     let last = Orders { ring: vec![(A, anna())], end: Some(TimeoutCause::QueueRemoved), ..Orders::default() };
     let effects = s.tell(700, orders(last));
@@ -123,7 +123,7 @@ fn who_was_to_be_rung_at_the_end_is_released() {
 }
 
 #[test]
-fn going_down_gives_the_caller_back() {
+fn shutting_down_returns_the_caller_to_the_dialplan() {
     let mut s = Stand::ringing(settings(|_| ()), &[A]);
     s.gives(700, Drain, &[close(CancelCause::Draining), call_off(A, CancelCause::Draining)]);
     let back = [cancelled(A, CancelCause::Draining), gone(A), desk(Desk::Leave(Leave::Returned)), wire(Wire::GiveBack)];
@@ -135,7 +135,7 @@ fn going_down_gives_the_caller_back() {
     s.is_done();
 }
 
-/// Whoever is with somebody else is neither spoken to nor hung up.
+/// A caller who is talking to somebody else hears no message and is not hung up.
 #[test]
 fn a_caller_who_was_taken_is_let_go() {
     let mut s = Stand::waiting(limited(true, TimeoutAction::Hangup));
@@ -152,16 +152,17 @@ fn a_caller_who_was_taken_is_let_go() {
     s.is_done();
 }
 
-/// The ordinary way into a conversation: what was armed for our death was switched off by the answer.
+/// The normal start of a conversation: the answer has switched `socket_resume` off, and the caller's channel leaves our
+/// connection before the bridge event.
 #[test]
-fn a_caller_who_is_being_connected_leaves_our_channel_first() {
+fn a_caller_who_is_being_connected_leaves_our_connection_first() {
     let mut s = Stand::ringing(settings(|_| ()), &[A]);
     s.gives(2000, leg(A, Answered), &[]);
     s.gives(2001, TakenAway, &[close(CancelCause::AnsweredElsewhere)]);
     s.gives(2020, leg(A, Bridged), &[desk(Desk::Answered(A)), wire(Wire::Connected)]);
 }
 
-/// Q23: the loser of a race has its outcome also when the connection ends before the winner is known.
+/// Q23: the loser of a race has an outcome even if the connection ends before the winner is known.
 #[test]
 fn the_loser_of_a_race_has_an_outcome_when_the_connection_is_lost() {
     let mut s = Stand::ringing(simultaneous(), &[A, B]);

@@ -6,9 +6,10 @@ fn spoken(playing: u32, position: u32) -> Effect {
     wire(Wire::Say(Playing(playing), Saying::Position(position, Language("en".into()))))
 }
 
-/// Q11: spoken on entry when others are ahead, and every so often; over after 30 s at the latest; hushed at the end.
+/// Q11: announced on entry when others are ahead, and at intervals; over after 30 s at the latest; stopped when the
+/// wait ends.
 #[test]
-fn positions_are_spoken_and_hushed() {
+fn positions_are_announced_until_the_wait_ends() {
     let every = settings(|s| s.announce_every = Some(Duration::from_secs(60)));
     let mut s = Stand { call: Call::new(q("1"), Vec::new(), None) };
     s.tell(0, Begin);
@@ -26,9 +27,9 @@ fn positions_are_spoken_and_hushed() {
     assert_eq!(effects[..2], [close(CancelCause::CallTimedOut), wire(Wire::Hush)]);
 }
 
-/// Q10: music that ends begins again; music that does not work gives way to the ring tone.
+/// Q10: music that ends starts again; the ring tone replaces broken music.
 #[test]
-fn music_goes_on() {
+fn music_continues_without_end() {
     let music = Music::File("/a.wav".into());
     let plays = |n| wire(Wire::Music { playing: Playing(n), music: Music::File("/a.wav".into()), replace: false });
     let mut s = Stand::waiting(settings(|s| s.music = music.clone()));
@@ -44,9 +45,9 @@ fn music_goes_on() {
     assert_eq!(s.call.deadline(), None);
 }
 
-/// Q3: what the admin changes applies to who waits.
+/// Q3: the admin's changes apply to callers who are already waiting.
 #[test]
-fn changed_settings_apply_to_who_waits() {
+fn changed_settings_apply_to_waiting_callers() {
     let mut s = Stand::waiting(settings(|_| ()));
     let changed = settings(|s| {
         s.max_wait = Some(Duration::from_secs(60));
@@ -65,7 +66,7 @@ fn changed_settings_apply_to_who_waits() {
     assert_eq!(ended[..2], [close(CancelCause::CallTimedOut), timed_out(TimeoutCause::MaxWait)]);
 }
 
-/// Q3, Q11: music that is changed while a position is spoken begins behind it.
+/// Q3, Q11: music that changes during an announcement starts after it.
 #[test]
 fn changed_music_does_not_end_an_announcement() {
     let announced = |music: Option<Music>| {
@@ -85,9 +86,9 @@ fn changed_music_does_not_end_an_announcement() {
     s.gives(2000, Played(Playing(2)), &[begins, look(false)]);
 }
 
-/// Q13: how long a caller has waited does not depend on a wall clock that is set meanwhile.
+/// Q13: setting the wall clock does not change how long a caller has waited.
 #[test]
-fn a_clock_that_is_set_ends_no_wait() {
+fn setting_the_clock_ends_no_wait() {
     let limited = |ring| {
         settings(|s| {
             s.max_wait = Some(Duration::from_secs(60));

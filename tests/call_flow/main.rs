@@ -1,4 +1,4 @@
-//! One call's machine, branch by branch: this input, exactly these effects, and nothing left.
+//! The state machine of one call, branch by branch: each input has exactly these effects, and no leg or timer is left.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod ending;
@@ -54,13 +54,13 @@ fn desk(d: Desk) -> Effect {
     d.into()
 }
 
-/// A call and what it says to each input.
+/// A call under test.
 struct Stand {
     call: Call,
 }
 
 impl Stand {
-    /// A caller who begins to wait at 0 ms.
+    /// A caller who has waited since 0 ms.
     fn waiting(settings: Arc<QueueSettings>) -> Self {
         let mut s = Self { call: Call::new(q("1"), Vec::new(), None) };
         s.gives(0, Begin, &[desk(Desk::Enter(q("1"), None))]);
@@ -70,7 +70,7 @@ impl Stand {
         s
     }
 
-    /// The same, with an agent rung by each of these offers.
+    /// The same, with one leg ringing for each of these offers.
     fn ringing(settings: Arc<QueueSettings>, offers: &[OfferId]) -> Self {
         let shared = settings.strategy == Strategy::Simultaneous;
         let mut s = Self::waiting(settings);
@@ -92,7 +92,7 @@ impl Stand {
         self.tell(0, Phones(offer, 1));
     }
 
-    /// The same, with the conversation begun at 2 s.
+    /// The same, in a conversation since 2 s.
     fn talking() -> Self {
         let mut s = Self::ringing(settings(|_| ()), &[A]);
         s.gives(2000, leg(A, Answered), &[]);
@@ -106,18 +106,18 @@ impl Stand {
         self.call.handle(input, now(ms))
     }
 
-    /// This input has exactly these effects.
+    /// Asserts that the input has exactly these effects.
     fn gives(&mut self, ms: u64, input: Input, effects: &[Effect]) {
         assert_eq!(self.tell(ms, input.clone()), effects, "at {ms} ms, {input:?}");
     }
 
-    /// The next deadline lies there; it is let come, and has exactly these effects.
+    /// Asserts that the next deadline is at `ms`, and that reaching it has exactly these effects.
     fn at_last(&mut self, ms: u64, effects: &[Effect]) {
         assert_eq!(self.call.deadline(), Some(now(ms).mono), "the next deadline");
         self.gives(ms, Tick, effects);
     }
 
-    /// Nothing is left.
+    /// Asserts that the call has ended without legs or timers.
     fn is_done(&self) {
         assert!(self.call.is_finished());
         assert_eq!(self.call.deadline(), None);
@@ -157,7 +157,7 @@ fn simultaneous() -> Arc<QueueSettings> {
     settings(|s| s.strategy = Strategy::Simultaneous)
 }
 
-/// Q10, Q19: the caller waits on as before: with music, and not to be lost by our death.
+/// Q10, Q19: after the failure the caller waits as before: with music, and without depending on this process.
 #[test]
 fn a_connection_that_fails_late_leaves_no_silence() {
     let mut s = Stand::ringing(settings(|_| ()), &[A]);
@@ -169,9 +169,9 @@ fn a_connection_that_fails_late_leaves_no_silence() {
     s.at_last(4300, &[ringtone(2, false)]);
 }
 
-/// Q10, Q19: the same when nothing is ever heard of the leg again.
+/// Q10, Q19: the same when no further event of the leg arrives.
 #[test]
-fn a_connection_that_is_never_heard_of_leaves_no_silence() {
+fn a_connection_without_further_events_leaves_no_silence() {
     let mut s = Stand::ringing(settings(|_| ()), &[A]);
     s.gives(2000, leg(A, Answered), &[]);
     s.gives(2005, Played(Playing(1)), &[]);
@@ -182,10 +182,10 @@ fn a_connection_that_is_never_heard_of_leaves_no_silence() {
     assert_eq!(s.call.offers().count(), 0);
 }
 
-/// Q19: that a leg is not there any more is heard before what it told last, and an answer may be among that: the caller
-/// is made to outlive us again.
+/// Q19: the report that a leg no longer exists can overtake its last events, which may include its answer. So the call
+/// is made independent of this process again.
 #[test]
-fn a_leg_that_is_missing_may_have_been_answered() {
+fn a_missing_leg_may_have_been_answered() {
     let mut s = Stand::ringing(settings(|_| ()), &[A]);
     s.at_last(20_000, &[wire(Wire::RingOut(A.leg(0)))]);
     s.at_last(30_000, &[wire(Wire::EndLeg(A.leg(0)))]);
@@ -193,8 +193,8 @@ fn a_leg_that_is_missing_may_have_been_answered() {
     s.gives(30_020, leg(A, Answered), &[]);
 }
 
-/// Q19: while another is being connected the channel stays as that one's answer left it, or our death would cut
-/// the conversation.
+/// Q19: while another leg is being connected, the channel stays as that leg's answer left it. Otherwise the
+/// conversation would end if this process died.
 #[test]
 fn the_loser_of_a_race_does_not_rearm_the_caller() {
     let mut s = Stand::ringing(simultaneous(), &[A, B]);
@@ -207,7 +207,7 @@ fn the_loser_of_a_race_does_not_rearm_the_caller() {
     s.gives(2030, leg(B, Bridged), &[&won[..], &told[..]].concat());
 }
 
-/// Q23: every offer has an outcome, also when the connection is lost.
+/// Q23: every offer has an outcome, even when the connection is lost.
 #[test]
 fn a_lost_connection_leaves_no_offer_without_an_outcome() {
     let mut s = Stand::ringing(simultaneous(), &[A, B]);
@@ -269,7 +269,7 @@ fn a_caller_enters_and_hears_music() {
 }
 
 #[test]
-fn a_queue_that_is_not_there_is_no_number() {
+fn a_queue_that_does_not_exist_is_an_unknown_number() {
     let mut s = Stand { call: Call::new(q("1"), Vec::new(), None) };
     s.gives(0, Begin, &[desk(Desk::Enter(q("1"), None))]);
     s.gives(0, Entered(None), &[wire(Wire::HangUp(Parting::NoSuchNumber))]);
@@ -280,7 +280,7 @@ fn a_queue_that_is_not_there_is_no_number() {
 // Ringing.
 
 #[test]
-fn a_phone_rings_to_the_end_and_is_missed() {
+fn an_offer_that_rings_for_its_whole_ring_time_is_missed() {
     let mut s = Stand::ringing(settings(|_| ()), &[A]);
     s.at_last(20_000, &[wire(Wire::RingOut(A.leg(0)))]);
     s.gives(20_010, leg(A, HungUp(NO_ANSWER, false)), &[missed(A, MissCause::NoAnswer)]);
@@ -289,9 +289,9 @@ fn a_phone_rings_to_the_end_and_is_missed() {
     assert_eq!(s.call.deadline(), None);
 }
 
-/// Q7: a phone that is not there has no channel, and is done with at once.
+/// Q7: an unregistered phone gets no channel, and its offer ends at once.
 #[test]
-fn a_phone_that_is_not_registered_costs_no_time() {
+fn an_unregistered_phone_costs_no_time() {
     let mut s = Stand::waiting(settings(|_| ()));
     s.rings(A);
     let end = LegEnd::Missed(MissCause::NotRegistered);
@@ -300,7 +300,7 @@ fn a_phone_that_is_not_registered_costs_no_time() {
 }
 
 #[test]
-fn a_leg_that_is_never_heard_of_is_ended_and_given_up() {
+fn a_leg_without_events_is_ended_and_given_up() {
     let mut s = Stand::ringing(settings(|_| ()), &[A]);
     s.at_last(20_000, &[wire(Wire::RingOut(A.leg(0)))]);
     s.at_last(30_000, &[wire(Wire::EndLeg(A.leg(0)))]);
@@ -308,9 +308,9 @@ fn a_leg_that_is_never_heard_of_is_ended_and_given_up() {
     assert_eq!((s.call.deadline(), s.call.offers().count()), (None, 0));
 }
 
-/// Q15: logging out while ringing calls the offer off, unless the phone was answered just now.
+/// Q15: logging out while the phone rings calls the offer off, unless the agent has just answered.
 #[test]
-fn who_logs_out_is_called_off_unless_just_answered() {
+fn a_logout_calls_the_offer_off_unless_just_answered() {
     let logout = || orders(Orders { call_off: vec![(A, CancelCause::LoggedOut)], ..Orders::default() });
     let mut s = Stand::ringing(settings(|_| ()), &[A]);
     s.gives(900, logout(), &[call_off(A, CancelCause::LoggedOut)]);
@@ -322,7 +322,7 @@ fn who_logs_out_is_called_off_unless_just_answered() {
     s.gives(910, leg(A, Bridged), &[desk(Desk::Answered(A)), wire(Wire::Connected)]);
 }
 
-/// Q8: a leg that comes to be after it was called off is called off again.
+/// Q8: a leg that is created after it was called off is called off again.
 #[test]
 fn a_leg_that_appears_late_is_called_off_again() {
     let mut s = Stand::waiting(settings(|_| ()));
@@ -337,9 +337,9 @@ fn a_leg_that_appears_late_is_called_off_again() {
 
 // Connecting.
 
-/// Q6, Q8: the first to answer gets the caller, every other phone stops; a second is not connected.
+/// Q6, Q8: the first phone to answer gets the caller, every other phone stops, and a second one is not connected.
 #[test]
-fn one_wins_the_race() {
+fn only_one_leg_wins_the_race() {
     let mut s = Stand::ringing(simultaneous(), &[A, B]);
     s.gives(2000, leg(A, Answered), &[]);
     s.gives(2001, leg(B, Answered), &[]);
@@ -351,9 +351,9 @@ fn one_wins_the_race() {
     assert_eq!(s.call.deadline(), None);
 }
 
-/// An offer has one outcome, in whatever order it is heard of.
+/// An offer has one outcome, in whatever order the events arrive.
 #[test]
-fn a_connection_heard_of_after_its_end_is_none() {
+fn a_bridge_event_after_the_hangup_is_ignored() {
     let mut s = Stand::ringing(settings(|_| ()), &[A]);
     s.gives(2000, leg(A, Answered), &[]);
     s.gives(2020, leg(A, HungUp(GONE, false)), &[missed(A, MissCause::NotConnected), wire(Wire::Rearm)]);
@@ -363,7 +363,7 @@ fn a_connection_heard_of_after_its_end_is_none() {
     s.is_done();
 }
 
-/// Q8: who answers when the caller has gone does not stay in silence.
+/// Q8: an agent who answers after the caller has gone is not left in silence.
 #[test]
 fn a_connection_after_the_caller_has_gone_is_ended() {
     let mut s = Stand::ringing(settings(|_| ()), &[A]);
@@ -378,7 +378,7 @@ fn a_connection_after_the_caller_has_gone_is_ended() {
 // The conversation and its end.
 
 #[test]
-fn a_conversation_ends_by_the_agent_the_caller_or_a_transfer() {
+fn the_agent_the_caller_or_a_transfer_ends_a_conversation() {
     let mut s = Stand::talking();
     s.gives(9000, leg(A, HungUp(GONE, false)), &[]);
     s.gives(9001, leg(A, Gone(GONE)), &[desk(Desk::Ended(A, EndedBy::Agent))]);

@@ -14,12 +14,12 @@ use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
-struct Place(PathBuf);
+pub struct Place(PathBuf);
 
 impl Place {
-    fn new(queues: &str) -> Self {
+    pub fn new(queues: &str) -> Self {
         // A socket's name may not be longer than 108 bytes.
         let folder = std::env::temp_dir().join(format!("fsq-{}", Uuid::new_v4().simple()));
         std::fs::create_dir(&folder).unwrap();
@@ -28,23 +28,23 @@ impl Place {
         place
     }
 
-    fn file(&self) -> PathBuf {
+    pub fn file(&self) -> PathBuf {
         self.0.join("queues.yaml")
     }
 
-    fn write(&self, queues: &str) {
+    pub fn write(&self, queues: &str) {
         let agents = r#"agents: [{ id: "1001", name: Anna }, { id: "1002", name: Bruno }]"#;
         std::fs::write(self.file(), format!("listen: 127.0.0.1:0\n{agents}\nqueues:\n{queues}")).unwrap();
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_freeswitch-queue"));
         command.args(arguments).arg("--config").arg(self.file()).env_remove("RUST_LOG").kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
-    async fn ask(&self, arguments: &[&str]) -> Output {
+    pub async fn ask(&self, arguments: &[&str]) -> Output {
         timeout(PATIENCE, self.command(arguments).output()).await.unwrap().unwrap()
     }
 
@@ -75,16 +75,16 @@ async fn said(log: &mut Lines<BufReader<ChildStderr>>, words: &str) -> String {
     timeout(PATIENCE, line).await.unwrap_or_else(|_| panic!("it does not say {words:?}"))
 }
 
-fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-async fn signal(daemon: &Child, name: &str) {
+pub async fn signal(daemon: &Child, name: &str) {
     let id = daemon.id().unwrap().to_string();
     assert!(Command::new("kill").args([name, &id]).status().await.unwrap().success());
 }
 
-const GOOD: &str = "  - { number: \"99900\", name: Service, participants: [\"1001\", \"1002\"] }\n";
+pub const GOOD: &str = "  - { number: \"99900\", name: Service, participants: [\"1001\", \"1002\"] }\n";
 const OTHER: &str = "  - { number: \"99900\", name: Service, participants: [\"1001\"], strategy: random }\n";
 const BAD: &str = "  - { number: 99900, name: Service, participants: [\"1009\"] }\n";
 

@@ -237,7 +237,7 @@ fn q5_registrations() {
         assert!(site.now() - at < 50, "it costs no ring time: {} ms", site.now() - at);
         let eva = site.caller("0792", "99900");
         pass(10_000).await;
-        assert_eq!(site.why("1001", "99900").unwrap(), "phone not reachable for 10 s");
+        assert_eq!(site.why("1001", "99900").unwrap(), "phone not reachable for 10 s: not registered");
         anna.set_registration(Registration::Registered);
         let at = site.now();
         assert_eq!(anna.wait_ringing().await.number, "0792");

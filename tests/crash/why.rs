@@ -48,7 +48,7 @@ fn q24_every_participant_has_a_reason() {
             "1002 in conversation with a caller of 99901 for 4 s",
             "1003 wrap-up for another 26 s",
             "1004 ringing for a caller of 99901 for 4 s",
-            "1005 phone not reachable for 4 s",
+            "1005 phone not reachable for 4 s: not registered",
             "1006 on another call for 4 s",
             "1007 tried 3 s ago",
         ];

@@ -19,6 +19,7 @@ mod legs;
 mod model;
 mod play;
 mod regressions;
+#[path = "../support/rng.rs"]
 mod rng;
 mod sim;
 mod step;

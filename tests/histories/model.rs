@@ -2,7 +2,7 @@
 //! searched from end to end. It decides nothing; it is told what the daemon does and what happens to it,
 //! and objects.
 
-use freeswitch_queue::acd::fact::{Fact, MissCause, TimeoutCause};
+use freeswitch_queue::acd::fact::{CancelCause, Fact, MissCause, TimeoutCause};
 use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
 use freeswitch_queue::acd::queue::Place;
 use freeswitch_queue::acd::settings::{AgentSettings, QueueSettings, Strategy};
@@ -57,6 +57,14 @@ pub(crate) struct Caller {
     due_at_change: Option<u64>,
     /// When the call stopped the wait.
     pub(crate) closed: Option<u64>,
+}
+
+impl Caller {
+    fn tried_in_vain(&mut self, agent: &AgentId, now: u64) {
+        self.tried.push(agent.clone());
+        self.missed.retain(|(a, _)| a != agent);
+        self.missed.push((agent.clone(), now));
+    }
 }
 
 #[derive(Default)]
@@ -218,9 +226,7 @@ impl Model {
             Fact::OfferMissed { offer, call, agent, cause, .. } => {
                 if let Some(c) = self.caller(call) {
                     c.offers.retain(|(o, _)| o != offer);
-                    c.tried.push(agent.clone());
-                    c.missed.retain(|(a, _)| a != agent);
-                    c.missed.push((agent.clone(), now));
+                    c.tried_in_vain(agent, now);
                 }
                 if let Some(a) = self.agent(agent) {
                     let before = a.left_alone.map_or(PAUSE, |pause| 2 * pause);
@@ -228,9 +234,12 @@ impl Model {
                     a.unreachable = a.left_alone.map(|pause| now + pause);
                 }
             }
-            Fact::OfferCancelled { offer, call, .. } => {
+            Fact::OfferCancelled { offer, call, agent, cause, .. } => {
                 if let Some(c) = self.caller(call) {
                     c.offers.retain(|(o, _)| o != offer);
+                    if *cause == CancelCause::Requested {
+                        c.tried_in_vain(agent, now);
+                    }
                 }
             }
             Fact::CallAnswered { offer, call, agent, waited, .. } => {

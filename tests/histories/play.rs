@@ -101,6 +101,9 @@ impl Sim {
             Step::Logout(a, q) => {
                 self.floor.log_out(&agent_id(a), &queue_number(q), &Asker::Operator, time);
             }
+            Step::CallOff(a) => {
+                let _rang = self.floor.call_off_offer(&agent_id(a), time);
+            }
             Step::Answer(a) => {
                 let legs = self.world.some_ringing(&agent_id(a));
                 legs.into_iter().for_each(|l| self.world.answer(l));

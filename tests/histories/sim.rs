@@ -295,7 +295,9 @@ impl Sim {
     pub(crate) fn begin(&mut self, call: &CallId, returned: bool) {
         let conn = self.world.connect(call);
         let c = self.world.caller(call).expect("a caller");
-        let caller = Caller { number: "0791234567".into(), first_entered: c.first_entered, returned, dialog: None };
+        let number = "0791234567".into();
+        let (first_entered, came) = (c.first_entered, Duration::ZERO);
+        let caller = Caller { number, first_entered, returned, came, dialog: None };
         let (queue, visited, place) = (c.queue.clone(), c.visited.clone(), c.place);
         let answered = c.answered;
         let wakes = self.wakes.clone();

@@ -28,6 +28,8 @@ pub(crate) enum Step {
     Login(u8, u8),
     /// An agent logs out of a queue.
     Logout(u8, u8),
+    /// Somebody calls the offer off for which an agent's phone rings.
+    CallOff(u8),
     /// An agent answers the phone.
     Answer(u8),
     /// Everybody whose phone rings for this caller answers.
@@ -225,6 +227,7 @@ enum Kind {
     Press,
     Login,
     Logout,
+    CallOff,
     Answer,
     AnswerAll,
     Decline,
@@ -257,6 +260,7 @@ impl Taste {
             (2, Press),
             (6, Login),
             (3, Logout),
+            (2, CallOff),
             (14, Answer),
             (4, AnswerAll),
             (5, Decline),
@@ -388,6 +392,7 @@ fn some_step(rng: &mut Rng, taste: &Taste) -> Step {
         Kind::Press => Step::Press(nth),
         Kind::Login => Step::Login(agent, queue),
         Kind::Logout => Step::Logout(agent, queue),
+        Kind::CallOff => Step::CallOff(agent),
         Kind::Answer => Step::Answer(agent),
         Kind::AnswerAll => Step::AnswerAll(nth),
         Kind::Decline => Step::Decline(agent),

@@ -139,7 +139,7 @@ proptest! {
     #[test]
     fn q23_a_line_of_the_log_has_the_fields_of_its_record(records in prop::collection::vec(any_record(), 1..100)) {
         let (log, guard) = Log::begin_json();
-        records.iter().for_each(observe::log);
+        records.iter().for_each(|record| observe::log(record, false));
         drop(guard);
         let text = log.text();
         prop_assert_eq!(text.lines().count(), records.len(), "{}", text);

@@ -138,6 +138,11 @@ impl Daemon {
         Command::new(PROGRAM).args(["reload", "--config"]).arg(&self.file).output().expect("the daemon's program")
     }
 
+    /// Where its store is.
+    pub fn store(&self) -> PathBuf {
+        self.file.with_file_name("state.db")
+    }
+
     /// What `freeswitch-queue status --json` prints.
     #[track_caller]
     pub fn status(&self) -> Value {
@@ -186,7 +191,7 @@ fn write(file: &Path, switch: &Switch, folder: &Path, dials: &[(&str, &str)], qu
         Some((_, dial)) => format!("  - {{ id: \"{id}\", dial: \"{dial}\" }}\n"),
         None => format!("  - {{ id: \"{id}\" }}\n"),
     };
-    let agents: String = crate::lab::users().chain(crate::lab::SHARED.map(str::to_owned)).map(agent).collect();
+    let agents: String = crate::lab::accounts().map(agent).collect();
     let text = format!(
         "listen: 127.0.0.1:{}\nfreeswitch:\n  - {{ address: \"127.0.0.1:{}\", password: {PASSWORD} }}\n\
          domain: {}\nstate: {}\nagents:\n{agents}queues:\n{queues}",

@@ -20,8 +20,7 @@ fn an_attended_transfer_ends_the_agents_part_and_the_wrap_up_begins_then(lab: &L
     lab.log_in("99900", &["1001"]);
     let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
     let ring = lab.phone("1001").rings(SOON);
-    let answered = ring.answer();
-    caller.sound.hears(lab.phone("1001").tone, answered, SOON);
+    ring.connects(&caller);
     let question = lab.call(&From::phone("1001"), "9000");
     question.sound.hears(NINE_THOUSAND, question.since, SOON);
     ring.transfer_to(&question);
@@ -51,13 +50,11 @@ fn an_attended_transfer_to_a_colleague_connects_caller_and_colleague(lab: &Lab) 
     lab.log_in("99900", &["1001"]);
     let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
     let ring = lab.phone("1001").rings(SOON);
-    let answered = ring.answer();
-    caller.sound.hears(lab.phone("1001").tone, answered, SOON);
+    ring.connects(&caller);
     lab.log_in("99900", &["1002"]);
     let question = lab.dial(&From::phone("1001"), "1002");
     let colleague = lab.phone("1002").rings(SOON);
-    let answered = colleague.answer();
-    question.sound.hears(lab.phone("1002").tone, answered, SOON);
+    colleague.connects(&question);
     ring.transfer_to(&question);
     let put_through = Instant::now();
     caller.sound.hears(lab.phone("1002").tone, put_through, SOON);
@@ -86,8 +83,7 @@ fn an_agent_with_a_dial_string_is_rung_there(lab: &Lab) {
     let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
     let ring = elsewhere.rings(SOON);
     assert!(ring.invite.text.starts_with("INVITE sip:0791110000@"), "{}", ring.invite.text);
-    let answered = ring.answer();
-    caller.sound.hears(elsewhere.tone, answered, SOON);
+    let answered = ring.connects(&caller);
     elsewhere.sound.hears(caller.tone, answered, SOON);
     let second = lab.call(&From::outside("0792222222", "Vreni"), "99900");
     ring.hang_up();

@@ -83,8 +83,7 @@ fn an_answer_is_connected_whoever_sees_it_first(lab: &Lab) {
         let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
         let ring = lab.phone("1001").rings(SOON);
         slow("", "");
-        let answered = ring.answer();
-        caller.sound.hears(lab.phone("1001").tone, answered, SOON);
+        let answered = ring.connects(&caller);
         let heard = lab.phone("1001").sound.hears(caller.tone, answered, SOON);
         // As long as `originate` takes to come behind.
         let later = heard + Duration::from_millis(300);
@@ -126,8 +125,7 @@ fn a_blind_transfer_ends_the_agents_part_and_the_wrap_up_begins_then(lab: &Lab) 
     lab.log_in("99900", &["1001"]);
     let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
     let ring = lab.phone("1001").rings(SOON);
-    let answered = ring.answer();
-    caller.sound.hears(lab.phone("1001").tone, answered, SOON);
+    let answered = ring.connects(&caller);
     ring.transfer("9000");
     ring.byed(SOON);
     caller.sound.hears(NINE_THOUSAND, answered, SOON);
@@ -201,8 +199,7 @@ fn a_caller_who_is_passed_on_to_another_queue_outlives_the_daemon_there(lab: &La
         let (_, channel) = entered(lab, &number, "99900");
         let ring = lab.phone("1001").rings(SOON);
         let passed_on = if n % 2 == 0 {
-            let answered = ring.answer();
-            caller.sound.hears(lab.phone("1001").tone, answered, SOON);
+            ring.connects(&caller);
             ring.transfer("99901");
             Instant::now()
         } else {
@@ -219,10 +216,7 @@ fn a_caller_who_is_passed_on_to_another_queue_outlives_the_daemon_there(lab: &La
         second.over(BACK);
         entered(lab, &number, "99901");
         let again = lab.phone("1002").rings(SOON);
-        let answered = again.answer();
-        caller.sound.hears(lab.phone("1002").tone, answered, SOON);
-        again.hang_up();
-        caller.over(SOON);
+        again.serves(caller);
     }
 }
 
@@ -241,8 +235,7 @@ fn a_caller_who_is_passed_on_as_the_daemon_dies_is_not_lost(lab: &Lab) {
     ring.over(SOON);
     // Two looks at FreeSWITCH, three seconds apart.
     let second = lab.phone("1002").rings(Duration::from_secs(12));
-    let answered = second.answer();
-    caller.sound.hears(lab.phone("1002").tone, answered, SOON);
+    second.connects(&caller);
     eprintln!("  repairs: {}", lab.daemon().status()["repairs"]);
     second.hang_up();
     caller.over(SOON);
@@ -262,8 +255,7 @@ fn an_ending_by_hand_is_noticed(lab: &Lab) {
     lab.switch.api(&format!("uuid_kill {leg}"));
     first.cancelled(SOON);
     let second = lab.phone("1002").rings(SOON);
-    let answered = second.answer();
-    caller.sound.hears(lab.phone("1002").tone, answered, SOON);
+    second.connects(&caller);
     let (_, leg) = lab.daemon().nth_fact("an offer", 1, SOON, offers);
     lab.switch.api(&format!("uuid_kill {leg}"));
     second.byed(SOON);

@@ -33,8 +33,7 @@ fn talk(lab: &Lab, from: &From) -> (String, String) {
     let caller = lab.call(from, "99900");
     let ring = lab.phone("1001").rings(SOON);
     let from = ring.invite.header("From").to_owned();
-    let answered = ring.answer();
-    caller.sound.hears(lab.phone("1001").tone, answered, SOON);
+    let answered = ring.connects(&caller);
     lab.phone("1001").sound.hears(caller.tone, answered, SOON);
     ring.hang_up();
     caller.over(SOON);
@@ -147,10 +146,7 @@ fn whatever_the_name_the_leg_has_the_same_variables(lab: &Lab) {
         ] {
             assert_eq!(variable(variable_name).trim(), value, "{variable_name} with the name {of:.60}");
         }
-        let answered = ring.answer();
-        caller.sound.hears(lab.phone("1001").tone, answered, SOON);
-        ring.hang_up();
-        caller.over(SOON);
+        ring.serves(caller);
     }
 }
 

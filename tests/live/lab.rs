@@ -41,6 +41,24 @@ pub fn users() -> impl Iterator<Item = String> {
 /// and go.
 pub const SHARED: [&str; 2] = ["1011", "1012"];
 
+/// Every account of the directory that may be an agent; those of the office have phones of their own.
+pub fn accounts() -> impl Iterator<Item = String> {
+    users().chain(SHARED.map(str::to_owned)).chain(crate::office::STAFF.map(str::to_owned))
+}
+
+/// Further numbers of the house: an IVR and a ring group that lead to a queue, and the pick-up of a call by its UUID.
+const EXTENSIONS: &str = r#"
+      <extension name="ivr"><condition field="destination_number" expression="^8000$">
+        <action application="transfer" data="99900 XML default"/>
+      </condition></extension>
+      <extension name="group"><condition field="destination_number" expression="^8100$">
+        <action application="bridge" data="loopback/99901/default"/>
+      </condition></extension>
+      <extension name="pickup"><condition field="destination_number" expression="^\*8([0-9a-f-]{36})$">
+        <action application="answer"/>
+        <action application="intercept" data="$1"/>
+      </condition></extension>"#;
+
 /// Everything a test needs.
 pub struct Lab {
     pub switch: Switch,
@@ -60,9 +78,10 @@ impl Lab {
         let folder = std::env::temp_dir().join(format!("fsq-live-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder");
         let plan = Plan {
-            users: users().collect(),
+            users: users().chain(crate::office::STAFF.map(str::to_owned)).collect(),
             shared: SHARED.map(str::to_owned).into(),
             log: "debug",
+            extensions: EXTENSIONS.to_owned(),
             ..Plan::default()
         };
         let switch = Switch::start(&programs.freeswitch, &folder.join("freeswitch"), &plan);

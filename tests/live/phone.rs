@@ -209,6 +209,22 @@ impl Ringing<'_> {
         sipp.as_ref().and_then(|sipp| sipp.wait(wanted, SOON)).expect("a 200 OK").at
     }
 
+    /// The handset is lifted, and the caller hears the agent; returns when the 200 OK left.
+    #[track_caller]
+    pub fn connects(&self, caller: &Caller) -> Instant {
+        let answered = self.answer();
+        caller.sound.hears(self.phone.tone, answered, SOON);
+        answered
+    }
+
+    /// The handset is lifted, the caller hears the agent, and the agent hangs up: the call is over.
+    #[track_caller]
+    pub fn serves(&self, caller: Caller) {
+        self.connects(&caller);
+        self.hang_up();
+        caller.over(SOON);
+    }
+
     pub fn busy(&self) {
         self.phone.tell(&self.call, "BUSY", "");
     }

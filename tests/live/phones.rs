@@ -42,8 +42,7 @@ fn every_phone_of_an_agent_rings_and_the_first_to_answer_gets_the_caller(lab: &L
     for leg in [offer.leg(0), offer.leg(1)] {
         assert_eq!(lab.switch.api(&format!("uuid_getvar {leg} presence_id")), "1011@live.test");
     }
-    let answered = rings[1].answer();
-    caller.sound.hears(lab.phone("soft").tone, answered, SOON);
+    let answered = rings[1].connects(&caller);
     lab.phone("soft").sound.hears(caller.tone, answered, SOON);
     let reason = rings[0].cancelled(SOON);
     assert_eq!(reason.header("Reason"), "SIP;cause=200;text=\"Call completed elsewhere\"", "no missed call");
@@ -115,8 +114,7 @@ fn an_offer_stands_while_one_phone_of_the_agent_rings(lab: &Lab) {
     assert!(moved < Duration::from_millis(200), "moved on after {moved:?}");
     let missed = lab.daemon().facts().iter().filter(|r| matches!(r.fact, Fact::OfferMissed { .. })).count();
     assert_eq!(missed, 1);
-    let answered = next.answer();
-    caller.sound.hears(lab.phone("1001").tone, answered, SOON);
+    next.connects(&caller);
     caller.hang_up();
     next.over(SOON);
 }
@@ -149,8 +147,7 @@ fn a_daemon_that_is_killed_leaves_no_phone_of_an_agent_ringing(lab: &Lab) {
         ring.over(Duration::from_secs(8));
     }
     let again = ["desk", "soft"].map(|phone| lab.phone(phone).rings(Duration::from_secs(8)));
-    let answered = again[0].answer();
-    caller.sound.hears(lab.phone("desk").tone, answered, SOON);
+    again[0].connects(&caller);
     again[1].cancelled(SOON);
     again[0].hang_up();
     caller.over(SOON);

@@ -77,10 +77,7 @@ fn a_call_without_the_token_goes_back_to_the_dialplan(lab: &Lab) {
     lab.switch.api("reloadxml");
     // The settings are those of the call's next round.
     let ring = lab.phone("1001").rings(Duration::from_secs(8));
-    let answered = ring.answer();
-    caller.sound.hears(lab.phone("1001").tone, answered, SOON);
-    ring.hang_up();
-    caller.over(SOON);
+    ring.serves(caller);
     lab.switch.set("fsq_socket", &format!("127.0.0.1:{}", lab.switch.controller));
     lab.switch.api("reloadxml");
 }
@@ -98,10 +95,7 @@ fn the_second_controller_takes_calls_while_the_first_is_away(lab: &Lab) {
     lab.serve_again();
     ring.cancelled(Duration::from_secs(6));
     let again = lab.phone("1001").rings(Duration::from_secs(6));
-    let answered = again.answer();
-    caller.sound.hears(lab.phone("1001").tone, answered, SOON);
-    again.hang_up();
-    caller.over(SOON);
+    again.serves(caller);
     lab.switch.set("fsq_socket", &format!("127.0.0.1:{}", lab.switch.controller));
     lab.switch.api("reloadxml");
 }

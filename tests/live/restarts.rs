@@ -41,8 +41,7 @@ fn takes_over(lab: &Lab, end: impl Fn(&mut Daemon)) {
     let talking = lab.call(&From::outside("0790000000", ""), "99900");
     let talk = phone.rings(SOON);
     talking.sound.hears(RING_TONE, talking.since, SOON);
-    let answered = talk.answer();
-    talking.sound.hears(phone.tone, answered, SOON);
+    talk.connects(&talking);
     let numbers = ["0791111111", "0792222222"];
     let waiting = numbers.map(|number| lab.call(&From::outside(number, ""), "99900"));
     lab.daemon().nth_fact("three callers", 2, SOON, |fact| matches!(fact, Fact::CallEntered { .. }).then_some(()));
@@ -73,10 +72,7 @@ fn takes_over(lab: &Lab, end: impl Fn(&mut Daemon)) {
         assert!(from.contains(number), "expected {number}, got {from}");
         let pause = ring.invite.at - ended;
         assert!(pause > Duration::from_millis(950), "Q19: its wrap-up; rang after {pause:?}");
-        let answered = ring.answer();
-        caller.sound.hears(phone.tone, answered, SOON);
-        ring.hang_up();
-        caller.over(SOON);
+        ring.serves(caller);
     }
     talking.over(SOON);
 }
@@ -104,10 +100,7 @@ fn a_daemon_told_to_end_stops_the_ringing(lab: &Lab) {
     lab.serve_again();
     back(lab, 1);
     let again = lab.phone("1001").rings(SOON);
-    let answered = again.answer();
-    caller.sound.hears(lab.phone("1001").tone, answered, SOON);
-    again.hang_up();
-    caller.over(SOON);
+    again.serves(caller);
 }
 
 /// Q19: no offer is left over.
@@ -121,10 +114,7 @@ fn a_phone_that_rang_when_the_daemon_was_killed_rings_for_nobody_and_then_again(
     let off = ring.cancelled(Duration::from_secs(6));
     let again = lab.phone("1001").rings(Duration::from_secs(6));
     assert!(again.invite.at >= off.at, "two offers at once");
-    let answered = again.answer();
-    caller.sound.hears(lab.phone("1001").tone, answered, SOON);
-    again.hang_up();
-    caller.over(SOON);
+    again.serves(caller);
 }
 
 /// Q19: FreeSWITCH connects them by itself, and the next daemon finds them.
@@ -134,8 +124,7 @@ fn a_phone_answered_while_the_daemon_is_dead_has_a_conversation_and_its_wrap_up(
     let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
     let ring = lab.phone("1001").rings(SOON);
     lab.daemon_mut().kill();
-    let answered = ring.answer();
-    caller.sound.hears(lab.phone("1001").tone, answered, SOON);
+    let answered = ring.connects(&caller);
     // A little longer than FreeSWITCH's own table is behind.
     lab.phone("1001").sound.hears(caller.tone, answered + Duration::from_millis(500), SOON);
     lab.serve_again();
@@ -178,8 +167,7 @@ fn a_new_file_touches_no_call_and_a_bad_one_changes_nothing(lab: &Lab) {
     let phone = lab.phone("1001");
     let caller = lab.call(&From::outside("0791111111", ""), "99900");
     let talk = phone.rings(SOON);
-    let answered = talk.answer();
-    caller.sound.hears(phone.tone, answered, SOON);
+    talk.connects(&caller);
     let waiting = lab.call(&From::outside("0792222222", ""), "99900");
     let bad = lab.daemon().reload(&lab.switch, "  - { number: 99900, nmae: Sales, participants: [\"1001\"] }\n");
     assert!(!bad.status.success());
@@ -200,10 +188,7 @@ fn a_new_file_touches_no_call_and_a_bad_one_changes_nothing(lab: &Lab) {
     talk.hang_up();
     caller.over(SOON);
     let next = phone.rings(SOON);
-    let answered = next.answer();
-    waiting.sound.hears(phone.tone, answered, SOON);
-    next.hang_up();
-    waiting.over(SOON);
+    next.serves(waiting);
 }
 
 /// Q20. The last of all: it takes everybody's calls away.
@@ -212,8 +197,7 @@ fn freeswitch_restarts_and_service_resumes(lab: &Lab) {
     lab.log_in("99900", &["1001"]);
     let talking = lab.call(&From::outside("0791111111", ""), "99900");
     let talk = lab.phone("1001").rings(SOON);
-    let answered = talk.answer();
-    talking.sound.hears(lab.phone("1001").tone, answered, SOON);
+    talk.connects(&talking);
     let waiting = lab.call(&From::outside("0792222222", ""), "99900");
     lab.daemon().nth_fact("two callers", 1, SOON, |fact| matches!(fact, Fact::CallEntered { .. }).then_some(()));
     lab.switch.kill();
@@ -224,10 +208,7 @@ fn freeswitch_restarts_and_service_resumes(lab: &Lab) {
     lab.daemon().says_again("the link to FreeSWITCH is up", 2, Duration::from_secs(30));
     let caller = lab.call(&From::outside("0793333333", ""), "99900");
     let ring = lab.phone("1001").rings(Duration::from_secs(10));
-    let answered = ring.answer();
-    caller.sound.hears(lab.phone("1001").tone, answered, SOON);
-    ring.hang_up();
-    caller.over(SOON);
+    ring.serves(caller);
     let (_, by) = lab.daemon().fact("the end of the conversation", Duration::from_secs(20), |fact| match fact {
         Fact::ConversationEnded { by, .. } => Some(*by),
         _ => None,

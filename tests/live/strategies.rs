@@ -59,8 +59,7 @@ fn simultaneous_rings_everybody_and_the_first_to_answer_gets_the_caller(lab: &La
     lab.log_in("99900", &["1001", "1002", "1003"]);
     let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
     let rings = ["1001", "1002", "1003"].map(|user| lab.phone(user).rings(SOON));
-    let answered = rings[1].answer();
-    caller.sound.hears(lab.phone("1002").tone, answered, SOON);
+    let answered = rings[1].connects(&caller);
     lab.phone("1002").sound.hears(caller.tone, answered, SOON);
     for loser in [&rings[0], &rings[2]] {
         let reason = loser.cancelled(SOON);
@@ -96,8 +95,7 @@ fn simultaneous_rings_who_becomes_free_meanwhile_too(lab: &Lab) {
     code.hang_up();
     let second = lab.phone("1002").rings(SOON);
     assert!(!first.is_over(), "the other phone stopped ringing");
-    let answered = second.answer();
-    caller.sound.hears(lab.phone("1002").tone, answered, SOON);
+    second.connects(&caller);
     first.cancelled(SOON);
     second.hang_up();
     caller.over(SOON);
@@ -324,8 +322,7 @@ fn a_phone_that_answers_by_itself_gets_the_caller(lab: &Lab) {
     for round in 0..4 {
         let caller = lab.dial(&From::outside("0791234567", "Hans"), "99900");
         let ring = lab.phone("1001").rings(SOON);
-        let answered = ring.answer();
-        caller.sound.hears(lab.phone("1001").tone, answered, SOON);
+        let answered = ring.connects(&caller);
         lab.phone("1001").sound.hears(caller.tone, answered, SOON);
         assert!(!ring.is_over() && !caller.is_over(), "round {round}: the conversation did not last");
         if round == 3 {

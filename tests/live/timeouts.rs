@@ -70,8 +70,7 @@ fn a_queue_with_nobody_logged_in_transfers_at_once(lab: &Lab) {
     let ring = lab.phone("1005").rings(SOON);
     let played = ring.invite.at - begun;
     assert!((Duration::from_millis(950)..Duration::from_millis(1300)).contains(&played), "played for {played:?}");
-    let answered = ring.answer();
-    caller.sound.hears(lab.phone("1005").tone, answered, SOON);
+    let answered = ring.connects(&caller);
     lab.phone("1005").sound.hears(caller.tone, answered, SOON);
     lab.daemon().fact("transferred", SOON, |fact| match fact {
         Fact::CallWentOn { onward: Onward::Transferred(to), .. } => (&**to == "1005").then_some(()),
@@ -115,8 +114,7 @@ fn the_next_queue_takes_the_caller(lab: &Lab) {
     let ring = lab.phone("1002").rings(SOON);
     let shown = ring.invite.header("From").to_owned();
     assert!(shown.contains("Overflow - Hans"), "the name of the queue that rings: {shown}");
-    let answered = ring.answer();
-    caller.sound.hears(lab.phone("1002").tone, answered, SOON);
+    ring.connects(&caller);
     let (_, (first, entered)) = lab.daemon().nth_fact("entered", 1, SOON, |fact| match fact {
         Fact::CallEntered { first_entered, queue, .. } => Some((*first_entered, queue.as_str().to_owned())),
         _ => None,

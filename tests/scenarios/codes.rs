@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use freeswitch_queue::acd::fact::{Asker, Fact};
+use freeswitch_queue::acd::ids::AgentId;
+use freeswitch_queue::controller::CallOffAnswer;
 use simswitch::{CallSpec, Sound};
 
 use crate::house::{House, pass, play};
@@ -251,5 +253,42 @@ fn q17_what_the_phone_shows() {
             house.phone("1001").wait_idle().await;
         }
         house.end().await;
+    });
+}
+
+/// Q7, Q8: an offer that somebody calls off ends without a missed call, and the caller goes on to the next; the agent is
+/// not rung again for this caller within 5 s. An agent who talks is left alone.
+#[test]
+fn q7_an_offer_is_called_off_on_request() {
+    play(async {
+        let house = House::open(&[queue("99900", &["1001", "1002"])]);
+        house.when_rung("1002", simswitch::Behaviour::Ignore);
+        let call_off = |agent: &str| {
+            let daemon = house.daemon();
+            daemon.controller().call_off(&Asker::Operator, &AgentId::new(agent).unwrap())
+        };
+        assert_eq!(call_off("1001"), CallOffAnswer::NothingRings);
+        let hans = house.caller("0791", "99900");
+        house.phone("1001").wait_ringing().await;
+        pass(1_000).await;
+        assert!(matches!(call_off("1001"), CallOffAnswer::Ordered(_)));
+        house.phone("1002").wait_ringing().await;
+        assert!(house.phone("1001").view().is_idle());
+        assert_eq!(house.phone("1001").view().missed, []);
+        pass(1_000).await;
+        assert!(matches!(call_off("1002"), CallOffAnswer::Ordered(_)));
+        assert_eq!(house.take("1001").await, "0791", "when all were tried, it starts over");
+        hans.wait_talking().await;
+        // The daemon has not heard of it yet, and the connection stands.
+        assert!(matches!(call_off("1001"), CallOffAnswer::Ordered(_)));
+        pass(100).await;
+        assert_eq!(call_off("1001"), CallOffAnswer::NothingRings);
+        assert_eq!(hans.view().talks_to(), Some("1001"));
+        hans.hang_up();
+        let book = house.end().await;
+        let called_off = ["1001 is called off 0791: requested", "1002 is called off 0791: requested"];
+        assert_eq!(book.story_of(&["called off"]), called_off);
+        let again = book.when("1001 answers 0791") - book.when("1001 is called off 0791: requested");
+        assert!(again >= 5_000, "rung again after {again} ms");
     });
 }

@@ -1,5 +1,5 @@
-//! What the fuzz targets check of any bytes, and the ordinary tests of their corpus.
-// Part of several test programs, and a crate of its own for the fuzzer.
+//! Checks that the fuzz targets run on any bytes, and ordinary tests on the corpus.
+// Part of a test program, and the library of the fuzz targets.
 #![allow(unreachable_pub, dead_code)]
 
 #[path = "dial_model.rs"]
@@ -14,7 +14,7 @@ use freeswitch_queue::esl::frame::{Decoder, Frame, FrameError, FrameLimits};
 use freeswitch_queue::esl::reply::Reply;
 use freeswitch_queue::esl::{JobResult, SafeText};
 
-/// Small enough to be reached.
+/// Small enough for the fuzzer to reach.
 const LIMITS: FrameLimits = FrameLimits { head: 14_000, headers: 256, line: 2048, body: 12_000 };
 
 fn replay<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Frame>, Result<(), FrameError>) {
@@ -27,7 +27,7 @@ fn replay<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Frame>, Result<(),
                 Ok(Some(frame)) => frames.push(frame),
                 Ok(None) => break,
                 Err(error) => {
-                    assert_eq!(decoder.decode(), Err(error.clone()), "an error stays");
+                    assert_eq!(decoder.decode(), Err(error.clone()), "an error is returned again");
                     return (frames, Err(error));
                 }
             }
@@ -36,8 +36,8 @@ fn replay<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Frame>, Result<(),
     (frames, Ok(()))
 }
 
-/// Any stream is cut into the same frames however it is cut into pieces, and no byte of a frame is lost. The first
-/// byte is the size of the pieces.
+/// Any stream yields the same frames however it is cut into pieces, and no byte of a frame is lost. The first byte is
+/// the size of the pieces.
 pub fn frames(data: &[u8]) {
     let Some((&size, stream)) = data.split_first() else {
         return;
@@ -48,7 +48,7 @@ pub fn frames(data: &[u8]) {
     assert_eq!(end.is_err(), cut_end.is_err(), "{end:?} {cut_end:?}");
     let mut at = 0;
     for frame in &whole {
-        // Blank lines between frames mean nothing.
+        // Blank lines between frames have no meaning.
         at += stream[at..].iter().take_while(|&&byte| byte == b'\n').count();
         assert!(stream[at..].starts_with(frame.bytes()), "a byte was lost or added");
         at += frame.bytes().len();
@@ -64,7 +64,7 @@ pub fn frames(data: &[u8]) {
     }
 }
 
-/// The plainest way there is to decode `%XX`.
+/// The simplest way to decode `%XX`.
 fn decoded(raw: &[u8]) -> String {
     let mut out = Vec::new();
     let mut at = 0;
@@ -85,7 +85,7 @@ fn decoded(raw: &[u8]) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// Any block is an event, and its headers are what the plainest reading of it says.
+/// Any block is an event, and its headers agree with the simplest parser.
 pub fn events(data: &[u8]) {
     let event = Event::plain(Bytes::copy_from_slice(data));
     let mut expected = BTreeMap::new();
@@ -118,7 +118,7 @@ pub fn events(data: &[u8]) {
     read_all(&event);
 }
 
-/// Any text is a JSON event or none, and its texts are what a JSON reader says.
+/// Any text is a JSON event or is rejected, and its text values agree with a JSON parser.
 pub fn json_events(data: &[u8]) {
     let event = Event::json(data, usize::MAX);
     let few = Event::json(data, 3);
@@ -126,11 +126,11 @@ pub fn json_events(data: &[u8]) {
     assert!(few.is_none_or(|few| few.headers().len() <= 3));
     let text = String::from_utf8_lossy(data);
     let Ok(serde_json::Value::Object(members)) = serde_json::from_str(&text) else {
-        // Where the two readers may differ: what is left out here is an error there (a number out of range).
+        // The parsers may differ here: a number out of range is left out by one and an error to the other.
         return;
     };
     let event = event.expect("a JSON object is an event");
-    // Of two members with the same name the first counts here and the last there.
+    // Of two members with the same name, the event takes the first and the JSON parser the last.
     let times = |name: &str| event.headers().iter().filter(|(found, _)| found == name).count();
     for (name, value) in members {
         let Some(text) = value.as_str().filter(|_| name != "_body" && times(&name) == 1) else {
@@ -147,12 +147,12 @@ fn read_all(event: &Event) {
     event.headers().iter().for_each(|(name, _)| drop(event.header(name)));
 }
 
-/// Any bytes as a caller's name, and as the number: the dial string stays what it was.
+/// Any bytes as a caller's name and number leave the rest of the dial string unchanged.
 pub fn names(data: &[u8]) {
     let middle = data.len() / 2;
     let (name, number) = (String::from_utf8_lossy(&data[..middle]), String::from_utf8_lossy(&data[middle..]));
     dial_model::assert_harmless(&name, &number);
     let safe = SafeText::from_bytes(data);
     assert!(safe.as_str().len() <= SafeText::LONGEST);
-    assert_eq!(SafeText::new(safe.as_str()), safe, "what is safe stays as it is");
+    assert_eq!(SafeText::new(safe.as_str()), safe, "safe text stays unchanged");
 }

@@ -1,6 +1,6 @@
 //! The difference between two configurations (rule Q3).
 
-use super::super::{Change, FeatureCodes, diff};
+use super::super::{Callers, Change, FeatureCodes, LogSettings, diff};
 use super::*;
 use crate::acd::settings::{AgentSettings, QueueSettings, Timeout};
 
@@ -26,7 +26,7 @@ fn config(text: &str) -> Config {
     read(text).unwrap()
 }
 
-/// The log lines of the change from the base to the base with `edits` done.
+/// The log lines for the change from the base to the base with these `edits`.
 fn lines(edits: &[(&str, &str)]) -> Vec<String> {
     let mut text = BASE.to_owned();
     for (from, to) in edits {
@@ -37,7 +37,7 @@ fn lines(edits: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[test]
-fn q3_nothing_changed_is_no_difference() {
+fn q3_equal_configurations_have_no_difference() {
     assert!(lines(&[]).is_empty());
     assert!(lines(&[("  - number: \"99900\"", "  # a comment\n  - number: '99900'")]).is_empty());
 }
@@ -69,7 +69,7 @@ fn q3_queues_are_compared_key_by_key() {
 }
 
 #[test]
-fn q3_queues_and_agents_come_and_go() {
+fn q3_queues_and_agents_are_added_and_removed() {
     let edits = [
         ("  - { id: \"1002\", name: Bruno }\n", "  - { id: \"1000\" }\n"),
         ("Anna }", "Anna, dial: sofia/gateway/mobile/079 }"),
@@ -117,7 +117,7 @@ fn q3_settings_that_need_a_restart_say_so_and_secrets_stay_secret() {
         [
             "listen: 127.0.0.1:8084 → 127.0.0.1:8085 (needs a restart)",
             "allow: 127.0.0.0/8, ::1/128 → 10.0.0.0/8",
-            "token: (set) → (another)",
+            "token: (set) → (changed)",
             "freeswitch: 10.0.0.1:8021 → 10.0.0.1:8021 with another password (needs a restart)",
             "state: state.db → s.db (needs a restart)",
             "control: freeswitch-queue.sock → c.sock (needs a restart)",
@@ -144,7 +144,7 @@ fn q3_settings_that_need_a_restart_say_so_and_secrets_stay_secret() {
     assert_eq!(changes.iter().map(Change::needs_restart).collect::<Vec<_>>(), [true, false]);
 }
 
-/// A key that is added to the configuration does not compile here until it is compared above.
+/// A new key of the configuration breaks this function's patterns: add it here and to the comparisons above.
 #[test]
 fn q3_no_key_is_forgotten() {
     let Config {
@@ -159,6 +159,8 @@ fn q3_no_key_is_forgotten() {
         languages: _,
         language: _,
         feature_codes: FeatureCodes { login: _, logout: _ },
+        callers: Callers { withheld: _ },
+        log: LogSettings { numbers: _ },
         agents,
         queues,
     } = config(BASE);

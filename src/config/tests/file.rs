@@ -1,4 +1,4 @@
-//! Files that cannot be read, or not as YAML.
+//! Files that cannot be read, or are not valid YAML.
 
 use std::path::Path;
 
@@ -8,25 +8,25 @@ use super::*;
 #[test]
 fn q2_an_empty_file_says_so() {
     for text in ["", "\n\n", "# only a comment\n", "---\n...\n", "\u{feff}"] {
-        wrong(text, &["queues.yaml: the file is empty; describe at least one queue in it"]);
+        wrong(text, &["queues.yaml: the file is empty; define at least one queue in it"]);
     }
 }
 
 #[test]
 fn q2_a_file_without_queues_says_so() {
-    wrong("listen: 127.0.0.1:1\n", &["1:1: queues: there are no queues; describe at least one under queues:"]);
-    wrong("queues: []\n", &["1:9: queues: there are no queues; describe at least one under queues:"]);
+    wrong("listen: 127.0.0.1:1\n", &["1:1: queues: there are no queues; define at least one under queues:"]);
+    wrong("queues: []\n", &["1:9: queues: there are no queues; define at least one under queues:"]);
 }
 
 #[test]
-fn q2_a_file_that_is_no_mapping_says_so() {
-    let keys = "listen, allow, token, freeswitch, state, control, domain, prompts, languages, language, feature_codes, agents, queues";
+fn q2_a_file_that_is_not_a_mapping_says_so() {
+    let keys = "listen, allow, token, freeswitch, state, control, domain, prompts, languages, language, feature_codes, callers, log, agents, queues";
     wrong("- a\n", &[&format!("1:1: this is a list; write a mapping with the keys {keys}")]);
-    wrong("hello\n", &[&format!("1:1: \"hello\" is a text; write a mapping with the keys {keys}")]);
+    wrong("hello\n", &[&format!("1:1: \"hello\" is text; write a mapping with the keys {keys}")]);
 }
 
 #[test]
-fn q2_tabs_for_indentation_are_named() {
+fn q2_tabs_for_indentation_are_reported() {
     wrong("agents:\n\t- { id: \"1001\" }\n", &["2:1: agents: a tab is used for indentation; indent with spaces"]);
     wrong(
         "queues:\n  - number: \"99900\"\n\t  name: x\n",
@@ -35,11 +35,11 @@ fn q2_tabs_for_indentation_are_named() {
 }
 
 #[test]
-fn q2_what_is_no_yaml_is_told_with_its_place_and_key() {
+fn q2_invalid_yaml_is_reported_with_its_place_and_key() {
     wrong(
         "queues:\n  - name: Sales: Europe\n",
         &[
-            "2:16: queues[0]: a \": \" stands where YAML cannot have one; put a text that holds \": \" in quotes, or mend the indentation",
+            "2:16: queues[0]: YAML does not allow \": \" here; put text that contains \": \" in quotes, or fix the indentation",
         ],
     );
     wrong("state: \"x\n", &["1:8: state: a quote is opened here and never closed; close it"]);
@@ -69,7 +69,7 @@ fn q2_a_second_document_is_refused() {
 }
 
 #[test]
-fn q2_marks_and_line_ends_of_other_systems_are_taken() {
+fn q2_byte_order_marks_and_crlf_line_ends_are_accepted() {
     let plain = read(GOOD).unwrap();
     assert_eq!(read(&format!("\u{feff}{GOOD}")).unwrap(), plain);
     assert_eq!(read(&GOOD.replace('\n', "\r\n")).unwrap(), plain);
@@ -83,7 +83,7 @@ fn q2_marks_and_line_ends_of_other_systems_are_taken() {
 }
 
 #[test]
-fn q2_what_is_not_utf_8_is_told_with_its_place() {
+fn q2_invalid_utf_8_is_reported_with_its_place() {
     let mut bytes = b"state: x\n# Z\xC3\xBCrich caf".to_vec();
     bytes.push(0xE9);
     wrong_bytes(&bytes, &["2:13: byte 22 is 0xE9, which is not UTF-8; save the file as UTF-8"]);
@@ -94,9 +94,9 @@ fn q2_what_is_not_utf_8_is_told_with_its_place() {
 }
 
 #[test]
-fn q2_size_nesting_and_repetition_are_bounded() {
+fn q2_file_size_nesting_and_repetition_are_bounded() {
     let large = vec![b'#'; (16 << 20) + 1];
-    wrong_bytes(&large, &["queues.yaml: the file is larger than 16 MiB; is this the right file?"]);
+    wrong_bytes(&large, &["queues.yaml: the file is larger than 16 MiB; check that this is the right file"]);
     let deep = "lists and mappings are nested more than 32 deep; close brackets that are still open";
     wrong(&"- ".repeat(40), &[&format!("1:65: {}: {deep}", "[0]".repeat(31))]);
     wrong(&"[".repeat(2000), &[&format!("1:256: {deep}")]);
@@ -106,10 +106,9 @@ fn q2_size_nesting_and_repetition_are_bounded() {
         bomb.push_str(&format!("{here}: &{here} [{aliases}]\n"));
     }
     let problems = read(&bomb).unwrap_err().to_string();
-    let expected =
-        "the file holds more than a million values, counting each repetition of an alias; write less, or repeat less";
+    let expected = "the file contains more than a million values, counting each repetition of an alias; shorten it, or use fewer aliases";
     assert!(problems.ends_with(expected) && problems.lines().count() == 1, "{problems}");
-    wrong("a: &a [*a]\n", &["1:8: a: this alias stands inside of what it repeats; write the value out"]);
+    wrong("a: &a [*a]\n", &["1:8: a: this alias is inside the value that it repeats; write the value out"]);
 }
 
 #[test]
@@ -120,22 +119,22 @@ fn q2_aliases_repeat_values() {
     ))
     .unwrap();
     assert_eq!(config.queues[0].participants, config.queues[1].participants);
-    wrong_setting("<<: { a: 1 }", &["1:1: <<: merge keys (<<) are not part of this file; write the keys out"]);
+    wrong_setting("<<: { a: 1 }", &["1:1: <<: merge keys (<<) are not supported; write the keys out"]);
 }
 
 #[test]
-fn q2_a_missing_file_and_a_folder_are_named() {
+fn q2_a_missing_file_and_a_folder_are_reported() {
     let missing = std::env::temp_dir().join("freeswitch-queue-no-such-file.yaml");
     assert_eq!(
         load(&missing).unwrap_err().to_string(),
         format!(
-            "{}: the file cannot be read (No such file or directory (os error 2)); name another file, or begin with a copy of the sample queues.yaml",
+            "{}: the file cannot be read (No such file or directory (os error 2)); pass another path, or start with a copy of the sample queues.yaml",
             missing.display()
         )
     );
-    assert_eq!(load(Path::new("/")).unwrap_err().to_string(), "/: this is a folder; name the YAML file");
+    assert_eq!(load(Path::new("/")).unwrap_err().to_string(), "/: this is a folder; pass the path of the YAML file");
     assert_eq!(
         load(Path::new("/dev/null")).unwrap_err().to_string(),
-        "/dev/null: this is not a regular file; name the YAML file"
+        "/dev/null: this is not a regular file; pass the path of the YAML file"
     );
 }

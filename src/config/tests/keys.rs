@@ -1,9 +1,9 @@
-//! Keys, and the kinds of value they take: YAML's traps.
+//! Keys and the kinds of value they take, with YAML's traps.
 
 use super::*;
 
 #[test]
-fn q2_unquoted_numbers_are_named_and_never_become_other_numbers() {
+fn q2_unquoted_numbers_are_reported_and_never_become_other_numbers() {
     for number in ["99900", "0077", "0x1F", "0o17", "1_000", "12:30", "1e3", "+41", "1.5", ".inf"] {
         wrong(
             &GOOD.replace("\"99900\"", number),
@@ -21,7 +21,7 @@ fn q2_unquoted_numbers_are_named_and_never_become_other_numbers() {
 }
 
 #[test]
-fn q2_quoted_numbers_are_taken_as_written() {
+fn q2_quoted_numbers_are_read_as_written() {
     for (written, read_as) in
         [("\"0077\"", "0077"), ("'0077'", "0077"), ("!!str 0077", "0077"), ("\"\\x30077\"", "0077")]
     {
@@ -31,7 +31,7 @@ fn q2_quoted_numbers_are_taken_as_written() {
 }
 
 #[test]
-fn q2_unquoted_star_codes_are_named_wherever_they_stand() {
+fn q2_unquoted_star_codes_are_reported_everywhere() {
     wrong_setting(
         "feature_codes:\n  login: *41\n  logout: *42 # out",
         &[
@@ -55,20 +55,20 @@ fn q2_unquoted_star_codes_are_named_wherever_they_stand() {
 }
 
 #[test]
-fn q2_truth_values_are_named() {
+fn q2_booleans_are_reported() {
     for word in ["no", "on", "Yes", "OFF", "true"] {
         wrong_queue(
             &format!("language: {word}"),
             &[&format!(
-                "7:15: queues[0].language: {word} is a YAML truth value (yes or no); write it in quotes: \"{word}\""
+                "7:15: queues[0].language: {word} is a YAML boolean (yes or no); write it in quotes: \"{word}\""
             )],
         );
     }
 }
 
 #[test]
-fn q2_keys_without_a_value_are_named() {
-    let fix = "there is no value here; write a text, in quotes if it begins with # or &, or remove the key";
+fn q2_keys_without_a_value_are_reported() {
+    let fix = "there is no value here; write a value, in quotes if it begins with # or &, or remove the key";
     for nothing in ["~", "null", "# nothing", "&a"] {
         let expected = if nothing.starts_with('#') { "1:7" } else { "1:9" };
         wrong_setting(&format!("domain: {nothing}"), &[&format!("{expected}: domain: {fix}")]);
@@ -93,30 +93,27 @@ fn q2_keys_without_a_value_are_named() {
 }
 
 #[test]
-fn q2_values_of_another_kind_are_named() {
-    wrong_setting("domain: [a]", &["1:9: domain: this is a list; write one text, in quotes if it begins with [ or {"]);
+fn q2_values_of_the_wrong_kind_are_reported() {
+    wrong_setting(
+        "domain: [a]",
+        &["1:9: domain: this is a list; write a single value, in quotes if it begins with [ or {"],
+    );
     wrong_setting(
         "domain: {a: b}",
-        &["1:9: domain: this is a mapping; write one text, in quotes if it begins with [ or {"],
+        &["1:9: domain: this is a mapping; write a single value, in quotes if it begins with [ or {"],
     );
-    wrong_setting("domain: !!int \"5\"", &["1:9: domain: the tag !!int is not part of this file; remove the tag"]);
-    wrong_setting("domain: !env X", &["1:9: domain: the tag !env is not part of this file; remove the tag"]);
-    wrong_setting(
-        "allow: 10.0.0.0/8",
-        &["1:8: allow: \"10.0.0.0/8\" is a text; write a list: allow: [\"10.0.0.0/8\"]"],
-    );
+    wrong_setting("domain: !!int \"5\"", &["1:9: domain: the tag !!int is not supported; remove it"]);
+    wrong_setting("domain: !env X", &["1:9: domain: the tag !env is not supported; remove it"]);
+    wrong_setting("allow: 10.0.0.0/8", &["1:8: allow: \"10.0.0.0/8\" is text; write a list: allow: [\"10.0.0.0/8\"]"]);
     wrong_setting(
         "freeswitch: { address: x }",
         &["1:13: freeswitch: this is a mapping; write a list: one line beginning with \"- \" for each"],
     );
     wrong_setting(
         "feature_codes: \"*41\"",
-        &["1:16: feature_codes: \"*41\" is a text; write a mapping with the keys login, logout"],
+        &["1:16: feature_codes: \"*41\" is text; write a mapping with the keys login, logout"],
     );
-    wrong_queue(
-        "ring_seconds: \"20\"",
-        &["7:19: queues[0].ring_seconds: \"20\" is a text; write it without quotes: 20"],
-    );
+    wrong_queue("ring_seconds: \"20\"", &["7:19: queues[0].ring_seconds: \"20\" is text; write it without quotes: 20"]);
     wrong_queue(
         "ring_seconds: [20]",
         &["7:19: queues[0].ring_seconds: this is a list; write a plain number, such as 30, or remove the key"],
@@ -130,7 +127,7 @@ fn q2_values_of_another_kind_are_named() {
 }
 
 #[test]
-fn q2_unknown_keys_are_named_with_what_was_meant() {
+fn q2_unknown_keys_are_reported_with_a_suggestion() {
     wrong_setting("Listen: x", &["1:1: Listen: there is no such key; did you mean listen?"]);
     wrong_queue(
         "wrap-up-seconds: 5\ncolour: red",
@@ -147,13 +144,13 @@ fn q2_unknown_keys_are_named_with_what_was_meant() {
 }
 
 #[test]
-fn q2_keys_written_twice_are_named() {
-    wrong_queue("name: Other", &["7:5: queues[0].name: this key is written twice; keep one of the two"]);
-    wrong_setting("state: a\nstate: a", &["2:1: state: this key is written twice; keep one of the two"]);
+fn q2_repeated_keys_are_reported() {
+    wrong_queue("name: Other", &["7:5: queues[0].name: this key appears twice; keep one of the two"]);
+    wrong_setting("state: a\nstate: a", &["2:1: state: this key appears twice; keep one of the two"]);
 }
 
 #[test]
-fn q2_missing_keys_are_named_where_they_belong() {
+fn q2_missing_keys_are_reported_where_they_belong() {
     wrong(
         "agents:\n  - name: Anna\nqueues:\n  - music: ringtone\n",
         &[
@@ -173,7 +170,7 @@ fn q2_missing_keys_are_named_where_they_belong() {
 }
 
 #[test]
-fn q2_secrets_are_in_no_message() {
+fn q2_no_message_contains_a_secret() {
     for yaml in [
         "token: 4711",
         "token: \"47 11\"",

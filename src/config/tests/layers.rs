@@ -1,15 +1,15 @@
-//! The environment above the file.
+//! The environment overrides the file.
 
 use super::*;
 
 #[track_caller]
 fn wrong_variables(variables: &[(&str, &str)], expected: &[&str]) {
-    let problems = read_with(GOOD.as_bytes(), variables).expect_err("the variables were taken").to_string();
+    let problems = read_with(GOOD.as_bytes(), variables).expect_err("the variables were accepted").to_string();
     assert_eq!(problems.lines().collect::<Vec<_>>(), expected);
 }
 
 #[test]
-fn q2_variables_win_over_the_file() {
+fn q2_variables_override_the_file() {
     let file = format!(
         "listen: 127.0.0.1:1\nallow: [10.0.0.0/8]\nfreeswitch:\n  - {{ address: \"a:1\" }}\n  - {{ address: \"b:1\", password: file }}\n{GOOD}"
     );
@@ -41,7 +41,7 @@ fn q2_variables_win_over_the_file() {
 }
 
 #[test]
-fn q2_a_bad_variable_is_named() {
+fn q2_invalid_variables_are_reported() {
     wrong_variables(
         &[
             ("FSQ_LISTEN", "x"),
@@ -51,8 +51,8 @@ fn q2_a_bad_variable_is_named() {
         ],
         &[
             "environment variable FSQ_ALLOW: allow[1]: \"y\" is not a network; write it as 10.1.0.0/16, 10.1.2.3 or fd00::/8",
-            "environment variable FSQ_FEATURE_CODES__LOGIN: feature_codes.login: \"41\" does not begin with * or #, as numbers of queues and phones could; write * or # and up to 7 digits, * or #, such as \"*41\"",
-            "environment variable FSQ_LANGUAGE: language: \"rm\" is not among the languages (de, fr, it, en); choose one of them, or add its prompts and then its name under languages",
+            "environment variable FSQ_FEATURE_CODES__LOGIN: feature_codes.login: \"41\" does not begin with * or #, so it could be the number of a queue or phone; write * or # and up to 7 digits, * or #, such as \"*41\"",
+            "environment variable FSQ_LANGUAGE: language: \"rm\" is not one of the languages (de, fr, it, en); choose one of them, or add its prompts and list it under languages",
             "environment variable FSQ_LISTEN: listen: \"x\" is not an IP address and a port; write them as 127.0.0.1:8084 or [::1]:8084",
         ],
     );
@@ -66,7 +66,7 @@ fn q2_a_bad_variable_is_named() {
 }
 
 #[test]
-fn q2_unknown_variables_are_named() {
+fn q2_unknown_variables_are_reported() {
     wrong_variables(
         &[
             ("FSQ_LISTN", "x"),
@@ -81,34 +81,34 @@ fn q2_unknown_variables_are_named() {
             "environment variable FSQ_COLOUR: there is no such variable; unset it",
             "environment variable FSQ_FEATURE_CODES__LOGINN: there is no such variable; did you mean FSQ_FEATURE_CODES__LOGIN? Otherwise unset it",
             "environment variable FSQ_LISTN: there is no such variable; did you mean FSQ_LISTEN? Otherwise unset it",
-            "environment variable FSQ_LOG: there is no such variable; unset it",
-            "environment variable FSQ_STATE__X: this cannot be set by a variable; write it in the file, and unset the variable",
+            "environment variable FSQ_LOG: a variable cannot set this; write it in the file and unset the variable",
+            "environment variable FSQ_STATE__X: a variable cannot set this; write it in the file and unset the variable",
         ],
     );
     wrong_variables(
         &[("FSQ_QUEUES", "x"), ("FSQ_AGENTS__0__ID", "x"), ("FSQ_FEATURE_CODES", "x"), ("FSQ_FREESWITCH__0", "x")],
         &[
-            "environment variable FSQ_AGENTS__0__ID: this cannot be set by a variable; write it in the file, and unset the variable",
-            "environment variable FSQ_FEATURE_CODES: this cannot be set by a variable; write it in the file, and unset the variable",
-            "environment variable FSQ_FREESWITCH__0: this cannot be set by a variable; write it in the file, and unset the variable",
-            "environment variable FSQ_QUEUES: this cannot be set by a variable; write it in the file, and unset the variable",
+            "environment variable FSQ_AGENTS__0__ID: a variable cannot set this; write it in the file and unset the variable",
+            "environment variable FSQ_FEATURE_CODES: a variable cannot set this; write it in the file and unset the variable",
+            "environment variable FSQ_FREESWITCH__0: a variable cannot set this; write it in the file and unset the variable",
+            "environment variable FSQ_QUEUES: a variable cannot set this; write it in the file and unset the variable",
         ],
     );
 }
 
 #[test]
-fn q2_a_variable_cannot_make_a_list_long_or_leave_gaps() {
+fn q2_a_variable_cannot_lengthen_a_list_without_bound_or_leave_gaps() {
     wrong_variables(
         &[("FSQ_FREESWITCH__4000000000__ADDRESS", "a:1"), ("FSQ_FREESWITCH__-1__ADDRESS", "a:1")],
         &[
-            "environment variable FSQ_FREESWITCH__-1__ADDRESS: -1 is not the place of a switch in the list; count from 0 to 15",
-            "environment variable FSQ_FREESWITCH__4000000000__ADDRESS: 4000000000 is not the place of a switch in the list; count from 0 to 15",
+            "environment variable FSQ_FREESWITCH__-1__ADDRESS: -1 is not the index of a switch; use 0 to 15",
+            "environment variable FSQ_FREESWITCH__4000000000__ADDRESS: 4000000000 is not the index of a switch; use 0 to 15",
         ],
     );
     wrong_variables(
         &[("FSQ_FREESWITCH__1__ADDRESS", "a:1")],
         &[
-            "queues.yaml:1:1: freeswitch[0]: this switch is missing; count the places in the variables' names from 0 without gaps",
+            "queues.yaml:1:1: freeswitch[0]: this switch is missing; number the switches in the variables' names from 0 without gaps",
             "queues.yaml:1:1: freeswitch[1].password: this key is missing; add it: password: ClueCon",
         ],
     );
@@ -116,9 +116,9 @@ fn q2_a_variable_cannot_make_a_list_long_or_leave_gaps() {
 
 #[cfg(unix)]
 #[test]
-fn q2_a_variable_that_is_not_utf_8_is_named() {
+fn q2_a_variable_that_is_not_utf_8_is_reported() {
     use std::os::unix::ffi::OsStringExt;
     let variables = [(OsString::from("FSQ_STATE"), OsString::from_vec(vec![0xFF]))];
     let problems = parse(Path::new("queues.yaml"), GOOD.as_bytes(), variables).unwrap_err().to_string();
-    assert_eq!(problems, "environment variable FSQ_STATE: state: the value is not UTF-8; write it in UTF-8");
+    assert_eq!(problems, "environment variable FSQ_STATE: state: the value is not UTF-8; encode it as UTF-8");
 }

@@ -1,4 +1,4 @@
-//! What admins read: every mistake with its exact message and place (rule Q2), and what changed (rule Q3).
+//! What admins read: the exact message and place of every mistake (rule Q2), and the log of changes (rule Q3).
 
 mod difference;
 mod file;
@@ -10,10 +10,10 @@ mod settings;
 use std::ffi::OsString;
 use std::path::Path;
 
-use super::{Config, Problems, parse};
+use super::{Config, LogNumbers, Problems, Withheld, parse};
 use crate::acd::settings::{Music, Strategy, Timeout, TimeoutAction};
 
-/// A good file of six lines.
+/// A valid file of six lines.
 const GOOD: &str = "\
 agents:
   - { id: \"1001\" }
@@ -32,12 +32,12 @@ fn read(text: &str) -> Result<Config, Problems> {
     read_with(text.as_bytes(), &[])
 }
 
-/// The configuration of the good file with `lines` above it, and so on lines 1 and up.
+/// The configuration of the valid file with `lines` above it, starting at line 1.
 fn with_settings(lines: &str) -> Config {
     read(&format!("{lines}\n{GOOD}")).unwrap()
 }
 
-/// The configuration of the good file with `lines` in its queue, from line 7 on.
+/// The configuration of the valid file with `lines` added to its queue, starting at line 7.
 fn with_queue(lines: &str) -> Config {
     read(&queue(lines)).unwrap()
 }
@@ -47,8 +47,8 @@ fn queue(lines: &str) -> String {
     format!("{GOOD}{}\n", lines.join("\n"))
 }
 
-/// Holds that the file has exactly these problems, in this order, written as an admin reads them but for
-/// the file's name in front.
+/// Asserts that the file has exactly these problems, in this order, as an admin reads them, without the file's name in
+/// front.
 #[track_caller]
 fn wrong(text: &str, expected: &[&str]) {
     wrong_bytes(text.as_bytes(), expected);
@@ -56,22 +56,22 @@ fn wrong(text: &str, expected: &[&str]) {
 
 #[track_caller]
 fn wrong_bytes(bytes: &[u8], expected: &[&str]) {
-    let problems = read_with(bytes, &[]).expect_err("the file was taken").to_string();
-    let told = problems.lines().map(|line| match line.strip_prefix("queues.yaml:") {
+    let problems = read_with(bytes, &[]).expect_err("the file was accepted").to_string();
+    let shown = problems.lines().map(|line| match line.strip_prefix("queues.yaml:") {
         Some(rest) if rest.starts_with(|c: char| c.is_ascii_digit()) => rest,
         _ => line,
     });
-    let told: Vec<&str> = told.collect();
-    assert_eq!(told, expected);
+    let shown: Vec<&str> = shown.collect();
+    assert_eq!(shown, expected);
 }
 
-/// As [`wrong`], for a line on top of the good file.
+/// Like [`wrong`], for lines above the valid file.
 #[track_caller]
 fn wrong_setting(lines: &str, expected: &[&str]) {
     wrong(&format!("{lines}\n{GOOD}"), expected);
 }
 
-/// As [`wrong`], for lines in the queue of the good file: they begin at 7:5.
+/// Like [`wrong`], for lines added to the queue of the valid file: they start at 7:5.
 #[track_caller]
 fn wrong_queue(lines: &str, expected: &[&str]) {
     wrong(&queue(lines), expected);
@@ -90,12 +90,12 @@ fn q2_a_queue_with_number_name_and_participants_works() {
 }
 
 #[test]
-fn q2_all_problems_are_told_at_once_in_the_order_of_the_file() {
+fn q2_all_problems_are_reported_at_once_in_the_order_of_the_file() {
     wrong(
         "listen: localhost\nlanguages: [de, no]\nagents:\n  - { id: 1001, name: Anna }\nqueues:\n  - number: 0077\n    name: Support\n    participants: [\"1001\", \"1002\"]\n    wrap_up: 5\n",
         &[
             "1:9: listen: \"localhost\" is not an IP address and a port; write them as 127.0.0.1:8084 or [::1]:8084",
-            "2:17: languages[1]: no is a YAML truth value (yes or no); write it in quotes: \"no\"",
+            "2:17: languages[1]: no is a YAML boolean (yes or no); write it in quotes: \"no\"",
             "4:11: agents[0].id: 1001 is a YAML number; write it in quotes: \"1001\"",
             "6:13: queues[0].number: 0077 is a YAML number; write it in quotes: \"0077\"",
             "8:28: queues[0].participants[1]: \"1002\" is not an agent; add { id: \"1002\" } under agents, or remove it here",
@@ -105,10 +105,10 @@ fn q2_all_problems_are_told_at_once_in_the_order_of_the_file() {
 }
 
 #[test]
-fn q2_the_number_of_problems_told_is_bounded() {
+fn q2_the_number_of_reported_problems_is_bounded() {
     let mut text = GOOD.to_owned();
     text.extend((0..5000).map(|i| format!("unknown{i}: x\n")));
     let problems = read(&text).unwrap_err();
     assert_eq!(problems.iter().count(), 1000);
-    assert_eq!(problems.to_string().lines().last(), Some("and 4000 more problems; put these right first"));
+    assert_eq!(problems.to_string().lines().last(), Some("and 4000 more problems; fix these first"));
 }

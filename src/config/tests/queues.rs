@@ -7,7 +7,7 @@ use crate::acd::ids::QueueNumber;
 use crate::acd::settings::{Music, Strategy, TimeoutAction};
 
 #[test]
-fn q2_numbers_and_names() {
+fn q2_numbers_and_names_are_checked() {
     let fix = "write 1 to 32 digits, such as \"99900\"";
     for (number, why) in [
         ("", "it is empty"),
@@ -17,36 +17,36 @@ fn q2_numbers_and_names() {
     ] {
         wrong(
             &GOOD.replace("99900", number),
-            &[&format!("4:13: queues[0].number: \"{number}\" is no queue number: {why}; {fix}")],
+            &[&format!("4:13: queues[0].number: \"{number}\" is not a queue number: {why}; {fix}")],
         );
     }
-    wrong(&GOOD.replace("Support", "\"\""), &["5:11: queues[0].name: it is empty; write a text"]);
+    wrong(&GOOD.replace("Support", "\"\""), &["5:11: queues[0].name: it is empty; write a value"]);
     wrong(
         &GOOD.replace("Support", "\"a\\rb\""),
-        &["5:11: queues[0].name: it holds a line break; write it on one line"],
+        &["5:11: queues[0].name: it contains a line break; write it on one line"],
     );
     assert_eq!(&*read(&GOOD.replace("Support", "\"100 % $ {x}\"")).unwrap().queues[0].name, "100 % $ {x}");
     let second = "  - { number: \"99900\", name: Other, participants: [] }\n";
     wrong(
         &format!("{GOOD}{second}"),
-        &["7:15: queues[1].number: \"99900\" is already queues[0].number in line 4; each needs its own"],
+        &["7:15: queues[1].number: \"99900\" is already used by queues[0].number on line 4; each must be different"],
     );
 }
 
 #[test]
-fn q2_participants_are_agents_each_once() {
+fn q2_participants_must_be_agents_and_listed_once() {
     wrong(
         &GOOD.replace("[\"1001\"]", "[\"1001\", \"1003\", \"1001\"]"),
         &[
             "6:28: queues[0].participants[1]: \"1003\" is not an agent; add { id: \"1003\" } under agents, or remove it here",
-            "6:36: queues[0].participants[2]: \"1001\" is listed twice; keep the place in the list that is meant",
+            "6:36: queues[0].participants[2]: \"1001\" is listed twice; keep only one of the two",
         ],
     );
     assert!(read(&GOOD.replace("[\"1001\"]", "[]")).unwrap().queues[0].participants.is_empty());
 }
 
 #[test]
-fn q2_strategies() {
+fn q2_strategies_are_checked() {
     for (word, strategy) in [
         ("as-listed", Strategy::AsListed),
         ("simultaneous", Strategy::Simultaneous),
@@ -57,12 +57,12 @@ fn q2_strategies() {
     }
     wrong_queue(
         "strategy: longest_idle",
-        &["7:15: queues[0].strategy: \"longest_idle\" is no strategy; did you mean longest-idle?"],
+        &["7:15: queues[0].strategy: \"longest_idle\" is not a strategy; did you mean longest-idle?"],
     );
     wrong_queue(
         "strategy: best",
         &[
-            "7:15: queues[0].strategy: \"best\" is no strategy; write one of as-listed, simultaneous, longest-idle, random",
+            "7:15: queues[0].strategy: \"best\" is not a strategy; write one of as-listed, simultaneous, longest-idle, random",
         ],
     );
 }
@@ -98,11 +98,14 @@ fn q2_times_have_units_and_bounds() {
         wrong_queue(
             &format!("wrap_up_seconds: {number}"),
             &[&format!(
-                "7:22: queues[0].wrap_up_seconds: {number} is not a plain decimal number; write it with digits and a point only"
+                "7:22: queues[0].wrap_up_seconds: {number} is not a plain decimal number; use only digits and a decimal point"
             )],
         );
     }
-    wrong_queue("max_wait_minutes: 1,5", &["7:23: queues[0].max_wait_minutes: 1,5 has a comma; write a point: 1.5"]);
+    wrong_queue(
+        "max_wait_minutes: 1,5",
+        &["7:23: queues[0].max_wait_minutes: 1,5 has a comma; use a decimal point: 1.5"],
+    );
     wrong_queue(
         "wrap_up_seconds: 30s",
         &[
@@ -124,14 +127,14 @@ fn q2_times_have_units_and_bounds() {
 }
 
 #[test]
-fn q2_music() {
+fn q2_music_is_checked() {
     let music = |text: &str| with_queue(&format!("music: \"{text}\"")).queues[0].music.clone();
     assert_eq!(music("ringtone"), Music::Ringtone);
     for stream in ["local_stream://moh", "tone_stream://%(1000,4000,425);loops=-1"] {
         assert_eq!(music(stream), Music::Stream(stream.into()));
     }
     assert_eq!(music("${sounds_dir}/music.wav"), Music::File("${sounds_dir}/music.wav".into()));
-    wrong_queue("music: ringtones", &["7:12: queues[0].music: \"ringtones\" is no music; did you mean ringtone?"]);
+    wrong_queue("music: ringtones", &["7:12: queues[0].music: \"ringtones\" is not music; did you mean ringtone?"]);
     wrong_queue(
         "music: moh.wav",
         &[
@@ -141,23 +144,23 @@ fn q2_music() {
     wrong_queue(
         "music: \"local_stream://${system(x)}\"",
         &[
-            "7:12: queues[0].music: \"local_stream://${system(x)}\" holds a ${...} that is not just the name of a variable; write the value out",
+            "7:12: queues[0].music: \"local_stream://${system(x)}\" contains a ${...} that is not just a variable's name; write the value out",
         ],
     );
     wrong_queue(
         "music: \"local_stream://a\\nb\"",
-        &["7:12: queues[0].music: it holds a line break; write it on one line"],
+        &["7:12: queues[0].music: it contains a line break; write it on one line"],
     );
 }
 
 #[test]
-fn q2_sound_files_must_exist_when_freeswitch_is_on_this_machine() {
-    let fix = "put it there, or write a path such as ${sounds_dir}/sorry.wav when only FreeSWITCH can see it";
+fn q2_sound_files_must_exist_if_freeswitch_is_on_this_machine() {
+    let fix = "put it there, or, if only FreeSWITCH can see it, write a path such as ${sounds_dir}/sorry.wav";
     wrong_queue(
         "music: /no/such/moh.wav\ntimeout: { message: /no/such/sorry.wav }",
         &[
-            &format!("7:12: queues[0].music: there is no file /no/such/moh.wav; {fix}"),
-            &format!("8:25: queues[0].timeout.message: there is no file /no/such/sorry.wav; {fix}"),
+            &format!("7:12: queues[0].music: the file /no/such/moh.wav does not exist; {fix}"),
+            &format!("8:25: queues[0].timeout.message: the file /no/such/sorry.wav does not exist; {fix}"),
         ],
     );
     wrong_queue(
@@ -173,7 +176,7 @@ fn q2_sound_files_must_exist_when_freeswitch_is_on_this_machine() {
     wrong_queue(
         "timeout: { message: /a!b.wav }",
         &[
-            "7:25: queues[0].timeout.message: \"/a!b.wav\" holds '!', which separates files in FreeSWITCH; rename the file",
+            "7:25: queues[0].timeout.message: \"/a!b.wav\" contains '!', which separates files in FreeSWITCH; rename the file",
         ],
     );
     let with_switch = |address: &str| {
@@ -192,7 +195,7 @@ fn q2_sound_files_must_exist_when_freeswitch_is_on_this_machine() {
 }
 
 #[test]
-fn q2_languages_of_queues() {
+fn q2_languages_of_queues_are_checked() {
     let language = |lines: &str| with_queue(lines).queues[0].clone();
     assert_eq!(&*language("language: fr").language.0, "fr");
     let announced = language("position_announcement: { language: it }");
@@ -203,49 +206,46 @@ fn q2_languages_of_queues() {
     wrong_queue(
         "language: rm\nposition_announcement: { language: es }",
         &[
-            "7:15: queues[0].language: \"rm\" is not among the languages (de, fr, it, en); choose one of them, or add its prompts and then its name under languages",
-            "8:40: queues[0].position_announcement.language: \"es\" is not among the languages (de, fr, it, en); choose one of them, or add its prompts and then its name under languages",
+            "7:15: queues[0].language: \"rm\" is not one of the languages (de, fr, it, en); choose one of them, or add its prompts and list it under languages",
+            "8:40: queues[0].position_announcement.language: \"es\" is not one of the languages (de, fr, it, en); choose one of them, or add its prompts and list it under languages",
         ],
     );
     wrong_queue(
         "language: fr\nposition_announcement: { language: de }",
         &[
-            "8:40: queues[0].position_announcement.language: the queue speaks fr, its announcement de; name one language, in one of the two places",
+            "8:40: queues[0].position_announcement.language: the queue uses fr, its announcement de; set one language in one of the two places",
         ],
     );
 }
 
 #[test]
-fn q2_timeout_actions() {
+fn q2_timeout_actions_are_checked() {
     let action = |text: &str| with_queue(&format!("timeout: {{ action: {text} }}")).queues[0].timeout.action.clone();
     assert_eq!(action("hangup"), TimeoutAction::Hangup);
     assert_eq!(action("{ transfer: \"1005\" }"), TimeoutAction::Transfer("1005".into()));
     let two = "agents: []\nqueues:\n  - { number: \"1\", name: A, participants: [], timeout: { action: { transfer: \"2\" } } }\n  \
                - { number: \"2\", name: B, participants: [] }\n";
     let moved = read(two).unwrap().queues[0].timeout.action.clone();
-    assert_eq!(moved, TimeoutAction::Queue(QueueNumber::new("2").unwrap()), "the number of a queue is that queue");
+    assert_eq!(moved, TimeoutAction::Queue(QueueNumber::new("2").unwrap()), "a queue's number means that queue");
     assert_eq!(with_queue("timeout: {}").queues[0].timeout.action, TimeoutAction::Hangup);
     let fix = "write hangup, { transfer: \"1005\" } or { queue: \"99901\" }";
     wrong_queue(
         "timeout: { action: hang-up }",
-        &[&format!("7:24: queues[0].timeout.action: \"hang-up\" is no action; {fix}")],
+        &[&format!("7:24: queues[0].timeout.action: \"hang-up\" is not an action; {fix}")],
     );
-    wrong_queue(
-        "timeout: { action: {} }",
-        &[&format!("7:24: queues[0].timeout.action: the action says nothing; {fix}")],
-    );
+    wrong_queue("timeout: { action: {} }", &[&format!("7:24: queues[0].timeout.action: the action is empty; {fix}")]);
     wrong_queue(
         "timeout: { action: { transfer: \"1\", queue: \"2\" } }",
-        &[&format!("7:24: queues[0].timeout.action: an action goes to one place, not to two; {fix}")],
+        &[&format!("7:24: queues[0].timeout.action: an action has only one target; {fix}")],
     );
     wrong_queue(
         "timeout: { action: { queue: \"99901\" } }",
-        &["7:33: queues[0].timeout.action.queue: there is no queue \"99901\"; name the number of a queue in this file"],
+        &["7:33: queues[0].timeout.action.queue: there is no queue \"99901\"; use the number of a queue in this file"],
     );
     wrong_queue(
         "timeout: { action: { queue: \"99900\" } }",
         &[
-            "7:33: queues[0].timeout.action.queue: the queue would send its callers to itself; name another queue, or write action: hangup",
+            "7:33: queues[0].timeout.action.queue: the queue would send its callers to itself; choose another queue, or write action: hangup",
         ],
     );
     wrong_queue(
@@ -257,7 +257,7 @@ fn q2_timeout_actions() {
     wrong_queue(
         "timeout: { action: { transfer: \"1005 XML x\" } }",
         &[
-            "7:36: queues[0].timeout.action.transfer: \"1005 XML x\" may not hold ' '; write one internal number, such as \"1005\"",
+            "7:36: queues[0].timeout.action.transfer: \"1005 XML x\" may not contain ' '; write one internal number, such as \"1005\"",
         ],
     );
 }

@@ -63,12 +63,12 @@ pub(super) struct Outlet {
     shared: Arc<Shared>,
     missed: u64,
     /// Whether dropped events have been logged.
-    told: bool,
+    logged: bool,
 }
 
 impl Outlet {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, missed: 0, told: false }
+        Self { shared, missed: 0, logged: false }
     }
 
     /// Passes an item on without waiting. Without room, ordinary items are dropped; an essential item ends the
@@ -94,7 +94,7 @@ impl Outlet {
         if self.missed > 0 && room > 1 {
             let missed = std::mem::take(&mut self.missed);
             // Logged once, so that a peer that floods us does not fill the log as well.
-            if !std::mem::replace(&mut self.told, true) {
+            if !std::mem::replace(&mut self.logged, true) {
                 tracing::warn!(missed, "dropped events, because this process does not handle them fast enough");
             }
             self.shared.inbox.put(Incoming::Missed(missed));

@@ -40,7 +40,7 @@ impl Pool {
     }
 }
 
-/// What one connection holds of a pool. Dropping it returns the bytes.
+/// The bytes one connection holds of a pool. Dropping it returns them.
 #[derive(Debug)]
 pub(super) struct Share {
     pool: Option<Arc<Pool>>,

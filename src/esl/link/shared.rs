@@ -24,7 +24,7 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Wakes the writer when there is something to write, or to close.
     pub(super) wake_writer: Notify,
-    /// What the application has not taken.
+    /// The events the application has not taken.
     pub(super) inbox: Inbox,
     /// The bytes it holds of the pool, if the connection belongs to one.
     pub(super) share: Share,
@@ -49,7 +49,7 @@ struct Owed {
     to: Receiver,
 }
 
-/// What became of a command that was to be queued.
+/// The result of queueing a command.
 #[derive(Debug)]
 pub(super) enum Queued {
     /// It was queued: where its outcome arrives, and its number, counted from the connection's first command.
@@ -68,7 +68,7 @@ enum Receiver {
 }
 
 impl Receiver {
-    fn tell(self, outcome: Outcome) {
+    fn deliver(self, outcome: Outcome) {
         let (what, outcome) = match self {
             Self::Log(what) => (what, outcome),
             Self::Waiting(sender) => match sender.send(outcome) {
@@ -182,10 +182,10 @@ impl Shared {
         // On a connection without `full`, FreeSWITCH refuses `api` with a command/reply. An api/response replies to
         // nothing but `api`.
         if reply.is_api() && !owed.is_api {
-            owed.to.tell(Outcome::Unknown(Unknown::Closed(CloseReason::OutOfStep)));
+            owed.to.deliver(Outcome::Unknown(Unknown::Closed(CloseReason::OutOfStep)));
             return Err(CloseReason::OutOfStep);
         }
-        owed.to.tell(reply.outcome());
+        owed.to.deliver(reply.outcome());
         Ok(())
     }
 
@@ -204,7 +204,7 @@ impl Shared {
             std::mem::take(&mut state.owed)
         };
         for owed in owed {
-            owed.to.tell(Outcome::Unknown(Unknown::Closed(reason.clone())));
+            owed.to.deliver(Outcome::Unknown(Unknown::Closed(reason.clone())));
         }
     }
 

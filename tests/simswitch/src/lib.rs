@@ -47,4 +47,5 @@ pub use fault::Faults;
 pub use observe::{CallStats, LegView, SecurityRecord, Violation};
 pub use party::{Behaviour, Missed, Registration, Ring};
 pub use phone::{Phone, PhoneView};
+pub use rng::Rng;
 pub use switch::{Lamp, SimSwitch};

@@ -1,15 +1,18 @@
 //! The one source of randomness: small, seeded, repeatable.
 
-/// SplitMix64. Good enough for identities and jitter, and the same on every machine.
+/// `SplitMix64`. Good enough for identities, jitter and random tests, and the same on every machine.
 #[derive(Debug, Clone)]
-pub(crate) struct Rng(u64);
+pub struct Rng(u64);
 
 impl Rng {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// A source with this seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
         Self(seed ^ 0x9e37_79b9_7f4a_7c15)
     }
 
-    pub(crate) fn next(&mut self) -> u64 {
+    /// The next number.
+    pub fn next_number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -18,13 +21,13 @@ impl Rng {
     }
 
     /// A number in `from..to`; `from` when the range is empty.
-    pub(crate) fn between(&mut self, from: u64, to: u64) -> u64 {
-        if to <= from { from } else { from + self.next() % (to - from) }
+    pub fn between(&mut self, from: u64, to: u64) -> u64 {
+        if to <= from { from } else { from + self.next_number() % (to - from) }
     }
 
     /// A version 4 identity in the usual notation.
-    pub(crate) fn uuid(&mut self) -> String {
-        let (a, b) = (self.next(), self.next());
+    pub fn uuid(&mut self) -> String {
+        let (a, b) = (self.next_number(), self.next_number());
         format!(
             "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
             a >> 32,
@@ -36,7 +39,7 @@ impl Rng {
     }
 
     /// A word of `len` characters as SIP tags and branches look.
-    pub(crate) fn word(&mut self, len: usize) -> String {
+    pub fn word(&mut self, len: usize) -> String {
         const LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
         (0..len).map(|_| char::from(LETTERS[self.between(0, LETTERS.len() as u64) as usize])).collect()
     }

@@ -9,7 +9,7 @@ use realswitch::machine;
 use realswitch::switch::{DOMAIN, Plan, Switch};
 
 use crate::daemon::{Daemon, Folder, QueueSpec, Setup};
-use crate::phones::Phones;
+use phones::Phones;
 
 use super::Extent;
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::phones::Call;
 use crate::process::{Cost, cost};
+use phones::Call;
 
 use super::switch::{BURST, ONE, TALKING, WAITING};
 use super::{Bench, Figures};

@@ -133,7 +133,8 @@ impl Room {
     fn enter(&mut self) -> Result<()> {
         self.callers += 1;
         let call = CallId::new(&format!("call-{}", self.callers))?;
-        let caller = Caller { number: "0791234567".into(), first_entered: None, returned: false, dialog: None };
+        let number = "0791234567".into();
+        let caller = Caller { number, first_entered: None, returned: false, came: Duration::ZERO, dialog: None };
         ensure!(self.floor.admit(&call, caller.number.clone(), Box::new(|| {})), "a call was there already");
         self.floor.enter(&call, &self.queue, None, &caller, self.callers, self.now()).context("there is no queue")?;
         self.waiting.push_back(call);

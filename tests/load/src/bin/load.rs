@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use load::control::{self, Control};
 use load::daemon::{Daemon, QueueSpec, Setup, free_port};
 use load::lean::{Book, Habits, Switch};
 use load::process::{Cost, load_average};
+use load::samples::Samples;
 use tokio::time::{interval, sleep};
 
 /// How long the phones ring.
@@ -35,7 +37,11 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<bool> {
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.next_if(|first| first == control::ARGUMENT).is_some() {
+        let port = arguments.next().context("the control is to listen on a port")?;
+        return control::serve(port.parse()?).map(|()| true);
+    }
     let binary = PathBuf::from(arguments.next().context("usage: load DAEMON [waiting|flow|large|burst]...")?);
     let mut chosen: Vec<String> = arguments.collect();
     if chosen.is_empty() {
@@ -141,10 +147,11 @@ impl Scenario {
 
     fn run(&self, binary: &std::path::Path) -> Result<bool> {
         println!("\n### {}\n", self.title);
-        println!("Load average before: {}.\n\n| what | measured |\n|---|---|", load_average());
+        println!("Load average before: {}.\n\n| what | daemon | control |\n|---|---|---|", load_average());
         let setup = self.setup(format!("127.0.0.1:{}", free_port()?));
         let listener = TcpListener::bind(&setup.switch)?;
         let daemon = Daemon::start(binary, &setup)?;
+        let control = Control::start()?;
         let controller = SocketAddr::from((Ipv4Addr::LOCALHOST, daemon.port));
         let queues: Vec<_> = setup.queues.iter().map(|q| (q.number.clone(), q.participants.clone())).collect();
         let waiting = self.first > self.agents;
@@ -152,28 +159,28 @@ impl Scenario {
         let cycle = if waiting { Duration::from_secs_f64(self.agents as f64 / f64::from(RATE)) } else { cycle };
         let talk = cycle - RINGS - FRAMES;
         let habits = Habits { rings: RINGS, talk: if waiting { None } else { Some(talk) } };
-        let switch = Switch::new(controller, &queues, habits, listener)?;
+        let switch = Switch::new(controller, control.port, &queues, habits, listener)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(self.play(&daemon, &switch, talk))?;
         let book = switch.book();
         let counts = book.counts;
-        println!("| lost calls, wrong orders | {}, {} |", counts.lost, counts.wrong);
+        println!("| lost calls, wrong orders | {}, {} | |", counts.lost, counts.wrong);
         for mistake in &book.mistakes {
-            println!("| wrong | {mistake} |");
+            println!("| wrong | {mistake} | |");
         }
         let status = daemon.status()?;
         println!(
-            "| the daemon afterwards | {} calls, {} repairs, store {} |",
+            "| the daemon afterwards | {} calls, {} repairs, store {} | |",
             status["calls"],
             status["repairs"],
             status["store"].as_str().unwrap_or("ok")
         );
         let complaints = daemon.complaints();
-        println!("| warnings and errors in its log | {} |", complaints.len());
+        println!("| warnings and errors in its log | {} | |", complaints.len());
         for line in complaints.iter().take(5) {
-            println!("| logged | `{}` |", line.replace('|', "/"));
+            println!("| logged | `{}` | |", line.replace('|', "/"));
         }
-        println!("| load average after | {} |", load_average());
+        println!("| load average after | {} | |", load_average());
         Ok(counts.lost == 0 && counts.wrong == 0 && status["calls"] == 0)
     }
 
@@ -216,9 +223,7 @@ impl Scenario {
             row("CPU while they came", &format!("{:.2} cores", after.cores_since(empty)));
         }
         {
-            let book = switch.book();
-            row("caller came → order to ring (median / p99 / max)", &book.came_to_offer.to_string());
-            row("caller known → order to ring", &book.told_to_offer.to_string());
+            callers_times(&switch.book());
         }
         // What came on top for a moment is given back, and a comparison with the switch lies behind.
         sleep(Duration::from_secs(8)).await;
@@ -272,10 +277,10 @@ impl Scenario {
         );
         row("waiting, talking", &format!("{}, {}", book.waiting(), book.busy()));
         if self.first > self.agents {
-            row("agent free → order to ring (median / p99 / max)", &book.free_to_offer.to_string());
+            let what = "agent free → order to ring (median / p99 / max)";
+            times(what, &book.times.free_to_offer, &book.control.free_to_offer);
         } else {
-            row("caller came → order to ring (median / p99 / max)", &book.came_to_offer.to_string());
-            row("caller known → order to ring", &book.told_to_offer.to_string());
+            callers_times(&book);
         }
         let cpu = (after.cpu - before.cpu).as_secs_f64();
         row("CPU", &format!("{:.2} cores", after.cores_since(&before)));
@@ -330,7 +335,18 @@ async fn reached(switch: &Switch, condition: impl Fn(&Book) -> bool) -> Result<(
 }
 
 fn row(what: &str, value: &str) {
-    println!("| {what} | {value} |");
+    println!("| {what} | {value} | |");
+}
+
+/// A time, and how long the control took to answer the same bytes.
+fn times(what: &str, daemon: &Samples, control: &Samples) {
+    println!("| {what} | {daemon} | {control} |");
+}
+
+fn callers_times(book: &Book) {
+    let (daemon, control) = (&book.times, &book.control);
+    times("caller came → order to ring (median / p99 / max)", &daemon.came_to_offer, &control.came_to_offer);
+    times("caller known → order to ring", &daemon.told_to_offer, &control.told_to_offer);
 }
 
 fn megabytes(bytes: u64) -> f64 {

@@ -78,6 +78,17 @@ struct Caller {
     offers: u32,
 }
 
+/// What is measured.
+#[derive(Clone, Debug, Default)]
+pub struct Times {
+    /// From an agent's last call being over to the order for the next one.
+    pub free_to_offer: Samples,
+    /// From the caller's connection being opened to the order to ring.
+    pub came_to_offer: Samples,
+    /// From the answer to `connect`, which says who calls, to the order to ring.
+    pub told_to_offer: Samples,
+}
+
 /// The book.
 #[derive(Debug)]
 pub struct Book {
@@ -93,12 +104,10 @@ pub struct Book {
     gone: HashMap<u64, Instant>,
     /// Counts since the last [`Book::forget`].
     pub counts: Counts,
-    /// From an agent's last call being over to the order for the next one.
-    pub free_to_offer: Samples,
-    /// From the caller's connection being opened to the order to ring.
-    pub came_to_offer: Samples,
-    /// From the answer to `connect`, which says who calls, to the order to ring.
-    pub told_to_offer: Samples,
+    /// How long the daemon took.
+    pub times: Times,
+    /// How long the control took to answer the same bytes; see [`control`](crate::control).
+    pub control: Times,
     /// The first mistakes in words.
     pub mistakes: Vec<String>,
 }
@@ -127,9 +136,8 @@ impl Book {
             overtaken: HashMap::new(),
             gone: HashMap::new(),
             counts: Counts::default(),
-            free_to_offer: Samples::default(),
-            came_to_offer: Samples::default(),
-            told_to_offer: Samples::default(),
+            times: Times::default(),
+            control: Times::default(),
             mistakes: Vec::new(),
         }
     }
@@ -137,9 +145,7 @@ impl Book {
     /// Begins to measure anew; who is here stays.
     pub fn forget(&mut self) {
         self.counts = Counts { lost: self.counts.lost, wrong: self.counts.wrong, ..Counts::default() };
-        self.free_to_offer = Samples::default();
-        self.came_to_offer = Samples::default();
-        self.told_to_offer = Samples::default();
+        (self.times, self.control) = (Times::default(), Times::default());
         self.agents.values_mut().for_each(|agent| agent.wanted_since = None);
     }
 
@@ -170,7 +176,7 @@ impl Book {
         self.counts.entered += 1;
         self.callers.insert(call, Caller { queue, came, told, offers: 0 });
         if let Some(waiting) = self.waiting.get_mut(queue) {
-            waiting.insert((told, call), ());
+            waiting.insert((came, call), ());
         }
     }
 
@@ -186,22 +192,25 @@ impl Book {
             self.wrong(format!("call {call} is gone, and {agent_id} is rung for it"));
             return false;
         };
-        let (queue, told) = (caller.queue, caller.told);
+        let (queue, came, told) = (caller.queue, caller.came, caller.told);
         if caller.offers == 0 {
-            self.came_to_offer.add(now - caller.came);
-            self.told_to_offer.add(now - told);
+            self.times.came_to_offer.add(now - came);
+            self.times.told_to_offer.add(now - told);
         }
         caller.offers += 1;
         let line = self.waiting.get_mut(queue);
         let (stood, first) =
-            line.map_or((false, None), |line| (line.remove(&(told, call)).is_some(), line.keys().next().copied()));
+            line.map_or((false, None), |line| (line.remove(&(came, call)).is_some(), line.keys().next().copied()));
         if !stood {
             self.wrong(format!("call {call} is rung for already, and {agent_id} is rung too"));
         }
+        // The controller knows of those only whom it was told of.
+        let known = |other| self.callers.get(other).is_some_and(|other| other.told + ON_THE_WAY < now);
         if let Some((since, other)) = first
-            && since + SAME_MOMENT < told
+            && since + SAME_MOMENT < came
+            && known(&other)
         {
-            let what = format!("call {other} waits for {:?} longer than {call}, which is served", told - since);
+            let what = format!("call {other} waits for {:?} longer than {call}, which is served", came - since);
             self.overtaken.entry(other).or_insert((now, what));
         }
         let Some(agent) = self.agents.get_mut(agent_id) else {
@@ -209,7 +218,7 @@ impl Book {
             return false;
         };
         if let Some(since) = agent.wanted_since.take() {
-            self.free_to_offer.add(now - since);
+            self.times.free_to_offer.add(now - since);
         }
         let (member, held) = (agent.queues.contains(&queue), agent.call.replace(call));
         if !member {
@@ -234,12 +243,13 @@ impl Book {
         self.counts.answered += 1;
     }
 
-    /// The agent's channel is about to be reported gone.
-    pub(super) fn free(&mut self, agent_id: &str) {
-        let Some(agent) = self.agents.get_mut(agent_id) else { return };
+    /// The agent's channel is about to be reported gone. True when somebody waits for the agent.
+    pub(super) fn free(&mut self, agent_id: &str) -> bool {
+        let Some(agent) = self.agents.get_mut(agent_id) else { return false };
         agent.call = None;
         let wanted = agent.queues.iter().any(|q| self.waiting.get(*q).is_some_and(|line| !line.is_empty()));
         agent.wanted_since = wanted.then(Instant::now);
+        wanted
     }
 
     /// The caller is gone; `connected` tells whether there was a conversation.
@@ -247,7 +257,7 @@ impl Book {
         self.had_waited(call, Instant::now());
         if let Some(caller) = self.callers.remove(&call) {
             if let Some(line) = self.waiting.get_mut(caller.queue) {
-                line.remove(&(caller.told, call));
+                line.remove(&(caller.came, call));
             }
             if connected {
                 self.counts.ended += 1;
@@ -278,11 +288,11 @@ mod tests {
     fn calls_that_go_well_are_no_mistakes() {
         let (mut book, at) = book();
         book.entered(1, 0, at, at);
-        book.entered(2, 0, at, at + SAME_MOMENT);
+        book.entered(2, 0, at + SAME_MOMENT, at + SAME_MOMENT);
         assert!(book.offered(1, "1", at) && book.offered(2, "2", at));
         book.free("1");
         book.left(1, true);
-        book.entered(3, 1, at, at + SAME_MOMENT * 3);
+        book.entered(3, 1, at + SAME_MOMENT * 3, at + SAME_MOMENT * 3);
         assert!(book.offered(3, "1", at));
         assert_eq!(book.counts.wrong, 0, "{:?}", book.mistakes);
     }
@@ -310,12 +320,13 @@ mod tests {
     fn a_caller_who_is_overtaken_is_a_mistake() {
         let (mut book, at) = book();
         book.entered(1, 0, at, at);
-        book.entered(2, 0, at, at + SAME_MOMENT * 2);
-        book.entered(3, 0, at, at + SAME_MOMENT * 2);
-        book.offered(2, "1", at);
-        book.offered(3, "2", at);
+        let late = at + SAME_MOMENT * 2;
+        book.entered(2, 0, late, late);
+        book.entered(3, 0, late, late);
+        book.offered(2, "1", late);
+        book.offered(3, "2", late);
         assert_eq!(book.counts.wrong, 0);
-        book.offered(1, "3", at + ON_THE_WAY * 2);
+        book.offered(1, "3", late + ON_THE_WAY * 2);
         assert!(mistake(&book).contains("longer than 2"));
     }
 
@@ -324,9 +335,22 @@ mod tests {
     fn a_caller_who_is_served_at_once_was_not_overtaken() {
         let (mut book, at) = book();
         book.entered(1, 0, at, at);
-        book.entered(2, 0, at, at + SAME_MOMENT * 2);
-        book.offered(2, "1", at);
-        book.offered(1, "2", at + ON_THE_WAY);
+        let late = at + SAME_MOMENT * 2;
+        book.entered(2, 0, late, late);
+        book.offered(2, "1", late);
+        book.offered(1, "2", late + ON_THE_WAY);
+        assert_eq!(book.counts.wrong, 0, "{:?}", book.mistakes);
+    }
+
+    /// Its connection was read late: the controller could not know of it.
+    #[test]
+    fn a_caller_who_is_not_known_yet_is_not_overtaken() {
+        let (mut book, at) = book();
+        let late = at + SAME_MOMENT * 2;
+        book.entered(1, 0, at, late);
+        book.entered(2, 0, late, late);
+        book.offered(2, "1", late + ON_THE_WAY / 2);
+        book.offered(1, "2", late + ON_THE_WAY * 3);
         assert_eq!(book.counts.wrong, 0, "{:?}", book.mistakes);
     }
 
@@ -361,10 +385,10 @@ mod tests {
         book.free("1");
         book.entered(2, 1, at, at);
         book.offered(2, "1", Instant::now());
-        assert_eq!(book.free_to_offer.len(), 0);
+        assert_eq!(book.times.free_to_offer.len(), 0);
         book.entered(3, 1, at, at);
         book.free("1");
         book.offered(3, "1", Instant::now());
-        assert_eq!(book.free_to_offer.len(), 1);
+        assert_eq!(book.times.free_to_offer.len(), 1);
     }
 }

@@ -2,16 +2,18 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
 use super::book::{Channel, Traffic};
 use super::command::{Command, take};
 use super::template::{Fill, Id, Template};
 use super::{Switch, id};
+use crate::control::{self, Mark, ONE_IN, Said};
 
 /// How often a channel looks for commands and ends of applications: the length of an audio frame.
 const FRAME: Duration = Duration::from_millis(20);
@@ -40,6 +42,8 @@ struct Call {
     number: u64,
     queue: usize,
     came: Instant,
+    /// The same moment for the controller.
+    came_text: String,
     stream: TcpStream,
     id: Id,
     caller: String,
@@ -53,6 +57,10 @@ struct Call {
     out: Vec<u8>,
     /// Since the last write.
     traffic: Traffic,
+    /// What the control is told as well, in one call of some.
+    control: Option<mpsc::UnboundedSender<Said>>,
+    /// A time is measured from what is about to be written.
+    mark: Option<(Mark, Instant)>,
 }
 
 /// What an application is called that the controller gave no name.
@@ -60,7 +68,12 @@ const UNNAMED: Id = *b"00000000-0000-0000-0000-000000000000";
 
 /// Runs a call to its end.
 pub(super) async fn run(switch: Arc<Switch>, number: u64, queue: usize) {
-    let came = Instant::now();
+    let (came, came_text) = (Instant::now(), epoch_micros());
+    let control = number.is_multiple_of(ONE_IN).then(|| {
+        let (say, said) = mpsc::unbounded_channel();
+        tokio::spawn(control::follow(switch.clone(), switch.control, came, said));
+        say
+    });
     let connected = TcpStream::connect(switch.controller).await;
     let ended = match connected {
         Ok(stream) => {
@@ -71,6 +84,7 @@ pub(super) async fn run(switch: Arc<Switch>, number: u64, queue: usize) {
                 number,
                 queue,
                 came,
+                came_text,
                 stream,
                 id: id(0xca11_0000, number),
                 caller: format!("079{:07}", number % 10_000_000),
@@ -82,6 +96,8 @@ pub(super) async fn run(switch: Arc<Switch>, number: u64, queue: usize) {
                 caller_gone: false,
                 out: Vec::new(),
                 traffic: Traffic::default(),
+                control,
+                mark: None,
             };
             let ended = call.serve().await;
             let mut book = switch.book();
@@ -163,6 +179,10 @@ impl Call {
         if !self.out.is_empty() {
             self.traffic.told_bytes += self.out.len() as u64;
             self.switch.book().counts.traffic.add(std::mem::take(&mut self.traffic));
+            if let Some(((mark, since), control)) = self.mark.take().zip(self.control.as_ref()) {
+                // Where the control was lost, the book says so.
+                let _ = control.send((mark, since, self.out.clone()));
+            }
             self.stream.write_all(&self.out).await?;
             self.out = Vec::new();
         }
@@ -174,9 +194,11 @@ impl Call {
         match command {
             Command::Connect => {
                 self.say(|t| &t.channel, UNNAMED);
+                let now = Instant::now();
+                self.mark = Some((Mark::Told, now));
                 let mut book = self.switch.book();
                 book.channels.insert(self.id, Channel { agent: None, other: None });
-                book.entered(self.number, self.queue, self.came, Instant::now());
+                book.entered(self.number, self.queue, self.came, now);
                 drop(book);
                 self.tell_link(|t| &t.caller_created);
             }
@@ -315,7 +337,9 @@ impl Call {
         if let Some(leg) = self.leg.take() {
             let mut book = self.switch.book();
             book.channels.remove(&leg.id);
-            book.free(&leg.agent);
+            if book.free(&leg.agent) {
+                self.mark = Some((Mark::Free, Instant::now()));
+            }
         }
     }
 
@@ -356,19 +380,19 @@ impl Call {
     fn say(&mut self, template: fn(&super::Templates) -> &Template, application: Id) {
         self.traffic.events += 1;
         let mut out = std::mem::take(&mut self.out);
-        template(&self.switch.templates).write(&self.fill(&application), &mut out);
+        template(&self.switch.templates).write(&self.fill(&application, &epoch_micros()), &mut out);
         self.out = out;
     }
 
     fn tell_link(&self, template: fn(&super::Templates) -> &Template) {
         let mut event = Vec::with_capacity(12 << 10);
-        template(&self.switch.templates).write(&self.fill(&UNNAMED), &mut event);
+        template(&self.switch.templates).write(&self.fill(&UNNAMED, &epoch_micros()), &mut event);
         if self.switch.link.try_send(event).is_err() {
             self.switch.book().wrong("the inbound link does not keep up".to_owned());
         }
     }
 
-    fn fill<'a>(&'a self, application: &'a Id) -> Fill<'a> {
+    fn fill<'a>(&'a self, application: &'a Id, now: &'a str) -> Fill<'a> {
         Fill {
             caller: &self.id,
             leg: self.leg.as_ref().map_or(&UNNAMED, |leg| &leg.id),
@@ -376,8 +400,15 @@ impl Call {
             number: self.caller.as_bytes(),
             agent: self.leg.as_ref().map_or(b"", |leg| leg.agent.as_bytes()),
             queue: self.switch.queues.get(self.queue).map_or(b"", |queue| queue.as_bytes()),
+            came: self.came_text.as_bytes(),
+            now: now.as_bytes(),
         }
     }
+}
+
+/// Now, as FreeSWITCH writes it.
+fn epoch_micros() -> String {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros().to_string()
 }
 
 /// A share of a duration that looks random, the same for the same call (SplitMix64's last steps).

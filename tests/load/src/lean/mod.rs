@@ -19,7 +19,7 @@ use anyhow::Result;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
-pub use book::{Book, Counts, Traffic};
+pub use book::{Book, Counts, Times, Traffic};
 use template::{Id, Templates};
 
 /// How many events the inbound link may be behind before calls wait for it.
@@ -38,6 +38,8 @@ pub struct Habits {
 #[derive(Debug)]
 pub struct Switch {
     controller: SocketAddr,
+    /// The port of the control on 127.0.0.1.
+    control: u16,
     templates: Templates,
     queues: Vec<String>,
     book: Mutex<Book>,
@@ -50,13 +52,14 @@ pub struct Switch {
 }
 
 impl Switch {
-    /// A switch whose calls go to `controller`, with `participants` by queue and agent. Its own Event Socket listens
+    /// A switch whose calls go to `controller` and whose samples go to `control`, with `participants` by queue and agent. Its own Event Socket listens
     /// on `listener`, in a thread of its own.
     ///
     /// # Errors
     /// When the templates cannot be read.
     pub fn new(
         controller: SocketAddr,
+        control: u16,
         queues: &[(String, Vec<String>)],
         habits: Habits,
         listener: std::net::TcpListener,
@@ -64,6 +67,7 @@ impl Switch {
         let (link, told) = mpsc::channel(LINK_BEHIND);
         let switch = Arc::new(Self {
             controller,
+            control,
             templates: Templates::read()?,
             queues: queues.iter().map(|(number, _)| number.clone()).collect(),
             book: Mutex::new(Book::new(queues)),

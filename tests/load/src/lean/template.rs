@@ -30,6 +30,10 @@ pub(crate) struct Fill<'a> {
     pub(crate) agent: &'a [u8],
     /// The queue.
     pub(crate) queue: &'a [u8],
+    /// When the caller came, and now, in microseconds since 1970.
+    pub(crate) came: &'a [u8],
+    /// See [`Fill::came`].
+    pub(crate) now: &'a [u8],
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +44,8 @@ enum Slot {
     Number,
     Agent,
     Queue,
+    Came,
+    Now,
 }
 
 impl Slot {
@@ -51,6 +57,8 @@ impl Slot {
             Self::Number => fill.number,
             Self::Agent => fill.agent,
             Self::Queue => fill.queue,
+            Self::Came => fill.came,
+            Self::Now => fill.now,
         }
     }
 }
@@ -67,13 +75,15 @@ pub(crate) struct Template {
 
 impl Template {
     fn new(text: &[u8], is_event: bool) -> Self {
-        let known: [(&[u8], Slot); 6] = [
+        let known: [(&[u8], Slot); 8] = [
             (CALLER, Slot::Caller),
             (LEG, Slot::Leg),
             (NUMBER, Slot::Number),
             (b"<application>", Slot::Application),
             (b"<agent>", Slot::Agent),
             (b"<queue>", Slot::Queue),
+            (b"<came>", Slot::Came),
+            (b"<now>", Slot::Now),
         ];
         let (mut parts, mut begin, mut at) = (Vec::new(), 0, 0);
         while at < text.len() {
@@ -168,6 +178,13 @@ impl Templates {
             .replace("Answer-State: ringing", "Answer-State: answered");
         ensure!(channel.contains("Answer-State: answered"), "the capture does not say whether the caller is answered");
         channel.pop();
+        // The controller keeps the line by these.
+        let moments = [("Event-Date-Timestamp: ", "<now>"), ("Caller-Profile-Created-Time: ", "<came>")];
+        for (name, slot) in moments {
+            let (before, behind) = channel.split_once(name).with_context(|| format!("the capture has no {name}"))?;
+            let rest = behind.trim_start_matches(|c: char| c.is_ascii_digit());
+            channel = format!("{before}{name}{slot}{rest}");
+        }
         channel
             .push_str("variable_fsq_dialled: <queue>\nvariable_fsq_context: default\nvariable_socket_resume: true\n");
         channel.push_str("variable_hangup_after_bridge: true\nvariable_playback_terminators: none\n\n");
@@ -272,6 +289,8 @@ mod tests {
             number: b"0790000000",
             agent: b"2001",
             queue: b"99001",
+            came: b"1",
+            now: b"2",
         };
         let mut out = Vec::new();
         templates.leg_complete.write(&fill, &mut out);

@@ -55,6 +55,17 @@ impl Message {
         user(self.header("From"))
     }
 
+    /// The name in its `From`.
+    pub fn from_name(&self) -> String {
+        let name = self.header("From").split('<').next().unwrap_or_default();
+        name.trim().trim_matches('"').to_owned()
+    }
+
+    /// The status that a `NOTIFY` of a transfer tells (`message/sipfrag`).
+    pub fn told_status(&self) -> Option<u16> {
+        self.body.strip_prefix("SIP/2.0 ")?.split(' ').next()?.parse().ok()
+    }
+
     /// The branch of the topmost `Via`: what a request and its responses have in common.
     pub fn branch(&self) -> &str {
         self.header("Via").split("branch=").nth(1).and_then(|b| b.split([';', ',']).next()).unwrap_or_default()
@@ -71,8 +82,8 @@ impl Message {
         self.body.lines().find_map(|line| line.strip_prefix("m=audio ")?.split(' ').next()?.parse().ok())
     }
 
-    /// An answer to it.
-    pub fn answer(&self, status: &str, tag: &str, here: u16, body: &str) -> String {
+    /// An answer to it; `contact` is ours unless another is given.
+    pub fn answer(&self, status: &str, tag: &str, here: u16, contact: &str, body: &str) -> String {
         let mut out = format!("SIP/2.0 {status}\r\n");
         for via in self.all("Via") {
             // Writing to a String cannot fail.
@@ -80,10 +91,10 @@ impl Message {
         }
         let to = self.header("To");
         let tag = if to.contains("tag=") { String::new() } else { format!(";tag={tag}") };
+        let contact = if contact.is_empty() { format!("sip:phone@127.0.0.1:{here}") } else { contact.to_owned() };
         let _ = write!(
             out,
-            "From: {}\r\nTo: {to}{tag}\r\nCall-ID: {}\r\nCSeq: {}\r\n\
-             Contact: <sip:phone@127.0.0.1:{here}>\r\n",
+            "From: {}\r\nTo: {to}{tag}\r\nCall-ID: {}\r\nCSeq: {}\r\nContact: <{contact}>\r\n",
             self.header("From"),
             self.header("Call-ID"),
             self.header("CSeq"),
@@ -97,13 +108,55 @@ fn user(uri: &str) -> &str {
     uri.split("sip:").nth(1).and_then(|u| u.split('@').next()).unwrap_or_default()
 }
 
-/// A request of ours. `dialog` is `From`, `To` and `Call-ID`.
-pub fn request(method: &str, uri: &str, dialog: &str, sequence: u32, here: u16, branch: u64, body: &str) -> String {
-    let out = format!(
-        "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{here};branch=z9hG4bK{branch};rport\r\n\
-         Max-Forwards: 70\r\n{dialog}CSeq: {sequence} {method}\r\nContact: <sip:phone@127.0.0.1:{here}>\r\n"
-    );
-    finish(out, body)
+/// A request of ours.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// `INVITE`, `BYE`, ...
+    pub method: &'a str,
+    /// What it goes to.
+    pub uri: &'a str,
+    /// `From`, `To` and `Call-ID`.
+    pub dialog: &'a str,
+    /// `CSeq`.
+    pub sequence: u32,
+    /// Further header lines.
+    pub more: &'a str,
+    /// An SDP, or nothing.
+    pub body: &'a str,
+}
+
+impl Request<'_> {
+    /// The datagram, sent from port `here`.
+    pub fn text(&self, here: u16, branch: u64) -> String {
+        let Self { method, uri, dialog, sequence, more, body } = self;
+        let out = format!(
+            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{here};branch=z9hG4bK{branch};rport\r\n\
+             Max-Forwards: 70\r\n{dialog}CSeq: {sequence} {method}\r\nContact: <sip:phone@127.0.0.1:{here}>\r\n{more}"
+        );
+        finish(out, body)
+    }
+}
+
+/// The answer to a digest challenge (RFC 2617, MD5), as a header line.
+pub fn digest(challenge: &Message, user: &str, password: &str, method: &str, uri: &str) -> String {
+    let (name, text) = match challenge.header("Proxy-Authenticate") {
+        "" => ("Authorization", challenge.header("WWW-Authenticate")),
+        text => ("Proxy-Authorization", text),
+    };
+    let given = |what: &str| {
+        let rest = text.split(&format!("{what}=")).nth(1).unwrap_or_default();
+        rest.trim_start_matches('"').split(['"', ',']).next().unwrap_or_default().to_owned()
+    };
+    let hash = |text: String| format!("{:x}", md5::compute(text));
+    let (realm, nonce) = (given("realm"), given("nonce"));
+    let who = hash(format!("{user}:{realm}:{password}"));
+    let what = hash(format!("{method}:{uri}"));
+    let (count, own) = ("00000001", "0a4f113b");
+    let response = hash(format!("{who}:{nonce}:{count}:{own}:auth:{what}"));
+    format!(
+        "{name}: Digest username=\"{user}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{uri}\", qop=auth, nc={count}, \
+         cnonce=\"{own}\", response=\"{response}\", algorithm=MD5\r\n"
+    )
 }
 
 fn finish(mut out: String, body: &str) -> String {
@@ -122,6 +175,11 @@ pub fn sdp(port: u16) -> String {
     )
 }
 
+/// The same, on hold.
+pub fn sdp_held(port: u16) -> String {
+    sdp(port).replace("a=sendrecv", "a=sendonly")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,12 +187,29 @@ mod tests {
     #[test]
     fn an_answer_names_what_it_answers() {
         let dialog = "From: <sip:0791@127.0.0.1>;tag=a\r\nTo: <sip:99901@127.0.0.1>\r\nCall-ID: c1\r\n";
-        let invite = request("INVITE", "sip:99901@127.0.0.1:5080", dialog, 1, 6000, 77, &sdp(7000));
+        let (method, uri, body) = ("INVITE", "sip:99901@127.0.0.1:5080", sdp(7000));
+        let invite = Request { method, uri, dialog, sequence: 1, more: "", body: &body }.text(6000, 77);
         let invite = Message::read(invite.as_bytes()).unwrap_or_default();
         assert_eq!((invite.method(), invite.to_user(), invite.from_user()), ("INVITE", "99901", "0791"));
         assert_eq!((invite.branch(), invite.audio_port(), invite.status()), ("z9hG4bK77", Some(7000), None));
-        let ok = Message::read(invite.answer("200 OK", "b", 6001, "").as_bytes()).unwrap_or_default();
+        let ok = Message::read(invite.answer("200 OK", "b", 6001, "", "").as_bytes()).unwrap_or_default();
         assert_eq!((ok.status(), ok.method(), ok.branch()), (Some(200), "INVITE", "z9hG4bK77"));
         assert_eq!((ok.header("to"), ok.contact()), ("<sip:99901@127.0.0.1>;tag=b", "sip:phone@127.0.0.1:6001"));
+    }
+
+    #[test]
+    fn a_challenge_is_answered_as_the_rfc_has_it() {
+        let challenge = "SIP/2.0 407 Proxy Authentication Required\r\nProxy-Authenticate: Digest realm=\"a.test\", \
+                         nonce=\"n1\", algorithm=MD5, qop=\"auth\"\r\n\r\n";
+        let challenge = Message::read(challenge.as_bytes()).unwrap_or_default();
+        let line = digest(&challenge, "1001", "1234", "INVITE", "sip:9000@a.test");
+        assert!(
+            line.starts_with("Proxy-Authorization: Digest username=\"1001\", realm=\"a.test\", nonce=\"n1\","),
+            "{line}"
+        );
+        let hash = |text: &str| format!("{:x}", md5::compute(text));
+        let (who, what) = (hash("1001:a.test:1234"), hash("INVITE:sip:9000@a.test"));
+        let response = hash(&format!("{who}:n1:00000001:0a4f113b:auth:{what}"));
+        assert!(line.contains(&format!("response=\"{response}\"")), "{line}");
     }
 }

@@ -6,9 +6,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use realswitch::pcmu::{AMPLITUDE, PACKET, level, tone};
+use realswitch::pcmu::{AMPLITUDE, PACKET, level, loudness, tone};
 
-use super::{AGENT, CALLER, Shared};
+use crate::Shared;
 
 /// The time of one packet.
 const PACE: Duration = Duration::from_millis(20);
@@ -53,7 +53,7 @@ impl Speakers {
 impl Shared {
     /// Sends everybody's packets, each 20 ms after the one before.
     pub(super) fn speak(&self) {
-        let (agent, caller) = (tone(AGENT, 0.02), tone(CALLER, 0.02));
+        let mut tones: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
         let mut out: Vec<(SocketAddr, [u8; 12 + PACKET])> = Vec::new();
         let mut state = self.speakers.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
@@ -67,7 +67,8 @@ impl Shared {
                 packet[2..4].copy_from_slice(&speaker.sequence.to_be_bytes());
                 packet[4..8].copy_from_slice(&(u32::from(speaker.sequence) * 160).to_be_bytes());
                 packet[8..12].copy_from_slice(&u32::try_from(call).unwrap_or_default().to_be_bytes());
-                packet[12..].copy_from_slice(if speaker.frequency == AGENT { &agent } else { &caller });
+                let frequency = speaker.frequency;
+                packet[12..].copy_from_slice(tones.entry(frequency).or_insert_with(|| tone(frequency, 0.02)));
                 speaker.sequence = speaker.sequence.wrapping_add(1);
                 out.push((speaker.to, packet));
                 due.push(Reverse((at.max(now - PACE) + PACE, call)));
@@ -85,23 +86,38 @@ impl Shared {
         }
     }
 
-    /// Takes what comes to the socket for audio, and notes when a call first hears the other side.
+    /// Takes what comes to the socket for audio: notes when a call first hears the other side, and whom it heard last.
     pub(super) fn listen(&self) {
         let mut buffer = [0; 2048];
         loop {
             let Ok((length, from)) = self.audio.recv_from(&mut buffer) else { continue };
             let now = Instant::now();
-            let wanted = {
-                let book = self.book();
-                let call = book.by_media.get(&from.port()).copied();
-                call.filter(|&c| book.calls[c].heard.is_none()).map(|c| (c, book.calls[c].is_caller))
-            };
-            let Some((call, is_caller)) = wanted else { continue };
             // Events of keys are no sound.
             let sound = if length > 12 && buffer[1] & 0x7f == 0 { &buffer[12..length] } else { continue };
-            if level(sound, if is_caller { AGENT } else { CALLER }) > HEARD {
+            let (call, other, people) = {
+                let book = self.book();
+                let Some(&call) = book.by_media.get(&from.port()) else { continue };
+                let it = &book.calls[call];
+                let other = if it.is_caller { crate::AGENT } else { crate::CALLER };
+                let due = it.heard_last.as_ref().is_none_or(|(at, _)| now - *at >= crate::LISTENS);
+                let people = if due { book.tones.clone() } else { None };
+                (call, Some(other).filter(|_| it.heard.is_none()), people)
+            };
+            if other.is_some_and(|tone| level(sound, tone) > HEARD) {
                 self.book().calls[call].heard = Some(now);
                 self.news.notify_all();
+            }
+            if let Some(people) = people {
+                // A tone is nearly all there is; a voice or two at once are somebody else.
+                let loud = 0.6 * loudness(sound);
+                let who =
+                    people.iter().find(|(_, tone)| level(sound, **tone) > loud.max(HEARD)).map(|(who, _)| who.clone());
+                let what = match who {
+                    Some(who) => crate::Heard::Person(who),
+                    None if loudness(sound) > HEARD => crate::Heard::Sound,
+                    None => crate::Heard::Nothing,
+                };
+                self.book().calls[call].hear(now, what);
             }
         }
     }

@@ -1,0 +1,287 @@
+//! Where the log goes: standard error, by way of a thread of its own.
+//!
+//! A thread that writes a log line never waits: the line goes into a bounded buffer, and a line that finds no room is
+//! counted as lost. So a reader that stands still, or is gone, costs lines and no call. How many were lost is told as
+//! soon as there is room again.
+
+use std::fmt::{self, Write as _};
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::debug_fn;
+
+/// How many lines wait to be written, at most.
+const MOST_LINES: usize = 8192;
+
+/// How many bytes they are, at most: a line may hold a whole refusal of a peer.
+const MOST_BYTES: usize = 8 << 20;
+
+/// How long the end of the process waits for the last lines to be written.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// How long a panic waits for its line to be written.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// Lines that were lost since the start of the process: the log is the process's own, too.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// How many lines of the log were lost since the start.
+pub fn lost_lines() -> u64 {
+    LOST.load(Ordering::Relaxed)
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Sends the log of the whole process to standard error, and panics into the log. The result is held until the end of
+/// the process: dropping it waits for the last lines, for a second at most.
+///
+/// # Errors
+/// The system's error, when no thread can be started.
+pub fn start(filter: EnvFilter, format: Format) -> io::Result<LastLines> {
+    let output = Output::to(io::stderr())?;
+    let last = LastLines(output.clone());
+    // Colours are for people who look on; in a file or a journal they are bytes in the way.
+    let colours = io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colours)
+        // It would print to standard error itself, and wait there.
+        .log_internal_errors(false)
+        .with_writer(output.clone());
+    match format {
+        Format::Text => log.fmt_fields(on_one_line()).init(),
+        Format::Json => log.json().init(),
+    }
+    std::panic::set_hook(Box::new(move |panic| {
+        tracing::error!("a defect ends a task: {panic}");
+        if cfg!(panic = "abort") {
+            output.flush_within(LAST_WORDS);
+        }
+    }));
+    Ok(last)
+}
+
+/// Fields and messages of a line for people, on one line whatever is in them: what comes from outside could forge a line
+/// of its own otherwise, or have the terminal do something.
+pub fn on_one_line() -> impl for<'w> tracing_subscriber::fmt::FormatFields<'w> + 'static {
+    let field = |to: &mut tracing_subscriber::fmt::format::Writer<'_>,
+                 field: &tracing::field::Field,
+                 value: &dyn fmt::Debug| {
+        match field.name() {
+            "message" => write!(Escaped(to), "{value:?}"),
+            name => write!(Escaped(to), "{name}={value:?}"),
+        }
+    };
+    debug_fn(field).delimited(" ")
+}
+
+/// Writes control characters, line ends of any script, and what turns the direction of writing, as escapes.
+struct Escaped<'a, W>(&'a mut W);
+
+impl<W: fmt::Write> fmt::Write for Escaped<'_, W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        while let Some(at) = rest.find(is_unprintable) {
+            let (plain, behind) = rest.split_at(at);
+            self.0.write_str(plain)?;
+            let mut chars = behind.chars();
+            if let Some(char) = chars.next() {
+                write!(self.0, "{}", char.escape_default())?;
+            }
+            rest = chars.as_str();
+        }
+        self.0.write_str(rest)
+    }
+}
+
+fn is_unprintable(char: char) -> bool {
+    char.is_control() || matches!(char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+enum Message {
+    Line(Vec<u8>),
+    /// Everything before it is written when this is dropped.
+    Flush(#[allow(dead_code)] SyncSender<()>),
+}
+
+/// The way to the thread that writes.
+#[derive(Clone)]
+struct Output {
+    lines: SyncSender<Message>,
+    /// Bytes that wait.
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Output {
+    fn to(mut file: impl Write + Send + 'static) -> io::Result<Self> {
+        let (lines, waiting) = sync_channel(MOST_LINES);
+        let bytes = Arc::new(AtomicUsize::new(0));
+        let ours = bytes.clone();
+        std::thread::Builder::new().name("log".to_owned()).spawn(move || write_all(&mut file, &waiting, &ours))?;
+        Ok(Self { lines, bytes })
+    }
+
+    fn put(&self, line: &[u8]) {
+        let fits = self.bytes.fetch_add(line.len(), Ordering::Relaxed) + line.len() <= MOST_BYTES;
+        if !fits || self.lines.try_send(Message::Line(line.to_vec())).is_err() {
+            self.bytes.fetch_sub(line.len(), Ordering::Relaxed);
+            LOST.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until everything so far is written, or as long as that.
+    fn flush_within(&self, patience: Duration) {
+        let (done, written) = sync_channel(0);
+        if self.lines.try_send(Message::Flush(done)).is_ok() {
+            // The other end is dropped, never used.
+            let _ = written.recv_timeout(patience);
+        }
+    }
+}
+
+/// Writes lines for ever. What cannot be written is lost: nobody is there to be told of it in another way.
+fn write_all(file: &mut impl Write, waiting: &Receiver<Message>, bytes: &AtomicUsize) {
+    let mut told = lost_lines();
+    loop {
+        let message = match waiting.try_recv() {
+            Ok(message) => message,
+            Err(TryRecvError::Disconnected) => return,
+            Err(TryRecvError::Empty) => {
+                // There is room for this line. If its writing fails it is lost as well, and told with the next.
+                let lost = lost_lines();
+                if lost > told {
+                    tracing::warn!(lost = lost - told, "lines of the log were lost: nobody read them");
+                    told = lost;
+                }
+                let Ok(message) = waiting.recv() else { return };
+                message
+            }
+        };
+        let Message::Line(line) = message else { continue };
+        if file.write_all(&line).is_err() {
+            // Nobody reads it: there is no use in telling so, over and over.
+            LOST.fetch_add(1, Ordering::Relaxed);
+            told = told.saturating_add(1);
+        }
+        bytes.fetch_sub(line.len(), Ordering::Relaxed);
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.put(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Output {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// Waits for the last lines when it is dropped.
+pub struct LastLines(Output);
+
+impl Drop for LastLines {
+    fn drop(&mut self) {
+        self.0.flush_within(LAST_LINES);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::mpsc::{Sender, channel};
+
+    use super::*;
+
+    /// A reader that takes a line only when it is told to.
+    struct Slow(Receiver<()>, Sender<Vec<u8>>);
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.recv().map_err(|_| io::ErrorKind::BrokenPipe)?;
+            let _ = self.1.send(bytes.to_vec());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Q109: what finds no room is lost and counted; who writes a line does not wait; a reader that is gone ends nothing.
+    #[test]
+    fn a_log_that_nobody_reads_costs_lines() {
+        let (read, reading) = channel();
+        let (wrote, written) = channel();
+        let output = Output::to(Slow(reading, wrote)).unwrap();
+        let before = lost_lines();
+        // One of them is in the writer's hands.
+        for _ in 0..MOST_LINES + 11 {
+            output.put(b"x\n");
+        }
+        assert!((10..=11).contains(&(lost_lines() - before)));
+        output.put(&[b'x'; MOST_BYTES]);
+        assert!((11..=12).contains(&(lost_lines() - before)), "neither does a line of any length wait");
+        read.send(()).unwrap();
+        assert_eq!(written.recv().unwrap(), b"x\n");
+        drop(read);
+        output.flush_within(Duration::from_secs(60));
+        output.put(b"again\n");
+        output.flush_within(Duration::from_secs(60));
+        assert_eq!(output.bytes.load(Ordering::Relaxed), 0);
+    }
+
+    /// Q21: whatever is in a value, it stays on its line, and a terminal does nothing of it.
+    #[test]
+    fn no_value_makes_a_line_of_its_own() {
+        let text = Arc::new(Mutex::new(Vec::new()));
+        #[derive(Clone)]
+        struct Kept(Arc<Mutex<Vec<u8>>>);
+        impl Write for Kept {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let kept = Kept(text.clone());
+        let log =
+            tracing_subscriber::fmt().with_ansi(false).fmt_fields(on_one_line()).with_writer(move || kept.clone());
+        tracing::subscriber::with_default(log.finish(), || {
+            let _span = tracing::info_span!("call", call = %"a\nb").entered();
+            tracing::warn!(dialled = %"0\n2026 INFO forged\u{1b}[2J\u{2028}x", quoted = "c\nd", "told {}", "e\r\nf");
+        });
+        let text = String::from_utf8(text.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        for part in
+            [r"call{call=a\nb}", r"dialled=0\n2026 INFO forged\u{1b}[2J\u{2028}x", r#"quoted="c\nd""#, r"told e\r\nf"]
+        {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+    }
+}

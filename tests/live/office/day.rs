@@ -1,0 +1,323 @@
+//! The day itself: what is due is done, what happens is looked at, and now and then somebody has an idea.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use phones::{Call, Manner, Phones};
+
+use super::people::{Dice, FAITHFUL, GROUP, IVR, LINES, MOST_CALLERS, OTHERS, STAFF, caller, tones};
+use super::watch::{Found, Watch, is_offer};
+use crate::lab::{Lab, SOON};
+use crate::switch::{DOMAIN, SECRET};
+
+/// How often the day is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+/// What is kept of what happened, to be told beside a finding.
+const STORY: usize = 6000;
+
+/// Something to be done with a call.
+#[derive(Clone, Debug)]
+pub enum Act {
+    Answer,
+    Refuse(u16),
+    Forward(String),
+    HangUp,
+    Hold(bool),
+    Blind(String),
+    /// The phone's second call, to ask somebody first.
+    Consult(String),
+    /// Completes with the second call, or gives it up.
+    Complete(usize),
+    Abandon(usize),
+}
+
+pub struct Day<'a> {
+    pub lab: &'a Lab,
+    pub phones: Phones,
+    pub dice: Dice,
+    pub watch: Watch,
+    pub began: Instant,
+    end: Instant,
+    deaths: VecDeque<Instant>,
+    due: BTreeMap<(Instant, u64), (usize, Act)>,
+    sequence: u64,
+    /// Calls that have been taken note of: of all, and of those that talk.
+    seen: usize,
+    pub talking: BTreeMap<usize, ()>,
+    first: usize,
+    story: VecDeque<(Instant, String)>,
+    findings: Vec<String>,
+    next_idea: Instant,
+    pub logged_in: BTreeMap<(String, String), bool>,
+}
+
+impl<'a> Day<'a> {
+    pub fn begin(lab: &'a Lab, seed: u64, lasts: Duration, deaths: u64) -> Self {
+        let phones = Phones::with_password(lab.switch.sip, lab.switch.trunk, Some(SECRET)).expect("phones");
+        phones.give_tones(tones());
+        let staff: Vec<String> = STAFF.iter().map(|user| (*user).to_owned()).collect();
+        phones.register(&staff, DOMAIN).expect("registered phones");
+        let began = Instant::now();
+        let mut dice = Dice::new(seed);
+        // Spread over the day, none in its last moments.
+        let share = lasts / (u32::try_from(deaths).unwrap_or(u32::MAX) + 1);
+        let jitter = u64::try_from(share.as_millis() / 3).unwrap_or(1);
+        let deaths = (1..=deaths).map(|n| began + share * u32::try_from(n).unwrap_or(1) + dice.ms(0, jitter.max(1)));
+        let deaths = deaths.collect();
+        let mut day = Self {
+            lab,
+            phones,
+            dice,
+            watch: Watch::default(),
+            began,
+            end: began + lasts,
+            deaths,
+            due: BTreeMap::new(),
+            sequence: 0,
+            seen: 0,
+            talking: BTreeMap::new(),
+            first: 0,
+            story: VecDeque::new(),
+            findings: Vec::new(),
+            next_idea: began,
+            logged_in: BTreeMap::new(),
+        };
+        for (agent, line) in FAITHFUL.iter().chain(&OTHERS) {
+            day.log(agent, line, true);
+            day.rest(Duration::from_millis(150));
+        }
+        day.rest(Duration::from_secs(1));
+        day
+    }
+
+    /// The agent dials the code.
+    pub fn log(&mut self, agent: &str, line: &str, on: bool) {
+        let code = format!("*4{}{line}", if on { 1 } else { 2 });
+        self.tell(format!("{agent} dials {code}"));
+        self.phones.call_from(agent, DOMAIN, &code);
+        self.logged_in.insert((agent.to_owned(), line.to_owned()), on);
+    }
+
+    pub fn play(&mut self) {
+        while Instant::now() < self.end {
+            self.rest(LOOK);
+            if self.deaths.front().is_some_and(|at| *at <= Instant::now()) {
+                self.deaths.pop_front();
+                self.die();
+            }
+            if self.next_idea <= Instant::now() {
+                self.next_idea = Instant::now() + self.dice.ms(100, 600);
+                self.idea();
+            }
+        }
+    }
+
+    /// Everybody is served, and goes home.
+    pub fn close(&mut self) {
+        self.tell("the office closes".to_owned());
+        for user in STAFF {
+            self.phones.set_manner(user, Manner::Rings);
+        }
+        // Whoever asks somebody is back at work.
+        for (n, call) in self.calls().iter().enumerate() {
+            if call.is_caller && call.ended.is_none() && STAFF.contains(&call.user.as_str()) {
+                self.phones.hang_up(self.first + n);
+            }
+        }
+        for (agent, line) in FAITHFUL {
+            self.log(agent, line, true);
+        }
+        let waits = |day: &Self| {
+            let calls = day.phones.calls(day.first);
+            let waits = |c: &&Call| c.is_up() && day.watch.is_in_line(&c.user) && c.hears().is_none();
+            calls.iter().filter(waits).map(|c| c.user.clone()).collect::<Vec<_>>()
+        };
+        let patience = Instant::now() + Duration::from_secs(45);
+        while !waits(self).is_empty() && Instant::now() < patience {
+            self.rest(LOOK);
+        }
+        let left = waits(self);
+        if !left.is_empty() {
+            let status = self.lab.daemon().status().to_string();
+            self.find(format!("{left:?} wait still, 45 s after everybody began to answer; {status}"), &left);
+        }
+        let calls = self.phones.calls(self.first);
+        for (n, call) in calls.iter().enumerate() {
+            if call.ended.is_none() {
+                self.phones.hang_up(self.first + n);
+            }
+        }
+        self.due.clear();
+        self.rest(SOON);
+    }
+
+    pub fn findings(self) -> Vec<String> {
+        let file = self.lab.file("office.txt", self.told(|_| true).join("\n").as_bytes());
+        println!("the day's story: {}", file.display());
+        self.findings
+    }
+
+    /// Notes what happened.
+    pub fn tell(&mut self, what: String) {
+        if self.story.len() == STORY {
+            self.story.pop_front();
+        }
+        self.story.push_back((Instant::now(), what));
+    }
+
+    fn told(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+        let line = |(at, what): &(Instant, String)| format!("  {:8.2} {what}", (*at - self.began).as_secs_f32());
+        self.story.iter().filter(|(_, what)| wanted(what)).map(line).collect()
+    }
+
+    /// A finding, with what its people did and saw.
+    pub fn find(&mut self, what: String, who: &[String]) {
+        self.tell(format!("FOUND: {what}"));
+        let about = self.told(|line| {
+            who.iter().any(|who| line.contains(who.as_str())) || line.contains("FOUND") || line.starts_with("the ")
+        });
+        let tail = about[about.len().saturating_sub(40)..].join("\n");
+        println!("FOUND: {what}\n{tail}\n");
+        self.findings.push(what);
+    }
+
+    /// Puts something to be done with a call into the calendar.
+    pub fn plan(&mut self, call: usize, after: Duration, act: Act) {
+        self.sequence += 1;
+        self.due.insert((Instant::now() + after, self.sequence), (call, act));
+    }
+
+    /// Lets time pass, in which what is due is done and what happens is looked at.
+    pub fn rest(&mut self, time: Duration) {
+        let until = Instant::now() + time;
+        loop {
+            self.look();
+            let now = Instant::now();
+            while let Some(((at, _), _)) = self.due.first_key_value() {
+                if *at > now {
+                    break;
+                }
+                if let Some((_, (call, act))) = self.due.pop_first() {
+                    self.act(call, &act);
+                }
+            }
+            if Instant::now() >= until {
+                return;
+            }
+            std::thread::sleep(LOOK.min(until - now));
+        }
+    }
+
+    fn look(&mut self) {
+        let calls = self.phones.calls(self.first);
+        for (n, call) in calls.iter().enumerate().skip(self.seen - self.first) {
+            let id = self.first + n;
+            let kind = if is_offer(call) { "offer" } else { "call" };
+            match call.is_caller {
+                true => self.tell(format!("#{id} {} calls {}", call.user, call.dialled)),
+                false => self.tell(format!("#{id} {} is called by {} ({kind})", call.user, call.from)),
+            }
+            if !call.is_caller && call.ended.is_none() {
+                self.ring(id, call);
+            }
+        }
+        self.seen = self.first + calls.len();
+        for (n, call) in calls.iter().enumerate() {
+            let id = self.first + n;
+            if call.is_up() && call.person.is_some() && self.talking.insert(id, ()).is_none() {
+                let who = call.person.as_ref().map(|(_, who)| who.clone()).unwrap_or_default();
+                self.tell(format!("#{id} {} hears {who}", call.user));
+                self.talk(id, call);
+            }
+            if call.ended.is_some() && self.talking.remove(&id).is_some() {
+                self.tell(format!("#{id} {} is over, by {:?} {}", call.user, call.ended_by, call.reason));
+            }
+        }
+        let now = Instant::now();
+        for Found { what, who } in self.watch.look(self.first, &calls, now) {
+            self.find(what, &who);
+        }
+        // What is long over is not looked at again.
+        let old = |c: &&Call| c.ended.is_some_and(|at| now > at + Duration::from_secs(10));
+        let done = calls.iter().take_while(old).count();
+        self.first += done;
+        self.watch.forget(self.first);
+    }
+
+    /// Somebody has an idea.
+    fn idea(&mut self) {
+        match self.dice.below(100) {
+            0..=44 => self.outside(),
+            45..=56 => self.private(),
+            57..=66 => {
+                let (agent, line) = *self.dice.pick(&OTHERS);
+                let on = !self.logged_in.get(&(agent.to_owned(), line.to_owned())).copied().unwrap_or_default();
+                if self.idle(agent) || self.dice.once_in(4) {
+                    self.log(agent, line, on);
+                }
+            }
+            67..=78 => self.operate(),
+            79..=84 => self.pick_up(),
+            85..=88 => self.manner(),
+            89..=90 => self.reload(),
+            91 => self.restart_profile(),
+            _ => {}
+        }
+    }
+
+    fn outside(&mut self) {
+        let calls = self.phones.calls(self.first);
+        let busy = |number: &str| calls.iter().any(|c| c.user == number && c.ended.is_none());
+        let Some(number) = (0..MOST_CALLERS).map(caller).find(|number| !busy(number)) else { return };
+        let to = match self.dice.below(10) {
+            0 => IVR,
+            1 => GROUP,
+            _ => self.dice.pick(&LINES),
+        };
+        self.watch.in_line(&number, true);
+        let call = self.phones.call(&number, to);
+        if self.dice.once_in(3) {
+            let patience = self.dice.ms(300, 9000);
+            self.plan(call, patience, Act::HangUp);
+        } else {
+            self.plan(call, Duration::from_secs(60), Act::HangUp);
+        }
+    }
+
+    fn private(&mut self) {
+        let user = *self.dice.pick(&STAFF);
+        let to = if self.dice.once_in(4) { "9000" } else { self.dice.pick(&STAFF) };
+        if user == to || !self.idle(user) {
+            return;
+        }
+        let call = self.phones.call_from(user, DOMAIN, to);
+        let patience = self.dice.ms(500, 8000);
+        self.plan(call, patience, Act::HangUp);
+    }
+
+    /// A phone that is dead, or refuses everything, for a while; mostly none is.
+    fn manner(&mut self) {
+        let faithful = |user: &str| FAITHFUL.iter().any(|(agent, _)| *agent == user);
+        let user = *self.dice.pick(&STAFF);
+        let manner = match self.dice.below(8) {
+            0 if !faithful(user) => Manner::Dead,
+            1 => Manner::Refuses(*self.dice.pick(&[486, 487, 480, 408, 503, 404, 603, 600, 500, 403])),
+            2 => {
+                let to = (*self.dice.pick(&["9000", "99901", "1022", "1025"])).to_owned();
+                Manner::Forwards { to, port: self.lab.switch.trunk }
+            }
+            _ => Manner::Rings,
+        };
+        self.tell(format!("{user}'s phone: {manner:?}"));
+        self.phones.set_manner(user, manner);
+    }
+
+    /// Whether a phone has no call.
+    pub fn idle(&self, user: &str) -> bool {
+        !self.phones.calls(self.first).iter().any(|c| c.user == user && c.ended.is_none())
+    }
+
+    pub fn calls(&self) -> Vec<Call> {
+        self.phones.calls(self.first)
+    }
+}

@@ -1,0 +1,201 @@
+//! What must hold, looked for at the phones.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use phones::{Call, Ended};
+
+use super::people::{STAFF, is_line};
+
+/// Something that may end a call, and whose.
+struct Reason {
+    at: Instant,
+    /// Nobody in particular: everybody's.
+    whose: Option<BTreeSet<String>>,
+}
+
+/// How long before an end its reason may lie: what somebody did, a death in between, and FreeSWITCH's own time.
+const BEFORE: Duration = Duration::from_secs(4);
+/// How long behind it: two datagrams that crossed.
+const BEHIND: Duration = Duration::from_millis(500);
+/// Whom a call heard within this time before its end, it talked to.
+const JUST_HEARD: Duration = Duration::from_millis(900);
+/// Two rings that cross, and an answer that has not been told yet.
+const CROSSING: Duration = Duration::from_millis(700);
+/// An agent who answers hears the caller within this time, or the call is over.
+const CONNECTED: Duration = Duration::from_secs(4);
+/// The ring tone is silent for 4 s at a time; a death takes a little longer.
+const TONE: Duration = Duration::from_secs(9);
+
+/// What the day's calls were found to do.
+#[derive(Default)]
+pub struct Watch {
+    reasons: Vec<Reason>,
+    /// Callers of whom the line has charge, as far as the phones can tell.
+    waiting: BTreeSet<String>,
+    settled: BTreeSet<(usize, &'static str)>,
+    ends: Vec<(usize, Instant)>,
+}
+
+/// What was found, and of whom.
+pub struct Found {
+    pub what: String,
+    pub who: Vec<String>,
+}
+
+impl Watch {
+    /// Something was done that may end calls of these people, and of those whom they talk to.
+    pub fn reason(&mut self, at: Instant, whose: impl IntoIterator<Item = String>, calls: &[Call]) {
+        let mut all: BTreeSet<String> = whose.into_iter().collect();
+        let talks: BTreeMap<&str, &str> = calls
+            .iter()
+            .filter(|c| c.is_up())
+            .filter_map(|c| Some((c.user.as_str(), c.person.as_ref()?.1.as_str())))
+            .collect();
+        for _ in 0..2 {
+            let more: Vec<String> = talks
+                .iter()
+                .filter(|(a, b)| all.contains(**a) || all.contains(**b))
+                .flat_map(|(a, b)| [(*a).to_owned(), (*b).to_owned()])
+                .collect();
+            all.extend(more);
+        }
+        // The tone of 9000 is nobody's conversation.
+        all.remove("9000");
+        self.reasons.push(Reason { at, whose: Some(all) });
+    }
+
+    /// Something was done that may end every call.
+    pub fn reason_for_all(&mut self, at: Instant) {
+        self.reasons.push(Reason { at, whose: None });
+    }
+
+    /// A caller is (or is no longer) in the charge of a line.
+    pub fn in_line(&mut self, caller: &str, is: bool) {
+        if is {
+            self.waiting.insert(caller.to_owned());
+        } else {
+            self.waiting.remove(caller);
+        }
+    }
+
+    pub fn is_in_line(&self, caller: &str) -> bool {
+        self.waiting.contains(caller)
+    }
+
+    /// Where a person was sent.
+    pub fn sent(&mut self, person: &str, to: &str) {
+        self.in_line(person, is_line(to));
+    }
+
+    fn excused(&self, at: Instant, who: &[&str]) -> bool {
+        self.reasons.iter().any(|reason| {
+            let near = at < reason.at + BEFORE && reason.at < at + BEHIND;
+            near && reason.whose.as_ref().is_none_or(|whose| who.iter().any(|who| whose.contains(*who)))
+        })
+    }
+
+    /// Looks at the calls, `first` and those behind it.
+    pub fn look(&mut self, first: usize, calls: &[Call], now: Instant) -> Vec<Found> {
+        let mut found = Vec::new();
+        for (n, call) in calls.iter().enumerate() {
+            let id = first + n;
+            if let Some(at) = call.ended.filter(|_| !self.settled.contains(&(id, "end"))) {
+                self.settled.insert((id, "end"));
+                self.ends.push((id, at));
+                let person = call.person.as_ref().map(|(_, who)| who.clone());
+                self.reasons.extend((call.ended_by == Some(Ended::Us)).then(|| Reason {
+                    at,
+                    whose: Some(
+                        [Some(call.user.clone()), person].into_iter().flatten().filter(|who| who != "9000").collect(),
+                    ),
+                }));
+            }
+            self.silent(id, call, now, &mut found);
+            self.rung(id, call, first, calls, &mut found);
+        }
+        // An end is judged when its reason has had the time to be seen.
+        let due: Vec<usize> = self.ends.iter().filter(|(_, at)| now > *at + BEHIND).map(|(id, _)| *id).collect();
+        self.ends.retain(|(id, _)| !due.contains(id));
+        for id in due.into_iter().filter(|id| *id >= first) {
+            self.ended(&calls[id - first], &mut found);
+        }
+        self.reasons.retain(|reason| now < reason.at + 3 * BEFORE);
+        found
+    }
+
+    /// No conversation ends but by one of its people or an operator; nobody who waits is lost.
+    fn ended(&mut self, call: &Call, found: &mut Vec<Found>) {
+        let (Some(at), Some(by)) = (call.ended, call.ended_by) else { return };
+        let outside = !STAFF.contains(&call.user.as_str());
+        let in_line = outside && self.waiting.contains(&call.user);
+        if outside {
+            self.waiting.remove(&call.user);
+        }
+        if by == Ended::Us || call.answered.is_none() {
+            return;
+        }
+        let talked = call
+            .person
+            .as_ref()
+            .filter(|(heard, who)| at.saturating_duration_since(*heard) < JUST_HEARD && who != "9000");
+        match talked {
+            Some((_, who)) if !self.excused(at, &[&call.user, who]) => found.push(Found {
+                what: format!("the conversation of {} and {who} was ended by nobody", call.user),
+                who: vec![call.user.clone(), who.clone()],
+            }),
+            None if in_line && !self.excused(at, &[&call.user]) => found
+                .push(Found { what: format!("{}, who waited, was hung up", call.user), who: vec![call.user.clone()] }),
+            _ => {}
+        }
+    }
+
+    /// Nobody answers into silence, and whoever waits hears something.
+    fn silent(&mut self, id: usize, call: &Call, now: Instant, found: &mut Vec<Found>) {
+        if !call.is_up() {
+            return;
+        }
+        let answered = call.answered.unwrap_or(now);
+        let offer = is_offer(call);
+        if offer
+            && call.person.is_none()
+            && call.sound.is_none()
+            && now > answered + CONNECTED
+            && self.settled.insert((id, "silence"))
+        {
+            found.push(Found { what: format!("{} answered into silence", call.user), who: vec![call.user.clone()] });
+        }
+        let heard = call.sound.unwrap_or(answered);
+        if self.waiting.contains(&call.user) && now > heard + TONE && self.settled.insert((id, "tone")) {
+            let what = format!("{}, who waits, has heard nothing for {TONE:?}", call.user);
+            found.push(Found { what, who: vec![call.user.clone()] });
+        }
+    }
+
+    /// Nobody rings for two, nor while talking.
+    fn rung(&mut self, id: usize, call: &Call, first: usize, calls: &[Call], found: &mut Vec<Found>) {
+        if !is_offer(call) || call.ringing.is_none() || !self.settled.insert((id, "ring")) {
+            return;
+        }
+        for (n, other) in calls.iter().enumerate().filter(|(n, other)| first + n != id && other.user == call.user) {
+            let at = call.invited;
+            let over = other.ended.is_some_and(|ended| ended < at + CROSSING);
+            let who = vec![call.user.clone(), call.from.clone(), other.from.clone()];
+            if is_offer(other) && other.answered.is_none() && other.invited + CROSSING < at && !over {
+                found.push(Found { what: format!("{} rings for two: call {id} and {}", call.user, first + n), who });
+            } else if other.answered.is_some_and(|answered| answered + CROSSING < at) && !over {
+                found.push(Found { what: format!("{} is rung while talking (call {})", call.user, first + n), who });
+            }
+        }
+    }
+
+    /// Forgets what lies before a call.
+    pub fn forget(&mut self, before: usize) {
+        self.settled.retain(|(id, _)| *id >= before);
+    }
+}
+
+/// Whether a queue rings: the phone then shows its name in front.
+pub fn is_offer(call: &Call) -> bool {
+    !call.is_caller && ["Sales - ", "Help - ", "Repairs - "].iter().any(|name| call.shown.starts_with(name))
+}
