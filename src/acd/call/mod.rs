@@ -237,8 +237,11 @@ impl Call {
                 Timer::Announce => self.look(now),
                 Timer::Announcement => self.announcement_over(now),
                 Timer::Message => {
-                    if let Stage::Ending { message, .. } = &mut self.stage {
-                        *message = None;
+                    if let Stage::Ending { message, .. } = &mut self.stage
+                        && message.take().is_some()
+                    {
+                        // What follows would wait in FreeSWITCH for the end of the message.
+                        self.wire(Wire::Hush);
                     }
                 }
                 Timer::MusicGrace => self.restart_music(now),
