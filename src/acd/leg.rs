@@ -25,6 +25,8 @@ pub enum LegEnd {
     Cleared,
     /// The agent's phone hung it up.
     ByAgent,
+    /// FreeSWITCH hung it up in the ordinary way.
+    BySwitch,
 }
 
 /// What FreeSWITCH tells of a leg.

@@ -334,6 +334,11 @@ impl Queue {
         Some(orders)
     }
 
+    /// The caller's place, while the caller waits here.
+    pub fn place(&self, call: &CallId) -> Option<Place> {
+        self.places.get(call).copied()
+    }
+
     /// The caller's position, first is 1, counted up to `most`; beyond that it is `most`.
     pub fn position(&self, call: &CallId, most: u32) -> Option<u32> {
         let place = self.places.get(call)?;

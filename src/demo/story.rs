@@ -205,6 +205,7 @@ fn ended(by: EndedBy) -> &'static str {
         EndedBy::Caller => "; the caller hangs up",
         EndedBy::Agent => "; the agent hangs up",
         EndedBy::Transfer => "; the agent passes the caller on",
+        EndedBy::Switch => "; FreeSWITCH hangs up",
         EndedBy::Unknown => "",
     }
 }

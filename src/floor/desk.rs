@@ -24,6 +24,8 @@ pub struct Caller {
     pub since: Option<Since>,
     /// The agent from whose phone the call comes.
     pub own: Option<AgentId>,
+    /// The Call-ID of the caller's phone, where it is one of SIP.
+    pub dialog: Option<Arc<str>>,
     /// How long ago the caller came, who stands in line since then; later queues are entered when they are.
     pub came: Duration,
 }
@@ -44,6 +46,9 @@ pub struct CallDesk {
 impl CallDesk {
     /// A desk for a call that was admitted. `seed` makes the caller's random order of agents.
     pub fn new(floor: Arc<Floor>, call: CallId, caller: Caller, seed: u64) -> Self {
+        if let Some(dialog) = &caller.dialog {
+            floor.dialogs.insert(dialog.clone(), call.clone());
+        }
         let (offers, last) = (HashMap::new(), Now::default());
         Self { floor, call, caller, queue: None, offers, taken_by: None, seed, last }
     }
@@ -112,6 +117,15 @@ impl CallDesk {
                     self.floor.goes_missing(&self.call, queue, first, now);
                 }
             }
+            Desk::Leave(Leave::Replaced) => {
+                let standing = self.floor.standing(&self.call, self.caller.first_entered);
+                if let Some(queue) = &self.queue {
+                    self.floor.leave(&self.call, queue, Leave::Replaced, None, now);
+                }
+                if let (Some(dialog), Some(standing)) = (self.caller.dialog.clone(), standing) {
+                    self.floor.leaves_a_place(dialog, standing, now);
+                }
+            }
             Desk::Leave(leave) => {
                 if let Some(queue) = &self.queue {
                     self.floor.leave(&self.call, queue, leave, self.taken_by.take(), now);
@@ -151,6 +165,9 @@ impl Drop for CallDesk {
             for key in self.offers.keys().filter_map(|offer| self.key(*offer)) {
                 self.floor.lost(&key, self.last);
             }
+        }
+        if let Some(dialog) = &self.caller.dialog {
+            self.floor.dialogs.remove_if(dialog, |_, call| *call == self.call);
         }
         self.floor.dismiss(&self.call);
     }

@@ -5,6 +5,7 @@
 
 mod absent;
 mod desk;
+mod heirs;
 mod parties;
 mod phones;
 mod resume;
@@ -35,6 +36,7 @@ use resume::Unclosed;
 
 pub use absent::Absent;
 pub use desk::{CallDesk, Caller};
+pub use heirs::Standing;
 pub use parties::Party;
 pub use phones::{AskedPhones, Phones};
 pub use roster::{LoginChange, LoginRefusal};
@@ -93,6 +95,9 @@ pub struct Floor {
     coming: Mutex<BTreeSet<CallId>>,
     unclosed: Mutex<Unclosed>,
     parties: Mutex<BTreeMap<OfferId, Party>>,
+    /// The calls that are here, by the Call-ID of the caller's phone.
+    dialogs: DashMap<Arc<str>, CallId>,
+    heirs: Mutex<heirs::Heirs>,
     phones: Phones,
     changed: Mutex<Changed>,
     /// Whether somebody compares with FreeSWITCH, and looks after legs without a session.
@@ -115,6 +120,8 @@ impl Floor {
             coming: Mutex::default(),
             unclosed: Mutex::default(),
             parties: Mutex::default(),
+            dialogs: DashMap::new(),
+            heirs: Mutex::default(),
             phones: Phones::default(),
             changed: Mutex::default(),
             supervised: AtomicBool::new(false),
@@ -373,7 +380,7 @@ impl Floor {
         let cancel = match leave {
             Leave::TimedOut(_) => CancelCause::CallTimedOut,
             Leave::Returned => CancelCause::Draining,
-            Leave::Abandoned | Leave::Taken | Leave::Lost => CancelCause::CallerGone,
+            Leave::Abandoned | Leave::Taken | Leave::Lost | Leave::Ended | Leave::Replaced => CancelCause::CallerGone,
         };
         let left = self.leave_queue(call, queue, cancel, now, |left| {
             let waited = now.lasted(left.since);
@@ -382,7 +389,8 @@ impl Floor {
                 Leave::Abandoned => Fact::CallAbandoned { call, queue, waited },
                 Leave::TimedOut(cause) => Fact::CallTimedOut { call, queue, cause, waited },
                 Leave::Returned => Fact::CallReturned { call, queue, waited },
-                Leave::Taken => Fact::CallTaken { call, queue, waited, by },
+                Leave::Taken | Leave::Replaced => Fact::CallTaken { call, queue, waited, by },
+                Leave::Ended => Fact::CallLost { call, queue, waited, cause: LossCause::SwitchEnded },
                 Leave::Lost => Fact::CallLost { call, queue, waited, cause: LossCause::Defect },
             })
         });

@@ -181,7 +181,10 @@ impl<'a> Session<'a> {
         let place = channel.place.as_ref().filter(|r| r.dialled == dialled);
         // Who came while no controller was there, or the last one had no time to say so, has waited since then.
         let now = shared.clock.now();
+        // A call that is sent here in the stead of one that waits takes its place.
+        let heir = channel.replaces.as_ref().and_then(|call| shared.floor.place_of(call, now));
         let (call, first_entered, since) = match (place, channel.held_for) {
+            _ if let Some(h) = heir => (Call::back(h.queue, Vec::new(), h.place), Some(h.first_entered), None),
             (Some(r), _) => (Call::back(r.queue.clone(), r.visited.clone(), r.place), Some(r.first_entered), None),
             (None, Some(held)) => {
                 let place = Place { entered: shared.floor.line(now).before(held), seq: 0 };
@@ -195,7 +198,8 @@ impl<'a> Session<'a> {
         let own = who.and_then(|who| shared.floor.agent_of(who, settings.domain.as_deref()));
         let came = channel.arrival.as_ref().map(|arrival| shared.arrivals.ago(arrival, now.mono));
         let came = came.unwrap_or_default();
-        let caller = Caller { number, first_entered, returned: place.is_some(), since, came, own };
+        let (returned, dialog) = (place.is_some(), channel.dialog.clone());
+        let caller = Caller { number, first_entered, returned, since, came, own, dialog };
         let desk = CallDesk::new(shared.floor.clone(), channel.id.clone(), caller, (shared.random)());
         Self {
             shared,
@@ -250,7 +254,8 @@ impl<'a> Session<'a> {
                     Some(Heard::TakenBy(other)) => self.taken_by(&other),
                     Some(Heard::CarriedOut(done)) => self.carried_out(done),
                     Some(Heard::Call(input)) => {
-                        self.lives_on &= input != Input::CallerGone;
+                        self.lives_on &=
+                            !matches!(input, Input::CallerGone | Input::CallerEnded | Input::CallerReplaced);
                         self.tell(input);
                     }
                     None if self.give_back && self.parked => self.flush(),

@@ -504,7 +504,9 @@ impl Up<'_> {
             let by = match event.variable("sip_hangup_disposition").as_deref() {
                 _ if was_transferred(event) => EndedBy::Transfer,
                 Some("recv_bye") => EndedBy::Agent,
-                Some("send_bye") => EndedBy::Caller,
+                // Whoever talked with the agent, unless it was FreeSWITCH itself.
+                Some("send_bye") if event.hangup_cause() == Some(Cause::NormalClearing) => EndedBy::Caller,
+                Some(_) => EndedBy::Switch,
                 _ => EndedBy::Unknown,
             };
             self.switches.floor.release(&held.key, by, now);

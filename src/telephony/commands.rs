@@ -419,6 +419,8 @@ mod tests {
             place: None,
             visited: Vec::new(),
             returns: false,
+            dialog: None,
+            replaces: None,
             arrival: None,
             held_for: None,
             rescued: false,

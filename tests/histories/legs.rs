@@ -152,7 +152,7 @@ impl World {
 
     pub(crate) fn note_told(&mut self, conn: Conn, input: &Input) {
         let now = self.now;
-        if matches!(input, Input::CallerGone | Input::Leg(_, News::Bridged)) {
+        if matches!(input, Input::CallerGone | Input::CallerEnded | Input::Leg(_, News::Bridged)) {
             self.legs.iter_mut().filter(|l| l.conn == conn).for_each(|l| l.touched = now);
         }
         let Input::Leg(id, news) = input else { return };

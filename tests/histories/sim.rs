@@ -34,6 +34,7 @@ pub(crate) struct Session {
     /// The wait timed out, and nothing was done with the caller yet.
     pub(crate) to_go_on: bool,
     pub(crate) caller_gone: bool,
+    pub(crate) ended: bool,
     disconnected: bool,
     armed_once: bool,
     /// The daemon knows that agents can be connected.
@@ -160,6 +161,7 @@ impl Sim {
             Input::TakenAway => s.taken = s.taken.or(Some(self.now)),
             Input::CallerAnswered => s.can_be_connected = true,
             Input::CallerGone => s.caller_gone = true,
+            Input::CallerEnded => (s.caller_gone, s.ended) = (true, true),
             Input::Disconnected => (s.caller_gone, s.disconnected) = (true, true),
             _ => {}
         }
@@ -218,6 +220,10 @@ impl Sim {
                 }
             }
             Desk::Answered(offer) => (s.talks, s.taken) = (Some(offer), None),
+            Desk::Leave(Leave::Abandoned | Leave::Ended) => {
+                let given_up = done == Desk::Leave(Leave::Abandoned);
+                assert_ne!(given_up, s.ended, "Q106: whether {} has given up", s.id);
+            }
             Desk::Leave(Leave::Taken) => {
                 let armed = self.world.caller(&s.id).is_some_and(|c| c.armed && c.conn == Some(s.conn));
                 assert!(!armed, "closing the connection would cut off {}, who is with somebody else", s.id);
@@ -307,14 +313,9 @@ impl Sim {
     pub(crate) fn begin(&mut self, call: &CallId, returned: bool) {
         let conn = self.world.connect(call);
         let c = self.world.caller(call).expect("a caller");
-        let caller = Caller {
-            number: "0791234567".into(),
-            first_entered: c.first_entered,
-            returned,
-            since: None,
-            came: Duration::ZERO,
-            own: c.own.clone(),
-        };
+        let number = "0791234567".into();
+        let (first_entered, own, came) = (c.first_entered, c.own.clone(), Duration::ZERO);
+        let caller = Caller { number, first_entered, returned, since: None, came, own, dialog: None };
         let (queue, visited, place) = (c.queue.clone(), c.visited.clone(), c.place);
         let answered = c.answered;
         let wakes = self.wakes.clone();
@@ -337,6 +338,7 @@ impl Sim {
             taken: None,
             to_go_on: false,
             caller_gone: false,
+            ended: false,
             disconnected: false,
             armed_once: false,
             can_be_connected: false,

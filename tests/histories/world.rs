@@ -294,8 +294,10 @@ impl World {
             self.die(offer, LegEnd::Cleared, false);
         }
         if let Some(conn) = conn {
-            self.tell(conn, Input::CallerGone);
-            self.tell(conn, Input::CallerGone);
+            // Q106: who hung up, or that FreeSWITCH did.
+            let end = if self.rng.chance(25) { Input::CallerEnded } else { Input::CallerGone };
+            self.tell(conn, end.clone());
+            self.tell(conn, end);
             self.at(LINGER, Due::Linger(conn));
         }
         if let (false, Some(offer)) = (first, with) {

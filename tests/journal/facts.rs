@@ -58,7 +58,13 @@ fn any_fact() -> impl Strategy<Value = Fact> {
         TimeoutCause::QueueRemoved,
         TimeoutCause::SecondTime,
     ]);
-    let by = prop::sample::select(vec![EndedBy::Caller, EndedBy::Agent, EndedBy::Transfer, EndedBy::Unknown]);
+    let by = prop::sample::select(vec![
+        EndedBy::Caller,
+        EndedBy::Agent,
+        EndedBy::Transfer,
+        EndedBy::Switch,
+        EndedBy::Unknown,
+    ]);
     let onward = prop_oneof![
         Just(Onward::HungUp),
         text.clone().prop_map(Onward::Transferred),

@@ -19,7 +19,7 @@ pub use effect::{Desk, Effect, Leave, Parting, Saying, Wire};
 pub use input::{Input, Playing};
 
 use super::announce::Announcer;
-use super::fact::TimeoutCause;
+use super::fact::{EndedBy, TimeoutCause};
 use super::ids::{AgentId, OfferId, QueueNumber};
 use super::offer::{Offer, OfferTimer};
 use super::queue::Place;
@@ -71,7 +71,8 @@ enum Why {
 /// |           | else has them, or the connection is lost: `Over`                                                      |
 /// | `Ending`  | no offer is left and the message has been played: `New` (the next queue) or `Parting`; a phone is      |
 /// |           | connected all the same: `Talking`; the caller is gone, or somebody else's: `Over`                      |
-/// | `Talking` | the agent's leg is gone: `Parting`, or `Over` when the caller hung up or was passed on                  |
+/// | `Talking` | the agent's leg is gone: `Parting`, or `Over` when the caller hung up or was passed on; the caller is   |
+/// |           | gone and the leg goes on, or the call is here again: `Over`, and the link looks after the leg           |
 /// | `Parting` | the caller is gone, or takes too long: `Over`                                                          |
 /// | `Over`    | no offer is left: the call is finished                                                                 |
 #[derive(Clone, Debug)]
@@ -82,8 +83,8 @@ enum Stage {
     Waiting(Wait),
     /// The wait is over; legs are ended, the message is played.
     Ending { wait: Wait, why: Why, message: Option<Playing>, left: bool },
-    /// Connected to an agent.
-    Talking { offer: OfferId, caller_gone: bool, transferred: bool },
+    /// Connected to an agent. `caller_gone`: who ended the caller's channel, once it has ended.
+    Talking { offer: OfferId, caller_gone: Option<EndedBy>, transferred: bool },
     /// Told to hang up, to move on, or to go back to the dialplan.
     Parting,
     /// No longer our call: only legs to be seen off.
@@ -219,7 +220,9 @@ impl Call {
                     self.over();
                 }
             }
-            Input::CallerGone => self.caller_gone(now),
+            Input::CallerGone => self.caller_gone(Leave::Abandoned, now),
+            Input::CallerEnded => self.caller_gone(Leave::Ended, now),
+            Input::CallerReplaced => self.caller_gone(Leave::Replaced, now),
             Input::Disconnected => self.disconnected(),
             Input::Drain => self.drain(now),
             Input::Tick => self.tick(now),
@@ -243,8 +246,11 @@ impl Call {
                 Timer::Announce => self.look(now),
                 Timer::Announcement => self.announcement_over(now),
                 Timer::Message => {
-                    if let Stage::Ending { message, .. } = &mut self.stage {
-                        *message = None;
+                    if let Stage::Ending { message, .. } = &mut self.stage
+                        && message.take().is_some()
+                    {
+                        // What follows would wait in FreeSWITCH for the end of the message.
+                        self.wire(Wire::Hush);
                     }
                 }
                 Timer::MusicGrace => self.restart_music(now),

@@ -200,11 +200,15 @@ impl Call {
                 // Whose hang-up is told first depends on how the two were connected; the leg itself knows.
                 let by = match (transferred, end, caller_gone) {
                     (true, ..) => EndedBy::Transfer,
-                    (false, LegEnd::ByAgent, _) | (false, _, false) => EndedBy::Agent,
-                    (false, _, true) => EndedBy::Caller,
+                    (false, LegEnd::ByAgent, _) => EndedBy::Agent,
+                    (false, _, Some(by)) => by,
+                    // Nobody tells who hung up a leg that is none of SIP.
+                    (false, LegEnd::Cleared, None) => EndedBy::Agent,
+                    // The phone died, or the leg was ended from outside.
+                    (false, LegEnd::BySwitch | LegEnd::Missed(_) | LegEnd::Elsewhere, None) => EndedBy::Switch,
                 };
                 self.desk(Desk::Ended(id, by));
-                if caller_gone || transferred {
+                if caller_gone.is_some() || transferred {
                     self.over();
                 } else {
                     self.stage = Stage::Parting;
@@ -269,7 +273,7 @@ impl Call {
         for other in self.offers.keys().copied().filter(|other| *other != id).collect::<Vec<_>>() {
             self.expect_end(other, now);
         }
-        self.stage = Stage::Talking { offer: id, caller_gone: false, transferred: false };
+        self.stage = Stage::Talking { offer: id, caller_gone: None, transferred: false };
         self.music = None;
         self.desk(Desk::Answered(id));
     }
