@@ -355,6 +355,115 @@ fn install(conf: &Path, more: &[&str]) -> Said {
     Said::new(command.arg("--conf").arg(conf).args(more).output().unwrap())
 }
 
+/// The token in `fsq/settings.xml`.
+fn token(settings: &str) -> Option<&str> {
+    let socket = settings.split("fsq_socket=127.0.0.1:8084/").nth(1)?;
+    socket.split('"').next()
+}
+
+/// Q21: FreeSWITCH's side gets a random token, once; the controller's file gets the same, when it is named, and is
+/// otherwise left as it is.
+#[test]
+fn both_sides_get_a_random_token() {
+    let conf = freeswitch("token");
+    let settings = || fs::read_to_string(conf.join("fsq/settings.xml")).unwrap();
+    let said = install(&conf, &[]);
+    let made = settings();
+    let made = token(&made).unwrap();
+    assert!(made.len() == 32 && made.bytes().all(|b| b.is_ascii_hexdigit()), "{made}");
+    said.has(&format!("in its file: token: \"{made}\""));
+    install(&conf, &[]).has("nothing to do");
+    assert_eq!(token(&settings()), Some(made), "it stays");
+
+    let queues = conf.with_file_name("queues.yaml");
+    let yaml = "# Ours.\nlisten: 127.0.0.1:8084\nqueues: []\n";
+    write(&queues, yaml);
+    let with = |more: &[&str]| install(&conf, &[&["--queues", queues.to_str().unwrap()], more].concat());
+    with(&["--dry-run"]).has("would add the token");
+    assert_eq!(fs::read_to_string(&queues).unwrap(), yaml);
+    with(&[]).has("added the token");
+    let both = format!("# Ours.\ntoken: \"{made}\"\nlisten: 127.0.0.1:8084\nqueues: []\n");
+    assert_eq!(fs::read_to_string(&queues).unwrap(), both);
+    with(&[]).has("has the token already");
+    assert_eq!(fs::read_to_string(&queues).unwrap(), both);
+    write(&queues, "token: another\nqueues: []\n");
+    let said = with(&[]);
+    assert_eq!(said.code, 2);
+    said.has("has another token than");
+    assert_eq!(fs::read_to_string(&queues).unwrap(), "token: another\nqueues: []\n");
+
+    // Another installation has another; without any, it is told.
+    let other = freeswitch("token-too");
+    install(&other, &[]);
+    let theirs = fs::read_to_string(other.join("fsq/settings.xml")).unwrap();
+    assert_ne!(token(&theirs), Some(made));
+    edit(&other.join("fsq/settings.xml"), &format!("/{}", token(&theirs).unwrap()), "");
+    install(&other, &["--check"]).has("fsq_socket has no token");
+    install(&other, &[]).has("put a token into fsq/settings.xml");
+}
+
+/// Q21: the folder may be FreeSWITCH's user's, and the script be run by root: names in its list that are none of ours are
+/// not used, and nothing is written or deleted through a link.
+#[test]
+fn what_lies_in_the_folder_is_not_believed() {
+    use std::os::unix::fs::symlink;
+
+    let conf = freeswitch("hostile");
+    install(&conf, &[]);
+    let outside = conf.parent().unwrap().to_path_buf();
+    write(&outside.join("theirs"), "not ours");
+    write(&conf.join("vars.xml.keep"), "not ours either");
+    let hash = "0".repeat(64);
+    let list = conf.join("fsq/.installed");
+    let before = fs::read_to_string(&list).unwrap();
+    let sums = |path: &Path| {
+        let told = Command::new("sha256sum").arg(path).output().unwrap();
+        String::from_utf8(told.stdout).unwrap().split(' ').next().unwrap().to_owned()
+    };
+    let mut hostile = before.clone();
+    for name in ["../theirs", "fsq/../../theirs", "vars.xml.keep", "fsq/prompts/../../../theirs"] {
+        hostile += &format!("{} {name}\n", sums(&conf.join(name)));
+    }
+    fs::write(&list, format!("{hostile}{hash} fsq/x$(touch {0}/touched).xml\n", outside.display())).unwrap();
+    let said = install(&conf, &[]);
+    said.has("none of ours, and is not touched").lacks("remove");
+    fs::write(&list, &hostile).unwrap();
+    install(&conf, &["--uninstall"]).has("none of ours, and is not touched").lacks("remove vars.xml.keep");
+    assert_eq!(fs::read_to_string(outside.join("theirs")).unwrap(), "not ours");
+    assert_eq!(fs::read_to_string(conf.join("vars.xml.keep")).unwrap(), "not ours either");
+    assert!(!outside.join("touched").exists());
+
+    for (link, to) in [
+        ("fsq", "elsewhere"),
+        ("fsq/prompts/de", "elsewhere"),
+        ("fsq/.backup", "elsewhere"),
+        ("dialplan/freeswitch_queue.xml", "elsewhere/freeswitch_queue.xml"),
+    ] {
+        let conf = freeswitch("hostile-link");
+        let elsewhere = conf.parent().unwrap().join("elsewhere");
+        write(&elsewhere.join("freeswitch_queue.xml"), "theirs");
+        let before = tree(&elsewhere);
+        fs::create_dir_all(conf.join(link).parent().unwrap()).unwrap();
+        symlink(conf.parent().unwrap().join(to), conf.join(link)).unwrap();
+        for more in [&["--force"][..], &["--uninstall"], &[]] {
+            let said = install(&conf, more);
+            assert_eq!(said.code, 1, "{link}: {}", said.text);
+            said.has("is a link");
+        }
+        assert_eq!(tree(&elsewhere), before, "{link}");
+    }
+    // What waits under the name of a file that is about to be written is not written through either.
+    let conf = freeswitch("hostile-new");
+    let victim = conf.parent().unwrap().join("victim");
+    write(&victim, "theirs");
+    fs::create_dir_all(conf.join("fsq")).unwrap();
+    for name in ["fsq/settings.xml.new", "fsq/.installed.new", "dialplan/freeswitch_queue.xml.new"] {
+        symlink(&victim, conf.join(name)).unwrap();
+    }
+    assert_eq!(install(&conf, &[]).code, 0);
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "theirs");
+}
+
 #[test]
 fn a_dry_run_only_reports() {
     let conf = freeswitch("dry");
@@ -373,7 +482,14 @@ fn installing_copies_everything_once() {
     said.has("fs_cli -x reloadxml").lacks("PROBLEM");
     let installed = tree(&conf);
     for (name, bytes) in tree(&root().join("freeswitch-conf")) {
-        assert_eq!(installed.get(&name), Some(&bytes), "{name}");
+        let found = installed.get(&name).expect("installed");
+        if name == "fsq/settings.xml" {
+            let with_token = String::from_utf8(found.clone()).unwrap();
+            let token = token(&with_token).expect("a token");
+            assert_eq!(with_token.replace(&format!("/{token}"), "").into_bytes(), bytes, "{name}");
+        } else {
+            assert_eq!(*found, bytes, "{name}");
+        }
     }
     let said = install(&conf, &[]);
     assert_eq!(said.code, 0);
@@ -408,7 +524,11 @@ fn an_admins_changes_survive_until_forced_and_are_backed_up_even_then() {
 
     install(&conf, &["--force"]).has("replace fsq/settings.xml").has("replace fsq/prompts/fr/failed.wav");
     let forced = tree(&conf);
-    assert_eq!(forced["fsq/settings.xml"], fs::read(root().join("freeswitch-conf/fsq/settings.xml")).unwrap());
+    let delivered = fs::read_to_string(root().join("freeswitch-conf/fsq/settings.xml")).unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let before = text(&changed["fsq/settings.xml"]);
+    let same = format!("127.0.0.1:8084/{}", token(&before).expect("a token"));
+    assert_eq!(text(&forced["fsq/settings.xml"]), delivered.replace("127.0.0.1:8084\"", &format!("{same}\"")));
     let kept = |name: &str| {
         let of_this = |file: &&String| file.starts_with("fsq/.backup/") && file.ends_with(name);
         forced[forced.keys().find(of_this).unwrap()].clone()

@@ -23,7 +23,7 @@ use source::{Source, read, sources, tracked};
 /// daemon. Everything that changes the floor at somebody's request goes through `controller`.
 const LAYERS: &[(&str, &[&str])] = &[
     ("main", &["admin", "demo", "app", "cli", "clock", "config", "esl", "journal", "observe"]),
-    ("admin", &["app", "config", "journal", "observe", "floor", "acd"]),
+    ("admin", &["app", "config", "journal", "observe", "switch", "floor", "acd"]),
     ("demo", &["app", "config", "journal", "clock", "floor", "esl", "acd"]),
     (
         "app",

@@ -61,6 +61,8 @@ pub struct Authenticated {
     pub user: String,
     /// The directory domain it belongs to.
     pub domain: Option<String>,
+    /// The user placed the call to the number that is served; nobody sent it there.
+    pub placed: bool,
 }
 
 impl Authenticated {
@@ -88,7 +90,8 @@ pub enum FeatureAnswer {
 }
 
 /// The agent whose login a feature code changes. `domain` is the one in which an agent of this name is rung; a user of
-/// the same name in another domain is somebody else. Only the authenticated user counts, nothing else about the caller.
+/// the same name in another domain is somebody else. Only the authenticated user counts, nothing else about the caller;
+/// and only a call which that user placed to the code: a colleague who transfers the user's call there decides nothing.
 ///
 /// # Errors
 /// The refusal to play to the caller.
@@ -97,7 +100,7 @@ pub fn authorise(
     domain: &str,
     participants: Option<&[AgentId]>,
 ) -> Result<AgentId, FeatureAnswer> {
-    let who = who.filter(|who| who.is_of(domain)).ok_or(FeatureAnswer::NotAuthenticated)?;
+    let who = who.filter(|who| who.placed && who.is_of(domain)).ok_or(FeatureAnswer::NotAuthenticated)?;
     let participants = participants.ok_or(FeatureAnswer::NoSuchQueue)?;
     participants.iter().find(|p| p.as_str() == who.user).cloned().ok_or(FeatureAnswer::NotAMember)
 }
@@ -133,10 +136,15 @@ mod tests {
     #[test]
     fn only_an_authenticated_participant_is_authorised() {
         let list = [AgentId::new("1001").unwrap()];
-        let who = |user: &str, domain: &str| Authenticated { user: user.into(), domain: Some(domain.into()) };
+        let who = |user: &str, domain: &str| {
+            let (user, domain) = (user.into(), Some(domain.into()));
+            Authenticated { user, domain, placed: true }
+        };
         assert_eq!(authorise(Some(&who("1001", "LAB")), "lab", Some(&list)).unwrap().as_str(), "1001");
         let nowhere = Authenticated { domain: None, ..who("1001", "") };
-        for stranger in [None, Some(&who("1001", "other")), Some(&who("1001", "lab.other")), Some(&nowhere)] {
+        let sent = Authenticated { placed: false, ..who("1001", "lab") };
+        let others = [&who("1001", "other"), &who("1001", "lab.other"), &nowhere, &sent];
+        for stranger in others.into_iter().map(Some).chain([None]) {
             assert_eq!(authorise(stranger, "lab", Some(&list)), Err(FeatureAnswer::NotAuthenticated), "{stranger:?}");
         }
         assert_eq!(authorise(Some(&who("1002", "lab")), "lab", Some(&list)), Err(FeatureAnswer::NotAMember));

@@ -20,6 +20,8 @@ use crate::acd::fact::Asker;
 use crate::app::Daemon;
 use crate::config;
 use crate::floor::FloorView;
+use crate::observe;
+use crate::switch::LinkView;
 
 pub use status::table;
 
@@ -65,10 +67,14 @@ pub struct Status {
     pub switches: usize,
     /// How many of them are linked.
     pub linked: usize,
+    /// How each link is, and what is wrong with its switch.
+    pub links: Vec<LinkView>,
     /// How many differences to FreeSWITCH were repaired since the start.
     pub repairs: usize,
     /// What is wrong with the store; `None` when nothing is.
     pub store: Option<String>,
+    /// How many lines of the log were lost since the start, because nobody read them.
+    pub log_lines_lost: u64,
     /// Calls that wait or talk.
     pub calls: usize,
     /// Queues and agents.
@@ -174,6 +180,7 @@ pub fn status_of(daemon: &Daemon) -> Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         switches: daemon.switches().count(),
         linked: daemon.switches().up(),
+        links: daemon.switches().links(),
         repairs: daemon.switches().repairs(),
         store: match health {
             crate::journal::Health::Ok => None,
@@ -184,6 +191,7 @@ pub fn status_of(daemon: &Daemon) -> Status {
                 Some(format!("{reason} ({dropped} records given up)"))
             }
         },
+        log_lines_lost: observe::lost_lines(),
         calls: daemon.floor().calls(),
         floor: daemon.floor().view(daemon.clock().now()),
     }

@@ -22,6 +22,14 @@ pub fn table(status: &Status) -> String {
         status.repairs,
         status.store.as_deref().unwrap_or("ok"),
     );
+    for link in &status.links {
+        for trouble in &link.troubles {
+            let _ = writeln!(out, "  FreeSWITCH at {}: {trouble}", link.address);
+        }
+    }
+    if status.log_lines_lost > 0 {
+        let _ = writeln!(out, "  {} lines of the log were lost: nobody read them in time", status.log_lines_lost);
+    }
     for queue in &status.floor.queues {
         write_queue(&mut out, queue, &status.floor.agents, now);
     }
@@ -102,7 +110,7 @@ mod tests {
     #[test]
     fn the_table_tells_who_waits_and_why() {
         let status: Status = serde_json::from_str(
-            r#"{"version":"1","switches":1,"linked":1,"repairs":0,"store":null,"calls":1,"at":1000000,
+            r#"{"version":"1","switches":1,"linked":1,"links":[{"address":"pbx:8021","up":true,"troubles":["refuses everything"]}],"log_lines_lost":3,"repairs":0,"store":null,"calls":1,"at":1000000,
             "queues":[{"number":"99900","name":"Service","strategy":"as-listed",
               "waiting":[{"call":"x","number":"0791234567","since":925000,"ringing":[]}],
               "candidates":[{"agent":"1001","reason":"wrap-up for another 12 s"}]}],
@@ -111,6 +119,8 @@ mod tests {
         .unwrap();
         let text = table(&status);
         for part in [
+            "  FreeSWITCH at pbx:8021: refuses everything",
+            "  3 lines of the log were lost",
             "99900 Service (as-listed): 1 waiting",
             "   1. 0791234567           waits 1:15",
             "1001 Anna: wrap-up for another 12 s",
@@ -133,7 +143,7 @@ mod tests {
         let many = r#""99900","99901","99902","99903","99904","99905""#;
         let agents = [agent("1001", "Anna", many), agent("maria-luisa.garcia", "María Luisa García de la Peña", "")];
         let status: Status = serde_json::from_str(&format!(
-            r#"{{"version":"1","switches":1,"linked":1,"repairs":0,"store":null,"calls":1,"at":1000000,"queues":[
+            r#"{{"version":"1","switches":1,"linked":1,"links":[],"log_lines_lost":0,"repairs":0,"store":null,"calls":1,"at":1000000,"queues":[
             {{"number":"99900","name":"S","strategy":"as-listed","waiting":[{callers}],"candidates":[]}}],"agents":[{}]}}"#,
             agents.join(",")
         ))

@@ -112,6 +112,11 @@ impl Floor {
         FloorView { at: now.wall, queues, agents }
     }
 
+    /// The numbers of the queues that take callers.
+    pub fn numbers(&self) -> Vec<QueueNumber> {
+        self.queues.iter().filter(|q| !q.is_retired()).map(|q| q.key().clone()).collect()
+    }
+
     fn queue_numbers(&self) -> Vec<QueueNumber> {
         self.queues.iter().map(|q| q.key().clone()).collect()
     }

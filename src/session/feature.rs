@@ -83,6 +83,10 @@ async fn whose(
             "a feature code was dialled in another domain than the one in which an agent of this name is rung, and refused; if that phone is the agent's, name its domain in `domain` or in the agent's `dial`, as in user/1001@example.com"
         );
     }
+    if !who.placed {
+        let (call, user) = (&channel.id, &who.user);
+        tracing::warn!(%call, user, "a call was transferred to a feature code, and refused: a code is dialled by its user");
+    }
     let agent = authorise(Some(who), &domain, participants)?;
     Ok((Asker::Phone { user: Arc::from(who.user.as_str()), call: channel.id.clone() }, agent))
 }

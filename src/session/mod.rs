@@ -70,7 +70,7 @@ pub async fn run(shared: Arc<Shared>, link: Link, mut events: Events) {
         }
         None => return,
     };
-    let channel = match Channel::read(&reply) {
+    let mut channel = match Channel::read(&reply) {
         // It is handed on through futures, each of which would keep room for it.
         Ok(channel) => Box::new(channel),
         Err(error) => {
@@ -85,6 +85,10 @@ pub async fn run(shared: Arc<Shared>, link: Link, mut events: Events) {
         return Box::pin(give_back(&link, &mut events)).await;
     }
     link.vouch();
+    channel.withheld &= settings.hide_withheld;
+    if channel.withheld {
+        channel.hide_caller();
+    }
     let drained = *shared.draining.borrow();
     match settings.codes.read(&channel.dialled) {
         _ if drained => Box::pin(give_back(&link, &mut events)).await,

@@ -13,8 +13,9 @@ use crate::esl::text::TextError;
 /// How many lamps are set in one go.
 const AT_ONCE: usize = 64;
 
-/// How many lamps may wait to be set that nobody but a phone asked for: whoever may subscribe may ask for anything.
-const MOST_ASKED: usize = 4096;
+/// In how many domains beside the agents' own phones may ask for lamps: whoever may subscribe may name any. In each there
+/// are as many lamps as agents in queues.
+const MOST_DOMAINS: usize = 64;
 
 /// A lamp as FreeSWITCH knows it: what the key is programmed with, and the domain the phone asks in.
 pub(super) type Name = (String, String);
@@ -39,27 +40,39 @@ pub(super) fn asked_for(codes: &FeatureCodes, to: &str) -> Option<Name> {
 }
 
 /// Lamps that phones asked for in another domain than the agents': nobody else knows that they are there. Kept over the
-/// ends of links, and up to a bound.
+/// ends of links.
 #[derive(Debug, Default)]
-pub(super) struct Asked(BTreeSet<Name>);
+pub(super) struct Asked(BTreeMap<String, BTreeSet<Name>>);
 
 impl Asked {
-    pub(super) fn note(&mut self, name: Name) {
-        if self.0.len() < MOST_ASKED {
-            self.0.insert(name);
+    /// Follows a lamp of an agent in a queue from now on. False when phones ask in too many domains.
+    pub(super) fn note(&mut self, name: Name) -> bool {
+        let is_room = self.0.len() < MOST_DOMAINS || self.0.contains_key(&name.1);
+        if is_room {
+            self.0.entry(name.1.clone()).or_default().insert(name);
         }
+        is_room
+    }
+
+    /// Follows of the lamps only these any more.
+    pub(super) fn retain(&mut self, which: impl Fn(&Name) -> bool) {
+        for names in self.0.values_mut() {
+            names.retain(&which);
+        }
+        self.0.retain(|_, names| !names.is_empty());
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &Name> {
-        self.0.iter()
+        self.0.values().flatten()
     }
 }
 
-/// What one switch was told of lamps, and what it is still to be told.
+/// What one switch was told of lamps, and what it is still to be told. Kept over the ends of links.
 #[derive(Debug, Default)]
 pub(super) struct Lamps {
     /// The newest state of each.
     due: BTreeMap<Name, bool>,
+    /// What this daemon has lit.
     lit: BTreeSet<Name>,
 }
 
@@ -69,18 +82,17 @@ impl Lamps {
         self.due.insert(name, on);
     }
 
-    /// A phone asks for a lamp, which is so.
-    pub(super) fn answer(&mut self, name: Name, on: bool) {
-        if self.due.len() < MOST_ASKED || self.due.contains_key(&name) {
-            self.due.insert(name, on);
-        }
+    /// Whether this daemon has lit the lamp.
+    pub(super) fn is_lit(&self, name: &Name) -> bool {
+        self.lit.contains(name)
     }
 
-    /// All lamps there are. What was lit and is none any more goes dark.
-    pub(super) fn set_all(&mut self, all: BTreeMap<Name, bool>) {
-        let gone: Vec<Name> = self.lit.iter().filter(|name| !all.contains_key(name)).cloned().collect();
-        self.due.extend(gone.into_iter().map(|name| (name, false)));
-        self.due.extend(all);
+    /// All lamps that are on. Those that were lit and are not among them go dark; of others nothing is said.
+    pub(super) fn set_all(&mut self, on: BTreeSet<Name>) {
+        let gone = self.lit.difference(&on).cloned().map(|name| (name, false)).collect::<Vec<_>>();
+        self.due.retain(|name, was_on| !*was_on || on.contains(name));
+        self.due.extend(gone);
+        self.due.extend(on.into_iter().map(|name| (name, true)));
     }
 
     /// Some that are to be set now.
@@ -173,11 +185,13 @@ mod tests {
         (format!("*41{n}*1"), "lab".to_owned())
     }
 
-    /// Q16: a lamp that is none any more goes dark; what could not be told is told later, unless it has changed since.
+    /// Q16: a lamp that is none any more goes dark; what could not be told is told later, unless it has changed since;
+    /// what nobody here lit is not told to be dark.
     #[test]
     fn nothing_is_left_lit_and_nothing_is_forgotten() {
         let mut lamps = Lamps::default();
-        lamps.set_all(BTreeMap::from([(name(1), true), (name(2), false)]));
+        lamps.set_all(BTreeSet::from([name(1), name(2)]));
+        lamps.set(name(2), false);
         let first = lamps.take();
         assert_eq!(first, [(name(1), true), (name(2), false)]);
         lamps.set(name(1), false);
@@ -185,19 +199,23 @@ mod tests {
         assert_eq!(lamps.take(), [(name(1), false), (name(2), false)]);
         lamps.set(name(1), true);
         assert_eq!(lamps.take(), [(name(1), true)]);
-        lamps.set_all(BTreeMap::from([(name(3), true)]));
+        lamps.set(name(4), true);
+        lamps.set_all(BTreeSet::from([name(3)]));
         assert_eq!(lamps.take(), [(name(1), false), (name(3), true)]);
         assert_eq!(lamps.take(), []);
     }
 
-    /// Q21: whoever asks for lamps without end takes no more room than this.
+    /// Q21: whoever asks for lamps in domains without end takes no more room than this, and none of others.
     #[test]
     fn what_phones_ask_for_is_bounded() {
-        let (mut lamps, mut asked) = (Lamps::default(), Asked::default());
-        for n in 0..2 * MOST_ASKED {
-            lamps.answer(name(n), false);
-            asked.note(name(n));
+        let mut asked = Asked::default();
+        assert!(asked.note(name(0)));
+        for n in 0..2 * MOST_DOMAINS {
+            assert_eq!(asked.note((name(0).0, format!("made-up-{n}"))), n < MOST_DOMAINS - 1, "{n}");
         }
-        assert_eq!((lamps.due.len(), asked.names().count()), (MOST_ASKED, MOST_ASKED));
+        assert!(asked.note(name(1)), "in a domain that was there before");
+        assert_eq!(asked.names().count(), MOST_DOMAINS + 1);
+        asked.retain(|asked| *asked == name(1));
+        assert_eq!(asked.names().collect::<Vec<_>>(), [&name(1)]);
     }
 }

@@ -1,7 +1,10 @@
 //! A link that is up.
 
 mod accounts;
+mod lighting;
+mod own;
 mod parties;
+mod whose;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
@@ -11,10 +14,10 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
 
-use crate::acd::fact::{EndedBy, Fact};
+use crate::acd::fact::EndedBy;
 use crate::acd::feature::Dialled;
-use crate::acd::ids::{AgentId, CallId, OfferId};
-use crate::acd::time::{Mono, Since};
+use crate::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
+use crate::acd::time::Mono;
 use crate::esl::command::EventSet;
 use crate::esl::{
     ApiCall, Cause, ChannelId, CloseReason, Command, Event, EventKind, Events, Incoming, Link, Outcome, Reply,
@@ -23,10 +26,12 @@ use crate::floor::{AskedPhones, OfferKey};
 use crate::telephony::commands::{connected, end_if_ringing, has_mod_hash};
 use crate::telephony::events::was_transferred;
 
-use super::lamps::{self, Lamps, Name};
+use super::lamps::Lamps;
 use super::phones::Listed;
-use super::survey::{Repair, Survey, Suspects, age, bring, bring_back, gone, key_of, ours, widowed};
-use super::{RETURN_PATIENCE, SURVEY_EVERY, Sight, Switches, lock};
+use super::survey::{Repair, Survey, Suspects, ago, bring, bring_back, gone, key_of, ours, widowed};
+use super::{BLIND_PATIENCE, RETURN_PATIENCE, SURVEY_EVERY, Sight, Switches, lock};
+use own::Numbers;
+use whose::Whose;
 
 /// How long a call waits for a controller until it is taken to have been left alone: whoever is there serves it at once.
 const LEFT_ALONE: Duration = SURVEY_EVERY;
@@ -58,6 +63,11 @@ enum Answer {
     /// The phones of an agent, asked for then.
     Phones(AgentId, AskedPhones, Outcome),
     Domain(Outcome),
+    /// Which numbers the dialplan takes for queues, and whether it takes this one.
+    Numbers(Outcome),
+    Number(QueueNumber, Outcome),
+    /// A channel that was not heard to begin.
+    Whose(String, Outcome),
     ModHash(Outcome),
     /// A stray leg was to be ended; whether it was.
     Ended(Uuid, bool),
@@ -92,6 +102,11 @@ struct Up<'a> {
     early_looks: u32,
     /// The directory's domain, as FreeSWITCH has it; asked for when the configuration does not tell.
     asked_domain: Option<String>,
+    asking_domain: bool,
+    numbers: Numbers,
+    whose: Whose,
+    /// FreeSWITCH does not tell its channels, and since when.
+    unseen: Option<Mono>,
     lamps: Lamps,
     lighting: bool,
 }
@@ -118,7 +133,11 @@ pub(super) async fn run(switches: &Switches, index: usize, link: Link, mut event
         look_again: false,
         early_looks: EARLY_LOOKS,
         asked_domain: None,
-        lamps: Lamps::default(),
+        asking_domain: false,
+        numbers: Numbers::default(),
+        whose: Whose::default(),
+        unseen: None,
+        lamps: switches.lamps_of(index),
         lighting: false,
     };
     up.begin();
@@ -134,6 +153,10 @@ pub(super) async fn run(switches: &Switches, index: usize, link: Link, mut event
                     tracing::warn!(count, "events of FreeSWITCH were missed; the next survey puts it right");
                     up.doubtful = true;
                     up.hears_registrations();
+                    if up.unseen.is_some() {
+                        // Of private calls whose end may have been among them, no survey will tell.
+                        switches.private_calls(|phones| phones.forget(index));
+                    }
                     surveys.reset_immediately();
                 }
                 Some(Incoming::Closed(reason)) => break reason,
@@ -161,6 +184,7 @@ pub(super) async fn run(switches: &Switches, index: usize, link: Link, mut event
             Ok(()) = settings.changed() => {
                 up.all_lamps();
                 up.hears_registrations();
+                up.check_numbers();
             }
             _ = surveys.tick() => {
                 up.survey();
@@ -171,6 +195,7 @@ pub(super) async fn run(switches: &Switches, index: usize, link: Link, mut event
             surveys.reset_after(LOOK_AGAIN);
         }
     };
+    switches.keep_lamps(index, std::mem::take(&mut up.lamps));
     up.switches.floor.phones().listen(false);
     for agent in std::mem::take(&mut up.registered) {
         up.switches.floor.set_reachable(&agent, true, up.switches.clock.now());
@@ -194,7 +219,8 @@ impl Up<'_> {
             self.ask(call, Answer::ModHash);
         }
         self.all_lamps();
-        self.ask(ApiCall::default_domain(), Answer::Domain);
+        self.ask_domain();
+        self.check_numbers();
     }
 
     fn tell(&self, commands: &[Command]) {
@@ -222,6 +248,7 @@ impl Up<'_> {
         if std::mem::replace(&mut self.surveying, true) {
             return;
         }
+        self.ask_domain();
         let asked = self.switches.clock.now().mono;
         self.surveying = self.ask(ApiCall::show_channels(), move |outcome| Answer::Channels(asked, outcome));
     }
@@ -229,6 +256,10 @@ impl Up<'_> {
     /// Takes an answer. True when a survey is done.
     fn answer(&mut self, answer: Answer) -> bool {
         match answer {
+            Answer::Channels(_, Outcome::Refused(text)) => {
+                self.surveying = false;
+                self.cannot_see(&text);
+            }
             Answer::Channels(asked, channels) => {
                 // Asked only now: before this answer comes everything has been heard that happened before the first.
                 let calls = done(channels).map(Box::new).zip(ApiCall::new("show calls as json").ok());
@@ -240,7 +271,10 @@ impl Up<'_> {
                 self.surveying = false;
                 let Some(calls) = done(calls) else { return false };
                 match Survey::read(&channels.body_text(), &calls.body_text()) {
-                    Ok(survey) => self.compare(survey, asked),
+                    Ok(survey) => {
+                        self.sees();
+                        self.compare(survey, asked);
+                    }
                     Err(error) => tracing::warn!(%error, "what FreeSWITCH says of its channels cannot be read"),
                 }
                 return true;
@@ -257,12 +291,10 @@ impl Up<'_> {
                 }
             }
             Answer::Contact(agent, outcome) => self.still_there(&agent, outcome),
-            Answer::Domain(outcome) => {
-                self.asked_domain = outcome.default_domain();
-                if self.switches.settings.borrow().domain.is_none() {
-                    self.all_lamps();
-                }
-            }
+            Answer::Domain(outcome) => self.told_domain(&outcome),
+            Answer::Numbers(outcome) => self.told_numbers(outcome),
+            Answer::Number(number, outcome) => self.told_number(number, outcome),
+            Answer::Whose(channel, outcome) => self.told_whose(channel, outcome),
             Answer::ModHash(outcome) => {
                 let has = done(outcome).is_some_and(|reply| reply.body_text().trim() == "true");
                 self.switches.mod_hash.store(has, Ordering::Relaxed);
@@ -282,6 +314,29 @@ impl Up<'_> {
             }
         }
         false
+    }
+
+    /// FreeSWITCH does not tell its channels. It is as if there were no link, but that ends are still heard.
+    fn cannot_see(&mut self, text: &str) {
+        let now = self.switches.clock.now().mono;
+        let since = *self.unseen.get_or_insert(now);
+        let trouble = format!(
+            "refuses `show channels` ({text}), so nothing is compared with it and nothing repaired; start it without -nosql"
+        );
+        if self.switches.trouble(self.index, |t| &mut t.channels, Some(trouble.clone())) {
+            tracing::warn!("FreeSWITCH {trouble}");
+        }
+        if now.since(since) >= BLIND_PATIENCE {
+            self.switches.note(self.index, Sight::Blind);
+        }
+    }
+
+    fn sees(&mut self) {
+        if self.unseen.take().is_some() {
+            tracing::info!("FreeSWITCH tells its channels again");
+        }
+        self.switches.trouble(self.index, |t| &mut t.channels, None);
+        self.switches.floor.set_supervised(true, self.switches.clock.now());
     }
 
     fn compare(&mut self, survey: Survey, asked: Mono) {
@@ -324,15 +379,7 @@ impl Up<'_> {
         let left_alone = unserved.iter().filter(|row| asked.since(since(&row.uuid)) >= LEFT_ALONE);
         repairs.extend(left_alone.filter_map(|row| bring(row)));
         self.unserved = unserved.iter().map(|row| (row.uuid.clone(), since(&row.uuid))).collect();
-        let agents: BTreeMap<String, (AgentId, Since)> = survey
-            .channels
-            .iter()
-            .filter(|row| ours(&row.uuid, instance).is_none())
-            .filter_map(|row| {
-                let (user, domain) = row.presence_id.split_once('@')?;
-                Some((row.uuid.clone(), (self.agent(user, domain)?, now.ago(age(&row.created_epoch, now)))))
-            })
-            .collect();
+        let agents = self.private_channels(&survey, asked);
         let listed = Listed { asked, all: survey.all(), agents };
         self.switches.private_calls(|phones| {
             let (changes, doubtful) = phones.are(self.index, &listed);
@@ -343,7 +390,7 @@ impl Up<'_> {
             self.repair(repair);
         }
         // A leg that was ordered just before our start is not listed yet, and its agent would be rung twice.
-        if seen.is_some() && !strays && self.early_looks == 0 {
+        if seen.is_some() && !strays && self.early_looks == 0 && !self.whose.asks() {
             self.switches.set_in_order();
         }
     }
@@ -407,13 +454,8 @@ impl Up<'_> {
         };
         let Some(key) = key_of(&event, leg) else { return };
         // The caller may have been connected to somebody else since; then the agent is in a call of another kind.
-        // Both moments are FreeSWITCH's: its calendar need not be ours.
-        let moment = |name: &str| event.header(name)?.parse::<u64>().ok().filter(|at| *at > 0);
-        let lasts = moment("Event-Date-Timestamp")
-            .zip(moment("Caller-Channel-Bridged-Time"))
-            .map_or(0, |(now, bridged)| now.saturating_sub(bridged));
         let now = self.switches.clock.now();
-        let since = now.ago(Duration::from_micros(lasts));
+        let since = now.ago(ago(&event, "Caller-Channel-Bridged-Time"));
         if self.switches.floor.adopt_found(&key, since, now) {
             self.let_go(&key.call);
             tracing::warn!(agent = %key.agent, %leg, caller, "repaired: a conversation from before our time is attended to");
@@ -431,26 +473,10 @@ impl Up<'_> {
         }
     }
 
-    fn channel_began(&mut self, event: &Event) {
-        let Some(channel) = event.channel() else { return };
-        if ours(&channel, self.switches.instance).is_some() {
-            return;
-        }
-        // An inbound channel is the authenticated user's; an outbound one is that of the user who was dialled.
-        let of = |user: &str, domain: &str| {
-            let (user, domain) = (event.variable(user)?, event.variable(domain)?);
-            self.agent(&user, &domain)
-        };
-        let agent = of("dialed_user", "dialed_domain").or_else(|| of("sip_auth_username", "domain_name"));
-        if let Some(agent) = agent {
-            let now = self.switches.clock.now();
-            self.switches.private_calls(|p| p.began(self.index, &channel, agent, now.mono));
-        }
-    }
-
     fn channel_ended(&mut self, event: &Event) {
         let Some(channel) = event.channel() else { return };
         let now = self.switches.clock.now();
+        self.forget_whose(&channel);
         self.switches.private_calls(|p| p.ended(self.index, &channel, now.mono));
         let Some(leg) = ours(&channel, self.switches.instance) else { return };
         self.look_again |= self.ending.remove(&leg).is_some() && !self.switches.are_in_order();
@@ -469,24 +495,6 @@ impl Up<'_> {
             };
             self.switches.floor.release(&held.key, by, now);
         }
-    }
-
-    fn probed(&mut self, event: &Event) {
-        let codes = self.switches.settings.borrow().codes.clone();
-        let Some(name) = event.header("to").and_then(|to| lamps::asked_for(&codes, &to)) else { return };
-        if self.domain().is_none_or(|domain| domain != name.1) {
-            lock(&self.switches.asked_lamps).note(name.clone());
-        }
-        let on = self.is_lit(&name);
-        self.lamps.answer(name, on);
-        self.light();
-    }
-
-    /// Whether the agent of this lamp is logged in.
-    fn is_lit(&self, (entity, _): &Name) -> bool {
-        let lamp = lamps::read(&self.switches.settings.borrow().codes, entity);
-        let logged_in = |(agent, queue)| self.switches.floor.queue(&queue, |q| q.logged_in().contains(&agent));
-        lamp.and_then(logged_in).unwrap_or(false)
     }
 
     /// What this number means, if it leads to a queue of ours.
@@ -509,75 +517,6 @@ impl Up<'_> {
         let agent = AgentId::new(user).ok()?;
         let own = self.switches.floor.agent(&agent, |a| a.settings().own_domain().map(str::to_owned))?;
         own.or_else(|| self.domain()).filter(|home| home.eq_ignore_ascii_case(domain)).map(|_| agent)
-    }
-
-    fn fact(&mut self, fact: &Fact) {
-        let (agent, queue, on) = match fact {
-            Fact::AgentLoggedIn { agent, queue, .. } => (agent, queue, true),
-            Fact::AgentLoggedOut { agent, queue, .. } => (agent, queue, false),
-            _ => return,
-        };
-        if on {
-            self.look_up(agent);
-        }
-        let entity = lamps::entity(&self.switches.settings.borrow().codes, queue, agent);
-        for (_, domain) in lock(&self.switches.asked_lamps).names().filter(|(asked, _)| *asked == entity) {
-            self.lamps.set((entity.clone(), domain.clone()), on);
-        }
-        if let Some(domain) = self.domain() {
-            self.lamps.set((entity, domain), on);
-        }
-        self.light();
-    }
-
-    fn all_lamps(&mut self) {
-        let codes = self.switches.settings.borrow().codes.clone();
-        let mut all: BTreeMap<Name, bool> =
-            lock(&self.switches.asked_lamps).names().map(|name| (name.clone(), self.is_lit(name))).collect();
-        if let Some(domain) = self.domain() {
-            let states = self.switches.floor.login_states().into_iter();
-            all.extend(states.map(|(agent, queue, on)| ((lamps::entity(&codes, &queue, &agent), domain.clone()), on)));
-        }
-        self.lamps.set_all(all);
-        self.light();
-    }
-
-    /// Sets the lamps that are to be set, some at a time.
-    fn light(&mut self) {
-        if self.lighting {
-            return;
-        }
-        let some = self.lamps.take();
-        let named = some.iter().filter_map(|(name, on)| match lamps::lamp(name, *on) {
-            Ok(command) => Some(command),
-            Err(error) => {
-                tracing::warn!(?name, %error, "a lamp cannot be named");
-                None
-            }
-        });
-        let commands: Vec<Command> = named.collect();
-        if commands.is_empty() {
-            return;
-        }
-        match self.link.send_all(&commands) {
-            Ok(mut sent) => {
-                self.lighting = true;
-                let last = sent.pop();
-                sent.into_iter().for_each(|pending| pending.log_refusal("a lamp"));
-                self.asked.spawn(async move {
-                    if let Some(last) = last
-                        && let Outcome::Refused(text) = last.await
-                    {
-                        tracing::warn!(text, "FreeSWITCH refused a lamp");
-                    }
-                    Answer::Lamps
-                });
-            }
-            Err(full) => {
-                tracing::warn!(%full, "lamps are set later");
-                self.lamps.put_back(some);
-            }
-        }
     }
 }
 

@@ -6,6 +6,7 @@
 mod lamps;
 mod link;
 mod phones;
+mod state;
 mod survey;
 
 use std::collections::BTreeSet;
@@ -27,8 +28,11 @@ use crate::esl::{Events, Link, LinkLimits};
 use crate::floor::Floor;
 use crate::telephony::Settings;
 
-use lamps::Asked;
+use lamps::{Asked, Lamps};
 use phones::{Change, Phones};
+
+pub use state::LinkView;
+use state::{LinkState, Troubles};
 
 /// How often FreeSWITCH is compared with what is believed.
 pub const SURVEY_EVERY: Duration = Duration::from_secs(3);
@@ -79,12 +83,14 @@ pub struct Switches {
     pub facts: broadcast::Sender<Record>,
     /// Whether FreeSWITCH was seen to have `mod_hash`.
     pub mod_hash: Arc<AtomicBool>,
-    up: AtomicUsize,
+    links: Mutex<Vec<LinkState>>,
     repairs: AtomicUsize,
     in_order: AtomicBool,
     seen: Mutex<Vec<Sight>>,
     phones: Mutex<Phones>,
     asked_lamps: Mutex<Asked>,
+    /// What each switch was told of lamps, while no link to it is up.
+    lamps: Mutex<Vec<Lamps>>,
 }
 
 impl Switches {
@@ -106,12 +112,13 @@ impl Switches {
             instance,
             facts,
             mod_hash,
-            up: AtomicUsize::new(0),
+            links: Mutex::new(vec![LinkState::default(); count]),
             repairs: AtomicUsize::new(0),
             in_order: AtomicBool::new(count == 0),
             seen: Mutex::new(vec![Sight::Unseen; count]),
             phones: Mutex::default(),
             asked_lamps: Mutex::default(),
+            lamps: Mutex::new((0..count).map(|_| Lamps::default()).collect()),
         })
     }
 
@@ -134,7 +141,42 @@ impl Switches {
 
     /// How many links are up.
     pub fn up(&self) -> usize {
-        self.up.load(Ordering::Relaxed)
+        lock(&self.links).iter().filter(|link| link.up).count()
+    }
+
+    /// How each link is.
+    pub fn links(&self) -> Vec<LinkView> {
+        lock(&self.links).iter().map(LinkState::view).collect()
+    }
+
+    /// Whether some switch tells its channels.
+    fn sees(&self) -> bool {
+        lock(&self.links).iter().any(|link| link.up && link.troubles.channels.is_none())
+    }
+
+    fn change_link(&self, index: usize, change: impl FnOnce(&mut LinkState)) {
+        if let Some(link) = lock(&self.links).get_mut(index) {
+            change(link);
+        }
+    }
+
+    /// Notes something that is wrong with a switch, or is no longer. True when that is new.
+    fn trouble(&self, index: usize, of: fn(&mut Troubles) -> &mut Option<String>, now: Option<String>) -> bool {
+        let mut links = lock(&self.links);
+        let Some(slot) = links.get_mut(index).map(|link| of(&mut link.troubles)) else { return false };
+        let is_new = *slot != now;
+        *slot = now;
+        is_new
+    }
+
+    fn lamps_of(&self, index: usize) -> Lamps {
+        lock(&self.lamps).get_mut(index).map(std::mem::take).unwrap_or_default()
+    }
+
+    fn keep_lamps(&self, index: usize, lamps: Lamps) {
+        if let Some(slot) = lock(&self.lamps).get_mut(index) {
+            *slot = lamps;
+        }
     }
 
     /// How many differences were repaired.
@@ -186,16 +228,20 @@ pub async fn keep(
     address: SwitchAddress,
     mut draining: watch::Receiver<bool>,
 ) {
+    switches.change_link(index, |link| link.address.clone_from(&address.address));
     let password = match Secret::new(address.password.expose()) {
         Ok(password) => password,
         Err(error) => {
             tracing::error!(switch = address.address, %error, "the password of a switch cannot be sent; give it another in event_socket.conf.xml, and here");
+            let why = format!("the password cannot be sent: {error}");
+            switches.change_link(index, |link| link.troubles.link = Some(why));
             drop(draining.wait_for(|&d| d).await);
             return;
         }
     };
     let mut wait = BACKOFF.0;
-    let mut told = false;
+    // A reason is told once, and another one again.
+    let mut told = None;
     let mut blind_since = Some(switches.clock.now().mono);
     loop {
         let connected = tokio::select! {
@@ -205,28 +251,37 @@ pub async fn keep(
         match connected {
             Ok((link, events)) => {
                 tracing::info!(switch = address.address, "the link to FreeSWITCH is up");
-                switches.up.fetch_add(1, Ordering::Relaxed);
+                switches.change_link(index, |link| {
+                    link.up = true;
+                    link.troubles = Troubles::default();
+                });
                 switches.floor.set_supervised(true, switches.clock.now());
                 let reason = tokio::select! {
                     reason = link::run(&switches, index, link, events) => reason,
                     _ = draining.wait_for(|&d| d) => return,
                 };
-                switches.up.fetch_sub(1, Ordering::Relaxed);
+                switches.change_link(index, |link| {
+                    link.up = false;
+                    link.troubles = Troubles { link: Some(reason.to_string()), ..Troubles::default() };
+                });
                 switches.note(index, Sight::Unseen);
                 tracing::warn!(
                     switch = address.address,
                     %reason,
                     "the link to FreeSWITCH is lost; private calls and registrations are not seen until it is back"
                 );
-                told = true;
+                told = None;
                 wait = BACKOFF.0;
                 blind_since = Some(switches.clock.now().mono);
             }
-            Err(error) if !told => {
-                tracing::warn!(switch = address.address, %error, "no link to FreeSWITCH; trying again and again");
-                told = true;
+            Err(error) => {
+                let why = error.to_string();
+                if told.as_ref() != Some(&why) {
+                    tracing::warn!(switch = address.address, %error, "no link to FreeSWITCH; trying again and again");
+                }
+                switches.change_link(index, |link| link.troubles.link = Some(why.clone()));
+                told = Some(why);
             }
-            Err(error) => tracing::debug!(switch = address.address, %error, "still no link to FreeSWITCH"),
         }
         if blind_since.is_some_and(|since| switches.clock.now().mono.since(since) >= BLIND_PATIENCE) {
             // Who was in a private call when the link was lost is taken to be free now, and nobody waits for what this
@@ -250,7 +305,7 @@ pub async fn watch_over(switches: Arc<Switches>) {
     loop {
         sleep(step).await;
         let (floor, now) = (&switches.floor, switches.clock.now());
-        if switches.up() > 0 {
+        if switches.sees() {
             blind = Duration::ZERO;
             continue;
         }

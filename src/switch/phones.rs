@@ -57,6 +57,11 @@ impl Phones {
         self.add(switch, channel, agent, now.into(), Some(now))
     }
 
+    /// FreeSWITCH says of a channel that was not heard to begin that it is the agent's.
+    pub(super) fn found(&mut self, switch: usize, channel: &str, agent: AgentId, at: Since) -> Option<Change> {
+        self.add(switch, channel, agent, at, None)
+    }
+
     fn add(&mut self, switch: usize, channel: &str, agent: AgentId, at: Since, heard: Option<Mono>) -> Option<Change> {
         let key = (switch, channel.to_owned());
         if self.channels.contains_key(&key) || self.has_ended(channel) {

@@ -51,6 +51,8 @@ pub(crate) struct Channel {
     pub(crate) name: SafeText,
     /// The caller's number, reduced.
     pub(crate) number: SafeText,
+    /// The caller withholds name and number.
+    pub(crate) withheld: bool,
     /// The authenticated user, if the phone is one of the directory.
     pub(crate) who: Option<Authenticated>,
     /// The leg of an agent whose phone forwarded it here.
@@ -111,9 +113,14 @@ impl Channel {
             // `sip_auth_username` is set by mod_sofia from the credentials that were checked; everything else
             // is what the phone claims.
             who: variable("sip_auth_username").filter(|_| variable("sip_authorized").as_deref() == Some("true")).map(
-                |user| Authenticated { user, domain: variable("domain_name").or_else(|| variable("sip_auth_realm")) },
+                |user| Authenticated {
+                    user,
+                    domain: variable("domain_name").or_else(|| variable("sip_auth_realm")),
+                    placed: !SENT_HERE.iter().any(|name| variable(name).is_some()),
+                },
             ),
             forwarded: variable(FORWARDED).is_some_and(|_| header("Call-Direction") == "inbound"),
+            withheld: withheld(&header, &variable),
             token: variable("socket_path"),
             domain: variable("domain_name"),
             context: SafeText::new(&context).or(SafeText::new("default")),
@@ -138,16 +145,16 @@ impl Channel {
 /// The number of whoever is on a channel, as `uuid_dump` tells of it: the caller's, or that of who was called. Empty where
 /// it is withheld.
 pub(crate) fn number_of(channel: &Event) -> SafeText {
-    let header = |name: &str| channel.header(name).map(|v| v.into_owned()).filter(|v| !v.is_empty());
-    if header("Caller-Privacy-Hide-Number").as_deref() == Some("true") {
+    let header = |name: &str| channel.header(name).map(|v| v.into_owned()).unwrap_or_default();
+    let variable = |name: &str| channel.variable(name).map(|v| v.into_owned()).filter(|v| !v.is_empty());
+    if withheld(&header, &variable) {
         return SafeText::default();
     }
-    let called = || header("Caller-Callee-ID-Number").or_else(|| header("Caller-Destination-Number"));
-    let number = match header("Call-Direction").as_deref() {
-        Some("outbound") => called(),
+    let called = || Some(header("Caller-Callee-ID-Number")).filter(|number| !number.is_empty());
+    SafeText::new(&match header("Call-Direction").as_str() {
+        "outbound" => called().unwrap_or_else(|| header("Caller-Destination-Number")),
         _ => header("Caller-Caller-ID-Number"),
-    };
-    SafeText::new(&number.unwrap_or_default())
+    })
 }
 
 fn arrival(reply: &Reply) -> Option<Arrival> {
@@ -157,6 +164,54 @@ fn arrival(reply: &Reply) -> Option<Arrival> {
         came: moment("Caller-Profile-Created-Time")?,
         told: moment("Event-Date-Timestamp")?,
     })
+}
+
+/// What a channel has whose call somebody sent here: a blind transfer leaves the first two, a phone that was asked by
+/// REFER to call comes with the third, and whoever was connected to anybody has the last two (sofia.c,
+/// switch_ivr_bridge.c). A dialplan's own `transfer` leaves none of them.
+const SENT_HERE: [&str; 5] =
+    ["sip_h_Referred-By", "sip_refer_to", "sip_referred_by_user_stripped", "last_bridge_to", "bridge_uuid"];
+
+/// Whether the caller withholds name and number: as mod_sofia noted of Remote-Party-ID and Privacy, by the Privacy header
+/// itself (RFC 3323), or by an anonymous From (RFC 3261, 8.1.1.3), whose real number may stand in P-Asserted-Identity.
+fn withheld(header: &impl Fn(&str) -> String, variable: &impl Fn(&str) -> Option<String>) -> bool {
+    let is = |name: &str, words: &[&str]| {
+        let value = variable(name).unwrap_or_default().to_ascii_lowercase();
+        value.split([';', ',', ':', ' ']).any(|word| words.contains(&word.trim()))
+    };
+    ["Caller-Privacy-Hide-Number", "Caller-Privacy-Hide-Name"].iter().any(|name| header(name) == "true")
+        || is("sip_Privacy", &["id", "user", "header", "full"])
+        || is("sip_from_user", &["anonymous"])
+        || is("sip_from_host", &["anonymous.invalid"])
+        || header("Caller-Caller-ID-Number").eq_ignore_ascii_case("anonymous")
+}
+
+/// A user of the directory, as FreeSWITCH authenticated or dialled it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct User {
+    pub(crate) name: String,
+    pub(crate) domain: String,
+}
+
+/// Whose phone a channel is (Q5): an inbound one is the authenticated user's, an outbound one that of the user who was
+/// dialled. `presence_id`, which FreeSWITCH makes of the From header, is only what somebody claims (sofia.c).
+pub(crate) fn user_of(event: &Event) -> Option<User> {
+    let variable = |name: &str| event.variable(name).map(|v| v.into_owned()).filter(|v| !v.is_empty());
+    let (name, domain) = if variable("direction").as_deref() == Some("outbound") {
+        (variable("dialed_user")?, variable("dialed_domain")?)
+    } else {
+        variable("sip_authorized").filter(|authorized| authorized == "true")?;
+        (variable("sip_auth_username")?, variable("domain_name").or_else(|| variable("sip_auth_realm"))?)
+    };
+    Some(User { name, domain })
+}
+
+impl Channel {
+    /// Forgets who calls, where that is withheld: nothing that is told from here on can tell it.
+    pub(crate) fn hide_caller(&mut self) {
+        self.name = SafeText::new("");
+        self.number = SafeText::new("");
+    }
 }
 
 /// The longest that a caller is believed to have been held: what is longer is a clock that was set.
@@ -185,6 +240,56 @@ mod tests {
         assert_eq!(of(day - 1), None);
         assert_eq!(held_for(Some("_undef_"), "5"), None);
         assert_eq!(held_for(None, "5"), None);
+    }
+
+    fn channel(variables: &str) -> Option<Channel> {
+        let text = format!(
+            "Content-Type: command/reply\nReply-Text: %2BOK%0A\nUnique-ID: a\nCaller-Caller-ID-Number: 0791\n{variables}\n"
+        );
+        let mut decoder = Decoder::new(FrameLimits::default());
+        decoder.feed(text.as_bytes());
+        let frame = decoder.decode().ok().flatten();
+        frame.and_then(Reply::of_frame).and_then(|reply| Channel::read(&reply).ok())
+    }
+
+    /// Q17: every way in which a caller withholds the number.
+    #[test]
+    fn a_number_is_withheld_in_many_ways() {
+        let is_withheld = |variables: &str| channel(variables).map(|channel| channel.withheld);
+        for open in [
+            "",
+            "Caller-Privacy-Hide-Number: false\nCaller-Privacy-Hide-Name: false\n",
+            "variable_sip_Privacy: none\n",
+            "variable_sip_from_user: idunno\nvariable_sip_from_host: example.net\n",
+        ] {
+            assert_eq!(is_withheld(open), Some(false), "{open}");
+        }
+        for hidden in [
+            "Caller-Privacy-Hide-Number: true\n",
+            "Caller-Privacy-Hide-Name: true\n",
+            "variable_sip_Privacy: id\n",
+            "variable_sip_Privacy: critical;User\n",
+            "variable_sip_from_user: Anonymous\n",
+            "variable_sip_from_user: x\nvariable_sip_from_host: anonymous.invalid\n",
+        ] {
+            assert_eq!(is_withheld(hidden), Some(true), "{hidden}");
+        }
+    }
+
+    /// Q14: a code counts from a call that its user placed.
+    #[test]
+    fn a_call_that_somebody_sent_here_is_not_placed_by_its_user() {
+        let user = "variable_sip_auth_username: 1001\nvariable_sip_authorized: true\n";
+        let placed = |more: &str| channel(&format!("{user}{more}")).and_then(|c| c.who).map(|who| who.placed);
+        assert_eq!(placed(""), Some(true));
+        assert_eq!(
+            placed("variable_transfer_source: 1:a:bl_xfer:*4199900/default/XML\n"),
+            Some(true),
+            "by the dialplan"
+        );
+        for sent in SENT_HERE {
+            assert_eq!(placed(&format!("variable_{sent}: x\n")), Some(false), "{sent}");
+        }
     }
 
     /// Q4, Q19: only who was held by the dialplan, or left alone, has waited before.

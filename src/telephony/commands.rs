@@ -132,7 +132,7 @@ pub(crate) fn ring(
         (None, None, None) => Endpoint::new(&format!("user/{}", agent.id))?,
     };
     let mut originate = Originate::new(job, endpoint)
-        .caller_id(display_name(queue, caller), caller.number.clone())
+        .caller_id(display_name(queue, caller), shown_number(caller))
         .ring_time(queue.ring_time + RING_TIME_MARGIN)
         .ignore_early_media()
         .hangup_after_bridge()
@@ -146,6 +146,11 @@ pub(crate) fn ring(
         // Forwarded to a queue, it would be a caller there: the header tells who comes.
         true => originate.variable(&VariableName::new(FORWARDED)?, &SafeText::new("yes")),
     };
+    if caller.withheld {
+        // Whatever stands behind the leg, such as a gateway, is told that it must not be shown either.
+        let hide = SafeText::new("hide_name hide_number");
+        originate = originate.variable(&VariableName::new("origination_privacy")?, &hide);
+    }
     if contact.is_some() {
         let offer = OfferId::of_leg(job).to_string();
         originate = originate.variable(&VariableName::new("fsq_offer")?, &SafeText::new(&offer));
@@ -193,10 +198,21 @@ pub(crate) fn by_channel(leg: Uuid, call: &ApiCall) -> Option<Command> {
     Execute::background(&name, leg, call).ok().map(Command::from)
 }
 
+/// The number that the agent's phone shows; one that is withheld is called so, because FreeSWITCH puts zeros in the place
+/// of none.
+fn shown_number(caller: &Channel) -> SafeText {
+    if caller.withheld { SafeText::new("anonymous") } else { caller.number.clone() }
+}
+
 /// What the agent's phone shows: the queue's name, then the caller's (Q17). No colon: the phone would show
 /// only what is behind it.
 fn display_name(queue: &QueueSettings, caller: &Channel) -> SafeText {
-    let name = if caller.name.is_empty() { &caller.number } else { &caller.name };
+    let anonymous = SafeText::new("Anonymous");
+    let name = match (&caller.name, &caller.number) {
+        _ if caller.withheld => &anonymous,
+        (name, number) if name.is_empty() => number,
+        (name, _) => name,
+    };
     // A `/` would hide everything before it (measured).
     SafeText::new(&format!("{} - {name}", SafeText::new(&queue.name)).replace('/', " "))
 }
@@ -356,6 +372,7 @@ mod tests {
             dialled: "99900".into(),
             name: SafeText::new(name),
             number: SafeText::new("0791"),
+            withheld: false,
             who: None,
             forwarded: false,
             token: None,

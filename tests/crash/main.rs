@@ -32,4 +32,5 @@ mod private;
 mod random;
 mod repairs;
 mod store;
+mod trust;
 mod why;

@@ -15,6 +15,7 @@ use freeswitch_queue::clock::Clock;
 use freeswitch_queue::config::{self, Config};
 use freeswitch_queue::esl::Link;
 use freeswitch_queue::esl::client::{self, ConnectError};
+use freeswitch_queue::esl::command::Secret;
 use freeswitch_queue::esl::link::LinkLimits;
 use freeswitch_queue::journal::{Filter, Journal, Options, Restored};
 use freeswitch_queue::switch::{Connect, limits};
@@ -53,13 +54,27 @@ pub struct Setting {
     pub durable_ms: u64,
     /// The dice are broken from the second throw on: whoever makes an offer dies.
     pub broken_dice: bool,
+    /// The file names no domain.
+    pub no_domain: bool,
+    /// What the switch's dialplan takes for queues, where it tells.
+    pub numbers: String,
 }
 
 /// These queues, each `{ number: "99900", participants: ["1001"], … }` without its braces, a link, and every
 /// participant logged in.
 pub fn setting(queues: &[&str]) -> Setting {
     let queues = queues.iter().map(|q| (*q).to_owned()).collect();
-    Setting { queues, more: String::new(), links: 1, out: Vec::new(), seed: 1, durable_ms: 60_000, broken_dice: false }
+    Setting {
+        queues,
+        more: String::new(),
+        links: 1,
+        out: Vec::new(),
+        seed: 1,
+        durable_ms: 60_000,
+        broken_dice: false,
+        no_domain: false,
+        numbers: String::new(),
+    }
 }
 
 impl Setting {
@@ -77,6 +92,16 @@ impl Setting {
     /// With further lines of the file.
     pub fn with(self, more: &str) -> Self {
         Self { more: more.to_owned(), ..self }
+    }
+
+    /// With a file that names no domain.
+    pub fn without_domain(self) -> Self {
+        Self { no_domain: true, ..self }
+    }
+
+    /// On a switch whose dialplan takes these numbers for queues.
+    pub fn numbers(self, pattern: &str) -> Self {
+        Self { numbers: pattern.to_owned(), ..self }
     }
 
     /// With another seed.
@@ -99,7 +124,8 @@ impl Setting {
             .map(|n| format!("  - {{ address: \"switch:{}\", password: ClueCon }}\n", 8021 + n))
             .collect();
         let links = if links.is_empty() { links } else { format!("freeswitch:\n{links}") };
-        format!("domain: lab\nprompts: /prompts\n{links}{}agents:\n{agents}queues:\n{queues}", self.more)
+        let domain = if self.no_domain { "" } else { "domain: lab\n" };
+        format!("{domain}prompts: /prompts\n{links}{}agents:\n{agents}queues:\n{queues}", self.more)
     }
 }
 
@@ -123,6 +149,8 @@ pub struct Site {
     linked: Arc<AtomicBool>,
     /// A switch that nobody can reach, by its address.
     unreachable: Arc<Mutex<Option<String>>>,
+    /// Whether the daemon has another password than the switch.
+    wrong_password: Arc<AtomicBool>,
     lives: AtomicU64,
     kills: Mutex<Vec<(i64, i64)>>,
     losing: Mutex<bool>,
@@ -134,6 +162,7 @@ impl Site {
         let switch = SimSwitch::new(simswitch::Config {
             dialplan: dialplan::delivered(),
             seed: setting.seed,
+            numbers: setting.numbers.clone(),
             ..simswitch::Config::default()
         });
         let doors: Arc<Mutex<BTreeMap<String, Life>>> = Arc::default();
@@ -179,6 +208,7 @@ impl Site {
             doors,
             linked: Arc::new(AtomicBool::new(true)),
             unreachable: Arc::default(),
+            wrong_password: Arc::default(),
             lives: AtomicU64::new(0),
             kills: Mutex::default(),
             losing: Mutex::default(),
@@ -227,10 +257,11 @@ impl Site {
         let wires = Wires::default();
         let links = wires.part();
         let (switch, linked, hands) = (self.switch.clone(), self.linked.clone(), links.clone());
-        let unreachable = self.unreachable.clone();
+        let (unreachable, wrong) = (self.unreachable.clone(), self.wrong_password.clone());
         let connect: Connect = Arc::new(move |address, password| {
             let (switch, linked, hands) = (switch.clone(), linked.clone(), hands.clone());
             let reachable = unreachable.lock().unwrap().as_ref() != Some(&address);
+            let password = if wrong.load(Ordering::Relaxed) { Secret::new("wrong").unwrap() } else { password };
             Box::pin(async move {
                 if !reachable || !linked.load(Ordering::Relaxed) || hands.is_dead() {
                     return Err(ConnectError::Io { address, source: std::io::ErrorKind::ConnectionRefused.into() });
@@ -333,6 +364,11 @@ impl Site {
     /// Lets no link to this address be opened.
     pub fn set_unreachable(&self, address: &str) {
         *self.unreachable.lock().unwrap() = Some(address.to_owned());
+    }
+
+    /// Has the daemon log in with another password than the switch's, or with its own again.
+    pub fn wrong_password(&self, wrong: bool) {
+        self.wrong_password.store(wrong, Ordering::Relaxed);
     }
 
     /// The links break, and nothing else does; no other can be opened.

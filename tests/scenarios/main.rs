@@ -27,6 +27,7 @@ mod hostile;
 mod offers;
 mod order;
 mod phones;
+mod privacy;
 mod races;
 mod repairs;
 mod restarts;

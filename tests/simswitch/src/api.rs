@@ -21,6 +21,32 @@ pub(crate) enum Outcome {
     Later,
 }
 
+/// `regex m:~TEXT~^(?:PATTERN)$`, for patterns of digits, `\d`, `{n}` and `|`: as much as a queue's number takes.
+fn regex(arg: &str) -> String {
+    let spec = arg.strip_prefix("m:").unwrap_or(arg);
+    let delimiter = spec.chars().next().unwrap_or('|');
+    let mut parts = spec.trim_start_matches(delimiter).splitn(2, delimiter);
+    let (Some(text), Some(pattern)) = (parts.next(), parts.next()) else { return "-ERR\n".into() };
+    let pattern = pattern.trim_start_matches("^(?:").trim_end_matches(")$");
+    pattern.split('|').any(|one| matches_number(text, one)).to_string()
+}
+
+fn matches_number(text: &str, pattern: &str) -> bool {
+    let (mut text, mut rest) = (text.chars(), pattern);
+    while let Some(first) = rest.chars().next() {
+        let any = rest.starts_with("\\d");
+        rest = &rest[if any { 2 } else { 1 }..];
+        let times =
+            rest.strip_prefix('{').and_then(|r| r.split_once('}')).and_then(|(n, r)| Some((n.parse().ok()?, r)));
+        let (times, behind): (usize, &str) = times.unwrap_or((1, rest));
+        rest = behind;
+        if !(0..times).all(|_| text.next().is_some_and(|c| if any { c.is_ascii_digit() } else { c == first })) {
+            return false;
+        }
+    }
+    text.next().is_none()
+}
+
 impl World {
     pub(crate) fn api(&mut self, name: &str, arg: &str, waiter: Waiter) -> Outcome {
         let done = |text: &str| Outcome::Done(text.to_owned());
@@ -121,8 +147,10 @@ impl World {
             "strepoch" => Outcome::Done((self.micros() / 1_000_000).to_string()),
             "global_getvar" => Outcome::Done(match arg.trim() {
                 "domain" => self.config.domain.clone(),
+                "fsq_numbers" if !self.config.numbers.is_empty() => self.config.numbers.clone(),
                 _ => "-ERR no reply\n".into(),
             }),
+            "regex" => Outcome::Done(regex(arg)),
             "echo" => done(arg),
             "system" | "bg_system" | "lua" => {
                 self.note_security(None, &format!("{name} {arg}"), arg);

@@ -97,6 +97,8 @@ impl Default for Bounds {
 pub struct Config {
     /// Directory domain of the phones.
     pub domain: String,
+    /// The global variable `fsq_numbers`: which numbers the dialplan takes for queues. Empty: there is no such variable.
+    pub numbers: String,
     /// Seed of every identity and every random behaviour.
     pub seed: u64,
     /// What the numbers do.
@@ -124,6 +126,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             domain: "lab".into(),
+            numbers: String::new(),
             seed: 1,
             dialplan: Dialplan::standard("127.0.0.1:8084 async full"),
             lengths: None,

@@ -103,6 +103,7 @@ pub(crate) fn profile(event: &mut Event, prefix: &str, direction: &str, leg: &Le
     profile_who(&mut push, p, &leg.uuid, &leg.name);
     push("Profile-Index", &p.index.to_string());
     profile_times(&mut push, &leg.times);
+    profile_flags(&mut push, leg);
 }
 
 fn profile_who(push: &mut impl FnMut(&str, &str), p: &Profile, uuid: &str, name: &str) {
@@ -142,9 +143,16 @@ fn profile_times(push: &mut impl FnMut(&str, &str), t: &Times) {
     push("Channel-Bridged-Time", &t.bridged.to_string());
     push("Channel-Last-Hold", &t.last_hold.to_string());
     push("Channel-Hold-Accum", &t.hold_accum.to_string());
-    push("Screen-Bit", "true");
-    push("Privacy-Hide-Name", "false");
-    push("Privacy-Hide-Number", "false");
+}
+
+/// What mod_sofia notes of `Privacy: id` (sofia.c), and `originate` of `origination_privacy` (switch_ivr_originate.c).
+fn profile_flags(push: &mut impl FnMut(&str, &str), leg: &Leg) {
+    let asked = leg.vars.get("origination_privacy");
+    let of = |flag: &str, usual: bool| asked.map_or(usual, |asked| asked.contains(flag)).to_string();
+    let by_id = leg.vars.get("sip_Privacy").is_some_and(|values| values.split(';').any(|value| value == "id"));
+    push("Screen-Bit", &of("screen", true));
+    push("Privacy-Hide-Name", &of("hide_name", by_id));
+    push("Privacy-Hide-Number", &of("hide_number", by_id));
 }
 
 /// The other leg's profile as this leg's events carry it from now on.
@@ -162,6 +170,7 @@ pub(crate) fn other_leg(peer: &Leg, kind: &str) -> Vec<crate::event::Header> {
         push("Logical-Direction", "inbound");
         profile_who(&mut push, &Profile { transfer_source: String::new(), ..p.clone() }, &peer.uuid, &peer.name);
         profile_times(&mut push, &peer.times);
+        profile_flags(&mut push, peer);
     }
     event.headers
 }

@@ -119,6 +119,12 @@ impl SimSwitch {
         })
     }
 
+    /// A variable of a leg that lives.
+    #[must_use]
+    pub fn variable(&self, uuid: &str, name: &str) -> Option<String> {
+        self.shared.read(|world| world.legs.get(&world.leg_id(uuid)?)?.vars.get(name).map(str::to_owned))
+    }
+
     /// How many legs live.
     #[must_use]
     pub fn leg_count(&self) -> usize {
