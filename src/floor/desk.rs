@@ -32,6 +32,8 @@ pub struct CallDesk {
     call: CallId,
     caller: Caller,
     queue: Option<QueueNumber>,
+    /// Since when the call waits, or waited, in it.
+    since: Option<Since>,
     offers: HashMap<OfferId, (AgentId, QueueNumber)>,
     seed: u64,
     /// When something was last carried out.
@@ -41,12 +43,17 @@ pub struct CallDesk {
 impl CallDesk {
     /// A desk for a call that was admitted. `seed` makes the caller's random order of agents.
     pub fn new(floor: Arc<Floor>, call: CallId, caller: Caller, seed: u64) -> Self {
-        Self { floor, call, caller, queue: None, offers: HashMap::new(), seed, last: Now::default() }
+        Self { floor, call, caller, queue: None, since: None, offers: HashMap::new(), seed, last: Now::default() }
     }
 
     /// The queue the call is in, or was in last.
     pub fn queue(&self) -> Option<&QueueNumber> {
         self.queue.as_ref()
+    }
+
+    /// Since when the call waits in its queue, or waited in its last.
+    pub fn since(&self) -> Option<Since> {
+        self.since
     }
 
     /// When the caller first entered any queue.
@@ -62,7 +69,7 @@ impl CallDesk {
                 let entered = self.floor.enter(&self.call, &queue, place, &self.caller, self.seed, now);
                 if let Some((_, _, since)) = &entered {
                     self.caller.first_entered.get_or_insert(now.wall_of(*since));
-                    self.queue = Some(queue);
+                    (self.queue, self.since) = (Some(queue), Some(*since));
                 }
                 (self.caller.returned, self.caller.since, self.caller.came) = (false, None, Duration::ZERO);
                 return Some(Input::Entered(entered));

@@ -17,7 +17,7 @@ use crate::acd::call::{Call, Effect, Input, Parting, Wire};
 use crate::acd::ids::{LegId, OfferId, QueueNumber};
 use crate::acd::leg::News;
 use crate::acd::queue::Place;
-use crate::acd::time::Now;
+use crate::acd::time::{Mono, Now};
 use crate::esl::text::TextError;
 use crate::esl::{ApiCall, Cause, ChannelId, CloseReason, Command, EventKind, Events, Incoming, Link, Outcome};
 use crate::floor::{CallDesk, Caller};
@@ -140,6 +140,8 @@ struct Session<'a> {
     link: Link,
     channel: Box<Channel>,
     dialled: QueueNumber,
+    /// When FreeSWITCH told of the call.
+    told: Mono,
     call: Call,
     desk: CallDesk,
     watched: Option<JoinSet<(Watched, Outcome)>>,
@@ -177,7 +179,11 @@ impl<'a> Session<'a> {
         // Who came while no controller was there, or the last one had no time to say so, has waited since then.
         let now = shared.clock.now();
         let (call, first_entered, since) = match (place, channel.held_for) {
-            (Some(r), _) => (Call::back(r.queue.clone(), r.visited.clone(), r.place), Some(r.first_entered), None),
+            (Some(r), _) => {
+                let since = r.since.zip(channel.arrival.as_ref()).and_then(|(since, arrival)| arrival.since(since));
+                let call = Call::back(r.queue.clone(), r.visited.clone(), r.place);
+                (call, Some(r.first_entered), since.map(|lasts| now.ago(lasts)))
+            }
             (None, Some(held)) => {
                 let place = Place { entered: shared.floor.line(now).before(held), seq: 0 };
                 let since = now.ago(held);
@@ -196,6 +202,7 @@ impl<'a> Session<'a> {
             link,
             channel,
             dialled,
+            told: now.mono,
             call,
             desk,
             watched: None,
@@ -417,7 +424,12 @@ impl<'a> Session<'a> {
             .floor
             .participants(&queue)
             .map_or_else(|| self.settings.language.clone(), |q| q.language.clone());
-        let remembered = Remembered { dialled: self.dialled.clone(), queue, place, first_entered, visited };
+        let now = self.shared.clock.now();
+        let ago = self.desk.since().map_or(Duration::ZERO, |since| now.lasted(since));
+        let passed = now.mono.since(self.told);
+        let since = self.channel.arrival.as_ref().map(|arrival| arrival.moment(passed, ago));
+        let dialled = self.dialled.clone();
+        let remembered = Remembered { dialled, queue, place, first_entered, visited, since };
         let first = !std::mem::replace(&mut self.prepared, true);
         let command = wire::prepare(&remembered, &language, first, self.channel.resumes)?;
         if first && self.channel.resumes {

@@ -24,6 +24,7 @@ use crate::clock::Clock;
 use crate::config::SwitchAddress;
 use crate::esl::client::{self, ConnectError};
 use crate::esl::command::Secret;
+use crate::esl::text::TextError;
 use crate::esl::{Events, Link, LinkLimits};
 use crate::floor::Floor;
 use crate::telephony::Settings;
@@ -206,6 +207,12 @@ impl Switches {
         Some((all, blind))
     }
 
+    fn cannot_log_in(&self, index: usize, switch: &str, error: &TextError) {
+        tracing::error!(switch, %error, "the password of a switch cannot be sent; give it another in event_socket.conf.xml, and here");
+        let why = format!("the password cannot be sent: {error}");
+        self.change_link(index, |link| link.troubles.link = Some(why));
+    }
+
     /// Brings up to date who is in a private call, and tells the floor.
     fn private_calls<C: IntoIterator<Item = Change>>(&self, change: impl FnOnce(&mut Phones) -> C) {
         let changes = change(&mut lock(&self.phones));
@@ -232,9 +239,7 @@ pub async fn keep(
     let password = match Secret::new(address.password.expose()) {
         Ok(password) => password,
         Err(error) => {
-            tracing::error!(switch = address.address, %error, "the password of a switch cannot be sent; give it another in event_socket.conf.xml, and here");
-            let why = format!("the password cannot be sent: {error}");
-            switches.change_link(index, |link| link.troubles.link = Some(why));
+            switches.cannot_log_in(index, &address.address, &error);
             drop(draining.wait_for(|&d| d).await);
             return;
         }
