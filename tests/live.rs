@@ -55,6 +55,8 @@ mod restarts;
 mod strategies;
 #[path = "live/timeouts.rs"]
 mod timeouts;
+#[path = "live/trust.rs"]
+mod trust;
 #[path = "live/wire.rs"]
 mod wire;
 
@@ -89,6 +91,7 @@ fn main() -> ExitCode {
         logins::CASES,
         hostile::CASES,
         private::CASES,
+        trust::CASES,
         wire::CASES,
         deaths::CASES,
         restarts::CASES,

@@ -58,9 +58,13 @@ fn write_queue(out: &mut String, queue: &QueueView, agents: &[AgentView], now: W
     for (i, caller) in queue.waiting.iter().enumerate() {
         let ringing: Vec<&str> = caller.ringing.iter().map(|a| a.as_str()).collect();
         let ringing = if ringing.is_empty() { String::new() } else { format!(", ringing {}", ringing.join(",")) };
+        // What holds agents back from all callers is told once, below.
+        let own = caller.candidates.iter().zip(&queue.candidates).filter(|(own, first)| own.reason != first.reason);
+        let own = own.filter_map(|(own, _)| Some(format!(", {} {}", own.agent, own.reason.as_deref()?)));
+        let own: String = own.collect();
         let _ = writeln!(
             out,
-            "  {:>digits$}. {:<20} waits {}{ringing}",
+            "  {:>digits$}. {:<20} waits {}{ringing}{own}",
             i + 1,
             if caller.number.is_empty() { "anonymous" } else { &caller.number },
             lasting(now, caller.since),
@@ -70,11 +74,14 @@ fn write_queue(out: &mut String, queue: &QueueView, agents: &[AgentView], now: W
         let _ = writeln!(out, "  The first of them who rings nobody waits because:");
         for candidate in &queue.candidates {
             let name = agents.iter().find(|a| a.id == candidate.agent).map_or("", |a| &a.name);
-            let reason = candidate.reason.as_deref().unwrap_or("is being offered this moment");
+            let reason = candidate.reason.as_deref().unwrap_or(OFFERED);
             let _ = writeln!(out, "        {} {name}: {reason}", candidate.agent);
         }
     }
 }
+
+/// Nothing holds the agent back.
+const OFFERED: &str = "is being offered this moment";
 
 fn doing(agent: &AgentView, now: Wall) -> String {
     match (agent.activity.as_str(), agent.moment) {

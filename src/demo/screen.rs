@@ -150,6 +150,7 @@ mod tests {
             number: "079".into(),
             since: Wall(0),
             ringing: if n == 0 { vec![AgentId::new("1001").unwrap()] } else { Vec::new() },
+            candidates: Vec::new(),
         };
         let queue = QueueView {
             number: QueueNumber::new("99900").unwrap(),
@@ -165,6 +166,7 @@ mod tests {
             activity: "wrap-up".into(),
             moment: Some(Wall(64_500)),
             call: None,
+            leg: None,
             party: None,
         };
         let view = FloorView { at: Wall(62_000), queues: vec![queue], agents: vec![agent] };

@@ -64,8 +64,9 @@ impl Story {
 
     fn count(&mut self, record: &Record) {
         match &record.fact {
-            Fact::CallEntered { call, caller, first_entered, .. } => {
-                if *first_entered == record.at {
+            Fact::CallEntered { call, caller, .. } => {
+                // A call that a timeout moves, or that comes back, enters again.
+                if !self.callers.contains_key(call) {
                     self.calls += 1;
                 }
                 if self.callers.len() >= REMEMBERED {

@@ -21,6 +21,7 @@ use crate::esl::{Command, Events, Link, Outcome, Unknown};
 use crate::floor::Floor;
 use crate::telephony::Settings;
 use crate::telephony::channel::Channel;
+use crate::telephony::commands;
 
 pub use arrivals::Arrivals;
 pub use turns::Turns;
@@ -97,7 +98,12 @@ pub async fn run(shared: Arc<Shared>, link: Link, mut events: Events) {
             tracing::warn!(call = %channel.id, %queue, "an agent's phone forwarded its call to a queue; that is not followed");
             Box::pin(feature::refuse_number(&link, &mut events)).await;
         }
-        Dialled::Queue(queue) => caller::run(&shared, &settings, link, events, channel, queue).await,
+        Dialled::Queue(queue) => {
+            if channel.withheld {
+                hide(&link);
+            }
+            caller::run(&shared, &settings, link, events, channel, queue).await;
+        }
         Dialled::Feature { login, queue, lamp: _ } => {
             Box::pin(feature::run(&shared, &settings, link, events, channel, login, queue)).await;
         }
@@ -105,6 +111,16 @@ pub async fn run(shared: Arc<Shared>, link: Link, mut events: Events) {
             tracing::warn!(call = %channel.id, dialled = %channel.dialled, "a call dialled neither a queue nor a feature code");
             Box::pin(feature::refuse_number(&link, &mut events)).await;
         }
+    }
+}
+
+/// Has FreeSWITCH itself forget who calls.
+fn hide(link: &Link) {
+    let sent = commands::hide_caller().map(|commands| link.send_all(&commands));
+    match sent {
+        Ok(Ok(sent)) => sent.into_iter().for_each(|pending| pending.log_refusal("hiding who calls")),
+        Ok(Err(full)) => tracing::warn!(%full, "FreeSWITCH is not told to hide who calls"),
+        Err(error) => tracing::error!(%error, "a command could not be built"),
     }
 }
 

@@ -490,7 +490,8 @@ impl Up<'_> {
             let by = match event.variable("sip_hangup_disposition").as_deref() {
                 _ if was_transferred(event) => EndedBy::Transfer,
                 Some("recv_bye") => EndedBy::Agent,
-                Some("send_bye") => EndedBy::Caller,
+                // FreeSWITCH ends it as well where the phone has died, or an operator wants it.
+                Some("send_bye") if event.hangup_cause() == Some(Cause::NormalClearing) => EndedBy::Caller,
                 _ => EndedBy::Unknown,
             };
             self.switches.floor.release(&held.key, by, now);

@@ -198,6 +198,14 @@ pub(crate) fn by_channel(leg: Uuid, call: &ApiCall) -> Option<Command> {
     Execute::background(&name, leg, call).ok().map(Command::from)
 }
 
+/// Puts nobody's name and number into the caller's own channel: what `uuid_bridge` tells the agent's phone by UPDATE, once
+/// the two are connected, comes from there (measured), and so does what the next phone is shown, when the agent passes
+/// the caller on.
+pub(crate) fn hide_caller() -> Result<[Command; 2], TextError> {
+    let set = |part: &str| Ok(Execute::with("set_profile_var", part)?.into());
+    Ok([set("caller_id_name=Anonymous")?, set("caller_id_number=anonymous")?])
+}
+
 /// The number that the agent's phone shows; one that is withheld is called so, because FreeSWITCH puts zeros in the place
 /// of none.
 fn shown_number(caller: &Channel) -> SafeText {

@@ -53,11 +53,29 @@ fn q24_every_participant_has_a_reason() {
             "1007 tried 3 s ago",
         ];
         assert_eq!(reasons, expected);
+        // Of the caller behind as well: nobody who is free is offered to that one before.
+        let of_eva: Vec<&str> = queue["waiting"][1]["candidates"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|c| c["reason"].as_str().filter(|_| c["agent"] == "1007" || c["agent"] == "1001"))
+            .collect();
+        assert_eq!(of_eva, ["logged out", "held for an earlier caller of 99900"]);
+        // Whom others act on is named by its channels.
+        let talking = &status["agents"].as_array().unwrap().iter().find(|a| a["id"] == "1002").unwrap().clone();
+        assert_eq!(talking["call"], talks.uuid());
+        let leg = talking["leg"].as_str().unwrap();
+        assert!(
+            site.switch.legs().iter().any(|l| l.uuid == leg && l.talks_to.as_deref() == Some(talks.uuid())),
+            "{leg}"
+        );
         let table = freeswitch_queue::admin::table(&site.status());
         for reason in expected {
             let (agent, words) = reason.split_once(' ').unwrap();
             assert!(table.lines().any(|l| l.contains(agent) && l.ends_with(words)), "{reason} is not in\n{table}");
         }
+        let of_eva = table.lines().find(|line| line.contains("0792")).unwrap();
+        assert!(of_eva.ends_with("waits 3 s, 1007 held for an earlier caller of 99900"), "{of_eva}");
         for caller in [talks, ringing, private, hans, eva] {
             caller.hang_up();
         }

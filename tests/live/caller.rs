@@ -17,6 +17,8 @@ pub struct From {
     hosted: bool,
     /// A name of any bytes, percent-encoded; empty for that of the header.
     name: String,
+    /// Further headers of the first INVITE.
+    more: String,
 }
 
 impl From {
@@ -24,7 +26,13 @@ impl From {
     pub fn outside(number: &str, name: &str) -> From {
         let name = if name.is_empty() { String::new() } else { format!("{name} ") };
         let header = format!("{name}<sip:{number}@example.net>");
-        From { user: "trunk".to_owned(), header, login: None, hosted: false, name: String::new() }
+        From { user: "trunk".to_owned(), header, login: None, hosted: false, name: String::new(), more: String::new() }
+    }
+
+    /// The network knows who it is, and is asked to tell nobody (RFC 3325).
+    pub fn withheld(self) -> From {
+        let more = format!("\n    Privacy: id\n    P-Asserted-Identity: {}", self.header);
+        From { header: "\"Anonymous\" <sip:anonymous@anonymous.invalid>".to_owned(), more, ..self }
     }
 
     /// The world outside, with a name that SIP could not carry.
@@ -37,7 +45,7 @@ impl From {
     /// A phone of the house.
     pub fn phone(user: &str) -> From {
         let (header, login) = (format!("<sip:{user}@{DOMAIN}>"), Some(user.to_owned()));
-        From { user: user.to_owned(), header, login, hosted: false, name: String::new() }
+        From { user: user.to_owned(), header, login, hosted: false, name: String::new(), more: String::new() }
     }
 
     /// A phone of another customer's house, where users have the same names.
@@ -71,6 +79,7 @@ impl Caller {
             ("RTP", rtp.as_str()),
             ("FROM", from.header.as_str()),
             ("NAME", from.name.as_str()),
+            ("MORE", from.more.as_str()),
         ];
         let scenario = lab.scenario(&format!("caller-{port}.xml"), include_str!("caller.xml"), &values);
         let remote = match from.login {

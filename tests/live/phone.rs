@@ -17,6 +17,9 @@ fn rang(message: &Message) -> bool {
     message.sent && message.what() == "180"
 }
 
+/// The phone that FreeSWITCH tells of every change of the other side, by its make.
+pub const UPDATED: &str = "1009";
+
 /// A phone of the house, registered for the whole run.
 pub struct Phone {
     name: String,
@@ -39,7 +42,11 @@ impl Phone {
     pub fn new(lab: &Lab, name: &str, user: &str, tone: u32) -> Phone {
         let sound = Sound::open(tone);
         let rtp = sound.port().to_string();
-        let values = [("USER", user), ("DOMAIN", DOMAIN), ("RTP", rtp.as_str())];
+        let more = match user {
+            UPDATED => "\n    User-Agent: Yealink SIP-T46\n    Allow: INVITE, ACK, BYE, CANCEL, NOTIFY, REFER, UPDATE",
+            _ => "",
+        };
+        let values = [("USER", user), ("DOMAIN", DOMAIN), ("RTP", rtp.as_str()), ("MORE", more)];
         Phone {
             name: name.to_owned(),
             user: user.to_owned(),
@@ -52,6 +59,13 @@ impl Phone {
             registered: Cell::new(false),
             seen: Cell::new(0),
         }
+    }
+
+    /// Everything it was sent since then.
+    pub fn texts_since(&self, since: Instant) -> Vec<String> {
+        let sipp = self.sipp.borrow();
+        let all = sipp.as_ref().map(Sipp::messages).unwrap_or_default();
+        all.into_iter().filter(|m| !m.sent && m.at >= since).map(|m| m.text).collect()
     }
 
     /// The UDP port it answers on.

@@ -36,6 +36,9 @@ fn q17_a_number_that_is_withheld_is_told_to_nobody() {
             assert!(status.contains(caller.uuid()) && !status.contains("079") && !status.contains("Hans"), "{status}");
             house.phone("1001").answer();
             caller.wait_talking().await;
+            // What FreeSWITCH tells of the other side from now on.
+            let dump = house.switch.show_caller(caller.uuid());
+            assert_eq!(dump, Some(("Anonymous".to_owned(), "anonymous".to_owned())));
             caller.hang_up();
             let records: Vec<_> = house.records().await.iter().map(|r| serde_json::to_string(r).unwrap()).collect();
             let records = records.join("\n");

@@ -58,6 +58,13 @@ impl Book {
         self.records.iter().filter_map(first).collect()
     }
 
+    /// Both entries of this caller tell the same first one: when FreeSWITCH says that the caller came, a moment before
+    /// the record of it.
+    pub fn keeps_the_first_entry(&self, caller: &str, queue: &str) {
+        let (first, entered) = (self.first_entries(caller), self.when(&format!("{caller} enters {queue}")));
+        assert!(matches!(first[..], [a, b] if a == b && (0..10).contains(&(entered - a))), "{first:?}, {entered}");
+    }
+
     /// Who was offered to whom: agent and caller.
     pub fn offers(&self) -> Vec<(String, String)> {
         self.pairs(|fact| match fact {

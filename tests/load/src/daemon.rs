@@ -1,4 +1,4 @@
-//! The daemon under test: the real binary, in a process and a folder of its own.
+//! The daemon under test: the real binary in its own process and folder.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -16,10 +16,10 @@ use serde_json::Value;
 
 use crate::process::{Cost, cost};
 
-/// How long the daemon may take until it listens, and until it has ended.
+/// How long the daemon may take to start listening, and to end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A folder that is gone when this is dropped.
+/// A folder that is removed on drop.
 #[derive(Debug)]
 pub struct Folder(PathBuf);
 
@@ -42,7 +42,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // LOAD_KEEP=1 leaves logs and stores to be looked at.
+        // LOAD_KEEP=1 keeps logs and stores for inspection.
         if std::env::var_os("LOAD_KEEP").is_none() {
             let _ = fs::remove_dir_all(&self.0);
         }
@@ -68,7 +68,7 @@ pub struct QueueSpec {
     pub participants: Vec<String>,
 }
 
-/// What the daemon is started with.
+/// The daemon's configuration.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// Where the switch's own Event Socket listens.
@@ -77,9 +77,9 @@ pub struct Setup {
     pub domain: String,
     /// The queues.
     pub queues: Vec<QueueSpec>,
-    /// What queues play.
+    /// The music of all queues.
     pub music: String,
-    /// Where calls come in; any free port unless given.
+    /// The port for calls; any free port by default.
     pub port: Option<u16>,
 }
 
@@ -89,7 +89,7 @@ pub struct Daemon {
     binary: PathBuf,
     child: Child,
     folder: Folder,
-    /// Where it waits for calls.
+    /// The port on which it listens for calls.
     pub port: u16,
 }
 
@@ -97,7 +97,7 @@ impl Daemon {
     /// Starts `binary` with every participant of every queue logged in.
     ///
     /// # Errors
-    /// When it does not come up; its log is in the message.
+    /// When it does not start; the message contains its log.
     pub fn start(binary: &Path, setup: &Setup) -> Result<Self> {
         let folder = Folder::new("daemon")?;
         let port = setup.port.map_or_else(free_port, Ok)?;
@@ -105,7 +105,7 @@ impl Daemon {
         log_in(&folder.path().join("state.db"), setup)?;
         let log = File::create(folder.path().join("log"))?;
         let child = Command::new(binary)
-            // As the unit in the README starts it.
+            // As in the README's systemd unit.
             .env("MALLOC_ARENA_MAX", "1")
             .arg("--config")
             .arg(folder.path().join("queues.yaml"))
@@ -119,23 +119,23 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// Waits until its log has a line with these words.
+    /// Waits until its log contains these words.
     ///
     /// # Errors
-    /// When it ends before, or takes longer than half a minute.
+    /// When it ends first, or takes longer than half a minute.
     pub fn says(&mut self, words: &str) -> Result<()> {
         let started = Instant::now();
         while !self.log().contains(words) {
             if let Some(status) = self.child.try_wait()? {
                 bail!("the daemon ended ({status}):\n{}", self.log());
             }
-            ensure!(started.elapsed() < PATIENCE, "the daemon did not say `{words}`:\n{}", self.log());
+            ensure!(started.elapsed() < PATIENCE, "the daemon did not log `{words}`:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())
     }
 
-    /// What it has cost so far.
+    /// The resources it has used so far.
     ///
     /// # Errors
     /// When it has ended.
@@ -153,13 +153,13 @@ impl Daemon {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// Lines of the log that are worth a look: warnings and errors.
+    /// The warnings and errors in its log.
     pub fn complaints(&self) -> Vec<String> {
         let log = self.log();
         log.lines().filter(|l| l.contains("WARN") || l.contains("ERROR")).map(str::to_owned).collect()
     }
 
-    /// What `freeswitch-queue status --json` says.
+    /// The output of `freeswitch-queue status --json`.
     ///
     /// # Errors
     /// When it does not answer.
@@ -208,7 +208,7 @@ fn configuration(setup: &Setup, port: u16) -> String {
     out
 }
 
-/// Writes the logins into the store, as if everybody had dialled `*41` before the daemon was started.
+/// Writes the logins into the store, as if all agents had dialled `*41` before the daemon started.
 fn log_in(store: &Path, setup: &Setup) -> Result<()> {
     let logins = setup.queues.iter().map(|q| q.participants.len()).sum::<usize>();
     let options = Options { backlog: logins.max(1), close_within: PATIENCE, ..Options::default() };

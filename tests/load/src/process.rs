@@ -1,4 +1,4 @@
-//! What a process costs, as Linux counts it.
+//! The resources a process uses, as Linux counts them.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -8,12 +8,12 @@ use anyhow::{Context, Result};
 /// `USER_HZ`: the unit of CPU times in `/proc`, 10 ms on every Linux (proc_pid_stat(5)).
 const TICK: Duration = Duration::from_millis(10);
 
-/// The costs of a process up to one moment.
+/// The resources a process has used up to one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Cost {
     /// When.
     pub at: Instant,
-    /// CPU time, its own and the system's on its behalf.
+    /// CPU time, user and system.
     pub cpu: Duration,
     /// Memory it holds at this moment, in bytes.
     pub memory: u64,
@@ -23,7 +23,7 @@ pub struct Cost {
     pub sleeps: u64,
 }
 
-/// Reads the costs of process `pid`.
+/// Reads the resources used by process `pid`.
 ///
 /// # Errors
 /// When there is no such process.
@@ -31,7 +31,7 @@ pub fn cost(pid: u32) -> Result<Cost> {
     let gone = || format!("process {pid} is gone");
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).with_context(gone)?;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).with_context(gone)?;
-    // The name, in parentheses, may hold anything; behind it the third field begins.
+    // The name, in parentheses, may contain anything; the third field follows it.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks = |index: usize| fields.get(index).and_then(|text| text.parse::<u32>().ok()).unwrap_or(0);
     let kilobytes = |name: &str| {
@@ -65,7 +65,7 @@ impl Cost {
     }
 }
 
-/// The load averages, to be told beside every figure: other work on the machine is part of what was measured.
+/// The load averages, to print with every figure, because other work on the machine affects it.
 pub fn load_average() -> String {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split_whitespace().take(3).collect::<Vec<_>>().join(" ")

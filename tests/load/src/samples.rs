@@ -1,16 +1,16 @@
-//! Durations, and what is said of them.
+//! Measured durations and their quantiles.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Durations that were measured.
+/// Measured durations.
 #[derive(Clone, Debug, Default)]
 pub struct Samples {
     micros: Vec<u64>,
 }
 
 impl Samples {
-    /// Takes one.
+    /// Adds one.
     pub fn add(&mut self, duration: Duration) {
         self.micros.push(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
     }
@@ -25,7 +25,7 @@ impl Samples {
         self.micros.is_empty()
     }
 
-    /// The smallest that `share` (0 to 1) of all are not above; zero when there are none.
+    /// The smallest sample that a `share` (0 to 1) of all samples does not exceed; zero when there are none.
     pub fn quantile(&self, share: f64) -> Duration {
         let mut sorted = self.micros.clone();
         sorted.sort_unstable();
@@ -34,7 +34,7 @@ impl Samples {
         Duration::from_micros(sorted.get(rank.max(1) - 1).copied().unwrap_or_default())
     }
 
-    /// Half of all are not above it.
+    /// The sample that half of all samples do not exceed.
     pub fn median(&self) -> Duration {
         self.quantile(0.5)
     }
@@ -51,7 +51,7 @@ impl fmt::Display for Samples {
     }
 }
 
-/// A duration in milliseconds, with as many digits as mean something.
+/// A duration in milliseconds, with significant digits only.
 pub fn millis(duration: Duration) -> String {
     let ms = duration.as_secs_f64() * 1000.0;
     if ms < 10.0 { format!("{ms:.2}") } else { format!("{ms:.0}") }

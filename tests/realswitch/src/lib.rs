@@ -1,6 +1,6 @@
-//! A real FreeSWITCH, started with a configuration of its own on 127.0.0.1: for the live tests, and for measuring.
+//! A real FreeSWITCH on 127.0.0.1 with its own configuration, for the live tests and for measurements.
 //!
-//! What fails here is the machine, not what is tested: it panics, and says what was missing.
+//! A failure here is the machine's, not of the code under test, so functions panic and say what is missing.
 
 #![allow(clippy::expect_used, clippy::panic)]
 

@@ -1,18 +1,19 @@
-//! What the machine must have, and what of it is taken.
+//! The programs and ports this machine must have.
 
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
-/// Finds FreeSWITCH: of the prefix in `FREESWITCH`, or on `PATH`.
+/// Finds FreeSWITCH: under the prefix in `FREESWITCH`, or on `PATH`.
 ///
 /// # Errors
 /// What is missing, and what to do about it.
 pub fn freeswitch() -> Result<PathBuf, String> {
     let Some(prefix) = std::env::var_os("FREESWITCH") else {
-        return on_path("freeswitch")
-            .ok_or("no FreeSWITCH: set FREESWITCH=/prefix of an installation, or put `freeswitch` on PATH".to_owned());
+        return on_path("freeswitch").ok_or(
+            "no FreeSWITCH: set FREESWITCH to the prefix of an installation, or put `freeswitch` on PATH".to_owned(),
+        );
     };
     let program = Path::new(&prefix).join("bin/freeswitch");
     if !program.is_file() {
@@ -33,24 +34,24 @@ fn on_path(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-/// A free TCP port of 127.0.0.1.
+/// A free TCP port on 127.0.0.1.
 pub fn tcp_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
 }
 
-/// A free UDP port of 127.0.0.1.
+/// A free UDP port on 127.0.0.1.
 pub fn udp_port() -> u16 {
     UdpSocket::bind("127.0.0.1:0").and_then(|s| s.local_addr()).expect("a free port").port()
 }
 
-/// Waits for a program to end; what has not ended in time is killed, and that is `None`.
+/// Waits for a program to end; kills it if it does not end in time, and returns `None`.
 pub fn reap(child: &mut Child, within: Duration) -> Option<ExitStatus> {
     let end = Instant::now() + within;
     while Instant::now() < end {
         if let Ok(Some(status)) = child.try_wait() {
             return Some(status);
         }
-        // Nothing tells when a child ends; the pace of asking decides nothing.
+        // `Child` has no wait with a timeout; the polling interval affects no result.
         std::thread::sleep(Duration::from_millis(5));
     }
     let _ = child.kill();

@@ -1,12 +1,12 @@
-//! Tones in PCMU (G.711), and how loud one is in what was received.
+//! Tones in PCMU (G.711), and their level in received audio.
 
 use std::f64::consts::TAU;
 
-/// Samples a second.
+/// Samples per second.
 pub const RATE: u32 = 8000;
-/// Samples of one packet, of 20 ms.
+/// Samples in one packet of 20 ms.
 pub const PACKET: usize = 160;
-/// The amplitude of the tones made here.
+/// The amplitude of the tones generated here.
 pub const AMPLITUDE: f64 = 8000.0;
 
 /// A tone in PCMU.
@@ -23,7 +23,7 @@ pub fn samples(frequency: u32, seconds: f64) -> Vec<i16> {
     (0..count).map(one).collect()
 }
 
-/// How loud one frequency is in a packet (Goertzel's algorithm), as an amplitude.
+/// The amplitude of one frequency in a packet (Goertzel's algorithm).
 pub fn level(heard: &[u8], frequency: u32) -> f64 {
     let turn = 2.0 * (TAU * f64::from(frequency) / f64::from(RATE)).cos();
     let (mut a, mut b) = (0.0, 0.0);
@@ -34,12 +34,12 @@ pub fn level(heard: &[u8], frequency: u32) -> f64 {
     (a * a + b * b - turn * a * b).max(0.0).sqrt() * 2.0 / f64::from(count)
 }
 
-/// The loudest sample of a packet.
+/// The amplitude of a packet's loudest sample.
 pub fn loudness(heard: &[u8]) -> f64 {
     heard.iter().map(|&b| f64::from(expand(b)).abs()).fold(0.0, f64::max)
 }
 
-/// One sample to PCMU.
+/// Encodes a sample to PCMU.
 pub fn compress(sample: i16) -> u8 {
     let sign = if sample < 0 { 0x80 } else { 0 };
     let value = sample.unsigned_abs().min(32635) + 132;
@@ -50,7 +50,7 @@ pub fn compress(sample: i16) -> u8 {
     !byte
 }
 
-/// One sample from PCMU.
+/// Decodes a sample from PCMU.
 pub fn expand(byte: u8) -> i16 {
     let byte = !byte;
     let value = ((i16::from(byte & 0x0f) << 3) + 132) << ((byte >> 4) & 7);
@@ -70,9 +70,9 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_is_what_its_sample_becomes() {
+    fn decoding_and_encoding_returns_every_byte() {
         for byte in 0..=u8::MAX {
-            // Zero has two of them.
+            // Zero has two codes.
             assert!(compress(expand(byte)) == byte || byte == 0x7f, "{byte:#x}");
         }
     }

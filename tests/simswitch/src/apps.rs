@@ -12,6 +12,17 @@ impl World {
     pub(crate) fn run(&mut self, id: LegId, app: &str, data: &str, loops: u32) -> Ran {
         match app {
             "set" | "export" | "set_global" => self.app_set(id, data),
+            "set_profile_var" => {
+                let profile = self.legs.get_mut(&id).map(|leg| &mut leg.profile);
+                if let (Some(profile), Some((name, value))) = (profile, data.split_once('=')) {
+                    match name {
+                        "caller_id_name" => value.clone_into(&mut profile.name),
+                        "caller_id_number" => value.clone_into(&mut profile.number),
+                        _ => {}
+                    }
+                }
+                Ran::Done(None)
+            }
             "unset" => {
                 if let Some(leg) = self.legs.get_mut(&id) {
                     leg.vars.remove(data.trim());

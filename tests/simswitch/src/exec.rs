@@ -76,7 +76,10 @@ impl World {
             match message {
                 Message::Hangup { cause } => self.hangup(id, &cause, false),
                 Message::Execute { app, arg, uuid, .. }
-                    if matches!(app.as_str(), "set" | "multiset" | "unset" | "export" | "transfer" | "hangup") =>
+                    if matches!(
+                        app.as_str(),
+                        "set" | "set_profile_var" | "multiset" | "unset" | "export" | "transfer" | "hangup"
+                    ) =>
                 {
                     self.execute(id, &app, &arg, uuid, false, 1);
                 }

@@ -125,6 +125,15 @@ impl SimSwitch {
         self.shared.read(|world| world.legs.get(&world.leg_id(uuid)?)?.vars.get(name).map(str::to_owned))
     }
 
+    /// The name and number that a leg tells of its caller.
+    #[must_use]
+    pub fn show_caller(&self, uuid: &str) -> Option<(String, String)> {
+        self.shared.read(|world| {
+            let profile = &world.legs.get(&world.leg_id(uuid)?)?.profile;
+            Some((profile.name.clone(), profile.number.clone()))
+        })
+    }
+
     /// How many legs live.
     #[must_use]
     pub fn leg_count(&self) -> usize {

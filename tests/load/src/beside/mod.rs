@@ -1,4 +1,4 @@
-//! This queue and `mod_callcenter`, in turns on the same FreeSWITCH, with the same phones and callers.
+//! Compares this queue with `mod_callcenter`: in turns on the same FreeSWITCH, with the same phones and callers.
 
 mod switch;
 mod trials;
@@ -9,7 +9,7 @@ pub use switch::{Bench, Side, freeswitch};
 
 use crate::samples::Samples;
 
-/// What one side was measured to take.
+/// The measurements of one side.
 #[derive(Debug, Default)]
 pub struct Figures {
     /// The caller's `INVITE` to the agent's `INVITE`, with a free agent.
@@ -30,25 +30,25 @@ pub struct Figures {
     pub burst: Samples,
     /// The same, from the first caller's `200 OK`.
     pub burst_answered: Samples,
-    /// Callers of bursts who were refused, cut off, rang nobody, or heard nobody after the answer.
+    /// Callers of bursts who were refused, cut off, not offered to an agent, or heard nobody after the answer.
     pub lost: usize,
-    /// Agents who rang twice, callers who rang two agents, and agents who heard nobody.
+    /// Agents whose phones rang twice, callers for whom two phones rang, and agents who heard nobody.
     pub wrong: usize,
-    /// CPU of FreeSWITCH and of the controller while callers wait and nothing else happens, in cores.
+    /// CPU used by FreeSWITCH and by the controller while callers wait and nothing else happens, in cores.
     pub waiting: Vec<(f64, f64)>,
 }
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Extent {
-    /// How often each side has its turn.
+    /// Turns of each side.
     pub turns: usize,
-    /// Calls one after the other in each turn; each gives one sample, and two of the sound.
+    /// Calls in sequence in each turn; each gives one sample, and two of audio.
     pub calls: usize,
-    /// Callers of a burst, and agents; one burst a turn.
+    /// Callers in a burst, and agents; one burst per turn.
     pub burst: usize,
-    /// Callers who wait.
+    /// Waiting callers.
     pub waiting: usize,
-    /// For how long their CPU is looked at, in each turn.
+    /// For how long CPU use is measured while they wait, in each turn.
     pub waits: Duration,
 }

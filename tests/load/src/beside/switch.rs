@@ -1,4 +1,4 @@
-//! The FreeSWITCH on which both are measured, and how either gets its turn.
+//! The FreeSWITCH on which both are measured, and switching between them.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -19,11 +19,11 @@ pub(super) const ONE: usize = 0;
 pub(super) const BURST: usize = 1;
 /// The queue in which callers wait.
 pub(super) const WAITING: usize = 2;
-/// Agents of the queue in which callers wait; all of them talk.
+/// The agents of that queue; all of them are talking.
 pub(super) const TALKING: usize = 10;
-/// What callers hear: the ring tone of the daemon.
+/// The callers' music: the daemon's ring tone.
 const RINGTONE: &str = "tone_stream://%(1000,4000,425);loops=-1";
-/// Both: the agent whose last conversation ended longest ago.
+/// Both sides choose the agent whose last conversation ended longest ago.
 const STRATEGIES: (&str, &str) = ("longest-idle", "longest-idle-agent");
 
 /// Whose turn it is.
@@ -33,11 +33,11 @@ pub enum Side {
     Ours,
     /// `mod_callcenter`.
     Callcenter,
-    /// No queue at all: the dialplan rings the agent whose number the caller dials. What FreeSWITCH itself takes.
+    /// No queue: the dialplan rings the agent whose number the caller dials. Measures FreeSWITCH alone.
     Bare,
 }
 
-/// The switch, the phones, and whoever has the turn.
+/// The switch, the phones, and the side whose turn it is.
 pub struct Bench {
     daemon_binary: PathBuf,
     pub(super) switch: Switch,
@@ -52,7 +52,7 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Starts FreeSWITCH and registers the phones. `None` when this FreeSWITCH has no `mod_callcenter`.
+    /// Starts FreeSWITCH and registers the phones; `None` when this FreeSWITCH has no `mod_callcenter`.
     ///
     /// # Errors
     /// When the phones cannot register.
@@ -107,21 +107,21 @@ impl Bench {
         }))
     }
 
-    /// Which FreeSWITCH it is.
+    /// FreeSWITCH's version.
     pub fn version(&self) -> String {
         self.switch.api("version short")
     }
 
-    /// The other one goes, this one comes: neither costs the other anything.
+    /// Stops the other side and starts this one, so that neither affects the other.
     ///
     /// # Errors
-    /// When it does not come.
+    /// When it does not start.
     pub fn turn(&mut self, side: Side) -> Result<()> {
         self.side = side;
         match side {
             Side::Ours => {
                 self.switch.api("unload mod_callcenter");
-                ensure!(self.switch.api("module_exists mod_callcenter") == "false", "mod_callcenter does not go");
+                ensure!(self.switch.api("module_exists mod_callcenter") == "false", "mod_callcenter does not unload");
                 let mut daemon = Daemon::start(&self.daemon_binary, &self.setup)?;
                 daemon.says("the link to FreeSWITCH is up")?;
                 self.daemon = Some(daemon);
@@ -132,16 +132,16 @@ impl Bench {
             }
             Side::Callcenter => {
                 self.daemon = None;
-                let told = self.switch.api("load mod_callcenter");
-                ensure!(told.contains("+OK"), "mod_callcenter does not come: {told}");
+                let answer = self.switch.api("load mod_callcenter");
+                ensure!(answer.contains("+OK"), "mod_callcenter does not load: {answer}");
             }
         }
-        // Either settles: lamps and a first survey there, agents and tiers here.
+        // Both need time to settle: lamps and a first survey, or agents and tiers.
         std::thread::sleep(Duration::from_secs(2));
         Ok(())
     }
 
-    /// The number of a queue, on the side whose turn it is, for the nth caller of this turn.
+    /// The number of a queue on the side whose turn it is, for the nth caller of this turn.
     pub(super) fn number(&self, queue: usize, nth: usize) -> String {
         let queue = &self.setup.queues[queue];
         match self.side {
@@ -151,7 +151,7 @@ impl Bench {
         }
     }
 
-    /// Waits until all calls are gone, and for a moment of any length up to 150 ms behind that.
+    /// Waits until all calls have ended, then for 300 ms plus up to 150 ms at random.
     pub(super) fn quiet(&mut self) -> Result<()> {
         let gone = self.switch.channels().all_gone(Duration::from_secs(10));
         gone.map_err(anyhow::Error::msg).context("a call does not end")?;
@@ -159,9 +159,10 @@ impl Bench {
         Ok(())
     }
 
-    /// Waits for some time between two bounds, in milliseconds, so that nothing falls into step with what is measured.
+    /// Waits for a random time between two bounds, in milliseconds, so that calls do not fall into step with a timer of
+    /// the side being measured.
     pub(super) fn pause(&mut self, least: u64, most: u64) {
-        // Xorshift: any spread will do.
+        // Xorshift: any distribution will do.
         for (left, shift) in [(true, 13), (false, 7), (true, 17)] {
             self.chance ^= if left { self.chance << shift } else { self.chance >> shift };
         }
@@ -169,7 +170,7 @@ impl Bench {
     }
 }
 
-/// The numbers of `mod_callcenter`'s queues, with an `answer` before them as before the daemon's; and of agents.
+/// The numbers of `mod_callcenter`'s queues, answered first as the daemon's are, and the numbers of agents.
 const EXTENSION: &str = r#"<extension name="callcenter"><condition field="destination_number" expression="^(88\d{3})$">
         <action application="answer"/>
         <action application="set" data="hangup_after_bridge=true"/>
@@ -181,8 +182,8 @@ const EXTENSION: &str = r#"<extension name="callcenter"><condition field="destin
         <action application="bridge" data="user/$1@@DOMAIN@"/>
       </condition></extension>"#;
 
-/// The same queues and agents for `mod_callcenter`, with everything that would make callers or agents wait switched off;
-/// its database is where it puts it.
+/// The same queues and agents for `mod_callcenter`, with every delay of callers or agents switched off and its database
+/// in the default place.
 fn callcenter(queues: &[QueueSpec]) -> String {
     let (mut of_queues, mut agents, mut tiers) = (String::new(), String::new(), String::new());
     for queue in queues {
@@ -215,7 +216,7 @@ fn callcenter(queues: &[QueueSpec]) -> String {
 /// Finds FreeSWITCH.
 ///
 /// # Errors
-/// Why there is none.
+/// The reason, when there is none.
 pub fn freeswitch() -> Result<PathBuf, String> {
     machine::freeswitch()
 }

@@ -1,4 +1,4 @@
-//! What is measured, for whichever side has the turn.
+//! The measurements of the side whose turn it is.
 
 use std::collections::BTreeSet;
 use std::thread::sleep;
@@ -12,20 +12,20 @@ use phones::Call;
 use super::switch::{BURST, ONE, TALKING, WAITING};
 use super::{Bench, Figures};
 
-/// Long enough for whatever comes at all.
+/// How long any single step may take.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long sound may take before it counts as none.
+/// How long audio may take before it counts as missing.
 const SILENCE: Duration = Duration::from_secs(5);
-/// How long a waiting line is left alone before its CPU is looked at.
+/// How long waiting callers are left alone before CPU use is measured.
 const SETTLE: Duration = Duration::from_secs(5);
 
 impl Bench {
-    /// One turn of the side that has it.
+    /// Measures one turn.
     ///
     /// # Errors
     /// When a call does not go as it must.
     pub fn measure(&mut self, figures: &mut Figures) -> Result<()> {
-        // The first call warms up what is cold.
+        // The first call warms up caches.
         self.one_after_the_other(&mut Figures::default())?;
         for _ in 0..self.extent.calls {
             self.one_after_the_other(figures)?;
@@ -34,14 +34,16 @@ impl Bench {
         if self.extent.waits.is_zero() { Ok(()) } else { self.many_wait(figures) }
     }
 
-    /// A caller and a free agent, then a second caller who waits for this agent.
+    /// A caller for a free agent, then a second caller who waits for this agent.
     fn one_after_the_other(&mut self, figures: &mut Figures) -> Result<()> {
         let start = self.phones.count();
         let first = self.caller(ONE);
         let agent = self.nth_ring(start, 0)?;
         let (caller, rung) = (self.get(first), self.get(agent));
         figures.dialled.add(rung.invited - caller.invited);
-        figures.entered.add(rung.invited.saturating_duration_since(caller.answered.context("no answer of the queue")?));
+        figures
+            .entered
+            .add(rung.invited.saturating_duration_since(caller.answered.context("the queue did not answer")?));
         self.pause(100, 200);
         self.connect(agent, first, figures)?;
         let second = self.caller(ONE);
@@ -56,7 +58,7 @@ impl Bench {
         self.quiet()
     }
 
-    /// The agent answers; until both hear each other.
+    /// The agent answers; waits until both hear each other.
     fn connect(&mut self, agent: usize, caller: usize, figures: &mut Figures) -> Result<()> {
         self.phones.answer(agent);
         self.phones.wait("both hear each other", SILENCE, 0, |calls| calls[agent].heard.and(calls[caller].heard))?;
@@ -73,16 +75,16 @@ impl Bench {
     /// As many callers as agents, all at once.
     ///
     /// # Errors
-    /// When nothing comes of it.
+    /// When no caller is answered or no phone rings.
     pub fn burst(&mut self, figures: &mut Figures) -> Result<()> {
         let (start, many) = (self.phones.count(), self.extent.burst);
         for _ in 0..many {
             self.caller(BURST);
         }
         let rung = |calls: &[Call]| agents(calls).map(|c| &c.user).collect::<BTreeSet<_>>().len();
-        // Who rings nobody counts as lost below.
+        // A caller for whom no phone rings counts as lost below.
         let _ = self.phones.wait("all phones ring", PATIENCE, start, |calls| (rung(calls) >= many).then_some(()));
-        // Time for a phone that rings once too often.
+        // Time for a phone to ring twice by mistake.
         sleep(Duration::from_millis(500));
         let calls = self.phones.calls(start);
         let callers = || calls.iter().filter(|c| c.is_caller);
@@ -127,13 +129,13 @@ impl Bench {
         self.end(start)
     }
 
-    /// What FreeSWITCH and the daemon have cost.
+    /// The resources that FreeSWITCH and the daemon have used.
     fn costs(&self) -> Result<(Cost, Option<Cost>)> {
         let switch = cost(self.switch.pid().context("FreeSWITCH is gone")?)?;
         Ok((switch, self.daemon.as_ref().map(|daemon| daemon.cost()).transpose()?))
     }
 
-    /// All callers hang up, the last first, so that nobody gets an agent by it.
+    /// All callers hang up, the last first, so that no waiting caller gets an agent meanwhile.
     fn end(&mut self, start: usize) -> Result<()> {
         let calls = self.phones.calls(start);
         for (index, call) in calls.iter().enumerate().rev() {
@@ -157,7 +159,7 @@ impl Bench {
         self.phones.wait("the queue answers", PATIENCE, caller, |calls| calls.first()?.answered)
     }
 
-    /// Waits for the ring behind `nth` others since `start`.
+    /// Waits until a phone rings after `nth` others since `start`.
     fn nth_ring(&self, start: usize, nth: usize) -> Result<usize> {
         let look = |calls: &[Call]| (start..).zip(calls).filter(|(_, call)| !call.is_caller).nth(nth).map(|(n, _)| n);
         self.phones.wait("a phone rings", PATIENCE, start, look)

@@ -1,6 +1,7 @@
 //! `beside DAEMON`: measures the daemon and `mod_callcenter` on the same FreeSWITCH and prints a table, as Markdown.
 //!
-//! FreeSWITCH is that of `FREESWITCH=/prefix`, or of `PATH`. Skipped, aloud, without it or without its `mod_callcenter`.
+//! Uses the FreeSWITCH of `FREESWITCH=/prefix`, or on `PATH`. Without it or its `mod_callcenter` it says so and
+//! measures nothing.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,7 +12,7 @@ use load::beside::{Bench, Extent, Figures, Side, freeswitch};
 use load::process::load_average;
 use load::samples::{Samples, millis};
 
-/// What is measured unless `BESIDE_TURNS`, `BESIDE_CALLS` or `BESIDE_WAITS` (seconds) say otherwise.
+/// What is measured by default; `BESIDE_TURNS`, `BESIDE_CALLS` and `BESIDE_WAITS` (seconds) change it.
 const EXTENT: Extent = Extent { turns: 2, calls: 10, burst: 100, waiting: 200, waits: Duration::from_secs(8) };
 
 fn main() -> ExitCode {
@@ -33,7 +34,7 @@ fn run() -> Result<bool> {
     };
     let given = |name: &str| -> Result<Option<usize>> {
         let Ok(text) = std::env::var(name) else { return Ok(None) };
-        text.parse().map(Some).with_context(|| format!("{name}={text} is no number"))
+        text.parse().map(Some).with_context(|| format!("{name}={text} is not a number"))
     };
     let mut extent = EXTENT;
     extent.turns = given("BESIDE_TURNS")?.unwrap_or(extent.turns);
@@ -61,7 +62,7 @@ fn skipped(why: &str) -> Result<bool> {
     Ok(true)
 }
 
-/// Prints the table; whether no call was lost.
+/// Prints the table; true if our side lost no call and made no mistake.
 fn table(ours: &Figures, theirs: &Figures, bare: &Figures, extent: &Extent) -> bool {
     println!(
         "| ms: median / p99 / max (of) | freeswitch-queue | mod_callcenter | no queue | goal |\n|---|---:|---:|---:|---|"

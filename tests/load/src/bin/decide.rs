@@ -1,5 +1,5 @@
-//! `decide`: one decision in small and in large, driven directly: how much does its cost grow with the number of
-//! callers who wait and of agents there are? Prints Markdown; fails when it grows more than [`MOST`] times.
+//! `decide`: measures how the time of a decision grows with the number of waiting callers and of agents, by driving the
+//! dispatcher directly. Prints Markdown; fails when the time grows more than [`MOST`] times.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use freeswitch_queue::floor::{Caller, Floor, OfferKey};
 use load::process::load_average;
 use uuid::Uuid;
 
-/// How many times more a decision may cost at [`LARGE`] than at one caller and one agent.
+/// How many times longer a decision may take at [`LARGE`] than with one caller and one agent.
 const MOST: f64 = 3.0;
 /// Callers and agents.
 const LARGE: (usize, usize) = (2_000, 5_000);
-/// How many decisions are measured, after as many that are not.
+/// How many decisions are measured, after as many to warm up.
 const DECISIONS: u32 = 20_000;
 
 fn main() -> ExitCode {
@@ -53,7 +53,7 @@ fn run() -> Result<bool> {
     Ok(good)
 }
 
-/// Nanoseconds, in order.
+/// Durations in nanoseconds, sorted.
 struct Nanos(Vec<u64>);
 
 impl Nanos {
@@ -71,20 +71,20 @@ impl std::fmt::Display for Nanos {
     }
 }
 
-/// One queue with everybody in it.
+/// One queue with all callers and agents.
 struct Room {
     floor: Arc<Floor>,
     dispatcher: Dispatcher,
     queue: QueueNumber,
     began: Instant,
     callers: u64,
-    /// Who talks, the longest first.
+    /// The conversations, longest first.
     talking: std::collections::VecDeque<OfferKey>,
     waiting: std::collections::VecDeque<CallId>,
 }
 
 impl Room {
-    /// A room with `waiting` callers, and `agents` who talk, or are free when nobody waits.
+    /// A room with `waiting` callers and with `agents`, who are talking, or free if nobody waits.
     fn new(strategy: Strategy, waiting: usize, agents: usize) -> Result<Self> {
         let queue = QueueNumber::new("99000")?;
         let ids = (0..agents).map(|n| AgentId::new(&format!("{}", 10_000 + n))).collect::<Result<Vec<_>, _>>()?;
@@ -147,7 +147,7 @@ impl Room {
         Ok(())
     }
 
-    /// The caller who has waited longest must have been offered; the offer is taken.
+    /// The caller who has waited longest must have been offered to an agent, who answers.
     fn answer_first(&mut self) -> Result<()> {
         let call = self.waiting.pop_front().context("nobody waits")?;
         let (orders, _) = self.floor.look(&call, &self.queue, false).context("the caller is not in the queue")?;
@@ -165,7 +165,7 @@ impl Room {
         Ok(())
     }
 
-    /// An agent comes free while callers wait.
+    /// An agent becomes free while callers wait.
     fn agent_comes_free(mut self) -> Result<Nanos> {
         self.measure(|room| {
             room.end_first()?;
@@ -177,7 +177,7 @@ impl Room {
         })
     }
 
-    /// A caller comes while agents are free.
+    /// A caller arrives while agents are free.
     fn caller_comes(mut self) -> Result<Nanos> {
         self.measure(|room| {
             room.enter()?;

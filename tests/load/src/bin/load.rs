@@ -1,4 +1,4 @@
-//! `load DAEMON [SCENARIO...]`: runs the daemon under load and prints what it took, as Markdown.
+//! `load DAEMON [SCENARIO...]`: runs the daemon under load and prints its times and resources, as Markdown.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -16,13 +16,13 @@ use tokio::time::{interval, sleep};
 
 /// How long the phones ring.
 const RINGS: Duration = Duration::from_millis(200);
-/// What a call takes beside ringing and talking: three audio frames.
+/// The time of a call apart from ringing and talking: three audio frames.
 const FRAMES: Duration = Duration::from_millis(60);
-/// How long a load is kept up.
+/// How long a load lasts.
 const LASTING: Duration = Duration::from_secs(30);
 /// Calls a second, in the scenarios with a rate.
 const RATE: u32 = 200;
-/// How long anything may take that ends by itself.
+/// How long any single step may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn main() -> ExitCode {
@@ -54,14 +54,14 @@ fn run() -> Result<bool> {
             "flow" => FLOW,
             "large" => LARGE,
             "burst" => BURST,
-            other => bail!("there is no scenario `{other}`; there are: waiting, flow, large, burst"),
+            other => bail!("there is no scenario `{other}`; choose from waiting, flow, large, burst"),
         };
         good &= scenario.run(&binary)?;
     }
     Ok(good)
 }
 
-/// What is to be measured.
+/// What to measure.
 #[derive(Clone, Copy, Debug)]
 struct Scenario {
     title: &'static str,
@@ -70,7 +70,7 @@ struct Scenario {
     /// In how many queues each agent works.
     each_in: usize,
     strategy: &'static str,
-    /// How many callers come at first, and how many of them a second; 0 is all at once.
+    /// How many callers come first, and at how many per second; 0 means all at once.
     first: usize,
     first_rate: u32,
     /// Whether [`RATE`] calls a second come and end afterwards.
@@ -124,7 +124,7 @@ const BURST: Scenario = Scenario {
 impl Scenario {
     fn setup(&self, switch: String) -> Setup {
         let agent = |index: usize| format!("{}", 10_000 + index);
-        // Agent after agent into the next queues round, so that teams overlap.
+        // Spread the agents over the queues in turn, so that teams overlap.
         let mut participants = vec![Vec::new(); self.queues];
         for index in 0..self.agents {
             for seat in 0..self.each_in {
@@ -185,7 +185,7 @@ impl Scenario {
     }
 
     async fn play(&self, daemon: &Daemon, switch: &Arc<Switch>, talk: Duration) -> Result<()> {
-        // The link has everything it asks for first, lamps above all.
+        // Lets the link finish its start-up queries and lamps first.
         sleep(Duration::from_secs(2)).await;
         let empty = daemon.cost()?;
         row("memory without calls", &format!("{:.1} MB", megabytes(empty.memory)));
@@ -225,7 +225,7 @@ impl Scenario {
         {
             callers_times(&switch.book());
         }
-        // What came on top for a moment is given back, and a comparison with the switch lies behind.
+        // Until temporary memory is returned and a survey of the switch has passed.
         sleep(Duration::from_secs(8)).await;
         let settled = daemon.cost()?;
         let (callers, waiting, busy) = {
@@ -303,7 +303,7 @@ impl Scenario {
         Ok(())
     }
 
-    /// Everybody goes.
+    /// All callers leave.
     async fn clear(&self, daemon: &Daemon, switch: &Arc<Switch>, talk: Duration) -> Result<()> {
         switch.talk(talk.min(Duration::from_secs(1)));
         switch.hang_up(Duration::from_secs(10));
@@ -315,7 +315,7 @@ impl Scenario {
     }
 }
 
-/// Waits for something that comes by itself.
+/// Waits until the condition holds.
 async fn reached(switch: &Switch, condition: impl Fn(&Book) -> bool) -> Result<()> {
     let began = Instant::now();
     while !condition(&switch.book()) {

@@ -1,25 +1,25 @@
-//! What the switch was told to do, whether it was right, and how long it took.
+//! Records the controller's commands, whether they were right, and how long they took.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use crate::samples::Samples;
 
-/// Callers who came at the same moment, seen from the controller, may be served in any order: it hears of them, and
-/// what it orders comes here, over connections of their own.
+/// Callers who arrive within this time may be served in any order, since each has a connection of its own in both
+/// directions.
 const SAME_MOMENT: Duration = Duration::from_millis(100);
-/// Orders that were given one after the other may come here in any order within this time, and so may a hang-up that
-/// is told meanwhile: each goes over a connection of its own.
+/// Successive `originate`s may arrive in any order within this time, and so may a hang-up sent meanwhile, since each
+/// uses a connection of its own.
 const ON_THE_WAY: Duration = Duration::from_millis(50);
-/// How many mistakes are told in words.
+/// How many mistakes are described.
 const TOLD: usize = 10;
 
-/// How many calls there were of each kind.
+/// Counts of calls and commands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Calls whose controller took them.
+    /// Calls that the controller accepted.
     pub entered: u64,
-    /// Orders to ring an agent.
+    /// `originate`s.
     pub offered: u64,
     /// Calls that were connected.
     pub answered: u64,
@@ -27,26 +27,26 @@ pub struct Counts {
     pub ended: u64,
     /// Callers who hung up while they waited.
     pub abandoned: u64,
-    /// Calls whose controller was lost, or never came.
+    /// Calls that lost their connection to the controller, or never had one.
     pub lost: u64,
-    /// Orders that should not have been given.
+    /// Commands that the controller should not have sent.
     pub wrong: u64,
-    /// What went over the calls' own connections.
+    /// Traffic on the calls' own connections.
     pub traffic: Traffic,
 }
 
-/// Commands and their bytes, replies and events and their bytes.
+/// Commands and their bytes, and replies and events and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Commands of the controller.
+    /// Commands from the controller.
     pub commands: u64,
-    /// Bytes of them.
+    /// Their bytes.
     pub command_bytes: u64,
     /// Replies to them.
     pub replies: u64,
-    /// Events, and notices of the connection.
+    /// Events and disconnect notices.
     pub events: u64,
-    /// Bytes of both.
+    /// Bytes of replies and events.
     pub told_bytes: u64,
 }
 
@@ -66,7 +66,7 @@ struct Agent {
     queues: BTreeSet<usize>,
     /// The call that rings or talks.
     call: Option<u64>,
-    /// When the last call was over, if somebody was waiting for the agent then.
+    /// When the last call ended, if a caller was waiting for the agent then.
     wanted_since: Option<Instant>,
 }
 
@@ -94,11 +94,11 @@ pub struct Times {
 pub struct Book {
     agents: HashMap<String, Agent>,
     callers: HashMap<u64, Caller>,
-    /// The callers of each queue without an offer, by when they came.
+    /// The callers of each queue without an offer, by arrival.
     waiting: Vec<BTreeMap<(Instant, u64), ()>>,
-    /// The channels there are, and the caller's queue or the agent.
+    /// All channels.
     pub(super) channels: HashMap<super::Id, Channel>,
-    /// Callers who seem to be overtaken: since when, and by whom.
+    /// Callers who seem to be overtaken: since when, and a description.
     overtaken: HashMap<u64, (Instant, String)>,
     /// Callers who hung up while they waited, and when.
     gone: HashMap<u64, Instant>,
@@ -116,7 +116,7 @@ pub struct Book {
 #[derive(Clone, Debug)]
 pub(super) struct Channel {
     pub(super) agent: Option<String>,
-    /// Connected to this one.
+    /// The channel it is connected to.
     pub(super) other: Option<super::Id>,
 }
 
@@ -142,7 +142,7 @@ impl Book {
         }
     }
 
-    /// Begins to measure anew; who is here stays.
+    /// Restarts the measurement; calls go on.
     pub fn forget(&mut self) {
         self.counts = Counts { lost: self.counts.lost, wrong: self.counts.wrong, ..Counts::default() };
         (self.times, self.control) = (Times::default(), Times::default());
@@ -154,17 +154,17 @@ impl Book {
         self.waiting.iter().map(BTreeMap::len).sum()
     }
 
-    /// How many agents ring or talk.
+    /// How many agents are ringing or talking.
     pub fn busy(&self) -> usize {
         self.agents.values().filter(|agent| agent.call.is_some()).count()
     }
 
-    /// How many callers are here.
+    /// How many callers there are.
     pub fn here(&self) -> usize {
         self.callers.len()
     }
 
-    /// Something went wrong.
+    /// Counts and describes a mistake.
     pub fn wrong(&mut self, what: String) {
         self.counts.wrong += 1;
         if self.mistakes.len() < TOLD {
@@ -180,13 +180,13 @@ impl Book {
         }
     }
 
-    /// The controller orders an agent to be rung. False when that must not be.
+    /// The controller originates a call to an agent; false when it must not.
     pub(super) fn offered(&mut self, call: u64, agent_id: &str, now: Instant) -> bool {
         self.counts.offered += 1;
         self.had_waited(call, now);
         let Some(caller) = self.callers.get_mut(&call) else {
             if self.gone.get(&call).is_some_and(|at| now <= *at + ON_THE_WAY) {
-                // The hang-up was on its way when the order was given.
+                // The hang-up was on its way when the controller sent the command.
                 return false;
             }
             self.wrong(format!("call {call} is gone, and {agent_id} is rung for it"));
@@ -222,7 +222,7 @@ impl Book {
         }
         let (member, held) = (agent.queues.contains(&queue), agent.call.replace(call));
         if !member {
-            self.wrong(format!("{agent_id} is no participant of the queue of call {call}"));
+            self.wrong(format!("{agent_id} is not a participant of the queue of call {call}"));
         }
         if let Some(other) = held {
             self.wrong(format!("{agent_id} is rung for call {call} while with call {other}"));
@@ -230,7 +230,7 @@ impl Book {
         member && held.is_none()
     }
 
-    /// A caller is served or leaves, who may have been overtaken.
+    /// A caller who may have been overtaken is served or leaves.
     fn had_waited(&mut self, call: u64, now: Instant) {
         if let Some((at, what)) = self.overtaken.remove(&call)
             && now > at + ON_THE_WAY
@@ -252,7 +252,7 @@ impl Book {
         wanted
     }
 
-    /// The caller is gone; `connected` tells whether there was a conversation.
+    /// The caller has left, after a conversation if `connected`.
     pub(super) fn left(&mut self, call: u64, connected: bool) {
         self.had_waited(call, Instant::now());
         if let Some(caller) = self.callers.remove(&call) {
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_that_go_well_are_no_mistakes() {
+    fn calls_that_go_well_are_not_mistakes() {
         let (mut book, at) = book();
         book.entered(1, 0, at, at);
         book.entered(2, 0, at + SAME_MOMENT, at + SAME_MOMENT);
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_who_is_rung_twice_is_a_mistake() {
+    fn ringing_an_agent_twice_is_a_mistake() {
         let (mut book, at) = book();
         book.entered(1, 0, at, at);
         book.entered(2, 0, at, at);
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_who_is_overtaken_is_a_mistake() {
+    fn overtaking_a_caller_is_a_mistake() {
         let (mut book, at) = book();
         book.entered(1, 0, at, at);
         let late = at + SAME_MOMENT * 2;
@@ -330,7 +330,7 @@ mod tests {
         assert!(mistake(&book).contains("longer than 2"));
     }
 
-    /// Both orders are on their way.
+    /// Both `originate`s were on their way.
     #[test]
     fn a_caller_who_is_served_at_once_was_not_overtaken() {
         let (mut book, at) = book();
@@ -355,18 +355,18 @@ mod tests {
     }
 
     #[test]
-    fn who_is_no_participant_or_rung_for_nobody_is_a_mistake() {
+    fn ringing_a_stranger_or_for_nobody_is_a_mistake() {
         let (mut book, at) = book();
         book.entered(1, 1, at, at);
         assert!(!book.offered(1, "2", at));
-        assert!(mistake(&book).contains("no participant"));
+        assert!(mistake(&book).contains("not a participant"));
         assert!(!book.offered(7, "3", at));
         assert_eq!(book.counts.wrong, 2);
     }
 
-    /// Q8: the order and the hang-up may cross, and no more than that.
+    /// Q8: an `originate` may cross with the hang-up, but not come later.
     #[test]
-    fn an_order_for_a_caller_who_has_long_gone_is_a_mistake() {
+    fn an_originate_for_a_caller_who_left_long_ago_is_a_mistake() {
         let (mut book, at) = book();
         book.entered(1, 0, at, at);
         book.left(1, false);
@@ -376,9 +376,9 @@ mod tests {
         assert!(mistake(&book).contains("is gone"));
     }
 
-    /// The time runs only while somebody waits for the agent.
+    /// The time counts only if a caller was waiting for the agent.
     #[test]
-    fn an_agent_is_waited_for_from_the_end_of_the_last_call() {
+    fn the_wait_for_an_agent_starts_at_the_end_of_the_last_call() {
         let (mut book, at) = book();
         book.entered(1, 0, at, at);
         book.offered(1, "1", at);

@@ -1,4 +1,4 @@
-//! One call: its connection to the controller, and what happens in it when.
+//! One call: its connection to the controller, and its course.
 
 use std::io;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use crate::control::{self, Mark, ONE_IN, Said};
 
 /// How often a channel looks for commands and ends of applications: the length of an audio frame.
 const FRAME: Duration = Duration::from_millis(20);
-/// Half of all commands of a call fit at once.
+/// The most bytes read at once: half of all commands of a call.
 const READ: usize = 4096;
 
-/// What is going to happen.
+/// The next step of a call.
 #[derive(Clone, Debug)]
 enum Next {
     Executed(Id),
@@ -47,7 +47,7 @@ struct Call {
     stream: TcpStream,
     id: Id,
     caller: String,
-    /// Event names the controller asked for.
+    /// The names of the events the controller subscribed to.
     wanted: String,
     agenda: Vec<(Instant, Next)>,
     music: Option<Id>,
@@ -63,7 +63,7 @@ struct Call {
     mark: Option<(Mark, Instant)>,
 }
 
-/// What an application is called that the controller gave no name.
+/// The id of an application that the controller sent without an `Event-UUID`.
 const UNNAMED: Id = *b"00000000-0000-0000-0000-000000000000";
 
 /// Runs a call to its end.
@@ -77,7 +77,7 @@ pub(super) async fn run(switch: Arc<Switch>, number: u64, queue: usize) {
     let connected = TcpStream::connect(switch.controller).await;
     let ended = match connected {
         Ok(stream) => {
-            // Failing here, the call only waits a little longer for its commands.
+            // If this fails, commands only arrive a little later.
             let _ = stream.set_nodelay(true);
             let mut call = Call {
                 switch: switch.clone(),
@@ -160,7 +160,7 @@ impl Call {
                 }
                 () = alarm => self.due(),
                 _ = talk.changed() => {
-                    // Those who talk already end all over that time.
+                    // Conversations that have begun end spread over that time.
                     let talk = (*talk.borrow()).unwrap_or_default();
                     self.end_conversation(share(talk, self.number));
                 }
@@ -189,7 +189,7 @@ impl Call {
         Ok(())
     }
 
-    /// Does what it is told. True when the connection is to end.
+    /// Executes a command; true when the connection is to end.
     fn obey(&mut self, command: Command) -> bool {
         match command {
             Command::Connect => {
@@ -285,7 +285,7 @@ impl Call {
         }
     }
 
-    /// Rings an agent, or reports that there is nobody to ring for.
+    /// Rings an agent, or reports that the caller is gone.
     fn ring(&mut self, leg: Leg, right: bool) {
         let before = self.leg.replace(leg);
         if right {
@@ -314,12 +314,12 @@ impl Call {
         self.tell("BACKGROUND_JOB", |t| &t.job, UNNAMED);
         let talk = *self.switch.talk.borrow();
         if let Some(talk) = talk {
-            // ± a fifth, so that ends do not come in step.
+            // ± a fifth, so that conversations do not end in step.
             self.end_conversation(talk * 4 / 5 + share(talk * 2 / 5, self.number));
         }
     }
 
-    /// Plans the end of a conversation that has none yet.
+    /// Schedules the end of a conversation, unless it has one.
     fn end_conversation(&mut self, after: Duration) {
         let planned = self.agenda.iter().any(|(_, next)| matches!(next, Next::LegGone));
         if self.leg.as_ref().is_some_and(|leg| leg.bridged) && !planned {
@@ -370,7 +370,7 @@ impl Call {
         self.out.extend_from_slice(text.as_bytes());
     }
 
-    /// An event, if it is wanted.
+    /// Sends an event if the controller subscribed to it.
     fn tell(&mut self, name: &str, template: fn(&super::Templates) -> &Template, application: Id) {
         if self.wanted.split(' ').any(|wanted| wanted == name) {
             self.say(template, application);

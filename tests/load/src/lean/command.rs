@@ -1,4 +1,4 @@
-//! The commands of a controller, as far as a call that goes well needs them.
+//! The controller's commands, as far as a call that goes well needs them.
 
 use super::template::Id;
 
@@ -6,25 +6,25 @@ use super::template::Id;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Command {
     Connect,
-    /// Which events are wanted from now on.
+    /// The events to send from now on.
     Events(String),
     /// `sendmsg` with an application, its argument and its `Event-UUID`.
     Execute(String, String, Option<Id>),
     Hangup,
     /// `bgapi originate`: the leg, the agent, the job.
     Ring(Id, String, String),
-    /// The same, by way of the caller's channel.
+    /// The same, executed by the caller's channel.
     RingByChannel(Id, String),
     /// `api uuid_kill` of this channel, however it is wrapped.
     Kill(Id),
     /// Any other `api`.
     Api(String),
     Exit,
-    /// Anything that is answered with `+OK`.
+    /// Anything else; the reply is `+OK`.
     Other(String),
 }
 
-/// Takes the first whole command from `bytes`; gives how many bytes it had.
+/// Reads the first whole command from `bytes`; returns it and its length.
 pub(super) fn take(bytes: &[u8]) -> Option<(Command, usize)> {
     let head_end = bytes.windows(2).position(|pair| pair == b"\n\n")?;
     let head = String::from_utf8_lossy(bytes.get(..head_end)?);
@@ -73,7 +73,7 @@ fn id_of(text: &str) -> Option<Id> {
     text.as_bytes().try_into().ok()
 }
 
-/// The last UUID in a text: that of the leg, also behind a condition.
+/// The last UUID in a text: the leg's, even after a condition.
 fn last_id(text: &str) -> Option<Id> {
     let bytes = text.as_bytes();
     let is_id = |part: &&[u8]| {

@@ -1,4 +1,4 @@
-//! The switch's own Event Socket: what the controller's inbound link asks and hears.
+//! The switch's own Event Socket, for the controller's inbound link.
 
 use std::fmt::Write as _;
 use std::io;
@@ -12,7 +12,7 @@ use super::book::Channel;
 use super::command::{Command, take};
 use super::{Id, Switch};
 
-/// Serves one link after the other; events that nobody listens to are dropped.
+/// Serves one link at a time; events without a link are dropped.
 pub(super) async fn serve(
     switch: &Arc<Switch>,
     listener: TcpListener,
@@ -61,7 +61,7 @@ fn answer(switch: &Switch, command: &Command) -> String {
     let body = match command {
         Command::Api(call) if call.starts_with("show channels") => listing(switch, row),
         Command::Api(call) if call.starts_with("show calls") => listing(switch, pair),
-        // Of legs that have just gone.
+        // Only legs that have just ended are asked for.
         Command::Api(call) if call.starts_with("uuid_dump") => "-ERR No such channel!\n".to_owned(),
         Command::Api(_) | Command::Kill(_) => "+OK\n".to_owned(),
         _ => return "Content-Type: command/reply\nReply-Text: +OK accepted\n\n".to_owned(),
@@ -98,7 +98,7 @@ fn row(out: &mut String, id: &Id, channel: &Channel) -> bool {
     true
 }
 
-/// A row of `show calls as json`: of each two connected channels once.
+/// A row of `show calls as json`, once for each pair of connected channels.
 fn pair(out: &mut String, id: &Id, channel: &Channel) -> bool {
     let (Some(other), None) = (&channel.other, &channel.agent) else { return false };
     let (id, other) = (String::from_utf8_lossy(id), String::from_utf8_lossy(other));

@@ -1,8 +1,8 @@
-//! A lean switch: as many calls as wanted, on real TCP, for the price of copying bytes.
+//! A lean switch: any number of calls over real TCP, at the cost of copying bytes.
 //!
-//! It says what FreeSWITCH said in a capture, frame by frame, in the order and with the pauses of the capture, with
-//! the ids of this call filled in; it understands the commands of a call that goes well, and keeps book of what it was
-//! told to do. It is no simulation (that is `simswitch`): a call that goes any other way counts as wrong.
+//! It replays the frames of a capture in the order and with the pauses of the capture, with the ids of each call filled
+//! in. It understands the commands of a call that goes well and records them. It is not a simulation, as `simswitch`
+//! is: a call that goes any other way counts as wrong.
 
 mod book;
 mod call;
@@ -22,15 +22,15 @@ use tokio::sync::{mpsc, watch};
 pub use book::{Book, Counts, Times, Traffic};
 use template::{Id, Templates};
 
-/// How many events the inbound link may be behind before calls wait for it.
+/// How many events the inbound link may be behind before that counts as wrong.
 const LINK_BEHIND: usize = 65_536;
 
-/// How the calls go.
+/// The course of the calls.
 #[derive(Clone, Copy, Debug)]
 pub struct Habits {
     /// How long a phone rings before it is answered.
     pub rings: Duration,
-    /// How long they talk, ± a fifth; `None` until [`Switch::talk`] says otherwise.
+    /// How long caller and agent talk, ± a fifth; `None` means without end until [`Switch::talk`].
     pub talk: Option<Duration>,
 }
 
@@ -45,7 +45,7 @@ pub struct Switch {
     book: Mutex<Book>,
     rings: Duration,
     talk: watch::Sender<Option<Duration>>,
-    /// Set to have every waiting caller hang up within that time.
+    /// When set, every waiting caller hangs up within that time.
     hang_up: watch::Sender<Duration>,
     link: mpsc::Sender<Vec<u8>>,
     calls: AtomicU64,
@@ -92,23 +92,23 @@ impl Switch {
         tokio::spawn(call::run(self.clone(), number, queue));
     }
 
-    /// How long they talk from now on; conversations that had no end before end within that time.
+    /// Sets how long conversations last from now on; those without an end so far end within that time.
     pub fn talk(&self, talk: Duration) {
         self.talk.send_replace(Some(talk));
     }
 
-    /// Every caller who is here hangs up within `within`.
+    /// Every waiting caller hangs up within `within`.
     pub fn hang_up(&self, within: Duration) {
         self.hang_up.send_replace(within);
     }
 
-    /// The book.
+    /// The record of commands and times.
     pub fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A channel's id, made of what it is and the number of its call.
+/// A channel's id, built from its kind and the number of its call.
 fn id(kind: u32, number: u64) -> Id {
     let mut id = [0; 36];
     let text = format!("{kind:08x}-0000-4000-8000-{number:012x}");

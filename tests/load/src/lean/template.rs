@@ -1,10 +1,10 @@
-//! What the switch says, prebuilt: the frames of a capture with places to be filled in.
+//! The switch's frames, prebuilt from a capture with slots to fill in.
 
 use std::io::Write as _;
 
 use anyhow::{Context, Result, ensure};
 
-/// A call that was captured from a real FreeSWITCH, from its first frame to its last.
+/// A call captured from a real FreeSWITCH, from its first frame to its last.
 const CAPTURE: &[u8] = include_bytes!("../../../captures/bridge-on-answer-agent-hangs-up.esl");
 /// The channel of the captured caller, and of the captured agent.
 const CALLER: &[u8] = b"b5d34cc3-7a91-4fca-a973-2f3e6e4ab01b";
@@ -15,7 +15,7 @@ const NUMBER: &[u8] = b"0791234567";
 /// A channel's UUID as text.
 pub(crate) type Id = [u8; 36];
 
-/// What changes from call to call.
+/// The values that differ from call to call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fill<'a> {
     /// The caller's channel.
@@ -66,10 +66,10 @@ impl Slot {
 /// One frame.
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
-    /// What is sent before each slot.
+    /// The text before each slot.
     parts: Vec<(Vec<u8>, Slot)>,
     last: Vec<u8>,
-    /// An event travels in the body of its frame; a reply is all head.
+    /// An event is the body of its frame; a reply has only a head.
     is_event: bool,
 }
 
@@ -100,7 +100,7 @@ impl Template {
         Self { parts, last: text.get(begin..).unwrap_or_default().to_vec(), is_event }
     }
 
-    /// Adds the frame to `out`.
+    /// Appends the frame to `out`.
     pub(crate) fn write(&self, fill: &Fill<'_>, out: &mut Vec<u8>) {
         if self.is_event {
             let length: usize = self.parts.iter().map(|(text, slot)| text.len() + slot.of(fill).len()).sum();
@@ -115,16 +115,16 @@ impl Template {
     }
 }
 
-/// All that is said of a call.
+/// All frames of a call.
 #[derive(Clone, Debug)]
 pub(crate) struct Templates {
-    /// The answer to `connect`.
+    /// The reply to `connect`.
     pub(crate) channel: Template,
     /// An application was executed.
     pub(crate) set: Template,
-    /// An order to ring was carried out.
+    /// The `set` that starts an `originate` ended.
     pub(crate) carried_out: Template,
-    /// The music was cut.
+    /// The music was stopped.
     pub(crate) played: Template,
     /// The caller is no longer parked, and `socket` has ended.
     pub(crate) unpark: Template,
@@ -136,9 +136,9 @@ pub(crate) struct Templates {
     pub(crate) leg_answered: Template,
     /// Both are connected.
     pub(crate) bridged: Template,
-    /// `originate` has ended: its leg was taken from it.
+    /// `originate` ended, because the bridge took its leg.
     pub(crate) job: Template,
-    /// The ends of both, in two steps each.
+    /// The ends of both channels, in two steps each.
     pub(crate) leg_hangup: Template,
     /// See [`Templates::leg_hangup`].
     pub(crate) leg_complete: Template,
@@ -148,7 +148,7 @@ pub(crate) struct Templates {
     pub(crate) caller_complete: Template,
     /// The connection stays for the last events.
     pub(crate) linger: Template,
-    /// What the inbound link hears of a caller who came.
+    /// The event of a new caller on the inbound link.
     pub(crate) caller_created: Template,
 }
 
