@@ -188,7 +188,7 @@ proptest! {
         prop_assert!(safe.as_str().len() <= SafeText::LONGEST);
         prop_assert_eq!(safe.as_str().trim(), safe.as_str());
         prop_assert!(!safe.as_str().contains("  "));
-        let allowed = |c: char| c.is_alphanumeric() || " -_.+@()/".contains(c) || is_combining_mark(c);
+        let allowed = |c: char| c.is_alphanumeric() || " -_.+*@()/".contains(c) || is_combining_mark(c);
         prop_assert!(safe.as_str().chars().all(allowed));
         prop_assert_eq!(&SafeText::new(safe.as_str()), &safe);
     }

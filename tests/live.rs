@@ -47,6 +47,8 @@ mod logins;
 mod moved;
 #[path = "live/phones.rs"]
 mod phones;
+#[path = "live/pickup.rs"]
+mod pickup;
 #[path = "live/private.rs"]
 mod private;
 #[path = "live/restarts.rs"]
@@ -90,6 +92,7 @@ fn main() -> ExitCode {
         timeouts::CASES,
         logins::CASES,
         hostile::CASES,
+        pickup::CASES,
         private::CASES,
         trust::CASES,
         wire::CASES,

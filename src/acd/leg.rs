@@ -3,13 +3,14 @@
 //! What FreeSWITCH tells of a leg comes in no fixed order (see the captures); [`Offer`](super::offer::Offer) makes sense
 //! of it.
 //!
-//! | state         | `Created` | `Answered` | `HungUp`   | `Gone` | `Missing` | `Originated(Err)`             |
-//! |---------------|-----------|------------|------------|--------|-----------|-------------------------------|
-//! | `Originating` | `Ringing` | `Answered` | `Ending`   | `Gone` |           | `Gone`                        |
-//! | `Ringing`     |           | `Answered` | `Ending`   | `Gone` | `Gone`    | `Ending`, unless `Elsewhere`  |
-//! | `Answered`    |           |            | `Ending`   | `Gone` | `Gone`    |                               |
-//! | `Ending`      |           | noted      |            | `Gone` | `Gone`    |                               |
-//! | `Gone`        |           | noted      |            |        |           |                               |
+//! | state         | `Created` | `Ringing` | `Answered` | `HungUp` | `Gone` | `Missing` | `Originated(Err)`            |
+//! |---------------|-----------|-----------|------------|----------|--------|-----------|------------------------------|
+//! | `Originating` | `Created` | `Ringing` | `Answered` | `Ending` | `Gone` |           | `Gone`                       |
+//! | `Created`     |           | `Ringing` | `Answered` | `Ending` | `Gone` | `Gone`    | `Ending`, unless `Elsewhere` |
+//! | `Ringing`     |           |           | `Answered` | `Ending` | `Gone` | `Gone`    | `Ending`, unless `Elsewhere` |
+//! | `Answered`    |           |           |            | `Ending` | `Gone` | `Gone`    |                              |
+//! | `Ending`      |           |           | noted      |          | `Gone` | `Gone`    |                              |
+//! | `Gone`        |           |           | noted      |          |        |           |                              |
 
 use super::fact::MissCause;
 
@@ -31,6 +32,8 @@ pub enum LegEnd {
 pub enum News {
     /// Its channel exists.
     Created,
+    /// The phone rings, or the network behind a gateway lets its tones be heard: a sign of life.
+    Ringing,
     /// The phone was answered.
     Answered,
     /// The channel is being hung up. `true`: because the agent passed the caller on.
@@ -50,7 +53,9 @@ pub enum News {
 pub enum Leg {
     /// FreeSWITCH was told to ring the phone, and has told of no channel yet.
     Originating,
-    /// The channel exists.
+    /// The channel exists; the phone has given no sign of life.
+    Created,
+    /// The phone rings.
     Ringing,
     /// The phone was answered. From then on it is no longer `originate` that knows how the leg goes on.
     Answered,
@@ -73,6 +78,13 @@ impl Leg {
     /// FreeSWITCH has the channel.
     pub fn created(&mut self) {
         if *self == Self::Originating {
+            *self = Self::Created;
+        }
+    }
+
+    /// The phone rings.
+    pub fn rings(&mut self) {
+        if matches!(self, Self::Originating | Self::Created) {
             *self = Self::Ringing;
         }
     }
@@ -81,7 +93,7 @@ impl Leg {
     /// known to be gone.
     pub fn answered(&mut self) {
         match self {
-            Self::Originating | Self::Ringing => *self = Self::Answered,
+            Self::Originating | Self::Created | Self::Ringing => *self = Self::Answered,
             Self::Answered => {}
             Self::Ending(ended) | Self::Gone(ended) => ended.answered = true,
         }

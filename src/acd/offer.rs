@@ -32,6 +32,19 @@ pub const SILENCE_AFTER_RING_TIME: Duration = Duration::from_secs(10);
 pub const LEG_PATIENCE: Duration = Duration::from_secs(5);
 /// How many phones of one account are rung.
 pub const MOST_PHONES: u8 = 8;
+/// How long a phone that is registered may take to give a sign of ringing (a 18x): one that is there takes milliseconds,
+/// one that is registered and dead would cost every caller the whole ring time. What `dial` names may be in a mobile
+/// network, which looks for it for 8 s and more before anything is heard of it: it has its ring time.
+pub const SIGN_OF_RINGING: Duration = Duration::from_secs(4);
+
+/// What there is to ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// So many phones that are registered, to be rung one by one. One or none: what the directory says is rung.
+    Registered(u8),
+    /// What the agent's `dial` says.
+    Dialled,
+}
 
 /// What was learnt about an offer; told once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +60,8 @@ pub enum Outcome {
 pub enum OfferTimer {
     /// The end of the ring time.
     Ring,
+    /// The end of the time for a sign of ringing.
+    Sign,
     /// News that are overdue then.
     Patience,
 }
@@ -65,8 +80,8 @@ pub enum OfferEffect {
     },
     /// End a leg before it is connected.
     CallOff(u8, CancelCause),
-    /// End a leg as not answered, if it still rings.
-    RingOut(u8),
+    /// End a leg that is not answered, for this reason.
+    RingOut(u8, MissCause),
     /// End a leg whatever its state.
     EndLeg(u8),
     /// The outcome is known.
@@ -122,7 +137,19 @@ pub struct Offer {
     agent: AgentId,
     shared: bool,
     state: State,
+    sign: Sign,
     legs: Vec<Leg>,
+}
+
+/// Whether a sign of ringing is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sign {
+    /// It may come at any time.
+    Free,
+    /// One phone at least is to give one in time.
+    Due,
+    /// The time is over: a phone that has given none may not be the only one left.
+    Overdue,
 }
 
 impl Offer {
@@ -133,7 +160,7 @@ impl Offer {
             OfferEffect::Wait(OfferTimer::Patience, ring_time.saturating_add(SILENCE_AFTER_RING_TIME)),
             OfferEffect::FindPhones,
         ];
-        (Self { agent, shared, state: State::Asking, legs: Vec::new() }, begin)
+        (Self { agent, shared, state: State::Asking, sign: Sign::Free, legs: Vec::new() }, begin)
     }
 
     /// Whose phones are rung.
@@ -183,12 +210,17 @@ impl Offer {
         out.extend(others.map(|other| OfferEffect::CallOff(other, CancelCause::AnsweredElsewhere)));
     }
 
-    /// The agent has so many phones. Where there is none, or where it is not known, what the directory says is rung.
-    pub fn found(&mut self, phones: u8, caller_is_answered: bool) -> Vec<OfferEffect> {
+    /// What there is to ring is known. Where no phone is registered, the directory may still lead to one somewhere.
+    pub fn found(&mut self, found: Found, caller_is_answered: bool) -> Vec<OfferEffect> {
         if self.state != State::Asking {
             return Vec::new();
         }
-        self.legs = vec![Leg::Originating; usize::from(phones.clamp(1, MOST_PHONES))];
+        let (phones, sign) = match found {
+            Found::Dialled | Found::Registered(0) => (1, Sign::Free),
+            Found::Registered(phones) => (phones.min(MOST_PHONES), Sign::Due),
+        };
+        self.legs = vec![Leg::Originating; usize::from(phones)];
+        self.sign = sign;
         self.state = State::HeldBack;
         if caller_is_answered { self.caller_answered() } else { Vec::new() }
     }
@@ -198,6 +230,9 @@ impl Offer {
         let mut out = Vec::new();
         if self.state == State::HeldBack {
             self.state = State::Ringing;
+            if self.sign == Sign::Due {
+                out.push(OfferEffect::Wait(OfferTimer::Sign, SIGN_OF_RINGING));
+            }
             let first_wins = self.shared || self.legs.len() > 1;
             self.each(|phone| OfferEffect::Originate { phone, first_wins }, &mut out);
         }
@@ -213,6 +248,7 @@ impl Offer {
                 leg.created();
                 self.call_off_again(phone, &mut out);
             }
+            (News::Ringing, _) => leg.rings(),
             (News::Answered, _) => {
                 leg.answered();
                 // When it was called off while the answer was on its way, the connection decides, if there is one.
@@ -228,7 +264,7 @@ impl Offer {
             (News::Originated(Ok(())), _) => self.call_off_again(phone, &mut out),
             (News::Originated(Err(end)), Leg::Originating) => self.gone(phone, end, rival, &mut out),
             // What ended because somebody was faster tells of its end itself.
-            (News::Originated(Err(end)), Leg::Ringing) if end != LegEnd::Elsewhere => {
+            (News::Originated(Err(end)), Leg::Created | Leg::Ringing) if end != LegEnd::Elsewhere => {
                 leg.hung_up(end);
                 self.ended(phone, false, rival, &mut out);
             }
@@ -309,15 +345,29 @@ impl Offer {
         match timer {
             OfferTimer::Ring => match self.state {
                 State::Asking | State::HeldBack => self.never_rang(&mut out),
-                State::Ringing => {
-                    let rings = |phone: &u8| !self.legs.get(usize::from(*phone)).is_some_and(Leg::was_answered);
-                    out.extend(self.living().filter(rings).map(OfferEffect::RingOut));
-                }
+                State::Ringing => self.ring_out(|leg| !leg.was_answered(), MissCause::NoAnswer, &mut out),
                 _ => {}
             },
+            OfferTimer::Sign => {
+                self.sign = Sign::Overdue;
+                self.end_silent(&mut out);
+            }
             OfferTimer::Patience => self.overdue(rival, &mut out),
         }
         out
+    }
+
+    fn ring_out(&self, which: impl Fn(&Leg) -> bool, cause: MissCause, out: &mut Effects) {
+        let legs = (0..).zip(&self.legs).filter(|(_, leg)| leg.is_living() && which(leg));
+        out.extend(legs.map(|(phone, _)| OfferEffect::RingOut(phone, cause)));
+    }
+
+    /// No phone rings, and the time in which one should have is over.
+    fn end_silent(&self, out: &mut Effects) {
+        let rings = self.legs.iter().any(|leg| matches!(leg, Leg::Ringing | Leg::Answered));
+        if self.state == State::Ringing && self.sign == Sign::Overdue && !rings {
+            self.ring_out(|leg| leg.end().is_none(), MissCause::Silent, out);
+        }
     }
 
     /// Nothing was heard for too long.
@@ -358,6 +408,8 @@ impl Offer {
             // The others are not to ring on for an offer that has failed, and the caller is not to wait for their ends.
             self.stop_all_but(phone, out);
             out.push(OfferEffect::NotConnected);
+        } else {
+            self.end_silent(out);
         }
     }
 

@@ -9,8 +9,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::acd::ids::{AgentId, OfferId, QueueNumber};
+use crate::acd::pace::{Pace, share};
 use crate::acd::pairing::{Bench, Choice, choose};
 use crate::acd::queue::Place;
+use crate::acd::settings::Strategy;
 use crate::acd::time::{Mono, Now};
 use crate::floor::{Floor, OfferKey};
 
@@ -30,13 +32,16 @@ pub struct Dispatcher {
     /// In which benches an agent sits.
     seated: HashMap<AgentId, Vec<QueueNumber>>,
     due: BTreeSet<(Mono, Due)>,
+    /// How fast the queues that ring everybody do so.
+    paces: HashMap<QueueNumber, Pace>,
     new_offer: NewOffer,
 }
 
 impl Dispatcher {
     /// A dispatcher for this floor.
     pub fn new(floor: Arc<Floor>, new_offer: NewOffer) -> Self {
-        Self { floor, benches: HashMap::new(), seated: HashMap::new(), due: BTreeSet::new(), new_offer }
+        let (benches, seated, paces) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { floor, benches, seated, due: BTreeSet::new(), paces, new_offer }
     }
 
     /// Makes every offer that can be made now. Returns when to be called again at the latest.
@@ -73,6 +78,7 @@ impl Dispatcher {
     fn refresh_bench(&mut self, queue: &QueueNumber) {
         let Some(settings) = self.floor.participants(queue) else {
             self.benches.remove(queue);
+            self.paces.remove(queue);
             return;
         };
         if self.benches.get(queue).is_some_and(|b| Arc::ptr_eq(b.settings(), &settings)) {
@@ -88,6 +94,11 @@ impl Dispatcher {
                     seats.push(queue.clone());
                 }
             }
+        }
+        if settings.strategy == Strategy::Simultaneous {
+            self.paces.entry(queue.clone()).or_default();
+        } else {
+            self.paces.remove(queue);
         }
         self.benches.insert(queue.clone(), bench);
     }
@@ -137,7 +148,12 @@ impl Dispatcher {
             let chosen = self.floor.with_queue(&queue, |q| (q.call_at(place), choose(q, place, bench, now.mono)));
             match chosen {
                 Some((Some(call), Choice::Ring(agents))) => {
-                    for agent in agents {
+                    let (room, again) = self.room(&queue, now.mono);
+                    if let Some(at) = again {
+                        self.due.insert((at, Due::Queue(queue)));
+                        continue;
+                    }
+                    for agent in agents.into_iter().take(room) {
                         let key =
                             OfferKey { offer: (self.new_offer)(), call: call.clone(), queue: queue.clone(), agent };
                         self.offer(&key, now);
@@ -161,6 +177,15 @@ impl Dispatcher {
         }
     }
 
+    /// How many agents may be rung for this queue now; if none, when it may be looked at again.
+    fn room(&mut self, queue: &QueueNumber, now: Mono) -> (usize, Option<Mono>) {
+        let Some(pace) = self.paces.get_mut(queue) else { return (usize::MAX, None) };
+        match pace.room(share(self.floor.sessions_per_second()), now) {
+            0 => (0, pace.free_at()),
+            room => (room, None),
+        }
+    }
+
     /// The next caller to look at, unless nobody is free.
     fn next(&self, queue: &QueueNumber, after: Option<Place>) -> Option<Place> {
         if self.benches.get(queue)?.is_empty() {
@@ -172,8 +197,8 @@ impl Dispatcher {
     fn offer(&mut self, key: &OfferKey, now: Now) {
         self.unseat(&key.agent);
         // A lost claim or confirmation leaves a note of what changed, and the loop comes round again.
-        if self.floor.claim(key, now).is_ok() {
-            self.floor.confirm(key, now);
+        if self.floor.claim(key, now).is_ok() && self.floor.confirm(key, now) {
+            self.paces.entry(key.queue.clone()).and_modify(|pace| pace.count(now.mono));
         }
     }
 }

@@ -13,6 +13,9 @@ use uuid::Uuid;
 use super::api::ApiCall;
 use super::text::{ChannelId, SafeText, TextError, word};
 
+/// The longest contact of a phone that is dialled. Those of softphones that push messages wake have 500 bytes and more.
+const LONGEST_CONTACT: usize = 2048;
+
 /// Replaces an empty [`SafeText`], because FreeSWITCH takes `NAME=''` for no variable.
 const NOTHING: &str = "-";
 
@@ -42,32 +45,83 @@ impl Endpoint {
         Ok(Self(word(dial, 512, "/@.:-_+;=%*#!~")?.to_owned()))
     }
 
-    /// The phones registered for an account, as `sofia_contact` lists them. Empty if any of them cannot be dialled by
-    /// itself.
-    pub fn contacts(listed: &str) -> Vec<Self> {
-        let phone = |contact: &str| {
-            let (profile, address) = contact.strip_prefix("sofia/")?.split_once('/')?;
-            let is_phone = profile != "gateway" && address.starts_with("sip:");
-            is_phone.then(|| Self::at_address(contact).ok()).flatten()
-        };
-        listed.trim().split(',').map(phone).collect::<Option<_>>().unwrap_or_default()
-    }
-
     /// Like [`Endpoint::new`], but the host may be an IPv6 address: `[2001:db8::2]`. `originate` takes brackets for
     /// variables only at the beginning of an endpoint (read in its source, and tried).
     fn at_address(contact: &str) -> Result<Self, TextError> {
-        let Some((before, rest)) = contact.split_once('[') else { return Self::new(contact) };
+        let Some((before, rest)) = contact.split_once('[') else { return Self::of_phone(contact) };
         let (literal, behind) = rest.split_once(']').ok_or(TextError::Character('['))?;
         if before.is_empty() || literal.parse::<Ipv6Addr>().is_err() {
             return Err(TextError::Character('['));
         }
-        Self::new(&format!("{before}{behind}"))?;
+        Self::of_phone(&format!("{before}{behind}"))?;
         Ok(Self(contact.to_owned()))
+    }
+
+    /// Like [`Endpoint::new`], for what a phone registers: as long as a softphone's that is woken by push messages, and
+    /// with the `&` that some of these have.
+    fn of_phone(contact: &str) -> Result<Self, TextError> {
+        if contact.contains(":_:") {
+            return Err(TextError::Character(':'));
+        }
+        Ok(Self(word(contact, LONGEST_CONTACT, "/@.:-_+;=%*#!~&")?.to_owned()))
     }
 
     /// The endpoint as FreeSWITCH reads it.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// The phones registered for an account, each to be dialled by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contacts {
+    /// Those that can be.
+    pub phones: Vec<Endpoint>,
+    /// The others, and why not.
+    pub refused: Vec<(String, NotDialled)>,
+}
+
+/// Why a contact is not dialled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotDialled {
+    /// It names something else, such as a gateway.
+    #[error("it is not the address of a phone")]
+    NoPhone,
+    /// It cannot stand in a dial string.
+    #[error(transparent)]
+    Text(#[from] TextError),
+}
+
+impl Contacts {
+    /// Reads what `sofia_contact` lists. It says `error/...` where there is none.
+    pub fn read(listed: &str) -> Self {
+        let mut read = Self::default();
+        let listed = listed.trim();
+        if listed.is_empty() || listed.starts_with("error/") {
+            return read;
+        }
+        for contact in listed.split(',') {
+            match Self::phone(contact) {
+                Ok(phone) => read.phones.push(phone),
+                Err(why) => read.refused.push((contact.to_owned(), why)),
+            }
+        }
+        read
+    }
+
+    fn phone(contact: &str) -> Result<Endpoint, NotDialled> {
+        let address = contact.strip_prefix("sofia/").and_then(|rest| rest.split_once('/'));
+        match address {
+            Some((profile, address)) if profile != "gateway" && address.starts_with("sip:") => {
+                Ok(Endpoint::at_address(contact)?)
+            }
+            _ => Err(NotDialled::NoPhone),
+        }
+    }
+
+    /// How many phones there are.
+    pub fn count(&self) -> usize {
+        self.phones.len() + self.refused.len()
     }
 }
 
@@ -150,11 +204,11 @@ impl Originate {
     /// number `anonymous`.
     ///
     /// Both become parts of a SIP address. An `@` would cut off the rest of the name, so it becomes a space. The number
-    /// keeps only ASCII letters, digits and `+-_.`, so that it can be dialled. If what remains is the name of
+    /// keeps only ASCII letters, digits and `+*-_.`, so that it can be dialled. If what remains is the name of
     /// FreeSWITCH's module, it loses an underscore.
     #[must_use]
     pub fn caller_id(self, name: SafeText, number: SafeText) -> Self {
-        let dialled = |c: &char| c.is_ascii_alphanumeric() || "+-_.".contains(*c);
+        let dialled = |c: &char| c.is_ascii_alphanumeric() || "+*-_.".contains(*c);
         let kept = SafeText::new(&number.as_str().chars().filter(dialled).collect::<String>());
         let number = SafeText::new(&kept.as_str().replace(' ', ""));
         let number = number.or(SafeText::new("anonymous"));
@@ -332,32 +386,52 @@ mod tests {
         assert!(Endpoint::user("10/01", "lab").is_err());
     }
 
+    fn dialled(listed: &str) -> Vec<String> {
+        Contacts::read(listed).phones.iter().map(|phone| phone.as_str().to_owned()).collect()
+    }
+
+    /// Q8: every phone of an account that can be dialled is, and of the others the reason is known.
     #[test]
-    fn the_contacts_of_an_account_are_all_dialled_or_none_is() {
+    fn the_contacts_of_an_account_are_dialled_one_by_one() {
         let two = "sofia/internal/sip:1001@10.0.0.1:5060;transport=udp,sofia/internal/sip:1001@10.0.0.2:5062;fs_nat=yes;\
                    fs_path=sip%3A1001%4010.9.9.9%3A61000%3Btransport%3Dtls\n";
-        let found = Endpoint::contacts(two);
-        assert_eq!(found.iter().map(Endpoint::as_str).collect::<Vec<_>>(), two.trim().split(',').collect::<Vec<_>>());
+        assert_eq!(dialled(two), two.trim().split(',').collect::<Vec<_>>());
         let six = "sofia/internal6/sip:1001@[2001:db8::2]:5060;transport=udp;fs_path=sip%3A1001%40%5B%3A%3A1%5D%3A5060,\
                    sofia/internal/sip:1001@10.0.0.1:5060";
-        let found = Endpoint::contacts(six);
-        assert_eq!(found.iter().map(Endpoint::as_str).collect::<Vec<_>>(), six.split(',').collect::<Vec<_>>());
-        for none in [
-            "error/user_not_registered",
-            "sofia/internal/sip:a@1,sofia/internal/sip:b@[::1]]",
-            "sofia/internal/sip:a@1,sofia/internal/sip:b@[::1",
-            "sofia/internal/sip:a@1,sofia/internal/sip:b@[x=1]2",
-            "sofia/internal/sip:a@1,sofia/internal/sip:b@[::1][x=1]",
-            "sofia/internal/sip:a@1,[x=1]sofia/internal/sip:b@2",
-            "sofia/internal/sip:a@1,sofia/internal/sip:b@[::1];x=${system(id)}",
-            "",
-            "sofia/internal/sip:a@1,sofia/internal/sip:b@2|user/3",
-            "sofia/internal/sip:a@1,sofia/gateway/expensive/0900",
-            "sofia/gateway/sip:1/2",
-            "sofia/internal/sip:a@1,loopback/9",
-            "sofia/internal/sip:a@1;x=${system(id)},sofia/internal/sip:b@2",
-        ] {
-            assert_eq!(Endpoint::contacts(none), [], "{none}");
+        assert_eq!(dialled(six), six.split(',').collect::<Vec<_>>());
+        let push = format!("sofia/internal/sip:1001@10.0.0.1;pn-provider=apns;pn-prid={}&remote", "0a".repeat(400));
+        let listed = format!("{push},sofia/internal/sip:1001@10.0.0.2");
+        assert_eq!(dialled(&listed), listed.split(',').collect::<Vec<_>>());
+        for none in ["error/user_not_registered", "", "\n"] {
+            assert_eq!(Contacts::read(none), Contacts::default(), "{none}");
         }
+    }
+
+    /// Q21: nothing else than a phone is dialled, whatever a phone registers.
+    #[test]
+    fn a_contact_is_one_phone_or_none() {
+        for bad in [
+            "sofia/internal/sip:b@[::1]]",
+            "sofia/internal/sip:b@[::1",
+            "sofia/internal/sip:b@[x=1]2",
+            "sofia/internal/sip:b@[::1][x=1]",
+            "[x=1]sofia/internal/sip:b@2",
+            "sofia/internal/sip:b@[::1];x=${system(id)}",
+            "sofia/internal/sip:b@2|user/3",
+            "sofia/internal/sip:b@2:_:user/3",
+            "sofia/internal/sip:b@2 &park()",
+            "sofia/gateway/expensive/0900",
+            "sofia/gateway/sip:1/2",
+            "loopback/9",
+            "sofia/internal/sip:a@1;x=${system(id)}",
+        ] {
+            let read = Contacts::read(&format!("sofia/internal/sip:a@1,{bad}"));
+            let phones: Vec<&str> = read.phones.iter().map(Endpoint::as_str).collect();
+            assert_eq!((phones, read.refused.len()), (vec!["sofia/internal/sip:a@1"], 1), "{bad}");
+            assert_eq!(read.count(), 2);
+        }
+        let long = format!("sofia/internal/sip:a@{}", "1".repeat(LONGEST_CONTACT));
+        let too_long = NotDialled::Text(TextError::TooLong(LONGEST_CONTACT));
+        assert_eq!(Contacts::read(&long).refused, [(long, too_long)]);
     }
 }

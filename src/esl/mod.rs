@@ -30,7 +30,7 @@ pub use api::{ApiCall, JobOutcome, JobResult};
 pub use cause::Cause;
 pub use close::CloseReason;
 pub use command::{Command, Execute};
-pub use dial::{Endpoint, OnAnswer, Originate};
+pub use dial::{Contacts, Endpoint, OnAnswer, Originate};
 pub use event::Event;
 pub use kind::EventKind;
 pub use link::{Events, Full, Incoming, Link, LinkLimits, Pending};

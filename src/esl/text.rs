@@ -159,7 +159,7 @@ pub(crate) fn word<'a>(text: &'a str, longest: usize, others: &str) -> Result<&'
 }
 
 /// Text from outside, reduced to characters without meaning to FreeSWITCH: letters, digits and combining marks of any
-/// script, single spaces, and `-_.+@()/`. Text from outside enters dial strings and application arguments only this
+/// script, single spaces, and `-_.+*@()/`. Text from outside enters dial strings and application arguments only this
 /// way.
 ///
 /// Letters are composed (NFC). Invisible characters, which join, direct or format text, are removed. Every other
@@ -187,7 +187,7 @@ impl SafeText {
                     continue;
                 }
                 marks += 1;
-            } else if c.is_alphanumeric() || "-_.+@()/".contains(c) {
+            } else if c.is_alphanumeric() || "-_.+*@()/".contains(c) {
                 marks = 0;
             } else {
                 gap = true;

@@ -13,7 +13,7 @@ mod supervision;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ use crate::acd::fact::{CancelCause, EndedBy, Fact, LossCause, Record, TimeoutCau
 use crate::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
 use crate::acd::line::Line;
 use crate::acd::offer::Outcome;
+use crate::acd::pace::SESSIONS_PER_SECOND;
 use crate::acd::queue::{CalledOff, Left, Orders, Place, Queue};
 use crate::acd::settings::QueueSettings;
 use crate::acd::time::{Now, Since, Wall};
@@ -100,6 +101,7 @@ pub struct Floor {
     facts: Facts,
     arrivals: AtomicU64,
     line: Mutex<Line>,
+    sessions_per_second: AtomicU32,
 }
 
 impl Floor {
@@ -120,6 +122,7 @@ impl Floor {
             facts,
             arrivals: AtomicU64::new(0),
             line: Mutex::default(),
+            sessions_per_second: AtomicU32::new(SESSIONS_PER_SECOND),
         }
     }
 
@@ -136,6 +139,16 @@ impl Floor {
     /// How many phones agents have.
     pub fn phones(&self) -> &Phones {
         &self.phones
+    }
+
+    /// FreeSWITCH takes so many new sessions a second.
+    pub fn set_sessions_per_second(&self, sessions: u32) {
+        self.sessions_per_second.store(sessions, Ordering::Relaxed);
+    }
+
+    /// How many new sessions a second FreeSWITCH takes.
+    pub fn sessions_per_second(&self) -> u32 {
+        self.sessions_per_second.load(Ordering::Relaxed)
     }
 
     /// Admits a call, whose task is woken when there is something for it. False when a call of that

@@ -15,6 +15,9 @@ pub struct Phones {
     listened: AtomicU64,
 }
 
+/// How many contacts of one account somebody is told of.
+const MOST_TOLD: usize = 16;
+
 #[derive(Debug, Default)]
 struct Account {
     /// The `Call-ID` with which the account's last phone registered: the same for as long as it is the same phone
@@ -22,7 +25,10 @@ struct Account {
     last: Option<Box<str>>,
     /// How often something came that makes what was asked before worthless.
     round: u64,
-    one: bool,
+    /// How many phones it has, where that is one or none.
+    few: Option<u8>,
+    /// Contacts that cannot be rung, of which somebody was told.
+    told: Vec<Box<str>>,
     /// While whom it was learnt listening to.
     listened: u64,
 }
@@ -45,10 +51,10 @@ impl Phones {
         self.listened.load(Ordering::Acquire)
     }
 
-    /// Whether the agent has one phone, or none.
-    pub fn is_one(&self, agent: &AgentId) -> bool {
+    /// How many phones the agent has, where it is known to be one or none.
+    pub fn known(&self, agent: &AgentId) -> Option<u8> {
         let listened = self.listened();
-        self.accounts.get(agent).is_some_and(|account| account.one && account.listened == listened)
+        self.accounts.get(agent).filter(|account| account.listened == listened).and_then(|account| account.few)
     }
 
     /// Somebody is about to ask for the agent's phones.
@@ -64,8 +70,19 @@ impl Phones {
         }
         let mut account = self.accounts.entry(agent.clone()).or_default();
         if account.round == asked.round {
-            (account.one, account.listened) = (count <= 1, listened);
+            (account.few, account.listened) = (u8::try_from(count).ok().filter(|count| *count <= 1), listened);
         }
+    }
+
+    /// Whether nobody was told yet that this contact of the agent cannot be rung: true once for as long as nothing else
+    /// registers.
+    pub fn is_new(&self, agent: &AgentId, contact: &str) -> bool {
+        let mut account = self.accounts.entry(agent.clone()).or_default();
+        let new = account.told.len() < MOST_TOLD && account.told.iter().all(|told| **told != *contact);
+        if new {
+            account.told.push(Box::from(contact));
+        }
+        new
     }
 
     /// A phone of the agent's account registered, with this `Call-ID`: another one than before, unless that is the same.
@@ -95,7 +112,7 @@ mod tests {
         let phones = listening();
         phones.registered(&anna(), Some("desk"));
         phones.found(&anna(), phones.asking(&anna()), 1);
-        assert!(phones.is_one(&anna()));
+        assert_eq!(phones.known(&anna()), Some(1));
         phones
     }
 
@@ -104,11 +121,11 @@ mod tests {
     fn the_same_phone_again_is_no_other() {
         let phones = one();
         phones.registered(&anna(), Some("desk"));
-        assert!(phones.is_one(&anna()));
+        assert_eq!(phones.known(&anna()), Some(1));
         phones.registered(&anna(), Some("soft"));
-        assert!(!phones.is_one(&anna()));
+        assert_eq!(phones.known(&anna()), None);
         phones.found(&anna(), phones.asking(&anna()), 2);
-        assert!(!phones.is_one(&anna()));
+        assert_eq!(phones.known(&anna()), None);
     }
 
     /// Q8: an answer that was on its way while another phone registered counts for nothing.
@@ -118,16 +135,16 @@ mod tests {
         let asked = phones.asking(&anna());
         phones.registered(&anna(), Some("soft"));
         phones.found(&anna(), asked, 1);
-        assert!(!phones.is_one(&anna()));
+        assert_eq!(phones.known(&anna()), None);
         phones.found(&anna(), phones.asking(&anna()), 1);
         phones.registered(&anna(), None);
-        assert!(!phones.is_one(&anna()), "it may be any");
+        assert_eq!(phones.known(&anna()), None, "it may be any");
         // The other phone, whose Call-ID was the last, goes and comes back.
         phones.registered(&anna(), Some("soft"));
         phones.registered(&anna(), None);
         phones.found(&anna(), phones.asking(&anna()), 1);
         phones.registered(&anna(), Some("soft"));
-        assert!(!phones.is_one(&anna()));
+        assert_eq!(phones.known(&anna()), None);
     }
 
     /// Q8: without somebody who listens nothing is known, and what was known before is not known again.
@@ -136,12 +153,12 @@ mod tests {
         let phones = one();
         let asked = phones.asking(&anna());
         phones.listen(false);
-        assert!(!phones.is_one(&anna()));
+        assert_eq!(phones.known(&anna()), None);
         phones.listen(true);
         phones.found(&anna(), asked, 1);
-        assert!(!phones.is_one(&anna()));
+        assert_eq!(phones.known(&anna()), None);
         let unheard = Phones::default();
         unheard.found(&anna(), unheard.asking(&anna()), 1);
-        assert!(!unheard.is_one(&anna()));
+        assert_eq!(unheard.known(&anna()), None);
     }
 }

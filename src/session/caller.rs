@@ -16,6 +16,7 @@ use tracing::Instrument;
 use crate::acd::call::{Call, Effect, Input, Parting, Wire};
 use crate::acd::ids::{LegId, OfferId, QueueNumber};
 use crate::acd::leg::News;
+use crate::acd::offer::Found;
 use crate::acd::queue::Place;
 use crate::acd::time::{Mono, Now};
 use crate::esl::text::TextError;
@@ -30,7 +31,7 @@ use crate::telephony::{Settings, commands as wire};
 use super::turns::{self, Again};
 use super::{Shared, drained};
 use courier::Courier;
-use ringing::{Contacts, NOT_RUNG};
+use ringing::{NOT_RUNG, Phones};
 
 /// Serves a caller to the end.
 pub(super) async fn run(
@@ -119,6 +120,8 @@ async fn at(moment: Option<Instant>) {
 enum Watched {
     /// Which phones the agent of an offer has.
     Phones(OfferId),
+    /// What the directory has for the agent of an offer.
+    Directory(OfferId),
     Ring(LegId),
     CallOff(LegId),
     /// A leg could not be ended; whether it is there.
@@ -154,7 +157,7 @@ struct Session<'a> {
     /// Legs whose filters are still set.
     filtered: BTreeSet<LegId>,
     /// What the numbers of an agent's phones stand for.
-    contacts: BTreeMap<OfferId, Contacts>,
+    phones: BTreeMap<OfferId, Phones>,
     /// The channel was told how to go on without us.
     prepared: bool,
     courier: Courier<'a>,
@@ -210,7 +213,7 @@ impl<'a> Session<'a> {
             later: None,
             later_at: None,
             filtered: BTreeSet::new(),
-            contacts: BTreeMap::new(),
+            phones: BTreeMap::new(),
             prepared: false,
             courier: Courier::new(shared),
             parked: false,
@@ -294,6 +297,7 @@ impl<'a> Session<'a> {
                 self.shared.mod_hash.store(has, Ordering::Relaxed);
             }
             (Watched::Phones(offer), outcome) => self.found(offer, outcome),
+            (Watched::Directory(offer), outcome) => self.read_directory(offer, outcome),
             (Watched::Exists(leg), Outcome::Done(reply)) if reply.body_text().trim() == "false" => {
                 self.tell(Input::Leg(leg, News::Missing));
             }
@@ -349,7 +353,7 @@ impl<'a> Session<'a> {
     fn order(&mut self, wish: Wire) -> Option<Input> {
         let refused = match &wish {
             Wire::Originate { leg, .. } => Some(Input::Leg(*leg, NOT_RUNG)),
-            Wire::FindPhones(offer, _) => Some(Input::Phones(*offer, 1)),
+            Wire::FindPhones(offer, _) => Some(Input::Phones(*offer, Found::Registered(0))),
             Wire::Music { playing, .. } | Wire::Say(playing, _) => Some(Input::Played(*playing)),
             _ => None,
         };
@@ -384,7 +388,7 @@ impl<'a> Session<'a> {
                 let (call, refused_is_gone) = wire::call_off(leg.uuid(), cause)?;
                 self.out.push((Command::Api(call), refused_is_gone.then_some(Watched::CallOff(leg))));
             }
-            Wire::RingOut(leg) => self.push(Command::Api(wire::end_if_ringing(leg.uuid(), Cause::NoAnswer)?)),
+            Wire::RingOut(leg, cause) => self.push(Command::Api(wire::ring_out(leg.uuid(), cause)?)),
             Wire::EndLeg(leg) => {
                 let call = wire::end_leg(leg.uuid(), Cause::OriginatorCancel);
                 self.out.push((Command::Api(call), Some(Watched::CallOff(leg))));
@@ -447,7 +451,8 @@ impl<'a> Session<'a> {
             return;
         }
         let in_line = self.call.is_in_line();
-        let only_asks = self.out.iter().all(|(_, watched)| matches!(watched, Some(Watched::Phones(_))));
+        let only_asks =
+            self.out.iter().all(|(_, watched)| matches!(watched, Some(Watched::Phones(_) | Watched::Directory(_))));
         if in_line && self.later_at.is_none() {
             self.later_at = Some(self.present() + PUT_OFF);
         } else if in_line && self.out.iter().any(|(_, watched)| matches!(watched, Some(Watched::Ring(_)))) {
@@ -469,7 +474,7 @@ impl<'a> Session<'a> {
     fn flush(&mut self) {
         let is_gone = |offer: &OfferId| self.call.agent_of(*offer).is_none();
         let gone: Vec<LegId> = self.filtered.iter().copied().filter(|leg| is_gone(&leg.offer)).collect();
-        self.contacts.retain(|offer, _| !is_gone(offer));
+        self.phones.retain(|offer, _| !is_gone(offer));
         for leg in gone {
             self.filtered.remove(&leg);
             // Of a call that was connected, or has left, hardly anything comes: the connection will soon be closed.

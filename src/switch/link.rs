@@ -25,6 +25,7 @@ use crate::esl::{
 use crate::floor::{AskedPhones, OfferKey};
 use crate::telephony::commands::{connected, end_if_ringing, has_mod_hash};
 use crate::telephony::events::was_transferred;
+use crate::telephony::status::sessions_per_second;
 
 use super::lamps::Lamps;
 use super::phones::Listed;
@@ -69,6 +70,7 @@ enum Answer {
     /// A channel that was not heard to begin.
     Whose(String, Outcome),
     ModHash(Outcome),
+    Status(Outcome),
     /// A stray leg was to be ended; whether it was.
     Ended(Uuid, bool),
     Lamps,
@@ -218,6 +220,9 @@ impl Up<'_> {
         if let Ok(call) = has_mod_hash() {
             self.ask(call, Answer::ModHash);
         }
+        if let Ok(call) = ApiCall::new("status") {
+            self.ask(call, Answer::Status);
+        }
         self.all_lamps();
         self.ask_domain();
         self.check_numbers();
@@ -300,6 +305,10 @@ impl Up<'_> {
                 self.switches.mod_hash.store(has, Ordering::Relaxed);
                 // Asked behind the order to send events.
                 self.hears_registrations();
+            }
+            Answer::Status(outcome) => {
+                let limit = done(outcome).and_then(|reply| sessions_per_second(&reply.body_text()));
+                self.switches.takes(self.index, limit);
             }
             Answer::Phones(agent, asked, outcome) => self.looked_up(&agent, asked, outcome),
             Answer::Ended(leg, true) => {

@@ -9,7 +9,7 @@ mod phones;
 mod state;
 mod survey;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +20,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::acd::fact::Record;
 use crate::acd::ids::Instance;
+use crate::acd::pace::SESSIONS_PER_SECOND;
 use crate::clock::Clock;
 use crate::config::SwitchAddress;
 use crate::esl::client::{self, ConnectError};
@@ -88,6 +89,8 @@ pub struct Switches {
     repairs: AtomicUsize,
     in_order: AtomicBool,
     seen: Mutex<Vec<Sight>>,
+    /// How many new sessions a second each switch takes, as far as it said.
+    limits: Mutex<BTreeMap<usize, u32>>,
     phones: Mutex<Phones>,
     asked_lamps: Mutex<Asked>,
     /// What each switch was told of lamps, while no link to it is up.
@@ -117,6 +120,7 @@ impl Switches {
             repairs: AtomicUsize::new(0),
             in_order: AtomicBool::new(count == 0),
             seen: Mutex::new(vec![Sight::Unseen; count]),
+            limits: Mutex::default(),
             phones: Mutex::default(),
             asked_lamps: Mutex::default(),
             lamps: Mutex::new((0..count).map(|_| Lamps::default()).collect()),
@@ -211,6 +215,22 @@ impl Switches {
         tracing::error!(switch, %error, "the password of a switch cannot be sent; give it another in event_socket.conf.xml, and here");
         let why = format!("the password cannot be sent: {error}");
         self.change_link(index, |link| link.troubles.link = Some(why));
+    }
+
+    /// A switch takes so many new sessions a second. The floor goes by the one that takes fewest: which switch the next
+    /// caller is on, it does not know.
+    fn takes(&self, index: usize, sessions: Option<u32>) {
+        let mut limits = lock(&self.limits);
+        let Some(sessions) = sessions else {
+            tracing::warn!(
+                "FreeSWITCH does not say how many new sessions a second it takes; {SESSIONS_PER_SECOND} are assumed"
+            );
+            return;
+        };
+        limits.insert(index, sessions);
+        if let Some(fewest) = limits.values().min() {
+            self.floor.set_sessions_per_second(*fewest);
+        }
     }
 
     /// Brings up to date who is in a private call, and tells the floor.

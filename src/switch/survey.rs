@@ -222,7 +222,7 @@ pub(super) fn bring(row: &ChannelRow) -> Option<Repair> {
         tracing::warn!(
             uuid,
             context,
-            "a call nobody took charge of cannot be brought back: its context has other characters than letters, digits and -_.+@()/; end it by hand"
+            "a call nobody took charge of cannot be brought back: its context has other characters than letters, digits and -_.+*@()/; end it by hand"
         );
     }
     channel.map(|channel| Repair::Bring(channel, row.dest.clone(), context))

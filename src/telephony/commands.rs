@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::acd::announce::HIGHEST;
 use crate::acd::call::{Parting, Playing, Saying};
-use crate::acd::fact::CancelCause;
+use crate::acd::fact::{CancelCause, MissCause};
 use crate::acd::ids::{OfferId, QueueNumber};
 use crate::acd::settings::{AgentSettings, Language, Music, QueueSettings};
 use crate::esl::command::{EventSet, Filter};
@@ -30,6 +30,10 @@ const RINGTONE: &str = "tone_stream://%(1000,4000,425);loops=-1";
 /// end the ringing on time.
 const RING_TIME_MARGIN: Duration = Duration::from_secs(2);
 
+/// Whom a leg that rings is for, in FreeSWITCH's own words (`SWITCH_ORIGINATE_SIGNAL_BOND_VARIABLE`): whoever picks the
+/// leg up, by an INVITE with `Replaces` or `intercept -bleg`, has the caller (sofia.c, switch_ivr_bridge.c).
+const BOND: &str = "originate_signal_bond";
+
 /// A leg that was answered and is not connected within this time is hung up: nobody answers into silence, even if
 /// nobody is left to end it.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(3);
@@ -41,6 +45,8 @@ pub(crate) fn setup(channel: &ChannelId) -> [Command; 3] {
         Command::Filter(Filter::channel(channel)),
         Command::Events(EventSet::of(&[
             EventKind::ChannelCreate,
+            EventKind::ChannelProgress,
+            EventKind::ChannelProgressMedia,
             EventKind::ChannelAnswer,
             EventKind::ChannelBridge,
             EventKind::ChannelHangup,
@@ -110,6 +116,15 @@ pub(crate) fn phones(agent: &AgentSettings, settings: &Settings) -> Result<ApiCa
     ApiCall::new(format!("sofia_contact */{}{domain}", agent.id))
 }
 
+/// One phone of an agent who has several.
+#[derive(Clone, Debug)]
+pub(crate) struct Contact {
+    /// Where it is registered.
+    pub(crate) endpoint: Endpoint,
+    /// What the directory has for its user; see [`super::directory`].
+    pub(crate) variables: Vec<(VariableName, SafeText)>,
+}
+
 /// Rings an agent's phone on the leg `leg`, at `contact` or wherever the directory says: what the connection is told
 /// first, so that the leg and the end of the job, which goes by the leg's name, are heard of, and the order itself.
 ///
@@ -117,7 +132,7 @@ pub(crate) fn phones(agent: &AgentSettings, settings: &Settings) -> Result<ApiCa
 /// cuts the caller off either (measured), but of two who answer at once one hears nobody until we end the leg.
 pub(crate) fn ring(
     leg: Uuid,
-    contact: Option<&Endpoint>,
+    contact: Option<&Contact>,
     first_wins: bool,
     agent: &AgentSettings,
     queue: &QueueSettings,
@@ -126,7 +141,7 @@ pub(crate) fn ring(
 ) -> Result<([Command; 2], ApiCall), TextError> {
     let (job, leg) = (leg, ChannelId::from(leg));
     let endpoint = match (contact, &agent.dial, &settings.domain) {
-        (Some(contact), ..) => contact.clone(),
+        (Some(contact), ..) => contact.endpoint.clone(),
         (None, Some(dial), _) => Endpoint::new(dial)?,
         (None, None, Some(domain)) => Endpoint::user(agent.id.as_str(), domain)?,
         (None, None, None) => Endpoint::new(&format!("user/{}", agent.id))?,
@@ -140,7 +155,8 @@ pub(crate) fn ring(
         .variable(&VariableName::new(RINGING)?, &SafeText::new("yes"))
         .variable(&VariableName::new("fsq_agent")?, &SafeText::new(agent.id.as_str()))
         .variable(&VariableName::new("fsq_queue")?, &SafeText::new(queue.number.as_str()))
-        .variable(&VariableName::new("fsq_call")?, &SafeText::new(caller.id.as_str()));
+        .variable(&VariableName::new("fsq_call")?, &SafeText::new(caller.id.as_str()))
+        .variable(&VariableName::new(BOND)?, &SafeText::new(caller.id.as_str()));
     originate = match agent.follow_forwards {
         false => originate.variable(&VariableName::new("outbound_redirect_fatal")?, &SafeText::new("true")),
         // Forwarded to a queue, it would be a caller there: the header tells who comes.
@@ -166,7 +182,7 @@ pub(crate) fn ring(
             .variable(&VariableName::new("sip_invite_domain")?, &domain)
             .variable(&VariableName::new("presence_id")?, &SafeText::new(&format!("{user}@{domain}")));
     }
-    originate = originate.on_answer(&answered(&leg)?);
+    originate = originate.on_answer(&answered(&leg, contact)?);
     if first_wins {
         originate = originate.on_answer(&OnAnswer::TakePlace { leg: leg.clone(), channel: caller.channel.clone() });
     }
@@ -182,12 +198,14 @@ pub(crate) fn ring(
 
 /// What is set on a leg in the instant it is answered. The variables for this `originate` alone are taken away: FreeSWITCH
 /// copies them to every further leg that this one calls (switch_ivr_originate.c), so that nobody could be connected to an
-/// agent whom the caller passes on (measured: both heard nothing, and were hung up after 3.6 s).
-fn answered(leg: &ChannelId) -> Result<OnAnswer, TextError> {
+/// agent whom the caller passes on (measured: both heard nothing, and were hung up after 3.6 s). From then on the bridge
+/// tells whom the leg belongs to. What the directory has for the user is set then as well, as `user/` does.
+fn answered(leg: &ChannelId, contact: Option<&Contact>) -> Result<OnAnswer, TextError> {
     let mut values = vec![(VariableName::new(RINGING)?, SafeText::new("no"))];
-    for name in ["group_confirm_key", "group_confirm_timeout", "ignore_early_media"] {
+    for name in ["group_confirm_key", "group_confirm_timeout", "ignore_early_media", BOND] {
         values.push((VariableName::new(name)?, SafeText::default()));
     }
+    values.extend(contact.into_iter().flat_map(|contact| contact.variables.clone()));
     Ok(OnAnswer::SetVariables { channel: leg.clone(), values })
 }
 
@@ -243,6 +261,12 @@ pub(crate) fn call_off(leg: Uuid, cause: CancelCause) -> Result<(ApiCall, bool),
         | CancelCause::Requested
         | CancelCause::Restart => Ok((end_if_ringing(leg, Cause::LoseRace)?, false)),
     }
+}
+
+/// Ends a leg that is missed for this reason, if it was not answered meanwhile.
+pub(crate) fn ring_out(leg: Uuid, cause: MissCause) -> Result<ApiCall, TextError> {
+    let cause = if cause == MissCause::Silent { Cause::ProgressTimeout } else { Cause::NoAnswer };
+    end_if_ringing(leg, cause)
 }
 
 /// Ends a leg if it still rings.
@@ -402,7 +426,8 @@ mod tests {
             language: Language("en".into()),
             hide_withheld: true,
         };
-        let contact = contact.map(|c| Endpoint::new(c).unwrap());
+        let variables = vec![(VariableName::new("media_timeout").unwrap(), SafeText::new("5000"))];
+        let contact = contact.map(|c| Contact { endpoint: Endpoint::new(c).unwrap(), variables });
         let leg = OfferId(Uuid::nil()).leg(1).uuid();
         ring(leg, contact.as_ref(), true, &agent, &queue, &caller, &settings).unwrap().1
     }
@@ -435,6 +460,8 @@ mod tests {
             "originate {origination_uuid=00000000-0000-0001-0000-000000000000,",
             ",fsq_offer='00000000-0000-0000-0000-000000000000',",
             ",dialed_user='1001',dialed_domain='lab',sip_invite_domain='lab',presence_id='1001@lab',",
+            ",originate_signal_bond='caller',",
+            ";originate_signal_bond=;media_timeout=5000',",
             "='uuid_limit 00000000-0000-0001-0000-000000000000 hash fsq caller 1 !LOSE_RACE',",
             "='uuid_bridge caller 00000000-0000-0001-0000-000000000000'}sofia/internal/sip:1001@10.0.0.2:5062 &park()",
         ] {

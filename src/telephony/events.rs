@@ -91,6 +91,8 @@ pub(crate) fn hear(event: &Event, own: &str, call: &Call) -> Option<Heard> {
     let leg = our_leg(Uuid::try_parse(&channel).ok()?, call)?;
     let news = match event.kind() {
         EventKind::ChannelCreate => News::Created,
+        // A 180, and a 183 with early media.
+        EventKind::ChannelProgress | EventKind::ChannelProgressMedia => News::Ringing,
         EventKind::ChannelAnswer => News::Answered,
         EventKind::ChannelHangup => News::HungUp(end_of(event), was_transferred(event)),
         EventKind::ChannelHangupComplete => News::Gone(end_of(event)),

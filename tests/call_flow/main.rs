@@ -13,7 +13,7 @@ use freeswitch_queue::acd::fact::{CancelCause, EndedBy, MissCause, Onward, Timeo
 use freeswitch_queue::acd::ids::{AgentId, LegId, OfferId, QueueNumber};
 use freeswitch_queue::acd::leg::LegEnd;
 use freeswitch_queue::acd::leg::News::{self, *};
-use freeswitch_queue::acd::offer::Outcome;
+use freeswitch_queue::acd::offer::{Found, Outcome};
 use freeswitch_queue::acd::queue::{Orders, Place};
 use freeswitch_queue::acd::settings::{Language, Music, QueueSettings, Strategy, Timeout, TimeoutAction};
 use freeswitch_queue::acd::time::{Mono, Now, Since, Wall};
@@ -84,7 +84,7 @@ impl Stand {
         let asked: Vec<Effect> = offers.iter().map(|o| wire(Wire::FindPhones(*o, anna()))).collect();
         s.gives(0, Looked { orders: Orders { ring, ..Orders::default() }, position: 1 }, &asked);
         for o in offers {
-            s.gives(0, Phones(*o, 1), &[originate(o.leg(0), shared)]);
+            s.gives(0, Phones(*o, Found::Dialled), &[originate(o.leg(0), shared)]);
         }
         for o in offers {
             s.gives(10, leg(*o, Created), &[]);
@@ -95,7 +95,7 @@ impl Stand {
     /// An agent with one phone is rung.
     fn rings(&mut self, offer: OfferId) {
         self.tell(0, orders(Orders { ring: vec![(offer, anna())], ..Orders::default() }));
-        self.tell(0, Phones(offer, 1));
+        self.tell(0, Phones(offer, Found::Dialled));
     }
 
     /// The same, in a conversation since 2 s.
@@ -193,7 +193,7 @@ fn a_connection_without_further_events_leaves_no_silence() {
 #[test]
 fn a_missing_leg_may_have_been_answered() {
     let mut s = Stand::ringing(settings(|_| ()), &[A]);
-    s.at_last(20_000, &[wire(Wire::RingOut(A.leg(0)))]);
+    s.at_last(20_000, &[wire(Wire::RingOut(A.leg(0), MissCause::NoAnswer))]);
     s.at_last(30_000, &[wire(Wire::EndLeg(A.leg(0)))]);
     s.gives(30_010, leg(A, Missing), &[missed(A, MissCause::Failed), gone(A), wire(Wire::Rearm)]);
     s.gives(30_020, leg(A, Answered), &[]);
@@ -288,7 +288,7 @@ fn a_queue_that_does_not_exist_is_an_unknown_number() {
 #[test]
 fn an_offer_that_rings_for_its_whole_ring_time_is_missed() {
     let mut s = Stand::ringing(settings(|_| ()), &[A]);
-    s.at_last(20_000, &[wire(Wire::RingOut(A.leg(0)))]);
+    s.at_last(20_000, &[wire(Wire::RingOut(A.leg(0), MissCause::NoAnswer))]);
     s.gives(20_010, leg(A, HungUp(NO_ANSWER, false)), &[missed(A, MissCause::NoAnswer)]);
     s.gives(20_011, leg(A, Originated(Err(NO_ANSWER))), &[]);
     s.gives(20_012, leg(A, Gone(NO_ANSWER)), &[gone(A)]);
@@ -305,10 +305,29 @@ fn an_unregistered_phone_costs_no_time() {
     assert_eq!(s.call.deadline(), None);
 }
 
+/// Q7: a phone that is registered and gives no sign of ringing costs 4 s; one that rings has its time.
+#[test]
+fn a_phone_that_does_not_ring_costs_four_seconds() {
+    let mut s = Stand::waiting(settings(|_| ()));
+    s.tell(0, orders(Orders { ring: vec![(A, anna())], ..Orders::default() }));
+    s.gives(100, Phones(A, Found::Registered(1)), &[originate(A.leg(0), false)]);
+    s.gives(110, leg(A, Created), &[]);
+    s.at_last(4100, &[wire(Wire::RingOut(A.leg(0), MissCause::Silent))]);
+    let silent = LegEnd::Missed(MissCause::Silent);
+    s.gives(4120, leg(A, HungUp(silent, false)), &[missed(A, MissCause::Silent)]);
+    s.gives(4121, leg(A, Gone(silent)), &[gone(A)]);
+    assert_eq!(s.call.deadline(), None);
+    s.tell(5000, orders(Orders { ring: vec![(B, anna())], ..Orders::default() }));
+    s.gives(5000, Phones(B, Found::Registered(1)), &[originate(B.leg(0), false)]);
+    s.gives(8999, leg(B, Ringing), &[]);
+    s.at_last(9000, &[]);
+    s.at_last(25_000, &[wire(Wire::RingOut(B.leg(0), MissCause::NoAnswer))]);
+}
+
 #[test]
 fn a_leg_without_events_is_ended_and_given_up() {
     let mut s = Stand::ringing(settings(|_| ()), &[A]);
-    s.at_last(20_000, &[wire(Wire::RingOut(A.leg(0)))]);
+    s.at_last(20_000, &[wire(Wire::RingOut(A.leg(0), MissCause::NoAnswer))]);
     s.at_last(30_000, &[wire(Wire::EndLeg(A.leg(0)))]);
     s.at_last(35_000, &[missed(A, MissCause::Failed), desk(Desk::Lost(A))]);
     assert_eq!((s.call.deadline(), s.call.offers().count()), (None, 0));

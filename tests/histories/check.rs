@@ -41,6 +41,13 @@ impl Sim {
             assert!(!holds, "Q8: the agent is held by what is gone: {leg:?}");
             return;
         }
+        // Q7: who is registered and gives no sign of ringing is not waited for.
+        let asked = self.world.asked.iter().find(|a| a.offer == leg.id.offer);
+        let overdue = asked.and_then(|a| a.sign_due()).is_some_and(|at| at <= self.now);
+        let mut siblings = self.world.legs.iter().filter(|l| l.id.offer == leg.id.offer);
+        let signs = siblings.any(|l| (l.told_rings || l.told_answered) && !l.told_ended && !l.told_gone);
+        let silent = overdue && !signs && leg.state == State::Ringing && leg.told_created;
+        assert!(!silent || leg.rung_out || leg.killed || leg.lost, "Q7: it gives no sign: {leg:?}");
         let rings_on = leg.state == State::Ringing && !leg.killed;
         assert!(!rings_on || leg.rung_out || self.now < leg.ring_over, "Q2: it rings for too long: {leg:?}");
         if leg.lost {

@@ -8,6 +8,7 @@ use freeswitch_queue::acd::call::Input;
 use freeswitch_queue::acd::fact::{CancelCause, MissCause};
 use freeswitch_queue::acd::ids::{AgentId, CallId, LegId, OfferId};
 use freeswitch_queue::acd::leg::{LegEnd, News};
+use freeswitch_queue::acd::offer::Found;
 
 use crate::step::{Fault, Phone};
 use crate::world::{Account, Conn, Due, World};
@@ -34,8 +35,18 @@ pub(crate) struct Asked {
     pub(crate) offer: OfferId,
     /// When its ring time is over.
     pub(crate) ring_over: u64,
+    /// A sign of ringing is due 4 s after the first `originate`: it goes to phones that are registered.
+    registered: bool,
+    begun: Option<u64>,
     /// Its call has given it up.
     pub(crate) lost: bool,
+}
+
+impl Asked {
+    /// Q7: when a phone that has given no sign of ringing has had its time.
+    pub(crate) fn sign_due(&self) -> Option<u64> {
+        self.begun.filter(|_| self.registered).map(|begun| begun + 4000)
+    }
 }
 
 /// An agent's leg.
@@ -51,6 +62,9 @@ pub(crate) struct Leg {
     /// When its ring time is over, and whether the daemon said so.
     pub(crate) ring_over: u64,
     pub(crate) rung_out: bool,
+    /// Whether it rings, and whether the daemon was told so.
+    pub(crate) rings: bool,
+    pub(crate) told_rings: bool,
     /// When the daemon was last told of it, or last did something about it.
     pub(crate) touched: u64,
     pub(crate) told_created: bool,
@@ -106,6 +120,7 @@ impl World {
     /// Whom of an agent's ringing phones something happens to: one of them, or all in the same instant.
     pub(crate) fn some_ringing(&mut self, agent: &AgentId) -> Vec<LegId> {
         let ringing = self.ringing(|l| l.agent == *agent);
+        let ringing: Vec<LegId> = ringing.into_iter().filter(|id| !self.is_silent(*id)).collect();
         if ringing.len() < 2 || self.rng.chance(30) { ringing } else { vec![*self.rng.pick(&ringing)] }
     }
 
@@ -155,6 +170,7 @@ impl World {
                 leg.told_ended = true;
                 leg.told_gone |= !leg.told_created;
             }
+            News::Ringing => (leg.told_created, leg.told_rings) = (true, true),
             News::Created | News::Originated(Ok(())) | News::Bridged => leg.told_created = true,
         }
     }
@@ -176,6 +192,11 @@ impl World {
         let phone = self.account(&agent).phone(id.phone);
         let in_use = self.legs.iter().any(|l| l.agent == agent && l.id.offer != id.offer && l.exists());
         let delay = self.rng.within(1, 30);
+        match phone {
+            Phone::Dead => {}
+            Phone::Slow(ms) => self.at(ms, Due::Ring(id)),
+            _ => self.at(1, Due::Ring(id)),
+        }
         if in_use || phone == Phone::Busy {
             self.at(delay, Due::Fail(id, LegEnd::Missed(MissCause::Busy)));
         } else if let Phone::Refuses(status) = phone {
@@ -191,6 +212,12 @@ impl World {
         }
     }
 
+    pub(crate) fn rings(&mut self, id: LegId) {
+        if self.leg(id).state == State::Ringing && !std::mem::replace(&mut self.leg(id).rings, true) {
+            self.tell_of(id, News::Ringing);
+        }
+    }
+
     pub(crate) fn ring_over(&mut self, id: LegId) {
         if self.leg(id).state == State::Ringing && self.leg(id).fault != Some(Fault::Deaf) {
             self.die(id, LegEnd::Missed(MissCause::NoAnswer), false);
@@ -198,7 +225,7 @@ impl World {
     }
 
     pub(crate) fn answer(&mut self, id: LegId) {
-        if self.leg(id).state != State::Ringing {
+        if self.leg(id).state != State::Ringing || self.is_silent(id) {
             return;
         }
         let now = self.now;
@@ -354,10 +381,11 @@ impl World {
     /// Finds out which phones an agent has: at once where there is known to be one.
     pub(crate) fn find_phones(&mut self, conn: Conn, offer: OfferId, agent: &AgentId, ring_time: Duration) {
         let ring_over = self.now + ring_time.as_millis() as u64;
-        self.asked.push(Asked { offer, ring_over, lost: false });
-        let phones = self.account(agent).phones;
-        let found = Input::Phones(offer, phones);
-        if phones == 1 && self.rng.chance(70) {
+        let account = self.account(agent);
+        let (phones, dialled) = (account.phones, account.dialled);
+        self.asked.push(Asked { offer, ring_over, registered: !dialled, begun: None, lost: false });
+        let found = Input::Phones(offer, if dialled { Found::Dialled } else { Found::Registered(phones) });
+        if dialled || (phones == 1 && self.rng.chance(70)) {
             self.at(0, Due::Tell(conn, found));
         } else if self.rng.chance(10) {
             let delay = self.rng.within(100, 4000);
@@ -374,7 +402,10 @@ impl World {
         assert!(doubled.is_none(), "Q8: a phone of {agent} is rung while there is a leg: {doubled:?}");
         let again = self.legs.iter().any(|l| l.id == id);
         assert!(!again, "a phone of {agent} is rung twice for one offer");
-        let ring_over = self.asked(id.offer).expect("an offer nobody made").ring_over;
+        let now = self.now;
+        let asked = self.asked(id.offer).expect("an offer nobody made");
+        asked.begun.get_or_insert(now);
+        let ring_over = asked.ring_over;
         let hits = self.account(agent).phones == 1 || self.rng.chance(50);
         let account = self.account(agent);
         let phone = account.phone(id.phone);
@@ -389,6 +420,8 @@ impl World {
             fault,
             ring_over,
             rung_out: false,
+            rings: false,
+            told_rings: false,
             touched: self.now,
             told_created: false,
             told_answered: false,
@@ -421,13 +454,27 @@ impl World {
         self.at(delay, Due::Create(id));
     }
 
-    /// The ring time is over.
-    pub(crate) fn ring_out(&mut self, id: LegId) {
+    /// Nobody can answer a phone that does nothing.
+    fn is_silent(&mut self, id: LegId) -> bool {
+        let agent = self.leg(id).agent.clone();
+        self.account(&agent).phone(id.phone) == Phone::Dead && !self.leg(id).rings
+    }
+
+    /// The ring time is over, or that in which a phone is to give a sign.
+    pub(crate) fn ring_out(&mut self, id: LegId, cause: MissCause) {
         let now = self.now;
+        let sign_due = self.asked(id.offer).and_then(|asked| asked.sign_due());
+        let signs = self.legs_of(id.offer).any(|l| (l.told_rings || l.told_answered) && !l.told_ended && !l.told_gone);
         let leg = self.leg(id);
-        assert_eq!(leg.ring_over, now, "how long the phone rings");
+        if cause == MissCause::Silent {
+            assert!(sign_due.is_some_and(|at| at <= now) && !signs, "Q7: no sign of ringing, at {sign_due:?}: {leg:?}");
+        } else {
+            assert_eq!(leg.ring_over, now, "how long the phone rings");
+        }
         leg.rung_out = true;
-        self.ring_over(id);
+        if leg.state == State::Ringing && leg.fault != Some(Fault::Deaf) {
+            self.die(id, LegEnd::Missed(cause), false);
+        }
     }
 
     /// Calls a leg off. Whoever may just have answered is spared unless the caller is out of reach, and

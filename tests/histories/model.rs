@@ -75,7 +75,11 @@ pub(crate) struct Model {
     pub(crate) callers: Vec<Caller>,
     pub(crate) draining: bool,
     /// Conversations that this daemon found unended in the store.
-    restored: Vec<OfferId>,
+    pub(crate) restored: Vec<OfferId>,
+    /// How many new sessions a second FreeSWITCH takes.
+    pub(crate) sessions: u32,
+    /// The offers that queues which ring everybody have made.
+    pub(crate) paced: Vec<(QueueNumber, u64)>,
 }
 
 impl Model {
@@ -125,6 +129,9 @@ impl Model {
         for c in &self.callers {
             let Some(q) = self.queue(&c.queue) else { continue };
             let over = c.closed.is_some() || !c.over.is_empty();
+            if q.strategy == Strategy::Simultaneous && self.is_at_its_share(&c.queue, now) {
+                continue;
+            }
             let rings = !c.offers.is_empty();
             if over || held.contains(&&c.queue) || (rings && q.strategy != Strategy::Simultaneous) {
                 continue;
@@ -162,6 +169,12 @@ impl Model {
         None
     }
 
+    /// A queue that rings everybody takes at most half of the new sessions of any second.
+    fn is_at_its_share(&self, queue: &QueueNumber, now: u64) -> bool {
+        let lately = self.paced.iter().filter(|(q, at)| q == queue && now < at + 1000).count();
+        lately >= (self.sessions / 2) as usize
+    }
+
     fn offered(&mut self, offer: OfferId, call: &CallId, agent: &AgentId, now: u64) {
         let expected = self.next_offer(now);
         let legal = expected.as_ref().is_some_and(|(c, agents)| c == call && agents.contains(agent));
@@ -171,8 +184,12 @@ impl Model {
         a.offer = Some(offer);
         let c = self.caller(call).expect("a caller");
         c.offers.push((offer, agent.clone()));
+        let queue = c.queue.clone();
         if c.tried.contains(agent) {
             c.tried.clear();
+        }
+        if self.queue(&queue).is_some_and(|q| q.strategy == Strategy::Simultaneous) {
+            self.paced.push((queue, now));
         }
     }
 
@@ -343,6 +360,9 @@ impl Model {
         for number in removed.iter().filter(|n| queues.iter().all(|q| q.number != **n)) {
             self.end_waits(number, TimeoutCause::QueueRemoved);
         }
+        // A queue that no longer rings everybody begins anew when it does.
+        let everybody = |n: &QueueNumber| queues.iter().any(|q| q.number == *n && q.strategy == Strategy::Simultaneous);
+        self.paced.retain(|(queue, _)| everybody(queue));
         self.queues = queues;
         for a in agents {
             match self.agent(&a.id) {
@@ -373,7 +393,7 @@ impl Model {
             Fact::CallAnswered { offer, .. } => Some(*offer),
             _ => None,
         });
-        *self = Self { queues, restored: restored.collect(), ..Self::default() };
+        *self = Self { queues, restored: restored.collect(), sessions: self.sessions, ..Self::default() };
         for s in agents {
             let mut a = Agent::new(s.id.clone());
             a.logins = journal.logins.iter().filter(|l| l.0 == s.id).map(|l| l.1.clone()).collect();

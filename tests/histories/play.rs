@@ -45,6 +45,7 @@ impl Sim {
             |a: &AgentId, q: &QueueNumber| queues.iter().any(|s| s.number == *q && s.participants.contains(a));
         self.journal.logins.retain(|l| takes_part(&l.0, &l.1));
         self.model.restarted(&agents, queues.clone(), &self.journal, self.now);
+        self.floor.set_sessions_per_second(self.model.sessions);
         self.floor.configure(&agents, &queues, self.time());
         let j = &self.journal;
         let restored = Restored {
@@ -142,6 +143,7 @@ impl Sim {
                 let account = self.world.account(&agent_id(a));
                 (account.phones, account.others) = (phones, others);
             }
+            Step::Dial(a, yes) => self.world.account(&agent_id(a)).dialled = yes,
             Step::Fault(a, fault) => self.world.account(&agent_id(a)).fault = Some(fault),
             Step::Write(q, change) => self.office.write(q, change),
             Step::Hire(a, yes) => self.office.hire(a, yes),

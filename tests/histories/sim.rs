@@ -80,10 +80,15 @@ impl Sim {
     pub(crate) fn new(seed: u64, traced: bool) -> Self {
         let (bell, facts) = (Arc::default(), Arc::default());
         let (floor, dispatcher) = open(&bell, &facts, 0);
+        let mut rng = Rng::branch(seed, 3);
+        // FreeSWITCH takes more than anybody wants, or next to nothing.
+        let sessions = if rng.chance(70) { 30 } else { 4 };
+        floor.set_sessions_per_second(sessions);
+        let model = Model { sessions, ..Model::default() };
         let mut sim = Self {
             now: 0,
             born: 0,
-            rng: Rng::branch(seed, 3),
+            rng,
             office: Office::new(),
             floor,
             supervisor: Supervisor::default(),
@@ -94,7 +99,7 @@ impl Sim {
             wakes: Arc::default(),
             sessions: BTreeMap::new(),
             world: World::new(seed),
-            model: Model::default(),
+            model,
             journal: Journal::default(),
             callers: 0,
             trace: traced.then(Vec::new),
@@ -270,7 +275,7 @@ impl Sim {
             Wire::HangUp(_) => self.world.part(&s.id, Parted::HungUp),
             Wire::GiveBack => self.world.part(&s.id, Parted::GivenBack),
             Wire::Close => self.world.close(conn),
-            Wire::RingOut(id) => self.world.ring_out(id),
+            Wire::RingOut(id, cause) => self.world.ring_out(id, cause),
             Wire::LetGo => self.world.caller(&s.id).expect("a caller").armed = false,
             Wire::Answer => self.world.answer_caller(&s.id),
             Wire::Connected => {}

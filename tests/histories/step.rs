@@ -46,6 +46,8 @@ pub(crate) enum Step {
     Phone(u8, Phone),
     /// From now on the agent has so many phones, and all but the first behave so.
     Phones(u8, u8, Phone),
+    /// From now on the agent has a `dial`, or no more.
+    Dial(u8, bool),
     /// The next leg to the agent has this fault.
     Fault(u8, Fault),
     /// The admin writes this into the file.
@@ -74,6 +76,10 @@ pub(crate) enum Step {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Phone {
     Rings,
+    /// Rings only after this time.
+    Slow(u64),
+    /// Is registered, and dead.
+    Dead,
     AnswersAtOnce,
     Busy,
     /// Gives this final answer by itself.
@@ -236,6 +242,7 @@ enum Kind {
     Reachable,
     Phone,
     Phones,
+    Dial,
     Fault,
     Write,
     Hire,
@@ -271,6 +278,7 @@ impl Taste {
             (3, Reachable),
             (3, Phone),
             (4, Phones),
+            (2, Dial),
             (5, Fault),
             (4, Write),
             (1, Hire),
@@ -330,7 +338,8 @@ fn some_change(rng: &mut Rng, taste: &Taste) -> Change {
 fn some_phone(rng: &mut Rng) -> Phone {
     use Phone::*;
     let refuses = Refuses(*rng.pick(&[302, 408, 480, 487, 503]));
-    *rng.pick(&[Rings, Rings, Rings, AnswersAtOnce, Busy, refuses, NotRegistered, Unknown])
+    let slow = Slow(*rng.pick(&[500, 3990, 4030, 7000]));
+    *rng.pick(&[Rings, Rings, Rings, slow, Dead, AnswersAtOnce, Busy, refuses, NotRegistered, Unknown])
 }
 
 fn some_fault(rng: &mut Rng) -> Fault {
@@ -401,6 +410,7 @@ fn some_step(rng: &mut Rng, taste: &Taste) -> Step {
         Kind::Reachable => Step::Reachable(agent, yes),
         Kind::Phone => Step::Phone(agent, some_phone(rng)),
         Kind::Phones => Step::Phones(agent, rng.within(1, 3) as u8, some_phone(rng)),
+        Kind::Dial => Step::Dial(agent, yes),
         Kind::Fault => Step::Fault(agent, some_fault(rng)),
         Kind::Write => Step::Write(queue, some_change(rng, taste)),
         Kind::Hire => Step::Hire(agent, yes),

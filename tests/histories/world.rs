@@ -39,6 +39,7 @@ pub(crate) enum Due {
     Tell(Conn, Input),
     Create(LegId),
     RingOver(LegId),
+    Ring(LegId),
     Answer(LegId),
     /// The leg tries to take the caller.
     Pick(LegId),
@@ -111,6 +112,8 @@ pub(crate) struct World {
 pub(crate) struct Account {
     pub(crate) agent: AgentId,
     pub(crate) phones: u8,
+    /// They are behind a `dial`, which is one to the daemon.
+    pub(crate) dialled: bool,
     /// How the first phone behaves, and the others.
     pub(crate) first: Phone,
     pub(crate) others: Phone,
@@ -120,7 +123,7 @@ pub(crate) struct Account {
 
 impl Account {
     fn new(agent: AgentId) -> Self {
-        Self { agent, phones: 1, first: Phone::Rings, others: Phone::Rings, fault: None }
+        Self { agent, phones: 1, dialled: false, first: Phone::Rings, others: Phone::Rings, fault: None }
     }
 
     pub(crate) fn phone(&self, n: u8) -> Phone {
@@ -172,6 +175,7 @@ impl World {
                 Due::CallerEnds(call) => self.caller_ends(&call),
                 Due::Linger(conn) => self.tell(conn, Input::Disconnected),
                 Due::Create(id) => self.create(id),
+                Due::Ring(id) => self.rings(id),
                 Due::RingOver(id) => self.ring_over(id),
                 Due::Answer(id) => self.answer(id),
                 Due::Pick(id) => self.pick(id),

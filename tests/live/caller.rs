@@ -48,6 +48,14 @@ impl From {
         From { user: user.to_owned(), header, login, hosted: false, name: String::new(), more: String::new() }
     }
 
+    /// A phone of the house that picks up the call of a colleague's ringing phone, named as FreeSWITCH names it to lamps
+    /// (RFC 3891).
+    pub fn picking_up(user: &str, invite: &Message) -> From {
+        let tag = invite.header("From").split(";tag=").nth(1).unwrap_or_default().to_owned();
+        let more = format!("\n    Replaces: {};to-tag={tag};from-tag=0;early-only", invite.call());
+        From { more, ..From::phone(user) }
+    }
+
     /// A phone of another customer's house, where users have the same names.
     pub fn phone_of_others(user: &str) -> From {
         From { header: format!("<sip:{user}@{HOSTED_DOMAIN}>"), hosted: true, ..From::phone(user) }

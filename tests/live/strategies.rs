@@ -17,6 +17,7 @@ crate::cases!("strategies":
     busy_declined_and_unregistered_phones_cost_no_time,
     nobody_rings_again_for_the_same_caller_within_five_seconds,
     a_phone_that_answers_nothing_is_given_up_after_the_ring_time,
+    a_phone_that_gives_no_sign_of_ringing_is_given_up_after_four_seconds,
     callers_are_served_in_order_and_one_at_a_time,
     an_agent_of_two_queues_gets_who_waited_longest,
     an_agent_in_a_private_call_does_not_ring,
@@ -240,6 +241,26 @@ fn a_phone_that_answers_nothing_is_given_up_after_the_ring_time(lab: &Lab) {
     let second = lab.phone("1002").rings(SOON);
     let after = second.invite.at - offered;
     assert!((Duration::from_millis(950)..Duration::from_millis(1250)).contains(&after), "moved on after {after:?}");
+    second.answer();
+    caller.sound.hears(lab.phone("1002").tone, second.invite.at, SOON);
+    second.hang_up();
+    caller.over(SOON);
+    lab.phone("1001").replace(lab);
+}
+
+/// Q7: a phone that is registered and dead.
+fn a_phone_that_gives_no_sign_of_ringing_is_given_up_after_four_seconds(lab: &Lab) {
+    lab.serve("  - { number: \"99900\", name: Sales, participants: [\"1001\", \"1002\"] }\n");
+    lab.log_in("99900", &["1001", "1002"]);
+    lab.phone("1001").cut_off();
+    let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+    let (offered, ()) =
+        lab.daemon().fact("an offer", SOON, |fact| matches!(fact, Fact::OfferMade { .. }).then_some(()));
+    let second = lab.phone("1002").rings(SOON + SOON);
+    let after = second.invite.at - offered;
+    assert!((Duration::from_millis(3950)..Duration::from_millis(4400)).contains(&after), "moved on after {after:?}");
+    lab.daemon()
+        .fact("silent", SOON, |fact| matches!(fact, Fact::OfferMissed { cause: MissCause::Silent, .. }).then_some(()));
     second.answer();
     caller.sound.hears(lab.phone("1002").tone, second.invite.at, SOON);
     second.hang_up();

@@ -31,6 +31,7 @@ mod privacy;
 mod races;
 mod repairs;
 mod restarts;
+mod silent;
 mod strategies;
 mod timeout;
 mod wrap_up;

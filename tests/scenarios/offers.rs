@@ -63,7 +63,7 @@ fn q7_every_failure_moves_on() {
                 "1002 misses 0791: declined",
                 "1003 misses 0791: not registered",
                 "1004 misses 0791: unknown",
-                "1005 misses 0791: no answer",
+                "1005 misses 0791: silent",
             ]
         );
         let lost = book.when("1004 misses 0791: unknown") - book.when("1003 is offered 0791");

@@ -6,7 +6,8 @@ use freeswitch_queue::acd::ids::AgentId;
 use simswitch::{Behaviour, Phone, Registration};
 
 use crate::house::{House, answers, pass, play};
-use crate::setting::{Queue, queue};
+use crate::log::Log;
+use crate::setting::{Queue, configuration, queue};
 
 fn declines(ms: u64) -> Behaviour {
     Behaviour::Decline { after: Duration::from_millis(ms) }
@@ -61,7 +62,7 @@ fn q8_a_phone_that_registers_later_rings_as_well() {
     play(async {
         let house = House::open(&[service()]);
         let (desk, soft) = both(&house);
-        let has_one = || house.daemon().floor().phones().is_one(&AgentId::new("1001").unwrap());
+        let has_one = || house.daemon().floor().phones().known(&AgentId::new("1001").unwrap()).is_some();
         soft.set_registration(Registration::Unregistered);
         for _ in 0..2 {
             let hans = house.caller("0791", "99900");
@@ -274,6 +275,69 @@ fn q19_the_other_phone_stops_though_the_daemon_died() {
         pass(4_000).await;
         assert_eq!(desk.wait_talking().await, "0791");
         assert_eq!(house.activity("1001"), "talking");
+        hans.hang_up();
+        house.end().await;
+    });
+}
+
+/// Q8: the contact of a softphone that push messages wake is longer than others and has an `&`; one that cannot be dialled
+/// keeps no other from ringing.
+#[test]
+fn q8_every_phone_rings_that_can_be_dialled() {
+    play(async {
+        let house = House::open(&[service()]);
+        let (desk, soft) = both(&house);
+        let odd = house.phone("1001#odd");
+        soft.set_contact_params(&format!(";pn-provider=apns;pn-prid={}&remote", "0a".repeat(300)));
+        odd.set_contact_params(";x=${system(id)}");
+        let (log, listening) = Log::begin();
+        let hans = house.caller("0791", "99900");
+        desk.wait_ringing().await;
+        soft.wait_ringing().await;
+        pass(1_000).await;
+        assert!(!odd.is_ringing());
+        hans.hang_up();
+        desk.wait_idle().await;
+        soft.wait_idle().await;
+        let hans = house.caller("0791", "99900");
+        desk.wait_ringing().await;
+        hans.hang_up();
+        desk.wait_idle().await;
+        drop(listening);
+        let told = log.text().matches("a phone of an agent cannot be rung by itself").count();
+        assert_eq!(told, 1, "{}", log.text());
+        house.end().await;
+    });
+}
+
+/// Q8: what the directory has for a user reaches each of the user's phones, as it does through `user/`.
+#[test]
+fn q8_the_directory_reaches_every_phone() {
+    play(async {
+        let directory = vec![("media_timeout".into(), "5000".into()), ("odd".into(), "a'b".into())];
+        let switch = simswitch::Config { directory, ..simswitch::Config::default() };
+        let house = House::with(switch, configuration(&[service()], ""), 1);
+        let (desk, soft) = both(&house);
+        let hans = house.caller("0791", "99900");
+        desk.wait_ringing().await;
+        soft.wait_ringing().await;
+        assert!(soft.answer());
+        hans.wait_talking().await;
+        let leg = house.switch.legs().into_iter().find(|leg| leg.answered && leg.who == "phone 1001#soft").unwrap();
+        assert_eq!(house.switch.variable(&leg.uuid, "media_timeout").as_deref(), Some("5000"));
+        assert_eq!(house.switch.variable(&leg.uuid, "odd"), None);
+        hans.hang_up();
+        house.end().await;
+    });
+}
+
+/// Q17: a number is shown as it is, with its stars.
+#[test]
+fn q17_a_number_keeps_its_stars() {
+    play(async {
+        let house = House::open(&[service()]);
+        let hans = house.caller("100*2", "99900");
+        assert_eq!(house.phone("1001").wait_ringing().await.number, "100*2");
         hans.hang_up();
         house.end().await;
     });

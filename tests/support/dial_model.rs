@@ -150,7 +150,7 @@ pub fn assert_harmless(name: &str, number: &str) {
     let dialled = dial(originate(&name, &number).call().as_str()).expect("FreeSWITCH could not read it");
     // The number can be dialled back, so it has no blanks, nor an `@`, which would end it inside a SIP address.
     let mut shown_number = number.as_str().to_owned();
-    shown_number.retain(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '_' | '.'));
+    shown_number.retain(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '*' | '-' | '_' | '.'));
     // FreeSWITCH acts on this word anywhere in a command.
     while let Some(at) = shown_number.to_ascii_lowercase().find("mod_event_socket") {
         shown_number.remove(at + 3);

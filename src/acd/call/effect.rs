@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::input::Playing;
-use crate::acd::fact::{CancelCause, EndedBy, Onward, TimeoutCause};
+use crate::acd::fact::{CancelCause, EndedBy, MissCause, Onward, TimeoutCause};
 use crate::acd::ids::{AgentId, LegId, OfferId, QueueNumber};
 use crate::acd::offer::Outcome;
 use crate::acd::queue::Place;
@@ -47,7 +47,7 @@ pub enum Wire {
     Say(Playing, Saying),
     /// Stop what is being said.
     Hush,
-    /// Find out how many phones the agent of an offer has; [`Input::Phones`](super::Input::Phones) tells.
+    /// Find out what there is to ring for an offer; [`Input::Phones`](super::Input::Phones) tells.
     FindPhones(OfferId, AgentId),
     /// Ring one of an agent's phones.
     Originate {
@@ -60,8 +60,8 @@ pub enum Wire {
     },
     /// End an agent's leg before it is connected.
     CallOff(LegId, CancelCause),
-    /// The ring time of an offer is over: end its leg as not answered, if it still rings.
-    RingOut(LegId),
+    /// End an agent's leg if it is not answered: its ring time is over, or it gave no sign of ringing.
+    RingOut(LegId, MissCause),
     /// End an agent's leg whatever its state.
     EndLeg(LegId),
     /// A connection failed after the phone was answered: make the caller survive our death again.

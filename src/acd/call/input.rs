@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::acd::ids::{LegId, OfferId};
 use crate::acd::leg::News;
+use crate::acd::offer::Found;
 use crate::acd::queue::{Orders, Place};
 use crate::acd::settings::QueueSettings;
 use crate::acd::time::Since;
@@ -31,9 +32,8 @@ pub enum Input {
     },
     /// The caller's channel is answered: agents can be connected to it.
     CallerAnswered,
-    /// The answer to [`Wire::FindPhones`](super::Wire::FindPhones): how many phones there are to ring one by one. With
-    /// fewer than two, what the directory says is rung.
-    Phones(OfferId, u8),
+    /// The answer to [`Wire::FindPhones`](super::Wire::FindPhones).
+    Phones(OfferId, Found),
     /// FreeSWITCH tells something of an agent's leg.
     Leg(LegId, News),
     /// The caller is connected to somebody who is none of our legs, or is no longer ours to command.

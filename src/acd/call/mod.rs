@@ -199,7 +199,7 @@ impl Call {
             Input::Entered(entered) => self.entered(entered, now),
             Input::Looked { orders, position } => self.looked(orders, position, now),
             Input::CallerAnswered => self.caller_answered(now),
-            Input::Phones(offer, count) => self.found(offer, count, now),
+            Input::Phones(offer, found) => self.found(offer, found, now),
             Input::Leg(leg, news) => self.heard(leg, news, now),
             Input::TakenAway => self.taken_away(now),
             Input::CameAgain => self.came_again(now),

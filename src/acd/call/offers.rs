@@ -8,7 +8,7 @@ use super::{Call, Channel, Desk, Stage, Timer, Wire};
 use crate::acd::fact::{CancelCause, EndedBy};
 use crate::acd::ids::{AgentId, LegId, OfferId};
 use crate::acd::leg::{LegEnd, News};
-use crate::acd::offer::{Around, LEG_PATIENCE, Offer, OfferEffect, OfferTimer, Outcome};
+use crate::acd::offer::{Around, Found, LEG_PATIENCE, Offer, OfferEffect, OfferTimer, Outcome};
 use crate::acd::settings::Strategy;
 use crate::acd::time::Now;
 
@@ -24,10 +24,10 @@ impl Call {
         self.follow(id, effects, now);
     }
 
-    /// The agent has so many phones.
-    pub(super) fn found(&mut self, id: OfferId, phones: u8, now: Now) {
+    /// What there is to ring is known.
+    pub(super) fn found(&mut self, id: OfferId, found: Found, now: Now) {
         let answered = self.channel == Channel::Answered;
-        self.with(id, now, |offer| offer.found(phones, answered));
+        self.with(id, now, |offer| offer.found(found, answered));
     }
 
     pub(super) fn answer(&mut self) {
@@ -112,7 +112,7 @@ impl Call {
                     }
                 }
                 OfferEffect::CallOff(phone, cause) => self.wire(Wire::CallOff(id.leg(phone), cause)),
-                OfferEffect::RingOut(phone) => self.wire(Wire::RingOut(id.leg(phone))),
+                OfferEffect::RingOut(phone, cause) => self.wire(Wire::RingOut(id.leg(phone), cause)),
                 OfferEffect::EndLeg(phone) => self.wire(Wire::EndLeg(id.leg(phone))),
                 OfferEffect::Outcome(outcome) => self.outcome(id, outcome, now),
                 OfferEffect::NotConnected => self.not_connected(now),
@@ -181,7 +181,7 @@ impl Call {
 
     fn remove(&mut self, id: OfferId) {
         self.offers.remove(&id);
-        for timer in [OfferTimer::Ring, OfferTimer::Patience] {
+        for timer in [OfferTimer::Ring, OfferTimer::Sign, OfferTimer::Patience] {
             self.timers.clear(Timer::Offer(id, timer));
         }
     }

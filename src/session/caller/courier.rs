@@ -18,6 +18,10 @@ use super::{Session, Watched};
 /// next frame, which is when it carries one out (20 ms at most).
 const CROWD: usize = 4;
 
+/// How many of them a channel is told at most to carry out: FreeSWITCH closes the connection when more than 256 commands
+/// wait for a channel (measured).
+const MOST_QUEUED: usize = 64;
+
 /// Counts as long as it is there.
 struct Beginning<'a>(&'a AtomicUsize);
 
@@ -69,7 +73,8 @@ impl<'a> Courier<'a> {
     /// The `originate` of a leg as the command that arrives first.
     pub(super) fn send(&mut self, leg: LegId, call: ApiCall) -> Command {
         let crowd = self.shared.beginning.load(Ordering::Relaxed) >= CROWD;
-        let ready = crowd && !self.may_be_kept && self.shared.by_channel.load(Ordering::Relaxed);
+        let ready = crowd && !self.may_be_kept && self.to_carry_out.len() < MOST_QUEUED;
+        let ready = ready && self.shared.by_channel.load(Ordering::Relaxed);
         match ready.then(|| wire::by_channel(leg.uuid(), &call)).flatten() {
             Some(command) => {
                 self.to_carry_out.push_back((leg, call));

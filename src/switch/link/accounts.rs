@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::acd::ids::AgentId;
-use crate::esl::{ApiCall, Endpoint, Event, Outcome};
+use crate::esl::{ApiCall, Contacts, Event, Outcome};
 use crate::floor::AskedPhones;
 use crate::telephony::commands as wire;
 
@@ -89,7 +89,9 @@ impl Up<'_> {
         {
             let phones = self.switches.floor.phones();
             let settings = self.switches.floor.agent(&agent, |a| a.settings().clone());
-            let Some(settings) = settings.filter(|s| s.dial.is_none() && !phones.is_one(&agent)) else { continue };
+            let Some(settings) = settings.filter(|s| s.dial.is_none() && phones.known(&agent).is_none()) else {
+                continue;
+            };
             let asked = phones.asking(&agent);
             let call = wire::phones(&settings, &self.switches.settings.borrow());
             let Ok(call) = call else { continue };
@@ -101,7 +103,7 @@ impl Up<'_> {
     pub(super) fn looked_up(&mut self, agent: &AgentId, asked: AskedPhones, outcome: Outcome) {
         self.looking_up -= 1;
         if let Outcome::Done(reply) = outcome {
-            let count = Endpoint::contacts(&reply.body_text()).len();
+            let count = Contacts::read(&reply.body_text()).count();
             self.switches.floor.phones().found(agent, asked, count);
         }
         self.look_up_phones();

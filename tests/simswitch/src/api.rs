@@ -4,6 +4,7 @@ use crate::cause;
 use crate::command::split;
 use crate::headers;
 use crate::leg::{LegId, State, Waiter};
+use crate::party::PhoneState;
 use crate::wire;
 use crate::world::World;
 use std::time::Duration;
@@ -128,6 +129,7 @@ impl World {
                 Outcome::Done(format!("+OK hangup all channels with cause {cause}\n"))
             }
             "show" => Outcome::Done(self.show(arg)),
+            "find_user_xml" => Outcome::Done(self.find_user_xml(arg)),
             "sofia_contact" => Outcome::Done(self.sofia_contact(arg)),
             "user_exists" => {
                 let user = arg.split_whitespace().nth(1).unwrap_or_default();
@@ -228,11 +230,27 @@ impl World {
         out
     }
 
+    /// The user, with what it has of its groups and domain.
+    fn find_user_xml(&self, arg: &str) -> String {
+        let user = arg.split_whitespace().nth(1).unwrap_or_default();
+        if self.phones_of(user).next().is_none() && self.phones.get(user).is_none_or(|p| !p.is_known()) {
+            return "-ERR can't find user\n".into();
+        }
+        let variable =
+            |(name, value): &(String, String)| format!("<variable name=\"{name}\" value=\"{value}\"></variable>\n");
+        let variables: String = self.config.directory.iter().map(variable).collect();
+        format!(
+            "<user id=\"{user}\">\n<params>\n<param name=\"password\" value=\"secret\"></param>\n</params>\n\
+             <variables>\n{variables}</variables>\n</user>\n"
+        )
+    }
+
     fn sofia_contact(&self, arg: &str) -> String {
         let user = arg.trim().rsplit('/').next().unwrap_or_default();
         let user = user.split('@').next().unwrap_or_default();
-        let contact = |port: u64| format!("sofia/internal/sip:{user}@127.0.0.1:{port}");
-        let contacts: Vec<String> = self.phones_of(user).map(|(_, phone)| contact(phone.port)).collect();
+        let contact =
+            |phone: &PhoneState| format!("sofia/internal/sip:{user}@127.0.0.1:{}{}", phone.port, phone.contact_params);
+        let contacts: Vec<String> = self.phones_of(user).map(|(_, phone)| contact(phone)).collect();
         if contacts.is_empty() { "error/user_not_registered".into() } else { contacts.join(",") }
     }
 
@@ -243,7 +261,7 @@ impl World {
              FreeSWITCH (Version {VERSION}) is ready\n\
              {} session(s) since startup\n\
              {} session(s) - peak {}, last 5min {} \n\
-             0 session(s) per Sec out of max 2000, peak 4, last 5min 2 \n\
+             0 session(s) per Sec out of max {}, peak 4, last 5min 2 \n\
              20000 session(s) max\n\
              min idle cpu 0.00/81.00\n\
              Current Stack Size/Max 240K/8192K\n",
@@ -256,6 +274,7 @@ impl World {
             self.legs.len(),
             self.stats.peak_legs,
             self.stats.peak_legs,
+            self.config.sessions_per_second,
         )
     }
 }

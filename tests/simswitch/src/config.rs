@@ -111,6 +111,10 @@ pub struct Config {
     pub bounds: Bounds,
     /// Password of the inbound listener.
     pub password: String,
+    /// How many new sessions a second it says it takes.
+    pub sessions_per_second: u32,
+    /// What the directory has for every user: names and values of variables.
+    pub directory: Vec<(String, String)>,
     /// Events a connection holds before it overflows (FreeSWITCH: 100,000).
     pub event_queue: usize,
     /// An accepted outbound connection that closes before the call is parked leaves the call parked for ever
@@ -133,6 +137,8 @@ impl Default for Config {
             timing: Timing::default(),
             bounds: Bounds::default(),
             password: "ClueCon".into(),
+            sessions_per_second: 2000,
+            directory: Vec::new(),
             event_queue: 100_000,
             early_close_strands: true,
             patience: Duration::from_secs(600),

@@ -170,6 +170,7 @@ impl World {
         }
         if let Some(address) = dial.strip_prefix("sofia/internal/sip:") {
             let (user, port) = address.split_once("@127.0.0.1:").unwrap_or_default();
+            let port = port.split(';').next().unwrap_or_default();
             let mut phones = self.phones_of(user);
             let found = phones.find(|(_, phone)| phone.port.to_string() == port);
             return found.map(|(name, _)| name.clone()).ok_or_else(|| "NO_USER_RESPONSE".into());

@@ -105,6 +105,8 @@ pub(crate) struct PhoneState {
     pub(crate) port: u64,
     pub(crate) call_id: String,
     pub(crate) registered_at: u64,
+    /// What stands behind the address in its contact.
+    pub(crate) contact_params: String,
     /// `leg_timeout` in the dial string of the directory, in seconds.
     pub(crate) leg_timeout: Option<u64>,
     pub(crate) legs: Vec<LegId>,

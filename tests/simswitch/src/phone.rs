@@ -95,6 +95,7 @@ impl World {
                     port,
                     call_id,
                     registered_at,
+                    contact_params: String::new(),
                     leg_timeout: None,
                     legs: Vec::new(),
                     ringing: Vec::new(),
@@ -205,6 +206,15 @@ impl Phone {
         self.shared.change(|world| {
             if let Some(phone) = world.phones.get_mut(&self.number) {
                 phone.leg_timeout = Some(seconds);
+            }
+        });
+    }
+
+    /// Its contact has these parameters, as that of a softphone which push messages wake.
+    pub fn set_contact_params(&self, params: &str) {
+        self.shared.change(|world| {
+            if let Some(phone) = world.phones.get_mut(&self.number) {
+                phone.contact_params = params.to_owned();
             }
         });
     }

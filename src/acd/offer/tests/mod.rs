@@ -11,6 +11,12 @@ const MISSED: LegEnd = LegEnd::Missed(MissCause::NoAnswer);
 const DECLINED: LegEnd = LegEnd::Missed(MissCause::Declined);
 const AROUND: Around = Around { rival: false, welcome: true };
 const LATER: OfferEffect = Wait(OfferTimer::Patience, LEG_PATIENCE);
+const SIGN: OfferEffect = Wait(OfferTimer::Sign, SIGN_OF_RINGING);
+
+/// One phone somewhere, or several that are registered.
+fn found(phones: u8) -> Found {
+    if phones == 1 { Found::Dialled } else { Found::Registered(phones) }
+}
 
 fn gone(end: LegEnd) -> OfferEffect {
     OfferEffect::Gone(end)
@@ -35,7 +41,8 @@ impl Stand {
     fn originating(phones: u8) -> Self {
         let mut s = Self::asking();
         let all = (0..phones).map(|phone| Originate { phone, first_wins: phones > 1 });
-        assert_eq!(s.0.found(phones, true), all.collect::<Vec<_>>());
+        let sign = (phones > 1).then_some(SIGN);
+        assert_eq!(s.0.found(found(phones), true), sign.into_iter().chain(all).collect::<Vec<_>>());
         s
     }
     fn ringing(phones: u8) -> Self {
@@ -68,15 +75,15 @@ fn an_outcome_is_told_once() {
 fn phones_are_held_back_until_the_caller_is_answered() {
     let mut s = Stand::asking();
     assert_eq!(s.0.caller_answered(), []);
-    assert_eq!(s.0.found(2, false), []);
-    let both = [DESK, SOFT].map(|phone| Originate { phone, first_wins: true });
-    assert_eq!(s.0.caller_answered(), both);
+    assert_eq!(s.0.found(found(2), false), []);
+    let originate = |phone| Originate { phone, first_wins: true };
+    assert_eq!(s.0.caller_answered(), [SIGN, originate(DESK), originate(SOFT)]);
     assert_eq!(s.0.caller_answered(), []);
-    assert_eq!(s.0.found(1, true), [], "too late");
+    assert_eq!(s.0.found(found(1), true), [], "too late");
     let mut none = Stand::asking();
-    assert_eq!(none.0.found(0, true), [Originate { phone: DESK, first_wins: false }]);
+    assert_eq!(none.0.found(Found::Registered(0), true), [Originate { phone: DESK, first_wins: false }]);
     let mut many = Stand::asking();
-    assert_eq!(many.0.found(u8::MAX, true).len(), usize::from(MOST_PHONES));
+    assert_eq!(many.0.found(found(u8::MAX), true).len(), 1 + usize::from(MOST_PHONES));
 }
 
 /// Q7, Q8: what never rang is over at once.
@@ -86,7 +93,7 @@ fn an_offer_that_never_rang_is_over_at_once() {
         let stand = || {
             let mut s = Stand::asking();
             if held_back {
-                s.0.found(1, false);
+                s.0.found(found(1), false);
             }
             s
         };
@@ -130,7 +137,7 @@ fn calling_off_for_good_is_told_once_more() {
 #[test]
 fn a_silent_leg_is_given_up() {
     let mut s = Stand::originating(1);
-    s.is_due(OfferTimer::Ring, &[RingOut(DESK)]);
+    s.is_due(OfferTimer::Ring, &[RingOut(DESK, MissCause::NoAnswer)]);
     s.is_due(OfferTimer::Patience, &[LATER, EndLeg(DESK)]);
     s.hears(DESK, News::Created, &[EndLeg(DESK)]);
     s.hears(DESK, News::HungUp(LegEnd::Elsewhere, false), &[LATER, missed(MissCause::Failed)]);
@@ -202,7 +209,7 @@ fn it_rings_until_the_last_phone_has_stopped() {
     s.hears(DESK, News::Originated(Err(DECLINED)), &[]);
     s.hears(DESK, News::HungUp(DECLINED, false), &[]);
     s.hears(DESK, News::Gone(DECLINED), &[]);
-    s.is_due(OfferTimer::Ring, &[RingOut(SOFT)]);
+    s.is_due(OfferTimer::Ring, &[RingOut(SOFT, MissCause::NoAnswer)]);
     s.hears(SOFT, News::HungUp(MISSED, false), &[LATER, missed(MissCause::Declined)]);
     s.hears(SOFT, News::Gone(MISSED), &[gone(DECLINED)]);
 }
@@ -278,4 +285,27 @@ fn a_forgotten_offer_has_an_outcome() {
     assert_eq!(s.0.forget(gone), Some(Outcome::Cancelled(gone)));
     s.hears(DESK, News::HungUp(MISSED, false), &[LATER, cancelled(CancelCause::LoggedOut)]);
     assert_eq!(s.0.forget(gone), None);
+}
+
+/// Q7: an offer is silent when no phone rings in time; while one does, nothing is known of the others.
+#[test]
+fn an_offer_is_silent_when_no_phone_rings() {
+    let mut s = Stand::ringing(2);
+    let out = |phone| RingOut(phone, MissCause::Silent);
+    s.is_due(OfferTimer::Sign, &[out(DESK), out(SOFT)]);
+    let silent = LegEnd::Missed(MissCause::Silent);
+    s.hears(DESK, News::HungUp(silent, false), &[out(SOFT)]);
+    s.hears(SOFT, News::HungUp(silent, false), &[LATER, missed(MissCause::Silent)]);
+    let mut one = Stand::ringing(2);
+    one.hears(SOFT, News::Ringing, &[]);
+    one.is_due(OfferTimer::Sign, &[]);
+    one.hears(SOFT, News::HungUp(DECLINED, false), &[out(DESK)]);
+    one.hears(DESK, News::HungUp(silent, false), &[LATER, missed(MissCause::Declined)]);
+    let mut answered = Stand::ringing(2);
+    answered.hears(DESK, News::Answered, &[LATER]);
+    answered.is_due(OfferTimer::Sign, &[]);
+    let mut off = Stand::ringing(2);
+    let cause = CancelCause::LoggedOut;
+    off.called_off(cause, &[LATER, CallOff(DESK, cause), CallOff(SOFT, cause)]);
+    off.is_due(OfferTimer::Sign, &[]);
 }

@@ -1,0 +1,71 @@
+//! Picking up a colleague's ringing phone (Q105).
+
+use std::time::Duration;
+
+use freeswitch_queue::acd::fact::{CancelCause, Fact};
+
+use crate::caller::{Caller, From};
+use crate::lab::{Lab, SOON};
+use crate::phone::Ringing;
+
+crate::cases!("pickup":
+    an_invite_with_replaces_takes_the_caller,
+    who_intercepts_the_other_side_of_a_ringing_leg_has_the_caller,
+    who_intercepts_the_caller_has_the_caller,
+);
+
+/// A caller for whom 1001 rings, and the leg.
+fn ringing(lab: &Lab) -> (Caller, Ringing<'_>, String) {
+    lab.serve("  - { number: \"99900\", name: Sales, participants: [\"1001\"], wrap_up_seconds: 1 }\n");
+    lab.log_in("99900", &["1001"]);
+    let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+    let ring = lab.phone("1001").rings(SOON);
+    let (_, leg) = lab.daemon().fact("an offer", SOON, |fact| match fact {
+        Fact::OfferMade { offer, .. } => Some(offer.to_string()),
+        _ => None,
+    });
+    (caller, ring, leg)
+}
+
+/// The picker has the caller, for as long as the two like, and nobody else rings on.
+fn has_the_caller(lab: &Lab, caller: Caller, ring: Ringing<'_>, picker: Caller) {
+    picker.answered();
+    caller.sound.hears(picker.tone, picker.since, SOON);
+    picker.sound.hears(caller.tone, picker.since, SOON);
+    ring.cancelled(SOON);
+    lab.daemon().fact("taken", SOON, |fact| matches!(fact, Fact::CallTaken { .. }).then_some(()));
+    lab.daemon().fact("called off", SOON, |fact| {
+        matches!(fact, Fact::OfferCancelled { cause: CancelCause::AnsweredElsewhere | CancelCause::CallerGone, .. })
+            .then_some(())
+    });
+    std::thread::sleep(Duration::from_secs(6));
+    assert!(!caller.is_over() && !picker.is_over(), "nothing of the queue touches the conversation");
+    picker.hang_up();
+    picker.over(SOON);
+    caller.over(SOON);
+}
+
+/// Q105: a lamp key.
+fn an_invite_with_replaces_takes_the_caller(lab: &Lab) {
+    let (caller, ring, _) = ringing(lab);
+    let picker = lab.dial(&From::picking_up("1002", &ring.invite), "1001");
+    has_the_caller(lab, caller, ring, picker);
+}
+
+/// Q105: `intercept -bleg` of the leg.
+fn who_intercepts_the_other_side_of_a_ringing_leg_has_the_caller(lab: &Lab) {
+    let (caller, ring, leg) = ringing(lab);
+    let picker = lab.dial(&From::phone("1002"), &format!("*8b-{leg}"));
+    has_the_caller(lab, caller, ring, picker);
+}
+
+/// Q105: `intercept` of the caller's channel.
+fn who_intercepts_the_caller_has_the_caller(lab: &Lab) {
+    let (caller, ring, _) = ringing(lab);
+    let channel = lab.daemon().fact("entered", SOON, |fact| match fact {
+        Fact::CallEntered { call, .. } => Some(call.to_string()),
+        _ => None,
+    });
+    let picker = lab.dial(&From::phone("1002"), &format!("*8-{}", channel.1));
+    has_the_caller(lab, caller, ring, picker);
+}
