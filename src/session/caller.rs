@@ -139,7 +139,8 @@ type Order = (Command, Option<Watched>);
 
 struct Session<'a> {
     shared: &'a Shared,
-    settings: &'a Settings,
+    /// The configuration as it is now: a reload reaches callers who wait.
+    settings: Arc<Settings>,
     link: Link,
     channel: Box<Channel>,
     dialled: QueueNumber,
@@ -172,7 +173,7 @@ struct Session<'a> {
 impl<'a> Session<'a> {
     fn new(
         shared: &'a Arc<Shared>,
-        settings: &'a Settings,
+        settings: &Arc<Settings>,
         link: Link,
         channel: Box<Channel>,
         dialled: QueueNumber,
@@ -201,7 +202,7 @@ impl<'a> Session<'a> {
         let desk = CallDesk::new(shared.floor.clone(), channel.id.clone(), caller, (shared.random)());
         Self {
             shared,
-            settings,
+            settings: settings.clone(),
             link,
             channel,
             dialled,
@@ -326,6 +327,7 @@ impl<'a> Session<'a> {
 
     /// Tells the call something, and does what it wants done.
     fn tell(&mut self, input: Input) {
+        self.settings.clone_from(&self.shared.settings.borrow());
         let now = self.shared.clock.now();
         self.work(input, now);
         self.flush();
@@ -379,7 +381,7 @@ impl<'a> Session<'a> {
             }
             Wire::Say(playing, saying) => {
                 self.courier.may_be_kept();
-                self.push(wire::say(playing, &saying, self.settings)?);
+                self.push(wire::say(playing, &saying, &self.settings)?);
             }
             Wire::Hush => self.push(Command::Api(ApiCall::uuid_break(&self.channel.channel))),
             Wire::FindPhones(offer, agent) => return self.find_phones(offer, agent),
@@ -402,7 +404,7 @@ impl<'a> Session<'a> {
                 }
             }
             Wire::HangUp(Parting::NoSuchNumber) if self.channel.answered => {
-                wire::refuse(self.settings)?.into_iter().for_each(|command| self.push(command));
+                wire::refuse(&self.settings)?.into_iter().for_each(|command| self.push(command));
             }
             Wire::HangUp(parting) => self.push(wire::hang_up(parting)),
             Wire::GiveBack => (self.give_back, self.lives_on) = (true, false),
