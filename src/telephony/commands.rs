@@ -494,6 +494,7 @@ mod tests {
             place: Place { entered: Wall(1), seq: 2 },
             first_entered: Wall(1),
             visited: Vec::new(),
+            since: None,
         };
         let german = Language("de".into());
         let first = written(&prepare(&place, &german, true, false).unwrap());
