@@ -1,7 +1,7 @@
 //! The call queue (ACD) beside FreeSWITCH.
 //!
-//! The way of a call is one straight line: socket bytes, frames and events ([`esl`]),
-//! one task per call ([`session`]), pure decisions ([`acd`]), typed commands, FreeSWITCH.
+//! A call takes one straight path: socket bytes, frames and events ([`esl`]), one task per call ([`session`]), pure
+//! decisions ([`acd`]), typed commands, FreeSWITCH.
 
 pub mod acd;
 pub mod admin;
