@@ -34,7 +34,8 @@ use super::{BLIND_PATIENCE, RETURN_PATIENCE, SURVEY_EVERY, Sight, Switches, lock
 use own::Numbers;
 use whose::Whose;
 
-/// How long a call waits for a controller until it is taken to have been left alone: whoever is there serves it at once.
+/// How long a call waits for a controller until it is taken to have been left alone: whoever is there serves it at
+/// once.
 const LEFT_ALONE: Duration = SURVEY_EVERY;
 
 /// How soon FreeSWITCH is asked again at the start, and when a stray leg was ended then or could not be.

@@ -162,7 +162,7 @@ async fn the_program_is_asked_reloaded_killed_and_stopped() {
     let (mut daemon, mut log) = place.serve().await;
     assert!(text(&place.ask(&["status"]).await.stdout).contains("1001          Anna                  99900"));
     signal(&daemon, "-TERM").await;
-    said(&mut log, "going down").await;
+    said(&mut log, "shutting down").await;
     let ended = timeout(PATIENCE, daemon.wait()).await.unwrap().unwrap();
     assert!(ended.success() && !named.exists(), "{ended:?}");
 }

@@ -153,7 +153,7 @@ async fn a_second_interrupt_ends_it_at_once() {
     running.switch.freeze();
     signal(&running.daemon, "-INT").await;
     let mut lines = running.log.lines();
-    while !lines.next_line().await.unwrap().expect("it says so").contains("going down") {}
+    while !lines.next_line().await.unwrap().expect("it says so").contains("shutting down") {}
     signal(&running.daemon, "-INT").await;
     let ended = timeout(Duration::from_secs(5), running.daemon.wait()).await.expect("at once").unwrap();
     assert_eq!((ended.code(), ended.signal()), (Some(130), None));
