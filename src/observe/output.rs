@@ -163,7 +163,7 @@ fn write_all(file: &mut impl Write, waiting: &Receiver<Message>, bytes: &AtomicU
                 // There is room for this line. If writing it fails, it is lost too, and counted in the next report.
                 let lost = lost_lines();
                 if lost > told {
-                    tracing::warn!(lost = lost - told, "log lines were lost: nobody read them");
+                    tracing::warn!(lost = lost - told, "lines of the log were lost: nobody read them");
                     told = lost;
                 }
                 let Ok(message) = waiting.recv() else { return };

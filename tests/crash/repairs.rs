@@ -140,7 +140,7 @@ fn q22_conversations_are_adopted() {
         assert_eq!(book.story_of(&["1001 and 0791"]), ["1001 and 0791 end: agent"]);
     });
     let told = repairs(&log);
-    assert!(told.len() == 1 && told[0].starts_with("a conversation from before our time"), "{told:?}");
+    assert!(told.len() == 1 && told[0].starts_with("a conversation from before the start"), "{told:?}");
 }
 
 /// Q19: who was connected when the daemon died, and is passed on to a queue later, comes as anybody: at the end.

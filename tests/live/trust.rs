@@ -57,7 +57,7 @@ fn a_colleague_cannot_dial_a_code_for_an_agent(lab: &Lab) {
     anna.answered();
     sleep(Duration::from_millis(500));
     ring.transfer("*4299900");
-    lab.daemon().says("a code is dialled by its user", SOON);
+    lab.daemon().says("the agent must dial the code", SOON);
     anna.byed(SOON);
     anna.over(SOON);
     assert_eq!(agent(lab, "1001")["logins"], serde_json::json!(["99900"]));

@@ -92,5 +92,5 @@ fn q14_a_colleague_cannot_dial_a_code_for_an_agent() {
         assert!(!house.is_in("1001", "99900"));
         house.end().await;
     });
-    assert_eq!(log.text().lines().filter(|l| l.contains("a code is dialled by its user")).count(), 1, "{}", log.text());
+    assert_eq!(log.text().lines().filter(|l| l.contains("the agent must dial the code")).count(), 1, "{}", log.text());
 }
