@@ -82,6 +82,8 @@ pub struct OfferKey {
 struct Admitted {
     wake: Wake,
     number: Arc<str>,
+    /// Offers without a leg, of which the call was not told yet.
+    legs_missing: BTreeSet<OfferId>,
 }
 
 /// The live picture of everything.
@@ -157,7 +159,7 @@ impl Floor {
         match self.calls.entry(call.clone()) {
             dashmap::Entry::Occupied(_) => false,
             dashmap::Entry::Vacant(v) => {
-                v.insert(Admitted { wake, number });
+                v.insert(Admitted { wake, number, legs_missing: BTreeSet::new() });
                 true
             }
         }

@@ -73,11 +73,7 @@ async fn serve(
             biased;
             incoming = events.next() => session.incoming(incoming),
             (what, outcome) = next(&mut session.watched) => session.outcome(what, outcome),
-            () = wake.notified() => session.tell(match turn.asked_for() {
-                None => Input::Woken,
-                Some(Again::Back) => Input::Disconnected,
-                Some(Again::PassedOn) => Input::CameAgain,
-            }),
+            () = wake.notified() => session.woken(turn.asked_for()),
             () = drained(&mut draining) => session.tell(Input::Drain),
             () = at(due) => session.tick(),
         }
@@ -269,6 +265,18 @@ impl<'a> Session<'a> {
             }
             Some(_) => {}
         }
+    }
+
+    /// Something has changed for the call on the floor, or it is here on another connection.
+    fn woken(&mut self, again: Option<Again>) {
+        for offer in self.shared.floor.take_legs_missing(&self.channel.id) {
+            self.tell(Input::LegsMissing(offer));
+        }
+        self.tell(match again {
+            None => Input::Woken,
+            Some(Again::Back) => Input::Disconnected,
+            Some(Again::PassedOn) => Input::CameAgain,
+        });
     }
 
     /// The outcome of a command that decides something.

@@ -70,7 +70,10 @@ impl Sim {
         assert!(seen_to, "Q8: nobody ends {leg:?}");
         let talks_on = talks && !leg.told_ended && !s.caller_gone;
         let patience = if leg.killed || leg.told_answered { leg.touched } else { leg.touched.max(leg.ring_over) };
-        assert!(talks_on || self.now <= patience + PATIENCE, "Q8: nothing is done about {leg:?}");
+        // Of a phone that was stopped because another of the agent's has the caller, the end may never be heard of: the
+        // offer is over when the conversation is.
+        let stopped = s.talks == Some(leg.id.offer) && leg.killed && leg.state != State::Ringing;
+        assert!(talks_on || stopped || self.now <= patience + PATIENCE, "Q8: nothing is done about {leg:?}");
     }
 
     fn check_session(&mut self, s: &mut Session) {

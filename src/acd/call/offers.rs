@@ -66,6 +66,12 @@ impl Call {
         self.with(leg.offer, now, |offer| offer.heard(leg.phone, news, around));
     }
 
+    /// FreeSWITCH was asked, and has no leg of this offer.
+    pub(super) fn legs_missing(&mut self, id: OfferId, now: Now) {
+        let rival = self.has_rival(id);
+        self.with(id, now, |offer| offer.legs_missing(rival));
+    }
+
     /// The next deadline of an offer whose end may be overlooked.
     pub(super) fn expect_end(&mut self, id: OfferId, now: Now) {
         self.timers.set(Timer::Offer(id, OfferTimer::Patience), now.mono.plus(LEG_PATIENCE));
@@ -193,6 +199,7 @@ impl Call {
                 // Whose hang-up is told first depends on how the two were connected; the leg itself knows.
                 let by = match (transferred, end, caller_gone) {
                     (true, ..) => EndedBy::Transfer,
+                    (false, LegEnd::Unseen, false) => EndedBy::Unknown,
                     (false, LegEnd::ByAgent, _) | (false, _, false) => EndedBy::Agent,
                     (false, _, true) => EndedBy::Caller,
                 };
