@@ -166,7 +166,7 @@ async fn answer(stream: UnixStream, answers: &Semaphore, daemon: &Arc<Daemon>, f
     }
     let Ok(_turn) = answers.acquire().await else { return Ok(()) };
     let text = match Request::read(&line) {
-        Some(Request::Status) => with_words(&status_of(daemon)).map(|status| status.to_string()),
+        Some(Request::Status) => json(&status_of(daemon)).map(|status| status.to_string()),
         Some(Request::Reload) => serde_json::to_string(&reload_aside(daemon, file).await),
         None => Ok("unknown request; ask for status or reload".to_owned()),
     };
@@ -175,7 +175,10 @@ async fn answer(stream: UnixStream, answers: &Semaphore, daemon: &Arc<Daemon>, f
 }
 
 /// The status as JSON, with each reason in words beside it.
-fn with_words(status: &Status) -> serde_json::Result<Value> {
+///
+/// # Errors
+/// When a value has no form in JSON.
+pub fn json(status: &Status) -> serde_json::Result<Value> {
     let mut json = serde_json::to_value(status)?;
     let words = |candidate: &CandidateView| -> Value {
         candidate.held_back.as_ref().map(|why| reason(why, status.floor.at)).into()

@@ -148,7 +148,7 @@ mod tests {
             r#"{"version":"1","switches":1,"linked":1,"links":[{"address":"pbx:8021","up":true,"troubles":["refuses everything"]}],"log_lines_lost":3,"repairs":0,"store":null,"calls":1,"at":1000000,
             "queues":[{"number":"99900","name":"Service","strategy":"as-listed",
               "waiting":[{"call":"x","number":"0791234567","since":925000,"ringing":[]}],
-              "candidates":[{"agent":"1001","reason":"wrap-up for another 12 s"}]}],
+              "candidates":[{"agent":"1001","reason":"words","held_back":{"is":"wrap_up","until":1012000}}]}],
             "agents":[{"id":"1001","name":"Anna","logins":["99900"],"activity":"wrap-up","moment":1012000,"call":null}]}"#,
         )
         .unwrap();

@@ -87,7 +87,7 @@ struct Admitted {
     wake: Wake,
     number: Arc<str>,
     /// Offers without a leg, of which the call was not told yet.
-    legs_missing: BTreeSet<OfferId>,
+    legs_missing: BTreeMap<OfferId, OfferKey>,
 }
 
 /// The live picture of everything.
@@ -165,7 +165,7 @@ impl Floor {
         match self.calls.entry(call.clone()) {
             dashmap::Entry::Occupied(_) => false,
             dashmap::Entry::Vacant(v) => {
-                v.insert(Admitted { wake, number, legs_missing: BTreeSet::new() });
+                v.insert(Admitted { wake, number, legs_missing: BTreeMap::new() });
                 true
             }
         }

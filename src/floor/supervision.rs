@@ -1,6 +1,6 @@
 //! What whoever compares with FreeSWITCH sees and repairs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use crate::acd::agent::Activity;
@@ -68,7 +68,7 @@ impl Floor {
         let attended = self.held_by(&key.agent).is_some_and(|held| held.key.offer == key.offer && held.attended);
         let told = attended
             && self.calls.get_mut(&key.call).is_some_and(|mut c| {
-                c.legs_missing.insert(key.offer);
+                c.legs_missing.insert(key.offer, key.clone());
                 (c.wake)();
                 true
             });
@@ -78,9 +78,9 @@ impl Floor {
     }
 
     /// Takes the offers of a call that have no leg any more.
-    pub fn take_legs_missing(&self, call: &CallId) -> BTreeSet<OfferId> {
+    pub fn take_legs_missing(&self, call: &CallId) -> BTreeMap<OfferId, OfferKey> {
         if self.calls.get(call).is_none_or(|c| c.legs_missing.is_empty()) {
-            return BTreeSet::new();
+            return BTreeMap::new();
         }
         self.calls.get_mut(call).map(|mut c| std::mem::take(&mut c.legs_missing)).unwrap_or_default()
     }
@@ -179,8 +179,8 @@ mod tests {
         floor.legs_missing(&key, Now::default());
         assert_eq!(woken.load(Ordering::Relaxed), 2);
         assert!(floor.held_by(&agent).is_some(), "the call releases it");
-        assert_eq!(floor.take_legs_missing(&call), BTreeSet::from([key.offer]));
-        assert_eq!(floor.take_legs_missing(&call), BTreeSet::new());
+        assert_eq!(floor.take_legs_missing(&call), BTreeMap::from([(key.offer, key.clone())]));
+        assert_eq!(floor.take_legs_missing(&call), BTreeMap::new());
         floor.dismiss(&call);
         floor.legs_missing(&key, Now::default());
         assert_eq!(floor.held_by(&agent), None);

@@ -269,8 +269,14 @@ impl<'a> Session<'a> {
 
     /// Something has changed for the call on the floor, or it is here on another connection.
     fn woken(&mut self, again: Option<Again>) {
-        for offer in self.shared.floor.take_legs_missing(&self.channel.id) {
-            self.tell(Input::LegsMissing(offer));
+        let floor = &self.shared.floor;
+        for (offer, key) in floor.take_legs_missing(&self.channel.id) {
+            if self.call.agent_of(offer).is_some() {
+                self.tell(Input::LegsMissing(offer));
+            } else {
+                // It is of an earlier connection of the call, of which nobody hears any more.
+                floor.release_unseen(&key, self.shared.clock.now());
+            }
         }
         self.tell(match again {
             None => Input::Woken,

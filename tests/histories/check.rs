@@ -68,11 +68,13 @@ impl Sim {
         let open = caller.is_some() && (s.taken.is_some() || leg.spared);
         let seen_to = talks || wanted || connecting || ended || open || leg.state == State::Dead;
         assert!(seen_to, "Q8: nobody ends {leg:?}");
-        let talks_on = talks && !leg.told_ended && !s.caller_gone;
+        // A phone that was told to stop and says no more is looked after when the conversation on the other one is over.
+        let mut phones = self.world.legs.iter().filter(|l| l.id.offer == leg.id.offer);
+        let other = leg.killed && s.talks == Some(leg.id.offer) && phones.any(|l| l.connected && !l.told_ended);
+        let talks_on = (other || (talks && !leg.told_ended)) && !s.caller_gone;
         let patience = if leg.killed || leg.told_answered { leg.touched } else { leg.touched.max(leg.ring_over) };
-        // Of a phone that was stopped because another of the agent's has the caller, the end may never be heard of: the
-        // offer is over when the conversation is.
-        let stopped = s.talks == Some(leg.id.offer) && leg.killed && leg.state != State::Ringing;
+        // Another phone of the agent was told to stop; what may be left of it is ended with the conversation.
+        let stopped = s.talks == Some(leg.id.offer) && leg.killed;
         assert!(talks_on || stopped || self.now <= patience + PATIENCE, "Q8: nothing is done about {leg:?}");
     }
 

@@ -77,7 +77,8 @@ impl Sim {
                 self.feed(conn, Input::LegsMissing(h.key.offer));
                 continue;
             }
-            self.floor.legs_missing(&h.key, self.time());
+            // As the session does for an offer of an earlier connection.
+            self.floor.release_unseen(&h.key, self.time());
             self.take_facts();
             self.given_up(&h.key);
         }
