@@ -6,6 +6,8 @@
 #![allow(unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/answers.rs"]
+mod answers;
 #[path = "live/caller.rs"]
 mod caller;
 #[path = "live/daemon.rs"]
@@ -20,6 +22,8 @@ mod ledger;
 mod office;
 #[path = "live/phone.rs"]
 mod phone;
+#[path = "live/refuser.rs"]
+mod refuser;
 // The day in the office needs only a part of it.
 #[allow(dead_code)]
 #[path = "support/rng.rs"]
@@ -31,6 +35,8 @@ mod six;
 #[path = "live/sound.rs"]
 mod sound;
 
+#[path = "live/causes.rs"]
+mod causes;
 #[path = "crash/live.rs"]
 mod deaths;
 #[path = "live/elsewhere.rs"]
@@ -59,6 +65,8 @@ mod strategies;
 mod timeouts;
 #[path = "live/trust.rs"]
 mod trust;
+#[path = "live/truth.rs"]
+mod truth;
 #[path = "live/wire.rs"]
 mod wire;
 
@@ -85,6 +93,7 @@ fn main() -> ExitCode {
     let all = [
         strategies::CASES,
         phones::CASES,
+        causes::CASES,
         ends::CASES,
         elsewhere::CASES,
         moved::CASES,
@@ -96,6 +105,7 @@ fn main() -> ExitCode {
         private::CASES,
         trust::CASES,
         wire::CASES,
+        truth::CASES,
         deaths::CASES,
         restarts::CASES,
         office::CASES,

@@ -184,6 +184,8 @@ pub enum LossCause {
     SwitchGone,
     /// The daemon had died, and the call did not come back.
     Restart,
+    /// FreeSWITCH ended the call: an orderly stop, a restart of a profile, an operator, a media timeout.
+    SwitchEnded,
     /// The daemon has a defect: the call's task died.
     Defect,
 }
@@ -192,12 +194,14 @@ pub enum LossCause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndedBy {
-    /// The caller hung up.
+    /// The caller hung up, or whoever talked with the agent in the end.
     Caller,
     /// The agent hung up.
     Agent,
     /// The agent passed the caller on to somebody else.
     Transfer,
+    /// FreeSWITCH ended it: a phone that is gone, an operator, a restart of a profile, a media timeout.
+    Switch,
     /// It cannot be told.
     Unknown,
 }
@@ -388,6 +392,9 @@ pub enum Fact {
         /// How long the caller had waited in this queue.
         #[serde(rename = "waited_ms", with = "millis")]
         waited: Duration,
+        /// The user whose phone took the caller, where FreeSWITCH has authenticated one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Arc<str>>,
     },
     /// The call did not come back.
     CallLost {

@@ -6,8 +6,8 @@
 //! | state         | `Created` | `Ringing` | `Answered` | `HungUp` | `Gone` | `Missing` | `Originated(Err)`            |
 //! |---------------|-----------|-----------|------------|----------|--------|-----------|------------------------------|
 //! | `Originating` | `Created` | `Ringing` | `Answered` | `Ending` | `Gone` |           | `Gone`                       |
-//! | `Created`     |           | `Ringing` | `Answered` | `Ending` | `Gone` | `Gone`    | `Ending`, unless `Elsewhere` |
-//! | `Ringing`     |           |           | `Answered` | `Ending` | `Gone` | `Gone`    | `Ending`, unless `Elsewhere` |
+//! | `Created`     |           | `Ringing` | `Answered` | `Ending` | `Gone` | `Gone`    |                              |
+//! | `Ringing`     |           |           | `Answered` | `Ending` | `Gone` | `Gone`    |                              |
 //! | `Answered`    |           |           |            | `Ending` | `Gone` | `Gone`    |                              |
 //! | `Ending`      |           |           | noted      |          | `Gone` | `Gone`    |                              |
 //! | `Gone`        |           |           | noted      |          |        |           |                              |
@@ -27,6 +27,8 @@ pub enum LegEnd {
     ByAgent,
     /// Nothing told of its end: FreeSWITCH was asked, and has no such leg.
     Unseen,
+    /// FreeSWITCH hung it up in the ordinary way.
+    BySwitch,
 }
 
 /// What FreeSWITCH tells of a leg.

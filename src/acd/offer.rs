@@ -14,11 +14,12 @@
 //! | `Ringing`    |            |                 | legs end if ringing | `CallingOff` (1)     | `GivingUp`       | `Connected` | `Ending`        | over           |
 //! | `CallingOff` |            |                 |                     | `CallingOff` (2)     | `GivingUp` (3)   | `Connected` | `Ending`        | over           |
 //! | `GivingUp`   |            |                 |                     | `GivingUp` (2)       | lost             | `Connected` | `Ending`        | over           |
-//! | `Connected`  |            |                 |                     |                      | once more, lost  | others end  |                 | over           |
+//! | `Connected`  |            |                 |                     |                      | lost (4)         | others end  |                 | over           |
 //! | `Ending`     |            |                 |                     |                      | once more, lost  |             |                 | over           |
 //!
 //! (1) not while a phone that was answered is being connected, unless the caller is out of its reach for good;
-//! (2) when that is final, and was not before; (3) lost, when it was called off for good.
+//! (2) when that is final, and was not before; (3) lost, when it was called off for good; (4) the leg may be in a
+//! conversation with somebody else by now, which is never ended by us (Q8).
 
 use std::time::Duration;
 
@@ -115,7 +116,7 @@ enum State {
     /// Nothing was heard for too long, and the legs were told to end.
     GivingUp(Option<CancelCause>),
     /// This phone has the caller.
-    Connected { phone: u8, told_to_end: bool },
+    Connected { phone: u8 },
     /// The outcome was told; the legs are seen off.
     Ending { told_to_end: bool },
 }
@@ -178,7 +179,8 @@ impl Offer {
         !matches!(self.state, State::Connected { .. } | State::Ending { .. })
     }
 
-    fn was_answered(&self) -> bool {
+    /// Whether one of the phones was answered.
+    pub fn was_answered(&self) -> bool {
         self.legs.iter().any(Leg::was_answered)
     }
 
@@ -263,10 +265,13 @@ impl Offer {
             (News::Gone(end), _) => self.gone(phone, end, rival, &mut out),
             (News::Originated(Ok(())), _) => self.call_off_again(phone, &mut out),
             (News::Originated(Err(end)), Leg::Originating) => self.gone(phone, end, rival, &mut out),
-            // What ended because somebody was faster tells of its end itself.
-            (News::Originated(Err(end)), Leg::Created | Leg::Ringing) if end != LegEnd::Elsewhere => {
-                leg.hung_up(end);
-                self.ended(phone, false, rival, &mut out);
+            // The leg's own end says more: what the phone answered, which the result of `originate` does not know and is
+            // heard before now and then (measured).
+            (News::Originated(Err(_)), Leg::Created | Leg::Ringing) => {
+                let last = self.legs.iter().filter(|leg| leg.end().is_none()).count() == 1;
+                if last && self.is_open() {
+                    out.push(OfferEffect::Wait(OfferTimer::Patience, LEG_PATIENCE));
+                }
             }
             // An answered leg is taken from `originate` while it is being connected, which `originate` then reports as
             // its failure, before or behind the connection. The leg itself tells how it goes on.
@@ -288,14 +293,14 @@ impl Offer {
 
     fn bridged(&mut self, phone: u8, welcome: bool, out: &mut Effects) {
         match self.state {
-            State::Connected { phone: winner, .. } if winner == phone => {}
+            State::Connected { phone: winner } if winner == phone => {}
             State::Connected { .. } => out.push(OfferEffect::CallOff(phone, CancelCause::AnsweredElsewhere)),
             _ if !welcome => self.each(OfferEffect::EndLeg, out),
             // Hung up before we heard that it was connected: an offer has one outcome.
             State::Ending { .. } | State::Asking | State::HeldBack => {}
             State::Ringing | State::CallingOff(_) | State::GivingUp(_) => {
                 self.legs.iter_mut().skip(usize::from(phone)).take(1).for_each(Leg::answered);
-                self.state = State::Connected { phone, told_to_end: false };
+                self.state = State::Connected { phone };
                 out.push(OfferEffect::Connected);
                 self.stop_all_but(phone, out);
             }
@@ -345,7 +350,7 @@ impl Offer {
         match self.state {
             State::CallingOff(cause) | State::GivingUp(Some(cause)) => out.push(OfferEffect::CallOff(phone, cause)),
             State::GivingUp(None) => out.push(OfferEffect::EndLeg(phone)),
-            State::Connected { phone: winner, .. } if winner != phone => out.push(stop),
+            State::Connected { phone: winner } if winner != phone => out.push(stop),
             State::Ringing if self.has_failed() => out.push(stop),
             _ => {}
         }
@@ -388,7 +393,11 @@ impl Offer {
             State::Asking | State::HeldBack => return self.never_rang(out),
             State::Ringing => State::GivingUp(None),
             State::CallingOff(cause) if !cause.is_final() => State::GivingUp(Some(cause)),
-            State::Connected { phone, told_to_end: false } => State::Connected { phone, told_to_end: true },
+            State::Connected { phone } => {
+                self.stop_all_but(phone, out);
+                out.push(OfferEffect::Lost);
+                return;
+            }
             State::Ending { told_to_end: false } => State::Ending { told_to_end: true },
             _ => {
                 self.conclude(LegEnd::Missed(MissCause::Failed), rival, out);
@@ -409,7 +418,7 @@ impl Offer {
 
     /// A leg has ended.
     fn ended(&mut self, phone: u8, transferred: bool, rival: bool, out: &mut Effects) {
-        if let State::Connected { phone: winner, .. } = self.state {
+        if let State::Connected { phone: winner } = self.state {
             if winner == phone {
                 out.push(OfferEffect::Wait(OfferTimer::Patience, LEG_PATIENCE));
                 out.push(OfferEffect::Parting(transferred));
@@ -439,9 +448,9 @@ impl Offer {
         let says = |end: LegEnd| match end {
             LegEnd::Missed(cause) => cause.telling(),
             LegEnd::Elsewhere => 4,
-            LegEnd::Cleared | LegEnd::ByAgent | LegEnd::Unseen => 5,
+            LegEnd::Cleared | LegEnd::ByAgent | LegEnd::BySwitch | LegEnd::Unseen => 5,
         };
-        let won = |of: u8| matches!(self.state, State::Connected { phone, .. } if phone == of);
+        let won = |of: u8| matches!(self.state, State::Connected { phone } if phone == of);
         let ended = (0..).zip(&self.legs).filter_map(|(phone, leg)| Some((phone, leg, leg.end()?)));
         let most = ended.min_by_key(|(phone, leg, end)| (!won(*phone), !leg.was_answered(), says(*end)));
         most.map_or(LegEnd::Cleared, |(_, _, end)| end)
@@ -474,7 +483,7 @@ impl Offer {
             (Some(cause), _) => Outcome::Cancelled(cause),
             // Ended by us because nothing was heard of it: nobody else has the caller.
             (None, LegEnd::Elsewhere) if !matches!(self.state, State::GivingUp(_)) => elsewhere,
-            (None, LegEnd::Cleared | LegEnd::ByAgent) if answered && rival => elsewhere,
+            (None, LegEnd::Cleared | LegEnd::ByAgent | LegEnd::BySwitch) if answered && rival => elsewhere,
             (None, LegEnd::Missed(cause)) if !answered => Outcome::Missed(cause),
             (None, _) if answered => Outcome::Missed(MissCause::NotConnected),
             (None, _) => Outcome::Missed(MissCause::Failed),

@@ -3,7 +3,8 @@
 //! A [`Bench`] holds a queue's free agents in the order of its strategy; [`choose`] picks from it for
 //! one caller. Nobody may be overtaken in a queue: while the longest waiting caller without an offer
 //! cannot be offered to the free agents only because they just missed that very caller, they are held
-//! for that caller and not offered to those behind.
+//! for that caller and not offered to those behind. The agent from whose phone a caller calls is no
+//! candidate for that caller, and so is not held.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -80,6 +81,11 @@ impl Bench {
         })
     }
 
+    /// Whether the agent is free.
+    pub fn seats(&self, agent: &AgentId) -> bool {
+        self.seated.contains_key(agent)
+    }
+
     /// Whether nobody is free.
     pub fn is_empty(&self) -> bool {
         self.seats.is_empty()
@@ -95,30 +101,41 @@ impl Bench {
 pub enum Choice {
     /// Ring these, in this order.
     Ring(Vec<AgentId>),
-    /// The free agents are held for this caller until then; nobody behind may have them before.
-    Hold(Mono),
+    /// The free agents are held for this caller; nobody behind may have them before.
+    Hold {
+        /// Until then.
+        until: Mono,
+        /// The one among them who is not held: the call comes from the own phone.
+        spare: Option<AgentId>,
+    },
     /// Others ring for this caller, and one more may be rung then; look at the next.
     Later(Mono),
     /// Nothing can be done for this caller; look at the next.
     Pass,
 }
 
-/// Chooses for the caller at `place`.
-pub fn choose(queue: &mut Queue, place: Place, bench: &Bench, now: Mono) -> Choice {
+/// Chooses for the caller at `place`: among all who are free, or when they are held for somebody ahead, only among `spare`.
+pub fn choose(queue: &mut Queue, place: Place, bench: &Bench, spare: Option<&AgentId>, now: Mono) -> Choice {
     let simultaneous = bench.settings.strategy == Strategy::Simultaneous;
     let random = bench.settings.strategy == Strategy::Random;
     let Some(w) = queue.at(place) else { return Choice::Pass };
     if bench.is_empty() || (!simultaneous && !w.offers.is_empty()) {
         return Choice::Pass;
     }
-    let over_again = bench.agents().all(|a| w.tried.get(a).is_some_and(|t| t.round >= w.round));
+    let own = w.own.as_ref();
+    let is_candidate = |a: &AgentId| own != Some(a) && spare.is_none_or(|spare| spare == a);
+    let mut candidates = bench.agents().filter(|a| is_candidate(a)).peekable();
+    if candidates.peek().is_none() {
+        return Choice::Pass;
+    }
+    let over_again = candidates.all(|a| w.tried.get(a).is_some_and(|t| t.round >= w.round));
     if over_again && !w.offers.is_empty() {
         return Choice::Pass;
     }
     // It starts over with the next offer, not before: until then somebody may come who was not tried at all.
     let round = w.round + u32::from(over_again);
     let due = |t: &Tried| t.at.plus(PAUSE_AFTER_MISS);
-    let may = |a: &&AgentId| w.tried.get(*a).is_none_or(|t| t.round < round && due(t) <= now);
+    let may = |a: &&AgentId| is_candidate(a) && w.tried.get(*a).is_none_or(|t| t.round < round && due(t) <= now);
     let chosen: Vec<AgentId> = if simultaneous {
         bench.agents().filter(may).cloned().collect()
     } else if random {
@@ -130,9 +147,12 @@ pub fn choose(queue: &mut Queue, place: Place, bench: &Bench, now: Mono) -> Choi
         w.round = round;
         return Choice::Ring(chosen);
     }
-    let paused = bench.agents().filter_map(|a| w.tried.get(a)).filter(|t| t.round < round);
-    match paused.map(due).min() {
-        Some(at) if w.offers.is_empty() => Choice::Hold(at),
+    let paused = bench.agents().filter(|a| is_candidate(a)).filter_map(|a| w.tried.get(a));
+    match paused.filter(|t| t.round < round).map(due).min() {
+        Some(until) if w.offers.is_empty() => {
+            let spare = own.filter(|own| spare.is_none_or(|spare| spare == *own) && bench.seats(own)).cloned();
+            Choice::Hold { until, spare }
+        }
         Some(at) => Choice::Later(at),
         None => Choice::Pass,
     }
@@ -167,6 +187,9 @@ mod tests {
     fn at(ms: u64) -> Mono {
         Mono(Duration::from_millis(ms))
     }
+    fn hold(ms: u64) -> Choice {
+        Choice::Hold { until: at(ms), spare: None }
+    }
     struct Room {
         queue: Queue,
         bench: Bench,
@@ -177,7 +200,8 @@ mod tests {
         fn new(strategy: Strategy, agents: &[&str]) -> Self {
             let s = settings(strategy, agents);
             let mut queue = Queue::new(s.clone());
-            let place = queue.enter(CallId::new("x").unwrap(), Place { entered: Wall(0), seq: 0 }, Since::default(), 7);
+            let place =
+                queue.enter(CallId::new("x").unwrap(), Place { entered: Wall(0), seq: 0 }, Since::default(), 7, None);
             let mut bench = Bench::new(s);
             for a in agents {
                 bench.seat(&id(a), None);
@@ -185,7 +209,10 @@ mod tests {
             Self { queue, bench, place, offers: 0 }
         }
         fn choose(&mut self, ms: u64) -> Choice {
-            choose(&mut self.queue, self.place, &self.bench, at(ms))
+            choose(&mut self.queue, self.place, &self.bench, None, at(ms))
+        }
+        fn own(&mut self, agent: &str) {
+            self.queue.at(self.place).unwrap().own = Some(id(agent));
         }
         fn ring(&mut self, agent: &str) -> OfferId {
             self.offers += 1;
@@ -272,11 +299,11 @@ mod tests {
         r.miss("1", 0);
         assert_eq!(r.choose(0), Choice::Ring(ids(&["2"])));
         r.miss("2", 1_000);
-        assert_eq!(r.choose(1_000), Choice::Hold(at(5_000)));
-        assert_eq!(r.choose(4_999), Choice::Hold(at(5_000)));
+        assert_eq!(r.choose(1_000), hold(5_000));
+        assert_eq!(r.choose(4_999), hold(5_000));
         assert_eq!(r.choose(5_000), Choice::Ring(ids(&["1"])));
         r.miss("1", 5_500);
-        assert_eq!(r.choose(5_500), Choice::Hold(at(6_000)));
+        assert_eq!(r.choose(5_500), hold(6_000));
         assert_eq!(r.choose(6_000), Choice::Ring(ids(&["2"])));
     }
 
@@ -313,7 +340,7 @@ mod tests {
         let mut r = Room::new(Strategy::AsListed, &["1", "2"]);
         r.bench.unseat(&id("2"));
         r.miss("1", 0);
-        assert_eq!(r.choose(0), Choice::Hold(at(5_000)));
+        assert_eq!(r.choose(0), hold(5_000));
         r.bench.seat(&id("2"), None);
         assert_eq!(r.choose(6_000), Choice::Ring(ids(&["2"])));
     }
@@ -348,6 +375,34 @@ mod tests {
                 assert!(left.contains(&first[0].as_str()), "{first:?}");
             }
         }
+    }
+
+    /// Q5: an agent who calls is not rung at the own phone for that call, whatever the strategy.
+    #[test]
+    fn an_agent_is_no_candidate_for_the_own_call() {
+        for strategy in Strategy::ALL {
+            let mut r = Room::new(strategy, &["1", "2"]);
+            r.own("1");
+            assert_eq!(r.choose(0), Choice::Ring(ids(&["2"])), "{strategy}");
+            r.bench.unseat(&id("2"));
+            assert_eq!(r.choose(0), Choice::Pass, "{strategy}");
+        }
+    }
+
+    /// Q5, Q7: it starts over when all others were tried, and meanwhile the agent who calls is not held for the own call.
+    #[test]
+    fn an_agent_is_not_held_for_the_own_call() {
+        let mut r = Room::new(Strategy::AsListed, &["1", "2"]);
+        r.own("1");
+        r.miss("2", 0);
+        assert_eq!(r.choose(0), Choice::Hold { until: at(5_000), spare: Some(id("1")) });
+        assert_eq!(r.choose(5_000), Choice::Ring(ids(&["2"])));
+        let call = CallId::new("behind").unwrap();
+        let behind = r.queue.enter(call, Place { entered: Wall(1), seq: 0 }, Since::default(), 7, None);
+        let spare = id("1");
+        let mut choose = |spare, ms| choose(&mut r.queue, behind, &r.bench, spare, at(ms));
+        assert_eq!(choose(Some(&spare), 0), Choice::Ring(ids(&["1"])));
+        assert_eq!(choose(Some(&id("3")), 0), Choice::Pass);
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub struct Waiting {
     pub(super) tried: HashMap<AgentId, Tried>,
     pub(super) round: u32,
     pub(super) seed: u64,
+    /// The agent from whose phone the call comes: never a candidate for it.
+    pub(super) own: Option<AgentId>,
     /// The wait is ending: no more offers.
     closing: bool,
     orders: Orders,
@@ -59,6 +61,11 @@ impl Waiting {
     /// The agents being rung for the caller.
     pub fn offers(&self) -> &[(OfferId, AgentId)] {
         &self.offers
+    }
+
+    /// The agent from whose phone the call comes.
+    pub fn own(&self) -> Option<&AgentId> {
+        self.own.as_ref()
     }
 
     /// When an offer of `agent` for this caller last failed.
@@ -214,8 +221,9 @@ impl Queue {
         self.waiting.get(&place).map(|w| w.call.clone())
     }
 
-    /// A caller enters, having waited since then. `seed` makes the caller's random order of agents.
-    pub fn enter(&mut self, call: CallId, mut place: Place, since: Since, seed: u64) -> Place {
+    /// A caller enters, having waited since then. `seed` makes the caller's random order of agents; the call comes from the
+    /// phone of `own`.
+    pub fn enter(&mut self, call: CallId, mut place: Place, since: Since, seed: u64, own: Option<AgentId>) -> Place {
         while self.waiting.contains_key(&place) {
             place.seq += 1;
         }
@@ -228,6 +236,7 @@ impl Queue {
             tried: HashMap::new(),
             round: 0,
             seed,
+            own,
             closing: false,
             orders: Orders::default(),
         };
@@ -325,6 +334,11 @@ impl Queue {
         Some(orders)
     }
 
+    /// The caller's place, while the caller waits here.
+    pub fn place(&self, call: &CallId) -> Option<Place> {
+        self.places.get(call).copied()
+    }
+
     /// The caller's position, first is 1, counted up to `most`; beyond that it is `most`.
     pub fn position(&self, call: &CallId, most: u32) -> Option<u32> {
         let place = self.places.get(call)?;
@@ -394,9 +408,9 @@ pub(super) mod tests {
     }
     fn three() -> Queue {
         let mut q = Queue::new(settings(Strategy::AsListed, &["1001"]));
-        q.enter(call("b"), place(20), Since::default(), 0);
-        q.enter(call("c"), place(30), Since::default(), 0);
-        q.enter(call("a"), place(10), Since::default(), 0);
+        q.enter(call("b"), place(20), Since::default(), 0, None);
+        q.enter(call("c"), place(30), Since::default(), 0, None);
+        q.enter(call("a"), place(10), Since::default(), 0, None);
         q
     }
 
@@ -415,7 +429,7 @@ pub(super) mod tests {
     #[test]
     fn the_same_millisecond_and_number_makes_two_places() {
         let mut q = three();
-        assert_eq!(q.enter(call("d"), place(20), Since::default(), 0), Place { entered: Wall(20), seq: 1 });
+        assert_eq!(q.enter(call("d"), place(20), Since::default(), 0, None), Place { entered: Wall(20), seq: 1 });
         assert_eq!(q.len(), 4);
     }
 

@@ -92,6 +92,13 @@ pub(super) fn dial(text: &str) -> Checked<Arc<str>> {
         Some(c) => return fault(format!("{} may not contain {c:?}", quoted(text))),
         None => {}
     }
+    if text.split('/').next().is_some_and(|kind| kind.eq_ignore_ascii_case("loopback")) {
+        // It takes itself out of the conversation (bowout), and the agent would be free while talking.
+        return Err(Fault::new(
+            format!("{} leads through a loopback leg, which FreeSWITCH takes out of the conversation", quoted(text)),
+            "write where it leads, such as \"user/1001@pbx.example.ch\" or \"sofia/gateway/mobile/0791234567\"",
+        ));
+    }
     match text.split_once('/') {
         Some((kind, rest)) if !kind.is_empty() && !rest.is_empty() && !text.contains(":_:") => Ok(Arc::from(text)),
         _ => fault(format!("{} is not a dial string", quoted(text))),

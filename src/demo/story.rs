@@ -115,7 +115,9 @@ impl Story {
                 Onward::Queue(q) => format!("{} goes on to {}", caller(call), queue(q)),
             },
             Fact::CallReturned { call, .. } => format!("{} goes back to the dialplan", caller(call)),
-            Fact::CallTaken { call, .. } => format!("{} is taken away by somebody else", caller(call)),
+            Fact::CallTaken { call, by, .. } => {
+                format!("{} is taken away by {}", caller(call), by.as_deref().unwrap_or("somebody else"))
+            }
             Fact::CallLost { call, .. } => format!("{} is lost with FreeSWITCH", caller(call)),
             Fact::AgentLoggedIn { agent: a, queue: q, .. } => format!("{} logs in to {}", agent(a), queue(q)),
             Fact::AgentLoggedOut { agent: a, queue: q, .. } => format!("{} logs out of {}", agent(a), queue(q)),
@@ -203,6 +205,7 @@ fn ended(by: EndedBy) -> &'static str {
         EndedBy::Caller => "; the caller hangs up",
         EndedBy::Agent => "; the agent hangs up",
         EndedBy::Transfer => "; the agent passes the caller on",
+        EndedBy::Switch => "; FreeSWITCH hangs up",
         EndedBy::Unknown => "",
     }
 }

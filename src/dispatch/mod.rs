@@ -143,9 +143,16 @@ impl Dispatcher {
                 heads.insert((place, queue));
             }
         }
+        // Queues whose free agents are held for a caller ahead, but for this one.
+        let mut spares: HashMap<QueueNumber, AgentId> = HashMap::new();
         while let Some((place, queue)) = heads.pop_first() {
             let Some(bench) = self.benches.get(&queue) else { continue };
-            let chosen = self.floor.with_queue(&queue, |q| (q.call_at(place), choose(q, place, bench, now.mono)));
+            let spare = spares.get(&queue);
+            if spare.is_some_and(|spare| !bench.seats(spare)) {
+                continue;
+            }
+            let chosen =
+                self.floor.with_queue(&queue, |q| (q.call_at(place), choose(q, place, bench, spare, now.mono)));
             match chosen {
                 Some((Some(call), Choice::Ring(agents))) => {
                     let (room, again) = self.room(&queue, now.mono);
@@ -162,9 +169,10 @@ impl Dispatcher {
                     heads.insert((place, queue));
                     continue;
                 }
-                Some((_, Choice::Hold(until))) => {
-                    self.due.insert((until, Due::Queue(queue)));
-                    continue;
+                Some((_, Choice::Hold { until, spare })) => {
+                    self.due.insert((until, Due::Queue(queue.clone())));
+                    let Some(spare) = spare else { continue };
+                    spares.insert(queue.clone(), spare);
                 }
                 Some((_, Choice::Later(at))) => {
                     self.due.insert((at, Due::Queue(queue.clone())));

@@ -22,6 +22,10 @@ pub struct Caller {
     pub returned: bool,
     /// Since when the caller has waited, where something else than the place tells.
     pub since: Option<Since>,
+    /// The agent from whose phone the call comes.
+    pub own: Option<AgentId>,
+    /// The Call-ID of the caller's phone, where it is one of SIP.
+    pub dialog: Option<Arc<str>>,
     /// How long ago the caller came, who stands in line since then; later queues are entered when they are.
     pub came: Duration,
 }
@@ -33,6 +37,7 @@ pub struct CallDesk {
     caller: Caller,
     queue: Option<QueueNumber>,
     offers: HashMap<OfferId, (AgentId, QueueNumber)>,
+    taken_by: Option<Arc<str>>,
     seed: u64,
     /// When something was last carried out.
     last: Now,
@@ -41,7 +46,11 @@ pub struct CallDesk {
 impl CallDesk {
     /// A desk for a call that was admitted. `seed` makes the caller's random order of agents.
     pub fn new(floor: Arc<Floor>, call: CallId, caller: Caller, seed: u64) -> Self {
-        Self { floor, call, caller, queue: None, offers: HashMap::new(), seed, last: Now::default() }
+        if let Some(dialog) = &caller.dialog {
+            floor.dialogs.insert(dialog.clone(), call.clone());
+        }
+        let (offers, last) = (HashMap::new(), Now::default());
+        Self { floor, call, caller, queue: None, offers, taken_by: None, seed, last }
     }
 
     /// The queue the call is in, or was in last.
@@ -52,6 +61,11 @@ impl CallDesk {
     /// When the caller first entered any queue.
     pub fn first_entered(&self) -> Option<Wall> {
         self.caller.first_entered
+    }
+
+    /// The user who took the caller away, as FreeSWITCH has authenticated them.
+    pub fn is_taken_by(&mut self, user: &str) {
+        self.taken_by = Some(Arc::from(user));
     }
 
     /// Carries one wish out, and gives the answer if there is one.
@@ -103,9 +117,18 @@ impl CallDesk {
                     self.floor.goes_missing(&self.call, queue, first, now);
                 }
             }
+            Desk::Leave(Leave::Replaced) => {
+                let standing = self.floor.standing(&self.call, self.caller.first_entered);
+                if let Some(queue) = &self.queue {
+                    self.floor.leave(&self.call, queue, Leave::Replaced, None, now);
+                }
+                if let (Some(dialog), Some(standing)) = (self.caller.dialog.clone(), standing) {
+                    self.floor.leaves_a_place(dialog, standing, now);
+                }
+            }
             Desk::Leave(leave) => {
                 if let Some(queue) = &self.queue {
-                    self.floor.leave(&self.call, queue, leave, now);
+                    self.floor.leave(&self.call, queue, leave, self.taken_by.take(), now);
                 }
             }
             Desk::WentOn(onward) => {
@@ -133,7 +156,7 @@ impl CallDesk {
 impl Drop for CallDesk {
     fn drop(&mut self) {
         // A call that is done has left its queue. Where its task died, nobody else would take it out, nor see to its phones.
-        let waits = self.queue.as_ref().is_some_and(|q| self.floor.leave(&self.call, q, Leave::Lost, self.last));
+        let waits = self.queue.as_ref().is_some_and(|q| self.floor.leave(&self.call, q, Leave::Lost, None, self.last));
         let died = std::thread::panicking();
         if died {
             tracing::error!(call = %self.call, "the task of a call has died; report what the log says before this");
@@ -142,6 +165,9 @@ impl Drop for CallDesk {
             for key in self.offers.keys().filter_map(|offer| self.key(*offer)) {
                 self.floor.lost(&key, self.last);
             }
+        }
+        if let Some(dialog) = &self.caller.dialog {
+            self.floor.dialogs.remove_if(dialog, |_, call| *call == self.call);
         }
         self.floor.dismiss(&self.call);
     }

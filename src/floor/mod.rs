@@ -6,6 +6,7 @@
 mod absent;
 mod changes;
 mod desk;
+mod heirs;
 mod parties;
 mod phones;
 mod resume;
@@ -39,6 +40,7 @@ use changes::Watchers;
 pub use absent::Absent;
 pub use changes::{News, Subject, Watcher};
 pub use desk::{CallDesk, Caller};
+pub use heirs::Standing;
 pub use parties::Party;
 pub use phones::{AskedPhones, Phones};
 pub use roster::{LoginChange, LoginRefusal};
@@ -99,6 +101,9 @@ pub struct Floor {
     coming: Mutex<BTreeSet<CallId>>,
     unclosed: Mutex<Unclosed>,
     parties: Mutex<BTreeMap<OfferId, Party>>,
+    /// The calls that are here, by the Call-ID of the caller's phone.
+    dialogs: DashMap<Arc<str>, CallId>,
+    heirs: Mutex<heirs::Heirs>,
     phones: Phones,
     changed: Mutex<Changed>,
     watchers: Watchers,
@@ -122,6 +127,8 @@ impl Floor {
             coming: Mutex::default(),
             unclosed: Mutex::default(),
             parties: Mutex::default(),
+            dialogs: DashMap::new(),
+            heirs: Mutex::default(),
             phones: Phones::default(),
             changed: Mutex::default(),
             watchers: Watchers::default(),
@@ -221,7 +228,7 @@ impl Floor {
         let first_entered = caller.first_entered.or(back.as_ref().map(|b| b.first_entered));
         let (settings, place) = {
             let mut q = self.queues.get_mut(queue).filter(|q| !q.is_retired())?;
-            let at = q.enter(call.clone(), place.unwrap_or_else(fresh), since, seed);
+            let at = q.enter(call.clone(), place.unwrap_or_else(fresh), since, seed, caller.own.clone());
             if q.logged_in().is_empty() {
                 q.end_one(call, TimeoutCause::NobodyLoggedIn);
             }
@@ -376,12 +383,13 @@ impl Floor {
         self.watchers.tell(|| Subject::Agent(key.agent.clone()));
     }
 
-    /// The caller leaves the queue without an agent. False when the caller does not wait there.
-    pub fn leave(&self, call: &CallId, queue: &QueueNumber, leave: Leave, now: Now) -> bool {
+    /// The caller leaves the queue without an agent. `by`: who took the caller, if somebody did. False when the caller does
+    /// not wait there.
+    pub fn leave(&self, call: &CallId, queue: &QueueNumber, leave: Leave, by: Option<Arc<str>>, now: Now) -> bool {
         let cancel = match leave {
             Leave::TimedOut(_) => CancelCause::CallTimedOut,
             Leave::Returned => CancelCause::Draining,
-            Leave::Abandoned | Leave::Taken | Leave::Lost => CancelCause::CallerGone,
+            Leave::Abandoned | Leave::Taken | Leave::Lost | Leave::Ended | Leave::Replaced => CancelCause::CallerGone,
         };
         let left = self.leave_queue(call, queue, cancel, now, |left| {
             let waited = now.lasted(left.since);
@@ -390,7 +398,8 @@ impl Floor {
                 Leave::Abandoned => Fact::CallAbandoned { call, queue, waited },
                 Leave::TimedOut(cause) => Fact::CallTimedOut { call, queue, cause, waited },
                 Leave::Returned => Fact::CallReturned { call, queue, waited },
-                Leave::Taken => Fact::CallTaken { call, queue, waited },
+                Leave::Taken | Leave::Replaced => Fact::CallTaken { call, queue, waited, by },
+                Leave::Ended => Fact::CallLost { call, queue, waited, cause: LossCause::SwitchEnded },
                 Leave::Lost => Fact::CallLost { call, queue, waited, cause: LossCause::Defect },
             })
         });

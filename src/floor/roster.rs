@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::acd::agent::Agent;
 use crate::acd::fact::{Asker, CancelCause, Fact, Record, TimeoutCause};
+use crate::acd::feature::Authenticated;
 use crate::acd::ids::{AgentId, QueueNumber};
 use crate::acd::queue::Queue;
 use crate::acd::settings::{AgentSettings, QueueSettings};
@@ -133,6 +134,14 @@ impl Floor {
             self.apply_login(agent, queue, since, None);
         }
         takes_part
+    }
+
+    /// The agent whose account this is: in the domain that the agent's `dial` names, or else in `home`; in any when that is
+    /// not known.
+    pub fn agent_of(&self, who: &Authenticated, home: Option<&str>) -> Option<AgentId> {
+        let agent = AgentId::new(&who.user).ok()?;
+        let own = self.agent(&agent, |a| a.settings().own_domain().map(str::to_owned))?;
+        own.as_deref().or(home).is_none_or(|home| who.is_of(home)).then_some(agent)
     }
 
     /// What a queue that takes callers is told, its participants among it; `None` when there is no such queue.

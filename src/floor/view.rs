@@ -296,8 +296,9 @@ impl Floor {
                 .map(|(at, (place, w))| {
                     let ringing: Vec<AgentId> = w.offers().iter().map(|(_, a)| a.clone()).collect();
                     let is_explained = ringing.is_empty() && at < EXPLAINED;
-                    let tried: Option<Vec<Option<Mono>>> =
-                        is_explained.then(|| settings.participants.iter().map(|a| w.tried_at(a)).collect());
+                    let tried = |a: &AgentId| (w.own() == Some(a), w.tried_at(a));
+                    let tried: Option<Vec<Tried>> =
+                        is_explained.then(|| settings.participants.iter().map(tried).collect());
                     (w.call().clone(), place, now.wall_of(w.since()), ringing, tried)
                 })
                 .collect();
@@ -345,10 +346,16 @@ fn first_of(queue: &Queue) -> Option<(QueueNumber, Place)> {
     Some((queue.settings().number.clone(), place))
 }
 
+/// Whether the call comes from a participant's own phone, and when an offer of that one last failed.
+type Tried = (bool, Option<Mono>);
+
 /// Why a caller at `place` is not offered to each participant (Q24).
-fn candidates(participants: &[Participant], tried: &[Option<Mono>], place: Place, now: Now) -> Vec<CandidateView> {
+fn candidates(participants: &[Participant], tried: &[Tried], place: Place, now: Now) -> Vec<CandidateView> {
     let each = participants.iter().zip(tried);
-    let reason = |participant: &Participant, tried: &Option<Mono>| {
+    let reason = |participant: &Participant, (own, tried): &Tried| {
+        if *own {
+            return Some(Reason::OwnCall);
+        }
         let tried = tried.map(|at| Reason::Tried { at: now.wall_of(at.into()) });
         let before = participant.before.as_ref().filter(|(first, _)| *first < place);
         let held = before.map(|(_, queue)| Reason::HeldForEarlier { queue: queue.clone() });

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
 
 use crate::acd::call::{Call, Effect, Input, Parting, Wire};
-use crate::acd::ids::{LegId, OfferId, QueueNumber};
+use crate::acd::ids::{AgentId, LegId, OfferId, QueueNumber};
 use crate::acd::leg::News;
 use crate::acd::offer::Found;
 use crate::acd::queue::Place;
@@ -123,6 +123,8 @@ enum Watched {
     /// A leg could not be ended; whether it is there.
     Exists(LegId),
     ModHash,
+    /// Whose phone has the caller.
+    Taker,
     /// FreeSWITCH has read what a call tells it first.
     Begun,
 }
@@ -175,7 +177,10 @@ impl<'a> Session<'a> {
         let place = channel.place.as_ref().filter(|r| r.dialled == dialled);
         // Who came while no controller was there, or the last one had no time to say so, has waited since then.
         let now = shared.clock.now();
+        // A call that is sent here in the stead of one that waits takes its place.
+        let heir = channel.replaces.as_ref().and_then(|call| shared.floor.place_of(call, now));
         let (call, first_entered, since) = match (place, channel.held_for) {
+            _ if let Some(h) = heir => (Call::back(h.queue, Vec::new(), h.place), Some(h.first_entered), None),
             (Some(r), _) => (Call::back(r.queue.clone(), r.visited.clone(), r.place), Some(r.first_entered), None),
             (None, Some(held)) => {
                 let place = Place { entered: shared.floor.line(now).before(held), seq: 0 };
@@ -185,9 +190,12 @@ impl<'a> Session<'a> {
             }
             (None, None) => (Call::new(dialled.clone(), channel.visited.clone(), None), None, None),
         };
+        let who = channel.who.as_ref().or(channel.dialled_user.as_ref());
+        let own = who.and_then(|who| shared.floor.agent_of(who, settings.domain.as_deref()));
         let came = channel.arrival.as_ref().map(|arrival| shared.arrivals.ago(arrival, now.mono));
         let came = came.unwrap_or_default();
-        let caller = Caller { number, first_entered, returned: place.is_some(), since, came };
+        let (returned, dialog) = (place.is_some(), channel.dialog.clone());
+        let caller = Caller { number, first_entered, returned, since, came, own, dialog };
         let desk = CallDesk::new(shared.floor.clone(), channel.id.clone(), caller, (shared.random)());
         Self {
             shared,
@@ -239,9 +247,11 @@ impl<'a> Session<'a> {
                     self.nothing_is_carried_out();
                 }
                 match heard::hear(&event, self.channel.id.as_str(), &self.call) {
+                    Some(Heard::TakenBy(other)) => self.taken_by(&other),
                     Some(Heard::CarriedOut(done)) => self.carried_out(done),
                     Some(Heard::Call(input)) => {
-                        self.lives_on &= input != Input::CallerGone;
+                        self.lives_on &=
+                            !matches!(input, Input::CallerGone | Input::CallerEnded | Input::CallerReplaced);
                         self.tell(input);
                     }
                     None if self.give_back && self.parked => self.flush(),
@@ -285,6 +295,15 @@ impl<'a> Session<'a> {
         });
     }
 
+    /// Somebody outside the queue has the caller: who, is for the records.
+    fn taken_by(&mut self, other: &ChannelId) {
+        match wire::user_of(other) {
+            Ok(call) => self.out.push((Command::Api(call), Some(Watched::Taker))),
+            Err(error) => tracing::error!(%error, "a command could not be built"),
+        }
+        self.tell(Input::TakenAway);
+    }
+
     /// The outcome of a command that decides something.
     fn outcome(&mut self, what: Watched, outcome: Outcome) {
         match (what, outcome) {
@@ -308,9 +327,17 @@ impl<'a> Session<'a> {
             (Watched::Exists(leg), Outcome::Done(reply)) if reply.body_text().trim() == "false" => {
                 self.tell(Input::Leg(leg, News::Missing));
             }
+            (Watched::Taker, Outcome::Done(reply)) => {
+                if let Ok(user) = AgentId::new(reply.body_text().trim()) {
+                    self.desk.is_taken_by(user.as_str());
+                }
+            }
             (_, Outcome::Done(_)) => {}
             (Watched::Exists(leg), Outcome::Refused(text)) => {
                 tracing::debug!(%leg, %text, "FreeSWITCH does not tell whether a leg is there");
+            }
+            (Watched::Taker, Outcome::Refused(text)) => {
+                tracing::debug!(text, "FreeSWITCH does not tell who has taken a caller");
             }
             (Watched::ModHash, Outcome::Refused(text)) => {
                 tracing::debug!(text, "FreeSWITCH does not tell whether it has mod_hash")

@@ -504,8 +504,9 @@ impl Up<'_> {
             let by = match event.variable("sip_hangup_disposition").as_deref() {
                 _ if was_transferred(event) => EndedBy::Transfer,
                 Some("recv_bye") => EndedBy::Agent,
-                // FreeSWITCH ends it as well where the phone has died, or an operator wants it.
+                // Whoever talked with the agent, unless it was FreeSWITCH itself.
                 Some("send_bye") if event.hangup_cause() == Some(Cause::NormalClearing) => EndedBy::Caller,
+                Some(_) => EndedBy::Switch,
                 _ => EndedBy::Unknown,
             };
             self.switches.floor.release(&held.key, by, now);

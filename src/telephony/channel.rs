@@ -1,5 +1,6 @@
 //! What the answer to `connect` tells of a call.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::acd::feature::Authenticated;
@@ -55,6 +56,8 @@ pub(crate) struct Channel {
     pub(crate) withheld: bool,
     /// The authenticated user, if the phone is one of the directory.
     pub(crate) who: Option<Authenticated>,
+    /// The user whose phone it is, where FreeSWITCH dialled it: no phone that calls can say that of itself.
+    pub(crate) dialled_user: Option<Authenticated>,
     /// The leg of an agent whose phone forwarded it here.
     pub(crate) forwarded: bool,
     /// What `socket` was given behind the `/`.
@@ -72,6 +75,10 @@ pub(crate) struct Channel {
     pub(crate) visited: Vec<QueueNumber>,
     /// The dialplan has held the caller, and brings the call back.
     pub(crate) returns: bool,
+    /// The Call-ID of the caller's phone.
+    pub(crate) dialog: Option<Arc<str>>,
+    /// The Call-ID of the call in whose stead this one was sent here, by a transfer that was completed while that waited.
+    pub(crate) replaces: Option<String>,
     /// How long the caller has been without a controller: held by the dialplan, or left alone by one that died.
     pub(crate) held_for: Option<Duration>,
     /// The caller was left alone and is here by our rescue ([`SINCE`]).
@@ -119,6 +126,9 @@ impl Channel {
                     placed: !SENT_HERE.iter().any(|name| variable(name).is_some()),
                 },
             ),
+            dialled_user: variable("dialed_user")
+                .filter(|_| header("Call-Direction") == "outbound")
+                .map(|user| Authenticated { user, domain: variable("dialed_domain"), placed: false }),
             forwarded: variable(FORWARDED).is_some_and(|_| header("Call-Direction") == "inbound"),
             withheld: withheld(&header, &variable),
             token: variable("socket_path"),
@@ -132,6 +142,8 @@ impl Channel {
                 .and_then(|text| read_queues(&text))
                 .unwrap_or_default(),
             returns,
+            dialog: variable("sip_call_id").map(Arc::from),
+            replaces: variable("sip_refer_to").and_then(|refer_to| replaced(&refer_to)),
             held_for: held_for(
                 variable(SINCE).or_else(|| variable(AWAY).and_then(|_| variable(CAME))).as_deref(),
                 &header("Event-Date-Timestamp"),
@@ -140,6 +152,22 @@ impl Channel {
             resumes: variable("socket_resume").as_deref() == Some("true"),
         })
     }
+}
+
+/// The Call-ID in the `Replaces` of a `Refer-To`, which mod_sofia notes on the channel that it sends elsewhere (RFC 3891).
+fn replaced(refer_to: &str) -> Option<String> {
+    let value = refer_to.split("Replaces=").nth(1)?.split(['>', '&']).next()?;
+    let mut bytes = Vec::new();
+    let mut rest = value.as_bytes();
+    while let Some((&byte, behind)) = rest.split_first() {
+        let escaped = behind.get(..2).and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        match escaped.filter(|_| byte == b'%') {
+            Some(decoded) => (bytes.push(decoded), rest = &behind[2..]).1,
+            None => (bytes.push(byte), rest = behind).1,
+        }
+    }
+    let replaces = String::from_utf8(bytes).ok()?;
+    replaces.split(';').next().filter(|call| !call.is_empty()).map(str::to_owned)
 }
 
 /// The number of whoever is on a channel, as `uuid_dump` tells of it: the caller's, or that of who was called. Empty where
@@ -229,6 +257,19 @@ mod tests {
     use crate::esl::frame::{Decoder, FrameLimits};
 
     use super::*;
+
+    /// Q103: what a phone wrote, escaped as it likes.
+    #[test]
+    fn the_call_that_is_replaced_is_named_by_its_call_id() {
+        let of = |text: &str| replaced(text);
+        let escaped = "<sip:99901@lab?Replaces=3-77%40127.0.0.1%3Bto-tag%3Da%3Bfrom-tag%3Db>";
+        assert_eq!(of(escaped).as_deref(), Some("3-77@127.0.0.1"));
+        assert_eq!(of("<sip:lab?Replaces=x;to-tag=a&Require=replaces>").as_deref(), Some("x"));
+        for none in ["<sip:1005@lab>", "<sip:lab?Replaces=>", "<sip:lab?Replaces=%FF%3B>"] {
+            assert_eq!(of(none), None, "{none}");
+        }
+        assert_eq!(of("<sip:lab?Replaces=100%>").as_deref(), Some("100%"));
+    }
 
     /// Q4, Q19: only what can be is believed.
     #[test]

@@ -105,6 +105,11 @@ fn unless_connected(file: &str) -> String {
     format!("${{cond(${{socket_resume}} == true ? {file} : silence_stream://1)}}")
 }
 
+/// Asks whose phone a channel belongs to: the user whom mod_sofia has authenticated, `_undef_` where there is none.
+pub(crate) fn user_of(channel: &ChannelId) -> Result<ApiCall, TextError> {
+    ApiCall::new(format!("uuid_getvar {channel} sip_auth_username"))
+}
+
 /// Whether the switch has `mod_hash`; the answer is `true` or `false`.
 pub(crate) fn has_mod_hash() -> Result<ApiCall, TextError> {
     ApiCall::new("module_exists mod_hash")
@@ -202,7 +207,7 @@ pub(crate) fn ring(
 /// tells whom the leg belongs to. What the directory has for the user is set then as well, as `user/` does.
 fn answered(leg: &ChannelId, contact: Option<&Contact>) -> Result<OnAnswer, TextError> {
     let mut values = vec![(VariableName::new(RINGING)?, SafeText::new("no"))];
-    for name in ["group_confirm_key", "group_confirm_timeout", "ignore_early_media", BOND] {
+    for name in ["group_confirm_key", "group_confirm_timeout", "ignore_early_media", BOND, FORWARDED] {
         values.push((VariableName::new(name)?, SafeText::default()));
     }
     values.extend(contact.into_iter().flat_map(|contact| contact.variables.clone()));
@@ -406,6 +411,7 @@ mod tests {
             number: SafeText::new("0791"),
             withheld: false,
             who: None,
+            dialled_user: None,
             forwarded: false,
             token: None,
             domain: Some("of.the.call".into()),
@@ -413,6 +419,8 @@ mod tests {
             place: None,
             visited: Vec::new(),
             returns: false,
+            dialog: None,
+            replaces: None,
             arrival: None,
             held_for: None,
             rescued: false,
@@ -449,7 +457,7 @@ mod tests {
     #[test]
     fn a_forward_is_fatal_unless_it_is_to_be_followed() {
         let order = order(None, Some("lab"));
-        assert!(order.contains(",outbound_redirect_fatal='true'") && !order.contains(FORWARDED), "{order}");
+        assert!(order.contains(",outbound_redirect_fatal='true'") && !order.contains("Forwarded='yes'"), "{order}");
     }
 
     /// Q8: a phone that is dialled where it is registered is the agent's all the same, to lamps and records.

@@ -6,7 +6,7 @@ use crate::acd::call::{Call, Input, Playing};
 use crate::acd::fact::MissCause;
 use crate::acd::ids::LegId;
 use crate::acd::leg::{LegEnd, News};
-use crate::esl::{Cause, Event, EventKind, JobResult};
+use crate::esl::{Cause, ChannelId, Event, EventKind, JobResult};
 
 use super::variables::{ORDER, PLAYING, TRANSFER};
 
@@ -45,7 +45,11 @@ fn end_of(event: &Event) -> LegEnd {
         return LegEnd::Missed(MissCause::of_sip(status));
     }
     match leg_end(event.hangup_cause().unwrap_or(Cause::Other)) {
-        LegEnd::Cleared if event.variable("sip_hangup_disposition").is_some_and(|d| d == "recv_bye") => LegEnd::ByAgent,
+        LegEnd::Cleared => match event.variable("sip_hangup_disposition").as_deref() {
+            Some("recv_bye") => LegEnd::ByAgent,
+            Some("send_bye") => LegEnd::BySwitch,
+            _ => LegEnd::Cleared,
+        },
         end => end,
     }
 }
@@ -69,6 +73,8 @@ fn tells_answer(event: &Event) -> bool {
 pub(crate) enum Heard {
     /// To the call.
     Call(Input),
+    /// The caller is connected to this channel, which is none of ours.
+    TakenBy(ChannelId),
     /// The caller's channel carried out the next `originate`, or may not.
     CarriedOut(bool),
 }
@@ -118,7 +124,7 @@ fn carried_out(event: &Event) -> Option<Heard> {
 
 fn own_event(event: &Event) -> Option<Input> {
     Some(match event.kind() {
-        EventKind::ChannelHangup | EventKind::ChannelHangupComplete => Input::CallerGone,
+        EventKind::ChannelHangup | EventKind::ChannelHangupComplete => caller_end(event),
         EventKind::ChannelUnpark => Input::TakenAway,
         _ if tells_answer(event) => Input::CallerAnswered,
         EventKind::ChannelExecuteComplete => {
@@ -136,6 +142,23 @@ fn own_event(event: &Event) -> Option<Input> {
     })
 }
 
+/// Who ended the caller's channel. FreeSWITCH notes what the phone sent: `sip_term_status` of a BYE before it hangs the
+/// channel up, the disposition behind it (sofia.c, and the captures). A channel that is none of SIP has only its cause.
+fn caller_end(event: &Event) -> Input {
+    let cause = event.hangup_cause();
+    if cause == Some(Cause::AttendedTransfer) {
+        return Input::CallerReplaced;
+    }
+    let disposition = event.variable("sip_hangup_disposition");
+    let by_phone = match disposition.as_deref() {
+        Some(said) => said.starts_with("recv_"),
+        None if event.variable("sip_term_status").is_some_and(|status| status == "200") => true,
+        None if event.variable("sip_call_id").is_some() => false,
+        None => matches!(cause, None | Some(Cause::NormalClearing | Cause::OriginatorCancel | Cause::None)),
+    };
+    if by_phone { Input::CallerGone } else { Input::CallerEnded }
+}
+
 /// A bridge is told of either leg: whose event it is depends on how they were connected.
 fn bridged(event: &Event, own: &str, call: &Call) -> Option<Heard> {
     let a = event.header("Bridge-A-Unique-ID").unwrap_or_default();
@@ -148,7 +171,11 @@ fn bridged(event: &Event, own: &str, call: &Call) -> Option<Heard> {
         return None;
     };
     let ours = Uuid::try_parse(&other).ok().and_then(|leg| our_leg(leg, call));
-    Some(Heard::Call(ours.map_or(Input::TakenAway, |leg| Input::Leg(leg, News::Bridged))))
+    match (ours, ChannelId::new(&other)) {
+        (Some(leg), _) => Some(Heard::Call(Input::Leg(leg, News::Bridged))),
+        (None, Ok(other)) => Some(Heard::TakenBy(other)),
+        (None, Err(_)) => Some(Heard::Call(Input::TakenAway)),
+    }
 }
 
 /// Whether a leg ended because its agent passed the caller on: `BLIND_TRANSFER` in the captures; an attended
@@ -161,6 +188,28 @@ pub(crate) fn was_transferred(event: &Event) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Q106: only who hung up has given up.
+    #[test]
+    fn who_ended_the_callers_channel_is_told_by_what_the_phone_sent() {
+        let end = |cause: &str, variables: &str| {
+            let text = format!("Event-Name: CHANNEL_HANGUP\nHangup-Cause: {cause}\n{variables}\n");
+            caller_end(&Event::plain(text.into()))
+        };
+        let sip = "variable_sip_call_id: a\n";
+        let said = |more: &str| format!("{sip}variable_{more}\n");
+        assert_eq!(end("NORMAL_CLEARING", &said("sip_term_status: 200")), Input::CallerGone);
+        assert_eq!(end("NORMAL_CLEARING", &said("sip_hangup_disposition: recv_bye")), Input::CallerGone);
+        assert_eq!(end("ORIGINATOR_CANCEL", &said("sip_hangup_disposition: recv_cancel")), Input::CallerGone);
+        assert_eq!(end("NORMAL_CLEARING", sip), Input::CallerEnded, "an operator's uuid_kill");
+        assert_eq!(end("NORMAL_CLEARING", &said("sip_hangup_disposition: send_bye")), Input::CallerEnded);
+        for cause in ["MEDIA_TIMEOUT", "MANAGER_REQUEST", "SYSTEM_SHUTDOWN"] {
+            assert_eq!(end(cause, sip), Input::CallerEnded);
+            assert_eq!(end(cause, ""), Input::CallerEnded);
+        }
+        assert_eq!(end("NORMAL_CLEARING", ""), Input::CallerGone, "of another kind than SIP");
+        assert_eq!(end("ATTENDED_TRANSFER", sip), Input::CallerReplaced);
+    }
 
     /// Q7: what the phone answered counts, and not what became of our own CANCEL (tests/captures).
     #[test]
@@ -180,6 +229,7 @@ mod tests {
         assert_eq!(end("ALLOTTED_TIMEOUT", ours), missed(MissCause::TimeLimit));
         let talked = format!("{}variable_sip_hangup_disposition: recv_bye\n", said(200));
         assert_eq!(end("NORMAL_CLEARING", &talked), LegEnd::ByAgent);
+        assert_eq!(end("NORMAL_CLEARING", "variable_sip_hangup_disposition: send_bye\n"), LegEnd::BySwitch);
         assert_eq!(end("USER_BUSY", "variable_proto_specific_hangup_cause: sip%3Ax\n"), missed(MissCause::Busy));
     }
 }

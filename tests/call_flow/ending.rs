@@ -45,7 +45,8 @@ fn the_message_comes_before_the_transfer() {
 fn a_message_that_never_ends_does_not_hold_the_caller_for_ever() {
     let mut s = Stand::waiting(limited(true, TimeoutAction::Hangup));
     s.at_last(9000, &[close(CancelCause::CallTimedOut), sorry(2), timed_out(TimeoutCause::MaxWait)]);
-    s.at_last(309_000, &[desk(Desk::WentOn(Onward::HungUp)), wire(Wire::HangUp(Parting::Normal))]);
+    let hung_up = [wire(Wire::Hush), desk(Desk::WentOn(Onward::HungUp)), wire(Wire::HangUp(Parting::Normal))];
+    s.at_last(309_000, &hung_up);
     s.at_last(314_000, &[closed()]);
     s.is_done();
 }

@@ -435,10 +435,45 @@ fn a_conversation_whose_leg_is_found_to_be_missing_ends() {
 }
 
 #[test]
-fn a_conversation_without_an_end_event_is_given_up() {
+fn a_conversation_that_goes_on_without_the_caller_is_ended_by_nobody() {
     let mut s = Stand::talking();
     s.gives(9000, CallerGone, &[]);
-    s.at_last(14_000, &[wire(Wire::EndLeg(A.leg(0)))]);
-    s.at_last(19_000, &[desk(Desk::Lost(A)), closed()]);
+    s.at_last(14_000, &[desk(Desk::Lost(A)), closed()]);
     s.is_done();
+    // Nor is it in the way of the caller, who may come again before.
+    let mut s = Stand::talking();
+    s.gives(9000, CameAgain, &[]);
+    s.at_last(10_000, &[desk(Desk::Lost(A)), closed()]);
+    s.is_done();
+}
+
+/// Q106: who ended it, as far as FreeSWITCH tells.
+#[test]
+fn the_end_of_a_conversation_tells_who_ended_it() {
+    let ends = |before: &[Input], end: LegEnd| {
+        let mut s = Stand::talking();
+        before.iter().for_each(|input| drop(s.tell(9000, input.clone())));
+        s.tell(9001, leg(A, Gone(end))).into_iter().find_map(|effect| match effect {
+            Effect::Desk(Desk::Ended(_, by)) => Some(by),
+            _ => None,
+        })
+    };
+    assert_eq!(ends(&[], LegEnd::ByAgent), Some(EndedBy::Agent));
+    assert_eq!(ends(&[CallerEnded], LegEnd::ByAgent), Some(EndedBy::Agent));
+    assert_eq!(ends(&[CallerGone], LegEnd::BySwitch), Some(EndedBy::Caller));
+    assert_eq!(ends(&[CallerGone, CallerEnded], LegEnd::BySwitch), Some(EndedBy::Caller), "it is told twice");
+    assert_eq!(ends(&[CallerEnded], LegEnd::BySwitch), Some(EndedBy::Switch));
+    assert_eq!(ends(&[], LegEnd::BySwitch), Some(EndedBy::Switch));
+    assert_eq!(ends(&[], LegEnd::Missed(MissCause::Failed)), Some(EndedBy::Switch), "the phone died");
+}
+
+/// Q106, Q103: only who hangs up gives up.
+#[test]
+fn the_end_of_a_wait_tells_who_ended_it() {
+    for (input, leave) in
+        [(CallerGone, Leave::Abandoned), (CallerEnded, Leave::Ended), (CallerReplaced, Leave::Replaced)]
+    {
+        let mut s = Stand::waiting(settings(|_| ()));
+        s.gives(9000, input, &[desk(Desk::Leave(leave)), closed()]);
+    }
 }

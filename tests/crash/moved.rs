@@ -1,8 +1,10 @@
 //! Q102, Q13: calls that are moved, by whomever: the queue is that of the number dialled now, and nothing we set on a
 //! channel stays behind.
 
+use freeswitch_queue::esl::{ApiCall, Command};
 use simswitch::Behaviour;
 
+use crate::repairs::hand;
 use crate::site::{Site, answers, pass, play, setting};
 
 const THREE: [&str; 3] = [
@@ -160,5 +162,58 @@ fn q102_nothing_of_ours_stays_on_a_channel_that_is_no_longer_ours() {
             emma.wait_idle().await;
         }
         site.end().await;
+    });
+}
+
+/// Q103: the third party stands where who asked for them stood, with the same wait, and nobody has given up.
+#[test]
+fn q103_a_consultation_that_is_completed_while_it_waits_keeps_the_place() {
+    play(async {
+        let site = Site::open(setting(&THREE));
+        pass(1_000).await;
+        site.when_rung("1001", Behaviour::Ignore);
+        let reception = site.phone("1004");
+        let hans = site.caller("0791", "1004");
+        reception.wait_ringing().await;
+        assert!(reception.answer());
+        hans.wait_talking().await;
+        let question = site.dial("1004", "99900");
+        pass(10_000).await;
+        let vreni = site.caller("0792", "99900");
+        pass(2_000).await;
+        assert_eq!(site.line("99900"), ["1004", "0792"]);
+        assert!(reception.attended_transfer(&question));
+        pass(3_000).await;
+        assert_eq!(site.line("99900"), ["0791", "0792"]);
+        site.when_rung("1001", Behaviour::Manual);
+        pass(20_000).await;
+        assert_eq!(site.take("1001").await, "0791");
+        hans.hang_up();
+        vreni.hang_up();
+        let book = site.end().await;
+        assert_eq!(book.story_of(&["1004 abandons", "1004 is taken"]), ["1004 is taken out of 99900"]);
+        let entered = book.when("1004 enters 99900");
+        assert_eq!(book.first_entries("0791"), [entered], "the wait began when who asked came");
+    });
+}
+
+/// Q106: what an operator ends, nobody has given up.
+#[test]
+fn q106_who_is_hung_up_by_the_switch_is_lost() {
+    play(async {
+        let site = Site::open(setting(&THREE));
+        pass(1_000).await;
+        site.when_rung("1001", Behaviour::Ignore);
+        let (lost, gives_up) = (site.caller("0791", "99900"), site.caller("0792", "99900"));
+        pass(2_000).await;
+        let (link, _events) = hand(&site.switch).await;
+        let call = ApiCall::new(format!("uuid_kill {}", lost.uuid())).unwrap();
+        link.send(&Command::Api(call)).unwrap().await.done().unwrap();
+        link.close();
+        gives_up.hang_up();
+        let book = site.end().await;
+        let mut ends = book.story_of(&["is lost", "abandons"]);
+        ends.sort();
+        assert_eq!(ends, ["0791 is lost by 99900", "0792 abandons 99900"]);
     });
 }

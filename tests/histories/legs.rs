@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use freeswitch_queue::acd::call::Input;
-use freeswitch_queue::acd::fact::{CancelCause, MissCause};
+use freeswitch_queue::acd::fact::{CancelCause, Fact, MissCause};
 use freeswitch_queue::acd::ids::{AgentId, CallId, LegId, OfferId};
 use freeswitch_queue::acd::leg::{LegEnd, News};
 use freeswitch_queue::acd::offer::Found;
@@ -152,7 +152,7 @@ impl World {
 
     pub(crate) fn note_told(&mut self, conn: Conn, input: &Input) {
         let now = self.now;
-        if matches!(input, Input::CallerGone | Input::Leg(_, News::Bridged)) {
+        if matches!(input, Input::CallerGone | Input::CallerEnded | Input::Leg(_, News::Bridged)) {
             self.legs.iter_mut().filter(|l| l.conn == conn).for_each(|l| l.touched = now);
         }
         let Input::Leg(id, news) = input else { return };
@@ -164,14 +164,29 @@ impl World {
             News::HungUp(..) => (leg.told_created, leg.told_ended) = (true, true),
             News::Gone(_) => leg.told_gone = true,
             News::Missing => leg.told_gone |= leg.told_created,
-            // While it is being connected, `originate` takes it for a failure.
-            News::Originated(Err(_)) if leg.is_connecting() => {}
-            News::Originated(Err(_)) => {
-                leg.told_ended = true;
-                leg.told_gone |= !leg.told_created;
-            }
+            // Of a leg that is there its own end counts.
+            News::Originated(Err(_)) if leg.told_created => {}
+            News::Originated(Err(_)) => (leg.told_ended, leg.told_gone) = (true, true),
             News::Ringing => (leg.told_created, leg.told_rings) = (true, true),
             News::Created | News::Originated(Ok(())) | News::Bridged => leg.told_created = true,
+        }
+    }
+
+    /// Q7: "no answer" is what rang for the whole ring time, and "answered elsewhere" needs an elsewhere.
+    pub(crate) fn check_cause(&self, fact: &Fact) {
+        match fact {
+            Fact::OfferMissed { offer, cause: MissCause::NoAnswer, .. } => {
+                let mut legs = self.legs.iter().filter(|l| l.id.offer == *offer);
+                assert!(legs.any(|l| l.rung_out), "Q7: {fact:?}");
+            }
+            Fact::OfferCancelled { offer, call, cause: CancelCause::AnsweredElsewhere, .. } => {
+                let mut legs = self.legs.iter().filter(|l| l.call == *call);
+                let rival = legs.any(|l| l.id.offer != *offer && l.answered_at.is_some());
+                let caller = self.callers.iter().find(|c| c.call == *call);
+                let waits = caller.is_some_and(|c| c.alive && !c.away && c.with.is_none());
+                assert!(rival || !waits, "Q7: nobody else has the caller: {fact:?}");
+            }
+            _ => {}
         }
     }
 
@@ -204,6 +219,12 @@ impl World {
         } else if phone == Phone::AnswersAtOnce {
             self.at(delay, Due::Answer(id));
         }
+        let cut = delay + self.rng.below(1500);
+        match fault {
+            Some(Fault::PickedOff) => self.at(cut, Due::PickedOff(id)),
+            Some(Fault::CutShort) => self.at(cut, Due::CutShort(id)),
+            _ => {}
+        }
         if fault == Some(Fault::Deaf) {
             self.at(DEAF, Due::Fail(id, LegEnd::Cleared));
         } else {
@@ -215,6 +236,20 @@ impl World {
     pub(crate) fn rings(&mut self, id: LegId) {
         if self.leg(id).state == State::Ringing && !std::mem::replace(&mut self.leg(id).rings, true) {
             self.tell_of(id, News::Ringing);
+        }
+    }
+
+    /// Somebody at the switch ends the ringing.
+    pub(crate) fn picked_off(&mut self, id: LegId) {
+        if self.leg(id).state == State::Ringing {
+            self.die(id, LegEnd::Elsewhere, false);
+        }
+    }
+
+    /// A time limit of the directory ends the ringing.
+    pub(crate) fn cut_short(&mut self, id: LegId) {
+        if self.leg(id).state == State::Ringing {
+            self.die(id, LegEnd::Missed(MissCause::NoAnswer), false);
         }
     }
 

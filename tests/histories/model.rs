@@ -45,6 +45,8 @@ pub(crate) struct Caller {
     pub(crate) call: CallId,
     pub(crate) queue: QueueNumber,
     pub(crate) place: Place,
+    /// The agent from whose phone the call comes.
+    own: Option<AgentId>,
     /// When the caller entered the queue; for one who came back, before that.
     pub(crate) entered: u64,
     pub(crate) offers: Vec<(OfferId, AgentId)>,
@@ -124,7 +126,8 @@ impl Model {
 
     /// The next offer there has to be: the caller, and the agents of whom one is to be rung.
     pub(crate) fn next_offer(&self, now: u64) -> Option<(CallId, Vec<AgentId>)> {
-        let mut held: Vec<&QueueNumber> = Vec::new();
+        // Queues whose free agents are held for somebody ahead, but for the one who is there the caller.
+        let mut held: Vec<(&QueueNumber, Option<&AgentId>)> = Vec::new();
         // Q4: who has waited longest is served first, over all queues.
         for c in &self.callers {
             let Some(q) = self.queue(&c.queue) else { continue };
@@ -133,13 +136,16 @@ impl Model {
                 continue;
             }
             let rings = !c.offers.is_empty();
-            if over || held.contains(&&c.queue) || (rings && q.strategy != Strategy::Simultaneous) {
+            if over || (rings && q.strategy != Strategy::Simultaneous) {
                 continue;
             }
+            let left = held.iter().rev().find(|(queue, _)| **queue == c.queue).map(|(_, spare)| *spare);
             // Q6: in list order; who cannot take it now is skipped.
             let agent = |id: &AgentId| self.agents.iter().find(|a| a.id == *id);
-            let free: Vec<&Agent> =
-                q.participants.iter().filter_map(agent).filter(|a| Self::is_free(a, &c.queue, now)).collect();
+            let free = q.participants.iter().filter_map(agent).filter(|a| Self::is_free(a, &c.queue, now));
+            let free: Vec<&Agent> = free.filter(|a| left.is_none_or(|spare| spare == Some(&a.id))).collect();
+            // Q5: not the agent who calls.
+            let (own, free): (Vec<&Agent>, Vec<&Agent>) = free.into_iter().partition(|a| c.own == Some(a.id.clone()));
             // Q7: whoever was not tried yet; when all were, and nobody rings, it starts over.
             let mut turn: Vec<&Agent> = free.iter().copied().filter(|a| !c.tried.contains(&a.id)).collect();
             if turn.is_empty() && !rings {
@@ -151,7 +157,7 @@ impl Model {
             if ready.is_empty() {
                 if !rings && !free.is_empty() {
                     // Q4: nobody behind gets the agents who are only paused for the first in line.
-                    held.push(&c.queue);
+                    held.push((&c.queue, own.first().map(|a| &a.id)));
                 }
                 continue;
             }
@@ -209,6 +215,7 @@ impl Model {
         call: CallId,
         queue: QueueNumber,
         (place, since): (Place, freeswitch_queue::acd::time::Wall),
+        own: Option<AgentId>,
         circle: bool,
         now: u64,
     ) {
@@ -224,7 +231,8 @@ impl Model {
         let entered = crate::journal::since_start(since);
         let (offers, tried, missed) = (Vec::new(), Vec::new(), Vec::new());
         let (due_at_change, closed) = (None, None);
-        self.callers.push(Caller { call, queue, place, entered, offers, tried, missed, over, due_at_change, closed });
+        let who = Caller { call, queue, place, own, entered, offers, tried, missed, over, due_at_change, closed };
+        self.callers.push(who);
         // Before and after a restart two may get the same place; then it goes by the queue's number.
         self.callers.sort_by_key(|c| (c.place, c.queue.clone()));
     }

@@ -29,6 +29,13 @@ impl Sim {
         self.model.dismissed(&agents);
     }
 
+    fn somebody_calls(&mut self, queue: u8, own: Option<AgentId>) {
+        self.callers += 1;
+        let call = CallId::new(&format!("c{}", self.callers)).unwrap();
+        self.world.call(call.clone(), queue_number(queue), own);
+        self.begin(&call, false);
+    }
+
     fn restart(&mut self) {
         self.take_facts();
         self.sessions.clear();
@@ -95,14 +102,9 @@ impl Sim {
         match step {
             Step::Wait(ms) => self.pass(ms),
             Step::Until(before) => self.pass_until(before),
-            Step::Call(q) => {
-                if waiting.len() < MOST_CALLERS {
-                    self.callers += 1;
-                    let call = CallId::new(&format!("c{}", self.callers)).unwrap();
-                    self.world.call(call.clone(), queue_number(q));
-                    self.begin(&call, false);
-                }
-            }
+            Step::Call(q) if waiting.len() < MOST_CALLERS => self.somebody_calls(q, None),
+            Step::CallFrom(a, q) if waiting.len() < MOST_CALLERS => self.somebody_calls(q, Some(agent_id(a))),
+            Step::Call(_) | Step::CallFrom(..) => {}
             Step::GiveUp(n) => nth(n).iter().for_each(|c| self.world.hang_up_caller(c)),
             Step::Press(n) => nth(n).iter().for_each(|c| self.world.press(c)),
             Step::Login(a, q) => {

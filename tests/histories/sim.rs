@@ -34,6 +34,7 @@ pub(crate) struct Session {
     /// The wait timed out, and nothing was done with the caller yet.
     pub(crate) to_go_on: bool,
     pub(crate) caller_gone: bool,
+    pub(crate) ended: bool,
     disconnected: bool,
     armed_once: bool,
     /// The daemon knows that agents can be connected.
@@ -160,6 +161,7 @@ impl Sim {
             Input::TakenAway => s.taken = s.taken.or(Some(self.now)),
             Input::CallerAnswered => s.can_be_connected = true,
             Input::CallerGone => s.caller_gone = true,
+            Input::CallerEnded => (s.caller_gone, s.ended) = (true, true),
             Input::Disconnected => (s.caller_gone, s.disconnected) = (true, true),
             _ => {}
         }
@@ -177,7 +179,8 @@ impl Sim {
                 let returned = matches!(&done, Desk::Enter(_, Some(_)));
                 let circle = !returned && self.world.caller(&s.id).is_some_and(|c| c.visited.contains(&queue));
                 let since = self.time().wall_of(*since);
-                self.model.entered(s.id.clone(), queue.clone(), (*place, since), circle, self.now);
+                let own = self.world.caller(&s.id).and_then(|c| c.own.clone());
+                self.model.entered(s.id.clone(), queue.clone(), (*place, since), own, circle, self.now);
                 s.ear.entered(self.model.queue(&queue), returned, self.now);
                 if let Some(c) = self.world.caller(&s.id) {
                     (c.queue, c.visited) = (queue, s.call.visited().to_vec());
@@ -217,6 +220,10 @@ impl Sim {
                 }
             }
             Desk::Answered(offer) => (s.talks, s.taken) = (Some(offer), None),
+            Desk::Leave(Leave::Abandoned | Leave::Ended) => {
+                let given_up = done == Desk::Leave(Leave::Abandoned);
+                assert_ne!(given_up, s.ended, "Q106: whether {} has given up", s.id);
+            }
             Desk::Leave(Leave::Taken) => {
                 let armed = self.world.caller(&s.id).is_some_and(|c| c.armed && c.conn == Some(s.conn));
                 assert!(!armed, "closing the connection would cut off {}, who is with somebody else", s.id);
@@ -293,6 +300,7 @@ impl Sim {
             assert!(record.at == now || (late && record.at < now), "a record is of another time: {record:?}");
             self.journal.take(&record);
             self.model.fact(&record.fact, since_start(record.at), self.now);
+            self.world.check_cause(&record.fact);
             if let Fact::OfferCancelled { offer, .. } = &record.fact
                 && self.world.asked(*offer).is_none()
             {
@@ -305,13 +313,9 @@ impl Sim {
     pub(crate) fn begin(&mut self, call: &CallId, returned: bool) {
         let conn = self.world.connect(call);
         let c = self.world.caller(call).expect("a caller");
-        let caller = Caller {
-            number: "0791234567".into(),
-            first_entered: c.first_entered,
-            returned,
-            since: None,
-            came: Duration::ZERO,
-        };
+        let number = "0791234567".into();
+        let (first_entered, own, came) = (c.first_entered, c.own.clone(), Duration::ZERO);
+        let caller = Caller { number, first_entered, returned, since: None, came, own, dialog: None };
         let (queue, visited, place) = (c.queue.clone(), c.visited.clone(), c.place);
         let answered = c.answered;
         let wakes = self.wakes.clone();
@@ -334,6 +338,7 @@ impl Sim {
             taken: None,
             to_go_on: false,
             caller_gone: false,
+            ended: false,
             disconnected: false,
             armed_once: false,
             can_be_connected: false,

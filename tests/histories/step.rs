@@ -20,6 +20,8 @@ pub(crate) enum Step {
     Until(u64),
     /// Somebody calls this queue.
     Call(u8),
+    /// An agent calls this queue from the own phone.
+    CallFrom(u8, u8),
     /// A caller hangs up.
     GiveUp(u8),
     /// A caller presses a key.
@@ -117,6 +119,10 @@ pub(crate) enum Fault {
     NoGone,
     /// It cannot be ended.
     Deaf,
+    /// It ends as if somebody else had been faster.
+    PickedOff,
+    /// FreeSWITCH ends its ringing before the ring time is over.
+    CutShort,
 }
 
 impl Fault {
@@ -229,6 +235,7 @@ enum Kind {
     Wait,
     Until,
     Call,
+    CallFrom,
     GiveUp,
     Press,
     Login,
@@ -274,6 +281,7 @@ impl Taste {
             (12, HangUp),
         ];
         let rare = [
+            (3, CallFrom),
             (3, Private),
             (3, Reachable),
             (3, Phone),
@@ -344,9 +352,10 @@ fn some_phone(rng: &mut Rng) -> Phone {
 
 fn some_fault(rng: &mut Rng) -> Fault {
     use Fault::*;
-    match rng.below(14) {
+    match rng.below(17) {
         0 | 1 => SlowCreate(*rng.pick(&[30, 300, 3000, 7000])),
         2 | 3 => LateEnd(*rng.pick(&[100, 3000, 7000])),
+        4 | 5 => *rng.pick(&[PickedOff, CutShort]),
         n => [Double, LateResult, NoResult, NoHangUp, Refused, NotBridged, Parked, Never, Mute, NoGone, Deaf]
             [n as usize % 11],
     }
@@ -397,6 +406,7 @@ fn some_step(rng: &mut Rng, taste: &Taste) -> Step {
         Kind::Wait => Step::Wait(some_wait(rng)),
         Kind::Until => Step::Until(*rng.pick(&[0, 0, 1, 12])),
         Kind::Call => Step::Call(queue),
+        Kind::CallFrom => Step::CallFrom(agent, queue),
         Kind::GiveUp => Step::GiveUp(nth),
         Kind::Press => Step::Press(nth),
         Kind::Login => Step::Login(agent, queue),

@@ -46,6 +46,8 @@ pub(crate) enum Due {
     /// The leg has the caller.
     Join(LegId),
     Fail(LegId, LegEnd),
+    CutShort(LegId),
+    PickedOff(LegId),
     SayOver(CallId, Playing),
     CallerEnds(CallId),
     Linger(Conn),
@@ -67,6 +69,8 @@ pub(crate) struct Caller {
     pub(crate) call: CallId,
     pub(crate) alive: bool,
     pub(crate) conn: Option<Conn>,
+    /// From this agent's phone.
+    pub(crate) own: Option<AgentId>,
     pub(crate) queue: QueueNumber,
     pub(crate) visited: Vec<QueueNumber>,
     /// A timeout's transfer leads the call to a queue again, and nobody talks with the caller on the way.
@@ -181,6 +185,8 @@ impl World {
                 Due::Pick(id) => self.pick(id),
                 Due::Join(id) => self.join(id),
                 Due::Fail(id, end) => self.die(id, end, false),
+                Due::CutShort(id) => self.cut_short(id),
+                Due::PickedOff(id) => self.picked_off(id),
             }
         }
         None
@@ -241,11 +247,12 @@ impl World {
         (c.armed, c.away) = (true, false);
     }
 
-    pub(crate) fn call(&mut self, call: CallId, queue: QueueNumber) {
+    pub(crate) fn call(&mut self, call: CallId, queue: QueueNumber, own: Option<AgentId>) {
         self.callers.push(Caller {
             call,
             alive: true,
             conn: None,
+            own,
             queue,
             visited: Vec::new(),
             led: false,
@@ -287,8 +294,10 @@ impl World {
             self.die(offer, LegEnd::Cleared, false);
         }
         if let Some(conn) = conn {
-            self.tell(conn, Input::CallerGone);
-            self.tell(conn, Input::CallerGone);
+            // Q106: who hung up, or that FreeSWITCH did.
+            let end = if self.rng.chance(25) { Input::CallerEnded } else { Input::CallerGone };
+            self.tell(conn, end.clone());
+            self.tell(conn, end);
             self.at(LINGER, Due::Linger(conn));
         }
         if let (false, Some(offer)) = (first, with) {

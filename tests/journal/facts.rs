@@ -58,7 +58,13 @@ fn any_fact() -> impl Strategy<Value = Fact> {
         TimeoutCause::QueueRemoved,
         TimeoutCause::SecondTime,
     ]);
-    let by = prop::sample::select(vec![EndedBy::Caller, EndedBy::Agent, EndedBy::Transfer, EndedBy::Unknown]);
+    let by = prop::sample::select(vec![
+        EndedBy::Caller,
+        EndedBy::Agent,
+        EndedBy::Transfer,
+        EndedBy::Switch,
+        EndedBy::Unknown,
+    ]);
     let onward = prop_oneof![
         Just(Onward::HungUp),
         text.clone().prop_map(Onward::Transferred),
@@ -92,7 +98,7 @@ fn any_fact() -> impl Strategy<Value = Fact> {
             13 => Fact::WrapUpStarted { agent, queue, until: wall, lasts: lasted },
             14 => Fact::WrapUpEnded { agent },
             15 => Fact::PartyChanged { offer, agent, queue, party: caller, party_channel: call.clone(), call },
-            _ => Fact::CallTaken { call, queue, waited: lasted },
+            _ => Fact::CallTaken { call, queue, waited: lasted, by: Some("1002".into()) },
         }
     })
 }

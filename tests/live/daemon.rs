@@ -173,6 +173,14 @@ impl Daemon {
         fs::write(&self.file, kept.collect::<String>()).expect("the daemon's file");
     }
 
+    /// Writes something else in a place of the file, which must be there once.
+    #[track_caller]
+    pub fn rewrite(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(&self.file).expect("the daemon's file");
+        assert_eq!(text.matches(from).count(), 1, "{from} in\n{text}");
+        fs::write(&self.file, text.replace(from, to)).expect("the daemon's file");
+    }
+
     fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &id]).status();

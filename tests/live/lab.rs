@@ -1,6 +1,6 @@
 //! The lab: one FreeSWITCH, phones that stay registered, and for each test a daemon and callers of its own.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -48,10 +48,10 @@ pub fn accounts() -> impl Iterator<Item = String> {
 
 /// Further numbers of the house: an IVR and a ring group that lead to a queue, and the pick-up of a call by its UUID.
 const EXTENSIONS: &str = r#"
-      <extension name="ivr"><condition field="destination_number" expression="^8000$">
+      <extension name="ivr"><condition field="destination_number" expression="^7900$">
         <action application="transfer" data="99900 XML default"/>
       </condition></extension>
-      <extension name="group"><condition field="destination_number" expression="^8100$">
+      <extension name="group"><condition field="destination_number" expression="^7901$">
         <action application="bridge" data="loopback/99901/default"/>
       </condition></extension>
       <extension name="pickup"><condition field="destination_number" expression="^\*8([0-9a-f-]{36})$">
@@ -65,6 +65,8 @@ pub struct Lab {
     programs: Programs,
     folder: PathBuf,
     phones: BTreeMap<String, Phone>,
+    /// The phones of the office, once a test wants them.
+    pub office: OnceCell<::phones::Phones>,
     daemon: RefCell<Option<Daemon>>,
     /// What the daemons of this test before the present one recorded.
     books: RefCell<Vec<Vec<Record>>>,
@@ -90,6 +92,7 @@ impl Lab {
             programs,
             folder,
             phones: BTreeMap::new(),
+            office: OnceCell::new(),
             daemon: RefCell::default(),
             books: RefCell::default(),
             made: Cell::new((0, 0)),

@@ -15,6 +15,8 @@ crate::cases!("moved":
     the_third_party_of_an_attended_transfer_and_the_agent_talk_on,
     an_agent_whose_leg_is_moved_talks_on,
     an_agent_who_is_passed_on_to_a_phone_is_connected_with_it,
+    a_consultation_that_is_completed_while_it_waits_keeps_the_place,
+    whom_the_switch_hangs_up_has_not_given_up,
 );
 
 const THREE: &str = "  - { number: \"99900\", name: Sales, participants: [\"1001\"] }\n  \
@@ -253,5 +255,65 @@ fn an_agent_who_is_passed_on_to_a_phone_is_connected_with_it(lab: &Lab) {
     assert!(!agent.is_over() && !other.is_over(), "nobody ends their conversation");
     other.hang_up();
     agent.over(SOON);
-    assert_ne!(ended(lab), EndedBy::Caller);
+    assert_eq!(ended(lab), EndedBy::Caller, "the other side");
+}
+
+/// Q103: the third party stands where who asked for them stood.
+fn a_consultation_that_is_completed_while_it_waits_keeps_the_place(lab: &Lab) {
+    lab.serve(ONE);
+    lab.log_in("99901", &["1002"]);
+    let customer = lab.dial(&From::outside("0791234567", "Hans"), "1004");
+    let reception = lab.phone("1004").rings(SOON);
+    customer.sound.hears(lab.phone("1004").tone, reception.answer(), SOON);
+    let question = lab.call(&From::phone("1004"), "99901");
+    let asked = lab.phone("1002").rings(SOON);
+    let second = lab.call(&From::outside("0792222222", "Vreni"), "99901");
+    reception.transfer_to(&question);
+    asked.cancelled(SOON);
+    let ring = lab.phone("1002").rings(SOON);
+    let shown = ring.invite.header("From").to_owned();
+    assert!(shown.contains("0791234567"), "the third party is next: {shown}");
+    let answered = ring.answer();
+    customer.sound.hears(lab.phone("1002").tone, answered, SOON);
+    lab.daemon().fact("moved", SOON, |fact| matches!(fact, Fact::CallTaken { .. }).then_some(()));
+    let first = |fact: &Fact| match fact {
+        Fact::CallEntered { first_entered, .. } => Some(*first_entered),
+        _ => None,
+    };
+    let asked_at = lab.daemon().nth_fact("entered", 0, SOON, first).1;
+    assert_eq!(lab.daemon().nth_fact("entered", 2, SOON, first).1, asked_at, "the wait began then");
+    let given_up = lab.daemon().facts().iter().any(|record| matches!(record.fact, Fact::CallAbandoned { .. }));
+    assert!(!given_up, "nobody has given up");
+    reception.over(SOON);
+    question.over(SOON);
+    ring.hang_up();
+    customer.over(SOON);
+    let next = lab.phone("1002").rings(SOON);
+    second.hang_up();
+    next.cancelled(SOON);
+    second.over(SOON);
+}
+
+/// Q106: an operator, an orderly stop.
+fn whom_the_switch_hangs_up_has_not_given_up(lab: &Lab) {
+    lab.serve(ONE);
+    lab.log_in("99901", &["1002"]);
+    let caller = lab.call(&From::outside("0791234567", "Hans"), "99901");
+    lab.phone("1002").rings(SOON);
+    let killed = lab.switch.api("hupall");
+    assert!(killed.starts_with("+OK"), "{killed}");
+    lab.daemon().fact("lost", SOON, |fact| matches!(fact, Fact::CallLost { .. }).then_some(()));
+    caller.over(SOON);
+    let second = lab.call(&From::outside("0792222222", "Vreni"), "99901");
+    let rung = lab.phone("1002").rings(SOON);
+    second.hang_up();
+    lab.daemon().fact("abandoned", SOON, |fact| matches!(fact, Fact::CallAbandoned { .. }).then_some(()));
+    rung.cancelled(SOON);
+    second.over(SOON);
+    let third = lab.call(&From::outside("0793333333", "Urs"), "99901");
+    let agent = lab.phone("1002").rings(SOON);
+    third.sound.hears(lab.phone("1002").tone, agent.answer(), SOON);
+    lab.switch.api("hupall");
+    third.over(SOON);
+    assert_eq!(ended(lab), EndedBy::Switch);
 }

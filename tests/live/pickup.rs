@@ -33,7 +33,11 @@ fn has_the_caller(lab: &Lab, caller: Caller, ring: Ringing<'_>, picker: Caller) 
     caller.sound.hears(picker.tone, picker.since, SOON);
     picker.sound.hears(caller.tone, picker.since, SOON);
     ring.cancelled(SOON);
-    lab.daemon().fact("taken", SOON, |fact| matches!(fact, Fact::CallTaken { .. }).then_some(()));
+    let (_, by) = lab.daemon().fact("taken", SOON, |fact| match fact {
+        Fact::CallTaken { by, .. } => Some(by.clone()),
+        _ => None,
+    });
+    assert_eq!(by.as_deref(), Some("1002"));
     lab.daemon().fact("called off", SOON, |fact| {
         matches!(fact, Fact::OfferCancelled { cause: CancelCause::AnsweredElsewhere | CancelCause::CallerGone, .. })
             .then_some(())

@@ -26,6 +26,7 @@ mod hostile;
 
 mod offers;
 mod order;
+mod own;
 mod phones;
 mod privacy;
 mod races;

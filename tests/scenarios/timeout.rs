@@ -67,6 +67,23 @@ fn q13_max_wait_then_hang_up() {
     });
 }
 
+/// Q13: a message that is longer than any may be is stopped, and does not hold what follows back.
+#[test]
+fn q13_a_message_without_end_holds_nobody() {
+    play(async {
+        let lengths = |name: &str| name.contains("sorry").then_some(Length::For(Duration::from_secs(1_000)));
+        let switch = simswitch::Config { lengths: Some(Arc::new(lengths)), ..simswitch::Config::default() };
+        let then = format!("timeout: {{ {MESSAGE} }}");
+        let house = House::with(switch, configuration(&[waits_for("0.25", &then)], ""), 1);
+        house.when_rung("1001", Behaviour::Ignore);
+        let hans = house.caller("0791", "99900");
+        assert_eq!(hans.wait_ended().await, "NORMAL_CLEARING");
+        let (ended, _) = hans.ended().unwrap();
+        assert!((315_000..315_200).contains(&ended.as_millis()), "{ended:?}");
+        house.end().await;
+    });
+}
+
 /// Q13: exact in milliseconds, also for fractions of minutes and without an offer.
 #[test]
 fn q13_exact_to_the_millisecond() {

@@ -121,6 +121,10 @@ pub enum Leave {
     Taken,
     /// FreeSWITCH is gone.
     Lost,
+    /// FreeSWITCH ended the caller's channel.
+    Ended,
+    /// A third party takes the place.
+    Replaced,
 }
 
 /// One thing to be done.

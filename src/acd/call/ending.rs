@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::{Call, Desk, LONGEST_MESSAGE, Leave, Parting, Saying, Stage, Timer, Why, Wire};
-use crate::acd::fact::{CancelCause, Onward, TimeoutCause};
+use crate::acd::fact::{CancelCause, EndedBy, Onward, TimeoutCause};
 use crate::acd::ids::QueueNumber;
-use crate::acd::offer::LEG_PATIENCE;
+use crate::acd::offer::{LEG_PATIENCE, OfferTimer};
 use crate::acd::settings::TimeoutAction;
 use crate::acd::time::Now;
 
@@ -15,6 +15,10 @@ pub(super) const PARTING_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a caller who left our channel may take to be seen with one of our agents, when no phone was seen to be
 /// answered. FreeSWITCH's events were seen up to half a second late.
 const TAKEN_AFTER: Duration = Duration::from_secs(1);
+
+/// How long the leg of a conversation may take to end when its caller is here again: less than a connection waits for the
+/// one before it.
+const CAME_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Call {
     pub(super) fn end_wait(&mut self, why: Why, now: Now) {
@@ -107,8 +111,10 @@ impl Call {
         self.is_let_go = true;
         match self.stage {
             Stage::Waiting(_) | Stage::Ending { .. } => self.taken(now),
-            // The end of the leg is on its way.
-            Stage::Talking { .. } => {}
+            // The end of the leg is on its way, unless it went to somebody else; it is not for the caller to wait for.
+            Stage::Talking { offer, .. } => {
+                self.timers.set(Timer::Offer(offer, OfferTimer::Patience), now.mono.plus(CAME_PATIENCE));
+            }
             Stage::New | Stage::Parting | Stage::Over => self.over(),
         }
     }
@@ -139,18 +145,24 @@ impl Call {
         }
     }
 
-    pub(super) fn caller_gone(&mut self, now: Now) {
+    /// The caller's channel has ended; `how` a waiting caller leaves the queue by that.
+    pub(super) fn caller_gone(&mut self, how: Leave, now: Now) {
+        if !self.timers.holds(Timer::TakenAway) {
+            self.leave_losers();
+        }
         match &mut self.stage {
-            Stage::Waiting(_) => self.desk(Desk::Leave(Leave::Abandoned)),
+            Stage::Waiting(_) => self.desk(Desk::Leave(how)),
             Stage::Ending { why, left: false, .. } => {
                 let leave = match why {
                     Why::Timeout(cause) => Leave::TimedOut(*cause),
-                    Why::Drain => Leave::Abandoned,
+                    Why::Drain => how,
                 };
                 self.desk(Desk::Leave(leave));
             }
+            // The agent may talk on with somebody else: the leg is not ended, only looked for.
             Stage::Talking { offer, caller_gone, .. } => {
-                *caller_gone = true;
+                let by = if how == Leave::Abandoned { EndedBy::Caller } else { EndedBy::Switch };
+                caller_gone.get_or_insert(by);
                 let offer = *offer;
                 self.expect_end(offer, now);
                 return;
@@ -167,7 +179,7 @@ impl Call {
             _ => {}
         }
         // Before their legs are given up: an offer that nobody holds any more has no outcome.
-        self.tell_losers();
+        self.leave_losers();
         for offer in self.forget_offers(CancelCause::CallerGone) {
             self.desk(Desk::Lost(offer));
         }

@@ -46,8 +46,12 @@ pub enum Input {
     Played(Playing),
     /// The transfer was carried out.
     MovedOn,
-    /// The caller hung up, or was hung up.
+    /// The caller hung up; or the channel has ended, and FreeSWITCH does not tell who ended it.
     CallerGone,
+    /// FreeSWITCH ended the caller's channel: an operator, a shutdown, a media timeout, the end of a conversation.
+    CallerEnded,
+    /// A third party takes the caller's place, who had asked here for them: an attended transfer was completed.
+    CallerReplaced,
     /// The connection of this call has ended; nothing more will be heard.
     Disconnected,
     /// The daemon is going down.

@@ -19,7 +19,7 @@ pub use effect::{Desk, Effect, Leave, Parting, Saying, Wire};
 pub use input::{Input, Playing};
 
 use super::announce::Announcer;
-use super::fact::TimeoutCause;
+use super::fact::{EndedBy, TimeoutCause};
 use super::ids::{AgentId, OfferId, QueueNumber};
 use super::offer::{Offer, OfferTimer};
 use super::queue::Place;
@@ -71,7 +71,8 @@ enum Why {
 /// |           | else has them, or the connection is lost: `Over`                                                      |
 /// | `Ending`  | no offer is left and the message has been played: `New` (the next queue) or `Parting`; a phone is      |
 /// |           | connected all the same: `Talking`; the caller is gone, or somebody else's: `Over`                      |
-/// | `Talking` | the agent's leg is gone: `Parting`, or `Over` when the caller hung up or was passed on                  |
+/// | `Talking` | the agent's leg is gone: `Parting`, or `Over` when the caller hung up or was passed on; the caller is   |
+/// |           | gone and the leg goes on, or the call is here again: `Over`, and the link looks after the leg           |
 /// | `Parting` | the caller is gone, or takes too long: `Over`                                                          |
 /// | `Over`    | no offer is left: the call is finished                                                                 |
 #[derive(Clone, Debug)]
@@ -82,8 +83,8 @@ enum Stage {
     Waiting(Wait),
     /// The wait is over; legs are ended, the message is played.
     Ending { wait: Wait, why: Why, message: Option<Playing>, left: bool },
-    /// Connected to an agent.
-    Talking { offer: OfferId, caller_gone: bool, transferred: bool },
+    /// Connected to an agent. `caller_gone`: who ended the caller's channel, once it has ended.
+    Talking { offer: OfferId, caller_gone: Option<EndedBy>, transferred: bool },
     /// Told to hang up, to move on, or to go back to the dialplan.
     Parting,
     /// No longer our call: only legs to be seen off.
@@ -101,6 +102,16 @@ enum Channel {
     Answered,
 }
 
+/// An offer that ended because somebody else was faster, as it looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Loser {
+    offer: OfferId,
+    /// The phone had been answered.
+    answered: bool,
+    /// No leg of it is left.
+    gone: bool,
+}
+
 /// One caller's call.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -115,7 +126,7 @@ pub struct Call {
     channel: Channel,
     offers: BTreeMap<OfferId, Offer>,
     /// Legs that ended because somebody else was faster, whoever that will turn out to be; and whether they are gone.
-    losers: Vec<(OfferId, bool)>,
+    losers: Vec<Loser>,
     timers: Timers<Timer>,
     music: Option<(Playing, Music, Mono)>,
     music_plays: bool,
@@ -210,7 +221,9 @@ impl Call {
                     self.over();
                 }
             }
-            Input::CallerGone => self.caller_gone(now),
+            Input::CallerGone => self.caller_gone(Leave::Abandoned, now),
+            Input::CallerEnded => self.caller_gone(Leave::Ended, now),
+            Input::CallerReplaced => self.caller_gone(Leave::Replaced, now),
             Input::Disconnected => self.disconnected(),
             Input::Drain => self.drain(now),
             Input::Tick => self.tick(now),
@@ -234,13 +247,16 @@ impl Call {
                 Timer::Announce => self.look(now),
                 Timer::Announcement => self.announcement_over(now),
                 Timer::Message => {
-                    if let Stage::Ending { message, .. } = &mut self.stage {
-                        *message = None;
+                    if let Stage::Ending { message, .. } = &mut self.stage
+                        && message.take().is_some()
+                    {
+                        // What follows would wait in FreeSWITCH for the end of the message.
+                        self.wire(Wire::Hush);
                     }
                 }
                 Timer::MusicGrace => self.restart_music(now),
                 Timer::TakenAway => self.taken(now),
-                Timer::Losers => self.tell_losers(),
+                Timer::Losers => self.tell_losers(now),
                 Timer::Offer(offer, timer) => self.offer_due(offer, timer, now),
                 Timer::Parting => self.over(),
             }
@@ -250,7 +266,7 @@ impl Call {
     /// Takes the steps that wait for something that may just have happened.
     fn advance(&mut self, now: Now) {
         if !self.losers.is_empty() && !matches!(self.stage, Stage::Waiting(_)) {
-            self.tell_losers();
+            self.tell_losers(now);
         }
         if let Stage::Ending { wait, why, message, left } = &mut self.stage
             && self.offers.is_empty()

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::ending::PARTING_PATIENCE;
 use super::sound::MUSIC_GRACE;
-use super::{Call, Channel, Desk, Stage, Timer, Wire};
-use crate::acd::fact::{CancelCause, EndedBy};
+use super::{Call, Channel, Desk, Loser, Stage, Timer, Wire};
+use crate::acd::fact::{CancelCause, EndedBy, MissCause};
 use crate::acd::ids::{AgentId, LegId, OfferId};
 use crate::acd::leg::{LegEnd, News};
 use crate::acd::offer::{Around, Found, LEG_PATIENCE, Offer, OfferEffect, OfferTimer, Outcome};
@@ -145,8 +145,15 @@ impl Call {
 
     fn outcome(&mut self, id: OfferId, outcome: Outcome, now: Now) {
         let lost_the_race = outcome == Outcome::Cancelled(CancelCause::AnsweredElsewhere);
+        // Our own ring time is not over yet: FreeSWITCH ended the ringing by another one.
+        let early = self.timers.holds(Timer::Offer(id, OfferTimer::Ring));
+        let outcome = match outcome {
+            Outcome::Missed(MissCause::NoAnswer) if early => Outcome::Missed(MissCause::TimeLimit),
+            outcome => outcome,
+        };
         if lost_the_race && matches!(self.stage, Stage::Waiting(_)) {
-            self.losers.push((id, false));
+            let answered = self.offers.get(&id).is_some_and(Offer::was_answered);
+            self.losers.push(Loser { offer: id, answered, gone: false });
             self.timers.set(Timer::Losers, now.mono.plus(RACE_PATIENCE));
         } else {
             self.desk(Desk::Outcome(id, outcome));
@@ -199,20 +206,25 @@ impl Call {
                 // Whose hang-up is told first depends on how the two were connected; the leg itself knows.
                 let by = match (transferred, end, caller_gone) {
                     (true, ..) => EndedBy::Transfer,
-                    (false, LegEnd::Unseen, false) => EndedBy::Unknown,
-                    (false, LegEnd::ByAgent, _) | (false, _, false) => EndedBy::Agent,
-                    (false, _, true) => EndedBy::Caller,
+                    (false, LegEnd::ByAgent, _) => EndedBy::Agent,
+                    (false, _, Some(by)) => by,
+                    // FreeSWITCH was asked, and has no such leg.
+                    (false, LegEnd::Unseen, None) => EndedBy::Unknown,
+                    // Nobody tells who hung up a leg that is none of SIP.
+                    (false, LegEnd::Cleared, None) => EndedBy::Agent,
+                    // The phone died, or the leg was ended from outside.
+                    (false, LegEnd::BySwitch | LegEnd::Missed(_) | LegEnd::Elsewhere, None) => EndedBy::Switch,
                 };
                 self.desk(Desk::Ended(id, by));
-                if caller_gone || transferred {
+                if caller_gone.is_some() || transferred {
                     self.over();
                 } else {
                     self.stage = Stage::Parting;
                     self.timers.set(Timer::Parting, now.mono.plus(PARTING_PATIENCE));
                 }
             }
-            _ => match self.losers.iter_mut().find(|(loser, _)| *loser == id) {
-                Some((_, gone)) => *gone = true,
+            _ => match self.losers.iter_mut().find(|loser| loser.offer == id) {
+                Some(loser) => loser.gone = true,
                 None => self.desk(Desk::Gone(id)),
             },
         }
@@ -226,13 +238,37 @@ impl Call {
         }
     }
 
-    /// Somebody else was faster than these: who it was is known by now, or will never be.
-    pub(super) fn tell_losers(&mut self) {
+    /// Somebody else was faster than these, as it looked. Where nobody has the caller by now, their agents missed the
+    /// offer like any other.
+    pub(super) fn tell_losers(&mut self, now: Now) {
+        let somebody = match self.stage {
+            Stage::Waiting(_) | Stage::Ending { .. } => self.timers.holds(Timer::TakenAway) || self.is_connecting(),
+            _ => true,
+        };
+        let answered = self.losers.iter().any(|loser| loser.answered);
+        self.end_losers(|loser| match (somebody, loser.answered) {
+            (true, _) => Outcome::Cancelled(CancelCause::AnsweredElsewhere),
+            (false, false) => Outcome::Missed(MissCause::Cancelled),
+            (false, true) => Outcome::Missed(MissCause::NotConnected),
+        });
+        if answered && !somebody {
+            self.not_connected(now);
+        }
+    }
+
+    /// The caller is gone before it was known who was faster.
+    pub(super) fn leave_losers(&mut self) {
+        let somebody = self.is_connecting();
+        let cause = if somebody { CancelCause::AnsweredElsewhere } else { CancelCause::CallerGone };
+        self.end_losers(|_| Outcome::Cancelled(cause));
+    }
+
+    fn end_losers(&mut self, outcome: impl Fn(&Loser) -> Outcome) {
         self.timers.clear(Timer::Losers);
-        for (offer, gone) in std::mem::take(&mut self.losers) {
-            self.desk(Desk::Outcome(offer, Outcome::Cancelled(CancelCause::AnsweredElsewhere)));
-            if gone {
-                self.desk(Desk::Gone(offer));
+        for loser in std::mem::take(&mut self.losers) {
+            self.desk(Desk::Outcome(loser.offer, outcome(&loser)));
+            if loser.gone {
+                self.desk(Desk::Gone(loser.offer));
             }
         }
     }
@@ -240,12 +276,12 @@ impl Call {
     /// The agent has the caller, and nobody waits for anything but the ends of other legs.
     fn connected(&mut self, id: OfferId, now: Now) {
         // What looked like a lost race was its own connection, which `originate` takes for a failure.
-        self.losers.retain(|(loser, _)| *loser != id);
+        self.losers.retain(|loser| loser.offer != id);
         self.timers.clear_all();
         for other in self.offers.keys().copied().filter(|other| *other != id).collect::<Vec<_>>() {
             self.expect_end(other, now);
         }
-        self.stage = Stage::Talking { offer: id, caller_gone: false, transferred: false };
+        self.stage = Stage::Talking { offer: id, caller_gone: None, transferred: false };
         self.music = None;
         self.desk(Desk::Answered(id));
     }

@@ -289,6 +289,15 @@ fn q2_a_dial_string_is_a_single_endpoint_without_syntax() {
     for bad in ["0791234567", "user/", "/x", "user/1:_:user/2"] {
         wrong(&dial(bad), &[&format!("2:22: agents[0].dial: \"{bad}\" is not a dial string; {fix}")]);
     }
+    for bad in ["loopback/1001", "Loopback/1001/default"] {
+        let fix = "write where it leads, such as \"user/1001@pbx.example.ch\" or \"sofia/gateway/mobile/0791234567\"";
+        wrong(
+            &dial(bad),
+            &[&format!(
+                "2:22: agents[0].dial: \"{bad}\" leads through a loopback leg, which FreeSWITCH takes out of the conversation; {fix}"
+            )],
+        );
+    }
     wrong(&dial("user/1\\nbgapi x"), &["2:22: agents[0].dial: it contains a line break; write it on one line"]);
     wrong(&dial(&"x/".repeat(200)), &["2:22: agents[0].dial: it is longer than 256 characters; shorten it"]);
 }

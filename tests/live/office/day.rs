@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use phones::{Call, Manner, Phones};
 
-use super::people::{Dice, FAITHFUL, GROUP, IVR, LINES, MOST_CALLERS, OTHERS, STAFF, caller, tones};
+use super::people::{Dice, FAITHFUL, GROUP, IVR, LINES, MOST_CALLERS, OTHERS, STAFF, caller};
 use super::watch::{Found, Watch, is_offer};
 use crate::lab::{Lab, SOON};
-use crate::switch::{DOMAIN, SECRET};
+use crate::switch::DOMAIN;
 
 /// How often the day is looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -53,10 +53,8 @@ pub struct Day<'a> {
 
 impl<'a> Day<'a> {
     pub fn begin(lab: &'a Lab, seed: u64, lasts: Duration, deaths: u64) -> Self {
-        let phones = Phones::with_password(lab.switch.sip, lab.switch.trunk, Some(SECRET)).expect("phones");
-        phones.give_tones(tones());
-        let staff: Vec<String> = STAFF.iter().map(|user| (*user).to_owned()).collect();
-        phones.register(&staff, DOMAIN).expect("registered phones");
+        let phones = super::phones(lab);
+        let before = phones.count();
         let began = Instant::now();
         let mut dice = Dice::new(seed);
         // Spread over the day, none in its last moments.
@@ -74,9 +72,9 @@ impl<'a> Day<'a> {
             deaths,
             due: BTreeMap::new(),
             sequence: 0,
-            seen: 0,
+            seen: before,
             talking: BTreeMap::new(),
-            first: 0,
+            first: before,
             story: VecDeque::new(),
             findings: Vec::new(),
             next_idea: began,
@@ -266,6 +264,8 @@ impl<'a> Day<'a> {
     }
 
     fn outside(&mut self) {
+        // What ended this moment is seen before the same number calls again.
+        self.look();
         let calls = self.phones.calls(self.first);
         let busy = |number: &str| calls.iter().any(|c| c.user == number && c.ended.is_none());
         let Some(number) = (0..MOST_CALLERS).map(caller).find(|number| !busy(number)) else { return };

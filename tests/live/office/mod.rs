@@ -13,13 +13,25 @@ mod watch;
 use std::time::Duration;
 
 use crate::lab::{Lab, SOON};
+use crate::switch::{DOMAIN, SECRET};
 
+use ::phones::{Manner, Phones};
 use day::Day;
 pub use people::STAFF;
 
 crate::cases!("office":
     a_day_in_the_office,
 );
+
+/// The phones of the office, registered at the lab's FreeSWITCH.
+pub fn phones(lab: &Lab) -> Phones {
+    let open = || Phones::with_password(lab.switch.sip, lab.switch.trunk, Some(SECRET)).expect("phones");
+    let phones = lab.office.get_or_init(open).clone();
+    phones.give_tones(people::tones());
+    STAFF.iter().for_each(|user| phones.set_manner(user, Manner::Rings));
+    phones.register(&STAFF.map(str::to_owned), DOMAIN).expect("registered phones");
+    phones
+}
 
 /// The queues: in each one agent never logs out, so that nobody's wait ends for want of agents.
 const QUEUES: &str = "  - { number: \"99900\", name: Sales, strategy: longest-idle, wrap_up_seconds: 1, ring_seconds: 5,\n      \

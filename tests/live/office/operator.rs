@@ -76,10 +76,10 @@ impl Day<'_> {
     /// A colleague takes the caller for whom a phone rings: `intercept` of the caller's channel.
     pub(super) fn pick_up(&mut self) {
         let status = self.lab.daemon().status();
-        let waiting: Vec<Value> = status["calls"].as_array().cloned().unwrap_or_default();
         let who = *self.dice.pick(&STAFF);
-        let ids: Vec<String> =
-            waiting.iter().filter_map(|c| c["call"].as_str().or(c["id"].as_str())).map(str::to_owned).collect();
+        let queues = status["queues"].as_array().cloned().unwrap_or_default();
+        let waiting = queues.iter().filter_map(|queue| queue["waiting"].as_array()).flatten();
+        let ids: Vec<String> = waiting.filter_map(|call| call["call"].as_str()).map(str::to_owned).collect();
         if ids.is_empty() || !self.idle(who) {
             return;
         }

@@ -23,9 +23,9 @@ pub const OTHERS: [(&str, &str); 8] = [
 ];
 pub const LINES: [&str; 3] = ["99900", "99901", "99902"];
 /// An internal number behind which a line is.
-pub const IVR: &str = "8000";
+pub const IVR: &str = "7900";
 /// The same by way of a loopback.
-pub const GROUP: &str = "8100";
+pub const GROUP: &str = "7901";
 /// Outside callers at the same time.
 pub const MOST_CALLERS: usize = 10;
 

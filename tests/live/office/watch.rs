@@ -31,10 +31,11 @@ const TONE: Duration = Duration::from_secs(9);
 #[derive(Default)]
 pub struct Watch {
     reasons: Vec<Reason>,
-    /// Callers of whom the line has charge, as far as the phones can tell.
-    waiting: BTreeSet<String>,
+    /// Callers of whom the line has charge, as far as the phones can tell, and since when.
+    waiting: BTreeMap<String, Instant>,
     settled: BTreeSet<(usize, &'static str)>,
-    ends: Vec<(usize, Instant)>,
+    /// Calls that have ended, when, and whether the caller was in the charge of a line then.
+    ends: Vec<(usize, Instant, bool)>,
 }
 
 /// What was found, and of whom.
@@ -70,17 +71,18 @@ impl Watch {
         self.reasons.push(Reason { at, whose: None });
     }
 
-    /// A caller is (or is no longer) in the charge of a line.
+    /// A caller is (or is no longer) in the charge of a line. Whoever works here may have several calls, and is not
+    /// watched.
     pub fn in_line(&mut self, caller: &str, is: bool) {
-        if is {
-            self.waiting.insert(caller.to_owned());
+        if is && !STAFF.contains(&caller) {
+            self.waiting.insert(caller.to_owned(), Instant::now());
         } else {
             self.waiting.remove(caller);
         }
     }
 
     pub fn is_in_line(&self, caller: &str) -> bool {
-        self.waiting.contains(caller)
+        self.waiting.contains_key(caller)
     }
 
     /// Where a person was sent.
@@ -102,7 +104,8 @@ impl Watch {
             let id = first + n;
             if let Some(at) = call.ended.filter(|_| !self.settled.contains(&(id, "end"))) {
                 self.settled.insert((id, "end"));
-                self.ends.push((id, at));
+                let in_line = !STAFF.contains(&call.user.as_str()) && self.waiting.remove(&call.user).is_some();
+                self.ends.push((id, at, in_line));
                 let person = call.person.as_ref().map(|(_, who)| who.clone());
                 self.reasons.extend((call.ended_by == Some(Ended::Us)).then(|| Reason {
                     at,
@@ -115,23 +118,19 @@ impl Watch {
             self.rung(id, call, first, calls, &mut found);
         }
         // An end is judged when its reason has had the time to be seen.
-        let due: Vec<usize> = self.ends.iter().filter(|(_, at)| now > *at + BEHIND).map(|(id, _)| *id).collect();
-        self.ends.retain(|(id, _)| !due.contains(id));
-        for id in due.into_iter().filter(|id| *id >= first) {
-            self.ended(&calls[id - first], &mut found);
+        let (due, early) = std::mem::take(&mut self.ends).into_iter().partition(|(_, at, _)| now > *at + BEHIND);
+        self.ends = early;
+        let due: Vec<(usize, Instant, bool)> = due;
+        for (id, _, in_line) in due.into_iter().filter(|(id, ..)| *id >= first) {
+            self.ended(&calls[id - first], in_line, &mut found);
         }
         self.reasons.retain(|reason| now < reason.at + 3 * BEFORE);
         found
     }
 
     /// No conversation ends but by one of its people or an operator; nobody who waits is lost.
-    fn ended(&mut self, call: &Call, found: &mut Vec<Found>) {
+    fn ended(&self, call: &Call, in_line: bool, found: &mut Vec<Found>) {
         let (Some(at), Some(by)) = (call.ended, call.ended_by) else { return };
-        let outside = !STAFF.contains(&call.user.as_str());
-        let in_line = outside && self.waiting.contains(&call.user);
-        if outside {
-            self.waiting.remove(&call.user);
-        }
         if by == Ended::Us || call.answered.is_none() {
             return;
         }
@@ -155,9 +154,15 @@ impl Watch {
         if !call.is_up() {
             return;
         }
+        // Whoever talks with somebody waits no longer, also where that one holds the call.
+        let talks = |since: &Instant| call.person.as_ref().is_some_and(|(heard, _)| *heard > *since + CROSSING);
+        if self.waiting.get(&call.user).is_some_and(talks) {
+            self.waiting.remove(&call.user);
+        }
         let answered = call.answered.unwrap_or(now);
         let offer = is_offer(call);
         if offer
+            && !self.excused(answered, &[&call.user, &call.from])
             && call.person.is_none()
             && call.sound.is_none()
             && now > answered + CONNECTED
@@ -165,8 +170,9 @@ impl Watch {
         {
             found.push(Found { what: format!("{} answered into silence", call.user), who: vec![call.user.clone()] });
         }
-        let heard = call.sound.unwrap_or(answered);
-        if self.waiting.contains(&call.user) && now > heard + TONE && self.settled.insert((id, "tone")) {
+        let Some(since) = self.waiting.get(&call.user) else { return };
+        let heard = call.sound.unwrap_or(answered).max(*since);
+        if now > heard + TONE && self.settled.insert((id, "tone")) {
             let what = format!("{}, who waits, has heard nothing for {TONE:?}", call.user);
             found.push(Found { what, who: vec![call.user.clone()] });
         }

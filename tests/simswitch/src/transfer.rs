@@ -73,21 +73,23 @@ impl World {
                 }
                 self.take_out([id, other], [ours, theirs]);
             }
-            (Some(moved), None) => self.dial_anew(id, moved, other),
+            (Some(moved), None) => self.dial_anew(id, moved, other, other),
             (None, Some(moved)) => {
                 self.hangup(other, "ATTENDED_TRANSFER", false);
-                self.dial_anew(id, moved, id);
+                self.dial_anew(id, moved, id, other);
             }
             (None, None) => return false,
         }
         true
     }
 
-    /// `moved` goes to the number that was dialled for `dialled`, which ends.
-    fn dial_anew(&mut self, by: LegId, moved: LegId, dialled: LegId) {
+    /// `moved` goes to the number that was dialled for `dialled`, which ends; the phone `named` the other of its calls.
+    fn dial_anew(&mut self, by: LegId, moved: LegId, dialled: LegId, named: LegId) {
         let number = self.legs.get(&dialled).map(|l| l.profile.destination.clone()).unwrap_or_default();
         self.hangup(dialled, "ATTENDED_TRANSFER", false);
-        self.referred(by, moved, &format!("<sip:{}?Replaces=>", self.config.domain));
+        let call = self.legs.get(&named).and_then(|l| l.vars.get("sip_call_id")).unwrap_or_default();
+        let to = format!("<sip:{}?Replaces={call}%3Bto-tag%3Da%3Bfrom-tag%3Db>", self.config.domain);
+        self.referred(by, moved, &to);
         self.redirect(moved, &number);
     }
 

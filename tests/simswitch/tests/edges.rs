@@ -2,8 +2,11 @@
 //! identity.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+#[path = "../../support/answers.rs"]
+mod answers;
 mod support;
 
+use answers::ANSWERS;
 use simswitch::{Behaviour, CallSpec, Config, Dialplan, SimSwitch, step};
 use std::time::Duration;
 use support::scene::{config, execute, offer, switch, waiting};
@@ -26,19 +29,7 @@ async fn rung(switch: &SimSwitch, incoming: &mut Incoming, more: &str) -> (Strin
 /// sofia_glue.c, `sofia_glue_sip_cause_to_freeswitch`.
 #[tokio::test(start_paused = true)]
 async fn a_final_answer_ends_a_leg_with_the_cause_of_its_status() {
-    for (status, cause) in [
-        (403, "CALL_REJECTED"),
-        (404, "UNALLOCATED_NUMBER"),
-        (408, "RECOVERY_ON_TIMER_EXPIRE"),
-        (480, "NO_USER_RESPONSE"),
-        (486, "USER_BUSY"),
-        (487, "ORIGINATOR_CANCEL"),
-        (488, "INCOMPATIBLE_DESTINATION"),
-        (500, "NORMAL_TEMPORARY_FAILURE"),
-        (503, "NORMAL_TEMPORARY_FAILURE"),
-        (600, "USER_BUSY"),
-        (603, "CALL_REJECTED"),
-    ] {
+    for (status, cause) in ANSWERS {
         let (switch, mut incoming) = switch(config());
         let phone = switch.phone("1001").on_ring(Behaviour::Refuse { after: Duration::ZERO, status });
         let (told, took) = rung(&switch, &mut incoming, "").await;

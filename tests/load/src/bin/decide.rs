@@ -140,6 +140,8 @@ impl Room {
             returned: false,
             since: None,
             came: Duration::ZERO,
+            own: None,
+            dialog: None,
         };
         ensure!(self.floor.admit(&call, caller.number.clone(), Box::new(|| {})), "a call was there already");
         self.floor.enter(&call, &self.queue, None, &caller, self.callers, self.now()).context("there is no queue")?;
