@@ -36,6 +36,8 @@ pub struct CallDesk {
     call: CallId,
     caller: Caller,
     queue: Option<QueueNumber>,
+    /// Since when the call waits, or waited, in it.
+    since: Option<Since>,
     offers: HashMap<OfferId, (AgentId, QueueNumber)>,
     taken_by: Option<Arc<str>>,
     seed: u64,
@@ -50,12 +52,17 @@ impl CallDesk {
             floor.dialogs.insert(dialog.clone(), call.clone());
         }
         let (offers, last) = (HashMap::new(), Now::default());
-        Self { floor, call, caller, queue: None, offers, taken_by: None, seed, last }
+        Self { floor, call, caller, queue: None, since: None, offers, taken_by: None, seed, last }
     }
 
     /// The queue the call is in, or was in last.
     pub fn queue(&self) -> Option<&QueueNumber> {
         self.queue.as_ref()
+    }
+
+    /// Since when the call waits in its queue, or waited in its last.
+    pub fn since(&self) -> Option<Since> {
+        self.since
     }
 
     /// When the caller first entered any queue.
@@ -76,7 +83,7 @@ impl CallDesk {
                 let entered = self.floor.enter(&self.call, &queue, place, &self.caller, self.seed, now);
                 if let Some((_, _, since)) = &entered {
                     self.caller.first_entered.get_or_insert(now.wall_of(*since));
-                    self.queue = Some(queue);
+                    (self.queue, self.since) = (Some(queue), Some(*since));
                 }
                 (self.caller.returned, self.caller.since, self.caller.came) = (false, None, Duration::ZERO);
                 return Some(Input::Entered(entered));

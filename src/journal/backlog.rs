@@ -26,6 +26,8 @@ const LIVED: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) record: Option<Numbered>,
+    /// When it became true, by the line's time.
+    pub(super) line: Wall,
     /// Told once everything up to here is on disk; such an entry does not wait for others to gather.
     pub(super) ack: Option<SyncSender<()>>,
 }
@@ -94,13 +96,15 @@ impl State {
         lost
     }
 
-    /// A record of this moment shows that the daemon lives.
-    fn lives(&mut self, at: Wall) {
+    /// A record of this moment shows that the daemon lives. Gives the moment by the line's time: the record may be of what
+    /// ended some time ago.
+    fn lives(&mut self, at: Wall) -> Wall {
         let alive = self.alive.get_or_insert(Alive { wall: at, line: at });
         let since = at.since(alive.wall);
         if since <= LIVED {
             *alive = Alive { wall: alive.wall.plus(since), line: alive.line.plus(since) };
         }
+        alive.line.before(alive.wall.since(at))
     }
 }
 
@@ -136,12 +140,13 @@ impl Backlog {
             return lost.then_some("it is closed");
         }
         let urgent = ack.is_some();
+        let mut line = Wall::default();
         let record = record.map(|record| {
             state.last_number += 1;
-            state.lives(record.at);
+            line = state.lives(record.at);
             Numbered { number: state.last_number, record }
         });
-        state.entries.push_back(Entry { record, ack });
+        state.entries.push_back(Entry { record, line, ack });
         let lost = state.trim(self.capacity);
         if urgent || matches!(state.entries.len(), 1 | BATCH) {
             self.work.notify_one();

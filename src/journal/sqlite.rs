@@ -50,7 +50,8 @@ pub(super) const MIGRATIONS: &[&str] = &[
     ) WITHOUT ROWID;
 ",
     "
-    ALTER TABLE agents ADD COLUMN last_number INTEGER NOT NULL DEFAULT 0; -- of the record of that end
+    ALTER TABLE agents ADD COLUMN last_line INTEGER; -- that end, by the line's time
+    UPDATE agents SET last_line = last_conversation_end;
     ALTER TABLE agents ADD COLUMN wrap_up_ms INTEGER NOT NULL DEFAULT 0;
     CREATE TABLE life (
         one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -126,7 +127,7 @@ impl Sqlite {
             last_conversation_end: rows(
                 db,
                 "SELECT agent, last_conversation_end FROM agents WHERE last_conversation_end IS NOT NULL
-                 ORDER BY last_number, last_conversation_end, agent",
+                 ORDER BY last_line, agent",
                 |row| Ok((agent(row)?, Wall(row.get(1)?))),
             )?,
             wrap_ups: rows(
@@ -171,8 +172,8 @@ impl Sqlite {
         let last = batch.records.last().map_or(self.last_number, |next| next.number);
         let unended_from = self.unended.oldest().unwrap_or(last + 1);
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for next in batch.records {
-            write(&transaction, next)?;
+        for (next, line) in batch.records.iter().zip(batch.lines) {
+            write(&transaction, next, *line)?;
         }
         let (wall, line) = batch.alive.map(|alive| (alive.wall.0, alive.line.0)).unzip();
         transaction
@@ -242,7 +243,7 @@ fn number(number: u64) -> i64 {
 }
 
 /// Writes one record, and the state that it changes.
-fn write(db: &Transaction<'_>, next: &Numbered) -> rusqlite::Result<()> {
+fn write(db: &Transaction<'_>, next: &Numbered, line: Wall) -> rusqlite::Result<()> {
     let Numbered { number: n, record } = next;
     let json = serde_json::to_string(record).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
     db.prepare_cached("INSERT INTO records (id, json) VALUES (?1, ?2)")?.execute(params![number(*n), json])?;
@@ -260,7 +261,7 @@ fn write(db: &Transaction<'_>, next: &Numbered) -> rusqlite::Result<()> {
                 .execute([agent.as_str(), queue.as_str()])?;
         }
         Fact::ConversationEnded { agent, .. } => {
-            set_agent(db, agent, ["last_conversation_end", "last_number"], [Some(at), Some(number(*n))])?;
+            set_agent(db, agent, ["last_conversation_end", "last_line"], [Some(at), Some(line.0)])?;
         }
         Fact::WrapUpStarted { agent, until, lasts, .. } => {
             let lasts = i64::try_from(lasts.as_millis()).unwrap_or(i64::MAX);
@@ -335,7 +336,7 @@ mod tests {
             store.connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
         };
         let records: Vec<Numbered> = (1..=1000).map(lost).collect();
-        let batch = Batch { records: &records, alive: None };
+        let batch = Batch { records: &records, lines: &[Wall(0); 1000], alive: None };
         limit(&store, 20);
         let said = store.append(batch).expect_err("must not fit").to_string();
         assert!(said.contains("disk is full; make room"), "{said}");

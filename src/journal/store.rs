@@ -26,6 +26,9 @@ pub struct Numbered {
 pub struct Batch<'a> {
     /// The records, in the order of their numbers.
     pub records: &'a [Numbered],
+    /// When each of them became true, by the line's time ([`Line`](crate::acd::line::Line)), which goes on whatever the
+    /// calendar does.
+    pub lines: &'a [Wall],
     /// When the daemon was last known to live.
     pub alive: Option<Alive>,
 }

@@ -209,8 +209,9 @@ impl<S: Store> Writer<'_, S> {
     }
 
     fn write(&mut self, entries: &[Entry], alive: Option<Alive>) -> Result<(), StoreError> {
-        let records: Vec<Numbered> = entries.iter().filter_map(|entry| entry.record.clone()).collect();
-        self.store.append(Batch { records: &records, alive })?;
+        let all = entries.iter().filter_map(|entry| Some((entry.record.clone()?, entry.line)));
+        let (records, lines): (Vec<Numbered>, Vec<Wall>) = all.unzip();
+        self.store.append(Batch { records: &records, lines: &lines, alive })?;
         if let Some(last) = records.last() {
             self.shared.written.send_replace(last.number);
         }

@@ -18,7 +18,7 @@ use crate::acd::ids::{AgentId, LegId, OfferId, QueueNumber};
 use crate::acd::leg::News;
 use crate::acd::offer::Found;
 use crate::acd::queue::Place;
-use crate::acd::time::Now;
+use crate::acd::time::{Mono, Now};
 use crate::esl::text::TextError;
 use crate::esl::{ApiCall, Cause, ChannelId, CloseReason, Command, EventKind, Events, Incoming, Link, Outcome};
 use crate::floor::{CallDesk, Caller};
@@ -137,10 +137,13 @@ type Order = (Command, Option<Watched>);
 
 struct Session<'a> {
     shared: &'a Shared,
-    settings: &'a Settings,
+    /// The configuration as it is now: a reload reaches callers who wait.
+    settings: Arc<Settings>,
     link: Link,
     channel: Box<Channel>,
     dialled: QueueNumber,
+    /// When FreeSWITCH told of the call.
+    told: Mono,
     call: Call,
     desk: CallDesk,
     watched: Option<JoinSet<(Watched, Outcome)>>,
@@ -168,7 +171,7 @@ struct Session<'a> {
 impl<'a> Session<'a> {
     fn new(
         shared: &'a Arc<Shared>,
-        settings: &'a Settings,
+        settings: &Arc<Settings>,
         link: Link,
         channel: Box<Channel>,
         dialled: QueueNumber,
@@ -181,7 +184,11 @@ impl<'a> Session<'a> {
         let heir = channel.replaces.as_ref().and_then(|call| shared.floor.place_of(call, now));
         let (call, first_entered, since) = match (place, channel.held_for) {
             _ if let Some(h) = heir => (Call::back(h.queue, Vec::new(), h.place), Some(h.first_entered), None),
-            (Some(r), _) => (Call::back(r.queue.clone(), r.visited.clone(), r.place), Some(r.first_entered), None),
+            (Some(r), _) => {
+                let since = r.since.zip(channel.arrival.as_ref()).and_then(|(since, arrival)| arrival.since(since));
+                let call = Call::back(r.queue.clone(), r.visited.clone(), r.place);
+                (call, Some(r.first_entered), since.map(|lasts| now.ago(lasts)))
+            }
             (None, Some(held)) => {
                 let place = Place { entered: shared.floor.line(now).before(held), seq: 0 };
                 let since = now.ago(held);
@@ -199,10 +206,11 @@ impl<'a> Session<'a> {
         let desk = CallDesk::new(shared.floor.clone(), channel.id.clone(), caller, (shared.random)());
         Self {
             shared,
-            settings,
+            settings: settings.clone(),
             link,
             channel,
             dialled,
+            told: now.mono,
             call,
             desk,
             watched: None,
@@ -360,6 +368,7 @@ impl<'a> Session<'a> {
 
     /// Tells the call something, and does what it wants done.
     fn tell(&mut self, input: Input) {
+        self.settings.clone_from(&self.shared.settings.borrow());
         let now = self.shared.clock.now();
         self.work(input, now);
         self.flush();
@@ -413,7 +422,7 @@ impl<'a> Session<'a> {
             }
             Wire::Say(playing, saying) => {
                 self.courier.may_be_kept();
-                self.push(wire::say(playing, &saying, self.settings)?);
+                self.push(wire::say(playing, &saying, &self.settings)?);
             }
             Wire::Hush => self.push(Command::Api(ApiCall::uuid_break(&self.channel.channel))),
             Wire::FindPhones(offer, agent) => return self.find_phones(offer, agent),
@@ -436,7 +445,7 @@ impl<'a> Session<'a> {
                 }
             }
             Wire::HangUp(Parting::NoSuchNumber) if self.channel.answered => {
-                wire::refuse(self.settings)?.into_iter().for_each(|command| self.push(command));
+                wire::refuse(&self.settings)?.into_iter().for_each(|command| self.push(command));
             }
             Wire::HangUp(parting) => self.push(wire::hang_up(parting)),
             Wire::GiveBack => (self.give_back, self.lives_on) = (true, false),
@@ -462,7 +471,12 @@ impl<'a> Session<'a> {
             .floor
             .participants(&queue)
             .map_or_else(|| self.settings.language.clone(), |q| q.language.clone());
-        let remembered = Remembered { dialled: self.dialled.clone(), queue, place, first_entered, visited };
+        let now = self.shared.clock.now();
+        let ago = self.desk.since().map_or(Duration::ZERO, |since| now.lasted(since));
+        let passed = now.mono.since(self.told);
+        let since = self.channel.arrival.as_ref().map(|arrival| arrival.moment(passed, ago));
+        let dialled = self.dialled.clone();
+        let remembered = Remembered { dialled, queue, place, first_entered, visited, since };
         let first = !std::mem::replace(&mut self.prepared, true);
         let command = wire::prepare(&remembered, &language, first, self.channel.resumes)?;
         if first && self.channel.resumes {

@@ -29,7 +29,7 @@ use crate::telephony::status::sessions_per_second;
 
 use super::lamps::Lamps;
 use super::phones::Listed;
-use super::survey::{Repair, Survey, Suspects, bring, bring_back, gone, key_of, ours, widowed};
+use super::survey::{Repair, Survey, Suspects, ago, bring, bring_back, gone, key_of, ours, widowed};
 use super::{BLIND_PATIENCE, RETURN_PATIENCE, SURVEY_EVERY, Sight, Switches, lock};
 use own::Numbers;
 use whose::Whose;
@@ -463,13 +463,8 @@ impl Up<'_> {
         };
         let Some(key) = key_of(&event, leg) else { return };
         // The caller may have been connected to somebody else since; then the agent is in a call of another kind.
-        // Both moments are FreeSWITCH's: its calendar need not be ours.
-        let moment = |name: &str| event.header(name)?.parse::<u64>().ok().filter(|at| *at > 0);
-        let lasts = moment("Event-Date-Timestamp")
-            .zip(moment("Caller-Channel-Bridged-Time"))
-            .map_or(0, |(now, bridged)| now.saturating_sub(bridged));
         let now = self.switches.clock.now();
-        let since = now.ago(Duration::from_micros(lasts));
+        let since = now.ago(ago(&event, "Caller-Channel-Bridged-Time"));
         if self.switches.floor.adopt_found(&key, since, now) {
             self.let_go(&key.call);
             tracing::warn!(agent = %key.agent, %leg, caller, "repaired: a conversation from before our time is attended to");

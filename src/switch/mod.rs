@@ -25,6 +25,7 @@ use crate::clock::Clock;
 use crate::config::SwitchAddress;
 use crate::esl::client::{self, ConnectError};
 use crate::esl::command::Secret;
+use crate::esl::text::TextError;
 use crate::esl::{Events, Link, LinkLimits};
 use crate::floor::Floor;
 use crate::telephony::Settings;
@@ -210,6 +211,12 @@ impl Switches {
         Some((all, blind))
     }
 
+    fn cannot_log_in(&self, index: usize, switch: &str, error: &TextError) {
+        tracing::error!(switch, %error, "the password of a switch cannot be sent; give it another in event_socket.conf.xml, and here");
+        let why = format!("the password cannot be sent: {error}");
+        self.change_link(index, |link| link.troubles.link = Some(why));
+    }
+
     /// A switch takes so many new sessions a second. The floor goes by the one that takes fewest: which switch the next
     /// caller is on, it does not know.
     fn takes(&self, index: usize, sessions: Option<u32>) {
@@ -252,9 +259,7 @@ pub async fn keep(
     let password = match Secret::new(address.password.expose()) {
         Ok(password) => password,
         Err(error) => {
-            tracing::error!(switch = address.address, %error, "the password of a switch cannot be sent; give it another in event_socket.conf.xml, and here");
-            let why = format!("the password cannot be sent: {error}");
-            switches.change_link(index, |link| link.troubles.link = Some(why));
+            switches.cannot_log_in(index, &address.address, &error);
             drop(draining.wait_for(|&d| d).await);
             return;
         }

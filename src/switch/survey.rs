@@ -258,6 +258,14 @@ pub(super) fn gone(
     gone.map(|(call, _)| Repair::GiveUp(call.clone())).collect()
 }
 
+/// How long before an event that moment was of which it tells, both by FreeSWITCH's clock in microseconds: its calendar
+/// need not be ours. Zero when it does not tell.
+pub(super) fn ago(event: &Event, moment: &str) -> Duration {
+    let at = |name: &str| event.header(name)?.parse::<u64>().ok().filter(|at| *at > 0);
+    let both = at("Event-Date-Timestamp").zip(at(moment));
+    Duration::from_micros(both.map_or(0, |(told, then)| told.saturating_sub(then)))
+}
+
 /// How long ago a moment was that FreeSWITCH tells in whole seconds since 1970; zero when it does not.
 pub(super) fn age(seconds: &str, now: Now) -> Duration {
     let then = seconds.parse::<i64>().map_or(now.wall, |seconds| Wall(seconds.saturating_mul(1000)));

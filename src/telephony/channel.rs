@@ -33,6 +33,18 @@ pub(crate) struct Arrival {
 }
 
 impl Arrival {
+    /// The moment so long ago, when so much time has passed since FreeSWITCH told of the call.
+    pub(crate) fn moment(&self, passed: Duration, ago: Duration) -> u64 {
+        let micros = |d: Duration| u64::try_from(d.as_micros()).unwrap_or(u64::MAX);
+        self.told.saturating_add(micros(passed)).saturating_sub(micros(ago))
+    }
+
+    /// How long before FreeSWITCH told of the call that moment was; `None` where its clock was set.
+    pub(crate) fn since(&self, moment: u64) -> Option<Duration> {
+        let lasts = self.told.checked_sub(moment).map(Duration::from_micros);
+        lasts.filter(|lasts| *lasts <= LONGEST_HELD)
+    }
+
     /// How long the call had been there when FreeSWITCH told of it.
     pub(crate) fn waited(&self) -> Duration {
         Duration::from_micros(self.told.saturating_sub(self.came))

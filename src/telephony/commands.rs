@@ -469,7 +469,7 @@ mod tests {
             ",fsq_offer='00000000-0000-0000-0000-000000000000',",
             ",dialed_user='1001',dialed_domain='lab',sip_invite_domain='lab',presence_id='1001@lab',",
             ",originate_signal_bond='caller',",
-            ";originate_signal_bond=;media_timeout=5000',",
+            ";originate_signal_bond=;sip_h_X-FSQ-Forwarded=;media_timeout=5000',",
             "='uuid_limit 00000000-0000-0001-0000-000000000000 hash fsq caller 1 !LOSE_RACE',",
             "='uuid_bridge caller 00000000-0000-0001-0000-000000000000'}sofia/internal/sip:1001@10.0.0.2:5062 &park()",
         ] {
@@ -494,6 +494,7 @@ mod tests {
             place: Place { entered: Wall(1), seq: 2 },
             first_entered: Wall(1),
             visited: Vec::new(),
+            since: None,
         };
         let german = Language("de".into());
         let first = written(&prepare(&place, &german, true, false).unwrap());

@@ -18,13 +18,17 @@ pub(crate) struct Remembered {
     pub(crate) place: Place,
     pub(crate) first_entered: Wall,
     pub(crate) visited: Vec<QueueNumber>,
+    /// When this wait began, by FreeSWITCH's clock in microseconds, where that is known: how long it lasts is told by no
+    /// calendar of ours.
+    pub(crate) since: Option<u64>,
 }
 
 impl Remembered {
     /// The value of the variable.
     pub(crate) fn write(&self) -> String {
+        let since = self.since.map_or_else(String::new, |since| format!(",since={since}"));
         format!(
-            "v=2,dialled={},queue={},entered={},seq={},first={},visited={}",
+            "v=2,dialled={},queue={},entered={},seq={},first={},visited={}{since}",
             self.dialled,
             self.queue,
             self.place.entered.0,
@@ -46,7 +50,8 @@ impl Remembered {
         value("v").filter(|version| *version == "2")?;
         let [dialled, queue, entered, seq, first, visited] =
             ["dialled", "queue", "entered", "seq", "first", "visited"].map(value);
-        Self::of(dialled?, queue?, entered?, seq?, first?, visited?)
+        let since = value("since").and_then(|since| since.parse().ok());
+        Some(Self { since, ..Self::of(dialled?, queue?, entered?, seq?, first?, visited?)? })
     }
 
     fn of(dialled: &str, queue: &str, entered: &str, seq: &str, first: &str, visited: &str) -> Option<Self> {
@@ -56,6 +61,7 @@ impl Remembered {
             place: Place { entered: Wall(entered.parse().ok()?), seq: seq.parse().ok()? },
             first_entered: Wall(first.parse().ok()?),
             visited: read_queues(visited)?,
+            since: None,
         })
     }
 }
@@ -88,6 +94,7 @@ mod tests {
             place: Place { entered: Wall(1_795_338_329_796), seq: 7 },
             first_entered: Wall(1_795_338_300_000),
             visited: vec![q("99900"), q("99901")],
+            since: None,
         };
         let text = place.write();
         assert_eq!(
@@ -96,6 +103,8 @@ mod tests {
         );
         assert_eq!(Remembered::read(&text), Some(place.clone()));
         assert_eq!(Remembered::read(&format!("{text},level=3")), Some(place.clone()));
+        let told = Remembered { since: Some(5), ..place.clone() };
+        assert_eq!((told.write(), Remembered::read(&told.write())), (format!("{text},since=5"), Some(told)));
         assert_eq!(Remembered::read("1_99900_99901_1795338329796_7_1795338300000_99900.99901"), Some(place));
         for odd in ["", "1", "2_1_2_1_1_1_2", "1_1_x_1_1_1_2", "1_1_2_1_1_1_", "1_1_2_1_1_1_2_", "v=2", "v=2,x"] {
             assert_eq!(Remembered::read(odd), None, "{odd}");

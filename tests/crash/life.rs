@@ -276,7 +276,7 @@ fn q108_repairs_go_by_no_calendar() {
 /// before those who came meanwhile and come now, and nobody's wait is over because of it.
 #[test]
 fn q108_a_corrected_calendar_lets_nobody_overtake() {
-    for by in [6 * HOUR, -600_000] {
+    for by in [6 * HOUR, -6 * HOUR] {
         play(async move {
             let queue = r#"number: "99900", participants: ["1001"], ring_seconds: 5, max_wait_minutes: 30"#;
             let site = Site::open(setting(&[queue]));
@@ -382,6 +382,26 @@ fn q3_what_waits_for_a_restart_is_told_again() {
         assert_eq!(told(&other), waits);
         assert_eq!(told(&other), waits);
         assert_eq!(told(&setting(&[SERVICE])), [""; 0]);
+        site.end().await;
+    });
+}
+
+/// Q3: another `prompts` and another `domain` reach the callers who wait already.
+#[test]
+fn q3_a_reload_reaches_who_waits() {
+    play(async {
+        let queue = r#"number: "99900", participants: ["1001"], position_announcement: { every_seconds: 15 }"#;
+        let site = Site::open(setting(&[queue]));
+        site.when_rung("1001", Behaviour::Busy);
+        let first = site.caller("0791", "99900");
+        let second = site.caller("0792", "99900");
+        pass(20_000).await;
+        let text = std::fs::read_to_string(&site.file).unwrap().replace("prompts: /prompts", "prompts: /others");
+        std::fs::write(&site.file, text).unwrap();
+        let _applied = freeswitch_queue::admin::reload(&site.daemon(), &site.file);
+        second.wait_hears("/others/").await;
+        first.hang_up();
+        second.hang_up();
         site.end().await;
     });
 }

@@ -52,12 +52,12 @@ pub struct Setting {
     pub seed: u64,
     /// How long a login may take to be on disk, in milliseconds of real time.
     pub durable_ms: u64,
+    /// The dice are broken from the second throw on: whoever makes an offer dies.
+    pub broken_dice: bool,
     /// The file names no domain.
     pub no_domain: bool,
     /// What the switch's dialplan takes for queues, where it tells.
     pub numbers: String,
-    /// The dice are broken from the second throw on: whoever makes an offer dies.
-    pub broken_dice: bool,
 }
 
 /// These queues, each `{ number: "99900", participants: ["1001"], … }` without its braces, a link, and every
@@ -71,9 +71,9 @@ pub fn setting(queues: &[&str]) -> Setting {
         out: Vec::new(),
         seed: 1,
         durable_ms: 60_000,
+        broken_dice: false,
         no_domain: false,
         numbers: String::new(),
-        broken_dice: false,
     }
 }
 

@@ -57,7 +57,11 @@ impl Sim {
         let j = &self.journal;
         let restored = Restored {
             logins: j.logins.clone(),
-            last_conversation_end: j.ends.clone(),
+            last_conversation_end: {
+                let mut ends = j.ends.clone();
+                ends.sort_by_key(|(_, at)| *at);
+                ends
+            },
             wrap_ups: j.wraps.clone(),
             conversations: j.conversations.clone(),
             alive: Some(Alive { wall: wall(self.now), line }),

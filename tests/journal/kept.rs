@@ -67,7 +67,8 @@ async fn q18_q6_q19_what_a_restart_needs_is_restored() {
     }
 }
 
-/// Q6, Q108: who ended a conversation last is told by the order of the records, whatever the calendar said.
+/// Q6, Q108: who ended a conversation last is told by the line's time, whatever the calendar said, and whenever it was
+/// noticed.
 #[tokio::test]
 async fn q6_q108_the_last_conversations_are_told_in_their_order() {
     for shelf in Shelf::both() {
@@ -77,14 +78,18 @@ async fn q6_q108_the_last_conversations_are_told_in_their_order() {
             let agent = AgentId::new(agent).unwrap();
             Record { at: Wall(at), fact: Fact::ConversationEnded { offer, call, queue, agent, talked, by } }
         };
-        for (agent, at) in [("1003", 10), ("1001", 9 * DAY), ("1002", 20)] {
-            journal.record(of(agent, at));
-        }
+        journal.record(of("1003", 5_000));
+        journal.record(of("1004", 4_000));
+        // The calendar is set back and forth.
+        journal.alive(Now { mono: Mono(Duration::from_secs(6)), wall: Wall(9 * DAY) }, Wall(6_000), true);
+        journal.record(of("1001", 9 * DAY + 1_000));
+        journal.alive(Now { mono: Mono(Duration::from_secs(8)), wall: Wall(10) }, Wall(8_000), true);
+        journal.record(of("1002", 20));
         journal.close().await.unwrap();
         drop(journal);
         let order: Vec<String> =
             shelf.open().1.last_conversation_end.iter().map(|(agent, _)| agent.to_string()).collect();
-        assert_eq!(order, ["1003", "1001", "1002"]);
+        assert_eq!(order, ["1004", "1003", "1001", "1002"]);
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) struct Memory(Arc<Mutex<Kept>>);
 struct Kept {
     identity: Instance,
     records: Vec<Numbered>,
+    lines: Vec<Wall>,
     last_number: u64,
     alive: Option<Alive>,
 }
@@ -21,7 +22,7 @@ struct Kept {
 impl Memory {
     pub(crate) fn new(identity: u128) -> Self {
         let (identity, records) = (Instance::new(identity), Vec::new());
-        Self(Arc::new(Mutex::new(Kept { identity, records, last_number: 0, alive: None })))
+        Self(Arc::new(Mutex::new(Kept { identity, records, lines: Vec::new(), last_number: 0, alive: None })))
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -46,10 +47,10 @@ impl Store for Memory {
         let kept = self.kept();
         let mut restored = Restored { alive: kept.alive, ..Restored::default() };
         let mut unended = Unended::default();
-        for next in &kept.records {
+        let mut ends: Vec<(Wall, AgentId, Wall)> = Vec::new();
+        for (next, line) in kept.records.iter().zip(&kept.lines) {
             unended.take(next);
             let at = next.record.at;
-            let ends = &mut restored.last_conversation_end;
             match &next.record.fact {
                 Fact::AgentLoggedIn { agent, queue, .. } => {
                     let known = restored.logins.iter().any(|(a, q, _)| (a, q) == (agent, queue));
@@ -59,8 +60,8 @@ impl Store for Memory {
                     restored.logins.retain(|(a, q, _)| (a, q) != (agent, queue));
                 }
                 Fact::ConversationEnded { agent, .. } => {
-                    ends.retain(|(a, _)| a != agent);
-                    ends.push((agent.clone(), at));
+                    ends.retain(|(_, a, _)| a != agent);
+                    ends.push((*line, agent.clone(), at));
                 }
                 Fact::WrapUpStarted { agent, until, lasts, .. } => {
                     forget(&mut restored.wrap_ups, agent);
@@ -70,6 +71,8 @@ impl Store for Memory {
                 _ => {}
             }
         }
+        ends.sort();
+        restored.last_conversation_end = ends.into_iter().map(|(_, agent, at)| (agent, at)).collect();
         unended.restore(&mut restored);
         Ok(restored)
     }
@@ -77,6 +80,7 @@ impl Store for Memory {
     fn append(&mut self, batch: Batch<'_>) -> Result<(), StoreError> {
         let mut kept = self.kept();
         kept.records.extend(batch.records.iter().cloned());
+        kept.lines.extend(batch.lines);
         kept.last_number = kept.records.last().map_or(kept.last_number, |last| last.number);
         kept.alive = batch.alive.or(kept.alive);
         Ok(())
@@ -85,7 +89,10 @@ impl Store for Memory {
     fn prune(&mut self, before: Wall) -> Result<bool, StoreError> {
         let login = |next: &Numbered| matches!(next.record.fact, Fact::AgentLoggedIn { .. });
         // The logins are in the records here.
-        self.kept().records.retain(|next| next.record.at >= before || login(next));
+        let mut kept = self.kept();
+        let (records, lines) = (std::mem::take(&mut kept.records), std::mem::take(&mut kept.lines));
+        let all = records.into_iter().zip(lines);
+        (kept.records, kept.lines) = all.filter(|(next, _)| next.record.at >= before || login(next)).unzip();
         Ok(false)
     }
 

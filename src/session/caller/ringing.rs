@@ -42,7 +42,7 @@ impl Session<'_> {
             return Ok(Some(Input::Phones(offer, Found::Registered(known))));
         }
         let asked = phones.asking(&agent);
-        self.out.push((Command::Api(wire::phones(&phone, self.settings)?), Some(Watched::Phones(offer))));
+        self.out.push((Command::Api(wire::phones(&phone, &self.settings)?), Some(Watched::Phones(offer))));
         self.phones.insert(offer, Phones::Asked(agent, asked));
         Ok(None)
     }
@@ -125,7 +125,7 @@ impl Session<'_> {
             _ => None,
         };
         let race = first_wins && has_hash;
-        let (filters, call) = wire::ring(leg.uuid(), contact, race, &phone, &queue, &self.channel, self.settings)?;
+        let (filters, call) = wire::ring(leg.uuid(), contact, race, &phone, &queue, &self.channel, &self.settings)?;
         self.out.extend(filters.map(|command| (command, None)));
         let command = self.courier.send(leg, call);
         self.out.push((command, Some(Watched::Ring(leg))));

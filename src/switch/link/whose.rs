@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::acd::ids::AgentId;
-use crate::acd::time::{Mono, Since, Wall};
+use crate::acd::time::{Mono, Since};
 use crate::esl::{ApiCall, ChannelId, Event, Outcome};
 use crate::telephony::channel::{User, user_of};
 
-use super::super::survey::{Survey, age, ours};
+use super::super::survey::{Survey, age, ago, ours};
 use super::{Answer, Up};
 
 /// How many of these questions are under way at a time: others of the link are not to wait behind them for long.
@@ -112,8 +112,7 @@ impl Up<'_> {
         if let Some(dump) = dump {
             let user = user_of(&dump);
             let agent = user.as_ref().and_then(|user| self.agent_of(user));
-            let since = dump.header("Caller-Channel-Created-Time").and_then(|micros| micros.parse::<i64>().ok());
-            let since = now.ago(since.map_or(Duration::ZERO, |micros| now.wall.since(Wall(micros / 1000))));
+            let since = now.ago(ago(&dump, "Caller-Channel-Created-Time"));
             if let Some(agent) = agent {
                 self.switches.private_calls(|p| p.found(self.index, &channel, agent, since));
             }
