@@ -431,13 +431,6 @@ impl Site {
         Book::new(records, BEGAN)
     }
 
-    /// Why this agent is not offered to the first caller of the queue.
-    pub fn why(&self, agent: &str, queue: &str) -> Option<String> {
-        let queues = self.view().queues;
-        let queue = queues.into_iter().find(|q| q.number.as_str() == queue).expect("there is such a queue");
-        queue.candidates.into_iter().find(|c| c.agent.as_str() == agent).and_then(|c| c.reason)
-    }
-
     /// What happened that must not; while the daemon was away, nobody could stop a phone from ringing.
     pub fn violations(&self) -> Vec<Violation> {
         let kills = self.kills.lock().unwrap();

@@ -34,7 +34,7 @@ fn q24_every_participant_has_a_reason() {
         let hans = site.caller("0791", "99900");
         let eva = site.caller("0792", "99900");
         pass(3_500).await;
-        let status = serde_json::to_value(site.status()).unwrap();
+        let status = freeswitch_queue::admin::json(&site.status()).unwrap();
         let queue = &status["queues"][0];
         assert_eq!(queue["waiting"][0]["number"], "0791");
         let reasons: Vec<String> = queue["candidates"]

@@ -123,7 +123,7 @@ fn q7_a_phone_that_takes_no_calls_is_tried_seldom() {
         pass(600_000).await;
         let offers = house.book().await.offers().len();
         assert!((25..=34).contains(&offers), "{offers} offers in ten minutes");
-        let reason = house.view().queues[0].candidates[0].reason.clone().unwrap();
+        let reason = house.why("1001", "99900").unwrap();
         assert!(reason.contains("temporarily unavailable"), "Q24: {reason}");
         let at = house.switch.now();
         house.when_rung("1001", Behaviour::Manual).wait_ringing().await;

@@ -103,9 +103,7 @@ fn q7_a_phone_that_is_off_is_tried_ever_less_often() {
         let hans = house.caller("0791", "99900");
         pass(3_600_000).await;
         assert!(house.book().await.offers().len() < 70, "{}", house.book().await.offers().len());
-        let daemon = house.daemon();
-        let view = daemon.floor().view(daemon.clock().now());
-        let reason = view.queues[0].candidates[0].reason.clone().unwrap();
+        let reason = house.why("1001", "99900").unwrap();
         assert!(
             [3599, 3600].iter().any(|s| reason == format!("phone not reachable for {s} s: unknown to FreeSWITCH")),
             "Q24: {reason}"

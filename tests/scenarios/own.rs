@@ -26,8 +26,7 @@ fn q5_an_agent_is_not_offered_the_own_call() {
             house.log_out("1002", "99900");
             house.phone("1002").wait_idle().await;
             pass(100).await;
-            let reasons =
-                house.view().queues[0].candidates.iter().map(|c| c.reason.clone().unwrap()).collect::<Vec<_>>();
+            let reasons = ["1001", "1002"].map(|agent| house.why(agent, "99900").unwrap());
             assert_eq!(reasons, ["calls from this phone", "logged out"], "Q24, {strategy}");
             own.hang_up();
             pass(15_000).await;

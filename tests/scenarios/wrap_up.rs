@@ -1,5 +1,6 @@
 //! Q9: what comes after a conversation.
 
+use freeswitch_queue::floor::{Doing, Reason};
 use simswitch::{Behaviour, CallSpec};
 
 use crate::house::{House, answers, pass, play};
@@ -19,9 +20,9 @@ fn q9_wrap_up_ends_to_the_millisecond() {
         pass(100).await;
         let daemon = house.daemon();
         let view = daemon.floor().view(daemon.clock().now());
-        assert_eq!(view.agents[0].activity, "wrap-up");
-        let until = view.agents[0].moment.unwrap();
-        assert_eq!(view.queues[0].candidates[0].reason.as_deref(), Some("wrap-up for another 8 s"), "Q24");
+        let Doing::WrapUp { until } = view.agents[0].doing else { panic!("{:?}", view.agents) };
+        assert_eq!(view.queues[0].candidates[0].held_back, Some(Reason::WrapUp { until }), "Q24");
+        assert_eq!(house.why("1001", "99900").as_deref(), Some("wrap-up for another 8 s"), "Q24");
         assert_eq!(house.take("1001").await, "0792");
         eva.hang_up();
         let book = house.end().await;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use freeswitch_queue::acd::fact::Record;
 use freeswitch_queue::acd::ids::{AgentId, QueueNumber};
 use freeswitch_queue::acd::time::Wall;
+use freeswitch_queue::admin::reason;
 use freeswitch_queue::app::{Daemon, Random};
 use freeswitch_queue::floor::FloorView;
 use freeswitch_queue::journal::Filter;
@@ -137,7 +138,15 @@ impl Stage {
     /// What the agent does, in the words of the live picture.
     pub fn activity(&self, agent: &str) -> String {
         let agents = self.view().agents;
-        agents.into_iter().find(|a| a.id.as_str() == agent).map_or("unknown".to_owned(), |a| a.activity)
+        agents.into_iter().find(|a| a.id.as_str() == agent).map_or("unknown", |a| a.doing.word()).to_owned()
+    }
+
+    /// Why this agent is not offered to the first caller of the queue, in words.
+    pub fn why(&self, agent: &str, queue: &str) -> Option<String> {
+        let view = self.view();
+        let queue = view.queues.into_iter().find(|q| q.number.as_str() == queue).expect("there is such a queue");
+        let why = queue.candidates.into_iter().find(|c| c.agent.as_str() == agent).and_then(|c| c.held_back);
+        why.map(|why| reason(&why, view.at))
     }
 
     /// The numbers of those who wait, in order.
