@@ -10,9 +10,9 @@ use crate::caller::{Caller, From};
 use crate::lab::Lab;
 
 crate::cases!("deaths":
-    ten_deaths_in_a_row_lose_nobody,
+    ten_deaths_in_a_row_lose_no_caller,
     a_call_stranded_by_a_death_is_rescued,
-    a_lamp_that_was_asked_for_while_nobody_was_there,
+    a_lamp_subscribed_without_a_daemon_gets_its_state_later,
 );
 
 const TALKING: [&str; 5] = ["1001", "1002", "1003", "1004", "1005"];
@@ -44,7 +44,7 @@ fn activities(lab: &Lab, agents: &[&str]) -> Vec<String> {
 
 /// Q19: twenty callers wait, five talk, two phones ring; `kill -9` and a new start, ten times in a row. No caller is
 /// lost, every caller keeps the place, no conversation is cut, no phone rings without a caller.
-fn ten_deaths_in_a_row_lose_nobody(lab: &Lab) {
+fn ten_deaths_in_a_row_lose_no_caller(lab: &Lab) {
     let agents = [&TALKING[..], &RUNG[..]].concat();
     lab.serve(&queue(&agents));
     lab.log_in("99900", &agents);
@@ -133,7 +133,7 @@ fn a_call_stranded_by_a_death_is_rescued(lab: &Lab) {
 }
 
 /// Q16: a phone subscribes while no daemon runs, and gets its state when the daemon is back.
-fn a_lamp_that_was_asked_for_while_nobody_was_there(lab: &Lab) {
+fn a_lamp_subscribed_without_a_daemon_gets_its_state_later(lab: &Lab) {
     lab.serve(&queue(&["1001", "1002"]));
     let early = lab.lamp("1005", "*4199900*1001");
     early.shows(false, PATIENCE);
