@@ -1,8 +1,8 @@
 //! One caller's way from entering a queue to leaving it.
 //!
-//! The machine is told what FreeSWITCH and the floor say ([`Input`]) and answers with what is to be
-//! done ([`Effect`]): towards FreeSWITCH ([`Wire`]) and towards the floor ([`Desk`]). Whoever drives it
-//! carries the effects out in order and feeds the answers back.
+//! Owns the stages of a call and every decision in them. Must not know sockets, commands, channels or clocks, nor choose
+//! an agent: that is the dispatcher's. It takes an [`Input`], from FreeSWITCH or from the floor, and returns [`Effect`]s:
+//! [`Wire`] for FreeSWITCH, [`Desk`] for the floor. The session carries them out in order and feeds the answers back.
 
 mod effect;
 mod ending;
