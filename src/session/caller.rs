@@ -1,4 +1,7 @@
 //! A caller's session: from the first command to the last event.
+//!
+//! Owns the caller's connection, its one loop, and the order and moment in which commands are written. Must not decide:
+//! [`Call`] does, and every event, outcome and deadline goes to it. No flag here may stand for a state of the call.
 
 mod courier;
 mod ringing;
