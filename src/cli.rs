@@ -64,7 +64,7 @@ pub enum LogFormat {
 /// Checks the file and prints its problems. Returns true if there are none.
 ///
 /// # Errors
-/// See [`print`].
+/// See [`print()`].
 pub fn check(path: &Path) -> io::Result<bool> {
     match crate::config::load(path) {
         Ok(config) => {

@@ -1,4 +1,7 @@
-//! Builds the FreeSWITCH commands that carry out a call's effects.
+//! Each [`Wire`](crate::acd::call::Wire) effect of a call, as the commands that FreeSWITCH carries out.
+//!
+//! Owns the words: applications, `originate` and its variables, `uuid_*` requests, and who is in charge of the channel
+//! (see [`telephony`](super)). Must not choose when one is sent, keep state, or write to a connection.
 
 use std::sync::Arc;
 use std::time::Duration;
