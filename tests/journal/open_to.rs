@@ -64,7 +64,7 @@ async fn a_store_that_other_users_could_read_is_closed_to_them() {
     assert_eq!([store, log, shared].map(|file| mode(&file)), [0o640; 3]);
 }
 
-/// Somebody else's file is not touched.
+/// A file that is no store is left alone.
 #[tokio::test]
 async fn a_foreign_file_keeps_its_modes() {
     let place = Place::new();
