@@ -1,15 +1,15 @@
-//! Our side of FreeSWITCH: what we say to it and what its events mean to us, over [`crate::esl`].
+//! Our side of FreeSWITCH: the commands we send and the meaning of its events, over [`crate::esl`].
 //!
-//! Owns the `fsq_*` channel variables, the `originate` of an agent's leg, connecting, letting go, transferring, the
-//! causes of ends, and the value of a caller's place in the line. Must not know the rules of queues, nor hold any state:
-//! [`crate::session`] and [`crate::switch`] use it, and neither knows the other.
+//! Owns the `fsq_*` channel variables, the `originate` of an agent's leg, connecting, letting go, transferring,
+//! hang-up causes, and the encoding of a caller's place in the line. Must not know the rules of queues or hold state.
+//! [`crate::session`] and [`crate::switch`] use it; neither knows the other.
 //!
-//! - `channel`: what the answer to `connect` tells of a call;
-//! - `commands`: what a call wants done, as commands;
-//! - `directory`: what the directory says of an agent's user;
-//! - `events`: events, as what a call is told;
-//! - `place`: a caller's place in the line, as the channel keeps it;
-//! - `status`: what FreeSWITCH says of itself;
+//! - `channel`: reads a call from the reply to `connect`;
+//! - `commands`: builds the commands that carry out a call's effects;
+//! - `directory`: reads an agent's user from the directory;
+//! - `events`: turns events into a call's inputs;
+//! - `place`: encodes a caller's place in the line as a channel variable;
+//! - `status`: reads the reply to `status`;
 //! - `variables`: the names of our channel variables.
 //!
 //! # Who is in charge of the channel
