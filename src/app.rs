@@ -19,7 +19,7 @@ use crate::esl::{Events, Link, LinkLimits};
 use crate::floor::{Floor, Written};
 use crate::journal::{Journal, Restored};
 use crate::observe;
-use crate::session::{self, Arrivals, Shared, Turns};
+use crate::session::{self, Arrivals, Handovers, Shared};
 use crate::switch::{self, Connect, Switches};
 use crate::telephony;
 
@@ -128,7 +128,7 @@ impl Daemon {
             by_channel: AtomicBool::new(true),
             controller: controller.clone(),
             arrivals: Arrivals::default(),
-            turns: Turns::default(),
+            handovers: Handovers::default(),
             #[allow(clippy::cast_possible_truncation)]
             random: Box::new(move || dice() as u64),
         });

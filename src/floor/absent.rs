@@ -84,12 +84,12 @@ impl Floor {
             let (queue, waited) = (who.queue, now.lasted(who.waits).saturating_sub(now.lasted(who.seen)));
             self.record_at(now.wall_of(who.seen), Fact::CallLost { call: call.clone(), queue, waited, cause });
         }
-        self.ring();
+        self.wake_dispatcher();
         true
     }
 
     /// Wakes the dispatcher.
-    pub fn ring(&self) {
+    pub fn wake_dispatcher(&self) {
         (self.bell)();
     }
 }

@@ -8,7 +8,7 @@ mod changes;
 mod desk;
 mod heirs;
 mod parties;
-mod phones;
+mod registrations;
 mod resume;
 mod roster;
 mod supervision;
@@ -42,7 +42,7 @@ pub use changes::{News, Subject, Watcher};
 pub use desk::{CallDesk, Caller};
 pub use heirs::Standing;
 pub use parties::Party;
-pub use phones::{AskedPhones, Phones};
+pub use registrations::{AskedRegistrations, Registrations};
 pub use roster::{LoginChange, LoginRefusal};
 pub use supervision::HeldView;
 pub use view::{AgentView, CandidateView, Doing, FloorView, QueueView, Reason, WaitingView};
@@ -104,7 +104,7 @@ pub struct Floor {
     /// The calls that are here, by the Call-ID of the caller's phone.
     dialogs: DashMap<Arc<str>, CallId>,
     heirs: Mutex<heirs::Heirs>,
-    phones: Phones,
+    registrations: Registrations,
     changed: Mutex<Changed>,
     watchers: Watchers,
     /// Whether somebody compares with FreeSWITCH, and looks after legs without a session.
@@ -129,7 +129,7 @@ impl Floor {
             parties: Mutex::default(),
             dialogs: DashMap::new(),
             heirs: Mutex::default(),
-            phones: Phones::default(),
+            registrations: Registrations::default(),
             changed: Mutex::default(),
             watchers: Watchers::default(),
             supervised: AtomicBool::new(false),
@@ -152,8 +152,8 @@ impl Floor {
     }
 
     /// How many phones agents have.
-    pub fn phones(&self) -> &Phones {
-        &self.phones
+    pub fn registrations(&self) -> &Registrations {
+        &self.registrations
     }
 
     /// FreeSWITCH takes so many new sessions a second.

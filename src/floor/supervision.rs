@@ -118,7 +118,7 @@ impl Floor {
         });
         if adopted {
             self.agent_changed(&key.agent);
-            self.ring();
+            self.wake_dispatcher();
         }
         adopted
     }

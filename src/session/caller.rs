@@ -31,7 +31,7 @@ use crate::telephony::place::Remembered;
 use crate::telephony::variables::SINCE;
 use crate::telephony::{Settings, commands as wire};
 
-use super::turns::{self, Again};
+use super::handover::{self, Again};
 use super::{Shared, drained};
 use courier::Courier;
 use ringing::{NOT_RUNG, Phones};
@@ -60,10 +60,10 @@ async fn serve(
     let wake = Arc::new(Notify::new());
     let bell = wake.clone();
     let number: Arc<str> = Arc::from(channel.number.as_str());
-    let mut turn = match shared.turns.enter(&channel.id, wake.clone()) {
+    let mut turn = match shared.handovers.enter(&channel.id, wake.clone()) {
         Ok(turn) => turn,
         // Boxed, so that this rare case takes no space in the task of every call.
-        Err(earlier) => return Box::pin(turns::wait(shared, &link, &mut events, &channel, earlier)).await,
+        Err(earlier) => return Box::pin(handover::wait(shared, &link, &mut events, &channel, earlier)).await,
     };
     shared.floor.admit(&channel.id, number.clone(), Box::new(move || bell.notify_one()));
     let mut session = Session::new(shared, settings, link, channel, dialled, number);
@@ -84,7 +84,7 @@ async fn serve(
     let (link, lives_on) = (session.link.clone(), session.lives_on);
     drop(session);
     if lives_on {
-        Box::pin(turns::stay(&turn, &mut events, &mut draining)).await;
+        Box::pin(handover::stay(&turn, &mut events, &mut draining)).await;
     }
     if turn.is_asked_for() {
         return Box::pin(super::leave_and_see(&link)).await;

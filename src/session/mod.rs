@@ -6,7 +6,7 @@
 mod arrivals;
 mod caller;
 mod feature;
-mod turns;
+mod handover;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -25,7 +25,7 @@ use crate::telephony::channel::Channel;
 use crate::telephony::commands;
 
 pub use arrivals::Arrivals;
-pub use turns::Turns;
+pub use handover::Handovers;
 
 /// How long a session waits for a call to be parked before it leaves the call anyway.
 const PARK_PATIENCE: Duration = Duration::from_secs(3);
@@ -52,7 +52,7 @@ pub struct Shared {
     /// When callers arrived.
     pub arrivals: Arrivals,
     /// The calls that have a task in this process.
-    pub turns: Turns,
+    pub handovers: Handovers,
     /// Generates a random number, for the random order of agents.
     pub random: Box<dyn Fn() -> u64 + Send + Sync>,
 }

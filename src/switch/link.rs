@@ -22,13 +22,13 @@ use crate::esl::command::EventSet;
 use crate::esl::{
     ApiCall, Cause, ChannelId, CloseReason, Command, Event, EventKind, Events, Incoming, Link, Outcome, Reply,
 };
-use crate::floor::{AskedPhones, OfferKey};
+use crate::floor::{AskedRegistrations, OfferKey};
 use crate::telephony::commands::{connected, end_if_ringing, has_mod_hash};
 use crate::telephony::events::was_transferred;
 use crate::telephony::status::sessions_per_second;
 
 use super::lamps::Lamps;
-use super::phones::Listed;
+use super::private_calls::Listed;
 use super::survey::{Repair, Survey, Suspects, ago, bring, bring_back, gone, key_of, ours, widowed};
 use super::{BLIND_PATIENCE, RETURN_PATIENCE, SURVEY_EVERY, Sight, Switches, lock};
 use own::Numbers;
@@ -62,7 +62,7 @@ enum Answer {
     LeftAlone(ChannelId, String, Outcome),
     Contact(AgentId, Outcome),
     /// The phones of an agent.
-    Phones(AgentId, AskedPhones, Outcome),
+    Phones(AgentId, AskedRegistrations, Outcome),
     Domain(Outcome),
     /// The numbers that the dialplan treats as queues, and whether this one is among them.
     Numbers(Outcome),
@@ -198,7 +198,7 @@ pub(super) async fn run(switches: &Switches, index: usize, link: Link, mut event
         }
     };
     switches.keep_lamps(index, std::mem::take(&mut up.lamps));
-    up.switches.floor.phones().listen(false);
+    up.switches.floor.registrations().listen(false);
     for agent in std::mem::take(&mut up.registered) {
         up.switches.floor.set_reachable(&agent, true, up.switches.clock.now());
     }

@@ -5,7 +5,7 @@
 
 mod lamps;
 mod link;
-mod phones;
+mod private_calls;
 mod state;
 mod survey;
 
@@ -31,7 +31,7 @@ use crate::floor::Floor;
 use crate::telephony::Settings;
 
 use lamps::{Asked, Lamps};
-use phones::{Change, Phones};
+use private_calls::{Change, PrivateCalls};
 
 pub use state::LinkView;
 use state::{LinkState, Troubles};
@@ -91,7 +91,7 @@ pub struct Switches {
     seen: Mutex<Vec<Sight>>,
     /// The maximum number of new sessions per second of each switch, as far as known.
     limits: Mutex<BTreeMap<usize, u32>>,
-    phones: Mutex<Phones>,
+    phones: Mutex<PrivateCalls>,
     asked_lamps: Mutex<Asked>,
     /// The state of each switch's lamps, kept while its link is down.
     lamps: Mutex<Vec<Lamps>>,
@@ -140,7 +140,7 @@ impl Switches {
     fn set_in_order(&self) {
         if !self.in_order.swap(true, Ordering::Relaxed) {
             self.floor.close_offers();
-            self.floor.ring();
+            self.floor.wake_dispatcher();
         }
     }
 
@@ -234,7 +234,7 @@ impl Switches {
     }
 
     /// Applies a change to the agents' private calls, and updates the floor.
-    fn private_calls<C: IntoIterator<Item = Change>>(&self, change: impl FnOnce(&mut Phones) -> C) {
+    fn private_calls<C: IntoIterator<Item = Change>>(&self, change: impl FnOnce(&mut PrivateCalls) -> C) {
         let changes = change(&mut lock(&self.phones));
         for (agent, since) in changes {
             self.floor.set_elsewhere(&agent, since);

@@ -62,7 +62,7 @@ fn q8_a_phone_that_registers_later_rings_as_well() {
     play(async {
         let house = House::open(&[service()]);
         let (desk, soft) = both(&house);
-        let has_one = || house.daemon().floor().phones().known(&AgentId::new("1001").unwrap()).is_some();
+        let has_one = || house.daemon().floor().registrations().known(&AgentId::new("1001").unwrap()).is_some();
         soft.set_registration(Registration::Unregistered);
         for _ in 0..2 {
             let hans = house.caller("0791", "99900");

@@ -10,7 +10,7 @@ use crate::acd::offer::{Found, MOST_PHONES};
 use crate::esl::dial::VariableName;
 use crate::esl::text::TextError;
 use crate::esl::{Command, Contacts, Endpoint, Outcome, SafeText};
-use crate::floor::AskedPhones;
+use crate::floor::AskedRegistrations;
 use crate::telephony::{commands as wire, directory};
 
 use super::{Session, Watched};
@@ -21,7 +21,7 @@ pub(super) const NOT_RUNG: News = News::Originated(Err(LegEnd::Missed(MissCause:
 /// The phones of an offer's agent, which the call knows only by number.
 pub(super) enum Phones {
     /// The session has asked FreeSWITCH which phones are registered.
-    Asked(AgentId, AskedPhones),
+    Asked(AgentId, AskedRegistrations),
     /// The session has asked for the directory's variables for these phones.
     Found(Vec<Endpoint>),
     /// The phones can be rung.
@@ -34,7 +34,7 @@ impl Session<'_> {
     /// one.
     pub(super) fn find_phones(&mut self, offer: OfferId, agent: AgentId) -> Result<Option<Input>, TextError> {
         let phone = self.shared.floor.agent(&agent, |a| a.settings().clone()).ok_or(TextError::Empty)?;
-        let phones = self.shared.floor.phones();
+        let phones = self.shared.floor.registrations();
         if phone.dial.is_some() {
             return Ok(Some(Input::Phones(offer, Found::Dialled)));
         }
@@ -53,7 +53,7 @@ impl Session<'_> {
         let mut contacts = match outcome {
             Outcome::Done(reply) => {
                 let contacts = Contacts::read(&reply.body_text());
-                self.shared.floor.phones().found(&agent, asked, contacts.count());
+                self.shared.floor.registrations().found(&agent, asked, contacts.count());
                 contacts
             }
             Outcome::Refused(text) => {
@@ -66,7 +66,7 @@ impl Session<'_> {
             }
         };
         for (contact, why) in &contacts.refused {
-            if self.shared.floor.phones().is_new(&agent, contact) {
+            if self.shared.floor.registrations().is_new(&agent, contact) {
                 tracing::warn!(%agent, ?contact, %why, "one of an agent's phones cannot be dialled separately: offers do not ring it beside the others");
             }
         }

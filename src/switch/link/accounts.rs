@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::acd::ids::AgentId;
 use crate::esl::{ApiCall, Contacts, Event, Outcome};
-use crate::floor::AskedPhones;
+use crate::floor::AskedRegistrations;
 use crate::telephony::commands as wire;
 
 use super::{Answer, Up, done};
@@ -20,7 +20,7 @@ impl Up<'_> {
     pub(super) fn hears_registrations(&mut self) {
         // With several switches, the phone may be registered at any of them.
         if self.switches.count() == 1 {
-            self.switches.floor.phones().listen(true);
+            self.switches.floor.registrations().listen(true);
             let states = self.switches.floor.login_states().into_iter();
             self.to_look_up.extend(states.filter(|(.., on)| *on).map(|(agent, ..)| agent));
             self.look_up_phones();
@@ -71,7 +71,7 @@ impl Up<'_> {
         let users = ["from-user", "user", "username"].map(|name| event.header(name));
         for agent in users.iter().flatten().filter_map(|user| AgentId::new(user).ok()).collect::<BTreeSet<_>>() {
             if self.switches.floor.agent(&agent, |_| ()).is_some() {
-                self.switches.floor.phones().registered(&agent, call_id.as_deref());
+                self.switches.floor.registrations().registered(&agent, call_id.as_deref());
             }
         }
     }
@@ -89,7 +89,7 @@ impl Up<'_> {
         while self.looking_up < AT_A_TIME
             && let Some(agent) = self.to_look_up.pop_first()
         {
-            let phones = self.switches.floor.phones();
+            let phones = self.switches.floor.registrations();
             let settings = self.switches.floor.agent(&agent, |a| a.settings().clone());
             let Some(settings) = settings.filter(|s| s.dial.is_none() && phones.known(&agent).is_none()) else {
                 continue;
@@ -102,11 +102,11 @@ impl Up<'_> {
         }
     }
 
-    pub(super) fn looked_up(&mut self, agent: &AgentId, asked: AskedPhones, outcome: Outcome) {
+    pub(super) fn looked_up(&mut self, agent: &AgentId, asked: AskedRegistrations, outcome: Outcome) {
         self.looking_up -= 1;
         if let Outcome::Done(reply) = outcome {
             let count = Contacts::read(&reply.body_text()).count();
-            self.switches.floor.phones().found(agent, asked, count);
+            self.switches.floor.registrations().found(agent, asked, count);
         }
         self.look_up_phones();
     }

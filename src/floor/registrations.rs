@@ -9,7 +9,7 @@ use crate::acd::ids::AgentId;
 /// The known registrations of agents' accounts on the one FreeSWITCH. The cache stays empty unless the link
 /// [subscribes](Self::listen) to registration events.
 #[derive(Debug, Default)]
-pub struct Phones {
+pub struct Registrations {
     accounts: DashMap<AgentId, Account>,
     /// Counts subscriptions and their ends; odd while a subscription is active.
     listened: AtomicU64,
@@ -35,12 +35,12 @@ struct Account {
 
 /// Marks the moment of a query for an account's phones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AskedPhones {
+pub struct AskedRegistrations {
     listened: u64,
     round: u64,
 }
 
-impl Phones {
+impl Registrations {
     /// Starts a subscription, whose events go to [`registered`](Self::registered), or ends it. Either way the cache is
     /// cleared.
     pub fn listen(&self, on: bool) {
@@ -59,13 +59,16 @@ impl Phones {
     }
 
     /// Marks the start of a query for the agent's phones.
-    pub fn asking(&self, agent: &AgentId) -> AskedPhones {
-        AskedPhones { listened: self.listened(), round: self.accounts.get(agent).map_or(0, |account| account.round) }
+    pub fn asking(&self, agent: &AgentId) -> AskedRegistrations {
+        AskedRegistrations {
+            listened: self.listened(),
+            round: self.accounts.get(agent).map_or(0, |account| account.round),
+        }
     }
 
     /// Takes the number of phones that the query found. An answer is dropped when a phone has registered since the
     /// query started.
-    pub fn found(&self, agent: &AgentId, asked: AskedPhones, count: usize) {
+    pub fn found(&self, agent: &AgentId, asked: AskedRegistrations, count: usize) {
         let listened = self.listened();
         if listened.is_multiple_of(2) || listened != asked.listened {
             return;
@@ -105,12 +108,12 @@ mod tests {
     fn anna() -> AgentId {
         AgentId::new("1001").unwrap()
     }
-    fn listening() -> Phones {
-        let phones = Phones::default();
+    fn listening() -> Registrations {
+        let phones = Registrations::default();
         phones.listen(true);
         phones
     }
-    fn one() -> Phones {
+    fn one() -> Registrations {
         let phones = listening();
         phones.registered(&anna(), Some("desk"));
         phones.found(&anna(), phones.asking(&anna()), 1);
@@ -159,7 +162,7 @@ mod tests {
         phones.listen(true);
         phones.found(&anna(), asked, 1);
         assert_eq!(phones.known(&anna()), None);
-        let unsubscribed = Phones::default();
+        let unsubscribed = Registrations::default();
         unsubscribed.found(&anna(), unsubscribed.asking(&anna()), 1);
         assert_eq!(unsubscribed.known(&anna()), None);
     }

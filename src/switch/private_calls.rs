@@ -22,7 +22,7 @@ const MOST_REMEMBERED: usize = 1 << 16;
 
 /// The channels of the agents' phones that no queue originated.
 #[derive(Debug, Default)]
-pub(super) struct Phones {
+pub(super) struct PrivateCalls {
     channels: BTreeMap<Key, Known>,
     busy: BTreeMap<AgentId, (Since, BTreeSet<Key>)>,
     ended: Ended,
@@ -52,7 +52,7 @@ pub(super) struct Listed {
     pub(super) agents: BTreeMap<String, (AgentId, Since)>,
 }
 
-impl Phones {
+impl PrivateCalls {
     /// Notes the event that a channel of the agent's phone began.
     pub(super) fn began(&mut self, switch: usize, channel: &str, agent: AgentId, now: Mono) -> Option<Change> {
         self.add(switch, channel, agent, now.into(), Some(now))
@@ -162,7 +162,7 @@ mod tests {
     /// Q5: an agent is busy from the first channel to the last, on any switch.
     #[test]
     fn an_agent_is_busy_from_the_first_channel_to_the_last() {
-        let mut p = Phones::default();
+        let mut p = PrivateCalls::default();
         assert_eq!(p.began(0, "x", a("1"), s(0)), Some((a("1"), Some(s(0).into()))));
         assert_eq!(p.began(0, "x", a("1"), s(0)), None);
         assert_eq!(p.began(1, "y", a("1"), s(0)), None);
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn the_table_supplies_missed_events_of_its_switch() {
-        let mut p = Phones::default();
+        let mut p = PrivateCalls::default();
         p.began(0, "x", a("1"), s(0));
         p.began(1, "x", a("3"), s(0));
         let list = table(10, &[("y", "2")]);
@@ -187,7 +187,7 @@ mod tests {
     /// Q5: the table lags: it neither brings back a channel that has ended, nor removes one that has just begun.
     #[test]
     fn events_take_precedence_over_a_table_that_lags() {
-        let mut p = Phones::default();
+        let mut p = PrivateCalls::default();
         p.began(0, "x", a("1"), s(1));
         assert_eq!(p.are(0, &table(1, &[])), (vec![], true));
         assert_eq!(p.are(0, &table(1, &[("x", "1")])), (vec![], false));
@@ -205,7 +205,7 @@ mod tests {
     /// Q5: a channel that the table lists without an agent stays its agent's.
     #[test]
     fn a_channel_listed_without_an_agent_stays() {
-        let mut p = Phones::default();
+        let mut p = PrivateCalls::default();
         p.began(0, "x", a("1"), s(0));
         let list = Listed { asked: s(9), all: BTreeSet::from(["x".to_owned()]), agents: BTreeMap::new() };
         assert_eq!(p.are(0, &list), (vec![], false));

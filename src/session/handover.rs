@@ -37,7 +37,7 @@ pub(super) enum Again {
 
 /// The calls that have a task in this process.
 #[derive(Debug, Default)]
-pub struct Turns(Arc<All>);
+pub struct Handovers(Arc<All>);
 
 #[derive(Debug, Default)]
 struct All {
@@ -81,7 +81,7 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Turns {
+impl Handovers {
     /// Takes the turn for this task; the error is the turn of the task that has it. `wake` is notified when the call
     /// arrives on another connection.
     pub(super) fn enter(&self, call: &CallId, wake: Arc<Notify>) -> Result<MyTurn, Earlier> {
@@ -198,7 +198,7 @@ pub(super) async fn wait(shared: &Shared, link: &Link, events: &mut Events, chan
         tracing::warn!("the last connection of a call did not end in time");
     }
     // Taken before leaving, because the dialplan may return the call at once.
-    let turn = shared.turns.enter(&channel.id, Arc::default());
+    let turn = shared.handovers.enter(&channel.id, Arc::default());
     leave_and_see(link).await;
     drop(turn);
 }
@@ -215,7 +215,7 @@ mod tests {
     /// Q19: the later connection waits for the end of the earlier one, which learns the reason.
     #[tokio::test(start_paused = true)]
     async fn the_earlier_connection_makes_way() {
-        let turns = Turns::default();
+        let turns = Handovers::default();
         let mut mine = turns.enter(&call(), Arc::default()).unwrap();
         assert!(!mine.is_asked_for());
         let later = turns.enter(&call(), Arc::default()).unwrap_err();
@@ -236,7 +236,7 @@ mod tests {
     /// The wait for the earlier connection is bounded.
     #[tokio::test(start_paused = true)]
     async fn no_connection_waits_for_ever() {
-        let turns = Turns::default();
+        let turns = Handovers::default();
         let mine = turns.enter(&call(), Arc::default()).unwrap();
         assert!(!turns.enter(&call(), Arc::default()).unwrap_err().make_way(Again::Back).await);
         drop(mine);
