@@ -64,7 +64,7 @@ pub enum LogFormat {
 /// Checks the file and says what is wrong with it. True when nothing is.
 ///
 /// # Errors
-/// See [`print`].
+/// See [`print()`].
 pub fn check(path: &Path) -> io::Result<bool> {
     match crate::config::load(path) {
         Ok(config) => {

@@ -448,6 +448,28 @@ pub enum Fact {
     },
 }
 
+impl Fact {
+    /// The caller's channel, where it is a fact of a call.
+    pub fn call(&self) -> Option<&CallId> {
+        match self {
+            Self::CallEntered { call, .. }
+            | Self::OfferMade { call, .. }
+            | Self::OfferMissed { call, .. }
+            | Self::OfferCancelled { call, .. }
+            | Self::CallAnswered { call, .. }
+            | Self::ConversationEnded { call, .. }
+            | Self::CallAbandoned { call, .. }
+            | Self::CallTimedOut { call, .. }
+            | Self::CallWentOn { call, .. }
+            | Self::CallReturned { call, .. }
+            | Self::CallTaken { call, .. }
+            | Self::PartyChanged { call, .. }
+            | Self::CallLost { call, .. } => Some(call),
+            _ => None,
+        }
+    }
+}
+
 /// Who asked, as far as the record says so.
 fn known_asker<'de, D: Deserializer<'de>>(record: D) -> Result<Asker, D::Error> {
     Option::deserialize(record).map(Option::unwrap_or_default)

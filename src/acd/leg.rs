@@ -24,6 +24,8 @@ pub enum LegEnd {
     Cleared,
     /// The agent's phone hung it up.
     ByAgent,
+    /// Nothing told of its end: FreeSWITCH was asked, and has no such leg.
+    Unseen,
     /// FreeSWITCH hung it up in the ordinary way.
     BySwitch,
 }

@@ -4,7 +4,7 @@
 //! - [`agent`]: one record per agent for all queues;
 //! - [`reach`]: whether an agent's phone works, and how long it is left alone when it does not;
 //! - [`queue`]: who waits, in which order, and who was tried for whom;
-//! - [`line`]: by which time places in the line are told;
+//! - [`mod@line`]: by which time places in the line are told;
 //! - [`pairing`]: which free agent is next for which caller; [`pace`]: how many at once;
 //! - [`call`]: one caller's way from entering to leaving;
 //! - [`offer`]: one offer and its legs, from the question which phones there are to the last leg's end; [`leg`]: one leg;

@@ -308,6 +308,18 @@ impl Offer {
         }
     }
 
+    /// FreeSWITCH was asked, and has no leg of this offer any more. Only of a conversation is that believed: a leg that
+    /// is to ring may not be there yet.
+    pub fn legs_missing(&mut self, rival: bool) -> Vec<OfferEffect> {
+        let mut out = Vec::new();
+        if matches!(self.state, State::Connected { .. }) {
+            for phone in self.living().collect::<Vec<_>>() {
+                self.gone(phone, LegEnd::Unseen, rival, &mut out);
+            }
+        }
+        out
+    }
+
     /// Calls it off.
     pub fn call_off(&mut self, cause: CancelCause) -> Vec<OfferEffect> {
         let mut out = Vec::new();
@@ -439,7 +451,7 @@ impl Offer {
         let says = |end: LegEnd| match end {
             LegEnd::Missed(cause) => cause.telling(),
             LegEnd::Elsewhere => 4,
-            LegEnd::Cleared | LegEnd::ByAgent | LegEnd::BySwitch => 5,
+            LegEnd::Cleared | LegEnd::ByAgent | LegEnd::BySwitch | LegEnd::Unseen => 5,
         };
         let won = |of: u8| matches!(self.state, State::Connected { phone } if phone == of);
         let ended = (0..).zip(&self.legs).filter_map(|(phone, leg)| Some((phone, leg, leg.end()?)));

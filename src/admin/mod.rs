@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -19,11 +20,11 @@ use tokio::time::timeout;
 use crate::acd::fact::Asker;
 use crate::app::Daemon;
 use crate::config;
-use crate::floor::FloorView;
+use crate::floor::{CandidateView, FloorView};
 use crate::observe;
 use crate::switch::LinkView;
 
-pub use status::table;
+pub use status::{reason, table};
 
 /// How long a request may take, from connecting to the last byte of the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -165,12 +166,34 @@ async fn answer(stream: UnixStream, answers: &Semaphore, daemon: &Arc<Daemon>, f
     }
     let Ok(_turn) = answers.acquire().await else { return Ok(()) };
     let text = match Request::read(&line) {
-        Some(Request::Status) => serde_json::to_string(&status_of(daemon)),
+        Some(Request::Status) => json(&status_of(daemon)).map(|status| status.to_string()),
         Some(Request::Reload) => serde_json::to_string(&reload_aside(daemon, file).await),
         None => Ok("unknown request; ask for status or reload".to_owned()),
     };
     output.write_all(text.unwrap_or_else(|error| error.to_string()).as_bytes()).await?;
     output.shutdown().await
+}
+
+/// The status as JSON, with each reason in words beside it.
+///
+/// # Errors
+/// When a value has no form in JSON.
+pub fn json(status: &Status) -> serde_json::Result<Value> {
+    let mut json = serde_json::to_value(status)?;
+    let words = |candidate: &CandidateView| -> Value {
+        candidate.held_back.as_ref().map(|why| reason(why, status.floor.at)).into()
+    };
+    for (number, queue) in status.floor.queues.iter().enumerate() {
+        for (place, candidate) in queue.candidates.iter().enumerate() {
+            json["queues"][number]["candidates"][place]["reason"] = words(candidate);
+        }
+        for (caller, waiting) in queue.waiting.iter().enumerate() {
+            for (place, candidate) in waiting.candidates.iter().enumerate() {
+                json["queues"][number]["waiting"][caller]["candidates"][place]["reason"] = words(candidate);
+            }
+        }
+    }
+    Ok(json)
 }
 
 /// The live picture, and how the daemon itself is.

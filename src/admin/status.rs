@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::acd::time::Wall;
-use crate::floor::{AgentView, QueueView};
+use crate::floor::{AgentView, Doing, QueueView, Reason};
 
 use super::Status;
 
@@ -59,8 +59,9 @@ fn write_queue(out: &mut String, queue: &QueueView, agents: &[AgentView], now: W
         let ringing: Vec<&str> = caller.ringing.iter().map(|a| a.as_str()).collect();
         let ringing = if ringing.is_empty() { String::new() } else { format!(", ringing {}", ringing.join(",")) };
         // What holds agents back from all callers is told once, below.
-        let own = caller.candidates.iter().zip(&queue.candidates).filter(|(own, first)| own.reason != first.reason);
-        let own = own.filter_map(|(own, _)| Some(format!(", {} {}", own.agent, own.reason.as_deref()?)));
+        let own =
+            caller.candidates.iter().zip(&queue.candidates).filter(|(own, first)| own.held_back != first.held_back);
+        let own = own.filter_map(|(own, _)| Some(format!(", {} {}", own.agent, reason(own.held_back.as_ref()?, now))));
         let own: String = own.collect();
         let _ = writeln!(
             out,
@@ -74,7 +75,8 @@ fn write_queue(out: &mut String, queue: &QueueView, agents: &[AgentView], now: W
         let _ = writeln!(out, "  The first of them who rings nobody waits because:");
         for candidate in &queue.candidates {
             let name = agents.iter().find(|a| a.id == candidate.agent).map_or("", |a| &a.name);
-            let reason = candidate.reason.as_deref().unwrap_or(OFFERED);
+            let why = candidate.held_back.as_ref().map(|why| reason(why, now));
+            let reason = why.as_deref().unwrap_or(OFFERED);
             let _ = writeln!(out, "        {} {name}: {reason}", candidate.agent);
         }
     }
@@ -83,19 +85,45 @@ fn write_queue(out: &mut String, queue: &QueueView, agents: &[AgentView], now: W
 /// Nothing holds the agent back.
 const OFFERED: &str = "is being offered this moment";
 
-fn doing(agent: &AgentView, now: Wall) -> String {
-    match (agent.activity.as_str(), agent.moment) {
-        ("wrap-up", Some(until)) => format!("wrap-up for another {}", lasting(until, now)),
-        ("idle", Some(since)) => format!("idle, last conversation {} ago", lasting(now, since)),
-        (activity, Some(since)) => {
-            let with = match agent.party.as_deref() {
-                None => String::new(),
-                Some("") => ", now with somebody anonymous".to_owned(),
-                Some(number) => format!(", now with {number}"),
-            };
-            format!("{activity} for {}{with}", lasting(now, since))
+/// Why an agent is not offered to a caller, in words (Q24).
+pub fn reason(why: &Reason, now: Wall) -> String {
+    let seconds = |since: &Wall| now.since(*since).as_secs();
+    match why {
+        Reason::LoggedOut => "logged out".to_owned(),
+        Reason::Ringing { queue, since } => format!("ringing for a caller of {queue} for {} s", seconds(since)),
+        Reason::Talking { queue, since } => {
+            format!("in conversation with a caller of {queue} for {} s", seconds(since))
         }
-        (activity, None) => activity.to_owned(),
+        Reason::WrapUp { until } => {
+            format!("wrap-up for another {} s", until.since(now).as_millis().div_ceil(1000))
+        }
+        Reason::OnAnotherCall { since } => format!("on another call for {} s", seconds(since)),
+        Reason::Unreachable { since, cause } => format!("phone not reachable for {} s: {cause}", seconds(since)),
+        Reason::HeldForEarlier { queue } => format!("held for an earlier caller of {queue}"),
+        Reason::OwnCall => "calls from this phone".to_owned(),
+        Reason::Tried { at } => format!("tried {} s ago", seconds(at)),
+    }
+}
+
+fn doing(agent: &AgentView, now: Wall) -> String {
+    let with = match agent.party.as_deref() {
+        None => String::new(),
+        Some("") => ", now with somebody anonymous".to_owned(),
+        Some(number) => format!(", now with {number}"),
+    };
+    match &agent.doing {
+        Doing::WrapUp { until } => format!("wrap-up for another {}", lasting(*until, now)),
+        Doing::Idle { last_conversation_end: Some(end) } => {
+            format!("idle, last conversation {} ago", lasting(now, *end))
+        }
+        Doing::Idle { last_conversation_end: None } => "idle".to_owned(),
+        Doing::Reserved { since }
+        | Doing::Ringing { since }
+        | Doing::Talking { since }
+        | Doing::OnAnotherCall { since }
+        | Doing::Unreachable { since } => {
+            format!("{} for {}{with}", agent.doing.word(), lasting(now, *since))
+        }
     }
 }
 
@@ -120,7 +148,7 @@ mod tests {
             r#"{"version":"1","switches":1,"linked":1,"links":[{"address":"pbx:8021","up":true,"troubles":["refuses everything"]}],"log_lines_lost":3,"repairs":0,"store":null,"calls":1,"at":1000000,
             "queues":[{"number":"99900","name":"Service","strategy":"as-listed",
               "waiting":[{"call":"x","number":"0791234567","since":925000,"ringing":[]}],
-              "candidates":[{"agent":"1001","reason":"wrap-up for another 12 s"}]}],
+              "candidates":[{"agent":"1001","reason":"words","held_back":{"is":"wrap_up","until":1012000}}]}],
             "agents":[{"id":"1001","name":"Anna","logins":["99900"],"activity":"wrap-up","moment":1012000,"call":null}]}"#,
         )
         .unwrap();

@@ -2,7 +2,7 @@
 //!
 //! Each request names who asks ([`Asker`]) and has an answer of its own type. Feature codes and the control socket are
 //! callers; whoever comes later is one more. Two requests of one moment cannot disagree: what is checked, stored and
-//! done for one of them is done under one lock ([`Logins`]). Nothing here decides what a rule of `acd` or `floor`
+//! done for one of them is done under one lock (`logins::Logins`). Nothing here decides what a rule of `acd` or `floor`
 //! decides.
 
 mod logins;

@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use std::time::Duration;
 
 use crate::acd::time::Wall;
-use crate::floor::{AgentView, FloorView, QueueView};
+use crate::floor::{AgentView, Doing, FloorView, QueueView};
 
 use super::story::{Story, clock};
 
@@ -120,13 +120,14 @@ fn draw_queue(lines: &mut Vec<Line>, queue: &QueueView, story: &Story, said: &Sa
 
 fn doing(agent: &AgentView, story: &Story, now: Wall) -> String {
     let caller = agent.call.as_ref().map_or("somebody", |c| story.caller(c));
-    let since = agent.moment.map_or_else(String::new, |m| clock(now.since(m)));
-    match agent.activity.as_str() {
-        "talking" => format!("talks to {caller} for {since}"),
-        "ringing" | "reserved" => format!("is rung for {caller}"),
-        "wrap-up" => format!("wraps up for another {} s", agent.moment.map_or(0, |m| m.since(now).as_secs() + 1)),
-        "idle" => "is free".to_owned(),
-        other => format!("{other} for {since}"),
+    match &agent.doing {
+        Doing::Talking { since } => format!("talks to {caller} for {}", clock(now.since(*since))),
+        Doing::Ringing { .. } | Doing::Reserved { .. } => format!("is rung for {caller}"),
+        Doing::WrapUp { until } => format!("wraps up for another {} s", until.since(now).as_secs() + 1),
+        Doing::Idle { .. } => "is free".to_owned(),
+        Doing::OnAnotherCall { since } | Doing::Unreachable { since } => {
+            format!("{} for {}", agent.doing.word(), clock(now.since(*since)))
+        }
     }
 }
 
@@ -163,8 +164,7 @@ mod tests {
             id: AgentId::new("1001").unwrap(),
             name: "Anna".into(),
             logins: vec![queue.number.clone()],
-            activity: "wrap-up".into(),
-            moment: Some(Wall(64_500)),
+            doing: Doing::WrapUp { until: Wall(64_500) },
             call: None,
             leg: None,
             party: None,

@@ -1,5 +1,8 @@
 //! Brings callers and free agents together: rank, claim, confirm.
 //!
+//! Owns the benches of free agents, and is the only one to make an offer. Must not poll, wait, or talk to FreeSWITCH;
+//! who is next for whom is decided by [`pairing`](crate::acd::pairing).
+//!
 //! [`Dispatcher::run`] is called when the bell was rung or its own next deadline is due; between that
 //! it does nothing. It keeps a bench of free agents for each queue, brought up to date from what
 //! changed on the floor, so that the cost of a decision does not grow with the number of callers who

@@ -4,6 +4,7 @@
 //! could make an offer possible is noted as changed, and the bell of the dispatcher is rung.
 
 mod absent;
+mod changes;
 mod desk;
 mod heirs;
 mod parties;
@@ -34,14 +35,17 @@ use crate::acd::time::{Now, Since, Wall};
 
 use resume::Unclosed;
 
+use changes::Watchers;
+
 pub use absent::Absent;
+pub use changes::{News, Subject, Watcher};
 pub use desk::{CallDesk, Caller};
 pub use heirs::Standing;
 pub use parties::Party;
 pub use phones::{AskedPhones, Phones};
 pub use roster::{LoginChange, LoginRefusal};
 pub use supervision::HeldView;
-pub use view::{AgentView, CandidateView, FloorView, QueueView, WaitingView};
+pub use view::{AgentView, CandidateView, Doing, FloorView, QueueView, Reason, WaitingView};
 
 /// Wakes the task of a call. Must not block.
 pub type Wake = Box<dyn Fn() + Send + Sync>;
@@ -84,6 +88,8 @@ pub struct OfferKey {
 struct Admitted {
     wake: Wake,
     number: Arc<str>,
+    /// Offers without a leg, of which the call was not told yet.
+    legs_missing: BTreeMap<OfferId, OfferKey>,
 }
 
 /// The live picture of everything.
@@ -100,6 +106,7 @@ pub struct Floor {
     heirs: Mutex<heirs::Heirs>,
     phones: Phones,
     changed: Mutex<Changed>,
+    watchers: Watchers,
     /// Whether somebody compares with FreeSWITCH, and looks after legs without a session.
     supervised: AtomicBool,
     bell: Wake,
@@ -124,6 +131,7 @@ impl Floor {
             heirs: Mutex::default(),
             phones: Phones::default(),
             changed: Mutex::default(),
+            watchers: Watchers::default(),
             supervised: AtomicBool::new(false),
             bell,
             facts,
@@ -164,7 +172,7 @@ impl Floor {
         match self.calls.entry(call.clone()) {
             dashmap::Entry::Occupied(_) => false,
             dashmap::Entry::Vacant(v) => {
-                v.insert(Admitted { wake, number });
+                v.insert(Admitted { wake, number, legs_missing: BTreeMap::new() });
                 true
             }
         }
@@ -372,6 +380,7 @@ impl Floor {
             connected
         });
         debug_assert!(connected == Some(true), "an offer that holds nobody was answered: {key:?}");
+        self.watchers.tell(|| Subject::Agent(key.agent.clone()));
     }
 
     /// The caller leaves the queue without an agent. `by`: who took the caller, if somebody did. False when the caller does
@@ -477,8 +486,15 @@ impl Floor {
             // Logged out between the claim and now: whoever did it found nothing to call off.
             self.call_off(key, CancelCause::LoggedOut, now);
         }
+        self.watchers.tell(|| Subject::Agent(key.agent.clone()));
+        self.queue_shows(&key.queue);
         self.wake_all(std::slice::from_ref(&key.call));
         true
+    }
+
+    /// What a queue shows has changed, and no offer is possible for that.
+    fn queue_shows(&self, queue: &QueueNumber) {
+        self.watchers.tell(|| Subject::Queue(queue.clone()));
     }
 
     /// Orders the offer for which the agent's phone rings, or is about to, to be called off. `None` when there is none.
@@ -511,6 +527,7 @@ impl Floor {
             && a.tick(now)
         {
             self.record(now, Fact::WrapUpEnded { agent: agent.clone() });
+            self.watchers.tell(|| Subject::Agent(agent.clone()));
         }
         self.agents.remove_if(agent, |_, a| a.is_retired() && a.held().is_none());
         lock(&self.changed).agents.insert(agent.clone());
@@ -531,6 +548,12 @@ impl Floor {
         self.queues.get_mut(queue).map(|mut q| work(&mut q))
     }
 
+    /// Tells a reader from now on what changes. Its bell is rung when something has: it must not block, nor ask the
+    /// floor.
+    pub fn watch(&self, bell: Wake) -> Watcher {
+        self.watchers.watch(bell)
+    }
+
     /// Records a fact.
     pub fn record(&self, now: Now, fact: Fact) {
         self.record_at(now.wall, fact);
@@ -538,6 +561,9 @@ impl Floor {
 
     /// Records what became true then, and was noticed only now.
     pub fn record_at(&self, at: Wall, fact: Fact) {
+        if let Some(call) = fact.call() {
+            self.watchers.tell(|| Subject::Call(call.clone()));
+        }
         (self.facts)(Record { at, fact }, Written::Not);
     }
 
@@ -551,11 +577,13 @@ impl Floor {
 
     fn queue_changed(&self, queue: &QueueNumber) {
         lock(&self.changed).queues.insert(queue.clone());
+        self.watchers.tell(|| Subject::Queue(queue.clone()));
         (self.bell)();
     }
 
     fn agent_changed(&self, agent: &AgentId) {
         lock(&self.changed).agents.insert(agent.clone());
+        self.watchers.tell(|| Subject::Agent(agent.clone()));
         (self.bell)();
     }
 

@@ -187,6 +187,7 @@ impl Floor {
             if let Some(mut q) = self.queues.get_mut(queue) {
                 q.login(agent.clone());
             }
+            self.queue_shows(queue);
             self.agent_changed(agent);
         }
     }
@@ -217,6 +218,7 @@ impl Floor {
             self.call_off(&key, cause, now);
         }
         self.wake_all(&wake);
+        self.queue_shows(queue);
         self.agent_changed(agent);
         LoginChange::Changed
     }

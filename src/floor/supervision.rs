@@ -1,11 +1,11 @@
 //! What whoever compares with FreeSWITCH sees and repairs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use crate::acd::agent::Activity;
 use crate::acd::fact::Fact;
-use crate::acd::ids::{AgentId, QueueNumber};
+use crate::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
 use crate::acd::time::{Now, Since};
 
 use super::{Floor, OfferKey, lock};
@@ -60,6 +60,29 @@ impl Floor {
         };
         let attended = !given_up && self.has_call(&key.call);
         Some(HeldView { key, since, talking, attended })
+    }
+
+    /// FreeSWITCH has no leg of this offer any more, which holds its agent. The call is told, where it has a task; the
+    /// agent is released, where nobody else would ever do it.
+    pub fn legs_missing(&self, key: &OfferKey, now: Now) {
+        let attended = self.held_by(&key.agent).is_some_and(|held| held.key.offer == key.offer && held.attended);
+        let told = attended
+            && self.calls.get_mut(&key.call).is_some_and(|mut c| {
+                c.legs_missing.insert(key.offer, key.clone());
+                (c.wake)();
+                true
+            });
+        if !told {
+            self.release_unseen(key, now);
+        }
+    }
+
+    /// Takes the offers of a call that have no leg any more.
+    pub fn take_legs_missing(&self, call: &CallId) -> BTreeMap<OfferId, OfferKey> {
+        if self.calls.get(call).is_none_or(|c| c.legs_missing.is_empty()) {
+            return BTreeMap::new();
+        }
+        self.calls.get_mut(call).map(|mut c| std::mem::take(&mut c.legs_missing)).unwrap_or_default()
     }
 
     /// A conversation that began before our time goes on: its agent is busy, and the caller was answered. False when the
@@ -122,5 +145,44 @@ impl Floor {
             }
         }
         states
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+    use crate::acd::settings::{AgentSettings, Language, QueueSettings};
+
+    /// Q22: a call that has a task is told that its leg is not there, and releases the agent itself; nobody else would
+    /// do it for a call that has none.
+    #[test]
+    fn q22_a_repair_tells_the_call() {
+        let floor = Floor::new(Box::new(|| {}), Box::new(|_, _| {}));
+        let (agent, queue) = (AgentId::new("1001").unwrap(), QueueNumber::new("99900").unwrap());
+        let agents = [AgentSettings::new(agent.clone(), "Anna".into())];
+        let name = "Service".into();
+        let queues = [QueueSettings::new(queue.clone(), name, vec![agent.clone()], Language("en".into()))];
+        floor.configure(&agents, &queues, Now::default());
+        let call = CallId::new("c").unwrap();
+        let key =
+            OfferKey { offer: OfferId(uuid::Uuid::from_u128(1)), call: call.clone(), queue, agent: agent.clone() };
+        let woken = Arc::new(AtomicUsize::new(0));
+        let wakes = woken.clone();
+        floor.admit(&call, "0791".into(), Box::new(move || _ = wakes.fetch_add(1, Ordering::Relaxed)));
+        floor.log_in(&agent, &key.queue, &crate::acd::fact::Asker::Operator, Now::default());
+        floor.claim(&key, Now::default()).unwrap();
+        floor.legs_missing(&key, Now::default());
+        floor.legs_missing(&key, Now::default());
+        assert_eq!(woken.load(Ordering::Relaxed), 2);
+        assert!(floor.held_by(&agent).is_some(), "the call releases it");
+        assert_eq!(floor.take_legs_missing(&call), BTreeMap::from([(key.offer, key.clone())]));
+        assert_eq!(floor.take_legs_missing(&call), BTreeMap::new());
+        floor.dismiss(&call);
+        floor.legs_missing(&key, Now::default());
+        assert_eq!(floor.held_by(&agent), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Copies of the live picture, for readers.
+//! Copies of the live picture, for readers: whole, or of one queue or agent. Words are made where people read them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::acd::agent::{Activity, Agent, Unavailable};
 use crate::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
 use crate::acd::queue::{Place, Queue};
 use crate::acd::settings::Strategy;
-use crate::acd::time::{Mono, Now, Since, Wall};
+use crate::acd::time::{Mono, Now, Wall};
 
 use super::Floor;
 
@@ -60,8 +60,152 @@ pub struct WaitingView {
 pub struct CandidateView {
     /// The agent.
     pub agent: AgentId,
-    /// What holds the agent back, in words; `None` when nothing does.
-    pub reason: Option<String>,
+    /// What holds the agent back; `None` when nothing does.
+    pub held_back: Option<Reason>,
+}
+
+/// Why an agent is not offered to a caller (Q24).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Reason {
+    /// Not logged in to this queue.
+    LoggedOut,
+    /// Rings for a caller, of this queue or another.
+    Ringing {
+        /// The queue of that caller.
+        queue: QueueNumber,
+        /// Since when.
+        since: Wall,
+    },
+    /// Talks with a caller, of this queue or another.
+    Talking {
+        /// The queue of that caller.
+        queue: QueueNumber,
+        /// Since when.
+        since: Wall,
+    },
+    /// Left alone after a conversation.
+    WrapUp {
+        /// When that ends.
+        until: Wall,
+    },
+    /// In a call outside any queue.
+    OnAnotherCall {
+        /// Since when.
+        since: Wall,
+    },
+    /// The phone, or its gateway, does not work.
+    Unreachable {
+        /// Since when.
+        since: Wall,
+        /// What it did last, in words.
+        cause: String,
+    },
+    /// The call comes from the agent's own phone.
+    OwnCall,
+    /// Free, and held for a caller who stands in line before this one.
+    HeldForEarlier {
+        /// The queue of that caller.
+        queue: QueueNumber,
+    },
+    /// Was offered this caller, and did not take the call.
+    Tried {
+        /// When the offer failed.
+        at: Wall,
+    },
+}
+
+impl Reason {
+    fn of(why: Unavailable, now: Now) -> Self {
+        match why {
+            Unavailable::LoggedOut => Self::LoggedOut,
+            Unavailable::Ringing { since, queue } => Self::Ringing { queue, since: now.wall_of(since) },
+            Unavailable::Talking { since, queue } => Self::Talking { queue, since: now.wall_of(since) },
+            Unavailable::WrapUp { until } => Self::WrapUp { until: now.wall_of(until.into()) },
+            Unavailable::OnAnotherCall { since } => Self::OnAnotherCall { since: now.wall_of(since) },
+            Unavailable::Unreachable { since, cause } => {
+                Self::Unreachable { since: now.wall_of(since), cause: cause.to_string() }
+            }
+        }
+    }
+}
+
+/// What an agent is doing. In JSON it is the word `activity`, with the moment beside it as `moment`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "activity", rename_all = "snake_case")]
+pub enum Doing {
+    /// Nothing.
+    Idle {
+        /// When the last conversation from a queue ended.
+        #[serde(rename = "moment")]
+        last_conversation_end: Option<Wall>,
+    },
+    /// Chosen for a caller; the phone is about to ring.
+    Reserved {
+        /// Since when.
+        #[serde(rename = "moment")]
+        since: Wall,
+    },
+    /// The phone rings for a caller.
+    Ringing {
+        /// Since when.
+        #[serde(rename = "moment")]
+        since: Wall,
+    },
+    /// Talks with a caller.
+    Talking {
+        /// Since when.
+        #[serde(rename = "moment")]
+        since: Wall,
+    },
+    /// Left alone after a conversation.
+    #[serde(rename = "wrap-up")]
+    WrapUp {
+        /// When that ends.
+        #[serde(rename = "moment")]
+        until: Wall,
+    },
+    /// In a call outside any queue.
+    #[serde(rename = "on another call")]
+    OnAnotherCall {
+        /// Since when.
+        #[serde(rename = "moment")]
+        since: Wall,
+    },
+    /// The phone, or its gateway, does not work.
+    Unreachable {
+        /// Since when.
+        #[serde(rename = "moment")]
+        since: Wall,
+    },
+}
+
+impl Doing {
+    fn of(agent: &Agent, now: Now) -> Self {
+        let at = |since| now.wall_of(since);
+        match (agent.activity(), agent.free()) {
+            (Activity::Reserved(h), _) => Self::Reserved { since: at(h.since) },
+            (Activity::Ringing(h), _) => Self::Ringing { since: at(h.since) },
+            (Activity::Talking(h), _) => Self::Talking { since: at(h.since) },
+            (Activity::WrapUp { until }, _) => Self::WrapUp { until: at((*until).into()) },
+            (Activity::Idle, Err(Unavailable::OnAnotherCall { since })) => Self::OnAnotherCall { since: at(since) },
+            (Activity::Idle, Err(Unavailable::Unreachable { since, .. })) => Self::Unreachable { since: at(since) },
+            (Activity::Idle, _) => Self::Idle { last_conversation_end: agent.last_conversation_end().map(at) },
+        }
+    }
+
+    /// The word for it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Idle { .. } => "idle",
+            Self::Reserved { .. } => "reserved",
+            Self::Ringing { .. } => "ringing",
+            Self::Talking { .. } => "talking",
+            Self::WrapUp { .. } => "wrap-up",
+            Self::OnAnotherCall { .. } => "on another call",
+            Self::Unreachable { .. } => "unreachable",
+        }
+    }
 }
 
 /// One agent.
@@ -73,10 +217,9 @@ pub struct AgentView {
     pub name: Arc<str>,
     /// Where the agent is logged in.
     pub logins: Vec<QueueNumber>,
-    /// What the agent is doing, in a word.
-    pub activity: String,
-    /// Since when, or for wrap-up until when.
-    pub moment: Option<Wall>,
+    /// What the agent is doing.
+    #[serde(flatten)]
+    pub doing: Doing,
     /// The caller of an offer or a conversation: the UUID of the channel.
     pub call: Option<CallId>,
     /// The agent's leg of it: the UUID of the channel. Of an agent with several phones that of the first; the others have
@@ -95,7 +238,7 @@ const EXPLAINED: usize = 100;
 /// before that.
 struct Participant {
     agent: AgentId,
-    reason: Option<String>,
+    reason: Option<Reason>,
     before: Option<(Place, QueueNumber)>,
 }
 
@@ -104,35 +247,34 @@ impl Floor {
     pub fn view(&self, now: Now) -> FloorView {
         let firsts: BTreeMap<QueueNumber, Place> = self.queues.iter().filter_map(|q| first_of(&q)).collect();
         let mut queues: Vec<QueueView> =
-            self.queue_numbers().iter().filter_map(|q| self.view_queue(q, &firsts, now)).collect();
+            self.queue_numbers().iter().filter_map(|q| self.view_of(q, &firsts, now)).collect();
         queues.sort_by(|a, b| a.number.cmp(&b.number));
-        let mut agents: Vec<AgentView> = self
-            .agents
-            .iter()
-            .map(|a| {
-                let (activity, since) = match (a.activity(), a.free()) {
-                    (Activity::Reserved(h), _) => ("reserved", Some(h.since)),
-                    (Activity::Ringing(h), _) => ("ringing", Some(h.since)),
-                    (Activity::Talking(h), _) => ("talking", Some(h.since)),
-                    (Activity::WrapUp { until }, _) => ("wrap-up", Some((*until).into())),
-                    (Activity::Idle, Err(Unavailable::OnAnotherCall { since })) => ("on another call", Some(since)),
-                    (Activity::Idle, Err(Unavailable::Unreachable { since, .. })) => ("unreachable", Some(since)),
-                    (Activity::Idle, _) => ("idle", a.last_conversation_end()),
-                };
-                AgentView {
-                    id: a.key().clone(),
-                    name: a.settings().name.clone(),
-                    logins: a.logins().keys().cloned().collect(),
-                    activity: activity.to_owned(),
-                    moment: since.map(|since| now.wall_of(since)),
-                    call: a.held().map(|h| h.call.clone()),
-                    leg: a.held().map(|h| h.offer),
-                    party: a.held().and_then(|h| self.party(h.offer)).map(|party| party.number),
-                }
-            })
-            .collect();
+        let mut agents: Vec<AgentView> = self.agents.iter().map(|a| self.of_agent(a.key(), &a, now)).collect();
         agents.sort_by(|a, b| a.id.cmp(&b.id));
         FloorView { at: now.wall, queues, agents }
+    }
+
+    /// Copies one agent; `None` when there is none of that id.
+    pub fn agent_view(&self, agent: &AgentId, now: Now) -> Option<AgentView> {
+        self.agent(agent, |a| self.of_agent(agent, a, now))
+    }
+
+    /// Copies one queue, and the reasons why its callers wait; `None` when there is none of that number.
+    pub fn queue_view(&self, number: &QueueNumber, now: Now) -> Option<QueueView> {
+        let firsts = self.queues.iter().filter_map(|q| first_of(&q)).collect();
+        self.view_of(number, &firsts, now)
+    }
+
+    fn of_agent(&self, id: &AgentId, agent: &Agent, now: Now) -> AgentView {
+        AgentView {
+            id: id.clone(),
+            name: agent.settings().name.clone(),
+            logins: agent.logins().keys().cloned().collect(),
+            doing: Doing::of(agent, now),
+            call: agent.held().map(|h| h.call.clone()),
+            leg: agent.held().map(|h| h.offer),
+            party: agent.held().and_then(|h| self.party(h.offer)).map(|party| party.number),
+        }
     }
 
     /// The numbers of the queues that take callers.
@@ -144,7 +286,7 @@ impl Floor {
         self.queues.iter().map(|q| q.key().clone()).collect()
     }
 
-    fn view_queue(&self, number: &QueueNumber, firsts: &BTreeMap<QueueNumber, Place>, now: Now) -> Option<QueueView> {
+    fn view_of(&self, number: &QueueNumber, firsts: &BTreeMap<QueueNumber, Place>, now: Now) -> Option<QueueView> {
         let (settings, rows) = {
             let q = self.queues.get(number)?;
             let settings = q.settings().clone();
@@ -193,7 +335,7 @@ impl Floor {
         let found = self.agents.get(agent);
         let logins = found.iter().flat_map(|a| a.logins().keys());
         let before = logins.filter_map(|queue| Some((*firsts.get(queue)?, queue.clone()))).min();
-        let reason = found.as_ref().and_then(|a| reason(a, queue, now));
+        let reason = found.as_ref().and_then(|a| a.available(queue).err()).map(|why| Reason::of(why, now));
         Participant { agent: agent.clone(), reason, before }
     }
 }
@@ -212,31 +354,12 @@ fn candidates(participants: &[Participant], tried: &[Tried], place: Place, now: 
     let each = participants.iter().zip(tried);
     let reason = |participant: &Participant, (own, tried): &Tried| {
         if *own {
-            return Some("calls from this phone".to_owned());
+            return Some(Reason::OwnCall);
         }
-        let tried = tried.map(|at| format!("tried {} s ago", now.mono.since(at).as_secs()));
+        let tried = tried.map(|at| Reason::Tried { at: now.wall_of(at.into()) });
         let before = participant.before.as_ref().filter(|(first, _)| *first < place);
-        let held = before.map(|(_, queue)| format!("held for an earlier caller of {queue}"));
+        let held = before.map(|(_, queue)| Reason::HeldForEarlier { queue: queue.clone() });
         participant.reason.clone().or(tried).or(held)
     };
-    each.map(|(one, tried)| CandidateView { agent: one.agent.clone(), reason: reason(one, tried) }).collect()
-}
-
-/// What holds an agent back from every caller of a queue.
-fn reason(agent: &Agent, queue: &QueueNumber, now: Now) -> Option<String> {
-    let seconds = |since: Since| now.lasted(since).as_secs();
-    Some(match agent.available(queue).err()? {
-        Unavailable::LoggedOut => "logged out".to_owned(),
-        Unavailable::Ringing { since, queue } => format!("ringing for a caller of {queue} for {} s", seconds(since)),
-        Unavailable::Talking { since, queue } => {
-            format!("in conversation with a caller of {queue} for {} s", seconds(since))
-        }
-        Unavailable::WrapUp { until } => {
-            format!("wrap-up for another {} s", until.since(now.mono).as_millis().div_ceil(1000))
-        }
-        Unavailable::OnAnotherCall { since } => format!("on another call for {} s", seconds(since)),
-        Unavailable::Unreachable { since, cause } => {
-            format!("phone not reachable for {} s: {cause}", seconds(since))
-        }
-    })
+    each.map(|(one, tried)| CandidateView { agent: one.agent.clone(), held_back: reason(one, tried) }).collect()
 }

@@ -1,4 +1,7 @@
 //! A caller's session: from the first command to the last event.
+//!
+//! Owns the caller's connection, its one loop, and the order and moment in which commands are written. Must not decide:
+//! [`Call`] does, and every event, outcome and deadline goes to it. No flag here may stand for a state of the call.
 
 mod courier;
 mod ringing;
@@ -73,11 +76,7 @@ async fn serve(
             biased;
             incoming = events.next() => session.incoming(incoming),
             (what, outcome) = next(&mut session.watched) => session.outcome(what, outcome),
-            () = wake.notified() => session.tell(match turn.asked_for() {
-                None => Input::Woken,
-                Some(Again::Back) => Input::Disconnected,
-                Some(Again::PassedOn) => Input::CameAgain,
-            }),
+            () = wake.notified() => session.woken(turn.asked_for()),
             () = drained(&mut draining) => session.tell(Input::Drain),
             () = at(due) => session.tick(),
         }
@@ -287,6 +286,24 @@ impl<'a> Session<'a> {
             }
             Some(_) => {}
         }
+    }
+
+    /// Something has changed for the call on the floor, or it is here on another connection.
+    fn woken(&mut self, again: Option<Again>) {
+        let floor = &self.shared.floor;
+        for (offer, key) in floor.take_legs_missing(&self.channel.id) {
+            if self.call.agent_of(offer).is_some() {
+                self.tell(Input::LegsMissing(offer));
+            } else {
+                // It is of an earlier connection of the call, of which nobody hears any more.
+                floor.release_unseen(&key, self.shared.clock.now());
+            }
+        }
+        self.tell(match again {
+            None => Input::Woken,
+            Some(Again::Back) => Input::Disconnected,
+            Some(Again::PassedOn) => Input::CameAgain,
+        });
     }
 
     /// Somebody outside the queue has the caller: who, is for the records.

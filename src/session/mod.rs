@@ -1,6 +1,7 @@
-//! One task for every connection FreeSWITCH opens: a caller who waits and talks, or an agent who dialled
-//! a feature code. A session translates: events into what a call is told, and what a call wants into
-//! commands. It decides nothing.
+//! One task for every connection FreeSWITCH opens: a caller who waits and talks, or an agent who dialled a feature code.
+//!
+//! Owns a connection from `connect` to its end, and finds out whose it is. It translates events into inputs of
+//! [`acd`](crate::acd), and effects into commands. Must not decide anything about a caller or an agent.
 
 mod arrivals;
 mod caller;

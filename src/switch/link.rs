@@ -426,7 +426,7 @@ impl Up<'_> {
             Repair::Release(key) => {
                 tracing::warn!(agent = %key.agent, leg = %key.offer, "repaired: an agent was held by a leg that FreeSWITCH does not have");
                 self.switches.repaired();
-                self.switches.floor.release_unseen(&key, self.switches.clock.now());
+                self.switches.floor.legs_missing(&key, self.switches.clock.now());
             }
             Repair::Bring(channel, number, context) => {
                 tracing::warn!(call = %channel, %number, "repaired: a call nobody took charge of goes through its dialplan again");

@@ -419,6 +419,21 @@ fn the_agent_the_caller_or_a_transfer_ends_a_conversation() {
     s.is_done();
 }
 
+/// Q22: the end of a leg that nothing told of ends the conversation all the same, by nobody knows whom; of a phone that
+/// is to ring it means nothing.
+#[test]
+fn a_conversation_whose_leg_is_found_to_be_missing_ends() {
+    let mut s = Stand::talking();
+    s.gives(9000, LegsMissing(A), &[desk(Desk::Ended(A, EndedBy::Unknown))]);
+    s.gives(9001, LegsMissing(A), &[]);
+    s.at_last(14_000, &[closed()]);
+    s.is_done();
+    let mut s = Stand::talking();
+    s.gives(9000, CallerGone, &[]);
+    s.gives(9001, LegsMissing(A), &[desk(Desk::Ended(A, EndedBy::Caller)), closed()]);
+    s.is_done();
+}
+
 #[test]
 fn a_conversation_that_goes_on_without_the_caller_is_ended_by_nobody() {
     let mut s = Stand::talking();

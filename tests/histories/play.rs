@@ -6,7 +6,7 @@ use freeswitch_queue::acd::call::Input;
 use freeswitch_queue::acd::fact::Asker;
 use freeswitch_queue::acd::ids::{AgentId, CallId, QueueNumber};
 use freeswitch_queue::acd::restored::{Alive, Restored};
-use freeswitch_queue::floor::LoginChange;
+use freeswitch_queue::floor::{Doing, LoginChange};
 
 use crate::journal::{Counts, wall};
 use crate::sim::{Sim, open};
@@ -190,7 +190,7 @@ impl Sim {
         for a in &self.model.agents {
             let seen = view.agents.iter().find(|v| v.id == a.id).expect("the agent is on the floor");
             assert_eq!(seen.call.is_some(), a.offer.is_some(), "Q8: whether {} is held: {seen:?}", a.id);
-            assert_eq!(seen.activity == "talking", a.talking, "what {} does: {seen:?}", a.id);
+            assert_eq!(matches!(seen.doing, Doing::Talking { .. }), a.talking, "what {} does: {seen:?}", a.id);
             let mut logins = a.logins.clone();
             logins.sort();
             assert_eq!(seen.logins, logins, "Q14: where {} is logged in", a.id);

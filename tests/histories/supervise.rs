@@ -1,6 +1,7 @@
 //! Whoever compares with FreeSWITCH, in the plainest way: `show channels` every few seconds, what is
 //! nobody's is ended or adopted, and who is held by nothing is released the second time it is seen.
 
+use freeswitch_queue::acd::call::Input;
 use freeswitch_queue::acd::ids::{LegId, OfferId};
 use freeswitch_queue::acd::leg::LegEnd;
 use freeswitch_queue::floor::{HeldView, OfferKey};
@@ -69,6 +70,14 @@ impl Sim {
         let before = std::mem::replace(&mut self.supervisor.missing, missing);
         for h in gone.iter().filter(|h| before.contains(&h.key.offer)) {
             self.note(|| format!("{} is held by nothing", h.key.agent));
+            let conn =
+                self.sessions.iter().find(|(_, s)| s.call.agent_of(h.key.offer).is_some()).map(|(conn, _)| *conn);
+            if let Some(conn) = conn.filter(|_| h.attended) {
+                self.world.legs_of(h.key.offer).for_each(|l| (l.told_gone, l.lost) = (true, true));
+                self.feed(conn, Input::LegsMissing(h.key.offer));
+                continue;
+            }
+            // As the session does for an offer of an earlier connection.
             self.floor.release_unseen(&h.key, self.time());
             self.take_facts();
             self.given_up(&h.key);

@@ -36,6 +36,8 @@ pub enum Input {
     Phones(OfferId, Found),
     /// FreeSWITCH tells something of an agent's leg.
     Leg(LegId, News),
+    /// FreeSWITCH was asked what channels it has, and has no leg of this offer.
+    LegsMissing(OfferId),
     /// The caller is connected to somebody who is none of our legs, or is no longer ours to command.
     TakenAway,
     /// The call has arrived on another connection: somebody else had the caller in between.

@@ -212,6 +212,7 @@ impl Call {
             Input::CallerAnswered => self.caller_answered(now),
             Input::Phones(offer, found) => self.found(offer, found, now),
             Input::Leg(leg, news) => self.heard(leg, news, now),
+            Input::LegsMissing(offer) => self.legs_missing(offer, now),
             Input::TakenAway => self.taken_away(now),
             Input::CameAgain => self.came_again(now),
             Input::Played(what) => self.played(what, now),

@@ -66,6 +66,12 @@ impl Call {
         self.with(leg.offer, now, |offer| offer.heard(leg.phone, news, around));
     }
 
+    /// FreeSWITCH was asked, and has no leg of this offer.
+    pub(super) fn legs_missing(&mut self, id: OfferId, now: Now) {
+        let rival = self.has_rival(id);
+        self.with(id, now, |offer| offer.legs_missing(rival));
+    }
+
     /// The next deadline of an offer whose end may be overlooked.
     pub(super) fn expect_end(&mut self, id: OfferId, now: Now) {
         self.timers.set(Timer::Offer(id, OfferTimer::Patience), now.mono.plus(LEG_PATIENCE));
@@ -203,6 +209,8 @@ impl Call {
                     (true, ..) => EndedBy::Transfer,
                     (false, LegEnd::ByAgent, _) => EndedBy::Agent,
                     (false, _, Some(by)) => by,
+                    // FreeSWITCH was asked, and has no such leg.
+                    (false, LegEnd::Unseen, None) => EndedBy::Unknown,
                     // Nobody tells who hung up a leg that is none of SIP.
                     (false, LegEnd::Cleared, None) => EndedBy::Agent,
                     // The phone died, or something outside the call ended the leg.
