@@ -470,7 +470,7 @@ impl Fact {
     }
 }
 
-/// Who asked, as far as the record says so.
+/// Reads who asked, if the record says so.
 fn known_asker<'de, D: Deserializer<'de>>(record: D) -> Result<Asker, D::Error> {
     Option::deserialize(record).map(Option::unwrap_or_default)
 }

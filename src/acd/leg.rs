@@ -22,11 +22,11 @@ pub enum LegEnd {
     Elsewhere,
     /// The leg was hung up normally.
     Cleared,
-    /// The agent's phone hung it up.
+    /// The agent's phone hung up.
     ByAgent,
-    /// Nothing told of its end: FreeSWITCH was asked, and has no such leg.
+    /// No event reported the end; FreeSWITCH was asked for its channels and has no such leg.
     Unseen,
-    /// FreeSWITCH hung it up in the ordinary way.
+    /// FreeSWITCH hung the leg up normally.
     BySwitch,
 }
 

@@ -3,12 +3,12 @@
 //!
 //! - [`agent`]: one record per agent for all queues;
 //! - [`reach`]: whether an agent's phone works, and how long it is left alone when it does not;
-//! - [`queue`]: who waits, in which order, and who was tried for whom;
-//! - [`mod@line`]: by which time places in the line are told;
-//! - [`pairing`]: which free agent is next for which caller; [`pace`]: how many at once;
-//! - [`call`]: one caller's way from entering to leaving;
-//! - [`offer`]: one offer and its legs, from the question which phones there are to the last leg's end; [`leg`]: one leg;
-//! - [`announce`]: when which position is spoken;
+//! - [`queue`]: the waiting callers in order, and the agents who were tried for each;
+//! - [`mod@line`]: the time in which places in the line are measured;
+//! - [`pairing`]: which free agent is next for which caller; [`pace`]: how many agents may be rung at once;
+//! - [`call`]: one caller's way through the queues;
+//! - [`offer`]: one offer and its legs, from the query for phones to the end of the last leg; [`leg`]: one leg;
+//! - [`announce`]: when to announce which position;
 //! - [`feature`]: dialled feature codes;
 //! - [`fact`]: the records of what happened;
 //! - [`restored`]: the state that the last daemon left in the store.

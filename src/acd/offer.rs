@@ -308,8 +308,8 @@ impl Offer {
         }
     }
 
-    /// FreeSWITCH was asked, and has no leg of this offer any more. Only of a conversation is that believed: a leg that
-    /// is to ring may not be there yet.
+    /// FreeSWITCH was asked for its channels and no longer has a leg of this offer. That counts only for a
+    /// conversation, because a leg that is to ring may not exist yet.
     pub fn legs_missing(&mut self, rival: bool) -> Vec<OfferEffect> {
         let mut out = Vec::new();
         if matches!(self.state, State::Connected { .. }) {
@@ -320,7 +320,7 @@ impl Offer {
         out
     }
 
-    /// Calls it off.
+    /// Calls the offer off.
     pub fn call_off(&mut self, cause: CancelCause) -> Vec<OfferEffect> {
         let mut out = Vec::new();
         // FreeSWITCH is connecting an answered phone at this very moment. Only a caller who is gone or connected

@@ -1,9 +1,9 @@
 //! The one way in for requests: log an agent in or out, call an offer off, reload the configuration file.
 //!
-//! Each request names who asks ([`Asker`]) and has an answer of its own type. Feature codes and the control socket are
-//! callers; whoever comes later is one more. Two requests of one moment cannot disagree: what is checked, stored and
-//! done for one of them is done under one lock (`logins::Logins`). Nothing here decides what a rule of `acd` or `floor`
-//! decides.
+//! Each request names its origin ([`Asker`]) and has an answer of its own type. Feature codes and the control socket
+//! call the controller; later interfaces will as well. Two simultaneous requests cannot contradict each other, because
+//! one lock (`logins::Logins`) is held while either is checked and handed to the store, and while it takes effect. The
+//! controller decides nothing that a rule of `acd` or `floor` decides.
 
 mod logins;
 #[cfg(test)]

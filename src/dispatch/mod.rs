@@ -1,12 +1,11 @@
-//! Brings callers and free agents together: rank, claim, confirm.
+//! Pairs callers with free agents: rank, claim, confirm.
 //!
-//! Owns the benches of free agents, and is the only one to make an offer. Must not poll, wait, or talk to FreeSWITCH;
-//! who is next for whom is decided by [`pairing`](crate::acd::pairing).
+//! Owns the benches of free agents, and makes every offer. It must not poll, wait, or talk to FreeSWITCH;
+//! [`pairing`](crate::acd::pairing) decides which agent is next for which caller.
 //!
-//! [`Dispatcher::run`] is called when the bell was rung or its own next deadline is due; between that
-//! it does nothing. It keeps a bench of free agents for each queue, brought up to date from what
-//! changed on the floor, so that the cost of a decision does not grow with the number of callers who
-//! wait or of agents who talk.
+//! The app calls [`Dispatcher::run`] when the floor's bell rings or the dispatcher's next deadline is due; in between,
+//! the dispatcher does nothing. It keeps a bench of free agents for each queue and updates it from the floor's changes,
+//! so that the cost of a decision does not grow with the number of waiting callers or busy agents.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

@@ -34,11 +34,12 @@ pub enum Input {
     CallerAnswered,
     /// The answer to [`Wire::FindPhones`](super::Wire::FindPhones).
     Phones(OfferId, Found),
-    /// FreeSWITCH tells something of an agent's leg.
+    /// FreeSWITCH reports an event of an agent's leg.
     Leg(LegId, News),
-    /// FreeSWITCH was asked what channels it has, and has no leg of this offer.
+    /// FreeSWITCH was asked for its channels and has no leg of this offer.
     LegsMissing(OfferId),
-    /// The caller is connected to somebody who is none of our legs, or is no longer ours to command.
+    /// The caller is bridged to a channel that is none of this call's legs, or this process no longer controls the
+    /// caller's channel.
     TakenAway,
     /// The call has arrived on another connection: somebody else had the caller in between.
     CameAgain,

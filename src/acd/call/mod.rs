@@ -1,8 +1,9 @@
 //! One caller's way from entering a queue to leaving it.
 //!
-//! Owns the stages of a call and every decision in them. Must not know sockets, commands, channels or clocks, nor choose
-//! an agent: that is the dispatcher's. It takes an [`Input`], from FreeSWITCH or from the floor, and returns [`Effect`]s:
-//! [`Wire`] for FreeSWITCH, [`Desk`] for the floor. The session carries them out in order and feeds the answers back.
+//! Owns the stages of a call and every decision in them. It must not know sockets, commands, channels or clocks, nor
+//! choose an agent, which the dispatcher does. It takes [`Input`]s from FreeSWITCH and the floor, and returns
+//! [`Effect`]s: [`Wire`] for FreeSWITCH, [`Desk`] for the floor. The session carries them out in order and feeds the
+//! answers back.
 
 mod effect;
 mod ending;

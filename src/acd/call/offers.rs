@@ -24,7 +24,7 @@ impl Call {
         self.follow(id, effects, now);
     }
 
-    /// What there is to ring is known.
+    /// The answer to the query for phones.
     pub(super) fn found(&mut self, id: OfferId, found: Found, now: Now) {
         let answered = self.channel == Channel::Answered;
         self.with(id, now, |offer| offer.found(found, answered));
@@ -66,13 +66,13 @@ impl Call {
         self.with(leg.offer, now, |offer| offer.heard(leg.phone, news, around));
     }
 
-    /// FreeSWITCH was asked, and has no leg of this offer.
+    /// FreeSWITCH was asked for its channels and has no leg of this offer.
     pub(super) fn legs_missing(&mut self, id: OfferId, now: Now) {
         let rival = self.has_rival(id);
         self.with(id, now, |offer| offer.legs_missing(rival));
     }
 
-    /// The next deadline of an offer whose end may be overlooked.
+    /// Sets a deadline for the end of an offer, because the event that reports it may be missed.
     pub(super) fn expect_end(&mut self, id: OfferId, now: Now) {
         self.timers.set(Timer::Offer(id, OfferTimer::Patience), now.mono.plus(LEG_PATIENCE));
     }
@@ -209,9 +209,9 @@ impl Call {
                     (true, ..) => EndedBy::Transfer,
                     (false, LegEnd::ByAgent, _) => EndedBy::Agent,
                     (false, _, Some(by)) => by,
-                    // FreeSWITCH was asked, and has no such leg.
+                    // FreeSWITCH was asked and has no such leg.
                     (false, LegEnd::Unseen, None) => EndedBy::Unknown,
-                    // Nobody tells who hung up a leg that is none of SIP.
+                    // FreeSWITCH does not say who hung up a leg that is not SIP.
                     (false, LegEnd::Cleared, None) => EndedBy::Agent,
                     // The phone died, or something outside the call ended the leg.
                     (false, LegEnd::BySwitch | LegEnd::Missed(_) | LegEnd::Elsewhere, None) => EndedBy::Switch,
