@@ -57,7 +57,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("acd", &[]),
 ];
 
-/// What `acd` may not name: sockets, clocks, maps with locks, files, threads, random sources.
+/// The names `acd` must not use: sockets, clocks, maps with locks, files, threads, random sources.
 const FOREIGN_TO_ACD: &[&str] = &[
     "tokio",
     "dashmap",

@@ -143,7 +143,7 @@ impl Daemon {
         self.file.with_file_name("state.db")
     }
 
-    /// What `freeswitch-queue status --json` prints.
+    /// The output of `freeswitch-queue status --json`.
     #[track_caller]
     pub fn status(&self) -> Value {
         let told = Command::new(PROGRAM).args(["status", "--json", "--config"]).arg(&self.file).output();

@@ -1,6 +1,6 @@
 //! Captures what a test logs on its own thread.
 
-// No test program uses all of it.
+// Not every test program uses all of it.
 #![allow(dead_code, unreachable_pub)]
 
 use std::io;
@@ -16,7 +16,7 @@ pub fn to_the_tests_output() {
     let _ = log.with_test_writer().try_init();
 }
 
-/// What this thread logs.
+/// The log of this thread.
 #[derive(Clone, Default)]
 pub struct Log(Arc<Mutex<Vec<u8>>>);
 

@@ -23,7 +23,7 @@ fn modules_do_not_depend_on_each_other_in_circles() {
     assert!(found.is_empty(), "give what both need a module of its own:\n{}", found.join("\n"));
 }
 
-/// Every module by its way from the top, and what its `use` declarations bring into it.
+/// Every module by its path from the root, with the names its `use` declarations import.
 type Modules = BTreeMap<Way, BTreeMap<String, Way>>;
 
 /// The circles, one line each, with the files that close them.
@@ -59,7 +59,7 @@ fn circles(sources: &[Source]) -> Vec<String> {
     found
 }
 
-/// The module in which what a path names is defined.
+/// The module that defines the name at the end of a path.
 fn home(modules: &Modules, path: &[String], chain: usize) -> Way {
     let mut module = Way::new();
     for (i, name) in path.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Functions that can be read at one look.
+//! Functions short enough to read at one look.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::source::{Source, sources};
 /// The most lines of a function, from its `fn` to its last brace.
 const LONGEST: usize = 70;
 
-/// The longer ones, and why each is: the file, the function, the reason.
+/// The longer ones, each with its file, its name and the reason.
 const LONGER: &[(&str, &str, &str)] = &[
     ("src/app.rs", "start_via", "puts every part of the daemon together, once, from the top to the bottom"),
     ("src/switch/mod.rs", "keep", "one loop over the life of an inbound link: connecting, serving, waiting"),
@@ -51,7 +51,7 @@ fn functions(code: &str) -> Vec<(String, usize)> {
     found
 }
 
-/// Where a function's body ends; `None` when it has none.
+/// The end of a function's body; `None` if it has none.
 fn body(behind: &str) -> Option<usize> {
     // A `;` inside brackets belongs to an array's type.
     let (mut braces, mut brackets) = (0_usize, 0_usize);

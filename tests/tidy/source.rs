@@ -1,4 +1,4 @@
-//! Reads Rust files as text: what is code in them, and what they name.
+//! Reads Rust files as text: the code in them, and the names it uses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,15 +9,15 @@ use std::str::Chars;
 
 /// One Rust file.
 pub(super) struct Source {
-    /// From the top of the repository.
+    /// The path from the root of the repository.
     pub(super) path: String,
     pub(super) text: String,
-    /// Without comments, texts and test modules.
+    /// The code without comments, texts and test modules.
     pub(super) code: String,
 }
 
 impl Source {
-    /// What is in a file.
+    /// Reads the content of a file.
     pub(super) fn new(path: &str, text: &str) -> Self {
         let only_for_tests = path.contains("/tests/") && path.starts_with("src/");
         let code = if only_for_tests { String::new() } else { without_tests(&without_words(text)) };
@@ -30,7 +30,7 @@ impl Source {
         inside.split('/').next().unwrap().trim_end_matches(".rs").to_owned()
     }
 
-    /// The way from the top of the crate to its module: empty for `lib.rs`.
+    /// The path from the root of the crate to its module: empty for `lib.rs`.
     pub(super) fn way(&self) -> Vec<String> {
         let inside = self.path.trim_start_matches("src/").trim_end_matches(".rs");
         let inside = inside.trim_end_matches("/mod");
@@ -45,7 +45,7 @@ impl Source {
             .any(|(at, _)| !self.code[..at].ends_with(part) && !self.code[at + word.len()..].starts_with(part))
     }
 
-    /// Every path in its code that begins inside the crate, from the top of the crate: `use` declarations and others.
+    /// Every path in its code that begins inside the crate, from the root of the crate: `use` declarations and others.
     pub(super) fn paths(&self) -> Vec<Vec<String>> {
         let mut paths = Vec::new();
         for root in ["crate", "freeswitch_queue", "super", "self"] {
@@ -60,7 +60,7 @@ impl Source {
         paths
     }
 
-    /// What its `use` declarations bring into it: the name, and the path as it is written there.
+    /// The names its `use` declarations import: each name, and the path as written.
     pub(super) fn imports(&self) -> BTreeMap<String, Vec<String>> {
         let declarations = self.code.lines().scan(0, |at, line| {
             let began = *at;
@@ -75,7 +75,7 @@ impl Source {
         uses.flat_map(|at| tree(&self.code[at..])).map(|named| (named.name, named.path)).collect()
     }
 
-    /// The modules at the top of the crate that it names.
+    /// The top-level modules of the crate that it names.
     pub(super) fn names_of_the_crate(&self) -> BTreeSet<String> {
         self.paths().into_iter().filter_map(|path| path.into_iter().next()).collect()
     }
@@ -83,13 +83,12 @@ impl Source {
 
 /// One leaf of a `use` tree.
 struct Named {
-    /// Its last name, or the one behind `as`.
+    /// Its last name, or the one after `as`.
     name: String,
     path: Vec<String>,
 }
 
-/// A path as it is written in the module at `way`, from the top of the crate; `None` when it does not say where it
-/// begins.
+/// A path as written in the module at `way`, from the root of the crate; `None` if its start is not in the crate.
 pub(super) fn from_the_top(way: &[String], path: &[String]) -> Option<Vec<String>> {
     let (mut base, mut rest) = match path.split_first()? {
         (root, rest) if root == "crate" || root == "freeswitch_queue" => (&way[..0], rest),
@@ -103,7 +102,7 @@ pub(super) fn from_the_top(way: &[String], path: &[String]) -> Option<Vec<String
     Some([base, rest].concat())
 }
 
-/// The leaves of the `use` tree, or of the plain path, with which a text begins.
+/// The leaves of the `use` tree, or of the plain path, at the beginning of a text.
 fn tree(text: &str) -> Vec<Named> {
     let mut named = Vec::new();
     branch(&mut text.chars().peekable(), &[], &mut named);
@@ -126,11 +125,11 @@ fn branch(text: &mut Peekable<Chars<'_>>, above: &[String], named: &mut Vec<Name
         }
         let name = word(text);
         if name.is_empty() && path.len() == above.len() && text.next_if_eq(&'*').is_none() {
-            // The end of a group, behind a comma.
+            // The end of a group, after a comma.
             return;
         }
         if name.is_empty() {
-            // A star, or a type's parameters: what stands before them is named.
+            // A star, or a type's parameters: the path before them is the name.
             let _ = text.next_if_eq(&'*');
             break;
         }
@@ -168,7 +167,7 @@ fn blank(text: &mut Peekable<Chars<'_>>) {
     while text.next_if(|c| c.is_whitespace()).is_some() {}
 }
 
-/// The text without comments and without what stands in quotes.
+/// The text without comments and without quoted texts.
 fn without_words(text: &str) -> String {
     let chars: Vec<char> = text.chars().collect();
     let at = |i: usize| chars.get(i).copied().unwrap_or('\0');
@@ -211,14 +210,14 @@ fn without_words(text: &str) -> String {
     out
 }
 
-/// Quotes with nothing between them but the line breaks that were there: lines are counted.
+/// Quotes with only the original line breaks between them, so that line numbers stay the same.
 fn quotes(out: &mut String, quoted: &str) {
     out.push('"');
     out.extend(quoted.chars().filter(|c| *c == '\n'));
     out.push('"');
 }
 
-/// The code without what is compiled for tests only. Relies on the layout that `cargo fmt` gives.
+/// The code without the parts compiled for tests only. Relies on the layout of `cargo fmt`.
 fn without_tests(code: &str) -> String {
     let mut out = String::new();
     let mut lines = code.lines();
@@ -253,7 +252,7 @@ pub(super) fn sources(folder: &str) -> Vec<Source> {
     files.map(|path| Source::new(&path, &read(&path))).collect()
 }
 
-/// Every file of the repository; where git does not tell, every file that is not built.
+/// Every file of the repository; without git, every file that is not a build product.
 pub(super) fn tracked() -> Vec<String> {
     let git = Command::new("git").args(["ls-files", "-z"]).current_dir(root()).output();
     if let Ok(listed) = git

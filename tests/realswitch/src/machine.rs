@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 /// Finds FreeSWITCH: under the prefix in `FREESWITCH`, or on `PATH`.
 ///
 /// # Errors
-/// What is missing, and what to do about it.
+/// A message that names the missing program and says how to provide it.
 pub fn freeswitch() -> Result<PathBuf, String> {
     let Some(prefix) = std::env::var_os("FREESWITCH") else {
         return on_path("freeswitch").ok_or(
@@ -25,7 +25,7 @@ pub fn freeswitch() -> Result<PathBuf, String> {
 /// Finds SIPp.
 ///
 /// # Errors
-/// What to do when there is none.
+/// A message that says how to install it.
 pub fn sipp() -> Result<PathBuf, String> {
     on_path("sipp").ok_or("no SIPp: install the package `sip-tester`, or put `sipp` on PATH".to_owned())
 }
