@@ -279,6 +279,14 @@ pub(crate) fn end_if_ringing(leg: Uuid, cause: Cause) -> Result<ApiCall, TextErr
     ApiCall::new(format!("expand uuid_kill ${{cond(${{uuid_getvar({leg} {RINGING})}} == yes ? {leg} : none)}} {cause}"))
 }
 
+/// Ends a leg unless it is, or ever was, connected to anybody, as FreeSWITCH itself sees it in that instant: nobody was
+/// ever heard on it (Q8). A refusal means that somebody was, or that there is no such leg.
+pub(crate) fn end_if_silent(leg: Uuid, cause: Cause) -> Result<ApiCall, TextError> {
+    ApiCall::new(format!(
+        "expand uuid_kill ${{cond(${{uuid_getvar({leg} bridge_to)}}${{uuid_getvar({leg} {LAST_BRIDGE})}} == _undef__undef_ ? {leg} : none)}} {cause}"
+    ))
+}
+
 /// Ends a leg unless it is connected to anybody, as FreeSWITCH itself sees it in that instant: no conversation is ended
 /// by us, whoever it is with by now (Q8). A refusal means that it is connected, or that there is no such leg.
 pub(crate) fn end_leg(leg: Uuid, cause: Cause) -> ApiCall {

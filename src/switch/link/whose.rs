@@ -4,12 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use crate::acd::ids::AgentId;
+use uuid::Uuid;
+
+use crate::acd::ids::{AgentId, OfferId};
 use crate::acd::time::{Mono, Since};
 use crate::esl::{ApiCall, ChannelId, Event, Outcome};
+use crate::floor::HeldView;
 use crate::telephony::channel::{User, user_of};
 
-use super::super::survey::{Survey, age, ago, ours};
+use super::super::survey::{ChannelRow, Survey, age, ago, ours};
 use super::{Answer, Up};
 
 /// How many of these questions are under way at a time: others of the link are not to wait behind them for long.
@@ -59,11 +62,22 @@ impl Up<'_> {
         self.whose.known.remove(channel);
     }
 
-    /// Which of the listed channels are agents', and since when; those of which it is not known are asked.
-    pub(super) fn private_channels(&mut self, survey: &Survey, asked: Mono) -> BTreeMap<String, (AgentId, Since)> {
+    /// Which of the listed channels are agents', and since when; those of which it is not known are asked. Of our own legs
+    /// those count as well that are connected to nobody, and by which nobody is `held`: whoever such a leg keeps on the
+    /// phone is offered nobody (Q8).
+    pub(super) fn private_channels(
+        &mut self,
+        survey: &Survey,
+        asked: Mono,
+        held: &[HeldView],
+    ) -> BTreeMap<String, (AgentId, Since)> {
         self.whose.forget_all_but(survey, asked);
         let mut agents = BTreeMap::new();
-        for row in survey.channels.iter().filter(|row| ours(&row.uuid, self.switches.instance).is_none()) {
+        let instance = self.switches.instance;
+        let is_owned = |leg: Uuid| held.iter().any(|held| held.key.offer == OfferId::of_leg(leg));
+        let is_stray = |row: &ChannelRow, leg: Uuid| survey.is_alone(row) && !is_owned(leg);
+        let counts = |row: &&ChannelRow| ours(&row.uuid, instance).is_none_or(|leg| is_stray(row, leg));
+        for row in survey.channels.iter().filter(counts) {
             match self.whose.known.get(&row.uuid) {
                 Some((Some(user), _)) => {
                     if let Some(agent) = self.agent_of(user) {
