@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use uuid::Uuid;
 
 use crate::acd::fact::EndedBy;
@@ -23,7 +23,7 @@ use crate::esl::{
     ApiCall, Cause, ChannelId, CloseReason, Command, Event, EventKind, Events, Incoming, Link, Outcome, Reply,
 };
 use crate::floor::{AskedRegistrations, OfferKey};
-use crate::telephony::commands::{connected, end_if_ringing, has_mod_hash};
+use crate::telephony::commands::{connected, end_if_ringing, end_if_silent, has_mod_hash};
 use crate::telephony::events::was_transferred;
 use crate::telephony::status::sessions_per_second;
 
@@ -45,6 +45,9 @@ const EARLY_LOOKS: u32 = 4;
 
 /// How long a stray leg may take to end.
 const ENDS_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long after its answer a leg is connected at the latest: `uuid_bridge` runs in the instant of the answer.
+const CONNECTED_WITHIN: Duration = Duration::from_millis(500);
 
 /// The pause before the next survey after one that may have been out of date.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
@@ -73,6 +76,10 @@ enum Answer {
     Status(Outcome),
     /// Whether a stray leg was ended.
     Ended(Uuid, bool),
+    /// A stray leg was answered, and had its time to be connected.
+    Answered(Uuid),
+    /// It was to be ended unless it ever was connected; whether it was.
+    Silenced(Uuid, bool),
     Lamps,
 }
 
@@ -315,8 +322,22 @@ impl Up<'_> {
                 tracing::warn!(%leg, "repaired: a leg without an owner was ended");
                 self.switches.repaired();
             }
-            // The leg has just been answered, and is being connected or ends by itself; or it is gone.
-            Answer::Ended(_, false) => self.look_again |= !self.switches.are_in_order(),
+            // It was answered, and may be being connected this moment; or it is gone.
+            Answer::Ended(leg, false) => {
+                self.look_again |= !self.switches.are_in_order();
+                self.asked.spawn(async move {
+                    sleep(CONNECTED_WITHIN).await;
+                    Answer::Answered(leg)
+                });
+            }
+            Answer::Answered(leg) => self.end_if_silent(leg),
+            Answer::Silenced(leg, ended) => {
+                if ended {
+                    tracing::warn!(%leg, "repaired: a leg that was answered, with nobody to connect it to, was ended");
+                    self.switches.repaired();
+                }
+                self.look_again |= !self.switches.are_in_order();
+            }
             Answer::Lamps => {
                 self.lighting = false;
                 self.light();
@@ -389,7 +410,7 @@ impl Up<'_> {
         let left_alone = unserved.iter().filter(|row| asked.since(since(&row.uuid)) >= LEFT_ALONE);
         repairs.extend(left_alone.filter_map(|row| bring(row)));
         self.unserved = unserved.iter().map(|row| (row.uuid.clone(), since(&row.uuid))).collect();
-        let agents = self.private_channels(&survey, asked);
+        let agents = self.private_channels(&survey, asked, &held);
         let listed = Listed { asked, all: survey.all(), agents };
         self.switches.private_calls(|phones| {
             let (changes, doubtful) = phones.are(self.index, &listed);
@@ -442,6 +463,18 @@ impl Up<'_> {
                     self.switches.repaired();
                 }
             }
+        }
+    }
+
+    /// Ends a stray leg that was answered into silence: its caller hung up while nobody was there to call it off.
+    fn end_if_silent(&mut self, leg: Uuid) {
+        let offer = OfferId::of_leg(leg);
+        let is_owned = self.switches.floor.held().iter().any(|held| held.key.offer == offer);
+        if is_owned || lock(&self.switches.phones).has_ended(&leg.to_string()) {
+            return;
+        }
+        if let Ok(call) = end_if_silent(leg, Cause::OriginatorCancel) {
+            self.ask(call, move |outcome| Answer::Silenced(leg, matches!(outcome, Outcome::Done(_))));
         }
     }
 

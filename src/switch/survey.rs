@@ -96,7 +96,12 @@ impl Survey {
 
     /// The channels that are not bridged.
     pub(super) fn alone(&self) -> impl Iterator<Item = &ChannelRow> {
-        self.channels.iter().filter(|c| !self.connected.contains_key(&c.uuid))
+        self.channels.iter().filter(|row| self.is_alone(row))
+    }
+
+    /// Whether a channel is connected to no other.
+    pub(super) fn is_alone(&self, row: &ChannelRow) -> bool {
+        !self.connected.contains_key(&row.uuid)
     }
 
     /// Whether a leg of this offer exists.

@@ -285,6 +285,14 @@ pub(crate) fn end_if_ringing(leg: Uuid, cause: Cause) -> Result<ApiCall, TextErr
     ApiCall::new(format!("expand uuid_kill ${{cond(${{uuid_getvar({leg} {RINGING})}} == yes ? {leg} : none)}} {cause}"))
 }
 
+/// Ends a leg unless FreeSWITCH has connected it to anybody, now or earlier, at that instant (Q8). A refusal means that
+/// the leg is or was connected, or does not exist.
+pub(crate) fn end_if_silent(leg: Uuid, cause: Cause) -> Result<ApiCall, TextError> {
+    ApiCall::new(format!(
+        "expand uuid_kill ${{cond(${{uuid_getvar({leg} bridge_to)}}${{uuid_getvar({leg} {LAST_BRIDGE})}} == _undef__undef_ ? {leg} : none)}} {cause}"
+    ))
+}
+
 /// Ends a leg unless FreeSWITCH has it connected to anybody at that instant: we never end a conversation (Q8). A
 /// refusal means that the leg is connected or does not exist.
 pub(crate) fn end_leg(leg: Uuid, cause: Cause) -> ApiCall {

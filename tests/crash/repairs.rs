@@ -205,3 +205,35 @@ fn q22_two_controllers_beside_one_switch() {
         site.end().await;
     });
 }
+
+/// Q8, Q19: the daemon dies while a phone rings, the caller hangs up, and the phone is answered into silence. The next
+/// daemon ends that leg at once, and offers its agent nobody before it is gone.
+#[test]
+fn q8_a_leg_answered_into_silence_while_nobody_was_there_is_ended() {
+    for away in [300, 1_000, 2_000] {
+        play(async move {
+            let site = Site::open(setting(&[r#"number: "99900", participants: ["1001"]"#]));
+            pass(4_000).await;
+            let hans = site.caller("0791", "99900");
+            site.phone("1001").wait_ringing().await;
+            pass(500).await;
+            site.kill().await;
+            pass(50).await;
+            hans.hang_up();
+            pass(150).await;
+            site.phone("1001").answer();
+            pass(away).await;
+            site.start();
+            let eva = site.caller("0792", "99900");
+            let at = site.now();
+            while !site.phone("1001").view().calls.is_empty() {
+                assert_eq!(site.phone("1001").view().ringing, [], "nobody rings a phone that a leg of ours keeps busy");
+                pass(1).await;
+            }
+            assert!(site.now() - at < 1_000, "{away}: the leg ended after {} ms", site.now() - at);
+            assert_eq!(site.take("1001").await, "0792");
+            eva.hang_up();
+            site.end().await;
+        });
+    }
+}

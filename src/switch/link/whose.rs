@@ -4,12 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use crate::acd::ids::AgentId;
+use uuid::Uuid;
+
+use crate::acd::ids::{AgentId, OfferId};
 use crate::acd::time::{Mono, Since};
 use crate::esl::{ApiCall, ChannelId, Event, Outcome};
+use crate::floor::HeldView;
 use crate::telephony::channel::{User, user_of};
 
-use super::super::survey::{Survey, age, ago, ours};
+use super::super::survey::{ChannelRow, Survey, age, ago, ours};
 use super::{Answer, Up};
 
 /// How many of these questions are under way at a time, so that the link's other questions do not wait long behind
@@ -60,11 +63,22 @@ impl Up<'_> {
         self.whose.known.remove(channel);
     }
 
-    /// The listed channels that belong to agents, and when they began. Asks about channels whose user is unknown.
-    pub(super) fn private_channels(&mut self, survey: &Survey, asked: Mono) -> BTreeMap<String, (AgentId, Since)> {
+    /// The listed channels that belong to agents, and when they began. Asks about channels whose user is unknown. Our own
+    /// legs that are connected to nobody, and that no offer holds, count as well: an agent whom such a leg keeps on the
+    /// phone gets no offer (Q8).
+    pub(super) fn private_channels(
+        &mut self,
+        survey: &Survey,
+        asked: Mono,
+        held: &[HeldView],
+    ) -> BTreeMap<String, (AgentId, Since)> {
         self.whose.forget_all_but(survey, asked);
         let mut agents = BTreeMap::new();
-        for row in survey.channels.iter().filter(|row| ours(&row.uuid, self.switches.instance).is_none()) {
+        let instance = self.switches.instance;
+        let is_owned = |leg: Uuid| held.iter().any(|held| held.key.offer == OfferId::of_leg(leg));
+        let is_stray = |row: &ChannelRow, leg: Uuid| survey.is_alone(row) && !is_owned(leg);
+        let counts = |row: &&ChannelRow| ours(&row.uuid, instance).is_none_or(|leg| is_stray(row, leg));
+        for row in survey.channels.iter().filter(counts) {
             match self.whose.known.get(&row.uuid) {
                 Some((Some(user), _)) => {
                     if let Some(agent) = self.agent_of(user) {
