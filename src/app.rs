@@ -1,4 +1,4 @@
-//! The daemon: the parts put together, started and drained in order.
+//! The daemon: builds its parts, and starts and drains them in order.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,23 +23,24 @@ use crate::session::{self, Arrivals, Shared, Turns};
 use crate::switch::{self, Connect, Switches};
 use crate::telephony;
 
-/// How long waiting callers may take to be back in the dialplan when the daemon goes down.
+/// How long waiting callers may take to return to the dialplan when the daemon goes down.
 pub const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long nobody is offered to anybody after a start, until every caller who waited is back in line and
-/// FreeSWITCH was looked at: the dialplan brings callers within 2 s, in no particular order.
+/// The longest time after a start during which the dispatcher makes no offers: it waits until every former caller is
+/// back in the line and every FreeSWITCH has been surveyed. The dialplan returns callers within 2 s, in no particular
+/// order.
 const OPENING_PATIENCE: Duration = Duration::from_secs(2);
 
-/// How many facts a listener may be behind before it has to look at the whole picture.
+/// How many facts a listener may lag behind before it has to read the whole state again.
 const FACTS_BEHIND: usize = 1024;
 
-/// The most calls at the same time.
+/// The maximum number of simultaneous calls.
 pub const MOST_CALLS: usize = 16_384;
 
-/// Files that are not a caller's connection: the store, the links, the control socket, and calls being turned away.
+/// Open files besides callers' connections: the store, the links, the control socket, and calls being rejected.
 const OTHER_FILES: usize = 512;
 
-/// Makes random numbers; passed in, so that a test can repeat a run.
+/// Generates random numbers; passed in, so that a test can repeat a run.
 pub type Random = Arc<dyn Fn() -> u128 + Send + Sync>;
 
 /// The system's randomness.
@@ -47,7 +48,7 @@ pub fn system_random() -> Random {
     Arc::new(|| Uuid::new_v4().as_u128())
 }
 
-/// What a running daemon holds on to.
+/// A running daemon.
 pub struct Daemon {
     floor: Arc<Floor>,
     clock: Arc<Clock>,
@@ -55,21 +56,21 @@ pub struct Daemon {
     switches: Arc<Switches>,
     shared: Arc<Shared>,
     controller: Arc<Controller>,
-    /// The tasks without which nothing works.
+    /// The tasks without which the daemon does not work.
     vital: tokio::sync::Mutex<JoinSet<&'static str>>,
     draining: watch::Sender<bool>,
-    /// Every session holds a clone: when the last is gone, the receiver knows.
+    /// Every session holds a clone: when the last is dropped, the receiver completes.
     alive: Mutex<Option<mpsc::Sender<()>>>,
     gone: tokio::sync::Mutex<mpsc::Receiver<()>>,
 }
 
 impl Daemon {
-    /// Puts the parts together and starts the dispatcher. Must be called within a tokio runtime.
+    /// Builds the parts and starts the dispatcher. Must be called within a tokio runtime.
     pub fn start(config: Config, journal: Journal, restored: &Restored, clock: Clock, random: Random) -> Arc<Self> {
         Self::start_via(config, journal, restored, clock, random, &switch::over_tcp())
     }
 
-    /// As [`Self::start`], with another way to the switches.
+    /// As [`Self::start`], with another transport to the switches.
     pub fn start_via(
         config: Config,
         journal: Journal,
@@ -87,12 +88,12 @@ impl Daemon {
         let mask = masked.clone();
         let (told, _) = broadcast::channel(FACTS_BEHIND);
         let tell = told.clone();
-        // Whoever listens hears facts in the order of their numbers.
+        // Every listener receives facts in the order of their numbers.
         let in_order = Mutex::new(());
         let facts = move |record: Record, written: Written| {
             {
                 let _one_at_a_time = in_order.lock().unwrap_or_else(PoisonError::into_inner);
-                // Nobody listens while no switch is linked.
+                // There is no listener while no switch is linked.
                 let _ = tell.send(record.clone());
                 if written == Written::Not {
                     book.record(record.clone());
@@ -192,12 +193,12 @@ impl Daemon {
         self.controller.config()
     }
 
-    /// The way in for intentions.
+    /// The controller: the only entry for intentions.
     pub fn controller(&self) -> &Arc<Controller> {
         &self.controller
     }
 
-    /// Runs one connection in a task of its own; `keep` lives as long as it does.
+    /// Runs one connection in its own task; `keep` lives as long as the task.
     pub fn serve<K: Send + 'static>(&self, link: Link, events: Events, keep: K) {
         let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(alive) = alive else { return };
@@ -208,7 +209,7 @@ impl Daemon {
         });
     }
 
-    /// Takes connections until the daemon drains.
+    /// Accepts connections until the daemon drains.
     pub async fn listen(&self, server: Server) {
         let mut draining = self.draining.subscribe();
         loop {
@@ -220,8 +221,8 @@ impl Daemon {
         }
     }
 
-    /// Ends when the daemon no longer works, and tells why: one of the tasks has ended without which nothing does. The
-    /// process is to end then, and to be started again (Q109).
+    /// Completes with the reason when one of the vital tasks has ended and the daemon no longer works. The process must
+    /// then end and be restarted (Q109).
     pub async fn broken(&self) -> String {
         match self.vital.lock().await.join_next().await {
             Some(Ok(name)) => format!("{name} has ended by itself"),
@@ -230,13 +231,17 @@ impl Daemon {
         }
     }
 
-    /// Goes down: no new calls, waiting callers go back to the dialplan, conversations go on by themselves.
+    /// Shuts down: accepts no new calls, returns waiting callers to the dialplan, and leaves conversations to
+    /// FreeSWITCH.
     pub async fn drain(&self) {
         self.draining.send_replace(true);
         self.alive.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut gone = self.gone.lock().await;
         if timeout(DRAIN_PATIENCE, gone.recv()).await.is_err() {
-            tracing::warn!(calls = self.floor.calls(), "calls were left behind; FreeSWITCH's dialplan takes them");
+            tracing::warn!(
+                calls = self.floor.calls(),
+                "some calls did not return to the dialplan in time; it takes them over when this process ends"
+            );
         }
         self.floor.close_offers();
         let now = self.clock.now();
@@ -247,10 +252,9 @@ impl Daemon {
     }
 }
 
-/// How many calls there is room for, with `files` that may be open at the same time: more than one FreeSWITCH carries,
-/// but never so many that nothing is left for the store, the links and who asks at the control socket. And how much a
-/// call may have under way: when a queue of hundreds rings everybody at once, each phone is three commands, and four
-/// events when it stops.
+/// The limits of the server, if `files` files may be open at the same time: more calls than one FreeSWITCH carries, but
+/// few enough to leave files for the store, the links and the control socket. The limits of a link allow a queue of
+/// hundreds to ring all agents at once: each phone takes three commands, and four events when it stops ringing.
 pub fn limits(files: usize) -> ServerLimits {
     let connections = files.saturating_sub(OTHER_FILES).max(files / 2).min(MOST_CALLS);
     let usual = ServerLimits::default();
@@ -259,7 +263,7 @@ pub fn limits(files: usize) -> ServerLimits {
     ServerLimits { connections, link, ..usual }
 }
 
-/// Whether the log shows of callers' numbers the last digits only.
+/// Whether the log shows only the last digits of callers' numbers.
 fn are_masked(config: &Config) -> bool {
     config.log.numbers == LogNumbers::Masked
 }
@@ -278,10 +282,11 @@ fn session_settings(config: &Config) -> telephony::Settings {
 /// A task of the daemon.
 type BoxFuture = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// How often the store is told that the daemon lives.
+/// How often the daemon tells the store that it is alive.
 const PULSE: Duration = Duration::from_secs(2);
 
-/// Tells the store that the daemon lives: what ends while nobody is there ended then, for the records (Q108).
+/// Tells the store that the daemon is alive: for the records, everything that ends while no daemon runs ended at the
+/// last such moment (Q108).
 async fn pulse(journal: Arc<Journal>, floor: Arc<Floor>, clock: Arc<Clock>) {
     loop {
         let now = clock.now();
@@ -290,7 +295,7 @@ async fn pulse(journal: Arc<Journal>, floor: Arc<Floor>, clock: Arc<Clock>) {
     }
 }
 
-/// Runs the dispatcher: when the bell was rung, and when one of its own deadlines is due.
+/// Runs the dispatcher whenever the bell rings or one of its own deadlines is due.
 async fn dispatch(mut dispatcher: Dispatcher, bell: Arc<Notify>, clock: Arc<Clock>, switches: Arc<Switches>) {
     let opening = async {
         while !(switches.are_in_order() && switches.floor.all_are_back()) {
@@ -298,7 +303,9 @@ async fn dispatch(mut dispatcher: Dispatcher, bell: Arc<Notify>, clock: Arc<Cloc
         }
     };
     if timeout(OPENING_PATIENCE, opening).await.is_err() {
-        tracing::info!("not every caller who waited is back, or no FreeSWITCH answers; going on without");
+        tracing::info!(
+            "not every former caller is back, or a FreeSWITCH does not answer; the dispatcher starts anyway"
+        );
     }
     loop {
         match dispatcher.run(clock.now()) {
@@ -316,7 +323,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_leave_files_for_the_rest() {
+    fn the_limit_of_calls_leaves_files_for_everything_else() {
         let calls = |files| limits(files).connections;
         assert_eq!([calls(64), calls(1024), calls(4096), calls(usize::MAX)], [32, 512, 3584, 16_384]);
     }

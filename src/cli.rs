@@ -16,7 +16,7 @@ pub struct Cli {
     /// The configuration file.
     #[arg(long, short, global = true, default_value = "queues.yaml", value_name = "FILE")]
     pub config: PathBuf,
-    /// How logs are written to standard error; `RUST_LOG` chooses what (default `info`).
+    /// The format of the log on standard error; `RUST_LOG` selects its content (default `info`).
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
     pub log: LogFormat,
 }
@@ -32,27 +32,27 @@ pub enum What {
         /// As JSON, for programs.
         #[arg(long)]
         json: bool,
-        /// The running daemon's socket; the one of the configuration when absent.
+        /// The running daemon's socket; by default the one in the configuration.
         #[arg(long, value_name = "PATH")]
         control: Option<PathBuf>,
     },
-    /// Have the running daemon read its configuration again; exit code 0 when it was applied.
+    /// Make the running daemon reload its configuration; exit code 0 if it was applied.
     Reload {
-        /// The running daemon's socket; the one of the configuration when absent.
+        /// The running daemon's socket; by default the one in the configuration.
         #[arg(long, value_name = "PATH")]
         control: Option<PathBuf>,
     },
-    /// See it at work without a FreeSWITCH: callers, agents and queues on a simulated one, for a minute.
+    /// Show the queue at work without a FreeSWITCH: callers, agents and queues on a simulated one, for a minute.
     Demo {
-        /// How long, in seconds; 0 is until Ctrl-C.
+        /// The duration in seconds; 0 runs until Ctrl-C.
         #[arg(long, value_name = "N", default_value_t = 60)]
         seconds: u64,
     },
-    /// Check the configuration file: print every problem with its place; exit code 0 or 1.
+    /// Check the configuration file: print every problem with its position; exit code 0 or 1.
     Check,
 }
 
-/// How logs are written.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// For people.
@@ -61,10 +61,10 @@ pub enum LogFormat {
     Json,
 }
 
-/// Checks the file and says what is wrong with it. True when nothing is.
+/// Checks the file and prints its problems. Returns true if there are none.
 ///
 /// # Errors
-/// See [`print`].
+/// See [`print()`].
 pub fn check(path: &Path) -> io::Result<bool> {
     match crate::config::load(path) {
         Ok(config) => {
@@ -83,7 +83,7 @@ pub fn check(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Writes to standard output. A reader that has seen enough and is gone (`status | head`) is no error.
+/// Writes to standard output. A reader that closes the pipe early (`status | head`) is not an error.
 ///
 /// # Errors
 /// The system's, such as a full disk.
@@ -95,7 +95,7 @@ pub fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// Writes a line to standard error, if anybody is there to read it: there is nobody else to tell.
+/// Writes a line to standard error. A failure is ignored, because there is no other place to report it.
 pub fn complain(text: &dyn Display) {
     let _ = writeln!(io::stderr(), "{text}");
 }

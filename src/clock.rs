@@ -1,8 +1,8 @@
 //! The one clock of the process (Q108).
 //!
-//! Everything goes by the monotonic time since the process began. The calendar is an anchor on it: the moment of the
-//! beginning as the system's calendar had it. When the system's calendar is set, by hand or by NTP, the anchor follows;
-//! records carry the new time from then on, and no length, order or deadline notices.
+//! Everything uses the monotonic time since the process started. The calendar is an anchor on it: the system's calendar
+//! at the start of the process. When somebody or NTP sets the system's calendar, the anchor follows: records carry the
+//! new time from then on, but no duration, order or deadline changes.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,30 +11,30 @@ use tokio::time::Instant;
 
 use crate::acd::time::{Mono, Now, Wall};
 
-/// How far the system's calendar may be from ours before it counts as set. The kernel slews both clocks alike, so that
-/// what is left are steps, and the time that reading two clocks takes.
+/// How far the system's calendar may differ from ours before it counts as set. The kernel slews both clocks alike, so
+/// any difference comes from steps, and from the time between reading the two clocks.
 const STEP_MS: u64 = 50;
 
-/// How long reading both clocks may take to be believed: a thread may stand still in between.
+/// The longest time for reading both clocks after which the reading is used: the thread may be preempted in between.
 const READ_WITHIN: Duration = Duration::from_millis(5);
 
-/// Tells the time.
+/// The clock.
 #[derive(Debug)]
 pub struct Clock {
     started: Instant,
-    /// The calendar at the beginning, in milliseconds.
+    /// The calendar at the start of the process, in milliseconds.
     anchor: AtomicI64,
-    /// The calendar is the system's; otherwise it is set by [`Clock::set`] alone.
+    /// The calendar follows the system's; otherwise only [`Clock::set`] sets it.
     system: bool,
 }
 
 impl Clock {
-    /// The system's clocks.
+    /// A clock that follows the system's.
     pub fn system() -> Self {
         Self { started: Instant::now(), anchor: AtomicI64::new(system_wall().0), system: true }
     }
 
-    /// A calendar that stands at `wall` now and goes as tokio's time goes, paused time included.
+    /// A clock whose calendar reads `wall` now and advances with tokio's time, also if that is paused.
     pub fn virtual_from(wall: Wall) -> Self {
         Self { started: Instant::now(), anchor: AtomicI64::new(wall.0), system: false }
     }
@@ -55,34 +55,34 @@ impl Clock {
         Now { mono, wall: Wall(self.anchor.load(Ordering::Relaxed)).plus(mono.0) }
     }
 
-    /// Sets the calendar, as the system's may be set; for tests on virtual time.
+    /// Sets the calendar as an admin or NTP would; for tests on virtual time.
     pub fn set(&self, wall: Wall) {
         self.follow(Mono(self.started.elapsed()), wall);
     }
 
-    /// The system's calendar says this. Where it was set, ours is as well.
+    /// Compares our calendar with the system's, and follows it if it was set.
     fn follow(&self, mono: Mono, wall: Wall) {
         let anchor = self.anchor.load(Ordering::Relaxed);
         let other = wall.before(mono.0).0;
         if other.abs_diff(anchor) < STEP_MS {
             return;
         }
-        // One of several threads that see it tells of it.
+        // Several threads may notice it; only one logs it.
         if self.anchor.compare_exchange(anchor, other, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             tracing::warn!(
                 milliseconds = other.saturating_sub(anchor),
-                "the system's calendar was set; records carry the new time from now on, and nothing else changes"
+                "the system's calendar was set; records carry the new time from now on, nothing else changes"
             );
         }
     }
 
-    /// The moment for tokio's timers.
+    /// The moment as an instant for tokio's timers.
     pub fn instant(&self, at: Mono) -> Instant {
         self.started + at.0
     }
 }
 
-/// The machine's monotonic time, for threads that wait without tokio: real, also where tokio's time is paused.
+/// The machine's monotonic time, for threads that wait without tokio; it advances even if tokio's time is paused.
 pub fn thread_now() -> std::time::Instant {
     std::time::Instant::now()
 }
@@ -104,9 +104,9 @@ mod tests {
         assert_eq!(clock.instant(now.mono), Instant::now());
     }
 
-    /// Q108: a calendar that is set, in either direction, sets the records' time and nothing else.
+    /// Q108: setting the calendar, in either direction, changes the records' time and nothing else.
     #[tokio::test(start_paused = true)]
-    async fn q108_the_calendar_may_be_set() {
+    async fn q108_setting_the_calendar_changes_only_the_records_time() {
         let clock = Clock::virtual_from(Wall(1_000));
         for wall in [9_000_000, 5, 2_000_000_000_000] {
             tokio::time::advance(Duration::from_secs(1)).await;
@@ -119,9 +119,9 @@ mod tests {
         }
     }
 
-    /// Two clocks are never read in the same instant: that is no step.
+    /// The two clocks are never read at the same instant: a small difference is not a step.
     #[tokio::test(start_paused = true)]
-    async fn a_moment_between_two_readings_is_no_step() {
+    async fn the_time_between_two_readings_is_not_a_step() {
         let clock = Clock::virtual_from(Wall(1_000));
         clock.set(Wall(1_049));
         assert_eq!(clock.now().wall, Wall(1_000));
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_system_s_calendar_is_told() {
+    fn the_clock_follows_the_system_s_calendar() {
         let (clock, wall) = (Clock::system(), system_wall());
         assert!(clock.now().wall.0.abs_diff(wall.0) < 1_000);
     }

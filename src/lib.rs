@@ -1,7 +1,89 @@
-//! The call queue (ACD) beside FreeSWITCH.
+//! The call queue (ACD) beside FreeSWITCH: where everything is, and the words for it.
 //!
-//! The way of a call is one straight line: socket bytes, frames and events ([`esl`]),
-//! one task per call ([`session`]), pure decisions ([`acd`]), typed commands, FreeSWITCH.
+//! # The way of a call
+//!
+//! FreeSWITCH opens a TCP connection for each caller, and the call passes through the crate in one straight line:
+//!
+//! ```text
+//! socket bytes -> esl -> telephony -> session -> acd -> session -> telephony -> esl -> FreeSWITCH
+//!                frames   what they   one task   pure             what to     typed
+//!                events   mean to us  a call     decisions        say         commands
+//! ```
+//!
+//! [`acd`] decides and does nothing else: its machines take an input and the time, and return effects. [`session`]
+//! carries the effects out, [`telephony`] knows the words for FreeSWITCH, [`esl`] knows the wire and nothing of queues.
+//! Two calls meet only in [`floor`], the live picture of queues, agents and calls, where [`dispatch`] pairs callers with
+//! agents.
+//!
+//! # The way of an intention
+//!
+//! A login, a logout, a reload or the end of an offer that somebody asks for takes one way, whoever asks:
+//!
+//! ```text
+//! feature code, control socket, file -> controller -> floor, acd -> fact -> journal, log, demo
+//! ```
+//!
+//! [`controller`] checks who asks, has the change made and returns a typed answer. Each change is recorded as a fact;
+//! [`journal`] stores facts and [`observe`] logs them. [`switch`] is beside both ways: one link to each FreeSWITCH that
+//! sees private calls and registrations, and repairs what daemon and FreeSWITCH disagree about. [`config`] reads the
+//! file, [`clock`] is the only one to ask for the time, [`app`] builds, starts and drains the parts, [`admin`] answers
+//! `status` and `reload`, [`demo`] runs all of it beside a simulated FreeSWITCH.
+//!
+//! A module names only modules below it; `tests/tidy.rs` has the table.
+//!
+//! # A call in six files
+//!
+//! Open these in order to follow a call from `socket` to hang-up:
+//!
+//! 1. `src/esl/server.rs` accepts the connection that `socket` opens.
+//! 2. `src/session/mod.rs` asks with `connect` which call it is, and tells a caller from a feature code.
+//! 3. `src/session/caller.rs` is the loop of one caller: event in, input to the call, effects out as commands.
+//! 4. `src/acd/call/mod.rs` is the call: its stages from `New` to `Over`, and what every input does in each.
+//! 5. `src/dispatch/mod.rs` pairs the caller who waits with a free agent, which makes an offer.
+//! 6. `src/telephony/commands.rs` has the words: prepare the channel, ring the agent, connect, transfer, hang up.
+//!
+//! Beside them, `acd/offer.rs` has the phones of one offer, and `telephony/events.rs` turns each event, the hang-up too,
+//! into an input. Who is in charge of the caller's channel at which moment, and what a death of the daemon does to it
+//! then, is told in [`telephony`](telephony#who-is-in-charge-of-the-channel).
+//!
+//! # Glossary
+//!
+//! - **abandoned**: the caller hung up before an agent answered.
+//! - **agent**: a person who answers calls; one record for all queues, known by the user of the SIP account.
+//! - **announcement**: a sentence spoken to a waiting caller over the music, such as the position.
+//! - **bench**: the free agents of one queue, ranked for the next caller.
+//! - **call**: a caller's connection from the entry to its one disposition; named by the UUID of the caller's channel.
+//! - **caller**: a person who dialled a queue's number.
+//! - **disposition**: how a call ended: answered, abandoned, timed out, taken, moved on or lost.
+//! - **fact**: a record of what happened, in the past tense, numbered in the order of happening.
+//! - **feature code**: a number that a phone dials to log in or out, such as `*4199900`.
+//! - **feed**: the facts as they happen, for readers in the process, such as `demo` and the lamps (`switch::Switches::facts`).
+//! - **floor**: the live picture of queues, agents and calls.
+//! - **handover**: a call that is here again on a second connection, so that the first has to end; see `session::Turns`.
+//! - **identity**: the random number of a daemon's store, kept in each leg's UUID, by which a daemon knows its own legs.
+//! - **inbound link**, or **link**: the connection that the daemon opens to a FreeSWITCH's own event socket.
+//! - **journal**: the task and the store of facts and logins.
+//! - **lamp**: a BLF key of a phone that lights while an agent is logged in to a queue.
+//! - **leg**: the channel of one of an agent's phones, from `originate` until FreeSWITCH has no such channel any more.
+//! - **line**: who waits in a queue, in order; also the time that gives the places, which no calendar moves.
+//! - **login**: that an agent takes calls of one queue; it survives restarts.
+//! - **lost**: FreeSWITCH or the connection ended the call, and nobody hung up.
+//! - **miss**: an offer that was not taken, with a cause, such as `no_answer` or `busy`.
+//! - **offer**: one agent rung for one caller, on one phone or several; it has one outcome.
+//! - **participant**: an agent in a queue's list in the file, logged in or not.
+//! - **place**: where a caller stands in the line: the moment of entry and the order of arrival; kept in `fsq_place`.
+//! - **position**: the number that is told to the caller: how many stand in front, and one.
+//! - **private call**: a call of an agent's phone that the queue did not make; it makes the agent busy.
+//! - **queue**: a line of callers with a number, a strategy and participants.
+//! - **reach**: whether an agent's phone works, and how long it is left alone when it does not.
+//! - **repair**: what the link puts right when FreeSWITCH and the daemon disagree.
+//! - **ring time**: how long one offer rings.
+//! - **session**: the task of one connection from FreeSWITCH.
+//! - **strategy**: which agents are rung, and in which order.
+//! - **survey**: the comparison of `show channels` with the floor, every 3 s, over the link.
+//! - **taken**: somebody who is no agent of this call has the waiting caller, by pickup, `intercept` or an operator.
+//! - **timed out**: the wait ended without an agent, and the queue's timeout action follows.
+//! - **wrap-up**: the time after a conversation in which the agent is left alone by all queues.
 
 pub mod acd;
 pub mod admin;

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         What::Status { json, control } => status(&cli.config, control, json).map(|()| ExitCode::SUCCESS),
         What::Reload { control } => reload(&cli.config, control).map(|()| ExitCode::SUCCESS),
         What::Demo { seconds } => {
-            // The log would write over the picture: only who asks for it gets it.
+            // The log would overwrite the picture, so it is on only if RUST_LOG asks for it.
             let log = std::env::var_os(EnvFilter::DEFAULT_ENV).map(|_| start_log(cli.log)).transpose();
             log.and_then(|_log| play(seconds)).map(|()| ExitCode::SUCCESS)
         }
@@ -77,12 +77,12 @@ async fn serve(path: &Path) -> anyhow::Result<ExitCode> {
     if limits.connections < MOST_CALLS {
         tracing::warn!(
             calls = limits.connections,
-            "the system allows few open files, one a call: see LimitNOFILE in the README"
+            "the system allows few open files, and each call needs one: see LimitNOFILE in the README"
         );
     }
     let server = Server::bind(config.listen, limits).await.with_context(|| {
         format!(
-            "cannot listen on {}: is another daemon running, or `listen` not an address of this machine?",
+            "cannot listen on {}: is another daemon running, or is `listen` not an address of this machine?",
             config.listen
         )
     })?;
@@ -98,20 +98,20 @@ async fn serve(path: &Path) -> anyhow::Result<ExitCode> {
         () = daemon.listen(server) => {}
         () = door.serve(daemon.clone(), path.to_owned()) => {}
         () = watch_signals(&mut signals, &daemon, path) => {}
-        why = daemon.broken() => return Err(anyhow!("{why}; report what the log says before this as a defect")),
+        why = daemon.broken() => return Err(anyhow!("{why}; report the log lines before this one as a defect")),
     }
-    tracing::info!("going down: waiting callers go back to the dialplan, conversations go on");
+    tracing::info!("shutting down: waiting callers return to the dialplan, conversations continue");
     tokio::select! {
         () = daemon.drain() => Ok(ExitCode::SUCCESS),
-        // Somebody at the terminal does not want to wait.
+        // A second Ctrl-C at the terminal ends the wait.
         () = signals.interrupted_again() => {
-            tracing::warn!("interrupted again: ended at once");
+            tracing::warn!("interrupted again: the process ends at once");
             Ok(ExitCode::from(INTERRUPTED))
         }
     }
 }
 
-/// Allows as many open files as the system lets this process have; gives how many that is.
+/// Raises the limit of open files to the hard limit. Returns the resulting limit.
 fn allow_files() -> usize {
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
@@ -120,7 +120,7 @@ fn allow_files() -> usize {
     getrlimit(Resource::Nofile).current.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX))
 }
 
-/// The exit code of a process that SIGINT ended, as a shell tells it.
+/// The exit code that a shell reports for a process that SIGINT ended.
 const INTERRUPTED: u8 = 128 + 2;
 
 struct Signals {
@@ -145,7 +145,7 @@ impl Signals {
     }
 }
 
-/// Reloads on SIGHUP; ends when the daemon is to go down.
+/// Reloads on SIGHUP; completes on SIGTERM or SIGINT.
 async fn watch_signals(signals: &mut Signals, daemon: &Arc<Daemon>, path: &Path) {
     let Signals { hangup, terminate, interrupt } = signals;
     let reloads = async {
@@ -161,14 +161,14 @@ async fn watch_signals(signals: &mut Signals, daemon: &Arc<Daemon>, path: &Path)
     }
 }
 
-/// Asks the running daemon.
+/// Sends a request to the running daemon and returns its answer.
 #[tokio::main(flavor = "current_thread")]
 async fn ask(file: &Path, control: Option<PathBuf>, request: Request) -> anyhow::Result<String> {
     let control = match control {
         Some(path) => path,
         None => config::control(file).map_err(|problems| anyhow!("{problems}")).with_context(|| match request {
-            Request::Reload => "nothing was changed: the file is refused, and does not tell the daemon's socket",
-            Request::Status => "the file does not tell the daemon's socket; name it with --control",
+            Request::Reload => "nothing was changed: the file is refused, and does not state the daemon's socket",
+            Request::Status => "the file does not state the daemon's socket; name it with --control",
         })?,
     };
     admin::ask(&control, request).await.with_context(|| {

@@ -1,6 +1,6 @@
-//! The daemon against a real FreeSWITCH with real SIP phones. Every test is named after the rule it proves.
+//! The daemon against a real FreeSWITCH with real SIP phones. Every test is named for the rule it proves.
 //!
-//! Skipped, aloud, on a machine without FreeSWITCH or SIPp. With them:
+//! On a machine without FreeSWITCH or SIPp the tests are skipped, with a message. To run them:
 //! `FREESWITCH=/prefix cargo test --test live`, or `... -- NAME` for the tests with NAME in their names.
 
 #![allow(unreachable_pub)]
@@ -24,7 +24,7 @@ mod office;
 mod phone;
 #[path = "live/refuser.rs"]
 mod refuser;
-// The day in the office needs only a part of it.
+// The office needs only a part of this module.
 #[allow(dead_code)]
 #[path = "support/rng.rs"]
 mod rng;
@@ -131,7 +131,7 @@ fn main() -> ExitCode {
 }
 
 fn run(programs: Programs, chosen: &[&Case]) -> ExitCode {
-    // Where it happened is told, and how it came there is plain.
+    // The panic's own message and place are enough; a backtrace adds nothing.
     std::panic::set_hook(Box::new(|panic| println!("{panic}")));
     let start = Instant::now();
     let lab = Lab::open(programs);

@@ -179,6 +179,20 @@ fn no_file_grows_beyond_reading() {
     assert!(too_long.is_empty(), "more than {LONGEST_FILE} lines, split them: {too_long:#?}");
 }
 
+/// The crate's page leads through a call by six files; each says first what it owns and what it must not do.
+#[test]
+fn the_six_files_of_a_call_say_what_they_own() {
+    let page = read("src/lib.rs");
+    let steps = (1..=6).map(|n| page.split(&format!("//! {n}. `")).nth(1).expect("src/lib.rs lists six files"));
+    for path in steps.map(|step| step.split('`').next().unwrap()) {
+        let text = read(path);
+        let head: Vec<&str> = text.lines().take(5).collect();
+        let head = head.join("\n");
+        assert!(head.contains("Owns "), "{path} does not say in its first five lines what it owns");
+        assert!(head.contains("ust not "), "{path} does not say in its first five lines what it must not do");
+    }
+}
+
 #[test]
 fn nothing_panics_on_purpose_outside_tests_and_nothing_is_unsafe() {
     let mut code = sources("src");

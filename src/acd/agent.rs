@@ -1,6 +1,6 @@
 //! One agent: a single record for all queues.
 //!
-//! Presence (logged in where) is what the agent chose; activity is what is observed.
+//! The agent chooses the presence (in which queues to be logged in); the activity is observed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::reach::Reach;
 use super::settings::AgentSettings;
 use super::time::{Mono, Now, Since, Wall};
 
-/// What an agent is held by: one offer, from the claim to the end of its leg.
+/// The offer that holds an agent, from the claim to the end of its leg.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     /// The offer, and the UUID of its leg.
@@ -23,11 +23,11 @@ pub struct Held {
     pub queue: QueueNumber,
     /// Since when.
     pub since: Since,
-    /// When the leg was last known to be there: where its end was not seen, it counts as the end.
+    /// When the leg was last known to exist. It counts as the end of the leg when nobody saw the end.
     pub seen: Since,
-    /// How long the wrap-up behind a conversation lasts where the queue can no longer tell: it was removed.
+    /// The length of the wrap-up after the conversation, used when the queue has been removed meanwhile.
     pub wrap_up: Duration,
-    /// The call hears nothing of the leg any more.
+    /// The call no longer receives events of the leg.
     pub given_up: bool,
 }
 
@@ -42,7 +42,7 @@ pub enum Activity {
     Ringing(Held),
     /// Connected to a caller.
     Talking(Held),
-    /// Left alone after a conversation.
+    /// In the pause after a conversation.
     WrapUp {
         /// When it ends.
         until: Mono,
@@ -54,7 +54,7 @@ pub enum Activity {
 pub enum Unavailable {
     /// Not logged in to this queue.
     LoggedOut,
-    /// Rings for a caller already.
+    /// The phone already rings for a caller.
     Ringing {
         /// Since when.
         since: Since,
@@ -82,23 +82,23 @@ pub enum Unavailable {
     Unreachable {
         /// Since when.
         since: Since,
-        /// What it did last.
+        /// How the last offer failed.
         cause: MissCause,
     },
 }
 
-/// What a release ended.
+/// What a release has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Released {
     /// An offer that led to no conversation.
     Offer,
     /// A conversation.
     Conversation {
-        /// How long they talked.
+        /// The length of the conversation.
         talked: Duration,
-        /// When it ended: now, or when the leg was last known to be there.
+        /// When it ended: now, or when the leg was last known to exist.
         ended: Since,
-        /// How long the wrap-up lasts that began then, if it goes on.
+        /// The length of the wrap-up that began then; `None` when it is already over.
         wrap_up: Option<Duration>,
     },
 }
@@ -116,7 +116,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// An agent who is logged in nowhere and never had a conversation.
+    /// Creates an agent who is logged in nowhere and has had no conversation.
     pub fn new(settings: Arc<AgentSettings>) -> Self {
         Self {
             settings,
@@ -129,7 +129,7 @@ impl Agent {
         }
     }
 
-    /// The admin took the agent away: a conversation is finished first.
+    /// The configuration no longer has the agent; a conversation may still finish.
     pub fn retire(&mut self) {
         self.retired = true;
     }
@@ -139,17 +139,18 @@ impl Agent {
         self.retired = false;
     }
 
-    /// Whether the admin took the agent away.
+    /// Whether the configuration no longer has the agent.
     pub fn is_retired(&self) -> bool {
         self.retired
     }
 
-    /// The configured part.
+    /// The agent's settings.
     pub fn settings(&self) -> &Arc<AgentSettings> {
         &self.settings
     }
 
-    /// Takes a changed configured part. Whether another phone can be reached is not known yet.
+    /// Applies changed settings. Another `dial` or `follow_forwards` may make the phone work, so the failures seen so
+    /// far are forgotten.
     pub fn set_settings(&mut self, settings: Arc<AgentSettings>) {
         if self.settings.dial != settings.dial || self.settings.follow_forwards != settings.follow_forwards {
             self.reach.works();
@@ -157,7 +158,7 @@ impl Agent {
         self.settings = settings;
     }
 
-    /// Where the agent is logged in, and since when.
+    /// The queues to which the agent is logged in, and since when.
     pub fn logins(&self) -> &BTreeMap<QueueNumber, Wall> {
         &self.logins
     }
@@ -188,17 +189,17 @@ impl Agent {
         }
     }
 
-    /// The same, if that is for a caller of `queue`.
+    /// The offer for which the phone rings, or is about to, if its caller is in `queue`.
     pub fn ringing_for(&self, queue: &QueueNumber) -> Option<&Held> {
         self.held_by_offer().filter(|h| h.queue == *queue)
     }
 
-    /// The last conversation, in a life before this one, ended then.
+    /// Restores the end of the last conversation, which an earlier process recorded.
     pub fn restore_end(&mut self, at: Since) {
         self.last_conversation_end = Some(at);
     }
 
-    /// So much of a wrap-up is left.
+    /// Starts or resumes a wrap-up that has this long left.
     pub fn rest(&mut self, left: Duration, now: Now) {
         self.activity = Activity::WrapUp { until: now.mono.plus(left) };
     }
@@ -206,7 +207,7 @@ impl Agent {
     /// Whether a caller of `queue` may be offered now, and if not, why.
     ///
     /// # Errors
-    /// The first reason that holds the agent back.
+    /// Returns the first reason that holds the agent back.
     pub fn available(&self, queue: &QueueNumber) -> Result<(), Unavailable> {
         if !self.logins.contains_key(queue) { Err(Unavailable::LoggedOut) } else { self.free() }
     }
@@ -214,7 +215,7 @@ impl Agent {
     /// Whether the agent could take a caller of any queue now.
     ///
     /// # Errors
-    /// The first reason that holds the agent back.
+    /// Returns the first reason that holds the agent back.
     pub fn free(&self) -> Result<(), Unavailable> {
         match &self.activity {
             Activity::Reserved(h) | Activity::Ringing(h) => {
@@ -238,7 +239,7 @@ impl Agent {
     /// Claims the agent for an offer.
     ///
     /// # Errors
-    /// Why the agent cannot be claimed; nothing has changed then.
+    /// Returns why the agent cannot be claimed; nothing has changed then.
     pub fn claim(&mut self, offer: OfferId, call: CallId, queue: QueueNumber, now: Now) -> Result<(), Unavailable> {
         self.available(&queue)?;
         let (since, wrap_up) = (now.mono.into(), Duration::ZERO);
@@ -246,7 +247,7 @@ impl Agent {
         Ok(())
     }
 
-    /// The offer was confirmed: the phone is being rung. False when the offer is stale.
+    /// The offer was confirmed, and the phone is being rung. Returns false when the offer is stale.
     pub fn ringing(&mut self, offer: OfferId) -> bool {
         match &self.activity {
             Activity::Reserved(h) if h.offer == offer => {
@@ -257,7 +258,7 @@ impl Agent {
         }
     }
 
-    /// The call hears nothing of the leg of this offer any more.
+    /// The call no longer receives events of this offer's leg.
     pub fn given_up(&mut self, offer: OfferId, now: Now) {
         if let Some(h) = self.held_by(offer) {
             h.seen = now.mono.into();
@@ -265,7 +266,7 @@ impl Agent {
         }
     }
 
-    /// The leg of this offer is there.
+    /// FreeSWITCH shows that this offer's leg exists.
     pub fn seen(&mut self, offer: OfferId, now: Now) {
         if let Some(h) = self.held_by(offer) {
             h.seen = now.mono.into();
@@ -279,8 +280,8 @@ impl Agent {
         }
     }
 
-    /// A conversation that nobody attends to goes on, as far as was `seen`. False when the agent is held by something
-    /// else, or that was known already.
+    /// Takes over a conversation that no call attends to, last `seen` then. Returns false when the agent is held by
+    /// another offer, or when the conversation was already known.
     pub fn adopt(&mut self, offer: OfferId, call: CallId, queue: QueueNumber, since: Since, seen: Since) -> bool {
         match &self.activity {
             Activity::Idle | Activity::WrapUp { .. } => {}
@@ -292,7 +293,8 @@ impl Agent {
         true
     }
 
-    /// The agent was connected to the caller of `offer`, in a queue with this wrap-up. False when the offer is stale.
+    /// The agent was connected to the caller of `offer`, in a queue with this wrap-up. Returns false when the offer is
+    /// stale.
     pub fn connected(&mut self, offer: OfferId, wrap_up: Duration, now: Now) -> bool {
         match &self.activity {
             Activity::Reserved(h) | Activity::Ringing(h) if h.offer == offer => {
@@ -305,8 +307,8 @@ impl Agent {
         }
     }
 
-    /// An offer failed. When that says that the phone or its gateway does not work, it is left alone for a while, so that
-    /// no other caller pays for it either; any other answer proves that the phone is there.
+    /// An offer failed. A cause that shows the phone or its gateway not working suspends the phone for a while, so that
+    /// no other caller loses time on it; any other cause proves that the phone works.
     pub fn tried(&mut self, offer: OfferId, cause: MissCause, now: Now) {
         if self.held().is_none_or(|h| h.offer != offer) {
             return;
@@ -314,17 +316,17 @@ impl Agent {
         self.reach.missed(cause, now);
     }
 
-    /// Since the phone last worked so many offers have failed because it does not, the last one for this cause.
+    /// How many offers have failed since the phone last worked, and the cause of the last one.
     pub fn failing(&self) -> Option<(u32, MissCause)> {
         self.reach.failing()
     }
 
-    /// The single release of an offer, when its leg is really gone: the agent is free again, or in wrap-up if there
-    /// was a conversation: for as long as the queue says, or else as it said when they were connected. A conversation
-    /// whose end was not `seen` ended when its leg was last known to be there, and the wrap-up began then. `None` when
+    /// Releases an offer, once, when its leg is really gone. The agent is then free, or in wrap-up if there was a
+    /// conversation; its length comes from the queue, or else from the moment of the connection. A conversation whose
+    /// end was not `seen` ended when its leg was last known to exist, and the wrap-up began then. Returns `None` when
     /// the offer is stale.
     pub fn release(&mut self, offer: OfferId, wrap_up: Option<Duration>, seen: bool, now: Now) -> Option<Released> {
-        // Nobody lets time pass for an agent who is held.
+        // The floor does not tick an agent who is held.
         self.reach.tick(now);
         match &self.activity {
             Activity::Reserved(h) | Activity::Ringing(h) if h.offer == offer => {
@@ -348,7 +350,7 @@ impl Agent {
         }
     }
 
-    /// Logs the agent in to a queue. False when that was so already.
+    /// Logs the agent in to a queue. Returns false when the agent was logged in already.
     pub fn login(&mut self, queue: QueueNumber, at: Wall) -> bool {
         match self.logins.entry(queue) {
             std::collections::btree_map::Entry::Vacant(v) => {
@@ -359,12 +361,12 @@ impl Agent {
         }
     }
 
-    /// Logs the agent out of a queue. False when that was so already.
+    /// Logs the agent out of a queue. Returns false when the agent was not logged in.
     pub fn logout(&mut self, queue: &QueueNumber) -> bool {
         self.logins.remove(queue).is_some()
     }
 
-    /// The agent is in a call outside any queue since then, or in none.
+    /// Sets since when the agent is in a call outside any queue; `None` when there is no such call.
     pub fn set_elsewhere(&mut self, since: Option<Since>) -> bool {
         let changed = self.elsewhere.is_some() != since.is_some();
         if changed {
@@ -373,7 +375,7 @@ impl Agent {
         changed
     }
 
-    /// FreeSWITCH says whether the phone can be reached.
+    /// FreeSWITCH reports whether the phone can be reached. Returns whether that is a change.
     pub fn set_reachable(&mut self, reachable: bool, now: Now) -> bool {
         let changed = self.reach.left_alone().is_none() != reachable;
         if reachable {
@@ -384,7 +386,7 @@ impl Agent {
         changed
     }
 
-    /// When something about the agent changes by itself.
+    /// The next moment at which the agent's state changes by itself.
     pub fn deadline(&self) -> Option<Mono> {
         let wrap_up = match &self.activity {
             Activity::WrapUp { until } => Some(*until),
@@ -393,7 +395,7 @@ impl Agent {
         wrap_up.into_iter().chain(self.reach.deadline()).min()
     }
 
-    /// Lets time pass. True when a wrap-up ended.
+    /// Applies the passing of time. Returns true when a wrap-up ended.
     pub fn tick(&mut self, now: Now) -> bool {
         self.reach.tick(now);
         match &self.activity {
@@ -429,7 +431,7 @@ mod tests {
     fn since(ms: u64) -> Since {
         now(ms).mono.into()
     }
-    /// Connected at 0 in a queue with 30 s of wrap-up.
+    /// An agent connected at 0 in a queue with 30 s of wrap-up.
     fn talking() -> Agent {
         let mut a = agent();
         a.login(q("1"), Wall(5));
@@ -458,7 +460,7 @@ mod tests {
         assert_eq!(a.last_conversation_end(), None);
     }
 
-    /// Q9: wrap-up follows the conversation, to the millisecond, and holds every queue back.
+    /// Q9: the wrap-up follows the conversation, to the millisecond, and holds the agent back in every queue.
     #[test]
     fn wrap_up_starts_at_the_end_and_ends_on_time() {
         let mut a = agent();
@@ -480,17 +482,17 @@ mod tests {
         assert_eq!(a.last_conversation_end(), Some(since(5_000)));
     }
 
-    /// Q9: where the queue is gone by then, the wrap-up is what it was when they were connected.
+    /// Q9: when the queue has been removed, the wrap-up lasts as long as it was set at the connection.
     #[test]
-    fn q9_a_removed_queue_takes_no_wrap_up_with_it() {
+    fn q9_a_wrap_up_outlives_its_queue() {
         let mut a = talking();
         let Some(Released::Conversation { wrap_up, .. }) = a.release(A, None, true, now(5_000)) else { panic!() };
         assert_eq!((wrap_up, a.deadline()), (Some(Duration::from_secs(30)), Some(now(35_000).mono)));
     }
 
-    /// Q108: a conversation whose end nobody saw ended when it was last known to go on, and so did its wrap-up begin.
+    /// Q108: a conversation whose end nobody saw ended when it was last seen, and its wrap-up began then.
     #[test]
-    fn q108_what_ended_unseen_ended_when_it_was_last_seen() {
+    fn q108_an_unseen_end_is_dated_to_the_last_sighting() {
         let mut a = talking();
         a.seen(B, now(9_000));
         a.seen(A, now(8_000));
@@ -504,9 +506,9 @@ mod tests {
         assert_eq!(late.free(), Ok(()));
     }
 
-    /// Q22: whether anybody hears of a leg is known of each leg.
+    /// Q22: a leg is given up by its own offer alone.
     #[test]
-    fn a_leg_is_given_up_by_its_own_name() {
+    fn a_leg_is_given_up_by_its_own_offer() {
         let mut a = agent();
         a.login(q("1"), Wall(5));
         a.claim(A, c("x"), q("1"), now(0)).unwrap();
@@ -518,7 +520,7 @@ mod tests {
         assert!(a.held().unwrap().given_up);
     }
 
-    /// Q5, Q7: a phone that is not there is left alone for a while, and comes back by news or by time.
+    /// Q5, Q7: an unreachable phone is suspended until FreeSWITCH reports it back or its time is over.
     #[test]
     fn an_unreachable_phone_is_skipped_until_it_comes_back() {
         let mut a = agent();
@@ -539,12 +541,12 @@ mod tests {
         assert_eq!(
             a.free(),
             Err(Unavailable::Unreachable { since: since(0), cause: MissCause::Unknown }),
-            "all that time"
+            "since the first failure"
         );
         assert_eq!(a.deadline(), Some(Mono(Duration::from_secs(15))), "twice as long");
         a.tick(now(15_000));
         assert_eq!(a.free(), Ok(()));
-        assert!(a.set_reachable(false, now(16_000)), "it is gone, says FreeSWITCH");
+        assert!(a.set_reachable(false, now(16_000)), "FreeSWITCH reports it gone");
         a.tick(now(75_000));
         assert!(a.free().is_err());
         a.tick(now(76_000));
@@ -554,9 +556,9 @@ mod tests {
         assert_eq!(a.free(), Ok(()));
     }
 
-    /// Q5: a private call holds the queues back, and is none of the queue's conversations.
+    /// Q5: a private call holds every queue back, and does not count as a queue conversation.
     #[test]
-    fn a_private_call_holds_back_and_counts_for_nothing() {
+    fn a_private_call_holds_the_queues_back_and_does_not_count() {
         let mut a = agent();
         a.login(q("1"), Wall(5));
         assert!(a.set_elsewhere(Some(since(7))));

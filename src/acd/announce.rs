@@ -25,8 +25,8 @@ pub struct Announcer {
 }
 
 impl Announcer {
-    /// For a caller who enters at `now`, with the position repeated every `every`. A caller who has `returned` to an
-    /// earlier place hears nothing until all others have had the time to return as well.
+    /// Creates the schedule of a caller who enters at `now`, with the position repeated every `every`. A caller who has
+    /// `returned` to an earlier place hears no position until all other callers have had time to return as well.
     pub fn new(every: Duration, returned: bool, now: Mono) -> Self {
         Self { every, announced: None, looked: false, returned, last: now, speaking: false }
     }
@@ -36,7 +36,7 @@ impl Announcer {
         self.every = every;
     }
 
-    /// Whether an improved position may be announced right now; until then, no notice of one is needed.
+    /// Whether an improved position may be announced now; before that, the caller need not be woken for one.
     pub fn is_rested(&self, now: Mono) -> bool {
         now >= self.last.plus(PAUSE_BETWEEN)
     }
@@ -59,7 +59,7 @@ impl Announcer {
         let rest_over = self.last.plus(PAUSE_BETWEEN);
         let repeat_at = self.last.plus(self.every);
         let again = if rest_over > now { rest_over.min(repeat_at) } else { repeat_at };
-        // It is due already, but must not interrupt the announcement that is playing.
+        // The next announcement is due already, but must not interrupt the one that is playing.
         let again = if again > now { again } else { now.plus(Duration::from_secs(1)) };
         (speak.then_some(position), again)
     }
@@ -82,7 +82,7 @@ mod tests {
         if speak.is_some() {
             a.spoken();
         }
-        assert!(again > s(now), "it would look again at once");
+        assert!(again > s(now), "the next look must lie in the future");
         speak
     }
 
@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(spoken(&mut a, 1, 30), Some(1));
     }
 
-    /// Q11: it never gets worse for the same caller.
+    /// Q11: the announced position never gets worse for the same caller.
     #[test]
     fn a_position_never_gets_worse() {
         let mut a = Announcer::new(Duration::from_secs(30), false, s(0));
@@ -130,7 +130,7 @@ mod tests {
 
     /// Q11: looking shortly before the announcement is due does not postpone it.
     #[test]
-    fn looking_postpones_nothing() {
+    fn looking_does_not_postpone_the_announcement() {
         let mut a = Announcer::new(Duration::from_secs(30), false, s(0));
         let just_before = Mono(Duration::from_millis(29_900));
         assert_eq!(a.look(1, just_before), (None, s(30)));
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn it_listens_only_when_an_improved_position_may_be_announced() {
+    fn a_caller_is_woken_only_when_an_improved_position_may_be_announced() {
         let mut a = Announcer::new(Duration::from_secs(60), false, s(0));
         assert_eq!(a.look(3, s(0)), (Some(3), s(15)));
         assert!(!a.is_rested(s(14)));

@@ -1,4 +1,4 @@
-//! What happened: past-tense records, the one source for journal, metrics, events and logs.
+//! The records of what happened, in the past tense: the one source for journal, metrics, events and logs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,34 +12,34 @@ use super::time::Wall;
 /// One fact and the moment it became true.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// When, in milliseconds of wall-clock time.
+    /// The wall-clock time, in milliseconds.
     pub at: Wall,
-    /// What.
+    /// What happened.
     #[serde(flatten)]
     pub fact: Fact,
 }
 
-/// Why an offer was not taken: what the phone, the gateway or FreeSWITCH did. In a record it is the text `cause`; with
-/// `refused` the final answer stands beside it as `sip_status`.
+/// Why an offer was not taken: what the phone, the gateway or FreeSWITCH did. A record holds it as the text `cause`;
+/// with `refused`, the status code of the final answer follows as `sip_status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "cause", rename_all = "snake_case")]
 pub enum MissCause {
-    /// It rang for its whole ring time.
+    /// The phone rang for the whole ring time.
     NoAnswer,
-    /// A time limit other than the queue's ended the ringing early: `leg_timeout` or `call_timeout` of the directory or
-    /// of the agent's `dial`.
+    /// A time limit other than the queue's ended the ringing early: `leg_timeout` or `call_timeout`, set in the
+    /// directory or in the agent's `dial`.
     TimeLimit,
     /// The phone was busy (486, 600).
     Busy,
     /// The agent declined (603).
     Declined,
-    /// The phone said that it cannot be reached just now (480): "do not disturb" on many.
+    /// The phone answered that it is temporarily unavailable (480), which many phones send for "do not disturb".
     Unavailable,
-    /// The phone, or a gateway behind which it is, ended the ringing by itself (487).
+    /// The phone, or the gateway in front of it, ended the ringing by itself (487).
     Cancelled,
-    /// The phone wanted the call to go elsewhere (300 to 399).
+    /// The phone redirected the call (300 to 399).
     Forwarded,
-    /// The phone or gateway let the time for an answer pass (408, 504).
+    /// The phone or gateway reported a timeout (408, 504).
     Timeout,
     /// The phone or gateway refused with another final answer.
     Refused {
@@ -52,7 +52,7 @@ pub enum MissCause {
     NotRegistered,
     /// FreeSWITCH does not know the phone, or the gateway.
     Unknown,
-    /// FreeSWITCH holds the gateway to be down.
+    /// FreeSWITCH considers the gateway down.
     GatewayDown,
     /// The phone answered, but the caller was not connected to it.
     NotConnected,
@@ -61,8 +61,8 @@ pub enum MissCause {
 }
 
 impl MissCause {
-    /// How much it tells of the agent, 0 the most: of several phones that one agent has, the refusal of one is what the
-    /// offer was missed for, not that another is switched off.
+    /// How much the cause tells about the agent; 0 tells the most. When an agent has several phones, the offer takes
+    /// the cause that tells the most: one phone's refusal counts, not another phone that is switched off.
     pub fn telling(self) -> u8 {
         match self {
             Self::Declined => 0,
@@ -76,7 +76,7 @@ impl MissCause {
         }
     }
 
-    /// How a final answer to an INVITE, 300 to 699, was meant (RFC 3261, section 21).
+    /// The cause for a final answer to an INVITE, 300 to 699 (RFC 3261, section 21).
     pub fn of_sip(status: u16) -> Self {
         match status {
             300..=399 => Self::Forwarded,
@@ -128,20 +128,20 @@ pub enum CancelCause {
     Reconfigured,
     /// The daemon is going down.
     Draining,
-    /// The daemon had died, and the next one found it without an outcome.
+    /// The daemon died, and the next one found the offer without an outcome.
     Restart,
-    /// Somebody asked for it: the caller is to go on to another agent.
+    /// An operator or a program asked for it, so that the caller goes on to another agent.
     Requested,
 }
 
 impl CancelCause {
-    /// Whether the caller cannot be connected to this phone any more, so that it is ended even if it was answered
-    /// just now.
+    /// Whether the caller can no longer be connected to this phone, so that the leg is ended even if it has just been
+    /// answered.
     pub fn is_final(self) -> bool {
         matches!(self, Self::CallerGone | Self::AnsweredElsewhere)
     }
 
-    /// Whether the agent counts as tried for this caller, as after a miss: others come first.
+    /// Whether the agent counts as tried for this caller, as after a miss, so that other agents come first.
     pub fn passes_over(self) -> bool {
         self == Self::Requested
     }
@@ -157,13 +157,13 @@ pub enum TimeoutCause {
     NobodyLoggedIn,
     /// The last agent logged out while the caller waited.
     LastAgentLoggedOut,
-    /// The queue was taken out of the configuration.
+    /// The configuration no longer has the queue.
     QueueRemoved,
-    /// The caller had timed out of this queue before, and came back by a number to which the call was transferred.
+    /// The caller had timed out of this queue before, and a transfer to its number led back to it.
     SecondTime,
 }
 
-/// What was done with a caller after the wait had ended.
+/// What happened to a caller after the wait had ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Onward {
@@ -179,34 +179,34 @@ pub enum Onward {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LossCause {
-    /// FreeSWITCH was gone, or its connection, and the call did not come back.
+    /// FreeSWITCH or the connection to it was gone, and the call did not come back.
     #[default]
     SwitchGone,
-    /// The daemon had died, and the call did not come back.
+    /// The daemon died, and the call did not come back.
     Restart,
     /// FreeSWITCH ended the call: an orderly stop, a restart of a profile, an operator, a media timeout.
     SwitchEnded,
-    /// The daemon has a defect: the call's task died.
+    /// A defect of the daemon ended the call's task.
     Defect,
 }
 
-/// Who ended a conversation, or what became of it.
+/// Who or what ended a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndedBy {
-    /// The caller hung up, or whoever talked with the agent in the end.
+    /// The caller hung up, or the party that had replaced the caller.
     Caller,
     /// The agent hung up.
     Agent,
     /// The agent passed the caller on to somebody else.
     Transfer,
-    /// FreeSWITCH ended it: a phone that is gone, an operator, a restart of a profile, a media timeout.
+    /// FreeSWITCH ended it: a phone that disappeared, an operator, a restart of a profile, a media timeout.
     Switch,
-    /// It cannot be told.
+    /// It is not known who ended it.
     Unknown,
 }
 
-/// Who asked for a change. In a record it is the text `by`; with `phone` the call stands beside it.
+/// Who asked for a change. A record holds it as the text `by`; with `phone`, the user and the call follow.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "by", rename_all = "snake_case")]
 pub enum Asker {
@@ -219,11 +219,11 @@ pub enum Asker {
     },
     /// The configuration file: it no longer has what was there.
     File,
-    /// A person at the machine: a signal, the control socket.
+    /// A person at the machine, by a signal or the control socket.
     Operator,
-    /// A program, by the interface for programs.
+    /// A program, through the API.
     Api,
-    /// The record does not say: it is older than this field.
+    /// The record is older than this field.
     #[default]
     Unknown,
 }
@@ -257,7 +257,7 @@ pub enum Fact {
         /// Whether the call came back after the controller had been away.
         returned: bool,
     },
-    /// An agent's phone is being rung for a caller.
+    /// An agent's phone began to be rung for a caller.
     OfferMade {
         /// The offer and the leg.
         offer: OfferId,
@@ -309,8 +309,8 @@ pub enum Fact {
         #[serde(rename = "waited_ms", with = "millis")]
         waited: Duration,
     },
-    /// The agent's conversation goes on with somebody else than before: with the third party of an attended transfer,
-    /// with whomever the caller or an operator passed the agent on to.
+    /// The agent's conversation went on with another party: the third party of an attended transfer, or the party to
+    /// whom the caller or an operator passed the agent on.
     PartyChanged {
         /// The offer that was taken.
         offer: OfferId,
@@ -320,7 +320,7 @@ pub enum Fact {
         queue: QueueNumber,
         /// The agent.
         agent: AgentId,
-        /// The third party's number, reduced to safe characters; empty where it is withheld.
+        /// The third party's number, reduced to safe characters; empty when it is withheld.
         party: Arc<str>,
         /// The third party's channel.
         party_channel: CallId,
@@ -335,7 +335,7 @@ pub enum Fact {
         queue: QueueNumber,
         /// The agent.
         agent: AgentId,
-        /// How long they talked.
+        /// The length of the conversation.
         #[serde(rename = "talked_ms", with = "millis")]
         talked: Duration,
         /// Who ended it.
@@ -363,7 +363,7 @@ pub enum Fact {
         #[serde(rename = "waited_ms", with = "millis")]
         waited: Duration,
     },
-    /// What was done with a caller whose wait had timed out.
+    /// A caller whose wait had timed out was hung up or moved on.
     CallWentOn {
         /// The caller's channel.
         call: CallId,
@@ -372,8 +372,8 @@ pub enum Fact {
         /// Where to.
         onward: Onward,
     },
-    /// The caller went back to the dialplan, which will bring the call again: the daemon was draining or
-    /// lost its connection to a live call.
+    /// The caller went back to the dialplan, which will bring the call again: the daemon was draining, or lost its
+    /// connection to a live call.
     CallReturned {
         /// The caller's channel.
         call: CallId,
@@ -392,7 +392,7 @@ pub enum Fact {
         /// How long the caller had waited in this queue.
         #[serde(rename = "waited_ms", with = "millis")]
         waited: Duration,
-        /// The user whose phone took the caller, where FreeSWITCH has authenticated one.
+        /// The user whose phone took the caller, if FreeSWITCH authenticated one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<Arc<str>>,
     },

@@ -22,8 +22,8 @@ impl Default for FeatureCodes {
 pub enum Dialled {
     /// Wait in this queue.
     Queue(QueueNumber),
-    /// Log in to this queue, or out of it. The agent in the suffix of a lamp key says whose lamp the key shows, not who
-    /// dials.
+    /// Log in to this queue, or out of it. The suffix of a lamp key names the agent whose lamp the key shows, not the
+    /// agent who dials.
     Feature {
         /// In (true) or out.
         login: bool,
@@ -37,7 +37,7 @@ pub enum Dialled {
 }
 
 impl FeatureCodes {
-    /// Reads a dialled number.
+    /// Parses a dialled number.
     pub fn read(&self, dialled: &str) -> Dialled {
         let feature = |prefix: &str, login| {
             let rest = dialled.strip_prefix(prefix)?;
@@ -61,7 +61,7 @@ pub struct Authenticated {
     pub user: String,
     /// The directory domain it belongs to.
     pub domain: Option<String>,
-    /// The user placed the call to the number that is served; nobody sent it there.
+    /// Whether the user placed the call to the served number, rather than being transferred to it.
     pub placed: bool,
 }
 
@@ -72,7 +72,7 @@ impl Authenticated {
     }
 }
 
-/// What the agent hears after a feature code.
+/// The answer played to the agent after a feature code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FeatureAnswer {
     /// Logged in.
@@ -85,16 +85,16 @@ pub enum FeatureAnswer {
     NotAMember,
     /// The call does not come from an authenticated phone.
     NotAuthenticated,
-    /// It cannot be done now.
+    /// The change cannot be made now.
     Failed,
 }
 
-/// The agent whose login a feature code changes. `domain` is the one in which an agent of this name is rung; a user of
-/// the same name in another domain is somebody else. Only the authenticated user counts, nothing else about the caller;
-/// and only a call which that user placed to the code: a colleague who transfers the user's call there decides nothing.
+/// Returns the agent whose login a feature code changes. `domain` is the domain in which this agent is rung; a user of
+/// the same name in another domain is somebody else. Only the authenticated user counts, and only a call that this user
+/// placed to the code: a colleague who transfers the user's call there must not log the user in or out.
 ///
 /// # Errors
-/// The refusal to play to the caller.
+/// Returns the refusal to play to the caller.
 pub fn authorise(
     who: Option<&Authenticated>,
     domain: &str,
@@ -116,7 +116,7 @@ mod tests {
 
     /// Q14, Q16: the codes, with and without the lamp key's suffix.
     #[test]
-    fn codes_are_read() {
+    fn feature_codes_are_parsed() {
         let codes = FeatureCodes::default();
         let feature = |login, n, lamp: Option<&str>| Dialled::Feature {
             login,
@@ -132,7 +132,7 @@ mod tests {
         }
     }
 
-    /// Q14: only an authenticated user of our domain who is a participant.
+    /// Q14: only an authenticated user of the agent's domain who is a participant is authorised.
     #[test]
     fn only_an_authenticated_participant_is_authorised() {
         let list = [AgentId::new("1001").unwrap()];

@@ -1,4 +1,4 @@
-//! The identities everything else is addressed by.
+//! The IDs of queues, agents, calls, offers, legs and installations.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -8,16 +8,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// Why a text cannot be an identity.
+/// Why a text is not a valid ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     /// The text is empty.
     #[error("it is empty")]
     Empty,
-    /// The text is longer than the identity may be.
+    /// The text is longer than the ID may be.
     #[error("it is longer than {0} characters")]
     TooLong(usize),
-    /// A character that the identity may not hold.
+    /// The text contains a character that the ID may not contain.
     #[error("it may not contain {0:?}")]
     Character(char),
 }
@@ -43,7 +43,7 @@ macro_rules! text_id {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// The identity as text.
+            /// The ID as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -82,10 +82,10 @@ text_id! {
 }
 
 impl QueueNumber {
-    /// Checks and takes a short number.
+    /// Validates a short number.
     ///
     /// # Errors
-    /// [`IdError`] when the text is empty, too long, or holds anything but ASCII digits.
+    /// [`IdError`] when the text is empty, too long, or contains anything but ASCII digits.
     pub fn new(text: &str) -> Result<Self, IdError> {
         checked(text, 32, |c| c.is_ascii_digit()).map(Self)
     }
@@ -97,38 +97,38 @@ text_id! {
 }
 
 impl AgentId {
-    /// Checks and takes an agent's id.
+    /// Validates an agent's ID.
     ///
     /// # Errors
-    /// [`IdError`] when the text is empty, too long, or holds a character with a meaning in SIP or in dial strings.
+    /// [`IdError`] when the text is empty, too long, or contains a character with a meaning in SIP or in dial strings.
     pub fn new(text: &str) -> Result<Self, IdError> {
         checked(text, 64, |c| c.is_ascii_alphanumeric() || "._-+".contains(c)).map(Self)
     }
 }
 
 text_id! {
-    /// A caller's channel in FreeSWITCH (its `Unique-ID`), which is the call's identity here too.
+    /// The `Unique-ID` of a caller's channel in FreeSWITCH, which also identifies the call here.
     CallId
 }
 
 impl CallId {
-    /// Checks and takes a channel's `Unique-ID`.
+    /// Validates a channel's `Unique-ID`.
     ///
     /// # Errors
-    /// [`IdError`] when the text could not be named in a command: empty, over 256 bytes, or not of
-    /// `A-Z a-z 0-9 - _ . @ :`.
+    /// [`IdError`] when the text cannot stand in a command: it is empty, longer than 256 bytes, or contains a character
+    /// other than `A-Z a-z 0-9 - _ . @ :`.
     pub fn new(text: &str) -> Result<Self, IdError> {
         checked(text, 256, |c| c.is_ascii_alphanumeric() || "-_.@:".contains(c)).map(Self)
     }
 }
 
-/// One attempt to ring one agent for one caller. It is also the UUID of the agent's leg, chosen
-/// before `originate`, so that the leg can be addressed before it exists.
+/// One attempt to ring one agent for one caller. It is also the UUID of the agent's leg, chosen before `originate`, so
+/// that commands can name the leg before it exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct OfferId(pub Uuid);
 
-/// The byte of a leg's UUID that tells apart the phones of one agent; 0 in the offer's own.
+/// The byte of a leg's UUID that distinguishes an agent's phones; it is 0 in the offer's own UUID.
 const PHONE: usize = 7;
 
 impl OfferId {
@@ -137,13 +137,13 @@ impl OfferId {
         LegId { offer: self, phone }
     }
 
-    /// The offer that a leg belongs to.
+    /// The offer to which a leg belongs.
     pub fn of_leg(leg: Uuid) -> Self {
         LegId::of(leg).offer
     }
 }
 
-/// One leg of an offer: the one to this phone of the agent.
+/// One leg of an offer, to one of the agent's phones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LegId {
     /// The offer.
@@ -153,7 +153,7 @@ pub struct LegId {
 }
 
 impl LegId {
-    /// The UUID of the leg: the offer's own for the first phone.
+    /// The UUID of the leg; the first phone's leg has the offer's own UUID.
     pub fn uuid(self) -> Uuid {
         let mut bytes = self.offer.0.into_bytes();
         bytes[PHONE] = self.phone;
@@ -180,29 +180,30 @@ impl fmt::Display for OfferId {
     }
 }
 
-/// One installation of the daemon, known by 128 random bits. The first 52 of them begin the UUID of every leg it orders,
-/// so that after a restart, or beside other daemons on the same switch, it knows its own legs by their names alone (Q107).
+/// One installation of the daemon, identified by 128 random bits. The first 52 of them begin the UUID of every leg that
+/// it originates. After a restart, or beside other daemons on the same FreeSWITCH, the daemon recognises its own legs
+/// by their UUIDs alone (Q107).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Instance(Uuid);
 
-/// What of a leg's UUID is the installation's: all that stands before the phone, but for the version. That is as much as
-/// leaves an offer enough bits to be unlike all others.
+/// The bits of a leg's UUID that identify the installation: all bits before the phone byte, except the version. The
+/// remaining bits suffice to make offers unique.
 const MARK: u128 = 0xffff_ffff_ffff_0fff << 64 & !(0xff << 64);
 
 impl Instance {
-    /// An installation of these random bits.
+    /// Creates an installation from random bits.
     pub fn new(random: u128) -> Self {
         Self(Uuid::from_u128(random))
     }
 
-    /// A new offer: a UUID of version 8 (RFC 9562) with the installation's 52 bits and 62 random ones.
+    /// Creates an offer: a UUID of version 8 (RFC 9562) with the installation's 52 bits and 62 random ones.
     pub fn offer(self, random: u128) -> OfferId {
         let bits = (self.0.as_u128() & MARK) | (random & !MARK);
         let offer = uuid::Builder::from_custom_bytes(bits.to_be_bytes()).into_uuid();
         OfferId(OfferId(offer).leg(0).uuid())
     }
 
-    /// Whether this installation ordered the leg.
+    /// Whether this installation originated the leg.
     pub fn ordered(self, offer: OfferId) -> bool {
         (offer.0.as_u128() ^ self.0.as_u128()) & MARK == 0 && offer.0.get_version_num() == 8
     }
@@ -227,10 +228,10 @@ impl FromStr for Instance {
 mod tests {
     use super::*;
 
-    /// Q107, Q22: a leg is known by its name.
+    /// Q107, Q22: an installation recognises its legs by their UUIDs.
     #[test]
     fn an_installation_knows_its_own_legs() {
-        // They differ in the last of the bits that a leg carries.
+        // The two differ in the last installation bit that a leg's UUID carries.
         let (a, b) = (Instance::new(7 << 72), Instance::new(6 << 72));
         for random in [0, u128::MAX, 0x1234_5678_9abc_def0] {
             let offer = a.offer(random);
@@ -242,9 +243,9 @@ mod tests {
         assert_eq!(a.to_string().parse(), Ok(a));
     }
 
-    /// Q22: every leg to one of an agent's phones is known as the offer's.
+    /// Q22: the UUID of each leg leads to its offer.
     #[test]
-    fn a_leg_tells_its_offer() {
+    fn a_legs_uuid_leads_to_its_offer() {
         let us = Instance::new(0x1234_5678_9abc_def0_0fed_cba9_8765_4321);
         for random in [0, u128::MAX] {
             let offer = us.offer(random);
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_refuse_what_could_not_be_named() {
+    fn invalid_ids_are_refused() {
         assert_eq!(QueueNumber::new("99900").unwrap().as_str(), "99900");
         assert_eq!(QueueNumber::new(""), Err(IdError::Empty));
         assert_eq!(QueueNumber::new("99a"), Err(IdError::Character('a')));

@@ -1,7 +1,6 @@
-//! One leg: one of an agent's phones, from `originate` until FreeSWITCH has no such channel any more.
+//! One leg: the channel to one of an agent's phones, from `originate` until FreeSWITCH no longer has it.
 //!
-//! What FreeSWITCH tells of a leg comes in no fixed order (see the captures); [`Offer`](super::offer::Offer) makes sense
-//! of it.
+//! The events of a leg arrive in no fixed order (see the captures); [`Offer`](super::offer::Offer) interprets them.
 //!
 //! | state         | `Created` | `Ringing` | `Answered` | `HungUp` | `Gone` | `Missing` | `Originated(Err)`            |
 //! |---------------|-----------|-----------|------------|----------|--------|-----------|------------------------------|
@@ -14,14 +13,14 @@
 
 use super::fact::MissCause;
 
-/// How a leg ended, as its hang-up cause tells.
+/// How a leg ended, according to its hang-up cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LegEnd {
-    /// It was not answered, for this reason.
+    /// The leg was not answered, for this reason.
     Missed(MissCause),
-    /// FreeSWITCH ended it because somebody else has the caller, or the caller has gone.
+    /// FreeSWITCH ended the leg because the caller is connected elsewhere or gone.
     Elsewhere,
-    /// It was hung up in the ordinary way.
+    /// The leg was hung up normally.
     Cleared,
     /// The agent's phone hung it up.
     ByAgent,
@@ -31,22 +30,22 @@ pub enum LegEnd {
     BySwitch,
 }
 
-/// What FreeSWITCH tells of a leg.
+/// An event of a leg, or the reply to a command for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum News {
-    /// Its channel exists.
+    /// The channel exists.
     Created,
-    /// The phone rings, or the network behind a gateway lets its tones be heard: a sign of life.
+    /// The phone rings, or the network behind a gateway sends early media.
     Ringing,
     /// The phone was answered.
     Answered,
-    /// The channel is being hung up. `true`: because the agent passed the caller on.
+    /// The channel is being hung up; `true` if the agent transferred the caller.
     HungUp(LegEnd, bool),
     /// The channel is gone.
     Gone(LegEnd),
-    /// `originate` was carried out, or failed.
+    /// `originate` has succeeded or failed.
     Originated(Result<(), LegEnd>),
-    /// FreeSWITCH knows no such channel to end.
+    /// FreeSWITCH refused a command to end the leg, because it has no such channel.
     Missing,
     /// The leg and the caller are connected.
     Bridged,
@@ -55,31 +54,31 @@ pub enum News {
 /// One phone's leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leg {
-    /// FreeSWITCH was told to ring the phone, and has told of no channel yet.
+    /// `originate` was sent; no event has shown the channel yet.
     Originating,
-    /// The channel exists; the phone has given no sign of life.
+    /// The channel exists; the phone has not shown a sign of ringing.
     Created,
     /// The phone rings.
     Ringing,
-    /// The phone was answered. From then on it is no longer `originate` that knows how the leg goes on.
+    /// The phone was answered. From now on the result of `originate` no longer shows how the leg goes on.
     Answered,
-    /// The leg was hung up; its channel is still there.
+    /// The leg was hung up; its channel still exists.
     Ending(Ended),
-    /// FreeSWITCH has no such channel any more, or never had one.
+    /// FreeSWITCH no longer has the channel, or never had it.
     Gone(Ended),
 }
 
 /// How a leg ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// As FreeSWITCH tells it.
+    /// The end as FreeSWITCH reports it.
     pub end: LegEnd,
     /// Whether the phone had been answered.
     pub answered: bool,
 }
 
 impl Leg {
-    /// FreeSWITCH has the channel.
+    /// The channel exists.
     pub fn created(&mut self) {
         if *self == Self::Originating {
             *self = Self::Created;
@@ -93,8 +92,8 @@ impl Leg {
         }
     }
 
-    /// The phone was answered. The reply to a command overtakes events, so that this may be heard of a leg that is
-    /// known to be gone.
+    /// The phone was answered. A command's reply overtakes events, so this event may arrive for a leg already known to
+    /// be gone.
     pub fn answered(&mut self) {
         match self {
             Self::Originating | Self::Created | Self::Ringing => *self = Self::Answered,
@@ -103,14 +102,14 @@ impl Leg {
         }
     }
 
-    /// The leg was hung up; what is told of its end first counts.
+    /// The leg was hung up. The first reported end counts.
     pub fn hung_up(&mut self, end: LegEnd) {
         if self.end().is_none() {
             *self = Self::Ending(Ended { end, answered: self.was_answered() });
         }
     }
 
-    /// The channel is gone: how it ended, FreeSWITCH tells in full now.
+    /// The channel is gone. This event reports the end in full and replaces the end known before.
     pub fn gone(&mut self, end: LegEnd) {
         *self = Self::Gone(Ended { end, answered: self.was_answered() });
     }

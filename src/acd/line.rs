@@ -1,28 +1,31 @@
-//! The line's own time, by which places in it are told (Q4, Q19, Q108).
+//! The line's own time, in which places in the line are measured (Q4, Q19, Q108).
 //!
-//! A place outlives the process, on the caller's channel, so that it cannot be told by the monotonic clock; and who came
-//! first stays first, so that it cannot be told by the calendar, which may be set. The line's time is the calendar's when
-//! the first daemon of a store begins, goes on with the monotonic clock, and never goes back from one life to the next.
+//! A place is stored on the caller's channel and outlives the process, so the monotonic clock cannot measure it. The
+//! calendar cannot either, because it may be set, and callers must keep their order. The line's time equals the
+//! calendar when the first daemon of a store starts, advances with the monotonic clock, and never goes back from one
+//! process to the next.
 
 use std::time::Duration;
 
 use super::time::{Now, Since, Wall};
 
-/// How far ahead of the last life this one begins when the calendar was set back: the longest that a caller may have been
-/// held meanwhile, so that who came while nobody was there stands behind who was there before, and before who comes now.
+/// How far ahead of the last process the line's time continues when the calendar was set back. It is the longest that a
+/// caller may have been held meanwhile, so that callers who arrived without a daemon stand behind the earlier callers
+/// and before the later ones.
 const AHEAD: Duration = Duration::from_secs(24 * 3600);
 
-/// The line's time in this life.
+/// The line's time in this process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Line {
-    /// What it was when the monotonic clock began.
+    /// The line's time at the start of the monotonic clock.
     start: Wall,
-    /// Where the life before ended, and how long ago that was when this one began.
+    /// The line's time at the end of the last process, and when that end was on this process's clock.
     before: Option<(Wall, Since)>,
 }
 
 impl Line {
-    /// Goes on from where the line's time was when the last life was last known to go on, which was so long ago.
+    /// Continues from the last process: `before` is the line's time when that process was last known to live, and how
+    /// long ago that was.
     pub fn resume(before: Option<(Wall, Duration)>, now: Now) -> Self {
         let start = match before {
             Some((last, _)) if now.wall < last => last.plus(AHEAD),
@@ -36,10 +39,10 @@ impl Line {
         self.start.plus(now.mono.0)
     }
 
-    /// Since when who has this place has waited.
+    /// When the caller with this entry time began to wait.
     pub fn since(&self, entered: Wall, now: Now) -> Since {
         match self.before {
-            // The last moments of a life may not have been noted.
+            // The last moments of the last process may not have been stored.
             Some((last, died)) if entered < self.start => died.before(last.since(entered)),
             _ => now.ago(self.at(now).since(entered)),
         }
@@ -58,9 +61,9 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    /// Q108: while it runs, the line does not notice that the calendar is set.
+    /// Q108: a running line ignores that the calendar is set.
     #[test]
-    fn q108_the_line_goes_on_whatever_the_calendar_says() {
+    fn q108_the_line_ignores_the_calendar_while_it_runs() {
         let line = Line::resume(None, at(5, 1_000));
         let first = line.at(at(10, 1_005));
         let second = line.at(at(20, 40_000));
@@ -69,9 +72,9 @@ mod tests {
         assert_eq!(at(40, 7).lasted(line.since(first, at(40, 7))), s(30));
     }
 
-    /// Q4, Q108: over a restart, nobody who comes later stands before who was there, and waits are as long as they were.
+    /// Q4, Q108: across a restart, later callers stay behind earlier ones, and waits keep their lengths.
     #[test]
-    fn q108_a_restart_and_a_calendar_that_was_set_let_nobody_overtake() {
+    fn q108_nobody_overtakes_across_a_restart_with_the_calendar_set() {
         let (last, place) = (Wall(100_000_000), Wall(99_940_000));
         for (wall, away) in [(100_030, 30), (90_000, 0), (200_000, 30)] {
             let now = at(1, wall);

@@ -1,11 +1,11 @@
 //! One offer: ringing one agent, on one phone or on several, for one caller.
 //!
-//! Owns the offer's legs and decides which phones are rung and when, which of them won, which are to stop, what the
-//! outcome is and when the offer is over. Must not know dial strings (phones are named by their number), the caller's
-//! wait, or the other offers; [`Call`](super::call::Call) carries its [`OfferEffect`]s out.
+//! Owns the offer's legs. It decides which phones are rung and when, which phone wins, which legs are stopped, what the
+//! outcome is, and when the offer is over. It must not know dial strings (phones are numbered), the caller's wait, or
+//! other offers. [`Call`](super::call::Call) carries out its [`OfferEffect`]s.
 //!
-//! To the call several phones are one: the agent rings while one of them does, was answered when one was, and is free
-//! when all legs are gone.
+//! The call sees several phones as one: the agent rings while one of them rings, has answered when one has answered,
+//! and is free when all legs are gone.
 //!
 //! | state        | `found`    | caller answered | ring time over      | called off           | patience over    | bridged     | every leg ended | every leg gone |
 //! |--------------|------------|-----------------|---------------------|----------------------|------------------|-------------|-----------------|----------------|
@@ -17,9 +17,9 @@
 //! | `Connected`  |            |                 |                     |                      | lost (4)         | others end  |                 | over           |
 //! | `Ending`     |            |                 |                     |                      | once more, lost  |             |                 | over           |
 //!
-//! (1) not while a phone that was answered is being connected, unless the caller is out of its reach for good;
-//! (2) when that is final, and was not before; (3) lost, when it was called off for good; (4) the leg may be in a
-//! conversation with somebody else by now, which is never ended by us (Q8).
+//! (1) not while an answered phone is being connected, unless the caller is out of its reach for good; (2) if the new
+//! cause is final and the earlier one was not; (3) lost, if the cause was final; (4) the leg may be in a conversation
+//! with somebody else by now, which must not be ended (Q8).
 
 use std::time::Duration;
 
@@ -27,106 +27,106 @@ use super::fact::{CancelCause, MissCause};
 use super::ids::AgentId;
 use super::leg::{Leg, LegEnd, News};
 
-/// How long past its ring time an offer may stay without a word from FreeSWITCH.
+/// How long after its ring time an offer may go without any event from FreeSWITCH.
 pub const SILENCE_AFTER_RING_TIME: Duration = Duration::from_secs(10);
-/// How long a leg may take to end, or an answered one to be connected, before it is looked after.
+/// How long a leg may take to end, or an answered one to be connected, before the offer acts.
 pub const LEG_PATIENCE: Duration = Duration::from_secs(5);
-/// How many phones of one account are rung.
+/// The most phones of one account that are rung.
 pub const MOST_PHONES: u8 = 8;
-/// How long a phone that is registered may take to give a sign of ringing (a 18x): one that is there takes milliseconds,
-/// one that is registered and dead would cost every caller the whole ring time. What `dial` names may be in a mobile
-/// network, which looks for it for 8 s and more before anything is heard of it: it has its ring time.
+/// How long a registered phone may take to give a sign of ringing (a 18x). A working phone needs milliseconds; a dead
+/// one that is still registered would cost every caller the whole ring time. A phone named by `dial` may be in a mobile
+/// network, which searches for it for 8 s and more before it sends anything, so it has the whole ring time.
 pub const SIGN_OF_RINGING: Duration = Duration::from_secs(4);
 
-/// What there is to ring.
+/// The answer to the query for an agent's phones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// So many phones that are registered, to be rung one by one. One or none: what the directory says is rung.
+    /// This many registered phones, each to be rung by itself. With one or none, the directory's dial string is rung.
     Registered(u8),
-    /// What the agent's `dial` says.
+    /// The agent's `dial` is rung.
     Dialled,
 }
 
-/// What was learnt about an offer; told once.
+/// The outcome of an offer, reported once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The agent missed it.
+    /// The agent missed the offer.
     Missed(MissCause),
-    /// It was called off; the agent missed nothing.
+    /// The offer was called off; the agent missed nothing.
     Cancelled(CancelCause),
 }
 
-/// What an offer waits for.
+/// A timer of an offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OfferTimer {
     /// The end of the ring time.
     Ring,
     /// The end of the time for a sign of ringing.
     Sign,
-    /// News that are overdue then.
+    /// The end of the time for the next expected event.
     Patience,
 }
 
-/// What an offer wants done. Legs are named by the number of the phone.
+/// An effect of an offer. Legs are identified by the number of the phone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OfferEffect {
-    /// Find out how many phones the agent has; [`Offer::found`] is told.
+    /// Query the agent's phones; [`Offer::found`] takes the answer.
     FindPhones,
-    /// Ring a phone. `first_wins`: others ring for the same caller.
+    /// `originate` the leg to a phone.
     Originate {
-        /// Which.
+        /// The number of the phone.
         phone: u8,
-        /// Whether the first to answer must win.
+        /// Whether other phones ring for the same caller, so that the first answer must win.
         first_wins: bool,
     },
     /// End a leg before it is connected.
     CallOff(u8, CancelCause),
-    /// End a leg that is not answered, for this reason.
+    /// End a leg unless it is answered, for this reason.
     RingOut(u8, MissCause),
-    /// End a leg whatever its state.
+    /// End a leg in any state.
     EndLeg(u8),
     /// The outcome is known.
     Outcome(Outcome),
-    /// A phone was answered, or may have been, and is not connected.
+    /// A phone was answered, or may have been, and was not connected.
     NotConnected,
-    /// The agent has the caller.
+    /// The agent is connected to the caller.
     Connected,
-    /// The agent's part of the conversation ends. `true`: because the agent passed the caller on.
+    /// The agent's part of the conversation ends; `true` if the agent transferred the caller.
     Parting(bool),
     /// No leg is left: the offer is over.
     Gone(LegEnd),
-    /// Nothing will be heard of the legs any more: the offer is over.
+    /// No more events of the legs are expected: the offer is over.
     Lost,
-    /// The timer is due in so long from now.
+    /// Set the timer to this time from now.
     Wait(OfferTimer, Duration),
 }
 
-/// How far an offer is.
+/// The state of an offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// How many phones the agent has is not known yet.
+    /// The query for the agent's phones is running.
     Asking,
-    /// Nobody can be connected to the caller yet: FreeSWITCH would cut off a caller whose channel is not answered when a
-    /// phone that answers by itself is faster (measured).
+    /// The phones are known, but the caller's channel is not answered yet: FreeSWITCH would cut the caller off if a
+    /// phone that answers by itself were faster (measured).
     HeldBack,
-    /// The phones are rung, or one that was answered is being connected.
+    /// The phones are being rung, or one that was answered is being connected.
     Ringing,
-    /// It was called off.
+    /// The offer was called off.
     CallingOff(CancelCause),
-    /// Nothing was heard for too long, and the legs were told to end.
+    /// No event came in time, and the legs were ordered to end.
     GivingUp(Option<CancelCause>),
-    /// This phone has the caller.
+    /// This phone is connected to the caller.
     Connected { phone: u8 },
-    /// The outcome was told; the legs are seen off.
+    /// The outcome was reported; the legs are ending.
     Ending { told_to_end: bool },
 }
 
-/// What an offer must know of its call to make sense of news.
+/// The state of the call that an offer needs to interpret an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Around {
     /// Another agent has the caller, or is being connected.
     pub rival: bool,
-    /// The caller is there and nobody has them: an agent who is connected now may keep them.
+    /// The caller is here and not connected: an agent who gets connected now may keep the caller.
     pub welcome: bool,
 }
 
@@ -142,19 +142,19 @@ pub struct Offer {
     legs: Vec<Leg>,
 }
 
-/// Whether a sign of ringing is waited for.
+/// Whether a sign of ringing is still awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sign {
-    /// It may come at any time.
+    /// There is no deadline for it.
     Free,
-    /// One phone at least is to give one in time.
+    /// At least one phone must give a sign in time.
     Due,
-    /// The time is over: a phone that has given none may not be the only one left.
+    /// The time is over: silent phones must not be the only ones left.
     Overdue,
 }
 
 impl Offer {
-    /// An offer to this agent, and what is to be done first. `shared`: other agents ring for the same caller.
+    /// Creates an offer to this agent, and returns its first effects. `shared`: other agents ring for the same caller.
     pub fn new(agent: AgentId, shared: bool, ring_time: Duration) -> (Self, Vec<OfferEffect>) {
         let begin = vec![
             OfferEffect::Wait(OfferTimer::Ring, ring_time),
@@ -164,17 +164,17 @@ impl Offer {
         (Self { agent, shared, state: State::Asking, sign: Sign::Free, legs: Vec::new() }, begin)
     }
 
-    /// Whose phones are rung.
+    /// The agent whose phones are rung.
     pub fn agent(&self) -> &AgentId {
         &self.agent
     }
 
-    /// Whether a phone was answered and the connection is still to come.
+    /// Whether a phone was answered and is not connected yet.
     pub fn is_connecting(&self) -> bool {
         self.is_open() && self.legs.contains(&Leg::Answered)
     }
 
-    /// Whether the outcome is still to come.
+    /// Whether the outcome is still open.
     fn is_open(&self) -> bool {
         !matches!(self.state, State::Connected { .. } | State::Ending { .. })
     }
@@ -184,7 +184,7 @@ impl Offer {
         self.legs.iter().any(Leg::was_answered)
     }
 
-    /// Why it was called off.
+    /// The reason why the offer was called off, if it was.
     fn called_off(&self) -> Option<CancelCause> {
         match self.state {
             State::CallingOff(cause) => Some(cause),
@@ -193,7 +193,7 @@ impl Offer {
         }
     }
 
-    /// A phone was answered and led to no conversation, and no other is being connected: the offer has failed.
+    /// Whether the offer has failed: an answered phone led to no conversation, and no other phone is being connected.
     fn has_failed(&self) -> bool {
         let failed = |leg: &Leg| leg.was_answered() && leg.end().is_some_and(|end| end != LegEnd::Elsewhere);
         self.legs.iter().any(failed) && !self.legs.contains(&Leg::Answered)
@@ -212,7 +212,8 @@ impl Offer {
         out.extend(others.map(|other| OfferEffect::CallOff(other, CancelCause::AnsweredElsewhere)));
     }
 
-    /// What there is to ring is known. Where no phone is registered, the directory may still lead to one somewhere.
+    /// Takes the phones that the query found. If no phone is registered, the directory's dial string may still lead to
+    /// one.
     pub fn found(&mut self, found: Found, caller_is_answered: bool) -> Vec<OfferEffect> {
         if self.state != State::Asking {
             return Vec::new();
@@ -227,7 +228,7 @@ impl Offer {
         if caller_is_answered { self.caller_answered() } else { Vec::new() }
     }
 
-    /// The caller can be connected from now on.
+    /// The caller's channel is answered, so phones can be rung.
     pub fn caller_answered(&mut self) -> Vec<OfferEffect> {
         let mut out = Vec::new();
         if self.state == State::HeldBack {
@@ -241,7 +242,7 @@ impl Offer {
         out
     }
 
-    /// FreeSWITCH tells something of a leg.
+    /// Handles an event of a leg.
     pub fn heard(&mut self, phone: u8, news: News, around: Around) -> Vec<OfferEffect> {
         let (mut out, rival) = (Vec::new(), around.rival);
         let Some(leg) = self.legs.get_mut(usize::from(phone)) else { return out };
@@ -253,7 +254,7 @@ impl Offer {
             (News::Ringing, _) => leg.rings(),
             (News::Answered, _) => {
                 leg.answered();
-                // When it was called off while the answer was on its way, the connection decides, if there is one.
+                // If the offer was called off while the answer was on its way, the connection decides, if there is one.
                 if self.is_open() {
                     out.push(OfferEffect::Wait(OfferTimer::Patience, LEG_PATIENCE));
                 }
@@ -265,23 +266,23 @@ impl Offer {
             (News::Gone(end), _) => self.gone(phone, end, rival, &mut out),
             (News::Originated(Ok(())), _) => self.call_off_again(phone, &mut out),
             (News::Originated(Err(end)), Leg::Originating) => self.gone(phone, end, rival, &mut out),
-            // The leg's own end says more: what the phone answered, which the result of `originate` does not know and is
-            // heard before now and then (measured).
+            // The leg's own end says more: it has the phone's answer, which the result of `originate` lacks, and
+            // sometimes arrives after that result (measured).
             (News::Originated(Err(_)), Leg::Created | Leg::Ringing) => {
                 let last = self.legs.iter().filter(|leg| leg.end().is_none()).count() == 1;
                 if last && self.is_open() {
                     out.push(OfferEffect::Wait(OfferTimer::Patience, LEG_PATIENCE));
                 }
             }
-            // An answered leg is taken from `originate` while it is being connected, which `originate` then reports as
-            // its failure, before or behind the connection. The leg itself tells how it goes on.
+            // The connection takes an answered leg away from `originate`, which then reports a failure, before or after
+            // the connection. The leg's own events show how it goes on.
             (News::Originated(Err(_)), _) => {}
             (News::Missing, Leg::Originating | Leg::Gone(_)) => {}
             (News::Missing, leg) => {
                 let unheard = self.is_open() && !self.was_answered();
                 self.gone(phone, leg.end().unwrap_or(LegEnd::Cleared), rival, &mut out);
-                // This reply overtakes events: the phone may have been answered, and the caller told to outlive us,
-                // unheard.
+                // This reply overtakes events: the phone may have been answered unnoticed, and its answer may have let
+                // the caller's channel go, which `NotConnected` reverses.
                 if unheard && !self.is_open() {
                     out.push(OfferEffect::NotConnected);
                 }
@@ -296,7 +297,7 @@ impl Offer {
             State::Connected { phone: winner } if winner == phone => {}
             State::Connected { .. } => out.push(OfferEffect::CallOff(phone, CancelCause::AnsweredElsewhere)),
             _ if !welcome => self.each(OfferEffect::EndLeg, out),
-            // Hung up before we heard that it was connected: an offer has one outcome.
+            // The hang-up arrived before the bridge event: an offer has only one outcome.
             State::Ending { .. } | State::Asking | State::HeldBack => {}
             State::Ringing | State::CallingOff(_) | State::GivingUp(_) => {
                 self.legs.iter_mut().skip(usize::from(phone)).take(1).for_each(Leg::answered);
@@ -322,8 +323,8 @@ impl Offer {
     /// Calls it off.
     pub fn call_off(&mut self, cause: CancelCause) -> Vec<OfferEffect> {
         let mut out = Vec::new();
-        // A phone that was answered is being connected inside FreeSWITCH this very moment: only a caller who has gone,
-        // or is talking to somebody else, takes that back.
+        // FreeSWITCH is connecting an answered phone at this very moment. Only a caller who is gone or connected
+        // elsewhere takes that back.
         if self.is_connecting() && !cause.is_final() {
             return out;
         }
@@ -344,7 +345,7 @@ impl Offer {
         out
     }
 
-    /// A leg that was to end before FreeSWITCH had it, or had told of it, is ended once more.
+    /// Ends a leg once more if the first command may have come before its channel existed.
     fn call_off_again(&self, phone: u8, out: &mut Effects) {
         let stop = OfferEffect::CallOff(phone, CancelCause::AnsweredElsewhere);
         match self.state {
@@ -356,7 +357,7 @@ impl Offer {
         }
     }
 
-    /// One of its timers is due.
+    /// A timer is due.
     pub fn due(&mut self, timer: OfferTimer, rival: bool) -> Vec<OfferEffect> {
         let mut out = Vec::new();
         match timer {
@@ -379,7 +380,7 @@ impl Offer {
         out.extend(legs.map(|(phone, _)| OfferEffect::RingOut(phone, cause)));
     }
 
-    /// No phone rings, and the time in which one should have is over.
+    /// Ends the silent legs if no phone rings and the time for a sign of ringing is over.
     fn end_silent(&self, out: &mut Effects) {
         let rings = self.legs.iter().any(|leg| matches!(leg, Leg::Ringing | Leg::Answered));
         if self.state == State::Ringing && self.sign == Sign::Overdue && !rings {
@@ -387,7 +388,7 @@ impl Offer {
         }
     }
 
-    /// Nothing was heard for too long.
+    /// The expected event did not come in time.
     fn overdue(&mut self, rival: bool, out: &mut Effects) {
         self.state = match self.state {
             State::Asking | State::HeldBack => return self.never_rang(out),
@@ -409,7 +410,7 @@ impl Offer {
         self.each(OfferEffect::EndLeg, out);
     }
 
-    /// It is over before a phone was rung.
+    /// The offer is over before a phone was rung.
     fn never_rang(&mut self, out: &mut Effects) {
         let end = LegEnd::Missed(MissCause::Failed);
         self.conclude(end, false, out);
@@ -426,7 +427,8 @@ impl Offer {
         } else if self.legs.iter().all(|leg| leg.end().is_some()) {
             self.conclude(self.end(), rival, out);
         } else if self.has_failed() {
-            // The others are not to ring on for an offer that has failed, and the caller is not to wait for their ends.
+            // The other phones must stop ringing for a failed offer, and the caller must not wait for their legs to
+            // end.
             self.stop_all_but(phone, out);
             out.push(OfferEffect::NotConnected);
         } else {
@@ -443,7 +445,8 @@ impl Offer {
         }
     }
 
-    /// How the offer ended: as the leg that was connected or answered; or else as the phone that says most of the agent.
+    /// How the offer ended: like the leg that was connected or answered, or else like the leg whose end tells most
+    /// about the agent.
     fn end(&self) -> LegEnd {
         let says = |end: LegEnd| match end {
             LegEnd::Missed(cause) => cause.telling(),
@@ -456,7 +459,7 @@ impl Offer {
         most.map_or(LegEnd::Cleared, |(_, _, end)| end)
     }
 
-    /// Tells the outcome, the first time.
+    /// Reports the outcome, once.
     fn conclude(&mut self, end: LegEnd, rival: bool, out: &mut Effects) {
         if !self.is_open() {
             return;
@@ -470,7 +473,7 @@ impl Offer {
         self.state = State::Ending { told_to_end };
         out.push(OfferEffect::Wait(OfferTimer::Patience, LEG_PATIENCE));
         out.push(OfferEffect::Outcome(outcome));
-        // While another is connected, the caller's channel stays as that one's answer has left it.
+        // While another agent is being connected, that agent's answer determines the state of the caller's channel.
         if answered && outcome != Outcome::Cancelled(CancelCause::AnsweredElsewhere) {
             out.push(OfferEffect::NotConnected);
         }
@@ -481,7 +484,7 @@ impl Offer {
         let elsewhere = Outcome::Cancelled(CancelCause::AnsweredElsewhere);
         match (self.called_off(), end) {
             (Some(cause), _) => Outcome::Cancelled(cause),
-            // Ended by us because nothing was heard of it: nobody else has the caller.
+            // This process ended the leg after the silence, so nobody else has the caller.
             (None, LegEnd::Elsewhere) if !matches!(self.state, State::GivingUp(_)) => elsewhere,
             (None, LegEnd::Cleared | LegEnd::ByAgent | LegEnd::BySwitch) if answered && rival => elsewhere,
             (None, LegEnd::Missed(cause)) if !answered => Outcome::Missed(cause),
@@ -490,7 +493,7 @@ impl Offer {
         }
     }
 
-    /// Nothing more will be heard of it: the outcome, if it was not told yet.
+    /// No more events of the offer will come: returns the outcome, if it is still open.
     pub fn forget(&self, cause: CancelCause) -> Option<Outcome> {
         let before = self.called_off().filter(|before| before.is_final() || !cause.is_final());
         self.is_open().then(|| Outcome::Cancelled(before.unwrap_or(cause)))

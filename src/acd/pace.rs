@@ -1,26 +1,26 @@
-//! How fast a queue that rings many agents for one caller may ring them.
+//! Limits how fast a queue that rings many agents for one caller may ring them.
 //!
-//! FreeSWITCH takes so many new sessions a second, outgoing ones included, and refuses all others with 503: a queue that
-//! rings everybody in one instant would keep callers out, its own and those of others.
+//! FreeSWITCH accepts a limited number of new sessions per second, outgoing ones included, and refuses all others with
+//! 503. A queue that rang everybody at once would block callers, its own and those of other queues.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::time::Mono;
 
-/// FreeSWITCH's own limit where nobody has set one (`sessions-per-second`).
+/// FreeSWITCH's default limit (`sessions-per-second`).
 pub const SESSIONS_PER_SECOND: u32 = 30;
 
 /// The window in which sessions are counted.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// How many offers one queue may make within any second, of so many sessions that FreeSWITCH takes: half of them, so that
-/// as many callers can come as agents are rung.
+/// How many offers one queue may make within any second, given FreeSWITCH's limit: half of it, so that as many callers
+/// can arrive as agents are rung.
 pub fn share(sessions_per_second: u32) -> usize {
     usize::try_from(sessions_per_second / 2).unwrap_or(usize::MAX).max(1)
 }
 
-/// The offers that a queue has made within the last second.
+/// The times of the offers that a queue has made within the last second.
 #[derive(Clone, Debug, Default)]
 pub struct Pace(VecDeque<Mono>);
 
@@ -33,12 +33,12 @@ impl Pace {
         share.saturating_sub(self.0.len())
     }
 
-    /// An offer is made.
+    /// Counts an offer.
     pub fn count(&mut self, now: Mono) {
         self.0.push_back(now);
     }
 
-    /// When there will be room again, after [`room`](Self::room) has said that there is none.
+    /// When there will be room again, after [`room`](Self::room) has returned 0.
     pub fn free_at(&self) -> Option<Mono> {
         self.0.front().map(|at| at.plus(WINDOW))
     }
@@ -52,7 +52,7 @@ mod tests {
         Mono(Duration::from_millis(ms))
     }
 
-    /// Q6: in no second more than the share.
+    /// Q6: no second has more offers than the share.
     #[test]
     fn no_second_has_more_than_the_share() {
         assert_eq!((share(30), share(1), share(0)), (15, 1, 1));

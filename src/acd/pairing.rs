@@ -1,10 +1,9 @@
-//! Which free agent is next for which caller: a pure, total order.
+//! Chooses the next free agent for a caller, by a pure, total order.
 //!
-//! A [`Bench`] holds a queue's free agents in the order of its strategy; [`choose`] picks from it for
-//! one caller. Nobody may be overtaken in a queue: while the longest waiting caller without an offer
-//! cannot be offered to the free agents only because they just missed that very caller, they are held
-//! for that caller and not offered to those behind. The agent from whose phone a caller calls is no
-//! candidate for that caller, and so is not held.
+//! A [`Bench`] holds a queue's free agents in the order of its strategy; [`choose`] picks from it for one caller. No
+//! caller may be overtaken in a queue: when the longest waiting caller without an offer cannot get the free agents only
+//! because they have just missed that caller, they are held for that caller and not offered to the callers behind. The
+//! agent from whose phone a call comes is no candidate for that call, and so is not held for it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -14,12 +13,12 @@ use super::queue::{PAUSE_AFTER_MISS, Place, Queue, Tried};
 use super::settings::{QueueSettings, Strategy};
 use super::time::{Mono, Since};
 
-/// A free agent's seat: smaller is sooner.
+/// A free agent's seat; the smallest is chosen first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Seat {
-    /// For `longest-idle` the end of the last conversation; never had one comes first.
+    /// For `longest-idle`, the end of the last conversation; an agent without one comes first.
     idle_since: Option<Since>,
-    /// The place in the queue's list.
+    /// The position in the queue's list of participants.
     listed: u32,
     agent: AgentId,
 }
@@ -30,17 +29,18 @@ pub struct Bench {
     settings: Arc<QueueSettings>,
     listed: HashMap<AgentId, u32>,
     seats: BTreeSet<Seat>,
-    /// Each agent's seat, and the place among those to be drawn from.
+    /// Each agent's seat, and the agent's index in `lots`.
     seated: HashMap<AgentId, (Seat, usize)>,
-    /// The same agents in no order, for `random`: drawing from a list costs the same however long it is.
+    /// The same agents in no order, for `random`: drawing from a list costs the same at any length.
     lots: Vec<AgentId>,
 }
 
-/// How often a lot is drawn before all are looked at: only those who may not be rung for this caller are drawn in vain.
+/// How many draws are made before all agents are examined. A draw fails only on an agent who may not be rung for this
+/// caller.
 const DRAWS: u32 = 32;
 
 impl Bench {
-    /// An empty bench for a queue of these settings.
+    /// Creates an empty bench for a queue with these settings.
     pub fn new(settings: Arc<QueueSettings>) -> Self {
         let listed = settings.participants.iter().cloned().zip(0..).collect();
         Self { settings, listed, seats: BTreeSet::new(), seated: HashMap::new(), lots: Vec::new() }
@@ -51,7 +51,7 @@ impl Bench {
         &self.settings
     }
 
-    /// Seats a free agent, whose last conversation ended then. Who is not in the list is not seated.
+    /// Seats a free agent, with the end of the last conversation. An agent who is not a participant is not seated.
     pub fn seat(&mut self, agent: &AgentId, last_conversation_end: Option<Since>) {
         self.unseat(agent);
         let Some(&listed) = self.listed.get(agent) else { return };
@@ -71,7 +71,7 @@ impl Bench {
         moved.into_iter().for_each(|(_, place)| *place = lot);
     }
 
-    /// Draws one of those who may be rung; `seed` makes the draws.
+    /// Draws one agent among those who may be rung; `seed` determines the draws.
     fn draw(&self, seed: u64, may: impl Fn(&&AgentId) -> bool) -> Option<&AgentId> {
         let lot = |n: u32| self.lots.get((shuffle(seed, n) % self.lots.len().max(1) as u64) as usize);
         let drawn = (0..DRAWS).filter_map(lot).find(&may);
@@ -96,25 +96,26 @@ impl Bench {
     }
 }
 
-/// What is to be done for one caller.
+/// What to do for one caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// Ring these, in this order.
+    /// Ring these agents, in this order.
     Ring(Vec<AgentId>),
-    /// The free agents are held for this caller; nobody behind may have them before.
+    /// Hold the free agents for this caller; callers behind must not get them before.
     Hold {
-        /// Until then.
+        /// When the hold ends.
         until: Mono,
-        /// The one among them who is not held: the call comes from the own phone.
+        /// The one agent among them who is not held, because the call comes from that agent's own phone.
         spare: Option<AgentId>,
     },
-    /// Others ring for this caller, and one more may be rung then; look at the next.
+    /// Other agents ring for this caller, and one more may be rung at this time; look at the next caller.
     Later(Mono),
-    /// Nothing can be done for this caller; look at the next.
+    /// Nothing can be done for this caller; look at the next caller.
     Pass,
 }
 
-/// Chooses for the caller at `place`: among all who are free, or when they are held for somebody ahead, only among `spare`.
+/// Chooses for the caller at `place`: among all free agents, or only `spare` when the free agents are held for a caller
+/// ahead.
 pub fn choose(queue: &mut Queue, place: Place, bench: &Bench, spare: Option<&AgentId>, now: Mono) -> Choice {
     let simultaneous = bench.settings.strategy == Strategy::Simultaneous;
     let random = bench.settings.strategy == Strategy::Random;
@@ -132,7 +133,7 @@ pub fn choose(queue: &mut Queue, place: Place, bench: &Bench, spare: Option<&Age
     if over_again && !w.offers.is_empty() {
         return Choice::Pass;
     }
-    // It starts over with the next offer, not before: until then somebody may come who was not tried at all.
+    // The new round starts with the next offer, not before: until then an agent who was never tried may become free.
     let round = w.round + u32::from(over_again);
     let due = |t: &Tried| t.at.plus(PAUSE_AFTER_MISS);
     let may = |a: &&AgentId| is_candidate(a) && w.tried.get(*a).is_none_or(|t| t.round < round && due(t) <= now);
@@ -158,7 +159,7 @@ pub fn choose(queue: &mut Queue, place: Place, bench: &Bench, spare: Option<&Age
     }
 }
 
-/// The `n`th number of a caller's own sequence of random ones (SplitMix64).
+/// The `n`th number of a caller's own random sequence (SplitMix64).
 fn shuffle(seed: u64, n: u32) -> u64 {
     let mut z = seed.wrapping_add(u64::from(n).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -228,18 +229,18 @@ mod tests {
         }
     }
 
-    /// Q6 `as-listed`: in list order; who cannot take it now is skipped at once.
+    /// Q6 `as-listed`: in list order; an agent who cannot take the call now is skipped at once.
     #[test]
-    fn as_listed_goes_by_the_list() {
+    fn as_listed_follows_the_list() {
         let mut r = Room::new(Strategy::AsListed, &["3", "1", "2"]);
         assert_eq!(r.choose(0), Choice::Ring(ids(&["3"])));
         r.bench.unseat(&id("3"));
         assert_eq!(r.choose(0), Choice::Ring(ids(&["1"])));
     }
 
-    /// Q6 `simultaneous`: every candidate; who becomes free meanwhile joins.
+    /// Q6 `simultaneous`: every candidate rings; an agent who becomes free meanwhile joins.
     #[test]
-    fn simultaneous_rings_everybody_and_whoever_becomes_free() {
+    fn simultaneous_rings_everybody_and_agents_who_become_free() {
         let mut r = Room::new(Strategy::Simultaneous, &["1", "2", "3"]);
         r.bench.unseat(&id("2"));
         assert_eq!(r.choose(0), Choice::Ring(ids(&["1", "3"])));
@@ -250,7 +251,7 @@ mod tests {
         assert_eq!(r.choose(0), Choice::Ring(ids(&["2"])));
     }
 
-    /// Q6, Q7: who declined is not rung again while others still ring for this caller.
+    /// Q6, Q7: an agent who declined is not rung again while others still ring for this caller.
     #[test]
     fn simultaneous_starts_over_only_when_all_have_failed() {
         let mut r = Room::new(Strategy::Simultaneous, &["1", "2"]);
@@ -262,9 +263,9 @@ mod tests {
         assert_eq!(r.choose(60_000), Choice::Ring(ids(&["1"])));
     }
 
-    /// Q6 `longest-idle`: longest ago first, never first of all, ties by the list.
+    /// Q6 `longest-idle`: agents without a conversation come first, then the longest idle; the list breaks ties.
     #[test]
-    fn longest_idle_goes_by_the_end_of_the_last_conversation() {
+    fn longest_idle_follows_the_end_of_the_last_conversation() {
         let mut r = Room::new(Strategy::LongestIdle, &["1", "2", "3", "4"]);
         r.bench.seat(&id("1"), Some(Now::default().ago(Duration::from_secs(30))));
         r.bench.seat(&id("2"), Some(Now::default().ago(Duration::from_secs(40))));
@@ -292,7 +293,7 @@ mod tests {
         assert!(counts.len() == 5 && counts.values().all(|&n| n > 140 && n < 260), "{counts:?}");
     }
 
-    /// Q7: untried first, then from the start again, never within 5 s of the failed offer.
+    /// Q7: untried agents come first, then the round starts over, never within 5 s of the failed offer.
     #[test]
     fn a_failed_offer_moves_on_and_starts_over_after_a_pause() {
         let mut r = Room::new(Strategy::AsListed, &["1", "2"]);
@@ -319,7 +320,7 @@ mod tests {
         assert_eq!(r.choose(6_000), Choice::Ring(ids(&["2"])));
     }
 
-    /// Q6: who starts over after a longer pause than the others joins them when it is over.
+    /// Q6: an agent whose pause ends later joins the others then.
     #[test]
     fn simultaneous_starts_over_one_after_the_other() {
         let mut r = Room::new(Strategy::Simultaneous, &["1", "2"]);
@@ -334,7 +335,7 @@ mod tests {
         assert_eq!(r.choose(6_000), Choice::Ring(ids(&["2"])));
     }
 
-    /// Q7: whoever was never tried comes first, however often was looked while all free agents were paused.
+    /// Q7: an untried agent comes first, even after several looks while all free agents were paused.
     #[test]
     fn looking_changes_nothing() {
         let mut r = Room::new(Strategy::AsListed, &["1", "2"]);
@@ -345,10 +346,9 @@ mod tests {
         assert_eq!(r.choose(6_000), Choice::Ring(ids(&["2"])));
     }
 
-    /// Q6 `random`: whoever was tried is drawn no more, and of the others each is as likely as another, also when
-    /// most are drawn in vain.
+    /// Q6 `random`: a tried agent is drawn no more, and the others are equally likely, even when most draws fail.
     #[test]
-    fn random_draws_from_those_who_were_not_tried() {
+    fn random_draws_from_the_untried_agents() {
         let agents: Vec<String> = (0..100).map(|n| n.to_string()).collect();
         let agents: Vec<&str> = agents.iter().map(String::as_str).collect();
         let mut counts: HashMap<AgentId, u32> = HashMap::new();
@@ -363,9 +363,9 @@ mod tests {
         assert!(counts.values().all(|n| *n > 150), "{counts:?}");
     }
 
-    /// Who leaves the bench takes the own lot along and nobody else's.
+    /// An agent who leaves the bench is drawn no more; the others still are.
     #[test]
-    fn who_leaves_is_drawn_no_more() {
+    fn an_agent_who_leaves_is_drawn_no_more() {
         let mut r = Room::new(Strategy::Random, &["1", "2", "3"]);
         for (gone, left) in [("2", vec!["1", "3"]), ("1", vec!["3"])] {
             r.bench.unseat(&id(gone));
@@ -377,7 +377,7 @@ mod tests {
         }
     }
 
-    /// Q5: an agent who calls is not rung at the own phone for that call, whatever the strategy.
+    /// Q5: an agent who calls the queue is not rung for that call, with any strategy.
     #[test]
     fn an_agent_is_no_candidate_for_the_own_call() {
         for strategy in Strategy::ALL {
@@ -389,7 +389,8 @@ mod tests {
         }
     }
 
-    /// Q5, Q7: it starts over when all others were tried, and meanwhile the agent who calls is not held for the own call.
+    /// Q5, Q7: the round starts over when all other agents were tried; meanwhile the calling agent is not held for that
+    /// call.
     #[test]
     fn an_agent_is_not_held_for_the_own_call() {
         let mut r = Room::new(Strategy::AsListed, &["1", "2"]);
@@ -406,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_in_the_list_is_not_seated() {
+    fn an_agent_outside_the_list_is_not_seated() {
         let mut r = Room::new(Strategy::AsListed, &["1"]);
         r.bench.unseat(&id("1"));
         r.bench.seat(&id("9"), None);

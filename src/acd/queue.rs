@@ -1,4 +1,4 @@
-//! One queue: who waits, in which order, who is being rung for whom, and who was tried.
+//! One queue: the waiting callers in order, the agents being rung for each, and the agents already tried.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
@@ -13,14 +13,14 @@ use super::time::{Mono, Since, Wall};
 /// No agent is rung again for the same caller within this time of a failed offer.
 pub const PAUSE_AFTER_MISS: Duration = Duration::from_secs(5);
 
-/// A place in the line: the time of entry into this queue, then the order of arrival. Across queues it
-/// tells who has waited longest. It is told by the line's own time ([`Line`](super::line::Line)), which goes on over
-/// restarts whatever the calendar does; how long somebody has waited is not told by it.
+/// A place in the line: the time of entry into this queue, then the order of arrival. It orders callers across queues
+/// by their wait. The entry time is in the line's own time ([`Line`](super::line::Line)), which continues across
+/// restarts and ignores the calendar; it does not measure the length of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// When the caller entered this queue, by the line's time.
     pub entered: Wall,
-    /// Tells apart who entered in the same millisecond.
+    /// Distinguishes callers who entered in the same millisecond.
     pub seq: u64,
 }
 
@@ -74,12 +74,12 @@ impl Waiting {
     }
 }
 
-/// What the call of a waiting caller is to do, collected until it looks.
+/// Orders for the call of a waiting caller, collected until the call takes them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Orders {
-    /// Ring these.
+    /// Ring these agents.
     pub ring: Vec<(OfferId, AgentId)>,
-    /// Call these off.
+    /// Call these offers off.
     pub call_off: Vec<(OfferId, CancelCause)>,
     /// End the wait.
     pub end: Option<TimeoutCause>,
@@ -87,27 +87,27 @@ pub struct Orders {
     pub settings: Option<Arc<QueueSettings>>,
 }
 
-/// What became of an offer that was to be called off.
+/// The result of calling an offer off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CalledOff {
     /// The call will end the leg.
     Ordered,
-    /// Nobody had begun to ring: the offer can be released at once.
+    /// The phone had not begun to ring: the offer can be released at once.
     NeverRang,
     /// There is no such offer.
     Stale,
 }
 
-/// What a caller leaves behind in a queue.
+/// The state that a leaving caller leaves behind in a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Left {
     /// The place the caller had.
     pub place: Place,
     /// Since when the caller had waited.
     pub since: Since,
-    /// Offers whose ringing nobody had begun: to be released at once.
+    /// Offers whose phones had not begun to ring: release them at once.
     pub never_rang: Vec<(OfferId, AgentId)>,
-    /// Callers who wanted to know of a better position.
+    /// Callers to wake because their position has improved.
     pub improved: Vec<CallId>,
 }
 
@@ -124,7 +124,7 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// A queue nobody waits in and nobody is logged in to.
+    /// Creates a queue without callers and without logins.
     pub fn new(settings: Arc<QueueSettings>) -> Self {
         Self {
             settings,
@@ -137,27 +137,27 @@ impl Queue {
         }
     }
 
-    /// The admin took the queue away: it takes no new callers.
+    /// The configuration no longer has the queue: it accepts no new callers.
     pub fn retire(&mut self) {
         self.retired = true;
     }
 
-    /// The queue is configured (again). True when it had been taken away.
+    /// The queue is configured (again). Returns true when it had been removed.
     pub fn revive(&mut self) -> bool {
         std::mem::take(&mut self.retired)
     }
 
-    /// Whether the admin took the queue away.
+    /// Whether the configuration no longer has the queue.
     pub fn is_retired(&self) -> bool {
         self.retired
     }
 
-    /// The configured part.
+    /// The queue's settings.
     pub fn settings(&self) -> &Arc<QueueSettings> {
         &self.settings
     }
 
-    /// Takes a changed configured part and tells the waiting callers; returns whom to wake.
+    /// Applies changed settings and passes them to the waiting callers. Returns the callers to wake.
     pub fn set_settings(&mut self, settings: Arc<QueueSettings>) -> Vec<CallId> {
         self.settings = settings.clone();
         for w in self.waiting.values_mut() {
@@ -166,7 +166,7 @@ impl Queue {
         self.waiting.values().map(|w| w.call.clone()).collect()
     }
 
-    /// Who is logged in.
+    /// The agents who are logged in.
     pub fn logged_in(&self) -> &BTreeSet<AgentId> {
         &self.logged_in
     }
@@ -191,13 +191,13 @@ impl Queue {
         self.logged_in.insert(agent);
     }
 
-    /// An agent is logged in no more. When that was the last one, every wait ends: returns whom to wake.
+    /// An agent is logged in no longer. When that was the last one, every wait ends. Returns the callers to wake.
     pub fn logout(&mut self, agent: &AgentId) -> Vec<CallId> {
         self.logged_in.remove(agent);
         if self.logged_in.is_empty() { self.end_all(TimeoutCause::LastAgentLoggedOut) } else { Vec::new() }
     }
 
-    /// Ends every wait; returns whom to wake.
+    /// Ends every wait. Returns the callers to wake.
     pub fn end_all(&mut self, cause: TimeoutCause) -> Vec<CallId> {
         for w in self.waiting.values_mut() {
             w.orders.end.get_or_insert(cause);
@@ -216,13 +216,13 @@ impl Queue {
         }
     }
 
-    /// Who stands at this place.
+    /// The caller at this place.
     pub fn call_at(&self, place: Place) -> Option<CallId> {
         self.waiting.get(&place).map(|w| w.call.clone())
     }
 
-    /// A caller enters, having waited since then. `seed` makes the caller's random order of agents; the call comes from the
-    /// phone of `own`.
+    /// A caller enters, having waited since `since`. `seed` determines the caller's random order of agents; `own` is
+    /// the agent from whose phone the call comes.
     pub fn enter(&mut self, call: CallId, mut place: Place, since: Since, seed: u64, own: Option<AgentId>) -> Place {
         while self.waiting.contains_key(&place) {
             place.seq += 1;
@@ -244,7 +244,7 @@ impl Queue {
         place
     }
 
-    /// A caller leaves, for whatever reason. `None` when the caller does not wait here.
+    /// A caller leaves, for any reason. Returns `None` when the caller does not wait here.
     pub fn leave(&mut self, call: &CallId) -> Option<Left> {
         let place = self.places.remove(call)?;
         self.unserved.remove(&place);
@@ -261,8 +261,8 @@ impl Queue {
         Some(Left { place, since: w.since, never_rang: w.orders.ring, improved })
     }
 
-    /// No more offers for this caller, whose wait is ending. Returns those whose ringing nobody had begun: they
-    /// are to be released at once.
+    /// Stops offers for this caller, whose wait is ending. Returns the offers whose phones had not begun to ring;
+    /// release them at once.
     pub fn close(&mut self, call: &CallId) -> Vec<(OfferId, AgentId)> {
         let Some((place, w)) = self.entry(call) else { return Vec::new() };
         w.closing = true;
@@ -272,8 +272,7 @@ impl Queue {
         never_rang
     }
 
-    /// Confirms a claimed offer. False when the caller is no longer there to be served; the claim is to
-    /// be released then.
+    /// Confirms a claimed offer. Returns false when the caller can no longer be served; release the claim then.
     pub fn confirm(&mut self, call: &CallId, offer: OfferId, agent: AgentId) -> bool {
         match self.entry(call) {
             Some((place, w)) if !w.closing => {
@@ -324,7 +323,7 @@ impl Queue {
         CalledOff::Stale
     }
 
-    /// Takes what the call is to do. With `listen`, the caller is woken at the next better position.
+    /// Takes the call's orders. With `listen`, the caller is woken at the next better position.
     pub fn take_orders(&mut self, call: &CallId, listen: bool) -> Option<Orders> {
         let (place, w) = self.entry(call)?;
         let orders = std::mem::take(&mut w.orders);
@@ -339,15 +338,15 @@ impl Queue {
         self.places.get(call).copied()
     }
 
-    /// The caller's position, first is 1, counted up to `most`; beyond that it is `most`.
+    /// The caller's position, from 1 up to `most`; any position beyond counts as `most`.
     pub fn position(&self, call: &CallId, most: u32) -> Option<u32> {
         let place = self.places.get(call)?;
         let ahead = self.waiting.range(..place).take(most as usize).count();
         Some(u32::try_from(ahead).unwrap_or(most).saturating_add(1).min(most))
     }
 
-    /// The next caller behind `after` for whom an agent may be looked for. With the strategy
-    /// `simultaneous` that includes those who are being rung for already.
+    /// The next caller behind `after` for whom an agent may be chosen. With the strategy `simultaneous`, that includes
+    /// callers for whom agents already ring.
     pub fn next_to_serve(&self, after: Option<Place>) -> Option<Place> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         match self.settings.strategy {
@@ -414,7 +413,7 @@ pub(super) mod tests {
         q
     }
 
-    /// Q4: the order is that of the entry, also for callers who come back with an older entry.
+    /// Q4: callers stand in the order of their entry, also when they come back with an older entry.
     #[test]
     fn callers_stand_in_the_order_of_their_entry() {
         let q = three();
@@ -427,13 +426,13 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_same_millisecond_and_number_makes_two_places() {
+    fn two_callers_of_the_same_millisecond_get_two_places() {
         let mut q = three();
         assert_eq!(q.enter(call("d"), place(20), Since::default(), 0, None), Place { entered: Wall(20), seq: 1 });
         assert_eq!(q.len(), 4);
     }
 
-    /// Q8: an offer that the caller did not stay for is not confirmed.
+    /// Q8: an offer is not confirmed when its caller is no longer waiting.
     #[test]
     fn an_offer_is_confirmed_only_for_a_caller_who_waits() {
         let mut q = three();
@@ -448,9 +447,9 @@ pub(super) mod tests {
         assert_eq!(q.next_to_serve(Some(place(10))), Some(place(30)));
     }
 
-    /// Q8: nobody is kept for a caller who is about to leave.
+    /// Q8: no agent is kept for a caller who is about to leave.
     #[test]
-    fn closing_frees_those_whom_nobody_had_begun_to_ring() {
+    fn closing_frees_agents_whose_phones_do_not_ring_yet() {
         let mut q = three();
         q.confirm(&call("a"), offer(1), agent("1001"));
         q.take_orders(&call("a"), false).unwrap();
@@ -460,7 +459,7 @@ pub(super) mod tests {
         assert!(q.leave(&call("a")).unwrap().never_rang.is_empty());
     }
 
-    /// Q15: an offer nobody had begun to ring needs no leg to be ended.
+    /// Q15: an offer whose phone has not begun to ring has no leg to end.
     #[test]
     fn calling_off_knows_whether_it_rang() {
         let mut q = three();
@@ -488,9 +487,9 @@ pub(super) mod tests {
         assert_eq!(q.at(place(10)).unwrap().tried_at(&agent("1001")), Some(now));
     }
 
-    /// Q11: only who stands behind a leaver has a better position, and only who asked is woken.
+    /// Q11: only callers behind a leaving caller move up, and only those who listen are woken.
     #[test]
-    fn a_leaver_wakes_those_behind_who_listen() {
+    fn a_leaving_caller_wakes_the_listening_callers_behind() {
         let mut q = three();
         q.take_orders(&call("a"), true);
         q.take_orders(&call("c"), true);

@@ -1,25 +1,26 @@
-//! Whether an agent's phone, or the gateway it is behind, works; and how long it is left alone when it does not (Q7).
+//! Whether an agent's phone, or the gateway in front of it, works, and how long the phone is suspended when it does not
+//! (Q7).
 
 use std::time::Duration;
 
 use super::fact::MissCause;
 use super::time::{Mono, Now, Since};
 
-/// How long a phone that does not work is left alone before it is tried again, by whichever caller, when nothing else
-/// tells that it came back: twice as long after each further failure.
+/// How long a phone that does not work is suspended before it is tried again for any caller, unless FreeSWITCH reports
+/// earlier that it is back. The time doubles after each further failure.
 pub const UNREACHABLE_RETRY: Duration = Duration::from_secs(5);
 
-/// The longest such time: a phone that was left off over the weekend is no thousand missed offers. It is also how long
-/// a phone is left alone that FreeSWITCH said is not registered any more. FreeSWITCH tells when it is back; this is for
-/// the day when that was not heard, or the phone can be reached all the same.
+/// The longest suspension, so that a phone left switched off over a weekend does not cause thousands of missed offers.
+/// A phone that FreeSWITCH reports as unregistered is suspended for this long too. FreeSWITCH also reports its return;
+/// the suspension ends by itself in case that event was missed, or the phone can be reached without a registration.
 pub const LONGEST_UNREACHABLE_RETRY: Duration = Duration::from_secs(60);
 
-/// The longest such time for a phone that works and takes no calls by itself: "do not disturb" may be switched off any
-/// moment, and nothing tells.
+/// The longest suspension of a phone that works but refuses calls by itself: "do not disturb" may be switched off at
+/// any moment, and no event reports that.
 pub const LONGEST_REFUSING_RETRY: Duration = Duration::from_secs(20);
 
-/// The longest time that a phone is left alone which failed in this way again and again. `None` when the phone works and
-/// it is the agent who did not take the call: the next caller may be offered at once.
+/// The longest suspension of a phone that fails repeatedly with this cause. `None` when the phone works and the agent
+/// did not take the call: the next caller may be offered at once.
 fn longest_retry(cause: MissCause) -> Option<Duration> {
     match cause {
         MissCause::NoAnswer
@@ -38,31 +39,31 @@ fn longest_retry(cause: MissCause) -> Option<Duration> {
     }
 }
 
-/// What is known of a phone that does not work.
+/// The state of a phone that does not work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Trouble {
     since: Since,
     cause: MissCause,
-    /// How many offers have failed since.
+    /// How many offers have failed since then.
     failures: u32,
-    /// How long the phone was left alone after the last failure.
+    /// The length of the last suspension.
     pause: Duration,
-    /// When to try it again; `None` when it may be tried.
+    /// When to try the phone again; `None` when it may be tried now.
     retry: Option<Mono>,
 }
 
-/// Whether a phone works, as far as is known.
+/// The known state of a phone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach(Option<Trouble>);
 
 impl Reach {
-    /// The phone works, or nothing is known of it.
+    /// The phone works, or its state is unknown.
     pub fn works(&mut self) {
         self.0 = None;
     }
 
-    /// An offer was missed. When that says that the phone does not work, it is left alone for a while; any other cause
-    /// proves that the phone is there.
+    /// An offer was missed. A cause that shows the phone not working suspends it for a while; any other cause proves
+    /// that the phone works.
     pub fn missed(&mut self, cause: MissCause, now: Now) {
         self.0 = longest_retry(cause).map(|longest| {
             let (since, pause, failures) = match &self.0 {
@@ -74,7 +75,7 @@ impl Reach {
         });
     }
 
-    /// FreeSWITCH says that the phone is registered no longer.
+    /// FreeSWITCH reports that the phone is no longer registered.
     pub fn gone(&mut self, now: Now) {
         let (since, failures) =
             self.0.as_ref().map_or((now.mono.into(), 0), |trouble| (trouble.since, trouble.failures));
@@ -82,12 +83,12 @@ impl Reach {
         self.0 = Some(Trouble { since, cause, failures, pause, retry: Some(now.mono.plus(pause)) });
     }
 
-    /// Since when the phone does not work, and what it did last; `None` when it may be tried.
+    /// Since when the phone has not worked, and how it last failed; `None` when it may be tried.
     pub fn left_alone(&self) -> Option<(Since, MissCause)> {
         self.0.as_ref().filter(|trouble| trouble.retry.is_some()).map(|trouble| (trouble.since, trouble.cause))
     }
 
-    /// Since the phone last worked so many offers have failed because it does not, the last one for this cause.
+    /// How many offers have failed since the phone last worked, and the cause of the last one.
     pub fn failing(&self) -> Option<(u32, MissCause)> {
         self.0.as_ref().filter(|trouble| trouble.failures > 0).map(|trouble| (trouble.failures, trouble.cause))
     }
@@ -97,7 +98,7 @@ impl Reach {
         self.0.as_ref()?.retry
     }
 
-    /// Lets time pass.
+    /// Applies the passing of time.
     pub fn tick(&mut self, now: Now) {
         if let Some(trouble) = &mut self.0 {
             trouble.retry = trouble.retry.filter(|at| *at > now.mono);
@@ -114,10 +115,10 @@ mod tests {
         Now { mono: Mono(Duration::from_secs(seconds)), wall: Wall(1_000_000 + 1000 * seconds as i64) }
     }
 
-    /// Q7: a phone that does not work is tried ever less often, one that refuses by itself not as seldom, and one that
-    /// works as soon as anybody wants it.
+    /// Q7: a phone that does not work is tried less and less often; a phone that refuses by itself is tried more often
+    /// than that; a phone that works is tried for every caller.
     #[test]
-    fn what_fails_again_and_again_is_tried_ever_less_often() {
+    fn a_phone_that_keeps_failing_is_tried_less_and_less_often() {
         let mut reach = Reach::default();
         let mut at = 0;
         let mut pauses = |reach: &mut Reach, cause, tries: usize| -> Vec<u64> {
@@ -140,9 +141,9 @@ mod tests {
         assert_eq!(pauses(&mut reach, MissCause::Forwarded, 1), [20]);
     }
 
-    /// Q5: a phone is left alone until its time, and a registration that ended counts as no failed offer.
+    /// Q5: a phone is suspended until its time is over, and the end of a registration does not count as a failed offer.
     #[test]
-    fn a_phone_that_is_registered_no_longer_has_failed_nobody() {
+    fn the_end_of_a_registration_is_no_failed_offer() {
         let mut reach = Reach::default();
         reach.gone(now(0));
         assert_eq!(reach.left_alone(), Some((now(0).mono.into(), MissCause::NotRegistered)));
@@ -152,7 +153,11 @@ mod tests {
         reach.tick(now(60));
         assert_eq!(reach.left_alone(), None);
         reach.missed(MissCause::NotRegistered, now(60));
-        assert_eq!(reach.left_alone(), Some((now(0).mono.into(), MissCause::NotRegistered)), "all that time");
+        assert_eq!(
+            reach.left_alone(),
+            Some((now(0).mono.into(), MissCause::NotRegistered)),
+            "since the registration ended"
+        );
         assert_eq!(reach.deadline(), Some(now(120).mono));
         reach.works();
         assert_eq!(reach, Reach::default());

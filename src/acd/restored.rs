@@ -1,4 +1,4 @@
-//! What is known of the life before, when a daemon begins.
+//! The state that the last daemon left in the store.
 
 use std::time::Duration;
 
@@ -6,41 +6,41 @@ use super::fact::Record;
 use super::ids::{AgentId, QueueNumber};
 use super::time::Wall;
 
-/// When a daemon was last known to live.
+/// The moment when a daemon was last known to live.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Alive {
-    /// By its calendar.
+    /// On its calendar.
     pub wall: Wall,
-    /// By the line's time ([`Line`](super::line::Line)).
+    /// In the line's time ([`Line`](super::line::Line)).
     pub line: Wall,
 }
 
-/// A wrap-up that was never recorded as ended.
+/// A wrap-up without a recorded end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrapUp {
-    /// Whose.
+    /// The agent.
     pub agent: AgentId,
-    /// Until when it was to last; the moment may have passed meanwhile.
+    /// When it was to end; that moment may have passed.
     pub until: Wall,
-    /// How long all of it was to last; zero when an earlier version did not say.
+    /// Its whole length; zero when an earlier version did not record it.
     pub lasts: Duration,
 }
 
-/// What the store knew when it was opened.
+/// The contents of the store when it was opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Restored {
-    /// Who is logged in to which queue, and since when.
+    /// The logins: agent, queue, and since when.
     pub logins: Vec<(AgentId, QueueNumber, Wall)>,
-    /// When each agent's last conversation from any queue ended, in the order in which they did.
+    /// When each agent's last queue conversation ended, in the order of the ends.
     pub last_conversation_end: Vec<(AgentId, Wall)>,
-    /// The wrap-ups that were never recorded as ended.
+    /// The wrap-ups without a recorded end.
     pub wrap_ups: Vec<WrapUp>,
-    /// The [`CallEntered`](super::fact::Fact::CallEntered) after which the call's wait was never recorded as ended.
+    /// The [`CallEntered`](super::fact::Fact::CallEntered) records of waits without a recorded end.
     pub waiting: Vec<Record>,
-    /// The [`OfferMade`](super::fact::Fact::OfferMade) without an outcome.
+    /// The [`OfferMade`](super::fact::Fact::OfferMade) records of offers without an outcome.
     pub offers: Vec<Record>,
-    /// The [`CallAnswered`](super::fact::Fact::CallAnswered) after which no end of the conversation was recorded.
+    /// The [`CallAnswered`](super::fact::Fact::CallAnswered) records of conversations without a recorded end.
     pub conversations: Vec<Record>,
-    /// When the daemon was last known to live; `None` when there was none.
+    /// When the last daemon was last known to live; `None` when there was none.
     pub alive: Option<Alive>,
 }

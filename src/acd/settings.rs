@@ -1,4 +1,4 @@
-//! What an admin configures: queues and agents as validated values.
+//! The settings of queues and agents, as validated values.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub enum Strategy {
     AsListed,
     /// Every candidate at once; the first to answer gets the caller.
     Simultaneous,
-    /// First the agent whose last queue conversation ended longest ago.
+    /// The agent whose last queue conversation ended longest ago comes first.
     LongestIdle,
     /// A fresh random order for every caller.
     Random,
@@ -44,7 +44,7 @@ impl fmt::Display for Strategy {
     }
 }
 
-/// What a waiting caller hears.
+/// The music for waiting callers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Music {
     /// The Swiss and European ring tone: 425 Hz, 1 s on, 4 s off.
@@ -56,7 +56,7 @@ pub enum Music {
     Stream(Arc<str>),
 }
 
-/// A language of the spoken prompts: the name of a folder of prompts, such as `de`.
+/// A language of the spoken prompts, named like its folder of prompts, such as `de`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Language(pub Arc<str>);
@@ -67,7 +67,7 @@ impl fmt::Display for Language {
     }
 }
 
-/// What happens to a caller whose wait ended without an agent.
+/// The action for a caller whose wait ended without an agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum TimeoutAction {
     /// The call is hung up.
@@ -79,7 +79,7 @@ pub enum TimeoutAction {
     Queue(QueueNumber),
 }
 
-/// What happens when a caller has waited too long or nobody is logged in.
+/// What happens when a caller has waited too long, or nobody is logged in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timeout {
     /// A sound file on the FreeSWITCH machine, played to its end before the action.
@@ -88,24 +88,24 @@ pub struct Timeout {
     pub action: TimeoutAction,
 }
 
-/// One queue as configured. Everything but number, name and participants has a default.
+/// The settings of one queue. Everything but number, name and participants has a default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueSettings {
     /// The number that callers dial.
     pub number: QueueNumber,
     /// The name shown to people.
     pub name: Arc<str>,
-    /// How agents are chosen.
+    /// The order in which agents are chosen.
     pub strategy: Strategy,
-    /// The queue's agents, in list order, each once.
+    /// The queue's agents, in list order and without duplicates.
     pub participants: Vec<AgentId>,
     /// How long a caller may wait; `None` means without limit.
     pub max_wait: Option<Duration>,
-    /// How long an agent is left alone after a conversation.
+    /// How long an agent gets no offers after a conversation.
     pub wrap_up: Duration,
     /// How long one offer rings.
     pub ring_time: Duration,
-    /// What waiting callers hear.
+    /// The music that waiting callers hear.
     pub music: Music,
     /// The language of every prompt in this queue.
     pub language: Language,
@@ -116,8 +116,8 @@ pub struct QueueSettings {
 }
 
 impl QueueSettings {
-    /// A queue with the default of every other setting. Only the default language comes from the file, which sets it for
-    /// all queues.
+    /// Creates a queue with defaults for all other settings. The default language comes from the file, which sets it
+    /// for all queues.
     pub fn new(number: QueueNumber, name: Arc<str>, participants: Vec<AgentId>, language: Language) -> Self {
         Self {
             number,
@@ -135,21 +135,21 @@ impl QueueSettings {
     }
 }
 
-/// One agent as configured.
+/// The settings of one agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentSettings {
     /// The SIP user.
     pub id: AgentId,
     /// The name shown to people.
     pub name: Arc<str>,
-    /// A FreeSWITCH dial string to ring in place of the phone of the same number.
+    /// A FreeSWITCH dial string to ring instead of the phone of the same number.
     pub dial: Option<Arc<str>>,
-    /// Whether a call that the phone forwards (302) goes where the phone says.
+    /// Whether to follow a redirect of the phone (302).
     pub follow_forwards: bool,
 }
 
 impl AgentSettings {
-    /// An agent of whom nothing else was said.
+    /// Creates an agent with defaults for all other settings.
     pub fn new(id: AgentId, name: Arc<str>) -> Self {
         Self { id, name, dial: None, follow_forwards: false }
     }

@@ -1,4 +1,4 @@
-//! Time as it is passed in: nothing in `acd` reads a clock.
+//! Time values: callers pass them in, and nothing in `acd` reads a clock.
 
 use std::fmt;
 use std::time::Duration;
@@ -23,8 +23,8 @@ impl Wall {
         Self(self.0.saturating_sub(millis(d)))
     }
 
-    /// How long ago `earlier` was; zero when it lies in the future. The calendar may have been set in between: how long
-    /// something lasts is told by [`Now::lasted`].
+    /// The time from `earlier` to this moment; zero when `earlier` lies in the future. The calendar may have been set
+    /// in between, so use [`Now::lasted`] for lengths.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
@@ -52,8 +52,8 @@ impl Mono {
     }
 }
 
-/// When something began, on the monotonic clock, to the millisecond: it may have been before this process did. Lengths
-/// and orders go by it (Q108), whatever happens to the calendar meanwhile.
+/// When something began, on the monotonic clock, in milliseconds; it may lie before the start of this process. Lengths
+/// and orders use it, because it does not change when the calendar is set (Q108).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Since(i64);
 
@@ -70,7 +70,7 @@ impl Since {
     }
 }
 
-/// The present, handed in with every input.
+/// The present, passed in with every input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
     /// For deadlines, lengths and orders.
@@ -85,12 +85,12 @@ impl Now {
         Since::from(self.mono).before(d)
     }
 
-    /// How long something has lasted that began then; zero when that lies in the future.
+    /// How long something that began at `since` has lasted; zero when `since` lies in the future.
     pub fn lasted(self, since: Since) -> Duration {
         Duration::from_millis(u64::try_from(Since::from(self.mono).0.saturating_sub(since.0)).unwrap_or(0))
     }
 
-    /// That moment as the calendar has it now.
+    /// The moment `since` on the present calendar.
     pub fn wall_of(self, since: Since) -> Wall {
         Wall(self.wall.0.saturating_sub(Since::from(self.mono).0.saturating_sub(since.0)))
     }
@@ -104,7 +104,7 @@ fn millis(d: Duration) -> i64 {
 mod tests {
     use super::*;
 
-    /// Q108: what began before this process has lasted since then, and goes on whatever the calendar says.
+    /// Q108: a length that began before this process is right, and ignores that the calendar is set.
     #[test]
     fn q108_lengths_do_not_follow_the_calendar() {
         let at = |ms, wall| Now { mono: Mono(Duration::from_millis(ms)), wall: Wall(wall) };

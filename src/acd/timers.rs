@@ -1,8 +1,8 @@
-//! The table of deadlines that each state machine has.
+//! The table of deadlines in each state machine.
 
 use super::time::Mono;
 
-/// The deadlines of one state machine, each under a name. Setting a name again moves its deadline.
+/// The deadlines of one state machine, by name. Setting a name again moves its deadline.
 #[derive(Clone, Debug)]
 pub struct Timers<K> {
     table: Vec<(K, Mono)>,

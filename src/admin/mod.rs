@@ -1,6 +1,6 @@
-//! The running daemon's own door: a Unix socket on which `freeswitch-queue status` and `reload` ask.
+//! The daemon's control socket: a Unix socket for `freeswitch-queue status` and `freeswitch-queue reload`.
 //!
-//! A request is one line, an answer is everything until the end of the connection.
+//! A request is one line; the answer is everything up to the end of the connection.
 
 mod status;
 
@@ -28,21 +28,21 @@ pub use status::{reason, table};
 
 /// How long a request may take, from connecting to the last byte of the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long somebody who has connected may take to say what is asked: it is sent right behind connecting.
+/// How long a client may take to send its request after connecting; ours sends it at once.
 const SAYING: Duration = Duration::from_secs(1);
-/// How many connections are served at a time. Those who say nothing must not keep the others waiting for long.
+/// How many connections are served at a time. Silent clients must not keep others waiting for long.
 const AT_ONCE: usize = 128;
-/// How many requests are answered at a time.
+/// How many requests the daemon answers at a time.
 const ANSWERS_AT_ONCE: usize = 8;
-/// The longest request.
+/// The maximum length of a request, in bytes.
 const LONGEST: u64 = 256;
 
-/// What can be asked.
+/// A request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
     /// The live picture, as JSON.
     Status,
-    /// Read the configuration again.
+    /// Reload the configuration.
     Reload,
 }
 
@@ -59,7 +59,7 @@ impl Request {
     }
 }
 
-/// The live picture, and how the daemon itself is.
+/// The live picture, and the state of the daemon itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Status {
     /// The version of the daemon.
@@ -68,15 +68,15 @@ pub struct Status {
     pub switches: usize,
     /// How many of them are linked.
     pub linked: usize,
-    /// How each link is, and what is wrong with its switch.
+    /// The state of each link, and the troubles of its switch.
     pub links: Vec<LinkView>,
-    /// How many differences to FreeSWITCH were repaired since the start.
+    /// How many differences from FreeSWITCH were repaired since the start.
     pub repairs: usize,
-    /// What is wrong with the store; `None` when nothing is.
+    /// The trouble of the store, if there is any.
     pub store: Option<String>,
-    /// How many lines of the log were lost since the start, because nobody read them.
+    /// How many log lines were lost since the start, because nobody read them.
     pub log_lines_lost: u64,
-    /// Calls that wait or talk.
+    /// The number of calls that wait or talk.
     pub calls: usize,
     /// Queues and agents.
     #[serde(flatten)]
@@ -87,13 +87,13 @@ pub struct Status {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reloaded {
-    /// It was applied; the differences, in words.
+    /// The configuration was applied; its differences, in words.
     Applied(Vec<String>),
-    /// It was refused, and nothing was changed; why.
+    /// The configuration was refused and nothing was changed; the reason.
     Refused(String),
 }
 
-/// The door, open.
+/// The open control socket.
 #[derive(Debug)]
 pub struct Door {
     listener: UnixListener,
@@ -101,16 +101,17 @@ pub struct Door {
 }
 
 impl Door {
-    /// Opens the door at `path`, for the daemon's own user only. What a killed daemon left there is removed.
+    /// Opens the control socket at `path`, for the daemon's own user only. A socket that a killed daemon left is
+    /// removed.
     ///
     /// # Errors
-    /// The system's error; also when something else than a socket is there, or another daemon has it open.
+    /// The system's error; also if the path is not a socket, or another daemon has it open.
     pub async fn open(path: &Path) -> io::Result<Self> {
         if let Ok(found) = std::fs::symlink_metadata(path) {
             if !found.file_type().is_socket() {
-                return Err(io::Error::new(io::ErrorKind::AlreadyExists, "it exists and is no socket"));
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, "it exists and is not a socket"));
             }
-            // Whatever else is said, somebody is there: one who is overrun or stands still says that it would block.
+            // Any other error means that a daemon is there: one that is overrun or hangs gives WouldBlock.
             match UnixStream::connect(path).await {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
                 Ok(_) => return Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon answers there")),
@@ -122,7 +123,7 @@ impl Door {
         Ok(Self { listener, path: path.to_owned() })
     }
 
-    /// Answers requests, for ever. `file` is the configuration that a reload reads.
+    /// Answers requests for ever. `file` is the configuration that a reload reads.
     pub async fn serve(self, daemon: Arc<Daemon>, file: PathBuf) {
         let places = Arc::new(Semaphore::new(AT_ONCE));
         let answers = Arc::new(Semaphore::new(ANSWERS_AT_ONCE));
@@ -151,7 +152,7 @@ impl Door {
 
 impl Drop for Door {
     fn drop(&mut self) {
-        // A file left behind is removed by the next start.
+        // The next start removes a file left behind.
         let _ = std::fs::remove_file(&self.path);
     }
 }
@@ -196,7 +197,7 @@ pub fn json(status: &Status) -> serde_json::Result<Value> {
     Ok(json)
 }
 
-/// The live picture, and how the daemon itself is.
+/// The live picture, and the state of the daemon itself.
 pub fn status_of(daemon: &Daemon) -> Status {
     let health = daemon.journal().health().borrow().clone();
     Status {
@@ -220,16 +221,16 @@ pub fn status_of(daemon: &Daemon) -> Status {
     }
 }
 
-/// As [`reload`], on a thread of its own: the disk may be slow.
+/// As [`reload`], on a separate thread, because the disk may be slow.
 pub async fn reload_aside(daemon: &Arc<Daemon>, file: &Path) -> Reloaded {
     let (daemon, file) = (daemon.clone(), file.to_owned());
     tokio::task::spawn_blocking(move || reload(&daemon, &file)).await.unwrap_or_else(|error| {
-        tracing::error!(%error, "the configuration could not be read again");
-        Reloaded::Refused(format!("the daemon failed at it ({error}); report what its log says as a defect"))
+        tracing::error!(%error, "the configuration could not be reloaded");
+        Reloaded::Refused(format!("the daemon failed ({error}); report its log as a defect"))
     })
 }
 
-/// Reads the configuration again, and applies it if nothing is wrong with it. Waits for the disk.
+/// Reloads the configuration, and applies it if it has no problems. Blocks on the disk.
 pub fn reload(daemon: &Daemon, file: &Path) -> Reloaded {
     match daemon.controller().reload(&Asker::Operator, || config::load(file)) {
         Ok(changes) => {
@@ -240,7 +241,7 @@ pub fn reload(daemon: &Daemon, file: &Path) -> Reloaded {
         }
         Err(problems) => {
             tracing::error!("the configuration is refused and nothing was changed");
-            // One line each: a line of the log never holds another.
+            // A log line each, because a log line must not contain line breaks.
             for problem in problems.to_string().lines() {
                 tracing::error!("{problem}");
             }
@@ -249,7 +250,7 @@ pub fn reload(daemon: &Daemon, file: &Path) -> Reloaded {
     }
 }
 
-/// Asks the daemon whose door is at `path`.
+/// Sends a request to the daemon whose control socket is at `path`.
 ///
 /// # Errors
 /// The system's error, when no daemon answers there.
@@ -269,16 +270,16 @@ pub async fn ask(path: &Path, request: Request) -> io::Result<String> {
 mod tests {
     use super::*;
 
-    /// Q19: what a killed daemon left is in nobody's way; a daemon that runs, and what is no socket, stays.
+    /// Q19: opening removes the socket of a killed daemon, but not that of a running daemon, nor another kind of file.
     #[tokio::test]
-    async fn only_what_nobody_uses_is_taken_away() {
+    async fn only_an_unused_socket_is_removed() {
         let path = std::env::temp_dir().join(format!("door-{}", uuid::Uuid::new_v4()));
         let refused = async || Door::open(&path).await.unwrap_err().kind();
         let other = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
         other.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
         other.listen(1).unwrap();
         assert_eq!(refused().await, io::ErrorKind::AddrInUse);
-        // It stands still: nobody is accepted, and as many wait as may.
+        // The other daemon hangs: it accepts nobody, and its backlog is full.
         let mut waiting = Vec::new();
         while let Ok(stream) = UnixStream::connect(&path).await {
             waiting.push(stream);

@@ -1,8 +1,8 @@
-//! Logins and logouts that are being written down: what is stored last is what is carried out last (Q18).
+//! Logins and logouts that are being stored: the last change stored is the last one to take effect (Q18).
 //!
-//! A change becomes true only when it is on disk, and meanwhile others may come: an agent has several phones, a file may
-//! be slow, and the configuration may change. Changes are stored in the order in which they came, and become true in
-//! that order as well, whichever task is the first to hear that its own is on disk. A change that a new configuration
+//! A change takes effect only when it is on disk. Others may arrive meanwhile: an agent has several phones, the disk
+//! may be slow, and the configuration may change. Changes are stored in the order of their arrival and take effect in
+//! that order, whichever task is the first to learn that its own change is on disk. A change that a new configuration
 //! forbids is given up.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -11,22 +11,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::acd::fact::Asker;
 use crate::acd::ids::{AgentId, QueueNumber};
 
-/// Whose login to which queue.
+/// An agent and a queue.
 pub(super) type Key = (AgentId, QueueNumber);
 
-/// The changes that are being written down. The lock is held while one is checked and handed to the store, while one
-/// becomes true, and while a configuration is applied.
+/// The changes that are being stored. The lock is held while a change is checked and handed to the store, while it
+/// takes effect, and while a configuration is applied.
 #[derive(Debug, Default)]
 pub(super) struct Logins(Mutex<Order>);
 
-/// What is to be done about a change that somebody wants.
+/// What to do about a requested change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Begun {
-    /// It is so.
+    /// Nothing: the state is already as requested.
     Already,
-    /// It is being written down already, as the change of this number.
+    /// Wait: the same change, with this number, is already being stored.
     Wait(u64),
-    /// It is to be written down, as the change of this number.
+    /// Store it as the change with this number.
     Write(u64),
 }
 
@@ -38,7 +38,7 @@ struct Pending {
     by: Asker,
 }
 
-/// In which order changes were handed to the store, and which of them are not true yet.
+/// The order in which changes were handed to the store, and the changes that have not taken effect yet.
 #[derive(Debug, Default)]
 pub(super) struct Order {
     last: u64,
@@ -47,7 +47,7 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// `by` wants a login (true) or logout, where `is_in` is so.
+    /// `by` requests a login (true) or a logout; `is_in` is the current state.
     pub(super) fn begin(&mut self, key: &Key, is_in: bool, login: bool, by: &Asker) -> Begun {
         match self.pending.get(key).and_then(VecDeque::back) {
             Some(last) if last.login == login => return Begun::Wait(last.number),
@@ -60,8 +60,8 @@ impl Order {
         Begun::Write(self.last)
     }
 
-    /// A change is on disk, and so are all that were handed over before it. Returns those that become true now, in
-    /// their order.
+    /// A change is on disk, and so is every change handed over before it. Returns the changes that take effect now, in
+    /// order.
     pub(super) fn written(&mut self, key: &Key, number: u64) -> Vec<(bool, Asker)> {
         let Some(pending) = self.pending.get_mut(key) else { return Vec::new() };
         let count = pending.iter().take_while(|p| p.number <= number).count();
@@ -70,9 +70,9 @@ impl Order {
         due
     }
 
-    /// A change was not written down in time, though it may yet be: it does not become true. Returns whether it has
-    /// become true after all, because one behind it was written down; and what is to be stored behind it, so that it
-    /// counts for nothing.
+    /// A change was not stored in time and does not take effect, although the store may still write it. Returns whether
+    /// it has taken effect after all, because a later change was stored; and the change to store behind it to cancel
+    /// it, if one is needed.
     pub(super) fn failed(&mut self, key: &Key, number: u64, is_in: bool) -> (bool, Option<bool>) {
         let found = self.pending.get_mut(key).and_then(|p| Some((p.iter().position(|p| p.number == number)?, p)));
         let Some((at, pending)) = found else { return (true, None) };
@@ -83,8 +83,8 @@ impl Order {
         (false, (was_last && otherwise != login).then_some(otherwise))
     }
 
-    /// The configuration is another, and has logged these out; `allowed` tells whether a login may become true in it.
-    /// The changes that may not are given up. Returns the logouts that are to be stored behind what was stored before.
+    /// A new configuration has logged these agents out; `allowed` tells whether it permits a login. Gives up the
+    /// pending changes that it does not permit. Returns the logouts to store behind everything stored before.
     pub(super) fn reconfigured(&mut self, logged_out: Vec<Key>, allowed: impl Fn(&Key) -> bool) -> BTreeSet<Key> {
         self.round += 1;
         let mut to_store: BTreeSet<Key> = logged_out.into_iter().collect();
@@ -94,7 +94,7 @@ impl Order {
             }
             match pending.back() {
                 Some(last) if last.login => to_store.insert(key.clone()),
-                // That is what was stored last.
+                // A logout was stored last already.
                 _ => to_store.remove(key),
             };
             false
@@ -102,7 +102,7 @@ impl Order {
         to_store
     }
 
-    /// How often the configuration has been another.
+    /// How often a new configuration has been applied.
     pub(super) fn round(&self) -> u64 {
         self.round
     }
@@ -115,7 +115,7 @@ impl Order {
 }
 
 impl Logins {
-    /// No critical section can panic half-way, so a poisoned lock is as good as another.
+    /// Takes the lock even if it is poisoned: no critical section can panic half-way.
     pub(super) fn lock(&self) -> MutexGuard<'_, Order> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -134,7 +134,8 @@ mod tests {
         due.into_iter().map(|(login, _)| login).collect()
     }
 
-    /// Q18: whoever hears first that it is on disk, they become true as they were stored.
+    /// Q18: changes take effect in the order in which they were stored, whichever task learns first that its own is on
+    /// disk.
     #[test]
     fn a_login_and_a_logout_of_one_instant_keep_their_order() {
         let mut order = Order::default();
@@ -146,25 +147,26 @@ mod tests {
         assert_eq!(order.begin(&anna(), false, false, &Asker::Operator), Begun::Already);
     }
 
-    /// Q14, Q18: what was not confirmed counts for nothing, and undoes nothing that came behind it.
+    /// Q14, Q18: an unconfirmed change has no effect, and undoes no later change.
     #[test]
-    fn what_was_not_written_in_time_does_not_count() {
+    fn a_change_not_stored_in_time_has_no_effect() {
         let mut order = Order::default();
         order.begin(&anna(), false, true, &Asker::Operator);
         assert_eq!(order.failed(&anna(), 1, false), (false, Some(false)));
         order.begin(&anna(), false, true, &Asker::Operator);
         order.begin(&anna(), false, false, &Asker::Operator);
         order.begin(&anna(), false, true, &Asker::Operator);
-        assert_eq!(order.failed(&anna(), 2, false), (false, None), "the two behind it say how it is");
+        assert_eq!(order.failed(&anna(), 2, false), (false, None), "the two later changes decide the state");
         assert_eq!(order.failed(&anna(), 4, false), (false, Some(false)));
         assert_eq!(changes(order.written(&anna(), 3)), [false]);
-        assert_eq!(order.failed(&anna(), 3, false), (true, None), "it has become true");
+        assert_eq!(order.failed(&anna(), 3, false), (true, None), "it has taken effect");
         assert!(order.pending.is_empty());
     }
 
-    /// Q18: in every order in which tasks may run, and whatever is written in time: what is stored last is how it is.
+    /// Q18: in every order in which tasks may run, and whichever writes are in time, the last stored change is the
+    /// state.
     #[test]
-    fn what_is_stored_is_what_is_true() {
+    fn the_last_stored_change_is_the_state() {
         let mut seed = 1_u64;
         let mut dice = |sides: usize| {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -195,9 +197,9 @@ mod tests {
         }
     }
 
-    /// Q3, Q18: what a configuration forbids is given up, and the store ends with a logout, told once.
+    /// Q3, Q18: a configuration gives up the changes that it forbids, and the store ends with one logout.
     #[test]
-    fn a_configuration_gives_up_what_it_forbids() {
+    fn a_configuration_gives_up_forbidden_changes() {
         let stored = |wanted: &[bool], was_in: bool| {
             let mut order = Order::default();
             for login in wanted {
@@ -206,7 +208,7 @@ mod tests {
             }
             let logged_out = if was_in { vec![anna()] } else { Vec::new() };
             let to_store = order.reconfigured(logged_out, |_| false);
-            assert_eq!(order.written(&anna(), 9), [], "nothing becomes true any more");
+            assert_eq!(order.written(&anna(), 9), [], "nothing takes effect any more");
             assert_eq!(order.failed(&anna(), 1, false), (true, None));
             to_store.contains(&anna())
         };

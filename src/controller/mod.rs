@@ -1,8 +1,8 @@
-//! The one way in for intentions: somebody wants an agent logged in or out, an offer called off, the file read again.
+//! The one way in for requests: log an agent in or out, call an offer off, reload the configuration file.
 //!
 //! Each request names who asks ([`Asker`]) and has an answer of its own type. Feature codes and the control socket are
 //! callers; whoever comes later is one more. Two requests of one moment cannot disagree: what is checked, stored and
-//! done for one of them is done under one lock ([`Logins`]). Nothing here decides what a rule of `acd` or `floor`
+//! done for one of them is done under one lock (`logins::Logins`). Nothing here decides what a rule of `acd` or `floor`
 //! decides.
 
 mod logins;
@@ -21,47 +21,47 @@ use crate::journal::{Journal, NotDurable};
 
 use logins::{Begun, Key, Logins};
 
-/// Called with every configuration that was applied, behind the floor. Must not block.
+/// Called with every applied configuration, after the floor has taken it. It must not block.
 pub type Applied = Box<dyn Fn(&Config) + Send + Sync>;
 
-/// What became of a login or a logout.
+/// The answer to a login or a logout.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoginAnswer {
-    /// It is so, and on disk.
+    /// The login state is as requested, and on disk.
     Done,
-    /// It is not allowed; nothing has changed.
+    /// The change is not allowed; nothing has changed.
     Refused(LoginRefusal),
-    /// It was not written down in time, or the file changed meanwhile; nothing has changed.
+    /// The change was not stored in time, or the configuration changed meanwhile; nothing has changed.
     Failed,
 }
 
-/// What became of calling off.
+/// The answer to calling an offer off.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallOffAnswer {
-    /// This offer ends, unless it is being answered.
+    /// This offer ends, unless the phone is being answered.
     Ordered(OfferId),
-    /// The agent's phone rings for nobody; nothing has changed.
+    /// The agent's phone does not ring for a caller; nothing has changed.
     NothingRings,
 }
 
-/// Carries intentions out.
+/// Carries out requests.
 pub struct Controller {
     floor: Arc<Floor>,
     clock: Arc<Clock>,
     journal: Arc<Journal>,
     logins: Logins,
     config: Mutex<Arc<Config>>,
-    /// What the daemon was started with: what waits for a restart is compared with it.
+    /// The configuration at the start, for finding the changes that need a restart.
     started: Arc<Config>,
-    /// Held while a file is read and applied: what was read first is applied first.
+    /// Held while a file is read and applied, so that the file read first is applied first.
     changing: Mutex<()>,
     applied: Applied,
 }
 
 impl Controller {
-    /// A controller over a floor that runs with `config` already.
+    /// Creates a controller for a floor that already runs with `config`.
     pub fn new(
         floor: Arc<Floor>,
         clock: Arc<Clock>,
@@ -74,12 +74,12 @@ impl Controller {
         Self { floor, clock, journal, logins, config: Mutex::new(config), started, changing, applied }
     }
 
-    /// The configuration as it is now.
+    /// The current configuration.
     pub fn config(&self) -> Arc<Config> {
         self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Logs an agent in to a queue. The answer comes when that is on disk and true (Q18).
+    /// Logs an agent in to a queue. Returns when the change is on disk and has taken effect (Q18).
     pub async fn log_in(&self, by: &Asker, agent: &AgentId, queue: &QueueNumber) -> LoginAnswer {
         self.change(by, &(agent.clone(), queue.clone()), true).await
     }
@@ -89,8 +89,8 @@ impl Controller {
         self.change(by, &(agent.clone(), queue.clone()), false).await
     }
 
-    /// Calls the offer off for which an agent's phone rings; its caller goes on to another agent. An agent whose phone is
-    /// being answered this moment is connected all the same.
+    /// Calls off the offer for which an agent's phone rings; its caller goes on to another agent. If the phone is being
+    /// answered at this moment, the agent is connected all the same.
     pub fn call_off(&self, by: &Asker, agent: &AgentId) -> CallOffAnswer {
         match self.floor.call_off_offer(agent, self.clock.now()) {
             Some(OfferKey { offer, call, queue, .. }) => {
@@ -101,11 +101,11 @@ impl Controller {
         }
     }
 
-    /// Applies another configuration to what runs, as `load` gives it, and tells the difference. One at a time. `load`
-    /// may wait for the disk, and the caller waits with it.
+    /// Applies the configuration that `load` returns, and returns the differences. Runs one reload at a time. `load`
+    /// may block on the disk, and this function blocks with it.
     ///
     /// # Errors
-    /// What `load` says; nothing has changed then.
+    /// Returns the error of `load`; nothing has changed then.
     pub fn reload<E>(&self, by: &Asker, load: impl FnOnce() -> Result<Config, E>) -> Result<Vec<Change>, E> {
         let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let config = Arc::new(load()?);
@@ -115,12 +115,12 @@ impl Controller {
         self.journal.set_keep(config.keep);
         let mut changes = pending(&self.started, &config);
         changes.extend(diff(&old, &config));
-        tracing::info!(%by, changes = changes.len(), "the configuration was read again");
+        tracing::info!(%by, changes = changes.len(), "the configuration was reloaded");
         Ok(changes)
     }
 
-    /// Gives the floor a configuration. No login becomes true meanwhile: a login that was allowed by the configuration
-    /// before either is true before this, and undone by it, or is given up here.
+    /// Applies a configuration to the floor. No login takes effect meanwhile: a login that the configuration before
+    /// allowed has either taken effect already, and is undone by this one, or is given up here.
     fn configure(&self, config: &Config) {
         let mut logins = self.logins.lock();
         let now = self.clock.now();
@@ -132,7 +132,7 @@ impl Controller {
             let written = self.journal.durable(Some(self.record(&Asker::File, &key, false)));
             tokio::spawn(async move {
                 if let Err(error) = written.await {
-                    tracing::error!(%agent, %queue, %error, "a logout by configuration was not written down");
+                    tracing::error!(%agent, %queue, %error, "a logout by configuration was not stored");
                 }
             });
         }
@@ -163,17 +163,17 @@ impl Controller {
             Err(_) => {}
         }
         match self.floor.login_change(agent, queue, login) {
-            // The file changed while it was written down.
+            // The configuration changed while the change was being stored.
             LoginChange::Refused(why) => LoginAnswer::Refused(why),
             LoginChange::Changed if round != self.logins.lock().round() => LoginAnswer::Failed,
-            // The task that had it written down gave it up.
+            // The task that was storing the change gave it up.
             LoginChange::Changed if begun == Begun::Wait(number) => LoginAnswer::Failed,
-            // What has changed it back since came behind it.
+            // A later change may have reversed it since.
             LoginChange::Already | LoginChange::Changed => LoginAnswer::Done,
         }
     }
 
-    /// Everything up to a change is on disk.
+    /// Every change up to this one is on disk.
     fn become_true(&self, key: &Key, number: u64) {
         let mut logins = self.logins.lock();
         let (agent, queue) = key;
@@ -188,10 +188,10 @@ impl Controller {
         }
     }
 
-    /// A change was not written down. True when it has become true all the same.
+    /// A change was not stored in time. Returns true when it has taken effect all the same.
     fn give_up(&self, by: &Asker, key: &Key, number: u64, begun: Begun, error: NotDurable) -> bool {
         let (agent, queue) = key;
-        tracing::error!(%agent, %queue, %error, "a login or logout was not written down in time, and is not confirmed");
+        tracing::error!(%agent, %queue, %error, "a login or logout was not stored in time, and is not confirmed");
         if begun == Begun::Wait(number) {
             return false;
         }
@@ -199,7 +199,7 @@ impl Controller {
         let is_in = self.floor.agent(agent, |a| a.logins().contains_key(queue)).unwrap_or(false);
         let (is_true, counter) = logins.failed(key, number, is_in);
         if let Some(login) = counter {
-            // It may yet be written, when the store recovers; but the agent is told that nothing has changed.
+            // The store may still write it after recovering, but the agent is told that nothing has changed.
             self.journal.record(self.record(by, key, login));
         }
         is_true

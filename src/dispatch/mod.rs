@@ -1,5 +1,8 @@
 //! Brings callers and free agents together: rank, claim, confirm.
 //!
+//! Owns the benches of free agents, and is the only one to make an offer. Must not poll, wait, or talk to FreeSWITCH;
+//! who is next for whom is decided by [`pairing`](crate::acd::pairing).
+//!
 //! [`Dispatcher::run`] is called when the bell was rung or its own next deadline is due; between that
 //! it does nothing. It keeps a bench of free agents for each queue, brought up to date from what
 //! changed on the floor, so that the cost of a decision does not grow with the number of callers who
@@ -16,7 +19,7 @@ use crate::acd::settings::Strategy;
 use crate::acd::time::{Mono, Now};
 use crate::floor::{Floor, OfferKey};
 
-/// Makes the identity of a new offer.
+/// Creates the ID of a new offer.
 pub type NewOffer = Box<dyn FnMut() -> OfferId + Send>;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,22 +32,22 @@ enum Due {
 pub struct Dispatcher {
     floor: Arc<Floor>,
     benches: HashMap<QueueNumber, Bench>,
-    /// In which benches an agent sits.
+    /// The queues on whose benches each agent sits.
     seated: HashMap<AgentId, Vec<QueueNumber>>,
     due: BTreeSet<(Mono, Due)>,
-    /// How fast the queues that ring everybody do so.
+    /// Limits the offer rate of each queue with the strategy `simultaneous`.
     paces: HashMap<QueueNumber, Pace>,
     new_offer: NewOffer,
 }
 
 impl Dispatcher {
-    /// A dispatcher for this floor.
+    /// Creates a dispatcher for this floor.
     pub fn new(floor: Arc<Floor>, new_offer: NewOffer) -> Self {
         let (benches, seated, paces) = (HashMap::new(), HashMap::new(), HashMap::new());
         Self { floor, benches, seated, due: BTreeSet::new(), paces, new_offer }
     }
 
-    /// Makes every offer that can be made now. Returns when to be called again at the latest.
+    /// Makes every offer that is possible now. Returns the deadline for the next call.
     pub fn run(&mut self, now: Now) -> Option<Mono> {
         let mut queues = BTreeSet::new();
         while let Some((at, _)) = self.due.first()
@@ -74,7 +77,7 @@ impl Dispatcher {
         }
     }
 
-    /// Makes a queue's bench anew when its settings changed.
+    /// Rebuilds a queue's bench when its settings have changed.
     fn refresh_bench(&mut self, queue: &QueueNumber) {
         let Some(settings) = self.floor.participants(queue) else {
             self.benches.remove(queue);
@@ -103,7 +106,7 @@ impl Dispatcher {
         self.benches.insert(queue.clone(), bench);
     }
 
-    /// Brings an agent's seats up to date; adds the queues where the agent may now be wanted.
+    /// Updates an agent's seats, and adds to `wanted` the queues for which the agent is now free.
     fn seat(&mut self, agent: &AgentId, now: Now, wanted: &mut BTreeSet<QueueNumber>) {
         self.unseat(agent);
         let known = self.floor.agent(agent, |a| {
@@ -135,7 +138,7 @@ impl Dispatcher {
         }
     }
 
-    /// Serves the callers of these queues in the order in which they have waited, over all of them.
+    /// Serves the callers of these queues, longest wait first across all of them.
     fn pair(&mut self, queues: BTreeSet<QueueNumber>, now: Now) {
         let mut heads: BTreeSet<(Place, QueueNumber)> = BTreeSet::new();
         for queue in queues {
@@ -143,7 +146,7 @@ impl Dispatcher {
                 heads.insert((place, queue));
             }
         }
-        // Queues whose free agents are held for a caller ahead, but for this one.
+        // Queues whose free agents are held for a caller ahead, each with the one agent who is not held.
         let mut spares: HashMap<QueueNumber, AgentId> = HashMap::new();
         while let Some((place, queue)) = heads.pop_first() {
             let Some(bench) = self.benches.get(&queue) else { continue };
@@ -165,7 +168,7 @@ impl Dispatcher {
                             OfferKey { offer: (self.new_offer)(), call: call.clone(), queue: queue.clone(), agent };
                         self.offer(&key, now);
                     }
-                    // Somebody who is only paused may have to be rung as well, later.
+                    // An agent who is paused after a miss may have to be rung for this caller as well, later.
                     heads.insert((place, queue));
                     continue;
                 }
@@ -185,7 +188,7 @@ impl Dispatcher {
         }
     }
 
-    /// How many agents may be rung for this queue now; if none, when it may be looked at again.
+    /// How many agents may be rung for this queue now; if none, also when to look again.
     fn room(&mut self, queue: &QueueNumber, now: Mono) -> (usize, Option<Mono>) {
         let Some(pace) = self.paces.get_mut(queue) else { return (usize::MAX, None) };
         match pace.room(share(self.floor.sessions_per_second()), now) {
@@ -194,7 +197,7 @@ impl Dispatcher {
         }
     }
 
-    /// The next caller to look at, unless nobody is free.
+    /// The next caller to serve; `None` when no agent is free.
     fn next(&self, queue: &QueueNumber, after: Option<Place>) -> Option<Place> {
         if self.benches.get(queue)?.is_empty() {
             return None;
@@ -204,7 +207,7 @@ impl Dispatcher {
 
     fn offer(&mut self, key: &OfferKey, now: Now) {
         self.unseat(&key.agent);
-        // A lost claim or confirmation leaves a note of what changed, and the loop comes round again.
+        // A failed claim or confirmation marks what changed on the floor, so the loop in `run` comes round again.
         if self.floor.claim(key, now).is_ok() && self.floor.confirm(key, now) {
             self.paces.entry(key.queue.clone()).and_modify(|pace| pace.count(now.mono));
         }

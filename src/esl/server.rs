@@ -1,4 +1,7 @@
 //! Outbound connections, which FreeSWITCH opens with its `socket` application: one for each call.
+//!
+//! Owns the listener: which peers may connect, how many at once, and how a call that is not served goes back to the
+//! dialplan. Must not know what a call is for: queues, agents and `fsq_*` variables are none of its business.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

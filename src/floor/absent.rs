@@ -1,5 +1,5 @@
-//! Callers who wait, and whose connection is gone: FreeSWITCH's dialplan brings them back to their place, or they
-//! are lost (Q19, Q20).
+//! Waiting callers whose connection is gone: either FreeSWITCH's dialplan brings them back to their place, or they are
+//! lost (Q19, Q20).
 
 use crate::acd::fact::{CancelCause, Fact, LossCause};
 use crate::acd::ids::{CallId, QueueNumber};
@@ -8,33 +8,33 @@ use crate::acd::time::{Mono, Now, Since, Wall};
 
 use super::{Floor, lock};
 
-/// A caller who waited, and is not here.
+/// A caller who was waiting and has no connection now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Absent {
     /// The queue.
     pub queue: QueueNumber,
-    /// When the caller entered it, by the line's time.
+    /// When the caller entered it, in the line's time.
     pub entered: Wall,
-    /// Since when the caller waits.
+    /// When the wait began.
     pub waits: Since,
     /// When the caller was last known to wait.
     pub seen: Since,
     /// When the caller first entered any queue.
     pub first_entered: Wall,
-    /// Since when the connection is gone; `None` when that was before our time.
+    /// When the connection ended; `None` when it ended before this process started.
     pub since: Option<Mono>,
 }
 
 impl Absent {
-    /// The place the caller had, as far as the records tell.
+    /// The caller's place, as far as the records show it.
     pub(super) fn place(&self) -> Place {
         Place { entered: self.entered, seq: 0 }
     }
 }
 
 impl Floor {
-    /// The connection of a waiting caller has ended, and nobody can tell whether the call has: it leaves the line,
-    /// and has no disposition until it is back or found to be gone.
+    /// The connection of a waiting caller has ended, and it is unknown whether the call has ended too. The call leaves
+    /// the line; its disposition stays open until it comes back or is given up.
     pub(super) fn goes_missing(&self, call: &CallId, queue: &QueueNumber, first_entered: Wall, now: Now) {
         let Some(left) = self.leave_queue(call, queue, CancelCause::CallerGone, now, |_| None) else { return };
         let who = Absent {
@@ -48,7 +48,7 @@ impl Floor {
         lock(&self.absent).insert(call.clone(), who);
     }
 
-    /// The caller is here again: the wait before counts as given back to the dialplan.
+    /// The caller is back: the earlier wait is recorded as returned to the dialplan.
     pub(super) fn comes_back(&self, call: &CallId, now: Now) -> Option<Absent> {
         lock(&self.coming).remove(call);
         let mut absent = lock(&self.absent);
@@ -58,24 +58,24 @@ impl Floor {
         Some(who)
     }
 
-    /// The callers who are not here.
+    /// All absent callers.
     pub fn absent(&self) -> Vec<(CallId, Absent)> {
         lock(&self.absent).iter().map(|(call, who)| (call.clone(), who.clone())).collect()
     }
 
-    /// These callers are on their way to us, as FreeSWITCH tells: the dialplan holds them. Nothing else may be known of
-    /// them, for a daemon that is killed takes the records of its last moments with it.
+    /// Notes callers that FreeSWITCH reports as held by the dialplan, on their way to this daemon. Their records may be
+    /// missing, because a daemon that is killed loses the records of its last moments.
     pub fn see_coming(&self, calls: impl IntoIterator<Item = CallId>) {
         lock(&self.coming).extend(calls.into_iter().filter(|call| !self.has_call(call)));
     }
 
-    /// Whether all who waited when the daemon last ended are back, or given up.
+    /// Whether every caller who was waiting when the daemon last ended is back or given up.
     pub fn all_are_back(&self) -> bool {
         lock(&self.absent).values().all(|who| who.since.is_some()) && lock(&self.coming).is_empty()
     }
 
-    /// This caller will not come back: the wait ended when it was last known to go on. False when that is not so any
-    /// more.
+    /// Gives up a caller who will not come back: the wait ended when the caller was last known to wait. Returns false
+    /// when the caller is no longer absent.
     pub fn give_up(&self, call: &CallId, now: Now) -> bool {
         {
             let mut absent = lock(&self.absent);
@@ -88,7 +88,7 @@ impl Floor {
         true
     }
 
-    /// Whoever pairs callers and agents shall look again.
+    /// Wakes the dispatcher.
     pub fn ring(&self) {
         (self.bell)();
     }

@@ -1,6 +1,6 @@
-//! Places in the line that a third party takes over (Q103): somebody asked here for them, and completed the transfer
-//! while the call still waited. FreeSWITCH sends the third party to the queue's number, and notes on the channel which
-//! call of the phone was named; so that call's place is found by its SIP Call-ID.
+//! Places in the line that a third party takes over (Q103): a phone called the queue to consult, and completed the
+//! attended transfer while that call still waited. FreeSWITCH sends the third party to the queue's number and notes on
+//! its channel which of the phone's calls was named. The floor finds that call's place by its SIP Call-ID.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,25 +11,25 @@ use crate::acd::time::{Mono, Now, Wall};
 
 use super::{Floor, lock};
 
-/// How long a place is kept for a third party who is on the way.
+/// How long a place is kept for a third party on the way.
 const ON_THE_WAY: Duration = Duration::from_secs(10);
 
-/// A place that somebody else takes.
+/// A place that a third party takes over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// The queue.
     pub queue: QueueNumber,
     /// The place in its line.
     pub place: Place,
-    /// When who asked first entered any queue.
+    /// When the consulting caller first entered any queue.
     pub first_entered: Wall,
 }
 
-/// Places that were left for third parties, with the Call-ID of who left them, and when.
+/// Places left for third parties: the Call-ID of the call that left, its place, and when it left.
 pub(super) type Heirs = Vec<(Arc<str>, Standing, Mono)>;
 
 impl Floor {
-    /// Where a call stands.
+    /// The place of a waiting call.
     pub(super) fn standing(&self, call: &CallId, first_entered: Option<Wall>) -> Option<Standing> {
         self.queues.iter().find_map(|q| {
             let place = q.place(call)?;
@@ -38,15 +38,15 @@ impl Floor {
         })
     }
 
-    /// The call of this Call-ID has left the place for a third party.
+    /// The call with this Call-ID has left its place for a third party.
     pub(super) fn leaves_a_place(&self, dialog: Arc<str>, standing: Standing, now: Now) {
         let mut heirs = lock(&self.heirs);
         heirs.retain(|(.., left)| now.mono.since(*left) < ON_THE_WAY);
         heirs.push((dialog, standing, now.mono));
     }
 
-    /// The place of the call of this Call-ID, for the third party who comes in its stead: whether it has left it already,
-    /// or is about to.
+    /// The place for the third party that replaces the call with this Call-ID, whether that call has left already or is
+    /// still in the line.
     pub fn place_of(&self, dialog: &str, now: Now) -> Option<Standing> {
         let left = {
             let mut heirs = lock(&self.heirs);

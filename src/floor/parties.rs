@@ -1,5 +1,5 @@
-//! With whom agents talk, where it is not the caller any more (Q103): a conversation may go on with the third party of an
-//! attended transfer, or with whomever the caller or an operator passed the agent on to.
+//! The parties that replaced the caller in a conversation (Q103): the agent may go on talking with the third party of
+//! an attended transfer, or with the party to whom the caller or an operator passed the agent on.
 
 use std::sync::Arc;
 
@@ -9,23 +9,23 @@ use crate::acd::time::Now;
 
 use super::{Floor, OfferKey, lock};
 
-/// Who talks with an agent in place of the caller.
+/// The party that talks with an agent in place of the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Party {
-    /// The channel.
+    /// The party's channel.
     pub channel: CallId,
-    /// The number, reduced to safe characters; empty where it is withheld.
+    /// The party's number, reduced to safe characters; empty when it is withheld.
     pub number: Arc<str>,
 }
 
 impl Floor {
-    /// Who has taken the caller's place in the conversation of this offer.
+    /// The party that took the caller's place in the conversation of this offer.
     pub fn party(&self, offer: OfferId) -> Option<Party> {
         lock(&self.parties).get(&offer).cloned()
     }
 
-    /// The agent of this offer was seen to talk with somebody else than before. False when the conversation is over, or
-    /// that was known.
+    /// FreeSWITCH shows the agent of this offer bridged to a new party. Returns false when the conversation is over, or
+    /// when this party is already known.
     pub fn party_changed(&self, key: &OfferKey, party: Party, now: Now) -> bool {
         let held: Vec<OfferId> = self.held().iter().filter(|h| h.talking).map(|h| h.key.offer).collect();
         {

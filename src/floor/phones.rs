@@ -1,4 +1,4 @@
-//! Which agents are known to have one phone, so that nobody need ask before it is rung.
+//! Caches which agents have at most one registered phone, so that a call can skip the query before `originate`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -6,16 +6,16 @@ use dashmap::DashMap;
 
 use crate::acd::ids::AgentId;
 
-/// What is known of the registrations of agents' accounts, at the one switch there is. Nothing is known unless somebody
-/// [listens](Self::listen) to what registers there.
+/// The known registrations of agents' accounts on the one FreeSWITCH. The cache stays empty unless the link
+/// [subscribes](Self::listen) to registration events.
 #[derive(Debug, Default)]
 pub struct Phones {
     accounts: DashMap<AgentId, Account>,
-    /// How often somebody began or ceased to listen; odd while somebody does.
+    /// Counts subscriptions and their ends; odd while a subscription is active.
     listened: AtomicU64,
 }
 
-/// How many contacts of one account somebody is told of.
+/// The most contacts of one account that are reported as impossible to ring.
 const MOST_TOLD: usize = 16;
 
 #[derive(Debug, Default)]
@@ -23,17 +23,17 @@ struct Account {
     /// The `Call-ID` with which the account's last phone registered: the same for as long as it is the same phone
     /// (RFC 3261, section 10.2.4).
     last: Option<Box<str>>,
-    /// How often something came that makes what was asked before worthless.
+    /// Counts the registration events that make earlier queries out of date.
     round: u64,
-    /// How many phones it has, where that is one or none.
+    /// The number of phones, if it is one or none.
     few: Option<u8>,
-    /// Contacts that cannot be rung, of which somebody was told.
+    /// The contacts already reported as impossible to ring.
     told: Vec<Box<str>>,
-    /// While whom it was learnt listening to.
+    /// The subscription under which `few` was learnt.
     listened: u64,
 }
 
-/// When the phones of an account were asked for.
+/// Marks the moment of a query for an account's phones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AskedPhones {
     listened: u64,
@@ -41,7 +41,8 @@ pub struct AskedPhones {
 }
 
 impl Phones {
-    /// From now on whatever registers is [told](Self::registered) here; or no longer. What was known is forgotten.
+    /// Starts a subscription, whose events go to [`registered`](Self::registered), or ends it. Either way the cache is
+    /// cleared.
     pub fn listen(&self, on: bool) {
         let next = |listened: u64| Some((listened | 1) + if on { 2 } else { 1 });
         let _ = self.listened.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
@@ -51,18 +52,19 @@ impl Phones {
         self.listened.load(Ordering::Acquire)
     }
 
-    /// How many phones the agent has, where it is known to be one or none.
+    /// The agent's number of phones, if it is known to be one or none.
     pub fn known(&self, agent: &AgentId) -> Option<u8> {
         let listened = self.listened();
         self.accounts.get(agent).filter(|account| account.listened == listened).and_then(|account| account.few)
     }
 
-    /// Somebody is about to ask for the agent's phones.
+    /// Marks the start of a query for the agent's phones.
     pub fn asking(&self, agent: &AgentId) -> AskedPhones {
         AskedPhones { listened: self.listened(), round: self.accounts.get(agent).map_or(0, |account| account.round) }
     }
 
-    /// So many phones were found. Too late when one has registered in between.
+    /// Takes the number of phones that the query found. An answer is dropped when a phone has registered since the
+    /// query started.
     pub fn found(&self, agent: &AgentId, asked: AskedPhones, count: usize) {
         let listened = self.listened();
         if listened.is_multiple_of(2) || listened != asked.listened {
@@ -74,8 +76,8 @@ impl Phones {
         }
     }
 
-    /// Whether nobody was told yet that this contact of the agent cannot be rung: true once for as long as nothing else
-    /// registers.
+    /// Whether this contact has not yet been reported as impossible to ring. Returns true once, until another phone of
+    /// the account registers.
     pub fn is_new(&self, agent: &AgentId, contact: &str) -> bool {
         let mut account = self.accounts.entry(agent.clone()).or_default();
         let new = account.told.len() < MOST_TOLD && account.told.iter().all(|told| **told != *contact);
@@ -85,8 +87,8 @@ impl Phones {
         new
     }
 
-    /// A phone of the agent's account registered, with this `Call-ID`: another one than before, unless that is the same.
-    /// `None`: one registered without telling, or is registered no longer.
+    /// A phone of the agent's account has registered with this `Call-ID`; a changed `Call-ID` means another phone.
+    /// `None` stands for a registration without a `Call-ID`, or for one that ended.
     pub fn registered(&self, agent: &AgentId, call_id: Option<&str>) {
         let mut account = self.accounts.entry(agent.clone()).or_default();
         if call_id.is_none() || account.last.as_deref() != call_id {
@@ -116,9 +118,9 @@ mod tests {
         phones
     }
 
-    /// Q8: one phone stays one while it is the same that registers.
+    /// Q8: a phone that registers again with the same `Call-ID` is still the only one.
     #[test]
-    fn the_same_phone_again_is_no_other() {
+    fn the_same_phone_registering_again_keeps_the_count() {
         let phones = one();
         phones.registered(&anna(), Some("desk"));
         assert_eq!(phones.known(&anna()), Some(1));
@@ -128,9 +130,9 @@ mod tests {
         assert_eq!(phones.known(&anna()), None);
     }
 
-    /// Q8: an answer that was on its way while another phone registered counts for nothing.
+    /// Q8: an answer is dropped when another phone registered while it was on its way.
     #[test]
-    fn what_was_asked_before_is_not_known_after() {
+    fn a_registration_invalidates_an_earlier_query() {
         let phones = one();
         let asked = phones.asking(&anna());
         phones.registered(&anna(), Some("soft"));
@@ -138,8 +140,8 @@ mod tests {
         assert_eq!(phones.known(&anna()), None);
         phones.found(&anna(), phones.asking(&anna()), 1);
         phones.registered(&anna(), None);
-        assert_eq!(phones.known(&anna()), None, "it may be any");
-        // The other phone, whose Call-ID was the last, goes and comes back.
+        assert_eq!(phones.known(&anna()), None, "it may be any phone");
+        // The other phone, which had the last Call-ID, unregisters and registers again.
         phones.registered(&anna(), Some("soft"));
         phones.registered(&anna(), None);
         phones.found(&anna(), phones.asking(&anna()), 1);
@@ -147,9 +149,9 @@ mod tests {
         assert_eq!(phones.known(&anna()), None);
     }
 
-    /// Q8: without somebody who listens nothing is known, and what was known before is not known again.
+    /// Q8: nothing is known without a subscription, and a new subscription starts empty.
     #[test]
-    fn nothing_is_known_unheard() {
+    fn nothing_is_known_without_a_subscription() {
         let phones = one();
         let asked = phones.asking(&anna());
         phones.listen(false);
@@ -157,8 +159,8 @@ mod tests {
         phones.listen(true);
         phones.found(&anna(), asked, 1);
         assert_eq!(phones.known(&anna()), None);
-        let unheard = Phones::default();
-        unheard.found(&anna(), unheard.asking(&anna()), 1);
-        assert_eq!(unheard.known(&anna()), None);
+        let unsubscribed = Phones::default();
+        unsubscribed.found(&anna(), unsubscribed.asking(&anna()), 1);
+        assert_eq!(unsubscribed.known(&anna()), None);
     }
 }

@@ -1,7 +1,8 @@
-//! What goes on from the life before, and what ended with it (Q18, Q19, Q108, Q110).
+//! Resumes the state that the last daemon left behind (Q18, Q19, Q108, Q110).
 //!
-//! What was open when the last daemon died either goes on, or ended when that daemon was last known to live. That is the
-//! moment of its record: how long nobody was there is part of no conversation and of no wait.
+//! Calls and conversations that were open when the last daemon died either go on, or ended when that daemon was last
+//! known to live. Their end is recorded at that moment, because the time without a daemon counts towards no
+//! conversation and no wait.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,27 +14,28 @@ use crate::acd::time::{Now, Since, Wall};
 
 use super::{Absent, Floor, OfferKey, Written, lock};
 
-/// The longest wrap-up that an earlier version may have left without its length: the longest there may be.
+/// Stands in for the length of a wrap-up that an earlier version recorded without it: the longest wrap-up allowed.
 const LONGEST_WRAP_UP: Duration = Duration::from_secs(3600);
 
-/// The end of the life before.
+/// The moment when the last daemon was last known to live.
 #[derive(Clone, Copy, Debug)]
 struct Death {
-    /// By its own calendar and line.
+    /// On its own calendar and in its line's time.
     alive: Alive,
-    /// By our clock, as far as the calendar tells.
+    /// On this process's clock, as far as the calendar shows it.
     at: Since,
 }
 
 impl Death {
-    /// A moment of the life before, by our clock.
+    /// Converts a wall-clock moment of the last daemon to this process's clock.
     fn moment(self, wall: Wall) -> Since {
         self.at.before(self.alive.wall.since(wall))
     }
 }
 
-/// What FreeSWITCH has still to tell of: offers of the life before without an outcome, whose phones may have been answered
-/// while nobody was there; and conversations that ended for the records though nobody saw it, and may be found to go on.
+/// Offers and conversations whose end FreeSWITCH has yet to confirm: the last daemon's offers without an outcome, whose
+/// phones may have been answered since; and conversations that were recorded as ended although nobody saw the end, and
+/// that may turn out to go on.
 #[derive(Debug, Default)]
 pub(super) struct Unclosed {
     offers: Vec<OfferKey>,
@@ -41,11 +43,11 @@ pub(super) struct Unclosed {
     ended: VecDeque<OfferId>,
 }
 
-/// How many conversations that ended unseen are known for such.
+/// The most conversations remembered as ended without the end being seen.
 const MOST_UNSEEN: usize = 4096;
 
 impl Unclosed {
-    /// A conversation ends. False when it has ended for the records already.
+    /// A conversation ends. Returns false when its end has already been recorded.
     pub(super) fn end(&mut self, offer: OfferId, seen: bool) -> bool {
         if self.has_ended(offer) {
             return false;
@@ -57,15 +59,15 @@ impl Unclosed {
         true
     }
 
-    /// Whether a conversation has ended for the records.
+    /// Whether a conversation has been recorded as ended without its end being seen.
     pub(super) fn has_ended(&self, offer: OfferId) -> bool {
         self.ended.contains(&offer)
     }
 }
 
 impl Floor {
-    /// Takes up what the store knew, behind [`Floor::configure`]. `linked` tells that FreeSWITCH will be asked what became
-    /// of the conversations and of the phones that rang; without that all of them are taken to be over.
+    /// Restores the state from the store; call it after [`Floor::configure`]. With `linked`, FreeSWITCH will be asked
+    /// what became of the conversations and the ringing phones; without it, all of them count as over.
     pub fn resume(&self, restored: &Restored, linked: bool, now: Now) {
         let alive = restored.alive.unwrap_or(Alive { wall: now.wall, line: now.wall });
         let away = now.wall.since(alive.wall);
@@ -95,7 +97,7 @@ impl Floor {
         }
     }
 
-    /// Offers of the life before whose phone nobody has answered meanwhile, as is known by now, have their outcome.
+    /// Cancels the last daemon's offers that are still open, because no phone has been found answered.
     pub fn close_offers(&self) {
         let mut unclosed = lock(&self.unclosed);
         for OfferKey { offer, call, queue, agent } in std::mem::take(&mut unclosed.offers) {
@@ -104,7 +106,7 @@ impl Floor {
         }
     }
 
-    /// This offer of the life before has its outcome. False when it is none, or had one.
+    /// An offer of the last daemon has its outcome. Returns false when it is no such offer, or when it already had one.
     pub(super) fn close_offer(&self, offer: OfferId) -> bool {
         let mut unclosed = lock(&self.unclosed);
         let before = unclosed.offers.len();
@@ -112,7 +114,7 @@ impl Floor {
         unclosed.offers.len() < before
     }
 
-    /// When conversations ended, in the order in which they did, whatever the calendar said then (Q6, Q108).
+    /// Restores when conversations ended, in their recorded order even if the calendar was set in between (Q6, Q108).
     fn resume_ends(&self, restored: &Restored, death: Death) {
         let mut latest = death.at;
         for (agent, wall) in restored.last_conversation_end.iter().rev() {
@@ -136,7 +138,7 @@ impl Floor {
         self.agent_changed(agent);
     }
 
-    /// Takes up the callers of whose wait the store knows no end.
+    /// Expects the callers back whose wait has no recorded end.
     fn expect_back(&self, waiting: &[Record], death: Death) {
         let mut absent = lock(&self.absent);
         for record in waiting {
@@ -154,7 +156,7 @@ impl Floor {
         }
     }
 
-    /// A conversation of which the store knows no end: until FreeSWITCH was asked, its agent is busy.
+    /// Resumes a conversation without a recorded end: its agent stays busy until FreeSWITCH has been asked.
     fn resume_conversation(&self, answered: &Record, death: Death, linked: bool, now: Now) {
         let Some(key) = key_of(answered) else { return };
         if !self.adopt(&key, death.moment(answered.at), death.at) {

@@ -1,4 +1,4 @@
-//! Who works where: logins, and what the admin configured.
+//! Logins, and the configured queues and agents.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,30 +13,30 @@ use crate::acd::time::{Now, Since, Wall};
 
 use super::{Floor, OfferKey, Written};
 
-/// What a login or logout changed.
+/// The result of a login or logout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoginChange {
-    /// It is so now.
+    /// The login state has changed.
     Changed,
-    /// It was so already.
+    /// The login state was already as requested.
     Already,
-    /// It is not allowed.
+    /// The change is not allowed.
     Refused(LoginRefusal),
 }
 
-/// Why somebody may not log in to a queue, or out of it.
+/// Why an agent may not log in to a queue or out of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoginRefusal {
-    /// There is no such queue.
+    /// The queue does not exist.
     NoSuchQueue,
-    /// The agent is none of its participants.
+    /// The agent is not a participant of the queue.
     NotAMember,
 }
 
 impl Floor {
-    /// Takes a whole configuration: new queues and agents appear, changed ones change, and those that are
-    /// no longer there end as softly as they can. Calls, logins and counters of all others stay untouched.
-    /// Returns who was logged out where, because the configuration no longer has it.
+    /// Applies a whole configuration: adds new queues and agents, updates changed ones, and ends removed ones as softly
+    /// as possible. All other calls, logins and counters stay untouched. Returns the logins that the configuration
+    /// ended.
     pub fn configure(
         &self,
         agents: &[AgentSettings],
@@ -63,7 +63,7 @@ impl Floor {
         for (number, settings) in &queues {
             self.configure_queue(number, settings);
         }
-        // Sets, because maps come in any order: the same change is to have the same effects every time.
+        // Sorted sets, because DashMaps iterate in any order, and the same change must always have the same effects.
         let gone: BTreeSet<QueueNumber> =
             self.queues.iter().filter(|q| !queues.contains_key(q.key())).map(|q| q.key().clone()).collect();
         for number in gone {
@@ -106,7 +106,7 @@ impl Floor {
         self.queue_changed(number);
     }
 
-    /// Logs everybody out of queues they are no longer participants of.
+    /// Logs agents out of the queues in which they are no longer participants.
     fn log_out_strangers(
         &self,
         queues: &BTreeMap<&QueueNumber, &QueueSettings>,
@@ -127,7 +127,7 @@ impl Floor {
         strangers
     }
 
-    /// Brings back a login that the store kept. False when the agent is no participant any more.
+    /// Restores a login from the store. Returns false when the agent is no longer a participant.
     pub(super) fn restore_login(&self, agent: &AgentId, queue: &QueueNumber, since: Wall) -> bool {
         let takes_part = self.participates(agent, queue);
         if takes_part {
@@ -136,15 +136,15 @@ impl Floor {
         takes_part
     }
 
-    /// The agent whose account this is: in the domain that the agent's `dial` names, or else in `home`; in any when that is
-    /// not known.
+    /// The agent to whom this account belongs. The account's domain must match the one that the agent's `dial` names,
+    /// or else `home`; when neither is known, any domain matches.
     pub fn agent_of(&self, who: &Authenticated, home: Option<&str>) -> Option<AgentId> {
         let agent = AgentId::new(&who.user).ok()?;
         let own = self.agent(&agent, |a| a.settings().own_domain().map(str::to_owned))?;
         own.as_deref().or(home).is_none_or(|home| who.is_of(home)).then_some(agent)
     }
 
-    /// What a queue that takes callers is told, its participants among it; `None` when there is no such queue.
+    /// The settings of a queue that accepts callers, with its participants; `None` when there is no such queue.
     pub fn participants(&self, queue: &QueueNumber) -> Option<Arc<QueueSettings>> {
         self.queues.get(queue).filter(|q| !q.is_retired()).map(|q| q.settings().clone())
     }
@@ -165,7 +165,7 @@ impl Floor {
         if is_in == login { LoginChange::Already } else { LoginChange::Changed }
     }
 
-    /// Logs an agent in, if that is a change and still allowed. It was written down before.
+    /// Logs an agent in, if that is a change and still allowed. The controller has stored the change before.
     pub fn log_in(&self, agent: &AgentId, queue: &QueueNumber, by: &Asker, now: Now) -> LoginChange {
         let change = self.login_change(agent, queue, true);
         if change == LoginChange::Changed {
@@ -192,8 +192,9 @@ impl Floor {
         }
     }
 
-    /// Logs an agent out, if that is a change. A phone that rings for the queue is called off; when nobody
-    /// is left, every wait in the queue ends. It was written down before, or is by who applies a configuration.
+    /// Logs an agent out, if that is a change, and calls off a phone that rings for the queue. When no agent is left,
+    /// every wait in the queue ends. The controller has stored the change before, or stores it after applying a
+    /// configuration.
     pub fn log_out(&self, agent: &AgentId, queue: &QueueNumber, by: &Asker, now: Now) -> LoginChange {
         let (changed, held) = match self.agents.get_mut(agent) {
             Some(mut a) => {
@@ -222,14 +223,14 @@ impl Floor {
         LoginChange::Changed
     }
 
-    /// FreeSWITCH tells of a call of the agent outside any queue, or of its end.
+    /// FreeSWITCH reports a call of the agent outside any queue, or the end of that call.
     pub fn set_elsewhere(&self, agent: &AgentId, since: Option<Since>) {
         if self.agents.get_mut(agent).is_some_and(|mut a| a.set_elsewhere(since)) {
             self.agent_changed(agent);
         }
     }
 
-    /// FreeSWITCH tells whether the agent's phone can be reached.
+    /// FreeSWITCH reports whether the agent's phone can be reached.
     pub fn set_reachable(&self, agent: &AgentId, reachable: bool, now: Now) {
         if self.watching_phone(agent, |a| a.set_reachable(reachable, now)).unwrap_or(false) {
             self.agent_changed(agent);

@@ -1,4 +1,4 @@
-//! What waits to be written: numbered as it comes, bounded, and the oldest facts give way.
+//! The queue of entries to be written: it numbers records as they arrive, is bounded, and drops the oldest facts first.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::SyncSender;
@@ -16,24 +16,24 @@ use super::store::Numbered;
 pub(super) const BATCH: usize = 500;
 /// How long a fact waits for others to share its transaction.
 const GATHER: Duration = Duration::from_millis(50);
-/// How much longer than asked a closing store may take, for SQLite to tidy up behind itself.
+/// How much longer than requested a closing store may take, so that SQLite can checkpoint.
 const TIDY: Duration = Duration::from_secs(1);
-/// Up to which time between two records the daemon is taken to have lived, where nothing else tells: what is longer is a
-/// calendar that was set.
+/// The longest gap between two records during which the daemon counts as alive, if nothing else shows it. A longer gap
+/// means that the calendar was set.
 const LIVED: Duration = Duration::from_secs(10);
 
-/// One thing to write, somebody to tell, or both.
+/// A record to write, somebody to notify, or both.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) record: Option<Numbered>,
-    /// When it became true, by the line's time.
+    /// When the fact happened, by the line's time.
     pub(super) line: Wall,
-    /// Told once everything up to here is on disk; such an entry does not wait for others to gather.
+    /// Notified once everything up to this entry is on disk. Such an entry does not wait for others to gather.
     pub(super) ack: Option<SyncSender<()>>,
 }
 
 impl Entry {
-    /// Whether it may be given up before others: a login is worth more than a fact.
+    /// Whether this entry may be dropped before others: logins are more important than other facts.
     fn gives_way(&self) -> bool {
         let login =
             |next: &Numbered| matches!(next.record.fact, Fact::AgentLoggedIn { .. } | Fact::AgentLoggedOut { .. });
@@ -41,22 +41,22 @@ impl Entry {
     }
 }
 
-/// That the daemon lives, as it says from time to time.
+/// The daemon's periodic report that it is alive.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Beat {
     pub(super) now: Now,
     pub(super) alive: Alive,
-    /// Something is open, so that it matters on disk when the daemon was last known to live.
+    /// A call or conversation is open, so the report must reach the disk soon.
     pub(super) matters: bool,
 }
 
-/// What the writer is to do next.
+/// The writer's next work.
 #[derive(Debug, Default)]
 pub(super) struct Work {
     pub(super) entries: Vec<Entry>,
-    /// When the daemon was last known to live.
+    /// When the daemon was last known to be alive.
     pub(super) alive: Option<Alive>,
-    /// It said so just now.
+    /// The report that it is alive, if it is new.
     pub(super) beat: Option<Beat>,
 }
 
@@ -65,12 +65,12 @@ struct State {
     entries: VecDeque<Entry>,
     last_number: u64,
     alive: Option<Alive>,
-    /// Not taken yet.
+    /// The report that the writer has not taken yet.
     beat: Option<Beat>,
     /// How many records the writer has taken and not yet written.
     in_hand: usize,
     dropped: u64,
-    /// Until when the writer may go on; set once, by closing.
+    /// The deadline of the writer; closing sets it, once.
     closing: Option<Instant>,
     finished: bool,
 }
@@ -84,7 +84,7 @@ impl State {
         self.in_hand + self.entries.iter().filter(|entry| entry.record.is_some()).count()
     }
 
-    /// Gives entries up until there are no more than `capacity`. Returns how many records that cost.
+    /// Drops entries until at most `capacity` remain. Returns how many records that lost.
     fn trim(&mut self, capacity: usize) -> u64 {
         let mut lost = 0;
         while self.entries.len() > capacity {
@@ -96,8 +96,8 @@ impl State {
         lost
     }
 
-    /// A record of this moment shows that the daemon lives. Gives the moment by the line's time: the record may be of what
-    /// ended some time ago.
+    /// Notes that a record of this moment shows the daemon alive. Returns the moment by the line's time; it may lie in
+    /// the past, because a record may describe an end that happened some time ago.
     fn lives(&mut self, at: Wall) -> Wall {
         let alive = self.alive.get_or_insert(Alive { wall: at, line: at });
         let since = at.since(alive.wall);
@@ -108,30 +108,30 @@ impl State {
     }
 }
 
-/// The queue between everybody and the one writer.
+/// The queue between all producers and the single writer.
 #[derive(Debug)]
 pub(super) struct Backlog {
     capacity: usize,
     state: Mutex<State>,
-    /// For the writer: something urgent or enough of the rest waits, or the store is closing.
+    /// Wakes the writer: an urgent entry or a full batch waits, or the store is closing.
     work: Condvar,
-    /// For those who close: the writer has ended.
+    /// Wakes those who close the store: the writer has ended.
     ended: Condvar,
 }
 
 impl Backlog {
-    /// An empty one behind this number.
+    /// An empty queue; the first record gets the number after `last_number`.
     pub(super) fn new(capacity: usize, last_number: u64) -> Self {
         let state = State { last_number, ..State::default() };
         Self { capacity: capacity.max(1), state: Mutex::new(state), work: Condvar::new(), ended: Condvar::new() }
     }
 
-    /// No critical section can panic half-way, so a poisoned lock is as good as another.
+    /// No critical section can panic half-way, so a poisoned lock is still consistent.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a record, which is given its number, somebody to tell, or both. If that costs a record, returns why.
+    /// Adds a record and numbers it, adds somebody to notify, or both. Returns the reason if a record was lost.
     pub(super) fn push(&self, record: Option<Record>, ack: Option<SyncSender<()>>) -> Option<&'static str> {
         let mut state = self.lock();
         if state.finished {
@@ -151,10 +151,10 @@ impl Backlog {
         if urgent || matches!(state.entries.len(), 1 | BATCH) {
             self.work.notify_one();
         }
-        (lost > 0).then_some("more is recorded than it can write; look at the load and the disk below it")
+        (lost > 0).then_some("more is recorded than it can write; check the load and the disk below it")
     }
 
-    /// The daemon lives.
+    /// Reports that the daemon is alive.
     pub(super) fn beat(&self, beat: Beat) {
         let mut state = self.lock();
         state.alive = Some(beat.alive);
@@ -162,7 +162,8 @@ impl Backlog {
         self.work.notify_one();
     }
 
-    /// Waits for work and takes up to one batch of it, the oldest first; nothing at `idle` or when the store is closing.
+    /// Waits for work and takes up to one batch of it, the oldest first; takes nothing at `idle` or when the store
+    /// closes.
     pub(super) fn take(&self, idle: Option<Instant>) -> Work {
         let nothing = |state: &State| state.entries.is_empty() && state.beat.is_none();
         let mut state = self.wait(self.lock(), idle, nothing);
@@ -193,16 +194,16 @@ impl Backlog {
         }
     }
 
-    /// What was taken last is on disk.
+    /// Notes that the batch taken last is on disk, and notifies those who wait for it.
     pub(super) fn written(&self, taken: Vec<Entry>) {
         self.lock().in_hand = 0;
         for ack in taken.into_iter().filter_map(|entry| entry.ack) {
-            // Nobody may be waiting any more.
+            // The receiver may have given up waiting.
             let _ = ack.try_send(());
         }
     }
 
-    /// What was taken last could not be written. Returns how many records had to be given up.
+    /// Puts back the batch taken last, because it could not be written. Returns how many records had to be dropped.
     pub(super) fn put_back(&self, taken: Vec<Entry>) -> u64 {
         let mut state = self.lock();
         state.in_hand = 0;
@@ -212,7 +213,8 @@ impl Backlog {
         state.trim(self.capacity)
     }
 
-    /// Lets the writer rest before it tries again; less when the store begins to close, or has to be closed by then.
+    /// Pauses the writer before it retries; the pause is shorter if the store starts to close or must be closed by
+    /// then.
     pub(super) fn pause(&self, rest: Duration) {
         let state = self.lock();
         let closing = state.closing;
@@ -232,12 +234,12 @@ impl Backlog {
         self.lock().dropped
     }
 
-    /// When the daemon was last known to live, by its calendar.
+    /// When the daemon was last known to be alive, by its calendar.
     pub(super) fn present(&self) -> Wall {
         self.lock().alive.unwrap_or_default().wall
     }
 
-    /// Asks the writer to end within `within`, and waits for that. The error is how many records were not written.
+    /// Asks the writer to end within `within`, and waits for it. The error is the number of records not written.
     pub(super) fn close(&self, within: Duration) -> Result<(), usize> {
         let mut state = self.lock();
         if state.closing.is_none() {
@@ -252,7 +254,7 @@ impl Backlog {
         }
     }
 
-    /// The writer has ended. Returns how many records it leaves unwritten; nobody is kept waiting for them.
+    /// Notes that the writer has ended. Returns how many records it leaves unwritten; nobody waits for them any longer.
     pub(super) fn finish(&self) -> usize {
         let mut state = self.lock();
         state.finished = true;

@@ -1,4 +1,4 @@
-//! The SQLite file: connections to it, what its rows hold, and what a person can do where it fails.
+//! The SQLite file: connections to it, decoding of its rows, and advice for a person when it fails.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +13,7 @@ pub(super) const IN_MEMORY: &str = ":memory:";
 
 /// How long SQLite itself waits for another program's lock before an attempt counts as failed.
 const BUSY: Duration = Duration::from_millis(250);
-/// Opens a connection. A store in memory is shared by its path between the connections of this process
+/// Opens a connection. The connections of this process share a store in memory by its path
 /// (<https://www.sqlite.org/src/file/src/memdb.c>).
 pub(super) fn connect(path: &Path, only_read: bool) -> rusqlite::Result<Connection> {
     let in_memory = path.starts_with(IN_MEMORY);
@@ -32,7 +32,7 @@ pub(super) fn connect(path: &Path, only_read: bool) -> rusqlite::Result<Connecti
     Ok(connection)
 }
 
-/// What a person can do about a failure of SQLite.
+/// Advice for a person about a failure of SQLite.
 pub(super) fn advice(failure: &rusqlite::Error) -> &'static str {
     match failure.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => "another program holds a lock on it; let it end",
@@ -51,7 +51,7 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
-/// A record from a row of its number and its JSON.
+/// Decodes a record from a row of its number and its JSON.
 pub(super) fn numbered(row: &rusqlite::Row<'_>) -> rusqlite::Result<Numbered> {
     let (number, json): (i64, String) = (row.get(0)?, row.get(1)?);
     let record: Record = serde_json::from_str(&json).map_err(|e| unreadable(1, e))?;

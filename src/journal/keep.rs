@@ -1,43 +1,43 @@
-//! How long records are kept: by the calendar, where it can be believed (Q108).
+//! How long records are kept: by the calendar, if it is credible (Q108).
 
 use std::time::Duration;
 
 use crate::acd::restored::Alive;
 use crate::acd::time::{Mono, Now, Wall};
 
-/// How often old records are looked for.
+/// How often the writer looks for old records.
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
 
-/// How much time may have passed while nobody was there, or the calendar be set forward by, to be believed at once.
+/// The largest forward jump of the calendar that is believed at once: the daemon may have been down for that long.
 const PLAUSIBLE: Duration = Duration::from_secs(31 * 24 * 3600);
 
-/// How long a calendar that went further has to stand before records are deleted by it: an admin sees it meanwhile.
+/// How long a calendar that jumped further must stand before records are deleted by it, so that an admin can notice it.
 const PROBATION: Duration = Duration::from_secs(24 * 3600);
 
-/// Which records are past their time.
+/// Decides which records are past their time.
 #[derive(Debug)]
 pub(super) struct Keep {
-    /// The calendar at a moment, and when that was.
+    /// The last reading of the calendar, and its monotonic time.
     known: Option<(Wall, Mono)>,
-    /// From when on the calendar is believed.
+    /// The moment from which the calendar is believed.
     believed: Mono,
     look_at: Mono,
 }
 
 impl Keep {
-    /// A daemon begins that was last known to live then.
+    /// Starts for a daemon that was last known to be alive at `before`.
     pub(super) fn new(before: Option<Alive>) -> Self {
         let known = before.map(|alive| (alive.wall, Mono::default()));
         Self { known, believed: Mono::default(), look_at: Mono::default() }
     }
 
-    /// The moment before which records are past their time, if it is time to look for them.
+    /// The moment before which records are past their time, if a look is due.
     pub(super) fn look(&mut self, now: Now, keep: Duration) -> Option<Wall> {
         if let Some((wall, at)) = self.known {
             let ahead = now.wall.since(wall.plus(now.mono.since(at)));
             if ahead > PLAUSIBLE {
                 let days = ahead.as_secs() / (24 * 3600);
-                tracing::warn!(days, "the calendar went forward by days; no records are deleted by it for a day");
+                tracing::warn!(days, "the calendar jumped forward by days; records are not deleted by it for one day");
                 self.believed = now.mono.plus(PROBATION);
             }
         }
@@ -66,9 +66,9 @@ mod tests {
         Duration::from_secs(days * 24 * 3600)
     }
 
-    /// Records go by the calendar, once an hour.
+    /// Records expire by the calendar, once an hour.
     #[test]
-    fn old_records_are_looked_for_every_hour() {
+    fn the_writer_looks_for_old_records_every_hour() {
         let mut k = Keep::new(alive(900 * DAY));
         assert_eq!(k.look(at(2, 910 * DAY), keep(400)), Some(Wall(510 * DAY * 1000)));
         assert_eq!(k.look(at(3600, 910 * DAY + 3598), keep(400)), None);
@@ -81,17 +81,17 @@ mod tests {
         let mut k = Keep::new(alive(900 * DAY));
         let years = 1_700 * DAY;
         assert_eq!(k.look(at(2, years), keep(400)), None);
-        assert_eq!(k.look(at(4, 900 * DAY + 10), keep(400)), None, "it is put right");
+        assert_eq!(k.look(at(4, 900 * DAY + 10), keep(400)), None, "it is corrected");
         assert_eq!(k.look(at(DAY, 901 * DAY), keep(400)), None);
         assert!(k.look(at(DAY + 2, 901 * DAY), keep(400)).is_some());
         assert_eq!(k.look(at(DAY + 9_000, years), keep(400)), None);
         assert_eq!(k.look(at(2 * DAY, years + 2 * DAY), keep(400)), None);
-        assert!(k.look(at(2 * DAY + 9_000, years + DAY), keep(400)).is_some(), "that is how late it is");
+        assert!(k.look(at(2 * DAY + 9_000, years + DAY), keep(400)).is_some(), "the calendar was right");
     }
 
-    /// A store that is new, or of a version that did not tell, is believed what the calendar says.
+    /// A new store, or one of a version that did not record when it was alive, believes the calendar.
     #[test]
-    fn a_first_life_believes_its_calendar() {
+    fn a_first_start_believes_its_calendar() {
         assert_eq!(Keep::new(None).look(at(0, 500 * DAY), keep(400)), Some(Wall(100 * DAY * 1000)));
     }
 }

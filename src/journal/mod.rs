@@ -1,21 +1,22 @@
-//! The store: what must survive the process.
+//! The store: everything that must survive the process.
 //!
-//! [`Journal::record`] takes a fact, gives it its number and returns at once; a thread of its own writes facts in batches.
-//! Logins and logouts are facts too, but whoever asked is told when they are on disk (Q18). Facts themselves are the
-//! records (Q23), which are also the feed: a reader asks for what came behind the last number it has seen
-//! ([`Journal::feed`]), and waits for more ([`Journal::written`]). What a restart needs is kept beside them, in the same
-//! transaction: who is logged in where, when an agent's last conversation ended (Q6), which wrap-ups run (Q19), what has
-//! begun and not ended (Q110), and when the daemon was last known to live (Q108).
+//! [`Journal::record`] takes a fact, numbers it and returns at once; a separate thread writes facts in batches. Logins
+//! and logouts are facts too, but their requester waits until they are on disk (Q18). The facts are the records (Q23),
+//! and the records are the feed: a reader asks for those after the last number it has seen ([`Journal::feed`]), and
+//! waits for more ([`Journal::written`]). The same transaction also stores the state that a restart needs: the logins,
+//! the end of each agent's last conversation (Q6), running wrap-ups (Q19), calls and offers that have not ended (Q110),
+//! and when the daemon was last known to be alive (Q108).
 //!
-//! What keeps it is a [`Store`]: one SQLite file that only this daemon writes.
+//! Behind it is a [`Store`]: one SQLite file that only this daemon writes.
 //!
-//! A process that dies suddenly loses the facts of its last 50 ms or so, and no login that was confirmed.
+//! A process that dies suddenly loses the facts of about its last 50 ms, but no confirmed login.
 //!
-//! When the store cannot be written, calls go on: facts wait in memory, writing is retried, [`Health`] tells so, and
-//! when [`Options::backlog`] is reached the oldest facts are given up and counted. Logins are given up last of all.
+//! When the store cannot be written, calls continue: facts wait in memory, the writer retries, [`Health`] reports it,
+//! and beyond [`Options::backlog`] the oldest facts are dropped and counted. Logins are dropped last.
 //!
-//! It stays bounded: records older than [`Options::keep`] are deleted a few hundred at a time, and SQLite uses their room
-//! again. That goes by the calendar, but not by one that has just gone forward by more than a month.
+//! The store stays bounded: the writer deletes records older than [`Options::keep`], a few hundred at a time, and
+//! SQLite reuses their space. It goes by the calendar, unless the calendar has just jumped forward by more than a
+//! month.
 
 mod backlog;
 mod file;
@@ -51,19 +52,19 @@ pub use sqlite::Sqlite;
 pub use store::{Batch, Filter, Numbered, Reader, Store, StoreError};
 pub use unended::Unended;
 
-/// How long the store waits for its last facts when a [`Journal`] is dropped without [`Journal::close`].
+/// How long a [`Journal`] that is dropped without [`Journal::close`] waits for its last facts to be written.
 const DROPPED_WITHIN: Duration = Duration::from_secs(1);
 
-/// What may be chosen about the store.
+/// The options of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// How old a record may become: 400 days, so that a report can compare with a year before.
+    /// The maximum age of a record: 400 days, so that a report can compare with the year before.
     pub keep: Duration,
     /// How many facts may wait in memory while the store cannot be written: 50 000, some 15 MB.
     pub backlog: usize,
-    /// How long a login or a [`Journal::flush`] may take to be on disk before its caller is told that it is not: 2 s.
+    /// How long a login or a [`Journal::flush`] may take to reach the disk before it fails with [`NotDurable`]: 2 s.
     pub durable_within: Duration,
-    /// How long [`Journal::close`] tries to write what still waits: 5 s.
+    /// How long [`Journal::close`] tries to write the remaining entries: 5 s.
     pub close_within: Duration,
 }
 
@@ -81,21 +82,21 @@ impl Default for Options {
 /// Whether facts reach the disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Health {
-    /// They do.
+    /// Facts reach the disk.
     #[default]
     Ok,
-    /// They do, and take more and more room there, because a program reads the store without end.
+    /// Facts reach the disk but take more and more space, because another program keeps a read transaction open.
     HeldUp {
-        /// How much that was when it was noticed.
+        /// The size of the `-wal` file when it was noticed.
         bytes: u64,
     },
-    /// They wait in memory, and are lost if the process ends now.
+    /// Facts wait in memory, and are lost if the process ends now.
     Degraded {
-        /// Since when.
+        /// The beginning of this state.
         since: Wall,
-        /// What is wrong, and what to do.
+        /// The failure, and what to do about it.
         reason: Arc<str>,
-        /// How many facts were given up since then, because too many waited.
+        /// How many facts were dropped since then, because too many waited.
         dropped: u64,
     },
 }
@@ -103,8 +104,8 @@ pub enum Health {
 /// A login, logout or flush was not confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotDurable {
-    /// The store did not take it in time. It is still waiting and will be written when the store recovers, unless
-    /// the process ends before; a login that shall not count after all must be followed by a logout.
+    /// The store did not write it in time. It still waits and will be written when the store recovers, unless the
+    /// process ends first; to revoke a login in this state, record a logout.
     #[error("the store has not written it within {0:?}; it is kept in memory and written as soon as possible")]
     Late(Duration),
     /// It will never be written: the store is closed, or too much waited already.
@@ -129,11 +130,11 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens the store at `path`, creating it when there is none, and starts its thread. The path `:memory:` is a
-    /// store that ends with the process, for trials.
+    /// Opens the store at `path`, creates it if there is none, and starts its thread. The path `:memory:` is a store
+    /// that ends with the process, for trials.
     ///
-    /// Beside `path` lie SQLite's `-wal` and `-shm` files while the store is open, and an empty `-lock` file that
-    /// keeps a second daemon out. The file must be on a local disk: SQLite cannot lock over most network file systems.
+    /// While the store is open, SQLite's `-wal` and `-shm` files lie beside `path`, as does an empty `-lock` file that
+    /// keeps out a second daemon. The file must be on a local disk: SQLite cannot lock over most network file systems.
     ///
     /// # Errors
     /// [`OpenError`] when the file cannot be opened, is not this daemon's, is damaged, or is in use.
@@ -145,7 +146,7 @@ impl Journal {
         Ok((journal, opened.restored))
     }
 
-    /// Stands in front of any store, and starts its thread.
+    /// Uses any store, and starts its thread.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be read, or the machine has no room for one more thread.
@@ -163,29 +164,31 @@ impl Journal {
         Ok(Self { options, shared, reader, identity })
     }
 
-    /// Whose store it is: random, made with the store and kept in it (Q107).
+    /// The instance that owns the store: random, created with the store and kept in it (Q107).
     pub fn identity(&self) -> Instance {
         self.identity
     }
 
-    /// Takes a fact for the store, numbers it and returns at once, whatever the state of the disk.
+    /// Takes a fact, numbers it and returns at once, whatever the state of the disk.
     pub fn record(&self, record: Record) {
         self.shared.push(Some(record), None);
     }
 
-    /// The daemon lives. To be said every few seconds: what ends while nobody is there ended then, for the records. Where
-    /// something is `open` this is written soon, otherwise with the next record or in some minutes.
+    /// Notes that the daemon is alive; to be called every few seconds. The next start takes the last such moment as the
+    /// end of everything that ended while no daemon ran. If something is `open`, the moment is written soon, otherwise
+    /// with the next record or within ten minutes.
     pub fn alive(&self, now: Now, line: Wall, open: bool) {
         self.shared.backlog.beat(Beat { now, alive: Alive { wall: now.wall, line }, matters: open });
     }
 
-    /// How old a record may become, from now on.
+    /// Sets the maximum age of records from now on.
     pub fn set_keep(&self, keep: Duration) {
         self.shared.set_keep(keep);
     }
 
-    /// Records that an operator logged `agent` in to `queue`. It is on its way when this returns; the future tells when it is on
-    /// disk, after at most [`Options::durable_within`] of real time (also where tokio's clock is paused).
+    /// Records that an operator logged `agent` in to `queue`. The record is queued when this returns; the future
+    /// completes when it is on disk, after at most [`Options::durable_within`] of real time (also if tokio's clock is
+    /// paused).
     ///
     /// # Errors
     /// [`NotDurable`] when it is not known to be on disk.
@@ -211,7 +214,7 @@ impl Journal {
         self.durable(Some(Record { at, fact: Fact::AgentLoggedOut { agent, queue, by: Asker::Operator } }))
     }
 
-    /// Tells when everything recorded before is on disk, after at most [`Options::durable_within`].
+    /// Completes when everything recorded before is on disk, after at most [`Options::durable_within`].
     ///
     /// # Errors
     /// [`NotDurable`] when it is not known to be on disk.
@@ -219,7 +222,7 @@ impl Journal {
         self.durable(None)
     }
 
-    /// Records something, if it is given, and tells when everything up to it is on disk; as [`Journal::login`].
+    /// Records `record`, if there is one, and completes when everything up to it is on disk; as [`Journal::login`].
     ///
     /// # Errors
     /// [`NotDurable`] when it is not known to be on disk.
@@ -236,16 +239,16 @@ impl Journal {
             }
             Err(RecvTimeoutError::Disconnected) => Err(NotDurable::Lost),
         };
-        // A thread waits, because a timer of tokio would run out at once where its clock is paused.
+        // A thread waits, because tokio's timer would expire at once if its clock is paused.
         async move { spawn_blocking(wait).await.unwrap_or(Err(NotDurable::Lost)) }
     }
 
-    /// Whether facts reach the disk, now and whenever that changes.
+    /// Whether facts reach the disk; the receiver sees every change.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.shared.health()
     }
 
-    /// How many facts were given up since the daemon began.
+    /// How many facts were dropped since the daemon started.
     pub fn dropped(&self) -> u64 {
         self.shared.backlog.dropped()
     }
@@ -255,8 +258,9 @@ impl Journal {
         self.shared.backlog.waiting()
     }
 
-    /// The records that `filter` lets through, in the order in which they happened. What was recorded in the last 50 ms
-    /// may be missing; [`Journal::flush`] first where that matters.
+    /// The records that match `filter`, in the order in which they happened. Those of the last 50 ms may be missing;
+    /// call
+    /// [`Journal::flush`] first if that matters.
     ///
     /// # Errors
     /// [`ReadError`] when the store cannot be read.
@@ -264,7 +268,7 @@ impl Journal {
         Ok(self.query(filter).await?.into_iter().map(|next| next.record).collect())
     }
 
-    /// The records behind this number that are on disk, at most so many, with their numbers.
+    /// The records on disk with numbers above `after`, at most `limit`, with their numbers.
     ///
     /// # Errors
     /// [`ReadError`] when the store cannot be read.
@@ -272,7 +276,7 @@ impl Journal {
         self.query(Filter { after, limit, ..Filter::default() }).await
     }
 
-    /// The number up to which records are on disk, now and whenever there are more.
+    /// The number up to which records are on disk; the receiver sees every change.
     pub fn written(&self) -> watch::Receiver<u64> {
         self.shared.written()
     }
@@ -283,8 +287,8 @@ impl Journal {
         asked.await.map_err(|_| ReadError::Stopped)?.map_err(|source| ReadError::Store { store, source })
     }
 
-    /// Writes what waits, for at most [`Options::close_within`], and closes the file. What is recorded afterwards is
-    /// dropped and counted.
+    /// Writes the waiting entries, for at most [`Options::close_within`], and closes the file. Facts recorded
+    /// afterwards are dropped and counted.
     ///
     /// # Errors
     /// [`Unwritten`] when not everything could be written.
@@ -297,7 +301,7 @@ impl Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        // The writer has logged what it could not write.
+        // The writer has logged how many records it could not write.
         let _ = self.shared.backlog.close(DROPPED_WITHIN);
     }
 }

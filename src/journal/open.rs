@@ -1,4 +1,4 @@
-//! Opening the store: only the right file, only once, only whole.
+//! Opens the store: only this program's file, only once, only undamaged.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io;
@@ -13,29 +13,30 @@ use super::sqlite::{APPLICATION, MIGRATIONS, Sqlite};
 use crate::acd::ids::Instance;
 use crate::acd::restored::Restored;
 
-/// What files are made with: the records hold callers' numbers. SQLite gives its own files beside the store the same.
+/// The mode of new files: only the owner may read them, because the records hold callers' numbers. SQLite gives its own
+/// files beside the store the same mode.
 const MODE: u32 = 0o600;
 
-/// What an earlier version may have left open to everybody on the machine.
+/// The permission bits that an earlier version may have left open to everybody on the machine.
 const OTHERS: u32 = 0o007;
 
 /// The store cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{} {why}", path.display())]
 pub struct OpenError {
-    /// The file that stands in the way.
+    /// The file that cannot be used.
     pub path: PathBuf,
     /// Why, and what to do.
     pub why: Refusal,
 }
 
-/// Why a file cannot be the store. Each text goes on behind the file's name.
+/// Why a file cannot be the store. Each text continues after the file's name.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// The path is a directory.
     #[error("is a directory; `state` must name a file in it, such as state.db")]
     Directory,
-    /// What lies above the file cannot be reached.
+    /// The file or its directory cannot be reached.
     #[error("cannot be reached ({0}); its directory must exist and belong to this user")]
     Unreachable(#[from] io::Error),
     /// The file may be read but not written.
@@ -44,10 +45,10 @@ pub enum Refusal {
     /// Another process has it open.
     #[error("is in use by another freeswitch-queue; stop that one, or give this one a `state` of its own")]
     InUse,
-    /// It is not a SQLite file.
+    /// The file is not a SQLite file.
     #[error("is not a freeswitch-queue store (not a SQLite file); name another file in `state`, or move it away")]
     NotSqlite,
-    /// It is a SQLite file of another program.
+    /// The file is another program's SQLite file.
     #[error("is another program's SQLite file; name another file in `state`")]
     Foreign,
     /// A later version of this program wrote it.
@@ -56,12 +57,12 @@ pub enum Refusal {
          restore the copy from before the upgrade"
     )]
     Newer {
-        /// Its schema.
+        /// The schema of the file.
         found: i64,
         /// The latest schema known here.
         known: usize,
     },
-    /// What it says about agents cannot be trusted.
+    /// The file is damaged: its content about agents cannot be trusted.
     #[error(
         "is damaged ({0}): restore it from a backup, or move it and its -wal file away to begin with an empty one, in \
          which every agent has to log in again"
@@ -88,7 +89,7 @@ impl From<rusqlite::Error> for Refusal {
     }
 }
 
-/// A store that may be written to, and what it knew.
+/// A writable store, and the state restored from it.
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) store: Sqlite,
@@ -127,7 +128,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(beside)
 }
 
-/// Makes a file where there is none, readable to its owner alone whatever the umask.
+/// Creates the file if it is missing, readable only by its owner whatever the umask.
 fn make(file: &Path) -> Result<(), Refusal> {
     match OpenOptions::new().write(true).create_new(true).mode(MODE).open(file) {
         Ok(_) => Ok(()),
@@ -136,7 +137,7 @@ fn make(file: &Path) -> Result<(), Refusal> {
     }
 }
 
-/// Takes from everybody else what they may do with a file; its group is the admin's choice.
+/// Removes the permissions of others on a file; those of its group are the admin's choice.
 fn close_to_others(file: &Path) {
     let Ok(found) = fs::metadata(file) else { return };
     let mode = found.permissions().mode() & 0o7777;
@@ -146,15 +147,15 @@ fn close_to_others(file: &Path) {
     let file_name = file.display();
     match fs::set_permissions(file, Permissions::from_mode(mode & !OTHERS)) {
         Ok(()) => {
-            tracing::warn!(file = %file_name, "everybody on this machine could read the records; now its owner and group can")
+            tracing::warn!(file = %file_name, "everybody on this machine could read the records; now only the file's owner and group can")
         }
         Err(error) => {
-            tracing::warn!(file = %file_name, %error, "everybody on this machine can read the records, and that cannot be changed; chmod o-rwx it")
+            tracing::warn!(file = %file_name, %error, "everybody on this machine can read the records, and the mode cannot be changed; run chmod o-rwx on the file")
         }
     }
 }
 
-/// The file's one name, so that two names of one file share one lock, as they share SQLite's own files.
+/// The canonical path, so that two names of one file share one lock, as they share SQLite's own files.
 fn real(path: &Path) -> Result<PathBuf, Refusal> {
     if path.is_dir() {
         return Err(Refusal::Directory);
@@ -169,8 +170,9 @@ fn real(path: &Path) -> Result<PathBuf, Refusal> {
     Ok(directory.canonicalize()?.join(name))
 }
 
-/// Keeps other daemons out for as long as the returned connection lives, the process's sudden death included. SQLite's
-/// own lock on an empty file beside the store serves; on the store itself it would keep readers and backups out too.
+/// Keeps other daemons out while the returned connection lives; the sudden death of the process releases the lock too.
+/// It is SQLite's own lock, on an empty file beside the store: on the store itself it would keep out readers and
+/// backups.
 fn lock(beside: &Path) -> Result<Connection, Refusal> {
     let lock = connect(beside, false)?;
     match lock.execute_batch("BEGIN EXCLUSIVE") {
@@ -180,15 +182,15 @@ fn lock(beside: &Path) -> Result<Connection, Refusal> {
     }
 }
 
-/// Checks the file, brings its schema up to date and reads it. Nothing is written before it is known to be ours.
+/// Checks the file, migrates its schema and reads it. Nothing is written before the file is known to be ours.
 fn prepare(path: &Path, lock: Option<Connection>) -> Result<Opened, Refusal> {
     let mut db = connect(path, false)?;
     let version = check(&db)?;
-    // Readers never hold up the writer; and what is committed is on disk, power failure included.
+    // With WAL, readers never block the writer; with FULL, a commit survives a power failure.
     db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     db.execute_batch("PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;")?;
     migrate(&mut db, MIGRATIONS, version)?;
-    // Only what is read at start is checked, so that starting takes no longer as the records grow.
+    // Only the tables read at start are checked, so that the start does not slow down as the records grow.
     for table in ["logins", "agents", "life"] {
         let finding: String = db.query_row(&format!("PRAGMA quick_check({table})"), [], |row| row.get(0))?;
         if finding != "ok" {
@@ -201,7 +203,7 @@ fn prepare(path: &Path, lock: Option<Connection>) -> Result<Opened, Refusal> {
     Ok(Opened { store, restored })
 }
 
-/// Checks that the file is this program's, or empty, and may be written. Returns its schema.
+/// Checks that the file belongs to this program or is empty, and is writable. Returns its schema.
 fn check(db: &Connection) -> Result<usize, Refusal> {
     let number = |query: &str| db.query_row(query, [], |row| row.get::<_, i64>(0));
     let found = number("PRAGMA user_version")?;
@@ -216,7 +218,7 @@ fn check(db: &Connection) -> Result<usize, Refusal> {
     if db.is_readonly("main")? { Err(Refusal::ReadOnly) } else { Ok(version) }
 }
 
-/// Takes the steps that a file of this `version` has not had, all or none.
+/// Runs the migrations that a file of this `version` lacks, all or none.
 fn migrate(db: &mut Connection, steps: &[&str], version: usize) -> rusqlite::Result<()> {
     let missing = steps.get(version..).unwrap_or_default();
     if missing.is_empty() {
@@ -236,14 +238,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_migration_takes_the_missing_steps_or_none() {
+    fn a_migration_runs_all_missing_steps_or_none() {
         let mut db = Connection::open_in_memory().unwrap();
         let version = |db: &Connection| db.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0)).unwrap();
         migrate(&mut db, &["CREATE TABLE a (x)"], 0).unwrap();
         let broken = ["not read again", "CREATE TABLE b (x)", "CREATE TABLE a (y)"];
         migrate(&mut db, &broken, 1).expect_err("the last step must fail");
         assert_eq!(version(&db), 1);
-        db.prepare("SELECT * FROM b").expect_err("nor may the step before it stay");
+        db.prepare("SELECT * FROM b").expect_err("the step before it must not stay either");
         migrate(&mut db, &broken[..2], 1).unwrap();
         assert_eq!(version(&db), 2);
         migrate(&mut db, &broken[..2], 2).unwrap();

@@ -1,4 +1,4 @@
-//! Reading records back, for reports and for readers of the feed.
+//! Reads records back, for reports and for readers of the feed.
 
 use std::path::PathBuf;
 
@@ -14,9 +14,9 @@ pub enum ReadError {
     /// The store cannot be read.
     #[error("the records in {store} cannot be read: {source}")]
     Store {
-        /// Which.
+        /// The name of the store.
         store: String,
-        /// Why, and what to do.
+        /// The failure, and what to do about it.
         source: StoreError,
     },
     /// The daemon is going down.
@@ -24,7 +24,7 @@ pub enum ReadError {
     Stopped,
 }
 
-/// A SQLite file, read by a connection of its own each time.
+/// Reads a SQLite file, with a separate connection for each query.
 #[derive(Debug)]
 pub(super) struct File {
     path: PathBuf,
@@ -45,7 +45,7 @@ impl Reader for File {
         let agent = filter.agent.as_ref().map(AgentId::as_str);
         let mut query = "SELECT id, json FROM records WHERE id > ?".to_owned();
         let mut values: Vec<&dyn ToSql> = vec![&after];
-        // Conditions are added one by one, so that SQLite sees which index serves.
+        // Only the conditions in use are in the query, so that SQLite can choose an index.
         let mut also = |set: bool, condition: &str, value| {
             if set {
                 query += " AND ";
@@ -72,7 +72,7 @@ impl Reader for File {
             }
         }
         if unread > 0 {
-            tracing::warn!(path = %self.path.display(), unread, "records of a later version were left out of an answer");
+            tracing::warn!(path = %self.path.display(), unread, "records of a later version cannot be read and are missing from an answer");
         }
         Ok(found)
     }

@@ -1,4 +1,4 @@
-//! The store as a SQLite file: its schema, and how facts are written to it.
+//! The store as a SQLite file: its schema, and the writing of facts.
 
 use std::fs;
 use std::io;
@@ -21,9 +21,9 @@ use crate::acd::time::Wall;
 /// How many old records one step deletes.
 const PRUNE_STEP: u16 = 500;
 
-/// The schema, step by step: a file with `user_version` N has had the first N. Never change one that was released.
+/// The migrations of the schema: a file with `user_version` N has had the first N. Never change a released one.
 ///
-/// A record is its JSON; the other columns are read out of it, so a new kind of fact needs no step here.
+/// A record is its JSON; the other columns are generated from it, so a new kind of fact needs no migration.
 pub(super) const MIGRATIONS: &[&str] = &[
     "
     PRAGMA application_id = 0x46535131; -- APPLICATION, below
@@ -66,12 +66,12 @@ pub(super) const MIGRATIONS: &[&str] = &[
 /// Marks a SQLite file as this daemon's: `FSQ1`.
 pub(super) const APPLICATION: i64 = 0x4653_5131;
 
-/// The open file of the writer.
+/// The writer's open file.
 #[derive(Debug)]
 pub struct Sqlite {
     path: PathBuf,
     connection: Connection,
-    /// Device and inode, by which a file that was moved away is noticed; SQLite would go on writing to it.
+    /// Device and inode, to notice that the file was moved away: SQLite would keep writing to it.
     file: Option<(u64, u64)>,
     identity: Instance,
     last_number: u64,
@@ -81,7 +81,7 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    /// Takes a connection to a file of the newest schema. A store without an identity is given `fresh`.
+    /// Takes a connection to a file of the newest schema. A store without an identity gets `fresh`.
     pub(super) fn new(
         path: PathBuf,
         connection: Connection,
@@ -103,7 +103,7 @@ impl Sqlite {
         Ok(Self { path, connection, file, identity: kept.unwrap_or(fresh), last_number, unended, _lock: lock })
     }
 
-    /// Where the file is.
+    /// The path of the file.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -114,7 +114,7 @@ impl Sqlite {
             let (wall, line): (Option<i64>, Option<i64>) = (row.get(0)?, row.get(1)?);
             Ok(wall.zip(line).map(|(wall, line)| Alive { wall: Wall(wall), line: Wall(line) }))
         })?;
-        // An earlier version did not tell: it lived when it recorded something last.
+        // An earlier version did not store this: it was alive when it wrote its last record.
         let last = || {
             db.query_row("SELECT at FROM records ORDER BY id DESC LIMIT 1", [], |row| row.get::<_, i64>(0))
                 .ok()
@@ -150,7 +150,7 @@ impl Sqlite {
             while let Some(row) = rows.next()? {
                 match numbered(row) {
                     Ok(next) => unended.take(&next),
-                    // A record that cannot be read is missing in a report; it is no reason not to start.
+                    // An unreadable record is missing from reports, but must not prevent the start.
                     Err(_) => unread += 1,
                 }
             }
@@ -158,7 +158,7 @@ impl Sqlite {
         if unread > 0 {
             tracing::warn!(
                 unread,
-                "records cannot be read; what they tell of is not known until FreeSWITCH tells of it"
+                "records cannot be read; calls and offers in them stay unknown until FreeSWITCH reports them"
             );
         }
         unended.restore(&mut restored);
@@ -167,7 +167,7 @@ impl Sqlite {
     }
 
     fn write(&mut self, batch: Batch<'_>) -> rusqlite::Result<()> {
-        // Of a batch that fails the same is folded once more, which changes nothing.
+        // A batch that fails is folded again at the retry, which changes nothing.
         batch.records.iter().for_each(|next| self.unended.take(next));
         let last = batch.records.last().map_or(self.last_number, |next| next.number);
         let unended_from = self.unended.oldest().unwrap_or(last + 1);
@@ -214,7 +214,7 @@ impl Store for Sqlite {
     }
 
     fn prune(&mut self, before: Wall) -> Result<bool, StoreError> {
-        // What has not ended is kept, however long it lasts.
+        // Records of calls and offers that have not ended are kept, however old they are.
         let some = "DELETE FROM records WHERE id IN (
             SELECT id FROM records WHERE at < ?1 AND id < (SELECT unended_from FROM life) ORDER BY at LIMIT ?2)";
         let deleted = self.connection.prepare_cached(some)?.execute(params![before.0, PRUNE_STEP])?;
@@ -237,12 +237,12 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
-/// SQLite's numbers have a sign.
+/// SQLite's integers are signed.
 fn number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Writes one record, and the state that it changes.
+/// Writes one record and the state that it changes.
 fn write(db: &Transaction<'_>, next: &Numbered, line: Wall) -> rusqlite::Result<()> {
     let Numbered { number: n, record } = next;
     let json = serde_json::to_string(record).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_told_leaves_nothing_half_written_and_is_survived() {
+    fn a_full_disk_is_reported_leaves_nothing_half_written_and_is_survived() {
         let db = Connection::open_in_memory().unwrap();
         MIGRATIONS.iter().for_each(|step| db.execute_batch(step).unwrap());
         let mut store = Sqlite::new(PathBuf::new(), db, None, Instance::new(1)).unwrap();

@@ -1,7 +1,7 @@
-//! What a store can do, whatever is behind it.
+//! The interface of a store, independent of its engine.
 //!
-//! [`Journal`](super::Journal) stands in front: it numbers facts, gathers them, tries again and tells about trouble, so
-//! that a store only has to append, restore, query and prune. SQLite is behind it ([`Sqlite`](super::sqlite::Sqlite)).
+//! [`Journal`](super::Journal) numbers facts, batches them, retries and reports failures, so that a store only has to
+//! append, restore, query and prune. The engine is SQLite ([`Sqlite`](super::sqlite::Sqlite)).
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,44 +11,44 @@ use crate::acd::ids::{AgentId, CallId, Instance, QueueNumber};
 use crate::acd::restored::{Alive, Restored};
 use crate::acd::time::Wall;
 
-/// A record with its number: its position in the feed, given when it happened, and its id in the store. Numbers go up by
-/// one, over restarts as well; one that is missing is a record that was given up or deleted.
+/// A record with its number, which it gets when it happens: its position in the feed and its id in the store. Numbers
+/// increase by one, also across restarts; a missing number is a record that was dropped or deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Numbered {
     /// The number; the first is 1.
     pub number: u64,
-    /// What happened.
+    /// The fact, and when it happened.
     pub record: Record,
 }
 
-/// What is written in one go, all of it or nothing.
+/// A batch that is written all or nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Batch<'a> {
     /// The records, in the order of their numbers.
     pub records: &'a [Numbered],
-    /// When each of them became true, by the line's time ([`Line`](crate::acd::line::Line)), which goes on whatever the
-    /// calendar does.
+    /// When each of them happened, by the line's time ([`Line`](crate::acd::line::Line)), which is independent of the
+    /// calendar.
     pub lines: &'a [Wall],
-    /// When the daemon was last known to live.
+    /// When the daemon was last known to be alive.
     pub alive: Option<Alive>,
 }
 
-/// Which records to read, in the order in which they happened; by default the oldest 10 000 of all.
+/// Selects records, in the order in which they happened; by default the oldest 10 000.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
-    /// Behind this number.
+    /// Only records with numbers above this one.
     pub after: u64,
-    /// From this moment on.
+    /// Only records at or after this moment.
     pub from: Option<Wall>,
-    /// Before this moment.
+    /// Only records before this moment.
     pub until: Option<Wall>,
-    /// Of this call.
+    /// Only records of this call.
     pub call: Option<CallId>,
-    /// Of this queue.
+    /// Only records of this queue.
     pub queue: Option<QueueNumber>,
-    /// Of this agent.
+    /// Only records of this agent.
     pub agent: Option<AgentId>,
-    /// At most this many.
+    /// The maximum number of records.
     pub limit: u32,
 }
 
@@ -58,7 +58,7 @@ impl Default for Filter {
     }
 }
 
-/// The store could not do it; the text says why, and what to do.
+/// An operation of the store failed; the text states the reason and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreError(pub String);
 
@@ -70,41 +70,40 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
-/// What keeps the facts, and what a restart needs.
+/// Stores facts, and the state that a restart needs.
 pub trait Store: Send + 'static {
-    /// What it is called in logs.
+    /// The name of the store in logs.
     fn name(&self) -> String;
 
-    /// Whose store it is: random, made with the store and kept in it (Q107).
+    /// The instance that owns the store: random, created with the store and kept in it (Q107).
     fn identity(&self) -> Instance;
 
-    /// The number of the newest record there ever was; 0 when there was none.
+    /// The number of the newest record ever written; 0 if there was none.
     fn last_number(&self) -> u64;
 
-    /// What a restart needs.
+    /// Reads the state that a restart needs.
     ///
     /// # Errors
-    /// [`StoreError`] when it cannot be read.
+    /// [`StoreError`] when the store cannot be read.
     fn restore(&mut self) -> Result<Restored, StoreError>;
 
-    /// Writes a batch and what follows from it, all or none. What was appended survives whatever happens when this
-    /// returns.
+    /// Writes a batch and the state that it changes, all or none. When this returns, the batch is durable.
     ///
     /// # Errors
-    /// [`StoreError`] when nothing of it was written.
+    /// [`StoreError`] when the batch was not written.
     fn append(&mut self, batch: Batch<'_>) -> Result<(), StoreError>;
 
-    /// Deletes some of the records from before this moment: never so many that others wait for it. Whether there may be
-    /// more.
+    /// Deletes some of the records before this moment, few enough that nothing waits long for it. Returns whether more
+    /// may remain.
     ///
     /// # Errors
-    /// [`StoreError`] when they could not be deleted.
+    /// [`StoreError`] when the records could not be deleted.
     fn prune(&mut self, before: Wall) -> Result<bool, StoreError>;
 
-    /// Reads while others write.
+    /// A reader that works while the store writes.
     fn reader(&self) -> Arc<dyn Reader>;
 
-    /// How many bytes were written that cannot be put in order, because somebody reads without end.
+    /// How many bytes cannot be checkpointed, because another program keeps a read transaction open.
     fn held_up(&self) -> u64 {
         0
     }
@@ -112,8 +111,8 @@ pub trait Store: Send + 'static {
 
 /// Reads records.
 pub trait Reader: Send + Sync {
-    /// The records that `filter` lets through, in the order of their numbers. Those that cannot be read, such as those of a
-    /// later version, are left out.
+    /// The records that match `filter`, in the order of their numbers. Unreadable records, such as those of a later
+    /// version, are left out.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be read.

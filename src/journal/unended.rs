@@ -1,4 +1,4 @@
-//! What has begun and not ended, folded from the records: what a restart has to look after.
+//! Calls, offers and conversations that have begun and not ended, folded from the records: a restart must resume them.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,7 +8,7 @@ use crate::acd::restored::Restored;
 
 use super::store::Numbered;
 
-/// The records of everything that has begun and not ended.
+/// The records of all calls, offers and conversations that have begun and not ended.
 #[derive(Debug, Default)]
 pub struct Unended {
     all: BTreeMap<u64, Record>,
@@ -51,12 +51,12 @@ impl Unended {
         }
     }
 
-    /// The number of the oldest: nothing before it matters to a restart.
+    /// The number of the oldest of these records; a restart needs no earlier record.
     pub fn oldest(&self) -> Option<u64> {
         self.all.keys().next().copied()
     }
 
-    /// Notes all of it, in order.
+    /// Adds all of these records to `into`, in order.
     pub fn restore(&self, into: &mut Restored) {
         for record in self.all.values() {
             let kind = match &record.fact {

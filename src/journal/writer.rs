@@ -1,4 +1,4 @@
-//! The thread that writes, and what it tells about itself.
+//! The writer thread, and the health that it reports.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,19 +17,19 @@ use super::backlog::{BATCH, Backlog, Beat, Entry, Work};
 use super::keep::Keep;
 use super::store::{Batch, Numbered, Store, StoreError};
 
-/// The first rest after a failed attempt to write; each further one is twice as long, up to [`LONGEST_REST`].
+/// The pause after the first failed write; each further one is twice as long, up to [`LONGEST_REST`].
 const FIRST_REST: Duration = Duration::from_millis(50);
 const LONGEST_REST: Duration = Duration::from_secs(2);
-/// The rest between two steps of deleting old records.
+/// The pause between two deletions of old records.
 const PRUNE_REST: Duration = Duration::from_millis(50);
-/// How often it is written that the daemon lives while nothing is open: for the next start to know whether to believe
-/// the calendar.
+/// How often the writer stores that the daemon is alive while nothing is open. The next start compares the calendar
+/// with it.
 const IDLE_BEAT: Duration = Duration::from_secs(600);
-/// From which size on it is told that a reader keeps what was written from being put in order: what an orderly one leaves
-/// is a few MB.
+/// The size of the `-wal` file above which a reader is reported to hold up checkpoints. Well-behaved readers leave a
+/// few MB.
 const HELD_UP: u64 = 64 << 20;
 
-/// What the writer shares with everybody.
+/// The state that the writer shares with the [`Journal`](super::Journal).
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) backlog: Backlog,
@@ -77,15 +77,15 @@ impl Shared {
         }
     }
 
-    /// Makes visible that nothing was written for too long.
+    /// Reports that nothing was written for too long.
     pub(super) fn silent_for(&self, waited: Duration) {
-        self.degrade(&format!("it has not answered for {waited:?}; look at the disk below it"), 0, false);
-        // Whatever is written next, if only this, shows that it answers again.
+        self.degrade(&format!("it has not answered for {waited:?}; check the disk below it"), 0, false);
+        // The next write, even of this empty entry, shows that the store answers again.
         self.push(None, None);
     }
 
-    /// Makes visible that facts do not reach the disk, and how many records that cost just now. A `sure` reason
-    /// replaces the one given before.
+    /// Reports that facts do not reach the disk, and how many records that has just lost. A `sure` reason replaces the
+    /// previous one.
     fn degrade(&self, why: &str, lost: u64, sure: bool) {
         let since = self.backlog.present();
         let mut news = true;
@@ -104,12 +104,12 @@ impl Shared {
         });
         if news {
             let (path, waiting) = (&self.name, self.backlog.waiting());
-            let what = "the store is not written: facts wait in memory, and the oldest go first";
+            let what = "the store is not written: facts wait in memory, and the oldest are dropped first";
             tracing::warn!(path, why, waiting, lost, "{what}");
         }
     }
 
-    /// Makes visible that the store is written again.
+    /// Reports that the store is written again.
     fn recovered(&self) {
         if !matches!(*self.health.borrow(), Health::Degraded { .. }) || self.backlog.waiting() >= BATCH {
             return;
@@ -120,7 +120,7 @@ impl Shared {
         }
     }
 
-    /// Makes visible that somebody reads without end, or does no more.
+    /// Reports that a reader holds up checkpoints, or no longer does.
     fn held_up(&self, bytes: u64) {
         let before = match *self.health.borrow() {
             Health::Ok => 0,
@@ -135,13 +135,13 @@ impl Shared {
             tracing::warn!(
                 path,
                 megabytes,
-                "a program reads the store without end, so that its -wal file grows; end that program (`fuser` tells which), and have it read in short transactions"
+                "a program keeps a read transaction on the store open, so its -wal file grows; end that program (find it with `fuser`), and make it read in short transactions"
             );
         }
     }
 }
 
-/// Tells everybody that the writer has ended, however it did.
+/// Reports that the writer has ended, even by a panic.
 struct Ending<'a>(&'a Shared);
 
 impl Drop for Ending<'_> {
@@ -149,19 +149,23 @@ impl Drop for Ending<'_> {
         let asked = self.0.backlog.closing().is_some();
         let unwritten = self.0.backlog.finish();
         if !asked {
-            self.0.degrade("its thread has failed; restart, and report what the log says before this", 0, true);
+            self.0.degrade(
+                "its thread has failed; restart the daemon, and report the log lines before this one",
+                0,
+                true,
+            );
         }
         if unwritten > 0 {
             let path = &self.0.name;
-            tracing::error!(path, unwritten, "the store was closed before everything was written");
+            tracing::error!(path, unwritten, "the store was closed before all records were written");
         }
     }
 }
 
-/// Writes until the store is closed and nothing waits, or the time for closing is over. The daemon before was last known
-/// to live at `before`.
+/// Writes until the store is closed and nothing waits, or the time for closing is over. The previous daemon was last
+/// known to be alive at `before`.
 pub(super) fn run(store: impl Store, shared: &Shared, before: Option<Alive>) {
-    // Dropped after `store`, so that the file is free when the end is told.
+    // Dropped after `store`, so that the file is free when the end is reported.
     let _ending = Ending(shared);
     let mut writer = Writer { store, shared, keep: Keep::new(before), past: None, noted: None, rest: FIRST_REST };
     while writer.turn() {}
@@ -171,15 +175,15 @@ struct Writer<'a, S> {
     store: S,
     shared: &'a Shared,
     keep: Keep,
-    /// Records from before this moment are past their time, and when to delete some more.
+    /// The moment before which records are past their time, and when to delete some more.
     past: Option<(Wall, Instant)>,
-    /// When it was last written that the daemon lives.
+    /// When the writer last stored that the daemon is alive.
     noted: Option<Mono>,
     rest: Duration,
 }
 
 impl<S: Store> Writer<'_, S> {
-    /// One round; false when it was the last.
+    /// Runs one round; returns false after the last.
     fn turn(&mut self) -> bool {
         let Work { entries, alive, beat } = self.shared.backlog.take(self.past.map(|(_, at)| at));
         let closing = self.shared.backlog.closing();
@@ -233,7 +237,7 @@ impl<S: Store> Writer<'_, S> {
         }
     }
 
-    /// Deletes some old records, when it is time.
+    /// Deletes some old records if it is time.
     fn prune(&mut self) {
         let Some((before, _)) = self.past.filter(|(_, at)| *at <= thread_now()) else { return };
         self.past = match self.store.prune(before) {
@@ -241,7 +245,7 @@ impl<S: Store> Writer<'_, S> {
             Ok(false) => None,
             Err(failure) => {
                 let path = &self.shared.name;
-                tracing::warn!(path, %failure, "old records could not be deleted; trying again in an hour");
+                tracing::warn!(path, %failure, "old records could not be deleted; the writer retries in an hour");
                 None
             }
         };

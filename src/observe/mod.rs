@@ -1,4 +1,4 @@
-//! Readers of facts and views: lossy and bounded, so that none of them ever delays a call (Q109).
+//! Logs and other readers of facts: lossy and bounded, so that none of them ever delays a call (Q109).
 
 mod output;
 
@@ -10,14 +10,14 @@ use crate::acd::fact::Record;
 
 pub use output::{Format, LastLines, lost_lines, on_one_line, start};
 
-/// The target of the log lines that are facts.
+/// The log target of facts.
 const FACTS: &str = "freeswitch_queue::facts";
 
 /// How many of the last digits of a masked number are shown: enough to tell two callers apart.
 const SHOWN: usize = 3;
 
-/// Writes a fact to the log: one line, with the fields that the record has in the store. With `masked`, of callers'
-/// numbers only the last digits.
+/// Logs a fact on one line, with the fields that the record has in the store. With `masked`, it shows only the last
+/// digits of callers' numbers.
 pub fn log(record: &Record, masked: bool) {
     if !tracing::enabled!(target: FACTS, tracing::Level::INFO) {
         return;
@@ -31,9 +31,9 @@ pub fn log(record: &Record, masked: bool) {
     let moment = |name: &str| fields.get(name).and_then(Value::as_i64);
     let count = |name: &str| fields.get(name).and_then(Value::as_u64);
     let returned = fields.get("returned").and_then(Value::as_bool);
-    // A log line has no fields within fields: `onward` is a word, or a word with where to.
+    // A log line has no nested fields: `onward` is a word, or a word with a destination.
     let onward = fields.get("onward").and_then(Value::as_object).and_then(|onward| onward.iter().next());
-    // What a record does not have is left out.
+    // tracing leaves out the fields that a record does not have.
     tracing::info!(
         target: FACTS,
         fact = text("fact"),
@@ -60,7 +60,7 @@ pub fn log(record: &Record, masked: bool) {
     );
 }
 
-/// A number of which only the last digits are shown.
+/// Hides all but the last digits of a number.
 fn mask(number: &str) -> String {
     let hidden = number.chars().count().saturating_sub(SHOWN);
     number.chars().enumerate().map(|(at, char)| if at < hidden { '*' } else { char }).collect()

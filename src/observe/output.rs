@@ -1,7 +1,7 @@
-//! Where the log goes: standard error, by way of a thread of its own.
+//! Writes the log to standard error, on a separate thread.
 //!
-//! A thread that writes a log line never waits: the line goes into a bounded buffer, and a line that finds no room is
-//! counted as lost. So a reader that stands still, or is gone, costs lines and no call. How many were lost is told as
+//! A thread that logs a line never waits: the line goes into a bounded buffer, and a line that does not fit is counted
+//! as lost. So a reader that hangs or is gone costs lines, but no call. The log reports the number of lost lines as
 //! soon as there is room again.
 
 use std::fmt::{self, Write as _};
@@ -16,27 +16,27 @@ use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::debug_fn;
 
-/// How many lines wait to be written, at most.
+/// The maximum number of lines that wait to be written.
 const MOST_LINES: usize = 8192;
 
-/// How many bytes they are, at most: a line may hold a whole refusal of a peer.
+/// The maximum number of bytes in those lines: a line may contain a peer's whole error reply.
 const MOST_BYTES: usize = 8 << 20;
 
-/// How long the end of the process waits for the last lines to be written.
+/// How long the end of the process waits until the last lines are written.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// How long a panic waits for its line to be written.
+/// How long a panic waits until its line is written.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// Lines that were lost since the start of the process: the log is the process's own, too.
+/// How many lines were lost since the start of the process; static, because the process has only one log.
 static LOST: AtomicU64 = AtomicU64::new(0);
 
-/// How many lines of the log were lost since the start.
+/// How many log lines were lost since the start.
 pub fn lost_lines() -> u64 {
     LOST.load(Ordering::Relaxed)
 }
 
-/// How the log is written.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// For people.
@@ -45,20 +45,20 @@ pub enum Format {
     Json,
 }
 
-/// Sends the log of the whole process to standard error, and panics into the log. The result is held until the end of
-/// the process: dropping it waits for the last lines, for a second at most.
+/// Sends the log of the whole process to standard error, and panics to the log. Hold the result until the end of the
+/// process: dropping it waits for the last lines, for at most a second.
 ///
 /// # Errors
-/// The system's error, when no thread can be started.
+/// The system's error, if the thread cannot be started.
 pub fn start(filter: EnvFilter, format: Format) -> io::Result<LastLines> {
     let output = Output::to(io::stderr())?;
     let last = LastLines(output.clone());
-    // Colours are for people who look on; in a file or a journal they are bytes in the way.
+    // Colours help at a terminal; in a file or a journal they are noise.
     let colours = io::stderr().is_terminal();
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(colours)
-        // It would print to standard error itself, and wait there.
+        // Internal errors would go straight to standard error and could block there.
         .log_internal_errors(false)
         .with_writer(output.clone());
     match format {
@@ -74,8 +74,8 @@ pub fn start(filter: EnvFilter, format: Format) -> io::Result<LastLines> {
     Ok(last)
 }
 
-/// Fields and messages of a line for people, on one line whatever is in them: what comes from outside could forge a line
-/// of its own otherwise, or have the terminal do something.
+/// Formats fields and messages for people, always on one line: otherwise text from outside could forge log lines, or
+/// control the terminal.
 pub fn on_one_line() -> impl for<'w> tracing_subscriber::fmt::FormatFields<'w> + 'static {
     let field = |to: &mut tracing_subscriber::fmt::format::Writer<'_>,
                  field: &tracing::field::Field,
@@ -88,7 +88,7 @@ pub fn on_one_line() -> impl for<'w> tracing_subscriber::fmt::FormatFields<'w> +
     debug_fn(field).delimited(" ")
 }
 
-/// Writes control characters, line ends of any script, and what turns the direction of writing, as escapes.
+/// Escapes control characters, all Unicode line ends, and characters that change the direction of writing.
 struct Escaped<'a, W>(&'a mut W);
 
 impl<W: fmt::Write> fmt::Write for Escaped<'_, W> {
@@ -113,15 +113,15 @@ fn is_unprintable(char: char) -> bool {
 
 enum Message {
     Line(Vec<u8>),
-    /// Everything before it is written when this is dropped.
+    /// Dropped once everything before it is written.
     Flush(#[allow(dead_code)] SyncSender<()>),
 }
 
-/// The way to the thread that writes.
+/// The sender to the writing thread.
 #[derive(Clone)]
 struct Output {
     lines: SyncSender<Message>,
-    /// Bytes that wait.
+    /// The number of bytes that wait.
     bytes: Arc<AtomicUsize>,
 }
 
@@ -142,17 +142,17 @@ impl Output {
         }
     }
 
-    /// Waits until everything so far is written, or as long as that.
+    /// Waits until everything so far is written, for at most `patience`.
     fn flush_within(&self, patience: Duration) {
         let (done, written) = sync_channel(0);
         if self.lines.try_send(Message::Flush(done)).is_ok() {
-            // The other end is dropped, never used.
+            // The other end only drops it and sends nothing.
             let _ = written.recv_timeout(patience);
         }
     }
 }
 
-/// Writes lines for ever. What cannot be written is lost: nobody is there to be told of it in another way.
+/// Writes lines for ever. A line that cannot be written is lost: there is no other place to report it.
 fn write_all(file: &mut impl Write, waiting: &Receiver<Message>, bytes: &AtomicUsize) {
     let mut told = lost_lines();
     loop {
@@ -160,7 +160,7 @@ fn write_all(file: &mut impl Write, waiting: &Receiver<Message>, bytes: &AtomicU
             Ok(message) => message,
             Err(TryRecvError::Disconnected) => return,
             Err(TryRecvError::Empty) => {
-                // There is room for this line. If its writing fails it is lost as well, and told with the next.
+                // There is room for this line. If writing it fails, it is lost too, and counted in the next report.
                 let lost = lost_lines();
                 if lost > told {
                     tracing::warn!(lost = lost - told, "lines of the log were lost: nobody read them");
@@ -172,7 +172,7 @@ fn write_all(file: &mut impl Write, waiting: &Receiver<Message>, bytes: &AtomicU
         };
         let Message::Line(line) = message else { continue };
         if file.write_all(&line).is_err() {
-            // Nobody reads it: there is no use in telling so, over and over.
+            // Nobody reads the log: reporting each loss would be useless.
             LOST.fetch_add(1, Ordering::Relaxed);
             told = told.saturating_add(1);
         }
@@ -199,7 +199,7 @@ impl<'a> MakeWriter<'a> for Output {
     }
 }
 
-/// Waits for the last lines when it is dropped.
+/// Waits for the last lines when dropped.
 pub struct LastLines(Output);
 
 impl Drop for LastLines {
@@ -216,7 +216,7 @@ mod tests {
 
     use super::*;
 
-    /// A reader that takes a line only when it is told to.
+    /// A reader that takes a line only on a signal.
     struct Slow(Receiver<()>, Sender<Vec<u8>>);
 
     impl Write for Slow {
@@ -231,14 +231,14 @@ mod tests {
         }
     }
 
-    /// Q109: what finds no room is lost and counted; who writes a line does not wait; a reader that is gone ends nothing.
+    /// Q109: a line that does not fit is lost and counted; a writer never waits; a reader that is gone breaks nothing.
     #[test]
     fn a_log_that_nobody_reads_costs_lines() {
         let (read, reading) = channel();
         let (wrote, written) = channel();
         let output = Output::to(Slow(reading, wrote)).unwrap();
         let before = lost_lines();
-        // One of them is in the writer's hands.
+        // The writing thread has already taken one of them.
         for _ in 0..MOST_LINES + 11 {
             output.put(b"x\n");
         }
@@ -254,9 +254,9 @@ mod tests {
         assert_eq!(output.bytes.load(Ordering::Relaxed), 0);
     }
 
-    /// Q21: whatever is in a value, it stays on its line, and a terminal does nothing of it.
+    /// Q21: every value stays on its line and cannot control a terminal.
     #[test]
-    fn no_value_makes_a_line_of_its_own() {
+    fn no_value_forges_a_log_line() {
         let text = Arc::new(Mutex::new(Vec::new()));
         #[derive(Clone)]
         struct Kept(Arc<Mutex<Vec<u8>>>);

@@ -1,4 +1,7 @@
 //! A caller's session: from the first command to the last event.
+//!
+//! Owns the caller's connection, its one loop, and the order and moment in which commands are written. Must not decide:
+//! [`Call`] does, and every event, outcome and deadline goes to it. No flag here may stand for a state of the call.
 
 mod courier;
 mod ringing;
@@ -59,7 +62,7 @@ async fn serve(
     let number: Arc<str> = Arc::from(channel.number.as_str());
     let mut turn = match shared.turns.enter(&channel.id, wake.clone()) {
         Ok(turn) => turn,
-        // What seldom happens takes no room in the task of every call.
+        // Boxed, so that this rare case takes no space in the task of every call.
         Err(earlier) => return Box::pin(turns::wait(shared, &link, &mut events, &channel, earlier)).await,
     };
     shared.floor.admit(&channel.id, number.clone(), Box::new(move || bell.notify_one()));
@@ -89,21 +92,21 @@ async fn serve(
     super::leave(&link);
 }
 
-/// The outcome of the next command that is watched.
+/// Waits for the outcome of the next watched command.
 async fn next(watched: &mut Option<JoinSet<(Watched, Outcome)>>) -> (Watched, Outcome) {
     while let Some(set) = watched {
         match set.join_next().await {
             Some(Ok(done)) => return done,
-            // Of a task that was ended or failed nothing is known; its deadline looks after it.
+            // The task was aborted or panicked; the deadline of its command covers that.
             Some(Err(_)) => {}
-            // A caller who waits has no use for it.
+            // A waiting caller does not need the empty set.
             None => *watched = None,
         }
     }
     std::future::pending().await
 }
 
-/// Ends then, or never.
+/// Completes at `moment`, or never.
 async fn at(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
@@ -111,60 +114,61 @@ async fn at(moment: Option<Instant>) {
     }
 }
 
-/// A command whose outcome decides something.
+/// A command whose outcome the session handles.
 #[derive(Clone, Copy, Debug)]
 enum Watched {
-    /// Which phones the agent of an offer has.
+    /// Asks for the phones of an offer's agent.
     Phones(OfferId),
-    /// What the directory has for the agent of an offer.
+    /// Asks for the directory's variables for an offer's agent.
     Directory(OfferId),
     Ring(LegId),
     CallOff(LegId),
-    /// A leg could not be ended; whether it is there.
+    /// Asks whether a leg that could not be ended exists.
     Exists(LegId),
     ModHash,
-    /// Whose phone has the caller.
+    /// Asks whose phone has the caller.
     Taker,
-    /// FreeSWITCH has read what a call tells it first.
+    /// The last of the first commands: its reply shows that FreeSWITCH has read them.
     Begun,
 }
 
-/// How long what no phone need wait for waits for one that is to ring: a free agent is found at once.
+/// How long a non-urgent command is held back so that an `originate` found meanwhile goes first: the dispatcher finds a
+/// free agent at once.
 const PUT_OFF: Duration = Duration::from_millis(5);
 
-/// A command, and whether its outcome decides something.
+/// A command, and how the session handles its outcome, if it does.
 type Order = (Command, Option<Watched>);
 
 struct Session<'a> {
     shared: &'a Shared,
-    /// The configuration as it is now: a reload reaches callers who wait.
+    /// The current configuration: a reload reaches waiting callers too.
     settings: Arc<Settings>,
     link: Link,
     channel: Box<Channel>,
     dialled: QueueNumber,
-    /// When FreeSWITCH told of the call.
+    /// When FreeSWITCH answered `connect`.
     told: Mono,
     call: Call,
     desk: CallDesk,
     watched: Option<JoinSet<(Watched, Outcome)>>,
-    /// Commands of the input being worked on, written in one go and in this order: music that was ordered behind an
-    /// `originate` would play into the conversation with a phone that answers by itself.
+    /// The commands for the current input, written together and in this order: music sent after an `originate` would
+    /// play into the conversation with a phone that answers by itself.
     out: Vec<Order>,
-    /// What no phone need wait for, and until when it waits itself for one that is to ring.
+    /// The non-urgent command that is held back, and until when ([`PUT_OFF`]).
     later: Option<Box<Command>>,
     later_at: Option<Instant>,
     /// Legs whose filters are still set.
     filtered: BTreeSet<LegId>,
-    /// What the numbers of an agent's phones stand for.
+    /// The phones of each offer's agent.
     phones: BTreeMap<OfferId, Phones>,
-    /// The channel was told how to go on without us.
+    /// The channel has the variables with which the call continues without this process.
     prepared: bool,
     courier: Courier<'a>,
-    /// The call is parked: the connection may be ended without stranding it.
+    /// The call is parked: ending the connection no longer strands it.
     parked: bool,
-    /// To be given back as soon as it is parked.
+    /// Return the call to the dialplan as soon as it is parked.
     give_back: bool,
-    /// The call goes on elsewhere when we are done with it, as far as was heard.
+    /// No event has shown that the call ended, so it continues elsewhere when this session ends.
     lives_on: bool,
 }
 
@@ -178,9 +182,10 @@ impl<'a> Session<'a> {
         number: Arc<str>,
     ) -> Self {
         let place = channel.place.as_ref().filter(|r| r.dialled == dialled);
-        // Who came while no controller was there, or the last one had no time to say so, has waited since then.
+        // A caller who arrived while no controller was there, or whose controller died before it stored the place, has
+        // waited since then.
         let now = shared.clock.now();
-        // A call that is sent here in the stead of one that waits takes its place.
+        // A call that replaces a waiting one takes its place in the line.
         let heir = channel.replaces.as_ref().and_then(|call| shared.floor.place_of(call, now));
         let (call, first_entered, since) = match (place, channel.held_for) {
             _ if let Some(h) = heir => (Call::back(h.queue, Vec::new(), h.place), Some(h.first_entered), None),
@@ -234,7 +239,8 @@ impl<'a> Session<'a> {
             self.tell(Input::CallerAnswered);
         }
         self.tell(Input::Begin);
-        // The place is on the channel now: what was kept for it is not to count again when the caller comes back some day.
+        // The place is on the channel now: clear the kept moment, so that it does not count again if the caller
+        // returns.
         if self.channel.rescued && self.prepared {
             match wire::set(SINCE, "") {
                 Ok(command) => self.push(command),
@@ -266,8 +272,8 @@ impl<'a> Session<'a> {
                     None => {}
                 }
             }
-            // The notice overtakes events that are still queued (measured), the answer of the call among them: the hang-up
-            // itself is in its place behind them, and the end of the connection bounds the wait.
+            // The disconnect notice overtakes events that are still queued (measured), even the answer of the call. The
+            // hang-up event keeps its order behind them, and the end of the connection bounds the wait.
             Some(Incoming::Lingering(_)) => {}
             Some(Incoming::Closed(reason)) => {
                 self.lives_on = false;
@@ -303,7 +309,7 @@ impl<'a> Session<'a> {
         });
     }
 
-    /// Somebody outside the queue has the caller: who, is for the records.
+    /// Handles that a channel outside the queue has the caller; asks for its user, for the records.
     fn taken_by(&mut self, other: &ChannelId) {
         match wire::user_of(other) {
             Ok(call) => self.out.push((Command::Api(call), Some(Watched::Taker))),
@@ -312,7 +318,7 @@ impl<'a> Session<'a> {
         self.tell(Input::TakenAway);
     }
 
-    /// The outcome of a command that decides something.
+    /// Handles the outcome of a watched command.
     fn outcome(&mut self, what: Watched, outcome: Outcome) {
         match (what, outcome) {
             (Watched::Begun, outcome) => {
@@ -361,12 +367,12 @@ impl<'a> Session<'a> {
                 self.out.push((Command::Api(asked), Some(Watched::Exists(leg))));
                 self.flush();
             }
-            // The deadline of the leg looks after it.
+            // The deadline of the leg covers a missing reply.
             (_, Outcome::Unknown(why)) => tracing::warn!(?what, %why, "no reply to a command"),
         }
     }
 
-    /// Tells the call something, and does what it wants done.
+    /// Passes an input to the call, and carries out its effects.
     fn tell(&mut self, input: Input) {
         self.settings.clone_from(&self.shared.settings.borrow());
         let now = self.shared.clock.now();
@@ -381,7 +387,7 @@ impl<'a> Session<'a> {
                 match effect {
                     Effect::Desk(wish) => inputs.extend(self.desk.carry_out(wish, now)),
                     Effect::Wire(wire) => {
-                        // At once, so that commands are written in the order in which they were wished for.
+                        // Handled at once, so that commands keep the order of the effects.
                         if let Some(input) = self.order(wire) {
                             self.work(input, now);
                         }
@@ -391,8 +397,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Turns a wish into commands, and gives what is known of it already. What cannot be said is what FreeSWITCH would
-    /// have refused.
+    /// Turns an effect into commands, and returns the input that is known already. A command that cannot be built
+    /// counts as one that FreeSWITCH refused.
     fn order(&mut self, wish: Wire) -> Option<Input> {
         let refused = match &wish {
             Wire::Originate { leg, .. } => Some(Input::Leg(*leg, NOT_RUNG)),
@@ -480,7 +486,7 @@ impl<'a> Session<'a> {
         let first = !std::mem::replace(&mut self.prepared, true);
         let command = wire::prepare(&remembered, &language, first, self.channel.resumes)?;
         if first && self.channel.resumes {
-            // The dialplan has said the same but for the place, and since when the call is here.
+            // The dialplan has already set everything except the place and the start of the wait.
             self.later = Some(Box::new(command));
         } else {
             self.push(command);
@@ -488,7 +494,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Sends what was put off behind the first order to ring, and before anything else that is to be done.
+    /// Sends the held-back command after the first `originate`, but before any other command.
     fn decide_on_later(&mut self) {
         if self.later.is_none() {
             return;
@@ -507,20 +513,20 @@ impl<'a> Session<'a> {
 
     fn tick(&mut self) {
         if self.later_at.is_some_and(|at| at <= self.present()) {
-            // No phone is to ring now.
+            // No phone rings within this time.
             self.out.extend(self.later.take().map(|command| (*command, None)));
         }
         self.tell(Input::Tick);
     }
 
-    /// Writes what has come together.
+    /// Writes the collected commands.
     fn flush(&mut self) {
         let is_gone = |offer: &OfferId| self.call.agent_of(*offer).is_none();
         let gone: Vec<LegId> = self.filtered.iter().copied().filter(|leg| is_gone(&leg.offer)).collect();
         self.phones.retain(|offer, _| !is_gone(offer));
         for leg in gone {
             self.filtered.remove(&leg);
-            // Of a call that was connected, or has left, hardly anything comes: the connection will soon be closed.
+            // Filters of a call that was connected or has left need no deletion: its connection closes soon.
             if self.call.is_in_line() {
                 wire::forget_leg(leg.uuid()).into_iter().for_each(|c| self.push(c));
             }

@@ -1,4 +1,4 @@
-//! An agent's session: a feature code, its answer, and the end.
+//! The session of an agent who dials a feature code: logs the agent in or out, plays the answer, hangs up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +17,10 @@ use crate::telephony::channel::Channel;
 
 use super::{Shared, leave, send_one};
 
-/// How long the answer may take until the phone has hung up.
+/// How long the answer may take, up to the hang-up.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
 
-/// Logs the phone's user in or out, says so, and hangs up.
+/// Logs the phone's user in or out, plays the answer, and hangs up.
 pub(super) async fn run(
     shared: &Arc<Shared>,
     settings: &Settings,
@@ -66,7 +66,7 @@ async fn change(shared: &Shared, by: &Asker, agent: &AgentId, queue: &QueueNumbe
     }
 }
 
-/// Who asks, and whose login is to be changed.
+/// The asker, and the agent whose login changes.
 async fn whose(
     shared: &Shared,
     settings: &Settings,
@@ -80,19 +80,19 @@ async fn whose(
         let (call, user, theirs) = (&channel.id, &who.user, who.domain.as_deref().unwrap_or("none"));
         tracing::warn!(
             %call, user, theirs, domain,
-            "a feature code was dialled in another domain than the one in which an agent of this name is rung, and refused; if that phone is the agent's, name its domain in `domain` or in the agent's `dial`, as in user/1001@example.com"
+            "a feature code was refused: its phone is in another domain than the agent of this name; if the phone is the agent's, name its domain in `domain` or in the agent's `dial`, as in user/1001@example.com"
         );
     }
     if !who.placed {
         let (call, user) = (&channel.id, &who.user);
-        tracing::warn!(%call, user, "a call was transferred to a feature code, and refused: a code is dialled by its user");
+        tracing::warn!(%call, user, "a call was transferred to a feature code, and refused: the agent must dial the code");
     }
     let agent = authorise(Some(who), &domain, participants)?;
     Ok((Asker::Phone { user: Arc::from(who.user.as_str()), call: channel.id.clone() }, agent))
 }
 
-/// The domain in which an agent of this user's name is rung. When neither the agent's `dial` nor the configuration names
-/// it, FreeSWITCH of this very call is asked. `None` when it does not tell.
+/// The domain in which the agent with this user's name is rung. If neither the agent's `dial` nor the configuration
+/// names it, asks the FreeSWITCH of this call. `None` if that does not state it.
 async fn home(shared: &Shared, settings: &Settings, link: &Link, user: &str) -> Option<String> {
     let agent = AgentId::new(user).ok();
     let own = agent.and_then(|agent| shared.floor.agent(&agent, |a| a.settings().own_domain().map(str::to_owned)));
@@ -104,7 +104,7 @@ async fn home(shared: &Shared, settings: &Settings, link: &Link, user: &str) -> 
     if domain.is_none() {
         tracing::warn!(
             ?outcome,
-            "FreeSWITCH does not tell its default domain, so nobody can log in or out; set `domain`"
+            "FreeSWITCH does not state its default domain, so nobody can log in or out; set `domain`"
         );
     }
     domain
@@ -124,17 +124,17 @@ fn prompt(answer: FeatureAnswer) -> &'static str {
 
 fn speak(file: &str) -> Result<[Command; 5], TextError> {
     Ok([
-        // The dialplan's answer for an absent controller must not follow.
+        // Otherwise the dialplan would continue with its answer for an absent controller.
         Execute::with("set", "socket_resume=false")?.into(),
         Execute::new("answer")?.into(),
-        // The first words would be lost while the phone sets up its audio.
+        // Without the pause, the first words would be lost while the phone sets up its audio.
         Execute::with("sleep", "200")?.locked().into(),
         Execute::with("playback", file)?.locked().into(),
         Execute::new("hangup")?.locked().into(),
     ])
 }
 
-/// Refuses a number that is neither a queue nor a feature code.
+/// Rejects a number that is neither a queue nor a feature code.
 pub(super) async fn refuse_number(link: &Link, events: &mut Events) {
     send(link, &[Command::Hangup { channel: None, cause: Cause::UnallocatedNumber }]);
     see_off(link, events).await;

@@ -1,6 +1,7 @@
-//! One task for every connection FreeSWITCH opens: a caller who waits and talks, or an agent who dialled
-//! a feature code. A session translates: events into what a call is told, and what a call wants into
-//! commands. It decides nothing.
+//! One task for every connection FreeSWITCH opens: a caller who waits and talks, or an agent who dialled a feature code.
+//!
+//! Owns a connection from `connect` to its end, and finds out whose it is. It translates events into inputs of
+//! [`acd`](crate::acd), and effects into commands. Must not decide anything about a caller or an agent.
 
 mod arrivals;
 mod caller;
@@ -26,32 +27,33 @@ use crate::telephony::commands;
 pub use arrivals::Arrivals;
 pub use turns::Turns;
 
-/// How long a call may take to be parked before it is left all the same.
+/// How long a session waits for a call to be parked before it leaves the call anyway.
 const PARK_PATIENCE: Duration = Duration::from_secs(3);
 
-/// What every session shares.
+/// The state that all sessions share.
 pub struct Shared {
     /// The live picture.
     pub floor: Arc<Floor>,
     /// The time.
     pub clock: Arc<Clock>,
-    /// The configuration, as it is now.
+    /// The current configuration.
     pub settings: watch::Receiver<Arc<Settings>>,
     /// True once the daemon is going down.
     pub draining: watch::Receiver<bool>,
-    /// Whether FreeSWITCH was seen to have `mod_hash`: by a link as soon as it is up, or else when it matters.
+    /// Whether FreeSWITCH has loaded `mod_hash`: a link asks as soon as it is up; without a link, the first session
+    /// that needs it asks.
     pub mod_hash: Arc<AtomicBool>,
-    /// How many calls wait for FreeSWITCH to have read what they told it first.
+    /// How many calls wait until FreeSWITCH has read their first commands.
     pub beginning: AtomicUsize,
-    /// Whether channels may carry out orders to ring; false once FreeSWITCH was seen not to let one.
+    /// Whether channels may carry out an `originate`; false once FreeSWITCH has refused it.
     pub by_channel: AtomicBool,
-    /// Where agents who dial a feature code are logged in and out.
+    /// Logs agents who dial a feature code in and out.
     pub controller: Arc<Controller>,
-    /// When callers came.
+    /// When callers arrived.
     pub arrivals: Arrivals,
-    /// The calls whose task is here.
+    /// The calls that have a task in this process.
     pub turns: Turns,
-    /// Makes a random number, for the random order of agents.
+    /// Generates a random number, for the random order of agents.
     pub random: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
@@ -60,11 +62,11 @@ pub async fn run(shared: Arc<Shared>, link: Link, mut events: Events) {
     let settings = shared.settings.borrow().clone();
     let reply = match send_one(&link, Command::Connect).await {
         Some(Outcome::Done(reply)) => reply,
-        Some(Outcome::Refused(text)) => return tracing::warn!(%text, "a connection is not that of a call"),
+        Some(Outcome::Refused(text)) => return tracing::warn!(%text, "a connection does not belong to a call"),
         Some(Outcome::Unknown(why)) => {
-            tracing::warn!(%why, "a connection did not say what call it is");
+            tracing::warn!(%why, "a connection did not identify its call");
             if matches!(why, Unknown::TimedOut(_)) {
-                // It may be the call of a switch that stands still.
+                // It may belong to a call on a switch that hangs.
                 Box::pin(give_back(&link, &mut events)).await;
             }
             return;
@@ -72,14 +74,14 @@ pub async fn run(shared: Arc<Shared>, link: Link, mut events: Events) {
         None => return,
     };
     let mut channel = match Channel::read(&reply) {
-        // It is handed on through futures, each of which would keep room for it.
+        // Boxed, because every future that it passes through would reserve space for it.
         Ok(channel) => Box::new(channel),
         Err(error) => {
-            tracing::warn!(%error, "a connection is not that of a call");
+            tracing::warn!(%error, "a connection does not belong to a call");
             return Box::pin(give_back(&link, &mut events)).await;
         }
     };
-    // All of the channel, and the call may be long.
+    // The reply contains the whole channel, and the call may be long.
     drop(reply);
     if settings.token.as_deref().is_some_and(|token| channel.token.as_deref() != Some(token)) {
         tracing::warn!(call = %channel.id, "a call without our token went back to the dialplan: `socket HOST:PORT/TOKEN` must end with the `token` of the configuration");
@@ -93,9 +95,9 @@ pub async fn run(shared: Arc<Shared>, link: Link, mut events: Events) {
     let drained = *shared.draining.borrow();
     match settings.codes.read(&channel.dialled) {
         _ if drained => Box::pin(give_back(&link, &mut events)).await,
-        // Behind it is a caller who waits for this agent already.
+        // The leg belongs to a caller who is already waiting for this agent.
         Dialled::Queue(queue) if channel.forwarded => {
-            tracing::warn!(call = %channel.id, %queue, "an agent's phone forwarded its call to a queue; that is not followed");
+            tracing::warn!(call = %channel.id, %queue, "an agent's phone forwarded its call to a queue; the forward is refused");
             Box::pin(feature::refuse_number(&link, &mut events)).await;
         }
         Dialled::Queue(queue) => {
@@ -114,22 +116,22 @@ pub async fn run(shared: Arc<Shared>, link: Link, mut events: Events) {
     }
 }
 
-/// Has FreeSWITCH itself forget who calls.
+/// Makes FreeSWITCH itself erase the caller's name and number.
 fn hide(link: &Link) {
     let sent = commands::hide_caller().map(|commands| link.send_all(&commands));
     match sent {
-        Ok(Ok(sent)) => sent.into_iter().for_each(|pending| pending.log_refusal("hiding who calls")),
-        Ok(Err(full)) => tracing::warn!(%full, "FreeSWITCH is not told to hide who calls"),
+        Ok(Ok(sent)) => sent.into_iter().for_each(|pending| pending.log_refusal("hiding the caller's number")),
+        Ok(Err(full)) => tracing::warn!(%full, "the command that hides the caller's number could not be sent"),
         Err(error) => tracing::error!(%error, "a command could not be built"),
     }
 }
 
-/// Gives a call back to the dialplan.
+/// Returns a call to the dialplan.
 async fn give_back(link: &Link, events: &mut Events) {
     server::give_back(link, events, PARK_PATIENCE).await;
 }
 
-/// Ends the connection, and waits until FreeSWITCH has done all that it was told on it.
+/// Ends the connection, and waits until FreeSWITCH has executed all commands on it.
 async fn leave_and_see(link: &Link) {
     send_one(link, Command::Exit).await;
     link.close();
@@ -145,7 +147,7 @@ async fn send_one(link: &Link, command: Command) -> Option<Outcome> {
     }
 }
 
-/// Ends once the daemon is going down; afterwards, never again.
+/// Completes once, when the daemon starts to shut down.
 async fn drained(draining: &mut watch::Receiver<bool>) {
     loop {
         if draining.changed().await.is_err() {

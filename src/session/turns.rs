@@ -1,10 +1,10 @@
-//! One connection of a call at a time.
+//! Ensures that only one connection of a call is served at a time.
 //!
-//! A call that is passed on to a queue comes on a connection of its own while that of its last wait or conversation may
-//! still be open. FreeSWITCH ends whatever the channel executes when *any* of its connections ends: it clears what holds
-//! the park, and with `socket_resume` set it resets the channel, which is silent for ever unless it is parked in that
-//! instant (measured). So the earlier connection is ended first, while the later one has said that its channel is not to
-//! be reset.
+//! A call that is passed on to a queue arrives on a new connection while that of its last wait or conversation may
+//! still be open. When *any* connection of a channel ends, FreeSWITCH ends whatever the channel executes: it clears the
+//! flag that holds the park, and with `socket_resume` set it resets the channel, which then stays silent for ever
+//! unless it is parked at that instant (measured). So the later connection first clears `socket_resume`, and then the
+//! earlier one ends.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,33 +20,33 @@ use crate::telephony::commands as wire;
 
 use super::{PARK_PATIENCE, Shared, drained, leave_and_see, send_one};
 
-/// How long the earlier connection may take to see its phones off.
+/// How long the earlier connection may take to end its legs.
 const WAY_PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long a connection stays when its call has gone elsewhere.
+/// How long a connection stays open after its call has gone elsewhere.
 const STAYS_FOR: Duration = Duration::from_secs(5);
 
-/// Why a call is here on another connection.
+/// Why a call arrives on another connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Again {
-    /// The dialplan held the caller, because the earlier connection had broken.
+    /// The earlier connection had broken, and the dialplan held the caller.
     Back,
-    /// The caller was passed on.
+    /// Somebody passed the caller on.
     PassedOn,
 }
 
-/// The calls whose task is here.
+/// The calls that have a task in this process.
 #[derive(Debug, Default)]
 pub struct Turns(Arc<All>);
 
 #[derive(Debug, Default)]
 struct All {
     turns: Mutex<BTreeMap<CallId, Arc<Turn>>>,
-    /// One of them has ended.
+    /// Notified when one of them ends.
     ended: Notify,
 }
 
-/// There is one for every call, so it is small.
+/// One per call, so it is small.
 #[derive(Debug)]
 struct Turn {
     state: Mutex<State>,
@@ -55,12 +55,12 @@ struct Turn {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whether the call is here again.
+    /// Set when the call arrives on another connection.
     again: Option<Again>,
     over: bool,
 }
 
-/// Whose turn it is. Dropping it ends the turn.
+/// The turn of this task. Dropping it ends the turn.
 #[derive(Debug)]
 pub(super) struct MyTurn {
     all: Arc<All>,
@@ -69,20 +69,21 @@ pub(super) struct MyTurn {
     told: bool,
 }
 
-/// Somebody else's turn.
+/// The turn of an earlier connection's task.
 #[derive(Debug)]
 pub(super) struct Earlier {
     all: Arc<All>,
     turn: Arc<Turn>,
 }
 
-/// No critical section can panic half-way, so a poisoned lock is as good as another.
+/// No critical section can panic half-way, so a poisoned lock is still consistent.
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Turns {
-    /// It is this task's turn, or else who has it. The task is woken when the call is here again.
+    /// Takes the turn for this task; the error is the turn of the task that has it. `wake` is notified when the call
+    /// arrives on another connection.
     pub(super) fn enter(&self, call: &CallId, wake: Arc<Notify>) -> Result<MyTurn, Earlier> {
         let mut turns = lock(&self.0.turns);
         if let Some(turn) = turns.get(call) {
@@ -95,14 +96,14 @@ impl Turns {
 }
 
 impl MyTurn {
-    /// Whether the call is here on another connection: told once.
+    /// Why the call has arrived on another connection; returned once.
     pub(super) fn asked_for(&mut self) -> Option<Again> {
         let again = lock(&self.turn.state).again.filter(|_| !self.told);
         self.told |= again.is_some();
         again
     }
 
-    /// Whether the call is here on another connection.
+    /// Whether the call has arrived on another connection.
     pub(super) fn is_asked_for(&self) -> bool {
         lock(&self.turn.state).again.is_some()
     }
@@ -123,16 +124,16 @@ impl Drop for MyTurn {
 }
 
 impl Earlier {
-    /// Has the earlier connection ended, and waits for that. False when it takes too long.
+    /// Asks the earlier connection to end, and waits until it has. Returns false if that takes too long.
     pub(super) async fn make_way(self, again: Again) -> bool {
-        // Two that come behind it are one too many, but neither is forgotten.
+        // If a third connection arrives as well, the first reason stands.
         lock(&self.turn.state).again.get_or_insert(again);
         self.turn.wake.notify_one();
         let over = async {
             loop {
                 let ended = self.all.ended.notified();
                 tokio::pin!(ended);
-                // From here on no end is missed.
+                // From here on, no end goes unnoticed.
                 ended.as_mut().enable();
                 let over = lock(&self.turn.state).over;
                 if over {
@@ -145,9 +146,8 @@ impl Earlier {
     }
 }
 
-/// Keeps a connection for a while whose call has gone elsewhere. FreeSWITCH would end what the call executes there when
-/// it ends: as long as the call may just be on its way to a queue of ours, the connection that it makes for that is
-/// waited for.
+/// Keeps the connection of a call that has gone elsewhere open for a while: when it ends, FreeSWITCH ends whatever the
+/// call executes there. The call may be on its way to another of our queues, so this waits for its new connection.
 pub(super) async fn stay(turn: &MyTurn, events: &mut Events, draining: &mut watch::Receiver<bool>) {
     if turn.is_asked_for() || *draining.borrow() {
         return;
@@ -164,7 +164,7 @@ pub(super) async fn stay(turn: &MyTurn, events: &mut Events, draining: &mut watc
     }
 }
 
-/// Waits for the end of the call, or of its connection.
+/// Waits for the end of the call or of its connection.
 async fn until_over(events: &mut Events) {
     while let Some(incoming) = events.next().await {
         if matches!(incoming, Incoming::Closed(_) | Incoming::Lingering(_) | Incoming::Disconnecting) {
@@ -173,8 +173,8 @@ async fn until_over(events: &mut Events) {
     }
 }
 
-/// The call has an earlier connection, which is to end first. Then it goes round by the dialplan: the end of that
-/// connection takes this one's park away, too.
+/// Ends the earlier connection of the call first, and then sends the call through its dialplan again, because the end
+/// of that connection ends the park of this one too.
 pub(super) async fn wait(shared: &Shared, link: &Link, events: &mut Events, channel: &Channel, earlier: Earlier) {
     let again = if channel.returns || channel.rescued { Again::Back } else { Again::PassedOn };
     let outlive = match again {
@@ -183,13 +183,13 @@ pub(super) async fn wait(shared: &Shared, link: &Link, events: &mut Events, chan
     };
     tracing::info!(
         ?again,
-        "the call is here again before its last connection has ended, and goes round by the dialplan"
+        "the call has arrived again before its last connection has ended, and goes through its dialplan once more"
     );
     server::until_parked(link, events, PARK_PATIENCE).await;
     match outlive {
         Ok(command) => {
             if let Some(Outcome::Refused(text)) = send_one(link, command).await {
-                tracing::warn!(%text, "a call could not be told to outlive its connections");
+                tracing::warn!(%text, "FreeSWITCH refused to clear socket_resume on a call");
             }
         }
         Err(error) => tracing::error!(%error, "a command could not be built"),
@@ -197,7 +197,7 @@ pub(super) async fn wait(shared: &Shared, link: &Link, events: &mut Events, chan
     if !earlier.make_way(again).await {
         tracing::warn!("the last connection of a call did not end in time");
     }
-    // The dialplan may be fast.
+    // Taken before leaving, because the dialplan may return the call at once.
     let turn = shared.turns.enter(&channel.id, Arc::default());
     leave_and_see(link).await;
     drop(turn);
@@ -212,7 +212,7 @@ mod tests {
         CallId::new("caller").unwrap()
     }
 
-    /// Q19: the later connection waits for the end of the earlier one, which is told why.
+    /// Q19: the later connection waits for the end of the earlier one, which learns the reason.
     #[tokio::test(start_paused = true)]
     async fn the_earlier_connection_makes_way() {
         let turns = Turns::default();
@@ -233,9 +233,9 @@ mod tests {
         assert!(turns.enter(&call(), Arc::default()).is_ok());
     }
 
-    /// The wait is bounded.
+    /// The wait for the earlier connection is bounded.
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_for_ever() {
+    async fn no_connection_waits_for_ever() {
         let turns = Turns::default();
         let mine = turns.enter(&call(), Arc::default()).unwrap();
         assert!(!turns.enter(&call(), Arc::default()).unwrap_err().make_way(Again::Back).await);

@@ -10,22 +10,22 @@ use crate::esl::Command;
 use crate::esl::command::SendEvent;
 use crate::esl::text::TextError;
 
-/// How many lamps are set in one go.
+/// How many lamps are set in one batch.
 const AT_ONCE: usize = 64;
 
-/// In how many domains beside the agents' own phones may ask for lamps: whoever may subscribe may name any. In each there
-/// are as many lamps as agents in queues.
+/// In how many domains besides the agents' own phones may subscribe to lamps: a phone may name any domain. Each domain
+/// has one lamp per agent and queue.
 const MOST_DOMAINS: usize = 64;
 
-/// A lamp as FreeSWITCH knows it: what the key is programmed with, and the domain the phone asks in.
+/// A lamp as FreeSWITCH knows it: the number on the key, and the domain of the phone's subscription.
 pub(super) type Name = (String, String);
 
-/// What a lamp key is programmed with: `*41<queue>*<agent>`.
+/// The number that a lamp key is programmed with: `*41<queue>*<agent>`.
 pub(super) fn entity(codes: &FeatureCodes, queue: &QueueNumber, agent: &AgentId) -> String {
     format!("{}{queue}*{agent}", codes.login)
 }
 
-/// Whose lamp it is.
+/// The agent and queue of a lamp.
 pub(super) fn read(codes: &FeatureCodes, entity: &str) -> Option<(AgentId, QueueNumber)> {
     match codes.read(entity) {
         Dialled::Feature { login: true, queue, lamp: Some(agent) } => Some((agent, queue)),
@@ -33,19 +33,19 @@ pub(super) fn read(codes: &FeatureCodes, entity: &str) -> Option<(AgentId, Queue
     }
 }
 
-/// The lamp a phone asks for, by the `to` of a PRESENCE_PROBE.
+/// The lamp that a phone asks for, from the `to` of a PRESENCE_PROBE.
 pub(super) fn asked_for(codes: &FeatureCodes, to: &str) -> Option<Name> {
     let (entity, domain) = to.rsplit_once('@')?;
     read(codes, entity).map(|_| (entity.to_owned(), domain.to_owned()))
 }
 
-/// Lamps that phones asked for in another domain than the agents': nobody else knows that they are there. Kept over the
-/// ends of links.
+/// Lamps that phones subscribed to in a domain other than the agents': only the subscription shows that they exist.
+/// Kept while links are down.
 #[derive(Debug, Default)]
 pub(super) struct Asked(BTreeMap<String, BTreeSet<Name>>);
 
 impl Asked {
-    /// Follows a lamp of an agent in a queue from now on. False when phones ask in too many domains.
+    /// Follows a lamp from now on. Returns false if phones ask in too many domains.
     pub(super) fn note(&mut self, name: Name) -> bool {
         let is_room = self.0.len() < MOST_DOMAINS || self.0.contains_key(&name.1);
         if is_room {
@@ -54,7 +54,7 @@ impl Asked {
         is_room
     }
 
-    /// Follows of the lamps only these any more.
+    /// Keeps only the lamps for which `which` is true.
     pub(super) fn retain(&mut self, which: impl Fn(&Name) -> bool) {
         for names in self.0.values_mut() {
             names.retain(&which);
@@ -67,17 +67,17 @@ impl Asked {
     }
 }
 
-/// What one switch was told of lamps, and what it is still to be told. Kept over the ends of links.
+/// The lamps of one switch: those that were sent, and those still to send. Kept while its link is down.
 #[derive(Debug, Default)]
 pub(super) struct Lamps {
-    /// The newest state of each.
+    /// The newest state of each lamp that is still to send.
     due: BTreeMap<Name, bool>,
-    /// What this daemon has lit.
+    /// The lamps that this daemon has lit.
     lit: BTreeSet<Name>,
 }
 
 impl Lamps {
-    /// A lamp is to be so.
+    /// Sets the state of a lamp.
     pub(super) fn set(&mut self, name: Name, on: bool) {
         self.due.insert(name, on);
     }
@@ -87,7 +87,8 @@ impl Lamps {
         self.lit.contains(name)
     }
 
-    /// All lamps that are on. Those that were lit and are not among them go dark; of others nothing is said.
+    /// Sets all lamps that are on. Lamps that this daemon lit and that are not among them go dark; others are not
+    /// touched.
     pub(super) fn set_all(&mut self, on: BTreeSet<Name>) {
         let gone = self.lit.difference(&on).cloned().map(|name| (name, false)).collect::<Vec<_>>();
         self.due.retain(|name, was_on| !*was_on || on.contains(name));
@@ -95,7 +96,7 @@ impl Lamps {
         self.due.extend(on.into_iter().map(|name| (name, true)));
     }
 
-    /// Some that are to be set now.
+    /// Takes a batch of lamps to send now.
     pub(super) fn take(&mut self) -> Vec<(Name, bool)> {
         let mut some = Vec::new();
         while some.len() < AT_ONCE
@@ -111,7 +112,7 @@ impl Lamps {
         some
     }
 
-    /// These could not be set; what is newer counts.
+    /// Puts back lamps that could not be sent; a newer state takes precedence.
     pub(super) fn put_back(&mut self, some: Vec<(Name, bool)>) {
         for (name, on) in some {
             self.due.entry(name).or_insert(on);
@@ -119,7 +120,7 @@ impl Lamps {
     }
 }
 
-/// Switches a lamp on or off, in the form that mod_sofia passes on to every phone that subscribed (capture
+/// Switches a lamp on or off, with the event that mod_sofia passes on to every subscribed phone (capture
 /// `inbound-link`).
 pub(super) fn lamp((entity, domain): &Name, on: bool) -> Result<Command, TextError> {
     let from = format!("{entity}@{domain}");
@@ -134,7 +135,7 @@ pub(super) fn lamp((entity, domain): &Name, on: bool) -> Result<Command, TextErr
         .header("event_count", "1")?
         .header("status", status)?
         .header("rpid", "unknown")?
-        // One dialog a lamp: its end must be known as that of its beginning.
+        // Each lamp is one dialog: on and off must have the same id.
         .header("unique-id", &Uuid::from_u128(fnv128(&from)).to_string())?
         .header("channel-state", channel)?
         .header("answer-state", answer)?;
@@ -155,9 +156,9 @@ mod tests {
 
     use super::*;
 
-    /// Q16: the key's code is the lamp's name.
+    /// Q16: the number that the key dials is the lamp's name.
     #[test]
-    fn a_lamp_is_called_what_the_key_dials() {
+    fn a_lamp_has_the_name_that_its_key_dials() {
         let codes = FeatureCodes::default();
         let name = asked_for(&codes, "*4199900*1001@lab").unwrap();
         let (agent, queue) = read(&codes, &name.0).unwrap();
@@ -185,10 +186,10 @@ mod tests {
         (format!("*41{n}*1"), "lab".to_owned())
     }
 
-    /// Q16: a lamp that is none any more goes dark; what could not be told is told later, unless it has changed since;
-    /// what nobody here lit is not told to be dark.
+    /// Q16: a lamp that no longer exists goes dark; a state that could not be sent is sent later, unless it has changed
+    /// since; a lamp that this daemon did not light is not switched off.
     #[test]
-    fn nothing_is_left_lit_and_nothing_is_forgotten() {
+    fn no_lamp_stays_lit_and_no_change_is_lost() {
         let mut lamps = Lamps::default();
         lamps.set_all(BTreeSet::from([name(1), name(2)]));
         lamps.set(name(2), false);
@@ -205,15 +206,15 @@ mod tests {
         assert_eq!(lamps.take(), []);
     }
 
-    /// Q21: whoever asks for lamps in domains without end takes no more room than this, and none of others.
+    /// Q21: a phone that asks for lamps in ever more domains takes bounded space, and none from others.
     #[test]
-    fn what_phones_ask_for_is_bounded() {
+    fn the_lamps_that_phones_ask_for_are_bounded() {
         let mut asked = Asked::default();
         assert!(asked.note(name(0)));
         for n in 0..2 * MOST_DOMAINS {
             assert_eq!(asked.note((name(0).0, format!("made-up-{n}"))), n < MOST_DOMAINS - 1, "{n}");
         }
-        assert!(asked.note(name(1)), "in a domain that was there before");
+        assert!(asked.note(name(1)), "in a known domain");
         assert_eq!(asked.names().count(), MOST_DOMAINS + 1);
         asked.retain(|asked| *asked == name(1));
         assert_eq!(asked.names().collect::<Vec<_>>(), [&name(1)]);

@@ -1,4 +1,4 @@
-//! A link that is up.
+//! Serves one link while it is up: surveys, repairs, registrations, private calls and lamps.
 
 mod accounts;
 mod lighting;
@@ -34,44 +34,44 @@ use super::{BLIND_PATIENCE, RETURN_PATIENCE, SURVEY_EVERY, Sight, Switches, lock
 use own::Numbers;
 use whose::Whose;
 
-/// How long a call waits for a controller until it is taken to have been left alone: whoever is there serves it at once.
+/// How long a call may wait before it counts as left without a controller: a live controller serves it at once.
 const LEFT_ALONE: Duration = SURVEY_EVERY;
 
-/// How soon FreeSWITCH is asked again at the start, and when a stray leg was ended then or could not be.
+/// The pause before the next survey at the start, also after a stray leg was ended or could not be ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// How often it is: for longer than its table is behind.
+/// The number of these early surveys: together they last longer than FreeSWITCH's table lags.
 const EARLY_LOOKS: u32 = 4;
 
 /// How long a stray leg may take to end.
 const ENDS_WITHIN: Duration = Duration::from_secs(1);
 
-/// When FreeSWITCH is asked again after an answer that may have been out of date.
+/// The pause before the next survey after one that may have been out of date.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
-/// Something that was asked, and its answer.
+/// The answer to a question of the link.
 enum Answer {
-    /// The channels, asked for then.
+    /// The channels, and when they were requested.
     Channels(Mono, Outcome),
-    /// The channels, asked for then, and the calls.
+    /// The channels, when they were requested, and the calls.
     Calls(Mono, Box<Reply>, Outcome),
     Dump(Uuid, String, Outcome),
-    /// Who talks with an agent in place of the caller.
+    /// The channel that talks with an agent instead of the caller.
     Party(OfferKey, CallId, Outcome),
-    /// A call that was left alone, and where it is to go.
+    /// A call without a controller, and the destination to which it goes.
     LeftAlone(ChannelId, String, Outcome),
     Contact(AgentId, Outcome),
-    /// The phones of an agent, asked for then.
+    /// The phones of an agent.
     Phones(AgentId, AskedPhones, Outcome),
     Domain(Outcome),
-    /// Which numbers the dialplan takes for queues, and whether it takes this one.
+    /// The numbers that the dialplan treats as queues, and whether this one is among them.
     Numbers(Outcome),
     Number(QueueNumber, Outcome),
-    /// A channel that was not heard to begin.
+    /// A channel whose beginning no event reported.
     Whose(String, Outcome),
     ModHash(Outcome),
     Status(Outcome),
-    /// A stray leg was to be ended; whether it was.
+    /// Whether a stray leg was ended.
     Ended(Uuid, bool),
     Lamps,
 }
@@ -80,40 +80,40 @@ struct Up<'a> {
     switches: &'a Switches,
     index: usize,
     link: Link,
-    /// Agents whose phones were seen to register here: of those an end of registration is news.
+    /// Agents whose phones registered here during this link: only for them does the end of a registration matter.
     registered: BTreeSet<AgentId>,
-    /// Agents whose phones are to be asked for, and how many questions are under way.
+    /// Agents about whose phones to ask, and how many of these questions are under way.
     to_look_up: BTreeSet<AgentId>,
     looking_up: usize,
     missing: BTreeSet<OfferId>,
     suspects: Suspects,
-    /// Conversations nobody attends to that were freed of our death.
+    /// Conversations without a task that were made independent of this process.
     let_go: BTreeSet<OfferId>,
-    /// Stray legs that were ordered to end, and when.
+    /// Stray legs that the link has told FreeSWITCH to end, and when.
     ending: BTreeMap<Uuid, Mono>,
-    /// Calls that nobody takes charge of, and since when.
+    /// Calls without a controller, and since when.
     unserved: BTreeMap<String, Mono>,
     asked: JoinSet<Answer>,
     surveying: bool,
-    /// What was seen may be out of date already, or be behind what was missed.
+    /// The last survey may be out of date, or events were missed.
     doubtful: bool,
-    /// At the start: something has just changed on which the first offers wait.
+    /// At the start: something has changed for which the first offers wait.
     look_again: bool,
-    /// How many looks are still to be taken at once: the first may lack what began, and have what ended, just before
-    /// anybody listened.
+    /// How many early surveys remain: the first may lack channels that began, and list channels that ended, just before
+    /// the link received events.
     early_looks: u32,
-    /// The directory's domain, as FreeSWITCH has it; asked for when the configuration does not tell.
+    /// FreeSWITCH's default domain; requested if the configuration names none.
     asked_domain: Option<String>,
     asking_domain: bool,
     numbers: Numbers,
     whose: Whose,
-    /// FreeSWITCH does not tell its channels, and since when.
+    /// Since when FreeSWITCH has not listed its channels.
     unseen: Option<Mono>,
     lamps: Lamps,
     lighting: bool,
 }
 
-/// Serves a link until it ends; gives the reason.
+/// Serves a link until it ends; returns the reason.
 pub(super) async fn run(switches: &Switches, index: usize, link: Link, mut events: Events) -> CloseReason {
     let mut facts = switches.facts.subscribe();
     let mut settings = switches.settings.clone();
@@ -147,16 +147,16 @@ pub(super) async fn run(switches: &Switches, index: usize, link: Link, mut event
     surveys.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let reason = loop {
         tokio::select! {
-            // What was heard before an answer was given is taken note of before it.
+            // Events come first: those that arrived before an answer must be handled before it.
             biased;
             incoming = events.next() => match incoming {
                 Some(Incoming::Event(event)) => up.event(&event),
                 Some(Incoming::Missed(count)) => {
-                    tracing::warn!(count, "events of FreeSWITCH were missed; the next survey puts it right");
+                    tracing::warn!(count, "events of FreeSWITCH were missed; the next survey corrects the state");
                     up.doubtful = true;
                     up.hears_registrations();
                     if up.unseen.is_some() {
-                        // Of private calls whose end may have been among them, no survey will tell.
+                        // No survey will show the private calls whose end was among the missed events.
                         switches.private_calls(|phones| phones.forget(index));
                     }
                     surveys.reset_immediately();
@@ -214,9 +214,9 @@ impl Up<'_> {
             .and_then(|set| set.custom("sofia::expire"));
         match set {
             Ok(set) => self.tell(&[Command::Events(set)]),
-            Err(error) => tracing::error!(%error, "the link cannot listen"),
+            Err(error) => tracing::error!(%error, "the link cannot subscribe to events"),
         }
-        // Known before the first survey is, and so before the first of several phones rings for one caller.
+        // Asked before the first survey, so that the answer is known before several phones ring for one caller.
         if let Ok(call) = has_mod_hash() {
             self.ask(call, Answer::ModHash);
         }
@@ -235,7 +235,7 @@ impl Up<'_> {
         }
     }
 
-    /// Asks, if there is room for a question. False when there is none.
+    /// Sends a question. Returns false if there is no room for it.
     fn ask(&mut self, call: ApiCall, answer: impl FnOnce(Outcome) -> Answer + Send + 'static) -> bool {
         match self.link.send(&Command::Api(call)) {
             Ok(pending) => {
@@ -258,7 +258,7 @@ impl Up<'_> {
         self.surveying = self.ask(ApiCall::show_channels(), move |outcome| Answer::Channels(asked, outcome));
     }
 
-    /// Takes an answer. True when a survey is done.
+    /// Handles an answer. Returns true if it completes a survey.
     fn answer(&mut self, answer: Answer) -> bool {
         match answer {
             Answer::Channels(_, Outcome::Refused(text)) => {
@@ -266,7 +266,7 @@ impl Up<'_> {
                 self.cannot_see(&text);
             }
             Answer::Channels(asked, channels) => {
-                // Asked only now: before this answer comes everything has been heard that happened before the first.
+                // Asked only now: by the time of this answer, all events from before the first answer have arrived.
                 let calls = done(channels).map(Box::new).zip(ApiCall::new("show calls as json").ok());
                 self.surveying = calls.is_some_and(|(channels, calls)| {
                     self.ask(calls, move |outcome| Answer::Calls(asked, channels, outcome))
@@ -280,7 +280,7 @@ impl Up<'_> {
                         self.sees();
                         self.compare(survey, asked);
                     }
-                    Err(error) => tracing::warn!(%error, "what FreeSWITCH says of its channels cannot be read"),
+                    Err(error) => tracing::warn!(%error, "FreeSWITCH's list of channels cannot be read"),
                 }
                 return true;
             }
@@ -303,7 +303,7 @@ impl Up<'_> {
             Answer::ModHash(outcome) => {
                 let has = done(outcome).is_some_and(|reply| reply.body_text().trim() == "true");
                 self.switches.mod_hash.store(has, Ordering::Relaxed);
-                // Asked behind the order to send events.
+                // This question followed the subscription to events, so all registrations arrive from here on.
                 self.hears_registrations();
             }
             Answer::Status(outcome) => {
@@ -312,10 +312,10 @@ impl Up<'_> {
             }
             Answer::Phones(agent, asked, outcome) => self.looked_up(&agent, asked, outcome),
             Answer::Ended(leg, true) => {
-                tracing::warn!(%leg, "repaired: a leg that nobody waits for was ended");
+                tracing::warn!(%leg, "repaired: a leg without an owner was ended");
                 self.switches.repaired();
             }
-            // It was answered a moment ago, and is being connected or ends by itself; or it is gone.
+            // The leg has just been answered, and is being connected or ends by itself; or it is gone.
             Answer::Ended(_, false) => self.look_again |= !self.switches.are_in_order(),
             Answer::Lamps => {
                 self.lighting = false;
@@ -325,7 +325,8 @@ impl Up<'_> {
         false
     }
 
-    /// FreeSWITCH does not tell its channels. It is as if there were no link, but that ends are still heard.
+    /// Handles that FreeSWITCH does not list its channels. This is like having no link, except that the ends of
+    /// channels are still reported.
     fn cannot_see(&mut self, text: &str) {
         let now = self.switches.clock.now().mono;
         let since = *self.unseen.get_or_insert(now);
@@ -342,7 +343,7 @@ impl Up<'_> {
 
     fn sees(&mut self) {
         if self.unseen.take().is_some() {
-            tracing::info!("FreeSWITCH tells its channels again");
+            tracing::info!("FreeSWITCH lists its channels again");
         }
         self.switches.trouble(self.index, |t| &mut t.channels, None);
         self.switches.floor.set_supervised(true, self.switches.clock.now());
@@ -358,13 +359,13 @@ impl Up<'_> {
         let mut repairs = survey.strays(instance, &held);
         self.ask_for_parties(&survey, &held);
         let strays = repairs.iter().any(|r| matches!(r, Repair::End(_)));
-        // At the start nobody has just ended a leg: what there is is from before, and holds its caller back.
+        // At the start no session has just ended a leg: every stray is from before, and holds its caller back.
         if self.switches.are_in_order() {
             self.doubtful |= self.suspects.confirm(&mut repairs);
         }
         let seen = self.switches.note(self.index, Sight::Channels(survey.all()));
         if let Some((channels, blind)) = &seen {
-            // Where a switch has not been seen for long, only a task can tell whether its leg is there.
+            // If a switch has been blind for long, only a session knows whether its leg exists.
             let doubted: Vec<_> = held.iter().filter(|h| !blind || !h.attended).cloned().collect();
             repairs.extend(widowed(channels, &doubted, &mut self.missing, now));
             let patience = if *blind { RETURN_PATIENCE } else { Duration::ZERO };
@@ -398,7 +399,7 @@ impl Up<'_> {
         for repair in repairs {
             self.repair(repair);
         }
-        // A leg that was ordered just before our start is not listed yet, and its agent would be rung twice.
+        // A leg that was originated just before our start may not be listed yet, and its agent would be rung twice.
         if seen.is_some() && !strays && self.early_looks == 0 && !self.whose.asks() {
             self.switches.set_in_order();
         }
@@ -413,8 +414,8 @@ impl Up<'_> {
                     return;
                 }
                 self.ending.insert(leg, now);
-                // Its caller may be connected to it this very moment. Nobody missed anything: the caller is offered
-                // again, or has gone long ago.
+                // Only if ringing: its caller may be connected to it at this moment. The phone must not show a missed
+                // call: the caller is offered again, or left long ago.
                 if let Ok(call) = end_if_ringing(leg, Cause::LoseRace) {
                     self.ask(call, move |outcome| Answer::Ended(leg, matches!(outcome, Outcome::Done(_))));
                 }
@@ -429,7 +430,7 @@ impl Up<'_> {
                 self.switches.floor.legs_missing(&key, self.switches.clock.now());
             }
             Repair::Bring(channel, number, context) => {
-                tracing::warn!(call = %channel, %number, "repaired: a call nobody took charge of goes through its dialplan again");
+                tracing::warn!(call = %channel, %number, "repaired: a call without a controller goes through its dialplan again");
                 self.switches.repaired();
                 let to = format!("{number} XML {context}");
                 let dump = ApiCall::uuid_dump(&channel);
@@ -437,17 +438,17 @@ impl Up<'_> {
             }
             Repair::GiveUp(call) => {
                 if self.switches.floor.give_up(&call, self.switches.clock.now()) {
-                    tracing::warn!(%call, "repaired: a caller who was to come back has gone");
+                    tracing::warn!(%call, "repaired: a caller who was expected back has gone");
                     self.switches.repaired();
                 }
             }
         }
     }
 
-    /// Does what we may not have lived to do: our next death does not concern a conversation, and a caller who is
-    /// passed on later comes to another queue as anybody.
+    /// Does what a previous process may not have lived to do: makes a conversation independent of this process, and
+    /// clears the caller's place, so that a caller who is passed on later enters another queue like anybody.
     fn let_go(&self, call: &CallId) {
-        // The caller may be here again, and wait.
+        // The caller may have returned and be waiting.
         if !self.switches.floor.has_call(call)
             && let Ok(channel) = ChannelId::new(call.as_str())
             && let Ok(command) = connected(&channel)
@@ -456,18 +457,18 @@ impl Up<'_> {
         }
     }
 
-    /// A conversation nobody attends to: the leg says whose it is.
+    /// Adopts a conversation without a task: the variables of the leg name its owner.
     fn adopt(&self, leg: Uuid, caller: &str, dump: &str) {
         let Some(event) = Event::json(dump.as_bytes(), 4096) else {
-            return tracing::warn!(%leg, caller, "what FreeSWITCH says of a leg cannot be read: its agent may be taken to be free");
+            return tracing::warn!(%leg, caller, "the dump of a leg cannot be read: its agent may count as free");
         };
         let Some(key) = key_of(&event, leg) else { return };
-        // The caller may have been connected to somebody else since; then the agent is in a call of another kind.
+        // The caller may have been connected to another party since; then the agent is in a private call.
         let now = self.switches.clock.now();
         let since = now.ago(ago(&event, "Caller-Channel-Bridged-Time"));
         if self.switches.floor.adopt_found(&key, since, now) {
             self.let_go(&key.call);
-            tracing::warn!(agent = %key.agent, %leg, caller, "repaired: a conversation from before our time is attended to");
+            tracing::warn!(agent = %key.agent, %leg, caller, "repaired: a conversation from before the start was adopted");
             self.switches.repaired();
         }
     }
@@ -489,17 +490,17 @@ impl Up<'_> {
         self.switches.private_calls(|p| p.ended(self.index, &channel, now.mono));
         let Some(leg) = ours(&channel, self.switches.instance) else { return };
         self.look_again |= self.ending.remove(&leg).is_some() && !self.switches.are_in_order();
-        // A leg whose call has a task of its own is that task's.
+        // A leg whose call has a session belongs to that session.
         let Some(key) = key_of(event, leg) else { return };
-        // Of several phones of an agent those that only rang are no part of the conversation; and while none has the
-        // caller, the first stands for all.
+        // If an agent has several phones, those that only rang do not belong to the conversation; while none has the
+        // caller, the first leg stands for all.
         let stopped = event.hangup_cause() == Some(Cause::LoseRace);
         let held = self.switches.floor.held_by(&key.agent).filter(|h| h.key.offer == key.offer && !h.attended);
         if let Some(held) = held.filter(|h| if h.talking { !stopped } else { leg == key.offer.0 }) {
             let by = match event.variable("sip_hangup_disposition").as_deref() {
                 _ if was_transferred(event) => EndedBy::Transfer,
                 Some("recv_bye") => EndedBy::Agent,
-                // Whoever talked with the agent, unless it was FreeSWITCH itself.
+                // The party that talked with the agent hung up, unless FreeSWITCH itself did.
                 Some("send_bye") if event.hangup_cause() == Some(Cause::NormalClearing) => EndedBy::Caller,
                 Some(_) => EndedBy::Switch,
                 _ => EndedBy::Unknown,
@@ -508,7 +509,7 @@ impl Up<'_> {
         }
     }
 
-    /// What this number means, if it leads to a queue of ours.
+    /// The meaning of a number, if it leads to one of our queues.
     fn served(&self, number: &str) -> Option<Dialled> {
         let dialled = self.switches.settings.borrow().codes.read(number);
         let ours = match &dialled {
@@ -523,7 +524,7 @@ impl Up<'_> {
         self.switches.settings.borrow().domain.clone().or_else(|| self.asked_domain.clone())
     }
 
-    /// The agent whose phone is that of this user: nobody's, as long as it is not known in which domain agents are.
+    /// The agent whose phone belongs to this user; `None` as long as the agents' domain is unknown.
     fn agent(&self, user: &str, domain: &str) -> Option<AgentId> {
         let agent = AgentId::new(user).ok()?;
         let own = self.switches.floor.agent(&agent, |a| a.settings().own_domain().map(str::to_owned))?;

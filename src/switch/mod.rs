@@ -1,7 +1,7 @@
-//! One link for every FreeSWITCH: what a call's own connection cannot see. Who is in a private call, which
-//! phones came back, who asks for a lamp; and whether what is believed is so.
+//! One inbound link per FreeSWITCH, for everything that a call's own connection does not show: private calls of agents,
+//! registrations, requests for lamps, and the comparison of our state with FreeSWITCH's.
 //!
-//! No ordinary call needs it. Without it the queue works, and knows of a phone only what it does with it.
+//! No ordinary call needs it. Without a link the queue works, but knows about phones only from its own calls.
 
 mod lamps;
 mod link;
@@ -36,42 +36,42 @@ use phones::{Change, Phones};
 pub use state::LinkView;
 use state::{LinkState, Troubles};
 
-/// How often FreeSWITCH is compared with what is believed.
+/// How often our state is compared with FreeSWITCH's.
 pub const SURVEY_EVERY: Duration = Duration::from_secs(3);
 
-/// How long no switch may be seen until agents whose calls nobody hears of are taken to be free.
+/// How long all switches may be unseen before agents in calls that no session attends to count as free.
 pub const BLIND_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a caller whose connection is gone may take to come back while no switch can be asked. The dialplan takes
-/// 2 s; but FreeSWITCH holds a caller back while a phone rings that was ordered on the lost connection.
+/// How long a caller whose connection is lost may take to return while no switch can be surveyed. The dialplan takes 2
+/// s, but FreeSWITCH holds the caller back while an `originate` from the lost connection still rings a phone.
 pub const RETURN_PATIENCE: Duration = Duration::from_secs(30);
 
-/// The first and the longest wait before a lost link is tried again.
+/// The first and the longest wait before reconnecting a lost link.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
 /// A link being opened.
 pub type Connecting = Pin<Box<dyn Future<Output = Result<(Link, Events), ConnectError>> + Send>>;
 
-/// Opens a link to the address of a switch with its password.
+/// Opens a link to a switch, given its address and password.
 pub type Connect = Arc<dyn Fn(String, Secret) -> Connecting + Send + Sync>;
 
-/// Links over TCP: the ordinary way.
+/// Links over TCP.
 pub fn over_tcp() -> Connect {
     Arc::new(|address, password| Box::pin(async move { client::connect(&address, &password, limits()).await }))
 }
 
-/// What is seen of a switch.
+/// Whether a switch is seen.
 #[derive(Clone, Debug)]
 enum Sight {
-    /// Nothing, for a moment.
+    /// The switch is unseen, so far for less than [`BLIND_PATIENCE`].
     Unseen,
-    /// Nothing, for [`BLIND_PATIENCE`] or longer.
+    /// The switch has been unseen for [`BLIND_PATIENCE`] or longer.
     Blind,
-    /// The channels that it had at its last survey.
+    /// The channels of the last survey.
     Channels(BTreeSet<String>),
 }
 
-/// What the links share.
+/// The state that the links share.
 pub struct Switches {
     /// The live picture.
     pub floor: Arc<Floor>,
@@ -79,21 +79,21 @@ pub struct Switches {
     pub clock: Arc<Clock>,
     /// The configuration, as it is now.
     pub settings: watch::Receiver<Arc<Settings>>,
-    /// Which legs are ours.
+    /// The instance by which we recognise our legs.
     pub instance: Instance,
-    /// Facts as they become true; the links listen for logins.
+    /// Facts as they happen; the links listen for logins.
     pub facts: broadcast::Sender<Record>,
-    /// Whether FreeSWITCH was seen to have `mod_hash`.
+    /// Whether FreeSWITCH has loaded `mod_hash`, as far as known.
     pub mod_hash: Arc<AtomicBool>,
     links: Mutex<Vec<LinkState>>,
     repairs: AtomicUsize,
     in_order: AtomicBool,
     seen: Mutex<Vec<Sight>>,
-    /// How many new sessions a second each switch takes, as far as it said.
+    /// The maximum number of new sessions per second of each switch, as far as known.
     limits: Mutex<BTreeMap<usize, u32>>,
     phones: Mutex<Phones>,
     asked_lamps: Mutex<Asked>,
-    /// What each switch was told of lamps, while no link to it is up.
+    /// The state of each switch's lamps, kept while its link is down.
     lamps: Mutex<Vec<Lamps>>,
 }
 
@@ -127,12 +127,12 @@ impl Switches {
         })
     }
 
-    /// How many links there are to be.
+    /// How many links are configured.
     pub fn count(&self) -> usize {
         lock(&self.seen).len()
     }
 
-    /// Whether every switch was looked at since the start, and no leg from before it rings any more.
+    /// Whether every switch has been surveyed since the start, and no leg from before the start still rings.
     pub fn are_in_order(&self) -> bool {
         self.in_order.load(Ordering::Relaxed)
     }
@@ -149,12 +149,12 @@ impl Switches {
         lock(&self.links).iter().filter(|link| link.up).count()
     }
 
-    /// How each link is.
+    /// The state of each link.
     pub fn links(&self) -> Vec<LinkView> {
         lock(&self.links).iter().map(LinkState::view).collect()
     }
 
-    /// Whether some switch tells its channels.
+    /// Whether at least one switch lists its channels.
     fn sees(&self) -> bool {
         lock(&self.links).iter().any(|link| link.up && link.troubles.channels.is_none())
     }
@@ -165,7 +165,7 @@ impl Switches {
         }
     }
 
-    /// Notes something that is wrong with a switch, or is no longer. True when that is new.
+    /// Sets or clears a trouble of a switch. Returns true if that changes it.
     fn trouble(&self, index: usize, of: fn(&mut Troubles) -> &mut Option<String>, now: Option<String>) -> bool {
         let mut links = lock(&self.links);
         let Some(slot) = links.get_mut(index).map(|link| of(&mut link.troubles)) else { return false };
@@ -184,7 +184,7 @@ impl Switches {
         }
     }
 
-    /// How many differences were repaired.
+    /// How many differences from FreeSWITCH were repaired.
     pub fn repairs(&self) -> usize {
         self.repairs.load(Ordering::Relaxed)
     }
@@ -193,8 +193,8 @@ impl Switches {
         self.repairs.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Notes what is seen of a switch. Returns the channels that some switch has, and whether one of them has not been
-    /// seen for long; `None` while one is not seen for a moment.
+    /// Notes what is seen of a switch. Returns the channels of all switches, and whether any switch has been blind for
+    /// long; `None` while any switch is briefly unseen.
     fn note(&self, index: usize, sight: Sight) -> Option<(BTreeSet<String>, bool)> {
         let mut seen = lock(&self.seen);
         if let Some(slot) = seen.get_mut(index) {
@@ -212,18 +212,18 @@ impl Switches {
     }
 
     fn cannot_log_in(&self, index: usize, switch: &str, error: &TextError) {
-        tracing::error!(switch, %error, "the password of a switch cannot be sent; give it another in event_socket.conf.xml, and here");
+        tracing::error!(switch, %error, "the password of a switch cannot be sent; choose another in event_socket.conf.xml, and here");
         let why = format!("the password cannot be sent: {error}");
         self.change_link(index, |link| link.troubles.link = Some(why));
     }
 
-    /// A switch takes so many new sessions a second. The floor goes by the one that takes fewest: which switch the next
-    /// caller is on, it does not know.
+    /// Notes how many new sessions per second a switch accepts. The floor uses the smallest limit, because it does not
+    /// know which switch the next caller is on.
     fn takes(&self, index: usize, sessions: Option<u32>) {
         let mut limits = lock(&self.limits);
         let Some(sessions) = sessions else {
             tracing::warn!(
-                "FreeSWITCH does not say how many new sessions a second it takes; {SESSIONS_PER_SECOND} are assumed"
+                "FreeSWITCH does not state how many new sessions per second it accepts; {SESSIONS_PER_SECOND} are assumed"
             );
             return;
         };
@@ -233,7 +233,7 @@ impl Switches {
         }
     }
 
-    /// Brings up to date who is in a private call, and tells the floor.
+    /// Applies a change to the agents' private calls, and updates the floor.
     fn private_calls<C: IntoIterator<Item = Change>>(&self, change: impl FnOnce(&mut Phones) -> C) {
         let changes = change(&mut lock(&self.phones));
         for (agent, since) in changes {
@@ -242,7 +242,7 @@ impl Switches {
     }
 }
 
-/// A poisoned lock means that a thread panicked while it held plain sets: they are still sets.
+/// A poisoned lock means that a thread panicked while it held plain collections; they are still usable.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -265,7 +265,7 @@ pub async fn keep(
         }
     };
     let mut wait = BACKOFF.0;
-    // A reason is told once, and another one again.
+    // Each new reason is logged once.
     let mut told = None;
     let mut blind_since = Some(switches.clock.now().mono);
     loop {
@@ -293,7 +293,7 @@ pub async fn keep(
                 tracing::warn!(
                     switch = address.address,
                     %reason,
-                    "the link to FreeSWITCH is lost; private calls and registrations are not seen until it is back"
+                    "the link to FreeSWITCH is lost; private calls and registrations are unseen until it is up again"
                 );
                 told = None;
                 wait = BACKOFF.0;
@@ -302,15 +302,14 @@ pub async fn keep(
             Err(error) => {
                 let why = error.to_string();
                 if told.as_ref() != Some(&why) {
-                    tracing::warn!(switch = address.address, %error, "no link to FreeSWITCH; trying again and again");
+                    tracing::warn!(switch = address.address, %error, "no link to FreeSWITCH; the daemon keeps trying");
                 }
                 switches.change_link(index, |link| link.troubles.link = Some(why.clone()));
                 told = Some(why);
             }
         }
         if blind_since.is_some_and(|since| switches.clock.now().mono.since(since) >= BLIND_PATIENCE) {
-            // Who was in a private call when the link was lost is taken to be free now, and nobody waits for what this
-            // switch would say of others.
+            // Agents who were in a private call on this switch now count as free, and nothing waits for its survey.
             switches.note(index, Sight::Blind);
             switches.private_calls(|phones| phones.forget(index));
             blind_since = None;
@@ -322,8 +321,8 @@ pub async fn keep(
     }
 }
 
-/// Watches over the watchers: when no switch was seen for [`BLIND_PATIENCE`], nobody can tell any more what
-/// became of legs without a task, nor of callers who do not come back.
+/// Watches the links: when no switch has been seen for [`BLIND_PATIENCE`], nothing shows any longer what became of legs
+/// without a task, or of callers who do not return.
 pub async fn watch_over(switches: Arc<Switches>) {
     let mut blind = Duration::ZERO;
     let step = Duration::from_secs(1);
@@ -346,7 +345,7 @@ pub async fn watch_over(switches: Arc<Switches>) {
     }
 }
 
-/// The limits of a link: `show channels as json` has 1 kB a channel.
+/// The limits of a link: `show channels as json` takes 1 kB per channel.
 pub fn limits() -> LinkLimits {
     let mut limits = LinkLimits { events: 8192, essential_events: 8192, ..LinkLimits::default() };
     limits.frame.body = 64 << 20;

@@ -1,8 +1,9 @@
-//! Which agents are in a call outside any queue: counted by the channels of their phones, on all switches.
+//! Which agents are in a private call, outside any queue: counts the channels of their phones on all switches.
 //!
-//! Events tell of a channel as it begins and ends. FreeSWITCH's own table (`show channels`) is filled from the same
-//! events by a thread of its own and is behind them, measured 50 to 250 ms; it serves for what was not heard. So what
-//! was heard to end does not come back by the table, and what was heard to begin just now is not taken away by it.
+//! Events report the beginning and the end of each channel. FreeSWITCH fills its own table (`show channels`) from the
+//! same events on a separate thread, and the table lags behind them by 50 to 250 ms (measured); it supplies the events
+//! that we missed. So the table never brings back a channel whose end was reported, and never removes one that has just
+//! begun.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -10,16 +11,16 @@ use std::time::Duration;
 use crate::acd::ids::AgentId;
 use crate::acd::time::{Mono, Since};
 
-/// How far FreeSWITCH's table may be behind its events.
+/// How far FreeSWITCH's table may lag behind its events.
 const BEHIND: Duration = Duration::from_secs(1);
 
-/// How long the end of a channel is remembered: no channel comes back under its name, so longer does no harm.
+/// How long the end of a channel is remembered. Channel ids are never reused, so a longer time does no harm.
 const REMEMBERED: Duration = Duration::from_secs(60);
 
-/// How many ends are remembered: more than end in that time on a switch that is busy.
+/// How many ends are remembered: more than a busy switch has in that time.
 const MOST_REMEMBERED: usize = 1 << 16;
 
-/// The channels of the agents' phones that no queue ordered.
+/// The channels of the agents' phones that no queue originated.
 #[derive(Debug, Default)]
 pub(super) struct Phones {
     channels: BTreeMap<Key, Known>,
@@ -33,31 +34,31 @@ type Key = (usize, String);
 #[derive(Debug)]
 struct Known {
     agent: AgentId,
-    /// When it was heard to begin; `None` when the table told of it.
+    /// When the event of its beginning arrived; `None` if it is known from the table.
     heard: Option<Mono>,
 }
 
-/// An agent's private calls began at that moment, or are over.
+/// An agent, and the beginning of the private calls; `None` when they are over.
 pub(super) type Change = (AgentId, Option<Since>);
 
-/// What a switch's table says.
+/// A switch's table of channels.
 #[derive(Debug, Default)]
 pub(super) struct Listed {
-    /// When it was asked for.
+    /// When the table was requested.
     pub(super) asked: Mono,
-    /// Every channel.
+    /// All channels.
     pub(super) all: BTreeSet<String>,
-    /// Those that say whose phone's they are, and since when they are there.
+    /// The channels known to belong to an agent's phone, and when they began.
     pub(super) agents: BTreeMap<String, (AgentId, Since)>,
 }
 
 impl Phones {
-    /// A channel of the agent's phone came to be.
+    /// Notes the event that a channel of the agent's phone began.
     pub(super) fn began(&mut self, switch: usize, channel: &str, agent: AgentId, now: Mono) -> Option<Change> {
         self.add(switch, channel, agent, now.into(), Some(now))
     }
 
-    /// FreeSWITCH says of a channel that was not heard to begin that it is the agent's.
+    /// Notes a channel of the agent whose beginning no event reported.
     pub(super) fn found(&mut self, switch: usize, channel: &str, agent: AgentId, at: Since) -> Option<Change> {
         self.add(switch, channel, agent, at, None)
     }
@@ -73,7 +74,7 @@ impl Phones {
         (channels.len() == 1).then_some((agent, Some(*since)))
     }
 
-    /// A channel, of whomever, was heard to end.
+    /// Notes the event that a channel, of any phone, ended.
     pub(super) fn ended(&mut self, switch: usize, channel: &str, now: Mono) -> Option<Change> {
         self.ended.note(channel, now);
         self.remove(switch, channel)
@@ -91,13 +92,13 @@ impl Phones {
         Some((agent, None))
     }
 
-    /// Whether a channel was heard to end, however the table has it.
+    /// Whether an event reported the end of a channel, even if the table still lists it.
     pub(super) fn has_ended(&self, channel: &str) -> bool {
         self.ended.names.contains(channel)
     }
 
-    /// What a switch's table adds to what was heard: what began or ended unheard. True when something in it may be out
-    /// of date, so that it had better be asked again soon.
+    /// Applies a switch's table: channels that began or ended without an event. Returns true if the table may be out of
+    /// date, so that it should be requested again soon.
     pub(super) fn are(&mut self, switch: usize, listed: &Listed) -> (Vec<Change>, bool) {
         let may_be_missing = |known: &Known| known.heard.is_some_and(|at| at.plus(BEHIND) >= listed.asked);
         let here = self.channels.iter().filter(|((s, _), _)| *s == switch);
@@ -114,13 +115,13 @@ impl Phones {
         (changes, doubtful)
     }
 
-    /// Nobody sees this switch any more.
+    /// Forgets the channels of a switch that is no longer seen.
     pub(super) fn forget(&mut self, switch: usize) -> Vec<Change> {
         self.are(switch, &Listed { asked: Mono(Duration::MAX), ..Listed::default() }).0
     }
 }
 
-/// The last channels that were heard to end.
+/// The channels whose end an event reported last.
 #[derive(Debug, Default)]
 struct Ended {
     order: VecDeque<(Mono, String)>,
@@ -152,13 +153,13 @@ mod tests {
     fn s(n: u64) -> Mono {
         Mono(Duration::from_secs(n))
     }
-    /// The table, asked for then, with channels of these agents.
+    /// A table requested at `asked`, with channels of these agents.
     fn table(asked: u64, agents: &[(&str, &str)]) -> Listed {
         let agents: BTreeMap<_, _> = agents.iter().map(|(c, n)| ((*c).to_owned(), (a(n), Since::default()))).collect();
         Listed { asked: s(asked), all: agents.keys().cloned().collect(), agents }
     }
 
-    /// Q5: busy from the first channel to the last, whatever the switch.
+    /// Q5: an agent is busy from the first channel to the last, on any switch.
     #[test]
     fn an_agent_is_busy_from_the_first_channel_to_the_last() {
         let mut p = Phones::default();
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_puts_right_what_was_missed_on_its_switch() {
+    fn the_table_supplies_missed_events_of_its_switch() {
         let mut p = Phones::default();
         p.began(0, "x", a("1"), s(0));
         p.began(1, "x", a("3"), s(0));
@@ -183,9 +184,9 @@ mod tests {
         assert_eq!(p.forget(1), [(a("3"), None)]);
     }
 
-    /// Q5: the table is behind: it neither brings back what has ended, nor takes away what has just begun.
+    /// Q5: the table lags: it neither brings back a channel that has ended, nor removes one that has just begun.
     #[test]
-    fn what_was_heard_counts_more_than_a_list_that_is_behind() {
+    fn events_take_precedence_over_a_table_that_lags() {
         let mut p = Phones::default();
         p.began(0, "x", a("1"), s(1));
         assert_eq!(p.are(0, &table(1, &[])), (vec![], true));
@@ -195,15 +196,15 @@ mod tests {
         p.ended(0, "y", s(5));
         assert_eq!(p.are(0, &table(6, &[("y", "1")])), (vec![], false));
         assert!(p.has_ended("y"));
-        // In whatever order they are heard.
+        // The events may arrive in any order.
         assert_eq!(p.began(0, "y", a("1"), s(6)), None);
         p.ended(0, "z", s(66));
         assert!(!p.has_ended("y") && p.has_ended("z"));
     }
 
-    /// Q5: a channel that does not say whose it is stays its agent's while it is listed at all.
+    /// Q5: a channel that the table lists without an agent stays its agent's.
     #[test]
-    fn a_channel_without_a_name_is_still_there() {
+    fn a_channel_listed_without_an_agent_stays() {
         let mut p = Phones::default();
         p.began(0, "x", a("1"), s(0));
         let list = Listed { asked: s(9), all: BTreeSet::from(["x".to_owned()]), agents: BTreeMap::new() };
@@ -212,7 +213,7 @@ mod tests {
 
     /// The memory of ends is bounded.
     #[test]
-    fn not_every_end_is_remembered() {
+    fn only_the_last_ends_are_remembered() {
         let mut ended = Ended::default();
         (0..=MOST_REMEMBERED).for_each(|n| ended.note(&n.to_string(), s(1)));
         assert_eq!((ended.order.len(), ended.names.len()), (MOST_REMEMBERED, MOST_REMEMBERED));

@@ -1,15 +1,15 @@
-//! How a link is, for people.
+//! The state of a link, for people.
 
 use serde::{Deserialize, Serialize};
 
-/// A link to a switch, for people.
+/// The state of a link to a switch, for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkView {
-    /// Where the switch is.
+    /// The address of the switch.
     pub address: String,
     /// Whether the link is up.
     pub up: bool,
-    /// What is wrong: why the link is not up, what FreeSWITCH refuses, what its dialplan lacks.
+    /// The troubles: why the link is down, what FreeSWITCH refuses, what its dialplan lacks.
     pub troubles: Vec<String>,
 }
 
@@ -20,16 +20,16 @@ pub(super) struct LinkState {
     pub(super) troubles: Troubles,
 }
 
-/// What is wrong with a link, or with the switch at its end.
+/// The troubles of a link, or of the switch at its end.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Troubles {
-    /// Why it is not up.
+    /// Why the link is down.
     pub(super) link: Option<String>,
-    /// Why it does not tell its channels.
+    /// Why the switch does not list its channels.
     pub(super) channels: Option<String>,
-    /// Why its domain is not known.
+    /// Why its default domain is unknown.
     pub(super) domain: Option<String>,
-    /// Which queues its dialplan does not reach.
+    /// Which queues its dialplan does not send to us.
     pub(super) numbers: Option<String>,
 }
 

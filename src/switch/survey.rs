@@ -1,4 +1,4 @@
-//! Compares what FreeSWITCH says (`show channels`, `show calls`) with what is believed.
+//! Compares FreeSWITCH's channels and calls (`show channels`, `show calls`) with our state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,20 +12,21 @@ use crate::esl::{ApiCall, ChannelId, Command, Event, SafeText};
 use crate::floor::{Absent, HeldView, OfferKey};
 use crate::telephony::variables::{CAME, SINCE};
 
-/// An agent is not looked for in a survey that may have been taken before the leg was ordered.
+/// How old an agent's state must be before a survey may contradict it: an older survey may precede the `originate`.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// A caller is not looked for in surveys, of any switch, that may have been taken before the call came.
+/// How long ago a call must have begun before surveys may contradict it: the last survey of another switch may precede
+/// it.
 const CAME_SINCE: Duration = Duration::from_secs(5);
 
-/// `show … as json`. Without rows FreeSWITCH leaves `rows` out.
+/// The reply to `show … as json`. Without rows FreeSWITCH omits `rows`.
 #[derive(Debug, Deserialize)]
 struct Listing<T> {
     #[serde(default = "Vec::new")]
     rows: Vec<T>,
 }
 
-/// A row of `show channels as json`; an empty field may be missing.
+/// A row of `show channels as json`; FreeSWITCH may omit empty fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(super) struct ChannelRow {
@@ -33,7 +34,7 @@ pub(super) struct ChannelRow {
     pub(super) presence_id: String,
     pub(super) created_epoch: String,
     pub(super) state: String,
-    /// What the channel began to execute last.
+    /// The application that the channel started last.
     pub(super) application: String,
     /// The dialled number.
     pub(super) dest: String,
@@ -48,26 +49,26 @@ struct CallRow {
     b_uuid: String,
 }
 
-/// What a switch has.
+/// The channels and calls of a switch.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Survey {
     pub(super) channels: Vec<ChannelRow>,
-    /// Who is connected to whom, both ways.
+    /// The bridged channels, in both directions.
     connected: BTreeMap<String, String>,
 }
 
-/// A difference, and how it is put right.
+/// A difference, and how to repair it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Repair {
-    /// A leg of ours that nobody owns and nobody talks on.
+    /// End a leg of ours that has no owner and is not bridged.
     End(Uuid),
-    /// A leg of ours that nobody owns, connected to this channel: a conversation from before our time.
+    /// Adopt a leg of ours that has no owner and is bridged to this channel: a conversation from before our start.
     Adopt(Uuid, String),
-    /// An agent held by a leg that is not there.
+    /// Release an agent whose leg does not exist.
     Release(OfferKey),
-    /// A caller who was to come back, and is not there.
+    /// Give up a caller who was expected back and whose channel does not exist.
     GiveUp(CallId),
-    /// A call that waits for a controller who has gone: the channel, its number and context.
+    /// Bring back a call that waits for a controller that is gone: its channel, number and context.
     Bring(ChannelId, String, SafeText),
 }
 
@@ -86,24 +87,24 @@ impl Survey {
         Ok(Self { channels: channels.rows, connected })
     }
 
-    /// Leaves out channels that have ended: what is said of them is out of date.
+    /// Removes channels that have ended; the table lists them because it lags.
     pub(super) fn without(mut self, has_ended: impl Fn(&str) -> bool) -> Self {
         self.channels.retain(|c| !has_ended(&c.uuid));
         self.connected.retain(|a, b| !has_ended(a) && !has_ended(b));
         self
     }
 
-    /// Channels that are connected to no other.
+    /// The channels that are not bridged.
     pub(super) fn alone(&self) -> impl Iterator<Item = &ChannelRow> {
         self.channels.iter().filter(|c| !self.connected.contains_key(&c.uuid))
     }
 
-    /// Whether a leg of this offer is there.
+    /// Whether a leg of this offer exists.
     pub(super) fn has(&self, offer: OfferId) -> bool {
         self.channels.iter().any(|c| offer_of(&c.uuid) == Some(offer))
     }
 
-    /// Conversations of our agents with others than they are known to talk `with`.
+    /// Conversations of our agents with another channel than the one that `with` names.
     pub(super) fn parties(&self, held: &[HeldView], with: impl Fn(&HeldView) -> CallId) -> Vec<(OfferKey, CallId)> {
         let talking = held.iter().filter(|h| h.talking);
         let other = |h: &HeldView| {
@@ -114,28 +115,29 @@ impl Survey {
         talking.filter_map(other).collect()
     }
 
-    /// Every channel.
+    /// The ids of all channels.
     pub(super) fn all(&self) -> BTreeSet<String> {
         self.channels.iter().map(|c| c.uuid.clone()).collect()
     }
 
-    /// The legs of ours among the channels.
+    /// Our legs among the channels.
     fn legs(&self, instance: Instance) -> BTreeSet<Uuid> {
         self.channels.iter().filter_map(|c| ours(&c.uuid, instance)).collect()
     }
 
-    /// Calls that wait for somebody to take charge of them, which FreeSWITCH never gives back (measured): whoever was
-    /// connected to them died before they were parked; or a connection from before they were passed on to us ended only
-    /// when they executed something else, and they were reset. A call that somebody serves executes something else
-    /// within milliseconds, as does one that is reset and goes on. `ours` tells whether the number is one of ours.
+    /// Calls that wait for a controller and that FreeSWITCH never returns to the dialplan (measured). Either the
+    /// controller died before the call was parked; or an earlier connection of a call that was passed on to us ended
+    /// only when the call executed something else, and FreeSWITCH reset the channel. A call with a controller executes
+    /// another application within milliseconds, as does one that is reset and continues. `ours` tells whether we serve
+    /// a number.
     pub(super) fn unserved<'a>(&'a self, ours: impl Fn(&str) -> bool + 'a) -> impl Iterator<Item = &'a ChannelRow> {
         let is_alone = |c: &ChannelRow| c.application == "socket" || c.state == "CS_RESET";
         self.channels.iter().filter(move |c| is_alone(c) && ours(&c.dest))
     }
 
-    /// Legs without an owner: nobody is held by them, or they ring for a call that no task attends to. Such a leg
-    /// keeps FreeSWITCH from giving its caller back to the dialplan (measured: the connection of an `originate`
-    /// that runs is not given up), so it is ended as soon as it is seen. So is one that rings on while another phone of
+    /// Legs without an owner: they hold no agent, or ring for a call that no task attends to. Such a leg keeps
+    /// FreeSWITCH from returning its caller to the dialplan (measured: FreeSWITCH does not give up a connection while
+    /// its `originate` runs), so it is ended as soon as it is seen. So is a leg that still rings while another phone of
     /// the same agent has the caller.
     pub(super) fn strays(&self, instance: Instance, held: &[HeldView]) -> Vec<Repair> {
         let owned: BTreeSet<OfferId> = held.iter().filter(|h| h.attended || h.talking).map(|h| h.key.offer).collect();
@@ -156,14 +158,14 @@ impl Survey {
     }
 }
 
-/// Legs that looked like strays the last time. A call hears of the end of its leg on a connection of its own, a moment
-/// before or behind this link; so a leg is only taken for a stray when it was one in the look before as well.
+/// Legs that looked like strays in the last survey. A call receives the end of its leg on its own connection, slightly
+/// before or after this link; so a leg counts as a stray only if it was one in the previous survey too.
 #[derive(Debug, Default)]
 pub(super) struct Suspects(BTreeSet<Uuid>);
 
 impl Suspects {
-    /// Leaves of the legs to be ended those that were suspects before. True when there are new ones, so that it had
-    /// better be looked again soon.
+    /// Keeps only those `End` repairs whose leg was a suspect before. Returns true if there are new suspects, so that
+    /// the next survey should come soon.
     pub(super) fn confirm(&mut self, repairs: &mut Vec<Repair>) -> bool {
         let ends = |repair: &Repair| if let Repair::End(leg) = repair { Some(*leg) } else { None };
         let strays: BTreeSet<Uuid> = repairs.iter().filter_map(ends).collect();
@@ -173,12 +175,12 @@ impl Suspects {
     }
 }
 
-/// Whether a channel is a leg that we ordered.
+/// The leg, if we originated the channel.
 pub(super) fn ours(channel: &str, instance: Instance) -> Option<Uuid> {
     Uuid::try_parse(channel).ok().filter(|leg| instance.ordered(OfferId(*leg)))
 }
 
-/// Whose leg it is, by the variables it was ordered with.
+/// The offer, call, queue and agent of a leg, from the variables of its `originate`.
 pub(super) fn key_of(event: &Event, leg: Uuid) -> Option<OfferKey> {
     Some(OfferKey {
         offer: OfferId::of_leg(leg),
@@ -188,14 +190,14 @@ pub(super) fn key_of(event: &Event, leg: Uuid) -> Option<OfferKey> {
     })
 }
 
-/// The offer that a channel is a leg of, if it is one.
+/// The offer of which a channel would be a leg, if its id is a UUID.
 fn offer_of(channel: &str) -> Option<OfferId> {
     Uuid::try_parse(channel).ok().map(OfferId::of_leg)
 }
 
-/// Owners without a leg, on any switch. An owner is only taken for one without a leg when that was so in the
-/// survey before as well (`missing`), which is brought up to date. An offer whose call still waits for its leg is
-/// that call's: the order to ring may be on its way to a slow switch, and the call has a deadline for it.
+/// Owners that have no leg on any switch. An owner counts as such only if it had no leg in the previous survey either
+/// (`missing`, which this updates). An offer whose call still waits for its leg belongs to that call: the `originate`
+/// may still be on its way to a slow switch, and the call has a deadline for it.
 pub(super) fn widowed(
     channels: &BTreeSet<String>,
     held: &[HeldView],
@@ -211,8 +213,8 @@ pub(super) fn widowed(
     repairs
 }
 
-/// Brings the call, whose number is one of ours and so nothing but digits or a feature code, back into its dialplan,
-/// which leads it to us.
+/// The repair that sends a call through its dialplan again, which leads to us. The number needs no check: it is one of
+/// ours, so it is a queue's number or a feature code.
 pub(super) fn bring(row: &ChannelRow) -> Option<Repair> {
     let context = SafeText::new(&row.context);
     let safe = context.as_str() == row.context && !row.context.contains(' ');
@@ -222,14 +224,14 @@ pub(super) fn bring(row: &ChannelRow) -> Option<Repair> {
         tracing::warn!(
             uuid,
             context,
-            "a call nobody took charge of cannot be brought back: its context has other characters than letters, digits and -_.+*@()/; end it by hand"
+            "a call without a controller cannot be brought back: its context has characters other than letters, digits and -_.+*@()/; end it by hand"
         );
     }
     channel.map(|channel| Repair::Bring(channel, row.dest.clone(), context))
 }
 
-/// Sends a call through its dialplan again; `dump` is all of its channel. The dialplan takes it for one that has just
-/// come, so the channel is told since when it really waits.
+/// Sends a call through its dialplan again; `dump` is the `uuid_dump` of its channel. The dialplan treats it as a new
+/// call, so a variable keeps the moment since which the caller really waits.
 pub(super) fn bring_back(channel: &ChannelId, to: &str, dump: &str) -> Vec<Command> {
     let dumped = Event::json(dump.as_bytes(), 4096);
     let came = dumped.as_ref().and_then(|d| {
@@ -241,7 +243,7 @@ pub(super) fn bring_back(channel: &ChannelId, to: &str, dump: &str) -> Vec<Comma
     all.filter_map(|call| ApiCall::new(call).ok()).map(Command::Api).collect()
 }
 
-/// Callers who were to come back, and for `patience` have been on no switch.
+/// Callers who were expected back and have been on no switch for `patience`.
 pub(super) fn gone(
     channels: &BTreeSet<String>,
     absent: &[(CallId, Absent)],
@@ -251,22 +253,22 @@ pub(super) fn gone(
     let settled = |who: &Absent| match who.since {
         _ if now.mono.since(who.since.unwrap_or_default()) < patience => false,
         Some(since) => now.mono.since(since) >= CAME_SINCE,
-        // Of before our time; but a daemon is started again within a moment, and the table is behind.
+        // The call is from before our start; but a daemon may restart within a moment, and the table lags.
         None => now.lasted(who.waits) >= SETTLED,
     };
     let gone = absent.iter().filter(|(call, who)| settled(who) && !channels.contains(call.as_str()));
     gone.map(|(call, _)| Repair::GiveUp(call.clone())).collect()
 }
 
-/// How long before an event that moment was of which it tells, both by FreeSWITCH's clock in microseconds: its calendar
-/// need not be ours. Zero when it does not tell.
+/// The time from a moment named in an event to the event itself. Both are in microseconds by FreeSWITCH's clock, which
+/// may differ from ours. Zero if the event lacks either.
 pub(super) fn ago(event: &Event, moment: &str) -> Duration {
     let at = |name: &str| event.header(name)?.parse::<u64>().ok().filter(|at| *at > 0);
     let both = at("Event-Date-Timestamp").zip(at(moment));
     Duration::from_micros(both.map_or(0, |(told, then)| told.saturating_sub(then)))
 }
 
-/// How long ago a moment was that FreeSWITCH tells in whole seconds since 1970; zero when it does not.
+/// The time since a moment in whole seconds since 1970, as FreeSWITCH reports it; zero if the text is not a number.
 pub(super) fn age(seconds: &str, now: Now) -> Duration {
     let then = seconds.parse::<i64>().map_or(now.wall, |seconds| Wall(seconds.saturating_mul(1000)));
     now.wall.since(then)
@@ -299,7 +301,7 @@ mod tests {
         Now { mono: Mono(Duration::from_millis(ms)), wall: Wall(1_000_000) }
     }
 
-    /// Q22: strays are ended, conversations adopted, everybody else's channels left alone.
+    /// Q22: strays are ended, conversations are adopted, and foreign channels are not touched.
     #[test]
     fn legs_without_an_owner_are_found() {
         let (a, b, c) = (us().offer(1), us().offer(2), us().offer(3));
@@ -310,7 +312,7 @@ mod tests {
         let survey = Survey::read(&channels, &calls).unwrap();
         assert_eq!(survey.strays(us(), &[held(c, 0)]), [Repair::End(a.0), Repair::Adopt(b.0, "x".to_owned())]);
         assert_eq!(survey.strays(Instance::new(6 << 72), &[]), []);
-        // FreeSWITCH still lists what was heard to end.
+        // FreeSWITCH still lists channels whose end an event reported.
         let late = survey.without(|c| c == a.to_string() || c == "x");
         assert_eq!(late.strays(us(), &[held(c, 0)]), [Repair::End(b.0)]);
         assert_eq!(late.all().len(), 2);
@@ -318,8 +320,8 @@ mod tests {
         assert!(Survey::read("-ERR", "").is_err());
     }
 
-    /// Q8, Q22: of the phones of one agent the one that has the caller is the conversation, another is a stray; while
-    /// none has, they are the call's.
+    /// Q8, Q22: if one phone of an agent has the caller, that leg is the conversation and the others are strays; before
+    /// that, all legs belong to the call.
     #[test]
     fn the_other_phones_of_an_agent_who_talks_are_strays() {
         let offer = us().offer(1);
@@ -337,9 +339,9 @@ mod tests {
         assert_eq!(widowed(&BTreeSet::from([soft.to_string()]), &talks, &mut missing, at(10_000)), []);
     }
 
-    /// Q8, Q22: a slow switch makes nobody free who is about to be rung.
+    /// Q8, Q22: a slow switch does not free an agent whose phone is about to ring.
     #[test]
-    fn an_offer_is_its_calls_until_that_gives_it_up() {
+    fn an_offer_belongs_to_its_call_until_the_call_gives_it_up() {
         let leg = us().offer(1);
         let mut missing = BTreeSet::from([leg]);
         assert_eq!(widowed(&BTreeSet::new(), &[held(leg, 0)], &mut missing, at(10_000)), []);
@@ -349,9 +351,9 @@ mod tests {
         assert_eq!(widowed(&BTreeSet::new(), &[given_up], &mut missing, at(10_000)), released);
     }
 
-    /// Q4, Q19: a call that nobody took charge of has waited since it came, however often it is brought back.
+    /// Q4, Q19: a call without a controller has waited since it arrived, however often it is brought back.
     #[test]
-    fn a_call_that_was_left_alone_keeps_its_place() {
+    fn a_call_without_a_controller_keeps_its_place() {
         let of = |dump: &str| {
             let commands = bring_back(&ChannelId::new("c").unwrap(), "99900 XML default", dump);
             let text = |command: &Command| match command {
@@ -371,9 +373,9 @@ mod tests {
         }
     }
 
-    /// Q22: a leg is a stray when it is one twice; other repairs do not wait.
+    /// Q22: a leg counts as a stray in the second survey; other repairs do not wait.
     #[test]
-    fn a_leg_is_a_stray_the_second_time() {
+    fn a_leg_counts_as_a_stray_in_the_second_survey() {
         let (a, b) = (us().offer(1).0, us().offer(2).0);
         let adopt = Repair::Adopt(b, "x".to_owned());
         let mut suspects = Suspects::default();
@@ -386,12 +388,12 @@ mod tests {
         assert_eq!(look(&[a, b]), (1, true));
         assert_eq!(look(&[b]), (1, false));
         assert_eq!(look(&[]), (0, false));
-        assert_eq!(look(&[b]), (0, true), "it was none in between");
+        assert_eq!(look(&[b]), (0, true), "it was not a suspect in between");
     }
 
-    /// Q19, Q22: whom nobody has, and whoever is served.
+    /// Q19, Q22: calls without a controller are found, and served calls are not.
     #[test]
-    fn calls_that_nobody_has_are_found() {
+    fn calls_without_a_controller_are_found() {
         let rows = r#"{"rows":[{"uuid":"parked","dest":"1","application":"socket","state":"CS_EXECUTE"},
             {"uuid":"reset","dest":"1","application":"playback","state":"CS_RESET"},
             {"uuid":"served","dest":"1","application":"playback","state":"CS_EXECUTE"},
@@ -401,16 +403,16 @@ mod tests {
         assert_eq!(found, ["parked", "reset"]);
     }
 
-    /// Q24: a channel that does not tell since when it is there is not from 1970.
+    /// Q24: a channel without a time of creation does not date from 1970.
     #[test]
-    fn a_moment_that_is_not_told_is_none() {
+    fn a_missing_moment_has_no_age() {
         let now = Now { wall: Wall(1_795_338_060_000), ..Now::default() };
         assert_eq!(["1795338000", "", "0x1", "1795338061"].map(|then| age(then, now).as_secs()), [60, 0, 0, 0]);
     }
 
-    /// Q22: an owner is believed to be without a leg only the second time.
+    /// Q22: an owner counts as having no leg only in the second survey.
     #[test]
-    fn owners_without_a_leg_are_found_the_second_time() {
+    fn owners_without_a_leg_are_found_in_the_second_survey() {
         let (a, b) = (us().offer(1), us().offer(2));
         let mut missing = BTreeSet::new();
         let list = [held(a, 0), held(b, 9_000)].map(|h| HeldView { talking: true, ..h });

@@ -1,4 +1,4 @@
-//! What the answer to `connect` tells of a call.
+//! Reads a call from the reply to `connect`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,31 +21,31 @@ pub(crate) enum NoCall {
     Channel(String),
 }
 
-/// When a caller came, by FreeSWITCH's own clock, in microseconds.
+/// When a caller arrived, in microseconds by FreeSWITCH's own clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Arrival {
-    /// Which FreeSWITCH, since it was started: whose clock it is.
+    /// The Core-UUID of the FreeSWITCH process whose clock it is.
     pub(crate) switch: String,
-    /// When the call came to this number.
+    /// When the call arrived at this number.
     pub(crate) came: u64,
-    /// When FreeSWITCH told of it.
+    /// When FreeSWITCH answered `connect`.
     pub(crate) told: u64,
 }
 
 impl Arrival {
-    /// The moment so long ago, when so much time has passed since FreeSWITCH told of the call.
+    /// The moment `ago` before the present, where `passed` is the time since FreeSWITCH answered `connect`.
     pub(crate) fn moment(&self, passed: Duration, ago: Duration) -> u64 {
         let micros = |d: Duration| u64::try_from(d.as_micros()).unwrap_or(u64::MAX);
         self.told.saturating_add(micros(passed)).saturating_sub(micros(ago))
     }
 
-    /// How long before FreeSWITCH told of the call that moment was; `None` where its clock was set.
+    /// The time from `moment` to the reply to `connect`; `None` if FreeSWITCH's clock was set in between.
     pub(crate) fn since(&self, moment: u64) -> Option<Duration> {
         let lasts = self.told.checked_sub(moment).map(Duration::from_micros);
         lasts.filter(|lasts| *lasts <= LONGEST_HELD)
     }
 
-    /// How long the call had been there when FreeSWITCH told of it.
+    /// The time from the call's arrival to the reply to `connect`.
     pub(crate) fn waited(&self) -> Duration {
         Duration::from_micros(self.told.saturating_sub(self.came))
     }
@@ -66,41 +66,41 @@ pub(crate) struct Channel {
     pub(crate) number: SafeText,
     /// The caller withholds name and number.
     pub(crate) withheld: bool,
-    /// The authenticated user, if the phone is one of the directory.
+    /// The authenticated user, if the phone belongs to the directory.
     pub(crate) who: Option<Authenticated>,
-    /// The user whose phone it is, where FreeSWITCH dialled it: no phone that calls can say that of itself.
+    /// The user of the phone, if FreeSWITCH dialled it. A phone that calls us cannot set this.
     pub(crate) dialled_user: Option<Authenticated>,
-    /// The leg of an agent whose phone forwarded it here.
+    /// The call is the leg of an agent, which the agent's phone forwarded here.
     pub(crate) forwarded: bool,
-    /// What `socket` was given behind the `/`.
+    /// The text behind the `/` in the argument of `socket`.
     pub(crate) token: Option<String>,
-    /// The directory's domain, as the dialplan has it.
+    /// The directory's domain, from the dialplan.
     pub(crate) domain: Option<String>,
-    /// Where a transfer leads.
+    /// The dialplan context that a transfer uses.
     pub(crate) context: SafeText,
-    /// When the caller came, if FreeSWITCH tells.
+    /// When the caller arrived, if FreeSWITCH states it.
     pub(crate) arrival: Option<Arrival>,
-    /// The place to which the caller comes back, from being held by the dialplan or left alone. Anybody else comes anew,
-    /// whatever the channel still says of an earlier wait.
+    /// The place to which the caller returns, after the dialplan held the caller or no controller served the call. Any
+    /// other caller enters anew, even if the channel still carries the place of an earlier wait.
     pub(crate) place: Option<Remembered>,
-    /// The queues the caller has timed out of, on a way of timeouts alone that leads here.
+    /// The queues that the caller has timed out of, if timeouts alone brought the call here.
     pub(crate) visited: Vec<QueueNumber>,
-    /// The dialplan has held the caller, and brings the call back.
+    /// The dialplan has held the caller and now returns the call.
     pub(crate) returns: bool,
     /// The Call-ID of the caller's phone.
     pub(crate) dialog: Option<Arc<str>>,
-    /// The Call-ID of the call in whose stead this one was sent here, by a transfer that was completed while that waited.
+    /// The Call-ID of the call that this one replaces: an attended transfer was completed while that call waited.
     pub(crate) replaces: Option<String>,
-    /// How long the caller has been without a controller: held by the dialplan, or left alone by one that died.
+    /// How long the caller has been without a controller: held by the dialplan, or abandoned by a controller that died.
     pub(crate) held_for: Option<Duration>,
-    /// The caller was left alone and is here by our rescue ([`SINCE`]).
+    /// No controller served the call, and our repair brought it back ([`SINCE`]).
     pub(crate) rescued: bool,
-    /// The call goes on behind `socket` already when we die.
+    /// `socket_resume` is already set: the dialplan continues behind `socket` if this process dies.
     pub(crate) resumes: bool,
 }
 
 impl Channel {
-    /// Reads the reply. The names of headers and variables are those of the captures.
+    /// Reads the reply. The captures show the names of its headers and variables.
     pub(crate) fn read(reply: &Reply) -> Result<Self, NoCall> {
         let header = |name: &str| reply.header(name).map(|v| v.into_owned()).unwrap_or_default();
         let variable = |name: &str| reply.variable(name).map(|v| v.into_owned()).filter(|v| !v.is_empty());
@@ -109,7 +109,7 @@ impl Channel {
         let channel = ChannelId::new(&unique).map_err(|_| NoCall::Channel(unique))?;
         let returns = variable(HELD).as_deref() == Some("true");
         let rescued = variable(SINCE).is_some();
-        // Where `fsq_came` is set, it names the pass of the dialplan in which `fsq_dialled` was set with it.
+        // `fsq_came`, where set, identifies the dialplan pass that set `fsq_dialled` together with it.
         let is_of_this_pass =
             |_: &String| returns || variable(CAME).is_none_or(|came| came == header("Caller-Profile-Created-Time"));
         let dialled = variable("fsq_dialled").filter(is_of_this_pass);
@@ -117,7 +117,7 @@ impl Channel {
         let place = variable(PLACE).filter(|_| returns || rescued).and_then(|text| {
             let place = Remembered::read(&text);
             if place.is_none() {
-                tracing::warn!(call = %id, place = text, "a place in the line cannot be read: the caller stands behind all who wait; leave the variable {PLACE} alone");
+                tracing::warn!(call = %id, place = text, "a caller's place in the line cannot be read, so the caller goes to the end of the line; do not change the variable {PLACE}");
             }
             place
         });
@@ -129,8 +129,8 @@ impl Channel {
             dialled,
             name: SafeText::new(&header("Caller-Caller-ID-Name")),
             number: SafeText::new(&header("Caller-Caller-ID-Number")),
-            // `sip_auth_username` is set by mod_sofia from the credentials that were checked; everything else
-            // is what the phone claims.
+            // mod_sofia sets `sip_auth_username` from the credentials that it checked; the phone merely claims the
+            // rest.
             who: variable("sip_auth_username").filter(|_| variable("sip_authorized").as_deref() == Some("true")).map(
                 |user| Authenticated {
                     user,
@@ -148,7 +148,7 @@ impl Channel {
             context: SafeText::new(&context).or(SafeText::new("default")),
             arrival: arrival(reply),
             place,
-            // With a conversation behind it, the way was somebody's who talked with the caller.
+            // After a conversation, somebody who talked with the caller sent the call here, not a timeout.
             visited: variable(VISITED)
                 .filter(|_| variable(LAST_BRIDGE).is_none())
                 .and_then(|text| read_queues(&text))
@@ -166,7 +166,8 @@ impl Channel {
     }
 }
 
-/// The Call-ID in the `Replaces` of a `Refer-To`, which mod_sofia notes on the channel that it sends elsewhere (RFC 3891).
+/// The Call-ID in the `Replaces` parameter of a `Refer-To` (RFC 3891). mod_sofia stores the `Refer-To` on the channel
+/// that it transfers.
 fn replaced(refer_to: &str) -> Option<String> {
     let value = refer_to.split("Replaces=").nth(1)?.split(['>', '&']).next()?;
     let mut bytes = Vec::new();
@@ -182,8 +183,7 @@ fn replaced(refer_to: &str) -> Option<String> {
     replaces.split(';').next().filter(|call| !call.is_empty()).map(str::to_owned)
 }
 
-/// The number of whoever is on a channel, as `uuid_dump` tells of it: the caller's, or that of who was called. Empty where
-/// it is withheld.
+/// The number of the party on a channel, from its `uuid_dump`: the caller's, or the called party's. Empty if withheld.
 pub(crate) fn number_of(channel: &Event) -> SafeText {
     let header = |name: &str| channel.header(name).map(|v| v.into_owned()).unwrap_or_default();
     let variable = |name: &str| channel.variable(name).map(|v| v.into_owned()).filter(|v| !v.is_empty());
@@ -206,14 +206,15 @@ fn arrival(reply: &Reply) -> Option<Arrival> {
     })
 }
 
-/// What a channel has whose call somebody sent here: a blind transfer leaves the first two, a phone that was asked by
-/// REFER to call comes with the third, and whoever was connected to anybody has the last two (sofia.c,
-/// switch_ivr_bridge.c). A dialplan's own `transfer` leaves none of them.
+/// The variables that show that somebody else sent the call here: a blind transfer sets the first two, a call that a
+/// REFER made the phone place has the third, and a channel that was bridged before has the last two (sofia.c,
+/// switch_ivr_bridge.c). The dialplan's own `transfer` sets none of them.
 const SENT_HERE: [&str; 5] =
     ["sip_h_Referred-By", "sip_refer_to", "sip_referred_by_user_stripped", "last_bridge_to", "bridge_uuid"];
 
-/// Whether the caller withholds name and number: as mod_sofia noted of Remote-Party-ID and Privacy, by the Privacy header
-/// itself (RFC 3323), or by an anonymous From (RFC 3261, 8.1.1.3), whose real number may stand in P-Asserted-Identity.
+/// Whether the caller withholds name and number: mod_sofia derived it from Remote-Party-ID and Privacy, the Privacy
+/// header itself says so (RFC 3323), or the From is anonymous (RFC 3261, 8.1.1.3) and P-Asserted-Identity may hold the
+/// number.
 fn withheld(header: &impl Fn(&str) -> String, variable: &impl Fn(&str) -> Option<String>) -> bool {
     let is = |name: &str, words: &[&str]| {
         let value = variable(name).unwrap_or_default().to_ascii_lowercase();
@@ -226,15 +227,15 @@ fn withheld(header: &impl Fn(&str) -> String, variable: &impl Fn(&str) -> Option
         || header("Caller-Caller-ID-Number").eq_ignore_ascii_case("anonymous")
 }
 
-/// A user of the directory, as FreeSWITCH authenticated or dialled it.
+/// A user of the directory whom FreeSWITCH authenticated or dialled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct User {
     pub(crate) name: String,
     pub(crate) domain: String,
 }
 
-/// Whose phone a channel is (Q5): an inbound one is the authenticated user's, an outbound one that of the user who was
-/// dialled. `presence_id`, which FreeSWITCH makes of the From header, is only what somebody claims (sofia.c).
+/// The user whose phone a channel belongs to (Q5): the authenticated user of an inbound channel, the dialled user of an
+/// outbound one. `presence_id` proves nothing: FreeSWITCH builds it from the From header (sofia.c).
 pub(crate) fn user_of(event: &Event) -> Option<User> {
     let variable = |name: &str| event.variable(name).map(|v| v.into_owned()).filter(|v| !v.is_empty());
     let (name, domain) = if variable("direction").as_deref() == Some("outbound") {
@@ -247,18 +248,17 @@ pub(crate) fn user_of(event: &Event) -> Option<User> {
 }
 
 impl Channel {
-    /// Forgets who calls, where that is withheld: nothing that is told from here on can tell it.
+    /// Erases the caller's name and number, so that nothing can reveal a withheld identity from here on.
     pub(crate) fn hide_caller(&mut self) {
         self.name = SafeText::new("");
         self.number = SafeText::new("");
     }
 }
 
-/// The longest that a caller is believed to have been held: what is longer is a clock that was set.
+/// The longest credible hold of a caller; a longer one means that the clock was set.
 const LONGEST_HELD: Duration = Duration::from_secs(24 * 3600);
 
-/// How long a caller who came then has been held. Both moments are FreeSWITCH's, in microseconds: its clock need not be
-/// ours.
+/// The time from `came` to `now`. Both are in microseconds by FreeSWITCH's clock, which may differ from ours.
 fn held_for(came: Option<&str>, now: &str) -> Option<Duration> {
     let (came, now): (u64, u64) = (came?.parse().ok()?, now.parse().ok()?);
     now.checked_sub(came).map(Duration::from_micros).filter(|held| *held <= LONGEST_HELD)
@@ -270,9 +270,9 @@ mod tests {
 
     use super::*;
 
-    /// Q103: what a phone wrote, escaped as it likes.
+    /// Q103: the Call-ID is read whichever characters the phone escapes.
     #[test]
-    fn the_call_that_is_replaced_is_named_by_its_call_id() {
+    fn the_replaced_call_is_named_by_its_call_id() {
         let of = |text: &str| replaced(text);
         let escaped = "<sip:99901@lab?Replaces=3-77%40127.0.0.1%3Bto-tag%3Da%3Bfrom-tag%3Db>";
         assert_eq!(of(escaped).as_deref(), Some("3-77@127.0.0.1"));
@@ -283,9 +283,9 @@ mod tests {
         assert_eq!(of("<sip:lab?Replaces=100%>").as_deref(), Some("100%"));
     }
 
-    /// Q4, Q19: only what can be is believed.
+    /// Q4, Q19: an impossible time is ignored.
     #[test]
-    fn the_time_without_a_controller_is_told_by_the_channel() {
+    fn the_channel_states_the_time_without_a_controller() {
         let day = 24 * 3600 * 1_000_000_u64;
         let of = |came: u64| held_for(Some(&came.to_string()), &(2 * day).to_string());
         assert_eq!(of(2 * day - 7_000_000), Some(Duration::from_secs(7)));
@@ -305,9 +305,9 @@ mod tests {
         frame.and_then(Reply::of_frame).and_then(|reply| Channel::read(&reply).ok())
     }
 
-    /// Q17: every way in which a caller withholds the number.
+    /// Q17: every way in which a caller can withhold the number is recognised.
     #[test]
-    fn a_number_is_withheld_in_many_ways() {
+    fn every_way_to_withhold_a_number_is_recognised() {
         let is_withheld = |variables: &str| channel(variables).map(|channel| channel.withheld);
         for open in [
             "",
@@ -329,9 +329,9 @@ mod tests {
         }
     }
 
-    /// Q14: a code counts from a call that its user placed.
+    /// Q14: a feature code counts only in a call that its user placed.
     #[test]
-    fn a_call_that_somebody_sent_here_is_not_placed_by_its_user() {
+    fn a_transferred_call_is_not_placed_by_its_user() {
         let user = "variable_sip_auth_username: 1001\nvariable_sip_authorized: true\n";
         let placed = |more: &str| channel(&format!("{user}{more}")).and_then(|c| c.who).map(|who| who.placed);
         assert_eq!(placed(""), Some(true));
@@ -345,9 +345,9 @@ mod tests {
         }
     }
 
-    /// Q4, Q19: only who was held by the dialplan, or left alone, has waited before.
+    /// Q4, Q19: only a caller whom the dialplan held, or whom no controller served, has waited before.
     #[test]
-    fn who_has_just_come_has_not_waited() {
+    fn a_new_caller_has_not_waited() {
         let of = |variables: &str| {
             let text = format!(
                 "Content-Type: command/reply\nReply-Text: %2BOK%0A\nUnique-ID: a\nEvent-Date-Timestamp: 9000000\n\
@@ -361,7 +361,7 @@ mod tests {
         };
         assert_eq!(of(""), Some((None, false)));
         assert_eq!(of("variable_fsq_away: xx\n"), Some((Some(4), false)));
-        assert_eq!(of("variable_fsq_since: 3000000\n"), Some((Some(6), true)), "its dialplan has begun anew");
+        assert_eq!(of("variable_fsq_since: 3000000\n"), Some((Some(6), true)), "its dialplan has started again");
         assert_eq!(of("variable_fsq_away: x\nvariable_fsq_since: 3000000\n"), Some((Some(6), true)));
     }
 }

@@ -1,4 +1,7 @@
-//! What a call wants done in FreeSWITCH, as commands.
+//! Each [`Wire`](crate::acd::call::Wire) effect of a call, as the commands that FreeSWITCH carries out.
+//!
+//! Owns the words: applications, `originate` and its variables, `uuid_*` requests, and who is in charge of the channel
+//! (see [`telephony`](super)). Must not choose when one is sent, keep state, or write to a connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,26 +23,27 @@ use super::place::{Remembered, write_queues};
 use super::settings::Settings;
 use super::variables::{AWAY, FORWARDED, HELD, LAST_BRIDGE, ORDER, PLACE, RINGING, TRANSFER, VISITED, playing_uuid};
 
-/// How long the connection stays open after the caller's hang-up, for the last events of the legs.
+/// How long the connection stays open after the caller's hang-up, so that the last events of the legs arrive.
 const LINGER_SECONDS: u16 = 10;
 
 /// The ring tone of Switzerland and most of Europe: 425 Hz, 1 s on, 4 s off.
 const RINGTONE: &str = "tone_stream://%(1000,4000,425);loops=-1";
 
-/// FreeSWITCH counts `originate_timeout` in seconds of the calendar, up to one too few: it is given more, and we
-/// end the ringing on time.
+/// FreeSWITCH counts `originate_timeout` in calendar seconds and may end up to one second early. We therefore set a
+/// longer timeout and end the ringing on time ourselves.
 const RING_TIME_MARGIN: Duration = Duration::from_secs(2);
 
-/// Whom a leg that rings is for, in FreeSWITCH's own words (`SWITCH_ORIGINATE_SIGNAL_BOND_VARIABLE`): whoever picks the
-/// leg up, by an INVITE with `Replaces` or `intercept -bleg`, has the caller (sofia.c, switch_ivr_bridge.c).
+/// FreeSWITCH's variable for the partner of a ringing leg (`SWITCH_ORIGINATE_SIGNAL_BOND_VARIABLE`): a pickup of the
+/// leg, by an INVITE with `Replaces` or by `intercept -bleg`, is connected to this caller (sofia.c,
+/// switch_ivr_bridge.c).
 const BOND: &str = "originate_signal_bond";
 
-/// A leg that was answered and is not connected within this time is hung up: nobody answers into silence, even if
-/// nobody is left to end it.
+/// FreeSWITCH hangs up an answered leg that is not connected within this time, so that no agent answers into silence
+/// even if this process is no longer there to end the leg.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(3);
 
-/// What the connection of a waiting caller is told first: the filter before the events, so that nothing
-/// but this call's is ever sent.
+/// The first commands on the connection of a waiting caller. The filter precedes `event`, so that FreeSWITCH sends
+/// events of this call only.
 pub(crate) fn setup(channel: &ChannelId) -> [Command; 3] {
     [
         Command::Filter(Filter::channel(channel)),
@@ -65,7 +69,7 @@ pub(crate) fn set(name: &str, value: &str) -> Result<Command, TextError> {
     Ok(Execute::with("set", &format!("{name}={value}"))?.into())
 }
 
-/// Music, until something else comes.
+/// Plays music until something else is played.
 pub(crate) fn music(playing: Playing, music: &Music) -> Result<Command, TextError> {
     let execute = match music {
         Music::Ringtone => Execute::with("playback", RINGTONE)?,
@@ -75,14 +79,14 @@ pub(crate) fn music(playing: Playing, music: &Music) -> Result<Command, TextErro
     Ok(execute.event_uuid(playing_uuid(playing)).into())
 }
 
-/// Whether the channel may be kept from anything else while this begins: what comes over a network may not come.
+/// Whether the start of this music may block the channel: a stream from the network may not answer.
 pub(crate) fn may_take_a_while(music: &Music) -> bool {
     let is_here =
         |url: &str| ["local_stream://", "tone_stream://", "silence_stream://"].iter().any(|s| url.starts_with(s));
     matches!(music, Music::Stream(url) if !is_here(url))
 }
 
-/// A prompt or message, over the music and to its end.
+/// Plays a prompt or message to its end; it interrupts the music.
 pub(crate) fn say(playing: Playing, saying: &Saying, settings: &Settings) -> Result<Command, TextError> {
     let file = match saying {
         Saying::Message(file) => file.to_string(),
@@ -94,9 +98,9 @@ pub(crate) fn say(playing: Playing, saying: &Saying, settings: &Settings) -> Res
     Ok(Execute::with("playback", &unless_connected(&file))?.locked().event_uuid(playing_uuid(playing)).into())
 }
 
-/// A file that turns into nothing once the caller is connected: FreeSWITCH expands the argument as it begins to
-/// play, and a prompt that was on its way when the phone was answered would play into the conversation (measured).
-/// What is switched off in the instant of the answer is `socket_resume`.
+/// A file name that expands to silence once the caller is connected. FreeSWITCH expands the argument when playback
+/// starts; without this, a prompt sent just before the phone answers would play into the conversation (measured). The
+/// condition is `socket_resume`, which the leg sets to `false` at the instant of the answer.
 fn unless_connected(file: &str) -> String {
     if file.contains([':', '?', '\'', ' ', '(', ')']) {
         // `cond` could not tell where the file's name ends.
@@ -105,12 +109,12 @@ fn unless_connected(file: &str) -> String {
     format!("${{cond(${{socket_resume}} == true ? {file} : silence_stream://1)}}")
 }
 
-/// Asks whose phone a channel belongs to: the user whom mod_sofia has authenticated, `_undef_` where there is none.
+/// Asks which user mod_sofia authenticated for a channel; the reply is `_undef_` if there is none.
 pub(crate) fn user_of(channel: &ChannelId) -> Result<ApiCall, TextError> {
     ApiCall::new(format!("uuid_getvar {channel} sip_auth_username"))
 }
 
-/// Whether the switch has `mod_hash`; the answer is `true` or `false`.
+/// Asks whether the switch has `mod_hash`; the reply is `true` or `false`.
 pub(crate) fn has_mod_hash() -> Result<ApiCall, TextError> {
     ApiCall::new("module_exists mod_hash")
 }
@@ -126,15 +130,17 @@ pub(crate) fn phones(agent: &AgentSettings, settings: &Settings) -> Result<ApiCa
 pub(crate) struct Contact {
     /// Where it is registered.
     pub(crate) endpoint: Endpoint,
-    /// What the directory has for its user; see [`super::directory`].
+    /// The directory's variables for its user; see [`super::directory`].
     pub(crate) variables: Vec<(VariableName, SafeText)>,
 }
 
-/// Rings an agent's phone on the leg `leg`, at `contact` or wherever the directory says: what the connection is told
-/// first, so that the leg and the end of the job, which goes by the leg's name, are heard of, and the order itself.
+/// Rings an agent's phone on the leg `leg`, at `contact` or where the directory says. Returns the filters that must
+/// precede the `originate`, for the events of the leg and of the job, which has the leg's UUID; and the `originate`
+/// itself.
 ///
-/// `first_wins`: others may ring for the caller too, and `mod_hash` is there to tell who was first. Without it nobody
-/// cuts the caller off either (measured), but of two who answer at once one hears nobody until we end the leg.
+/// With `first_wins`, other phones may ring for the caller too, and `mod_hash` decides which answer was first. Without
+/// `mod_hash` no answer cuts the caller off either (measured), but if two agents answer at the same instant, one of
+/// them hears nobody until we end that leg.
 pub(crate) fn ring(
     leg: Uuid,
     contact: Option<&Contact>,
@@ -164,11 +170,11 @@ pub(crate) fn ring(
         .variable(&VariableName::new(BOND)?, &SafeText::new(caller.id.as_str()));
     originate = match agent.follow_forwards {
         false => originate.variable(&VariableName::new("outbound_redirect_fatal")?, &SafeText::new("true")),
-        // Forwarded to a queue, it would be a caller there: the header tells who comes.
+        // A leg forwarded to a queue would count as a caller there: the header identifies it.
         true => originate.variable(&VariableName::new(FORWARDED)?, &SafeText::new("yes")),
     };
     if caller.withheld {
-        // Whatever stands behind the leg, such as a gateway, is told that it must not be shown either.
+        // The privacy flag also reaches what is behind the leg, such as a gateway.
         let hide = SafeText::new("hide_name hide_number");
         originate = originate.variable(&VariableName::new("origination_privacy")?, &hide);
     }
@@ -179,7 +185,7 @@ pub(crate) fn ring(
     if contact.is_some()
         && let Some(domain) = settings.domain.as_ref().or(caller.domain.as_ref())
     {
-        // What the directory's dial string and `user/` would have set.
+        // The variables that the directory's dial string and `user/` would set.
         let (user, domain) = (SafeText::new(agent.id.as_str()), SafeText::new(domain));
         originate = originate
             .variable(&VariableName::new("dialed_user")?, &user)
@@ -201,10 +207,11 @@ pub(crate) fn ring(
     Ok(([Command::Filter(Filter::channel(&leg)), Command::Filter(Filter::job(job))], originate.call()))
 }
 
-/// What is set on a leg in the instant it is answered. The variables for this `originate` alone are taken away: FreeSWITCH
-/// copies them to every further leg that this one calls (switch_ivr_originate.c), so that nobody could be connected to an
-/// agent whom the caller passes on (measured: both heard nothing, and were hung up after 3.6 s). From then on the bridge
-/// tells whom the leg belongs to. What the directory has for the user is set then as well, as `user/` does.
+/// Sets the variables of a leg at the instant of its answer. It clears those that only this `originate` needs, because
+/// FreeSWITCH copies them to every further leg that this one calls (switch_ivr_originate.c): a party to whom the agent
+/// passes the caller on could not be connected (measured: both heard nothing, and FreeSWITCH hung up after 3.6 s). From
+/// then on the bridge shows whom the leg belongs to. It also sets the directory's variables for the user, as `user/`
+/// does.
 fn answered(leg: &ChannelId, contact: Option<&Contact>) -> Result<OnAnswer, TextError> {
     let mut values = vec![(VariableName::new(RINGING)?, SafeText::new("no"))];
     for name in ["group_confirm_key", "group_confirm_timeout", "ignore_early_media", BOND, FORWARDED] {
@@ -214,29 +221,28 @@ fn answered(leg: &ChannelId, contact: Option<&Contact>) -> Result<OnAnswer, Text
     Ok(OnAnswer::SetVariables { channel: leg.clone(), values })
 }
 
-/// An order to ring by way of the caller's channel. `None` when it cannot be told there as it is: a name may hold half a
-/// bracket.
+/// An `originate` that the caller's channel carries out. `None` if the channel could not parse it unchanged, because a
+/// name in it has an unbalanced bracket.
 pub(crate) fn by_channel(leg: Uuid, call: &ApiCall) -> Option<Command> {
     let name = VariableName::new(ORDER).ok()?;
     Execute::background(&name, leg, call).ok().map(Command::from)
 }
 
-/// Puts nobody's name and number into the caller's own channel: what `uuid_bridge` tells the agent's phone by UPDATE, once
-/// the two are connected, comes from there (measured), and so does what the next phone is shown, when the agent passes
-/// the caller on.
+/// Makes the caller's own channel anonymous. FreeSWITCH takes from it the name and number that `uuid_bridge` sends to
+/// the agent's phone by UPDATE (measured), and those that the next phone shows when the agent passes the caller on.
 pub(crate) fn hide_caller() -> Result<[Command; 2], TextError> {
     let set = |part: &str| Ok(Execute::with("set_profile_var", part)?.into());
     Ok([set("caller_id_name=Anonymous")?, set("caller_id_number=anonymous")?])
 }
 
-/// The number that the agent's phone shows; one that is withheld is called so, because FreeSWITCH puts zeros in the place
-/// of none.
+/// The number that the agent's phone shows. A withheld number is sent as `anonymous`, because FreeSWITCH replaces an
+/// empty one with zeros.
 fn shown_number(caller: &Channel) -> SafeText {
     if caller.withheld { SafeText::new("anonymous") } else { caller.number.clone() }
 }
 
-/// What the agent's phone shows: the queue's name, then the caller's (Q17). No colon: the phone would show
-/// only what is behind it.
+/// The name that the agent's phone shows: the queue's name, then the caller's (Q17). It has no colon, because the phone
+/// would show only the part behind it.
 fn display_name(queue: &QueueSettings, caller: &Channel) -> SafeText {
     let anonymous = SafeText::new("Anonymous");
     let name = match (&caller.name, &caller.number) {
@@ -248,18 +254,18 @@ fn display_name(queue: &QueueSettings, caller: &Channel) -> SafeText {
     SafeText::new(&format!("{} - {name}", SafeText::new(&queue.name)).replace('/', " "))
 }
 
-/// Ends a leg that rings. The second part tells whether a refusal means that there is no such leg, or that it is
-/// connected.
+/// Ends a ringing leg. The second value is true if a refusal means that the leg does not exist or is connected.
 ///
-/// While the caller could still be connected to this very leg, it is ended only if it is still ringing, as
-/// FreeSWITCH itself sees it in that instant: an answer may be on its way to us (measured: of 40 answers within
-/// 4 ms of the command a plain `uuid_kill` cut 3 callers off, this none). A refusal then means answered, or gone.
+/// While the caller could still be connected to this leg, FreeSWITCH ends it only if it is still ringing at that
+/// instant, because the event of its answer may not have reached us yet (measured: of 40 answers within 4 ms of the
+/// command, a plain `uuid_kill` cut 3 callers off, this one none). A refusal then means that the leg is answered or
+/// gone.
 pub(crate) fn call_off(leg: Uuid, cause: CancelCause) -> Result<(ApiCall, bool), TextError> {
     match cause {
         CancelCause::AnsweredElsewhere => Ok((end_leg(leg, Cause::LoseRace), true)),
         CancelCause::CallerGone => Ok((end_leg(leg, Cause::OriginatorCancel), true)),
         CancelCause::CallTimedOut => Ok((end_if_ringing(leg, Cause::OriginatorCancel)?, false)),
-        // Somebody else will have the caller: nobody missed anything.
+        // Another agent gets the caller: no phone shall show a missed call.
         CancelCause::LoggedOut
         | CancelCause::Reconfigured
         | CancelCause::Draining
@@ -268,39 +274,42 @@ pub(crate) fn call_off(leg: Uuid, cause: CancelCause) -> Result<(ApiCall, bool),
     }
 }
 
-/// Ends a leg that is missed for this reason, if it was not answered meanwhile.
+/// Ends a leg that the agent missed for this reason, unless it was answered meanwhile.
 pub(crate) fn ring_out(leg: Uuid, cause: MissCause) -> Result<ApiCall, TextError> {
     let cause = if cause == MissCause::Silent { Cause::ProgressTimeout } else { Cause::NoAnswer };
     end_if_ringing(leg, cause)
 }
 
-/// Ends a leg if it still rings.
+/// Ends a leg if it is still ringing.
 pub(crate) fn end_if_ringing(leg: Uuid, cause: Cause) -> Result<ApiCall, TextError> {
     ApiCall::new(format!("expand uuid_kill ${{cond(${{uuid_getvar({leg} {RINGING})}} == yes ? {leg} : none)}} {cause}"))
 }
 
-/// Ends a leg unless it is connected to anybody, as FreeSWITCH itself sees it in that instant: no conversation is ended
-/// by us, whoever it is with by now (Q8). A refusal means that it is connected, or that there is no such leg.
+/// Ends a leg unless FreeSWITCH has it connected to anybody at that instant: we never end a conversation (Q8). A
+/// refusal means that the leg is connected or does not exist.
 pub(crate) fn end_leg(leg: Uuid, cause: Cause) -> ApiCall {
     ApiCall::uuid_kill_unless_bridged(&ChannelId::from(leg), cause)
 }
 
-/// Takes the filters of a leg away once it is gone, or they would pile up over a long wait.
+/// Deletes the filters of a leg that is gone; otherwise they would accumulate over a long wait.
 pub(crate) fn forget_leg(leg: Uuid) -> [Command; 2] {
     [Command::FilterDelete(Filter::channel(&ChannelId::from(leg))), Command::FilterDelete(Filter::job(leg))]
 }
 
-/// What the channel must know from now on: the caller's place, the language in which the dialplan speaks to the caller
-/// when we are away and, the first time, how to go on without us.
+/// Sets the channel variables of a waiting caller: the place, the language that the dialplan uses if no controller is
+/// there and, the first time, how the call continues without this process.
 ///
-/// - `socket_resume`: the dialplan goes on when we die; and prompts go by it, see [`say`]. A channel that has it is not
-///   told again: a phone may have been answered by itself before this is executed, and has switched it off for good.
-/// - `hangup_after_bridge`: nothing comes behind a conversation.
+/// - `socket_resume`: the dialplan continues if this process dies; prompts depend on it too, see [`say`]. It is not set
+///   again on a channel that has it: a phone that answers by itself may have cleared it, for good, before this
+///   executes.
+/// - `hangup_after_bridge`: nothing follows a conversation.
 /// - `playback_terminators`: no key ends the music.
-/// - `execute_on_blind_transfer`: takes these back in the instant somebody sends the call to another number
-///   (`switch_ivr_session_transfer`, before the dialplan is asked), where they would end it behind the first `bridge`.
-/// - `fsq_away`, `fsq_held`: the dialplan counts in the one the rounds it held the caller without us, and tells by the
-///   other that it did; they are over. So is the way by which the caller came here ([`VISITED`]).
+/// - `execute_on_blind_transfer`: clears these variables at the instant somebody transfers the call to another number
+///   (`switch_ivr_session_transfer`, before the dialplan runs), where they would end the call behind the first
+///   `bridge`.
+/// - `fsq_away`, `fsq_held`: cleared, because the dialplan no longer holds the caller: it counts in the first the
+///   rounds without a controller, and sets the second when it has held the caller. [`VISITED`] is cleared
+///   too, because the path by which the caller came here ends with this wait.
 pub(crate) fn prepare(
     place: &Remembered,
     language: &Language,
@@ -316,36 +325,36 @@ pub(crate) fn prepare(
     Ok(Execute::with("multiset", &format!("^^;{}{place}", if first { &once } else { "" }))?.into())
 }
 
-/// Our own variables of a call that has been served.
+/// Our own variables on a call that has been served.
 const OURS: &str = "fsq_dialled fsq_language fsq_came fsq_away fsq_held fsq_since fsq_order";
 
-/// What is to be taken back from a channel that somebody transfers, and what does it.
+/// The variable that FreeSWITCH executes when somebody transfers the channel, and its value, which clears our settings.
 const TAKE_BACK: (&str, &str) = (
     "execute_on_blind_transfer",
     "multiunset hangup_after_bridge playback_terminators socket_resume execute_on_blind_transfer",
 );
 
-/// Our death no longer concerns the call.
+/// Makes the call independent of this process: the dialplan no longer continues if the process dies.
 pub(crate) fn let_go(channel: &ChannelId) -> Result<Command, TextError> {
     Ok(Command::Api(ApiCall::new(format!("uuid_setvar {channel} socket_resume false"))?))
 }
 
-/// The caller was passed on: neither our death nor the place in the line it came from concern the call any more.
+/// For a caller who was passed on: as [`let_go`], and clears the caller's former place in the line.
 pub(crate) fn passed_on(channel: &ChannelId) -> Result<Command, TextError> {
     Ok(Command::Api(ApiCall::new(format!("uuid_setvar_multi {channel} socket_resume=false;{PLACE}="))?))
 }
 
-/// The caller was connected: as [`passed_on`]; and an agent who passes the caller on passes on nothing of ours but the
-/// context of the call, which the dialplan needs where it held the caller once.
+/// For a caller who was connected: as [`passed_on`], and if the agent passes the caller on, all our variables are
+/// cleared except the context of the call, which the dialplan needs if it has held the caller.
 pub(crate) fn connected(channel: &ChannelId) -> Result<Command, TextError> {
     let (when, what) = TAKE_BACK;
     let set = format!("socket_resume=false;{PLACE}=;{when}={what} {OURS}");
     Ok(Command::Api(ApiCall::new(format!("uuid_setvar_multi {channel} {set}"))?))
 }
 
-/// Sends the caller to an internal number, where the call is like any other: whatever we set on its channel is taken
-/// back. What stays is by which queues it came, as long as nobody talks with the caller: no way of timeouts leads round
-/// in a circle (Q13).
+/// Transfers the caller to an internal number, where the call is like any other: clears everything that we set on its
+/// channel. Only the list of visited queues stays, until somebody talks with the caller, so that timeouts never lead
+/// round in a circle (Q13).
 pub(crate) fn transfer(
     number: &Arc<str>,
     context: &SafeText,
@@ -359,7 +368,7 @@ pub(crate) fn transfer(
     Ok([set(VISITED, &write_queues(visited))?, Execute::with("multiunset", &ours)?.into(), to.into()])
 }
 
-/// Hangs the caller up.
+/// Hangs up the caller's channel.
 pub(crate) fn hang_up(parting: Parting) -> Command {
     let cause = match parting {
         Parting::Normal => Cause::NormalClearing,
@@ -368,7 +377,7 @@ pub(crate) fn hang_up(parting: Parting) -> Command {
     Command::Hangup { channel: None, cause }
 }
 
-/// Tells a caller who was answered already that there is no such queue, and hangs up.
+/// Tells a caller who is already answered that there is no such queue, and hangs up.
 pub(crate) fn refuse(settings: &Settings) -> Result<[Command; 2], TextError> {
     let file = format!("{}/{}/no-such-queue.wav", settings.prompts, settings.language);
     Ok([
@@ -440,9 +449,9 @@ mod tests {
         ring(leg, contact.as_ref(), true, &agent, &queue, &caller, &settings).unwrap().1
     }
 
-    /// Q21: an order travels by the caller's channel where FreeSWITCH reads it there as it is.
+    /// Q21: the caller's channel carries out an `originate` only if FreeSWITCH parses it there unchanged.
     #[test]
-    fn an_order_travels_by_the_channel_unless_a_bracket_is_missing() {
+    fn the_channel_carries_out_an_originate_unless_a_bracket_is_unbalanced() {
         let leg = OfferId(Uuid::nil()).leg(1).uuid();
         let order = written(&by_channel(leg, &order_for("Hans (Office)", None, Some("lab"))).unwrap());
         let start = format!("\n\nfsq_order=${{bgapi(uuid:{leg} originate {{origination_uuid={leg},");
@@ -453,16 +462,16 @@ mod tests {
         }
     }
 
-    /// Q7: whom a phone forwards a call to is rung only where the admin says so.
+    /// Q7: a forward by an agent's phone is followed only if the admin allows it.
     #[test]
-    fn a_forward_is_fatal_unless_it_is_to_be_followed() {
+    fn a_forward_is_fatal_unless_the_agent_follows_forwards() {
         let order = order(None, Some("lab"));
         assert!(order.contains(",outbound_redirect_fatal='true'") && !order.contains("Forwarded='yes'"), "{order}");
     }
 
-    /// Q8: a phone that is dialled where it is registered is the agent's all the same, to lamps and records.
+    /// Q8: a phone that is dialled at its contact still belongs to the agent, for lamps and records.
     #[test]
-    fn a_phone_of_several_is_dialled_as_the_directory_would() {
+    fn one_of_several_phones_is_dialled_as_the_directory_would() {
         let order = order(Some("sofia/internal/sip:1001@10.0.0.2:5062"), Some("lab"));
         for part in [
             "originate {origination_uuid=00000000-0000-0001-0000-000000000000,",
@@ -478,16 +487,16 @@ mod tests {
     }
 
     #[test]
-    fn a_phone_is_dialled_by_the_directory() {
+    fn a_single_phone_is_dialled_through_the_directory() {
         assert!(order(None, Some("lab")).contains("}user/1001@lab &park()"));
         let own = order(None, None);
         assert!(own.contains("}user/1001 &park()") && !own.contains("presence_id"), "{own}");
         assert!(order(Some("sofia/internal/sip:1001@10.0.0.2"), None).contains(",presence_id='1001@of.the.call',"));
     }
 
-    /// Q19: what outlives us on the channel.
+    /// Q19: the channel keeps what the call needs if this process dies.
     #[test]
-    fn a_channel_is_prepared_for_our_death() {
+    fn a_channel_is_prepared_for_the_death_of_the_process() {
         let place = Remembered {
             dialled: QueueNumber::new("99900").unwrap(),
             queue: QueueNumber::new("99900").unwrap(),
@@ -512,8 +521,8 @@ mod tests {
         );
     }
 
-    /// Q13: the call is no longer ours: neither our death nor our rules for keys and for the end of a conversation
-    /// concern it; by which queues it came is kept.
+    /// Q13: a transfer clears `socket_resume` and our settings for keys and for the end of a conversation; it keeps the
+    /// list of visited queues.
     #[test]
     fn a_transfer_lets_go_of_the_call() {
         let visited = ["99900", "99901"].map(|n| QueueNumber::new(n).unwrap());

@@ -1,26 +1,27 @@
-//! What FreeSWITCH's directory says of an agent's user.
+//! Reads an agent's user from FreeSWITCH's directory.
 //!
-//! Where an agent's phones are rung one by one, nothing goes through `user/`, which gives the leg of a user the variables
-//! that the directory has for the user (`media_timeout` and the like) in the instant of the answer: that is done here.
+//! The endpoint `user/` sets the directory's variables for the user (`media_timeout` and the like) on the leg at the
+//! instant of the answer. An `originate` that dials one contact of an agent bypasses `user/`, so this module reads
+//! those variables and the `originate` sets them.
 
 use crate::acd::ids::AgentId;
 use crate::esl::dial::VariableName;
 use crate::esl::text::TextError;
 use crate::esl::{ApiCall, SafeText};
 
-/// The most variables of a user that are passed on.
+/// The maximum number of a user's variables that are passed on.
 const MOST: usize = 32;
 
-/// What our `originate` sets itself, and what belongs to FreeSWITCH's own handling of the leg.
+/// Prefixes of variables that are not passed on: our `originate` sets them, or FreeSWITCH uses them to handle the leg.
 const OURS: [&str; 8] =
     ["fsq_", "api_on_", "execute_on_", "group_confirm_", "origination_", "hangup_after_", "presence_id", "dialed_"];
 
-/// Asks for all that the directory has of the agent's user.
+/// Asks for the directory entry of the agent's user.
 pub(crate) fn ask(agent: &AgentId, domain: &str) -> Result<ApiCall, TextError> {
     ApiCall::new(format!("find_user_xml id {agent} {domain}"))
 }
 
-/// The variables in it. What could not stand in a dial string as it is, is left out.
+/// The variables of the entry. A variable whose value would need escaping in a dial string is left out.
 pub(crate) fn variables(xml: &str) -> Vec<(VariableName, SafeText)> {
     let mut found: Vec<(VariableName, SafeText)> = Vec::new();
     for tag in xml.split("<variable ").skip(1) {
@@ -50,7 +51,7 @@ fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
 
-    /// Q8, Q21: what the admin set for a user reaches each of the user's phones; nothing of it is read as a command.
+    /// Q8, Q21: the variables that the admin set for a user reach each of the user's phones; none is read as a command.
     #[test]
     fn the_variables_of_a_user_are_read() {
         let xml = r#"<user id="1001"><params><param name="password" value="secret"></param></params><variables>

@@ -1,4 +1,4 @@
-//! Events as what a call is told.
+//! Turns FreeSWITCH's events into a call's inputs.
 
 use uuid::Uuid;
 
@@ -10,7 +10,7 @@ use crate::esl::{Cause, ChannelId, Event, EventKind, JobResult};
 
 use super::variables::{ORDER, PLAYING, TRANSFER};
 
-/// How a leg ended, by its hang-up cause alone: all there is when `originate` never made a channel.
+/// How a leg ended, by its hang-up cause alone: `originate` that creates no channel reports nothing else.
 pub(crate) fn leg_end(cause: Cause) -> LegEnd {
     LegEnd::Missed(match cause {
         Cause::NoAnswer => MissCause::NoAnswer,
@@ -39,7 +39,7 @@ pub(crate) fn leg_end(cause: Cause) -> LegEnd {
     })
 }
 
-/// How a leg ended, by the event that tells.
+/// How a leg ended, by its hang-up event.
 fn end_of(event: &Event) -> LegEnd {
     if let Some(status) = final_answer(event) {
         return LegEnd::Missed(MissCause::of_sip(status));
@@ -54,32 +54,32 @@ fn end_of(event: &Event) -> LegEnd {
     }
 }
 
-/// The final answer by which a phone or gateway ended its leg, 300 to 699; `None` when FreeSWITCH ended it, or the phone
-/// had taken the call. mod_sofia notes it before it hangs the channel up, and notes none of what comes after that: 487 is
-/// there when the phone said it, not when it is the phone's receipt for our CANCEL (sofia.c, measured).
+/// The final SIP response, 300 to 699, with which a phone or gateway ended its leg; `None` if FreeSWITCH ended the leg
+/// or the phone had answered. mod_sofia stores it before it hangs up the channel, and stores no later one: a 487 is
+/// here only if the phone sent it unasked, not if it acknowledges our CANCEL (sofia.c, measured).
 fn final_answer(event: &Event) -> Option<u16> {
     let said = event.variable("proto_specific_hangup_cause")?;
     said.strip_prefix("sip:")?.parse().ok().filter(|status| (300..700).contains(status))
 }
 
-/// Whether an event of the caller's channel tells that it is answered.
+/// Whether an event of the caller's channel shows that it is answered.
 fn tells_answer(event: &Event) -> bool {
     event.kind() == EventKind::ChannelAnswer
         || (event.kind() == EventKind::ChannelExecuteComplete && event.application().is_some_and(|a| a == "answer"))
 }
 
-/// What an event means.
+/// The meaning of an event.
 #[derive(Debug)]
 pub(crate) enum Heard {
-    /// To the call.
+    /// An input for the call.
     Call(Input),
-    /// The caller is connected to this channel, which is none of ours.
+    /// The caller is connected to this channel, which is not ours.
     TakenBy(ChannelId),
-    /// The caller's channel carried out the next `originate`, or may not.
+    /// The caller's channel carried out its next `originate` (true), or may not do so (false).
     CarriedOut(bool),
 }
 
-/// What an event means to the call on channel `own`. `None` for what is of no concern.
+/// The meaning of an event for the call on channel `own`; `None` if it does not concern the call.
 pub(crate) fn hear(event: &Event, own: &str, call: &Call) -> Option<Heard> {
     if event.kind() == EventKind::BackgroundJob {
         let job = JobResult::of_event(event)?;
@@ -97,7 +97,7 @@ pub(crate) fn hear(event: &Event, own: &str, call: &Call) -> Option<Heard> {
     let leg = our_leg(Uuid::try_parse(&channel).ok()?, call)?;
     let news = match event.kind() {
         EventKind::ChannelCreate => News::Created,
-        // A 180, and a 183 with early media.
+        // A 180, or a 183 with early media.
         EventKind::ChannelProgress | EventKind::ChannelProgressMedia => News::Ringing,
         EventKind::ChannelAnswer => News::Answered,
         EventKind::ChannelHangup => News::HungUp(end_of(event), was_transferred(event)),
@@ -107,7 +107,7 @@ pub(crate) fn hear(event: &Event, own: &str, call: &Call) -> Option<Heard> {
     Some(Heard::Call(Input::Leg(leg, news)))
 }
 
-/// The leg, if it is one of the call's.
+/// The leg, if it belongs to the call.
 fn our_leg(leg: Uuid, call: &Call) -> Option<LegId> {
     let leg = LegId::of(leg);
     call.agent_of(leg.offer).map(|_| leg)
@@ -142,8 +142,9 @@ fn own_event(event: &Event) -> Option<Input> {
     })
 }
 
-/// Who ended the caller's channel. FreeSWITCH notes what the phone sent: `sip_term_status` of a BYE before it hangs the
-/// channel up, the disposition behind it (sofia.c, and the captures). A channel that is none of SIP has only its cause.
+/// Which side ended the caller's channel. FreeSWITCH stores what the phone sent: `sip_term_status` of a BYE before it
+/// hangs up the channel, `sip_hangup_disposition` afterwards (sofia.c, and the captures). A channel that is not SIP has
+/// only its cause.
 fn caller_end(event: &Event) -> Input {
     let cause = event.hangup_cause();
     if cause == Some(Cause::AttendedTransfer) {
@@ -159,7 +160,7 @@ fn caller_end(event: &Event) -> Input {
     if by_phone { Input::CallerGone } else { Input::CallerEnded }
 }
 
-/// A bridge is told of either leg: whose event it is depends on how they were connected.
+/// Reads a bridge event. It may come from either leg, depending on how the two were connected.
 fn bridged(event: &Event, own: &str, call: &Call) -> Option<Heard> {
     let a = event.header("Bridge-A-Unique-ID").unwrap_or_default();
     let b = event.header("Bridge-B-Unique-ID").unwrap_or_default();
@@ -178,8 +179,8 @@ fn bridged(event: &Event, own: &str, call: &Call) -> Option<Heard> {
     }
 }
 
-/// Whether a leg ended because its agent passed the caller on: `BLIND_TRANSFER` in the captures; an attended
-/// transfer leaves only `transfer_disposition` (measured).
+/// Whether a leg ended because its agent transferred the caller: `BLIND_TRANSFER` in the captures; an attended transfer
+/// sets only `transfer_disposition` (measured).
 pub(crate) fn was_transferred(event: &Event) -> bool {
     event.variable("endpoint_disposition").is_some_and(|d| d.ends_with("_TRANSFER"))
         || event.variable("transfer_disposition").is_some_and(|d| d == "recv_replace")
@@ -189,9 +190,9 @@ pub(crate) fn was_transferred(event: &Event) -> bool {
 mod tests {
     use super::*;
 
-    /// Q106: only who hung up has given up.
+    /// Q106: a call counts as abandoned only if the caller hung up.
     #[test]
-    fn who_ended_the_callers_channel_is_told_by_what_the_phone_sent() {
+    fn what_the_phone_sent_shows_which_side_ended_the_callers_channel() {
         let end = |cause: &str, variables: &str| {
             let text = format!("Event-Name: CHANNEL_HANGUP\nHangup-Cause: {cause}\n{variables}\n");
             caller_end(&Event::plain(text.into()))
@@ -207,13 +208,13 @@ mod tests {
             assert_eq!(end(cause, sip), Input::CallerEnded);
             assert_eq!(end(cause, ""), Input::CallerEnded);
         }
-        assert_eq!(end("NORMAL_CLEARING", ""), Input::CallerGone, "of another kind than SIP");
+        assert_eq!(end("NORMAL_CLEARING", ""), Input::CallerGone, "not a SIP channel");
         assert_eq!(end("ATTENDED_TRANSFER", sip), Input::CallerReplaced);
     }
 
-    /// Q7: what the phone answered counts, and not what became of our own CANCEL (tests/captures).
+    /// Q7: the phone's own final response counts, not its response to our CANCEL (tests/captures).
     #[test]
-    fn a_final_answer_is_the_phones_own() {
+    fn a_final_response_is_the_phones_own() {
         let end = |cause: &str, variables: &str| {
             end_of(&Event::plain(format!("Event-Name: CHANNEL_HANGUP\nHangup-Cause: {cause}\n{variables}\n").into()))
         };

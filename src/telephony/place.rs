@@ -1,30 +1,29 @@
-//! A caller's place in the line, as it is kept in a channel variable so that it survives our death.
+//! A caller's place in the line, kept in a channel variable so that it survives the end of this process.
 
 use crate::acd::ids::QueueNumber;
 use crate::acd::queue::Place;
 use crate::acd::time::Wall;
 
-/// How many visited queues are kept; a loop of more is cut all the same, later.
+/// How many visited queues are kept. A longer loop is still cut, only later.
 const VISITED: usize = 32;
 
-/// What the variable says: `NAME=value` pairs of digits, letters and `-`, with `,` between them, so that it needs no
-/// escaping anywhere. Names that are not known are those of a later version, and are left out.
+/// The content of the variable: `name=value` pairs of digits, letters and `-`, separated by `,`, so that it needs no
+/// escaping anywhere. Unknown names come from a later version and are ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Remembered {
-    /// The number that was dialled: who has dialled another one since does not come back, but comes anew.
+    /// The number that was dialled. A caller who has dialled another number since then does not return but enters anew.
     pub(crate) dialled: QueueNumber,
-    /// The queue, which by a timeout may be another than the dialled one.
+    /// The queue; after a timeout it may differ from the dialled one.
     pub(crate) queue: QueueNumber,
     pub(crate) place: Place,
     pub(crate) first_entered: Wall,
     pub(crate) visited: Vec<QueueNumber>,
-    /// When this wait began, by FreeSWITCH's clock in microseconds, where that is known: how long it lasts is told by no
-    /// calendar of ours.
+    /// When this wait began, in microseconds by FreeSWITCH's clock, if known: our calendar must not measure the wait.
     pub(crate) since: Option<u64>,
 }
 
 impl Remembered {
-    /// The value of the variable.
+    /// Encodes the value of the variable.
     pub(crate) fn write(&self) -> String {
         let since = self.since.map_or_else(String::new, |since| format!(",since={since}"));
         format!(
@@ -38,7 +37,7 @@ impl Remembered {
         )
     }
 
-    /// Reads the variable; `None` for anything that is not of this form, or of the one before it (`1_…`).
+    /// Decodes the variable. `None` for anything but this form and the previous one (`1_…`).
     pub(crate) fn read(text: &str) -> Option<Self> {
         if let Some(first_version) = text.strip_prefix("1_") {
             let parts: Vec<&str> = first_version.split('_').collect();
@@ -66,12 +65,12 @@ impl Remembered {
     }
 }
 
-/// Queues as text, the first of them where there are too many.
+/// Encodes queues as text; only the first [`VISITED`] of them.
 pub(crate) fn write_queues(queues: &[QueueNumber]) -> String {
     queues.iter().take(VISITED).map(QueueNumber::as_str).collect::<Vec<_>>().join(".")
 }
 
-/// Reads [`write_queues`]; `None` for anything else.
+/// Decodes the text of [`write_queues`]; `None` for anything else.
 pub(crate) fn read_queues(text: &str) -> Option<Vec<QueueNumber>> {
     text.split('.').take(VISITED).map(QueueNumber::new).collect::<Result<_, _>>().ok()
 }
@@ -85,7 +84,7 @@ mod tests {
         QueueNumber::new(n).unwrap()
     }
 
-    /// Q19: what is written is read again, as is what an earlier version wrote, and nothing else is.
+    /// Q19: the reader accepts the current form and the previous one, and nothing else.
     #[test]
     fn a_place_survives_the_channel() {
         let place = Remembered {

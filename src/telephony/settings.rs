@@ -1,21 +1,21 @@
-//! What of the configuration concerns FreeSWITCH.
+//! The part of the configuration that concerns FreeSWITCH.
 
 use crate::acd::feature::FeatureCodes;
 use crate::acd::settings::Language;
 
-/// What commands and events need of the configuration.
+/// The part of the configuration that commands and events use.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What `socket_path` must say, if anything: the sign that it is our switch.
+    /// The value that `socket_path` must have, if one is configured: it proves that the call comes from our switch.
     pub token: Option<String>,
-    /// The directory domain of the agents' phones; FreeSWITCH's own when absent, as it is for `user/ID`.
+    /// The directory domain of the agents' phones; when absent, FreeSWITCH's default domain, as for `user/ID`.
     pub domain: Option<String>,
     /// The prefixes of feature codes.
     pub codes: FeatureCodes,
-    /// Where FreeSWITCH finds the prompts; `${...}` is expanded by FreeSWITCH.
+    /// The directory in which FreeSWITCH finds the prompts; FreeSWITCH expands `${...}`.
     pub prompts: String,
-    /// The language of what is said when no queue tells.
+    /// The language of prompts where no queue sets one.
     pub language: Language,
-    /// Whether a number that its caller withholds is told to nobody.
+    /// Whether a number that the caller withholds is hidden from everybody.
     pub hide_withheld: bool,
 }

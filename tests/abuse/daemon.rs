@@ -111,7 +111,8 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("the end of the daemon's log, without the lines that hostile peers cause:");
-            let expected = ["none within", "without our token", "is not that of a call", "the peer", "all connections"];
+            let expected =
+                ["none within", "without our token", "does not belong to a call", "the peer", "all connections"];
             let log = self.log();
             let unusual: Vec<_> = log.iter().filter(|line| !expected.iter().any(|text| line.contains(text))).collect();
             unusual.iter().skip(unusual.len().saturating_sub(40)).for_each(|line| eprintln!("{line}"));

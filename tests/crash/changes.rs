@@ -1,4 +1,4 @@
-//! Q3: the file changes while calls are under way. It is read whole, or not at all.
+//! Q3: the file changes while calls are under way. The daemon applies all of it or nothing.
 
 use freeswitch_queue::admin::Reloaded;
 use simswitch::{Behaviour, Caller, Sound};
@@ -20,7 +20,7 @@ fn plays(caller: &Caller, name: &str) -> bool {
     matches!(caller.hears(), Sound::Playing(file) if file.contains(name))
 }
 
-/// A bad file changes nothing and is told whole, with its places; the next good one is applied.
+/// Q3: a bad file changes nothing, and its problems are all reported with their places; the next good one is applied.
 #[test]
 fn q3_a_bad_file_changes_nothing() {
     play(async {
@@ -42,7 +42,11 @@ fn q3_a_bad_file_changes_nothing() {
         pass(1_000).await;
         assert_eq!(serde_json::to_value(site.status().floor.queues).unwrap(), before);
         assert!(site.phone("1001").is_ringing() && site.is_in("1002", "99900"));
-        assert_eq!(applied(site.reload(&one(", ring_seconds: 20"))), [""; 0], "the same again is no change");
+        assert_eq!(
+            applied(site.reload(&one(", ring_seconds: 20"))),
+            [""; 0],
+            "reloading the same file changes nothing"
+        );
         let changes = applied(site.reload(&one(", ring_seconds: 7, wrap_up_seconds: 3")));
         assert_eq!(changes.len(), 2, "{changes:?}");
         assert!(changes.iter().any(|c| c.starts_with("queue 99900: ring_seconds: 20")), "{changes:?}");
@@ -51,7 +55,7 @@ fn q3_a_bad_file_changes_nothing() {
     });
 }
 
-/// A queue gets another number: the old one is removed, the new one is added; nobody is logged in to it.
+/// Q3: a queue gets another number: the old queue is removed, the new one added; no agent is logged in to it.
 #[test]
 fn q3_a_queue_is_renumbered() {
     play(async {
@@ -76,21 +80,21 @@ fn q3_a_queue_is_renumbered() {
         assert!(!site.is_in("1001", "99905") && !site.is_in("1001", "99900"));
         let late = site.caller("0794", "99900");
         assert_eq!(late.wait_ended().await, "UNALLOCATED_NUMBER");
-        assert_eq!(talks.view().talks_to(), Some("1001"), "who talks talks on");
+        assert_eq!(talks.view().talks_to(), Some("1001"), "a conversation continues");
         site.dial("1002", "*4199905").wait_ended().await;
         pass(100).await;
         let new = site.caller("0795", "99905");
         assert_eq!(site.take("1002").await, "0795");
         talks.hang_up();
         pass(500).await;
-        assert_eq!(site.activity("1001"), "wrap-up", "as the queue had it when they were connected");
+        assert_eq!(site.activity("1001"), "wrap-up", "wrap-up is that of the queue at the time of the connection");
         new.hang_up();
         let book = site.end().await;
         assert_eq!(book.story_of(&["times out"]).len(), 2);
     });
 }
 
-/// A removed queue comes back while its callers still hear its message: they go, new ones come in.
+/// Q3: a removed queue is added again while its callers still hear its message: they leave, and new callers enter.
 #[test]
 fn q3_a_removed_queue_comes_back() {
     play(async {
@@ -115,8 +119,8 @@ fn q3_a_removed_queue_comes_back() {
     });
 }
 
-/// Ring time, wrap-up and longest wait hold from the next time on, the longest wait also for who waits; shortened below
-/// what was waited already, it ends the wait at once.
+/// Q3: new ring time and wrap-up apply from the next offer and conversation on, a new longest wait also to waiting
+/// callers; a longest wait shorter than the time already waited ends the wait at once.
 #[test]
 fn q3_times_change() {
     play(async {
@@ -128,7 +132,7 @@ fn q3_times_change() {
         pass(2_000).await;
         applied(site.reload(&one(", ring_seconds: 4, wrap_up_seconds: 1, max_wait_minutes: 0.5")));
         pass(10_000).await;
-        assert!(site.phone("1002").is_ringing(), "the phone that rings was promised 20 s");
+        assert!(site.phone("1002").is_ringing(), "the phone that already rings keeps its 20 s");
         talks.hang_up();
         pass(500).await;
         assert_eq!(site.activity("1001"), "wrap-up");
@@ -144,7 +148,7 @@ fn q3_times_change() {
     });
 }
 
-/// Announcements are switched on and off, and change their language, while somebody waits.
+/// Q3: announcements are switched on and off, and change their language, while a caller waits.
 #[test]
 fn q3_announcements_change() {
     play(async {
@@ -184,7 +188,8 @@ fn q3_announcements_change() {
     });
 }
 
-/// The order of the list, and the strategy, change while phones ring: they ring on, the next choice is by the new order.
+/// Q3: the order of the list, and the strategy, change while phones ring: they keep ringing, and the next choice
+/// follows the new order.
 #[test]
 fn q3_the_order_changes() {
     play(async {
@@ -202,7 +207,7 @@ fn q3_the_order_changes() {
         applied(site.reload(&listed(r#""1003", "1002", "1001""#, "simultaneous")));
         pass(1_000).await;
         assert!(site.phone("1003").is_ringing() && site.phone("1002").is_ringing());
-        // One was rung as the only one, the other as one of several: both are taken within a moment.
+        // One phone rang alone, the other as one of several: both answer within a moment.
         site.phone("1003").answer();
         site.phone("1002").answer();
         hans.wait_talking().await;
@@ -213,7 +218,7 @@ fn q3_the_order_changes() {
     });
 }
 
-/// The token, the domain and who may log in: what is new holds for the next call, whoever is there stays.
+/// Q3: a new token, domain or `allow` applies from the next call on; callers already in the line stay.
 #[test]
 fn q3_token_and_domain_change() {
     play(async {
@@ -222,11 +227,11 @@ fn q3_token_and_domain_change() {
         site.phone("1001").wait_ringing().await;
         let changes = applied(site.reload(&one("").with("token: s3cret\nallow: [10.0.0.0/8]\n")));
         assert_eq!(changes.len(), 2, "{changes:?}");
-        assert!(!changes.iter().any(|c| c.contains("s3cret")), "no log tells the secret: {changes:?}");
-        assert_eq!(site.daemon().config().allow.len(), 1, "the listener asks this list for every connection");
+        assert!(!changes.iter().any(|c| c.contains("s3cret")), "no log line contains the secret: {changes:?}");
+        assert_eq!(site.daemon().config().allow.len(), 1, "the listener checks every connection against this list");
         let eva = site.caller("0792", "99900");
         pass(5_000).await;
-        assert_eq!(site.line("99900"), ["0791"], "who comes without the token is given back");
+        assert_eq!(site.line("99900"), ["0791"], "a call without the token returns to the dialplan");
         assert!(eva.ended().is_none() && !eva.view().stranded);
         applied(site.reload(&one("")));
         pass(2_000).await;
@@ -246,16 +251,16 @@ fn q3_token_and_domain_change() {
     });
 }
 
-/// Settings that take a restart are told so and leave everything as it is.
+/// Q3: the reload reports settings that take effect only after a restart, and changes nothing for them.
 #[test]
-fn q3_what_takes_a_restart_is_told() {
+fn q3_a_setting_that_needs_a_restart_is_reported() {
     play(async {
         let site = Site::linked(one("")).await;
         let changes =
             applied(site.reload(&Setting { links: 2, ..one("").with("listen: 127.0.0.1:9999\nstate: other.db\n") }));
         assert_eq!(changes.iter().filter(|c| c.ends_with("(needs a restart)")).count(), 3, "{changes:?}");
         let status = site.status();
-        assert_eq!((status.switches, status.linked), (1, 1), "what runs, not what is written");
+        assert_eq!((status.switches, status.linked), (1, 1), "status shows the running setting, not that of the file");
         applied(site.reload(&one("")));
         site.when_rung("1001", answers(100));
         let hans = site.caller("0791", "99900");

@@ -1,21 +1,21 @@
-//! The dialplan of `freeswitch-conf`, as the simulated switch understands it.
+//! The dialplan of `freeswitch-conf`, in the form the simulated switch understands.
 
 use simswitch::{Dialplan, Step, is_queue_number, step};
 
-/// The context that holds a caller while there is no daemon.
+/// The context that holds a caller while no daemon runs.
 const HOLD: &str = "freeswitch-queue";
 
-/// Where the controller is; queues that begin with 998 are another's.
+/// The address of the controller; queues that begin with 998 belong to another controller.
 fn socket(number: &str) -> Step {
     let port = if number.trim_start_matches(['*', '4', '1', '2']).starts_with("998") { 8085 } else { 8084 };
     step("socket", &format!("127.0.0.1:{port} async full"))
 }
 
-/// Rounds without a controller, of five seconds.
+/// The number of five-second rounds without a controller.
 const ROUNDS: usize = 36;
 
-/// Queue numbers, the rounds in which callers are held while there is no daemon, feature codes, and phones; and internal
-/// numbers that lead to a queue, `8900` to `99900`.
+/// Queue numbers, the rounds that hold callers while no daemon runs, feature codes, and phones; and internal numbers
+/// that lead to a queue, `8900` to `99900`.
 pub fn delivered() -> Dialplan {
     Dialplan::new()
         .route(|call| {

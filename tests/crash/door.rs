@@ -1,4 +1,4 @@
-//! Q3, Q24: the real program on real ports, without a FreeSWITCH: `serve`, `status`, `reload`, `check`, its signals, and
+//! Q3, Q24: the real program on real ports, without a FreeSWITCH: `serve`, `status`, `reload`, `check`, signals, and
 //! `kill -9`.
 
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ pub struct Place(PathBuf);
 
 impl Place {
     pub fn new(queues: &str) -> Self {
-        // A socket's name may not be longer than 108 bytes.
+        // The kernel limits the path of a socket to 108 bytes.
         let folder = std::env::temp_dir().join(format!("fsq-{}", Uuid::new_v4().simple()));
         std::fs::create_dir(&folder).unwrap();
         let place = Self(folder);
@@ -62,17 +62,17 @@ impl Drop for Place {
     }
 }
 
-/// Waits until the daemon says this.
+/// Waits until the daemon logs `words`.
 async fn said(log: &mut Lines<BufReader<ChildStderr>>, words: &str) -> String {
     let line = async {
         loop {
-            let line = log.next_line().await.unwrap().unwrap_or_else(|| panic!("it ended without saying {words:?}"));
+            let line = log.next_line().await.unwrap().unwrap_or_else(|| panic!("the log ended without {words:?}"));
             if line.contains(words) {
                 return line;
             }
         }
     };
-    timeout(PATIENCE, line).await.unwrap_or_else(|_| panic!("it does not say {words:?}"))
+    timeout(PATIENCE, line).await.unwrap_or_else(|_| panic!("the log does not contain {words:?}"))
 }
 
 pub fn text(bytes: &[u8]) -> String {
@@ -93,7 +93,7 @@ async fn the_program_is_asked_reloaded_killed_and_stopped() {
     let place = Place::new(GOOD);
     let alone = place.ask(&["status"]).await;
     assert!(!alone.status.success() && text(&alone.stderr).contains("no daemon answers at"), "{alone:?}");
-    // Somebody logged in once.
+    // An agent logged in during an earlier run.
     {
         let (journal, _) = Journal::open(place.0.join("state.db"), Options::default()).unwrap();
         let (agent, queue) = (AgentId::new("1001").unwrap(), QueueNumber::new("99900").unwrap());
@@ -111,7 +111,7 @@ async fn the_program_is_asked_reloaded_killed_and_stopped() {
     assert_eq!(json["agents"][0]["logins"][0], "99900");
     assert_eq!(json["store"], serde_json::Value::Null);
 
-    // A second daemon on the same store is refused, and says why.
+    // A second daemon on the same store refuses to start, and gives the reason.
     let second = place.ask(&["serve"]).await;
     assert!(!second.status.success() && text(&second.stderr).contains("state.db"), "{second:?}");
 
@@ -120,7 +120,7 @@ async fn the_program_is_asked_reloaded_killed_and_stopped() {
     assert_eq!(check.status.code(), Some(1));
     let named = place.0.join("freeswitch-queue.sock");
     let control = ["--control", named.to_str().unwrap()];
-    // Whoever edits the file and makes a mistake in it need not name the socket.
+    // An admin who makes a mistake in the file does not need to name the socket.
     for refused in [place.ask(&[&["reload"], &control[..]].concat()).await, place.ask(&["reload"]).await] {
         assert!(!refused.status.success());
         for part in ["nothing was changed", "99900", "1009"] {
@@ -129,12 +129,12 @@ async fn the_program_is_asked_reloaded_killed_and_stopped() {
         }
     }
     assert!(text(&place.ask(&["status"]).await.stdout).contains("(as-listed)"));
-    // SIGHUP reads the same file, and logs the same refusal.
+    // SIGHUP reads the same file, and the daemon logs the same refusal.
     signal(&daemon, "-HUP").await;
     said(&mut log, "the configuration is refused and nothing was changed").await;
     assert!(text(&place.ask(&["status"]).await.stdout).contains("(as-listed)"));
 
-    // A file that cannot be read at all names none.
+    // A file that cannot be read at all names no socket.
     std::fs::write(place.file(), "queues: [").unwrap();
     let unreadable = text(&place.ask(&["reload"]).await.stderr);
     assert!(unreadable.contains("nothing was changed") && unreadable.contains("queues.yaml:2:1"), "{unreadable}");
@@ -156,13 +156,13 @@ async fn the_program_is_asked_reloaded_killed_and_stopped() {
     signal(&daemon, "-HUP").await;
     said(&mut log, "queue 99900: strategy: random → as-listed").await;
 
-    // Killed, it leaves its socket behind, which does not keep the next one from starting, with the same logins.
+    // A killed daemon leaves its socket behind, and the next one still starts, with the same logins.
     daemon.kill().await.unwrap();
     assert!(named.exists());
     let (mut daemon, mut log) = place.serve().await;
     assert!(text(&place.ask(&["status"]).await.stdout).contains("1001          Anna                  99900"));
     signal(&daemon, "-TERM").await;
-    said(&mut log, "going down").await;
+    said(&mut log, "shutting down").await;
     let ended = timeout(PATIENCE, daemon.wait()).await.unwrap().unwrap();
     assert!(ended.success() && !named.exists(), "{ended:?}");
 }

@@ -1,4 +1,4 @@
-//! Q16: a lamp is lit while its agent is logged in to its queue, whatever restarts.
+//! Q16: a lamp is lit while its agent is logged in to its queue, after any restart.
 
 use simswitch::CallSpec;
 
@@ -15,16 +15,20 @@ fn lit(site: &Site) -> Vec<String> {
     lit
 }
 
-/// Every participant of every queue has a lamp, set as soon as the switch is there: after the start, after a restart of
-/// either side, and when a phone asks late.
+/// Q16: every participant of every queue has a lamp, set as soon as the link is up: after the start, after a restart of
+/// either side, and when a phone subscribes late.
 #[test]
-fn q16_after_restarts_and_when_asked() {
+fn q16_after_restarts_and_on_subscription() {
     play(async {
         let site = Site::open(service());
         let logged_in = ["*4199900*1001@lab", "*4199901*1001@lab"];
         pass(200).await;
         assert_eq!(lit(&site), logged_in);
-        assert_eq!(site.switch.lamps().len(), 2, "of who is out nothing is said: another daemon may know better");
+        assert_eq!(
+            site.switch.lamps().len(),
+            2,
+            "no state is sent for a logged-out agent: another daemon may have the login"
+        );
         site.kill().await;
         site.switch.restart();
         pass(1_000).await;
@@ -38,12 +42,12 @@ fn q16_after_restarts_and_when_asked() {
         let before = told(&site);
         site.phone("1003").subscribe_lamp("*4199900*1001");
         pass(100).await;
-        assert!(told(&site) > before, "whoever asks is answered");
+        assert!(told(&site) > before, "each subscription is answered");
         site.end().await;
     });
 }
 
-/// A login lights, a logout darkens: by the code, by the key itself, and by the configuration.
+/// Q16: a login lights the lamp, a logout darkens it: by the code, by the key itself, and by the configuration.
 #[test]
 fn q16_follows_logins_and_the_configuration() {
     play(async {
@@ -53,7 +57,7 @@ fn q16_follows_logins_and_the_configuration() {
         assert!(site.switch.is_lit("*4199900*1002"));
         site.dial("1001", "*4299900").wait_ended().await;
         assert!(!site.switch.is_lit("*4199900*1001"));
-        // 1002 is no participant any more; 1003 is new, and logs in.
+        // The reload removes the participant 1002 and adds 1003, who logs in.
         let other =
             [r#"number: "99900", participants: ["1001", "1003"]"#, r#"number: "99901", participants: ["1001"]"#];
         site.reload(&setting(&other));
@@ -61,7 +65,7 @@ fn q16_follows_logins_and_the_configuration() {
         assert!(!site.switch.is_lit("*4199900*1002"));
         site.dial("1003", "*4199900").wait_ended().await;
         assert!(site.switch.is_lit("*4199900*1003"));
-        // The queue goes: its lamps go out. The domain changes: the lamps are there under it.
+        // The queue is removed: its lamps go dark. The domain changes: the lamps move to it.
         site.reload(&setting(&[r#"number: "99900", participants: ["1001", "1003"]"#]).with("# other\n"));
         pass(200).await;
         assert_eq!(lit(&site), ["*4199900*1003@lab"]);
@@ -69,10 +73,10 @@ fn q16_follows_logins_and_the_configuration() {
     });
 }
 
-/// A phone that subscribes in another domain than that of the agents' phones, such as the server's address, has lamps
-/// that follow as well.
+/// Q16: a phone that subscribes in another domain than that of the agents' phones, such as the server's address, has
+/// lamps that follow as well.
 #[test]
-fn q16_asked_for_in_another_domain() {
+fn q16_subscribed_in_another_domain() {
     play(async {
         let site = Site::linked(service()).await;
         let lit = |site: &Site, name: &str| lit(site).contains(&name.to_owned());
@@ -83,7 +87,7 @@ fn q16_asked_for_in_another_domain() {
         site.dial("1001", "*4299900").wait_ended().await;
         pass(100).await;
         assert!(!lit(&site, "*4199900*1001@10.0.0.1") && !lit(&site, "*4199900*1001@lab"));
-        // Also when it happened while the link was lost.
+        // Also for logins and logouts while the link is down.
         site.unlink();
         site.dial("1001", "*4199900").wait_ended().await;
         site.link().await;
@@ -93,7 +97,7 @@ fn q16_asked_for_in_another_domain() {
     });
 }
 
-/// Keys are called otherwise from now on, or their domain is: what is no lamp any more goes dark.
+/// Q16: when the codes of the keys or their domain change, the lamps of the old names go dark.
 #[test]
 fn q16_follows_codes_and_domains() {
     play(async {
@@ -111,9 +115,10 @@ fn q16_follows_codes_and_domains() {
     });
 }
 
-/// Of what is no lamp of ours nothing is said; a lamp of ours that is off is told so.
+/// Q16: the daemon does not answer a subscription to an entity that is not one of its lamps; one of its own lamps that
+/// is off is reported as off.
 #[test]
-fn q16_asked_for_what_there_is_not() {
+fn q16_a_subscription_to_no_lamp_is_not_answered() {
     play(async {
         let site = Site::open(service());
         pass(200).await;
@@ -137,8 +142,9 @@ fn q16_asked_for_what_there_is_not() {
     });
 }
 
-/// Q107: another daemon beside the same switch, with the same queue and nobody logged in, switches no lamp off: not when
-/// its link comes up, not when its file changes, and not when a phone asks. It still says whom it knows to be logged in.
+/// Q107: another daemon beside the same switch, with the same queue and no agent logged in, switches no lamp off: not
+/// when its link comes up, not when its file changes, and not when a phone subscribes. It still reports the agents that
+/// are logged in to it.
 #[test]
 fn q16_q107_a_fallback_leaves_the_lamps_alone() {
     play(async {
@@ -150,7 +156,7 @@ fn q16_q107_a_fallback_leaves_the_lamps_alone() {
         let fallback = site.beside("127.0.0.1:8085", nobody.clone());
         fallback.wait_linked().await;
         pass(5_000).await;
-        assert_eq!(lit(&site), logged_in, "its link came up");
+        assert_eq!(lit(&site), logged_in, "after the fallback's link comes up");
         fallback.reload(&nobody.with("feature_codes: { login: \"*51\" }\n"));
         fallback.reload(&service());
         pass(1_000).await;
@@ -161,17 +167,17 @@ fn q16_q107_a_fallback_leaves_the_lamps_alone() {
         fallback.unlink();
         fallback.link().await;
         pass(1_000).await;
-        assert_eq!(lit(&site), logged_in, "its link came back");
-        // It is lit no longer than its agent is logged in, also when nobody else is.
+        assert_eq!(lit(&site), logged_in, "after the fallback's link comes back");
+        // The lamp is lit only while the fallback's agent is logged in, also when no other daemon has a login.
         site.dial("1001", "*4299900").wait_ended().await;
         pass(200).await;
         assert_eq!(lit(&site), ["*4199901*1001@lab"]);
     });
 }
 
-/// Q21: nobody makes up lamps, in whatever domain, at the expense of those that are.
+/// Q21: subscriptions to made-up lamps, in whatever domain, do not displace those of real agents.
 #[test]
-fn q16_q21_made_up_lamps_push_out_none() {
+fn q16_q21_made_up_lamps_displace_no_real_ones() {
     play(async {
         let site = Site::linked(service()).await;
         let phone = site.phone("1003");
@@ -191,7 +197,7 @@ fn q16_q21_made_up_lamps_push_out_none() {
     });
 }
 
-/// Two thousand lamps are set some at a time, and what else the link does is not held up by them.
+/// Q16: two thousand lamps are set a few at a time, and do not delay the link's other commands.
 #[test]
 fn q16_many_lamps_are_paced() {
     play(async {

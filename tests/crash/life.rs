@@ -1,4 +1,4 @@
-//! Q18, Q107 to Q110: whose legs they are, what the calendar says, and what ends while nobody is there.
+//! Q18, Q107 to Q110: which daemon a leg belongs to, calendar changes, and calls that end while no daemon runs.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const HOUR: i64 = 3600 * 1000;
 const SERVICE: &str = r#"number: "99900", participants: ["1001", "1002"]"#;
 const ONE: &str = r#"number: "99900", participants: ["1001"], wrap_up_seconds: 600"#;
 
-/// How long they talked, by the records, and who ended it.
+/// The length of the conversation in the records, and the party that ended it.
 fn talks(records: &[Record]) -> Vec<(u64, EndedBy)> {
     let ended = |r: &Record| match &r.fact {
         Fact::ConversationEnded { talked, by, .. } => Some((u64::try_from(talked.as_millis()).unwrap(), *by)),
@@ -24,7 +24,7 @@ fn talks(records: &[Record]) -> Vec<(u64, EndedBy)> {
     records.iter().filter_map(ended).collect()
 }
 
-/// How the offers ended that a death left open.
+/// The outcomes of the offers that were open at a death.
 fn closed_by_restart(records: &[Record]) -> Vec<i64> {
     let closed = |r: &Record| match &r.fact {
         Fact::OfferCancelled { cause: CancelCause::Restart, .. } => Some(r.at.0),
@@ -33,15 +33,15 @@ fn closed_by_restart(records: &[Record]) -> Vec<i64> {
     records.iter().filter_map(closed).collect()
 }
 
-/// The calendar of the machine goes on or back by so much.
+/// Moves the machine's calendar by `by`.
 fn set_calendar(site: &Site, by: i64) {
     let daemon = site.daemon();
     let clock = daemon.clock();
     clock.set(Wall(clock.now().wall.0 + by));
 }
 
-/// Q107: two daemons of the same file, on two hosts as it were, beside one switch: neither ends the other's ringing phones,
-/// nor takes its conversations for its own, nor finds anything to repair.
+/// Q107: two daemons with the same file, as if on two hosts, beside one switch: neither ends the other's ringing
+/// phones, adopts the other's conversations, or finds anything to repair.
 #[test]
 fn q107_two_daemons_of_one_file_do_not_touch_each_other() {
     play(async {
@@ -69,10 +69,10 @@ fn q107_two_daemons_of_one_file_do_not_touch_each_other() {
     });
 }
 
-/// Q108: a conversation that ended while nobody was there ended, for the records, when it was last known to go on: the
-/// outage is no part of it, and its wrap-up began then.
+/// Q108: a conversation that ends while no daemon runs is recorded as ended when it was last known to exist: the outage
+/// does not count towards it, and its wrap-up begins at that time.
 #[test]
-fn q108_an_outage_is_no_part_of_a_conversation() {
+fn q108_an_outage_does_not_count_towards_a_conversation() {
     for (away, activity) in [(3_600_000, "idle"), (120_000, "wrap-up")] {
         play(async move {
             let site = Site::open(setting(&[ONE]));
@@ -94,9 +94,9 @@ fn q108_an_outage_is_no_part_of_a_conversation() {
     }
 }
 
-/// Q108: what FreeSWITCH took with it when it died ended then, and not when it was back.
+/// Q108: calls that die with FreeSWITCH are recorded as ended at that moment, not when FreeSWITCH is back.
 #[test]
-fn q108_what_died_with_the_switch_ended_with_it() {
+fn q108_calls_that_died_with_the_switch_ended_at_that_moment() {
     play(async {
         let site = Site::linked(setting(&[SERVICE])).await;
         let hans = site.caller("0791", "99900");
@@ -120,10 +120,10 @@ fn q108_what_died_with_the_switch_ended_with_it() {
     });
 }
 
-/// Q110: every offer that was open at a death has one outcome: `restart`, when the daemon was last known to live; or the
-/// answer, where the phone was answered while nobody was there.
+/// Q110: every offer that was open at a death has one outcome: `restart`, at the time the daemon was last known to
+/// live, or an answer, if the phone was answered while no daemon ran.
 #[test]
-fn q110_what_was_open_at_a_death_is_closed() {
+fn q110_offers_open_at_a_death_are_closed() {
     for (answered, linked) in [(false, true), (true, true), (false, false)] {
         play(async move {
             let file = if linked { setting(&[SERVICE]) } else { setting(&[SERVICE]).blind() };
@@ -147,14 +147,14 @@ fn q110_what_was_open_at_a_death_is_closed() {
             hans.hang_up();
             pass(1_000).await;
             if linked {
-                // Without a link nobody ends the phone that the last daemon rang.
+                // Without a link no daemon ends the phone that the last daemon rang.
                 site.end().await;
             }
         });
     }
 }
 
-/// Q110: callers who waited at a death and do not come back are lost, with the cause `restart`.
+/// Q110: callers who waited at a death and do not return are recorded as lost, with the cause `restart`.
 #[test]
 fn q110_callers_who_do_not_come_back_are_lost() {
     play(async {
@@ -178,8 +178,8 @@ fn q110_callers_who_do_not_come_back_are_lost() {
     });
 }
 
-/// Q18: a login that is not restored, because the file no longer has the agent there, ends as a fact: it does not rise
-/// from the dead when the agent is taken in again, months and a restart later.
+/// Q18: a login that is not restored, because the file no longer has the agent there, is recorded as ended: it does not
+/// reappear when the agent is added again months and a restart later.
 #[test]
 fn q18_a_login_that_is_not_restored_has_ended() {
     play(async {
@@ -204,7 +204,7 @@ fn q18_a_login_that_is_not_restored_has_ended() {
     });
 }
 
-/// Q108: a calendar that is set while they wait, talk and rest changes no length and ends nothing.
+/// Q108: setting the calendar during waits, conversations and wrap-ups changes no duration and ends nothing.
 #[test]
 fn q108_a_calendar_that_is_set_changes_no_length() {
     for by in [6 * HOUR, -6 * HOUR] {
@@ -221,7 +221,7 @@ fn q108_a_calendar_that_is_set_changes_no_length() {
             set_calendar(&site, by);
             let eva = site.caller("0792", "99900");
             pass(10_000).await;
-            assert_eq!(site.status().floor.queues[0].waiting.len(), 1, "nobody is sent away");
+            assert_eq!(site.status().floor.queues[0].waiting.len(), 1, "the waiting caller stays");
             hans.hang_up();
             pass(5_000).await;
             set_calendar(&site, -2 * by);
@@ -247,9 +247,9 @@ fn q108_a_calendar_that_is_set_changes_no_length() {
     }
 }
 
-/// Q108: differences are repaired whatever the calendar says.
+/// Q108: repairs do not depend on the calendar.
 #[test]
-fn q108_repairs_go_by_no_calendar() {
+fn q108_repairs_do_not_depend_on_the_calendar() {
     for by in [6 * HOUR, -6 * HOUR] {
         play(async move {
             let site = Site::linked(setting(&[r#"number: "99900", participants: ["1001"]"#])).await;
@@ -272,8 +272,8 @@ fn q108_repairs_go_by_no_calendar() {
     }
 }
 
-/// Q4, Q108: the calendar was hours off, is put right, and the daemon is started again: who waited before still stands
-/// before those who came meanwhile and come now, and nobody's wait is over because of it.
+/// Q4, Q108: the calendar is hours wrong, is corrected, and the daemon is started again: callers from before keep their
+/// places ahead of later callers, and the correction ends no wait.
 #[test]
 fn q108_a_corrected_calendar_lets_nobody_overtake() {
     for by in [6 * HOUR, -6 * HOUR] {
@@ -281,7 +281,7 @@ fn q108_a_corrected_calendar_lets_nobody_overtake() {
             let queue = r#"number: "99900", participants: ["1001"], ring_seconds: 5, max_wait_minutes: 30"#;
             let site = Site::open(setting(&[queue]));
             site.when_rung("1001", Behaviour::Busy);
-            // The calendar is wrong from here to the death; the next life has the right one.
+            // The calendar is wrong from here to the death; the next run of the daemon has the right one.
             set_calendar(&site, by);
             let first = site.caller("0791", "99900");
             pass(2_000).await;
@@ -303,7 +303,7 @@ fn q108_a_corrected_calendar_lets_nobody_overtake() {
     }
 }
 
-/// Q108: a wrap-up that was stored with a date of next year holds nobody longer than its own length.
+/// Q108: a wrap-up that was stored with a date of next year lasts no longer than its own length.
 #[test]
 fn q108_a_wrap_up_with_a_wrong_date_is_no_longer_than_its_length() {
     play(async {
@@ -324,8 +324,8 @@ fn q108_a_wrap_up_with_a_wrong_date_is_no_longer_than_its_length() {
     });
 }
 
-/// Q109: a call whose task dies leaves the line as `lost`, and the phones that ring for it do not wait for it: who is behind
-/// it is served.
+/// Q109: a call whose task dies leaves the line as `lost`, and the phones that ring for it are released: the next
+/// caller in line is served.
 #[test]
 fn q109_a_dead_task_leaves_no_ghost_in_the_line() {
     for strategy in ["as-listed", "simultaneous"] {
@@ -353,7 +353,7 @@ fn q109_a_dead_task_leaves_no_ghost_in_the_line() {
     }
 }
 
-/// Q109: where the dispatcher dies, the daemon says that it is broken, so that the process ends and is started again.
+/// Q109: when the dispatcher dies, the daemon reports that it is broken, so that the process ends and is started again.
 #[test]
 fn q109_a_dead_dispatcher_is_noticed() {
     play(async {
@@ -364,13 +364,13 @@ fn q109_a_dead_dispatcher_is_noticed() {
         assert!(why.contains("has died"), "{why}");
         hans.hang_up();
         let anna = AgentId::new("1001").unwrap();
-        assert!(daemon.floor().agent(&anna, |a| a.logins().len()).is_some(), "the rest stands until then");
+        assert!(daemon.floor().agent(&anna, |a| a.logins().len()).is_some(), "the floor remains until then");
     });
 }
 
-/// Q3: what waits for a restart is told with every reload until it is made, and no more when it was taken back.
+/// Q3: every reload reports the settings that need a restart until it is made, or until the admin reverts them.
 #[test]
-fn q3_what_waits_for_a_restart_is_told_again() {
+fn q3_settings_that_need_a_restart_are_reported_again() {
     play(async {
         let site = Site::open(setting(&[SERVICE]));
         let told = |setting: &Setting| match site.reload(setting) {
@@ -386,9 +386,9 @@ fn q3_what_waits_for_a_restart_is_told_again() {
     });
 }
 
-/// Q3: another `prompts` and another `domain` reach the callers who wait already.
+/// Q3: a new `prompts` and a new `domain` apply to callers who already wait.
 #[test]
-fn q3_a_reload_reaches_who_waits() {
+fn q3_a_reload_reaches_waiting_callers() {
     play(async {
         let queue = r#"number: "99900", participants: ["1001"], position_announcement: { every_seconds: 15 }"#;
         let site = Site::open(setting(&[queue]));

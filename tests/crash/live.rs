@@ -1,4 +1,4 @@
-//! Deaths of the daemon beside a real FreeSWITCH (Q16, Q19); run by `tests/live.rs`, with its lab.
+//! Deaths of the daemon beside a real FreeSWITCH (Q16, Q19); run by `tests/live.rs`, in its lab.
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -10,22 +10,22 @@ use crate::caller::{Caller, From};
 use crate::lab::Lab;
 
 crate::cases!("deaths":
-    ten_deaths_in_a_row_lose_nobody,
+    ten_deaths_in_a_row_lose_no_caller,
     a_call_stranded_by_a_death_is_rescued,
-    a_lamp_that_was_asked_for_while_nobody_was_there,
+    a_lamp_subscribed_without_a_daemon_gets_its_state_later,
 );
 
 const TALKING: [&str; 5] = ["1001", "1002", "1003", "1004", "1005"];
 const RUNG: [&str; 2] = ["1006", "1007"];
 const WAITING: usize = 20;
-/// For what takes two seconds at most, on a machine that is busy.
+/// For events that take two seconds at most, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn queue(agents: &[&str]) -> String {
     format!("  - {{ number: \"99900\", name: Sales, participants: {agents:?}, ring_seconds: 120 }}\n")
 }
 
-/// The numbers of those who wait, in order.
+/// The numbers of the waiting callers, in order.
 fn line(lab: &Lab) -> Vec<String> {
     let status = lab.daemon().status();
     let waiting = status["queues"][0]["waiting"].as_array().expect("a list").clone();
@@ -42,9 +42,9 @@ fn activities(lab: &Lab, agents: &[&str]) -> Vec<String> {
     agents.iter().map(of).collect()
 }
 
-/// Q19: twenty callers wait, five talk, two phones ring; `kill -9` and a new start, ten times in a row. Nobody is lost,
-/// everybody keeps the place, no conversation is cut, no phone rings for nobody.
-fn ten_deaths_in_a_row_lose_nobody(lab: &Lab) {
+/// Q19: twenty callers wait, five talk, two phones ring; `kill -9` and a new start, ten times in a row. No caller is
+/// lost, every caller keeps the place, no conversation is cut, no phone rings without a caller.
+fn ten_deaths_in_a_row_lose_no_caller(lab: &Lab) {
     let agents = [&TALKING[..], &RUNG[..]].concat();
     lab.serve(&queue(&agents));
     lab.log_in("99900", &agents);
@@ -72,24 +72,24 @@ fn ten_deaths_in_a_row_lose_nobody(lab: &Lab) {
         std::thread::sleep(Duration::from_millis([0, 200, 900, 2_500][usize::try_from(death % 4).expect("small")]));
         lab.serve_again();
         let started = Instant::now();
-        // What rang for an offer of the daemon before stops, and rings for one of this one.
+        // A phone that rang for an offer of the last daemon stops, and rings for an offer of this one.
         for (ring, agent) in rings.iter_mut().zip(RUNG) {
             let off = ring.cancelled(PATIENCE);
             assert_eq!(off.header("Reason"), "SIP;cause=200;text=\"Call completed elsewhere\"", "no missed call");
             let again = lab.phone(agent).rings(PATIENCE);
-            assert!(again.invite.at >= off.at, "two offers at once");
+            assert!(again.invite.at >= off.at, "the phone has two offers at once");
             *ring = again;
         }
         let all_back = |fact: &Fact| matches!(fact, Fact::CallEntered { returned: true, .. }).then_some(());
         let (back, ()) = lab.daemon().nth_fact("all are back", before.len() - 1, PATIENCE, all_back);
         println!("  death {death}: all are back {:?} after the start", back.duration_since(started));
-        assert_eq!(line(lab), before, "Q19: everybody has the old place");
+        assert_eq!(line(lab), before, "Q19: every caller has the old place");
         assert_eq!(activities(lab, &TALKING), ["talking"; 5]);
         assert_eq!(activities(lab, &RUNG), ["ringing"; 2]);
         assert!(talks.iter().all(|talk| !talk.is_over()) && callers.iter().all(|c| !c.is_over()), "somebody was cut");
         lab.switch.channels().come_to(channels, PATIENCE).expect("no leg too many, none too few");
     }
-    // It was nobody's silence: they hear each other.
+    // Both parties of every conversation hear each other.
     let now = Instant::now();
     for (caller, agent) in callers.iter().zip(TALKING) {
         caller.sound.hears(lab.phone(agent).tone, now, PATIENCE);
@@ -99,14 +99,15 @@ fn ten_deaths_in_a_row_lose_nobody(lab: &Lab) {
         caller.hang_up();
         talk.byed(PATIENCE);
         caller.over(PATIENCE);
-        // Its agent is rung for the next in line.
+        // The freed agent's phone rings for the next in line.
     }
     callers.iter().for_each(Caller::hang_up);
     callers.into_iter().for_each(|caller| caller.over(PATIENCE));
     rings.iter().for_each(|ring| drop(ring.cancelled(PATIENCE)));
 }
 
-/// Q19: whoever took the connection died before the call was parked: FreeSWITCH keeps it parked for ever.
+/// Q19: the daemon that accepted the connection dies before the call is parked: FreeSWITCH keeps the call parked for
+/// ever.
 fn a_call_stranded_by_a_death_is_rescued(lab: &Lab) {
     lab.serve(&queue(&["1001"]));
     lab.log_in("99900", &["1001"]);
@@ -119,7 +120,7 @@ fn a_call_stranded_by_a_death_is_rescued(lab: &Lab) {
     // The dialplan would try again within two seconds.
     std::thread::sleep(Duration::from_secs(4));
     let rounds = lab.switch.api("show channels");
-    // Whether FreeSWITCH noticed the death in time to go on by itself is a matter of milliseconds.
+    // Whether FreeSWITCH notices the death in time to continue by itself depends on milliseconds.
     let stranded = rounds.contains(",socket,");
     eprintln!("  the call was {} by the death", if stranded { "stranded" } else { "not stranded" });
     lab.serve_again();
@@ -131,8 +132,8 @@ fn a_call_stranded_by_a_death_is_rescued(lab: &Lab) {
     caller.over(PATIENCE);
 }
 
-/// Q16: a phone subscribes while the daemon is dead, and is told when it is back.
-fn a_lamp_that_was_asked_for_while_nobody_was_there(lab: &Lab) {
+/// Q16: a phone subscribes while no daemon runs, and gets its state when the daemon is back.
+fn a_lamp_subscribed_without_a_daemon_gets_its_state_later(lab: &Lab) {
     lab.serve(&queue(&["1001", "1002"]));
     let early = lab.lamp("1005", "*4199900*1001");
     early.shows(false, PATIENCE);
@@ -148,5 +149,5 @@ fn a_lamp_that_was_asked_for_while_nobody_was_there(lab: &Lab) {
     late.shows(false, PATIENCE);
     early.shows(false, PATIENCE);
     out.over(PATIENCE);
-    assert!(!other.ever_lit(), "the lamp of another agent");
+    assert!(!other.ever_lit(), "the lamp of another agent stays dark");
 }

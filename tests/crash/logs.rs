@@ -1,5 +1,5 @@
-//! Q109: the log of the real program, and what becomes of its calls when nobody reads it; its answers to who has seen
-//! enough of them; and its end when somebody at the terminal does not want to wait.
+//! Q109: the log of the real program, and its calls when no process reads the log; its control socket when the reader
+//! closes early; and its end when an admin at the terminal interrupts twice.
 
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
@@ -23,10 +23,10 @@ struct Running {
 }
 
 impl Running {
-    /// Its log is read no further than to where it is ready.
+    /// Starts the daemon and reads its log only up to the line that says it is ready.
     async fn start() -> Self {
         let place = Place::new(GOOD);
-        // FreeSWITCH's default domain cannot be asked: no link is configured.
+        // No link is configured, so the daemon cannot ask FreeSWITCH for its default domain.
         let file = std::fs::read_to_string(place.file()).unwrap();
         std::fs::write(place.file(), format!("domain: lab\n{file}")).unwrap();
         let mut daemon = place.command(&["serve"]).spawn().unwrap();
@@ -62,7 +62,7 @@ impl Running {
         caller.wait_ended().await;
     }
 
-    /// Has it log more lines than are kept, and more bytes than a pipe holds.
+    /// Makes the daemon log more lines than it keeps, and more bytes than a pipe holds.
     async fn fill_the_log(&self) {
         let problems: String =
             (0..20).map(|n| format!("  - {{ number: \"{n}\", name: S, participants: [\"x{n}\"] }}\n")).collect();
@@ -73,9 +73,10 @@ impl Running {
     }
 }
 
-/// Nobody reads its log: calls go on, who asks is answered, and the lines that were lost are counted and told.
+/// Q109: no process reads the log: calls continue, `status` is answered, and the daemon counts and reports the lost
+/// lines.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn q109_a_log_that_nobody_reads_stops_no_call() {
+async fn q109_an_unread_log_stops_no_call() {
     let mut running = Running::start().await;
     running.fill_the_log().await;
     running.serves().await;
@@ -99,9 +100,9 @@ async fn q109_a_log_that_nobody_reads_stops_no_call() {
     assert!(timeout(PATIENCE, running.daemon.wait()).await.unwrap().unwrap().success());
 }
 
-/// The reader of its log is gone: it goes on, reads its file again, and ends in order.
+/// Q109: the reader of the log exits: the daemon continues, reloads its file, and drains.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn q109_a_reader_that_is_gone_ends_nothing() {
+async fn q109_the_end_of_the_logs_reader_does_not_end_the_daemon() {
     let mut running = Running::start().await;
     drop(running.log);
     running.log = BufReader::new(running.place.command(&["check"]).spawn().unwrap().stderr.take().unwrap());
@@ -115,7 +116,7 @@ async fn q109_a_reader_that_is_gone_ends_nothing() {
     assert!(timeout(PATIENCE, running.daemon.wait()).await.unwrap().unwrap().success());
 }
 
-/// Q21: what somebody dials makes no line of its own in the log.
+/// Q21: a dialled number with line breaks cannot forge a line of the log.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn q21_a_dialled_number_forges_no_line() {
     let mut running = Running::start().await;
@@ -128,9 +129,9 @@ async fn q21_a_dialled_number_forges_no_line() {
     assert!(told.contains(r"dialled=1\n2026-11-27T00:00:00Z  INFO freeswitch_queue: all is well\u{1b}[2J"), "{told}");
 }
 
-/// `status | head`: who has seen enough is no reason to fail, and none to panic.
+/// `status | head`: a reader that closes early causes neither an error nor a panic.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_that_nobody_reads_is_no_error() {
+async fn a_reader_that_closes_early_is_no_error() {
     let running = Running::start().await;
     for arguments in [&["status"][..], &["status", "--json"], &["reload"], &["check"]] {
         let mut command = running.place.command(arguments);
@@ -142,9 +143,9 @@ async fn an_answer_that_nobody_reads_is_no_error() {
     }
 }
 
-/// Ctrl-C a second time ends it at once, where a switch that stands still would have it wait.
+/// A second Ctrl-C ends the daemon at once, even while a stuck switch delays the drain.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_interrupt_ends_it_at_once() {
+async fn a_second_interrupt_ends_the_daemon_at_once() {
     let mut running = Running::start().await;
     running.switch.call(&CallSpec::phone("1002", "*4199900")).wait_ended().await;
     let waits = running.switch.call(&CallSpec::trunk("0791", "99900"));
@@ -153,7 +154,7 @@ async fn a_second_interrupt_ends_it_at_once() {
     running.switch.freeze();
     signal(&running.daemon, "-INT").await;
     let mut lines = running.log.lines();
-    while !lines.next_line().await.unwrap().expect("it says so").contains("going down") {}
+    while !lines.next_line().await.unwrap().expect("it says so").contains("shutting down") {}
     signal(&running.daemon, "-INT").await;
     let ended = timeout(Duration::from_secs(5), running.daemon.wait()).await.expect("at once").unwrap();
     assert_eq!((ended.code(), ended.signal()), (Some(130), None));

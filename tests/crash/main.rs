@@ -1,7 +1,7 @@
 //! Nothing is lost: restarts, crashes, private calls, lamps, live changes (Q3, Q5, Q16, Q18 to Q20, Q22, Q24), on
-//! virtual time against a simulated FreeSWITCH, and against a real one when it is on the machine.
+//! virtual time against a simulated FreeSWITCH, and against a real one where it is installed.
 
-// One binary: what its modules share is public to nobody else.
+// All tests share one binary, so no other binary uses the public items of these modules.
 #![allow(unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

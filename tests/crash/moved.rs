@@ -1,5 +1,5 @@
-//! Q102, Q13: calls that are moved, by whomever: the queue is that of the number dialled now, and nothing we set on a
-//! channel stays behind.
+//! Q102, Q13: transferred calls: the queue is that of the number dialled last, and no variable of the daemon stays on a
+//! channel.
 
 use freeswitch_queue::esl::{ApiCall, Command};
 use simswitch::Behaviour;
@@ -13,8 +13,8 @@ const THREE: [&str; 3] = [
     r#"number: "99902", participants: ["1003"]"#,
 ];
 
-/// Variables of the caller's channel that are ours, or are set to what we want; but for the call's context, which the
-/// dialplan needs for whoever was held once.
+/// Variables of the caller's channel that belong to the daemon or that it sets; except the call's context, which the
+/// dialplan needs for callers it has held once.
 const OURS: [&str; 11] = [
     "socket_resume",
     "playback_terminators",
@@ -29,8 +29,8 @@ const OURS: [&str; 11] = [
     "fsq_order",
 ];
 
-/// Q102: whoever is passed on again and again comes to the queue that is dialled, behind those who wait there, with a new
-/// wait; also after the dialplan has held the call, because the daemon died (`killed`) while the caller waited.
+/// Q102: a caller who is transferred repeatedly enters the queue that is dialled, behind its waiting callers, with a
+/// new wait; also after the dialplan has held the call, because the daemon died (`killed`) while the caller waited.
 fn passed_on_twice(killed: bool) {
     play(async move {
         let site = Site::open(setting(&THREE));
@@ -45,7 +45,7 @@ fn passed_on_twice(killed: bool) {
         }
         assert_eq!(site.take("1001").await, "0791");
         pass(60_000).await;
-        // The line that Hans comes to has somebody in it.
+        // A caller already waits in the line that Hans enters.
         site.when_rung("1002", Behaviour::Manual);
         let vreni = site.caller("0792", "99901");
         site.phone("1002").wait_ringing().await;
@@ -62,7 +62,7 @@ fn passed_on_twice(killed: bool) {
         pass(3_000).await;
         assert_eq!(site.line("99902"), ["0791"]);
         assert_eq!(site.take("1003").await, "0791");
-        // And back to where the call came from first.
+        // Back to the first queue.
         assert!(site.phone("1003").blind_transfer("99900"));
         pass(3_000).await;
         assert_eq!(site.take("1001").await, "0791");
@@ -80,10 +80,10 @@ fn q102_every_transfer_leads_to_the_queue_that_is_dialled() {
     passed_on_twice(true);
 }
 
-/// Q13: by way of an internal number that leads back, the queue is entered a second time, and the call is hung up behind
-/// the message.
+/// Q13: an internal number leads back to the queue; a caller who would enter it a second time hears the message and is
+/// hung up.
 #[test]
-fn q13_no_way_of_timeouts_leads_round_in_a_circle() {
+fn q13_no_chain_of_timeouts_is_an_endless_loop() {
     play(async {
         let site = Site::open(setting(&[
             r#"number: "99900", participants: ["1001"], max_wait_minutes: 0.1, timeout: { action: { queue: "99901" } }"#,
@@ -112,9 +112,9 @@ fn q13_no_way_of_timeouts_leads_round_in_a_circle() {
     });
 }
 
-/// Q102: a way that somebody who talked with the caller chose is no circle.
+/// Q102: entering a queue again is no loop if a party who talked to the caller made the transfer.
 #[test]
-fn q102_who_was_talked_with_may_come_again() {
+fn q102_a_caller_who_was_transferred_by_an_agent_may_enter_again() {
     play(async {
         let site = Site::open(setting(&[
             r#"number: "99900", participants: ["1001"], max_wait_minutes: 0.1, timeout: { action: { transfer: "1005" } }"#,
@@ -134,9 +134,9 @@ fn q102_who_was_talked_with_may_come_again() {
     });
 }
 
-/// Q102: behind a transfer, ours or an agent's, the channel is as the dialplan would have it.
+/// Q102: after a transfer, by the daemon or an agent, the channel is as the dialplan expects it.
 #[test]
-fn q102_nothing_of_ours_stays_on_a_channel_that_is_no_longer_ours() {
+fn q102_no_variable_of_the_daemon_stays_on_a_channel_it_has_let_go() {
     play(async {
         let site = Site::open(setting(&[
             r#"number: "99900", participants: ["1001"], max_wait_minutes: 0.1, timeout: { action: { transfer: "1005" } }"#,
@@ -165,9 +165,10 @@ fn q102_nothing_of_ours_stays_on_a_channel_that_is_no_longer_ours() {
     });
 }
 
-/// Q103: the third party stands where who asked for them stood, with the same wait, and nobody has given up.
+/// Q103: the third party takes the place of the consulting agent, with the same wait, and no caller counts as
+/// abandoned.
 #[test]
-fn q103_a_consultation_that_is_completed_while_it_waits_keeps_the_place() {
+fn q103_a_consultation_completed_while_it_waits_keeps_the_place() {
     play(async {
         let site = Site::open(setting(&THREE));
         pass(1_000).await;
@@ -193,13 +194,13 @@ fn q103_a_consultation_that_is_completed_while_it_waits_keeps_the_place() {
         let book = site.end().await;
         assert_eq!(book.story_of(&["1004 abandons", "1004 is taken"]), ["1004 is taken out of 99900"]);
         let entered = book.when("1004 enters 99900");
-        assert_eq!(book.first_entries("0791"), [entered], "the wait began when who asked came");
+        assert_eq!(book.first_entries("0791"), [entered], "the wait counts from the consulting agent's entry");
     });
 }
 
-/// Q106: what an operator ends, nobody has given up.
+/// Q106: a call that an operator ends is not recorded as abandoned.
 #[test]
-fn q106_who_is_hung_up_by_the_switch_is_lost() {
+fn q106_a_caller_hung_up_by_the_switch_is_lost() {
     play(async {
         let site = Site::open(setting(&THREE));
         pass(1_000).await;

@@ -1,4 +1,4 @@
-//! Q19, Q20: the switch restarts, the link flaps, is away for long, or was never configured.
+//! Q19, Q20: the switch restarts, and the link flaps, is down for long, or is not configured.
 
 use freeswitch_queue::esl::{ApiCall, Command};
 use simswitch::{Behaviour, CallSpec, Caller, Violation};
@@ -7,8 +7,8 @@ use crate::site::{Site, answers, pass, play, setting};
 
 const SERVICE: &str = r#"number: "99900", participants: ["1001", "1002", "1003"], wrap_up_seconds: 4"#;
 
-/// Q20: the switch restarts: its calls are lost, agents stay logged in, the link comes back by itself, and service
-/// resumes; also when it takes a minute.
+/// Q20: the switch restarts: its calls are lost, agents stay logged in, the link reconnects by itself, and service
+/// resumes; also when the restart takes a minute.
 #[test]
 fn q20_the_switch_restarts() {
     for down in [0, 60_000] {
@@ -59,14 +59,14 @@ fn q20_both_restart() {
         site.start();
         let eva = site.caller("0793", "99900");
         pass(100).await;
-        assert!(!site.phone("1001").is_ringing(), "nobody knows yet that the conversation is over");
-        assert_eq!(site.take("1002").await, "0793", "and nobody waits for those who cannot come back");
+        assert!(!site.phone("1001").is_ringing(), "the daemon does not know yet that the conversation is over");
+        assert_eq!(site.take("1002").await, "0793", "callers who cannot return hold no place");
         assert!(talks.ended().is_some() && waits.ended().is_some());
         pass(1_000).await;
         assert_eq!(
             site.activity("1001"),
             "idle",
-            "Q108: the wrap-up began when the conversation was last known to go on"
+            "Q108: the wrap-up begins when the conversation was last known to exist"
         );
         eva.hang_up();
         let book = site.end().await;
@@ -74,7 +74,7 @@ fn q20_both_restart() {
     });
 }
 
-/// Q20: a link that flaps costs nobody anything: conversations, waits and offers go on.
+/// Q20: a link that flaps has no effect on calls: conversations, waits and offers continue.
 #[test]
 fn q20_the_link_flaps() {
     play(async {
@@ -100,7 +100,8 @@ fn q20_the_link_flaps() {
     });
 }
 
-/// Q20: without a link for long, conversations whose connections stand are known as before, with their wrap-up.
+/// Q20: while the link is down for long, the daemon still follows conversations whose own connections stand, with their
+/// wrap-up.
 #[test]
 fn q20_blind_for_long_while_conversations_run() {
     play(async {
@@ -125,8 +126,8 @@ fn q20_blind_for_long_while_conversations_run() {
     });
 }
 
-/// Q19, Q20: a conversation from before a restart is believed for 10 s without a link, then its agent is taken to be
-/// free; found again, it is adopted.
+/// Q19, Q20: without a link, a conversation from before a restart counts as running for 10 s, then its agent counts as
+/// free; when the link finds the conversation, the daemon adopts it.
 #[test]
 fn q20_blind_from_the_start() {
     play(async {
@@ -148,14 +149,14 @@ fn q20_blind_from_the_start() {
         talks.hang_up();
         pass(1_000).await;
         assert_eq!(site.activity("1001"), "wrap-up");
-        // Q110: for the records it had ended, and does so once.
+        // Q110: the records have its end already, and keep exactly one.
         let book = site.end().await;
         assert_eq!(book.story_of(&[" end: "]), ["1001 and 0791 end: unknown"]);
     });
 }
 
-/// Q20, Q22: of two switches one is away for long: agents whose conversations it may have had are free after a while, those
-/// whose calls are heard of talk on, and callers who do not come back are given up.
+/// Q20, Q22: one of two switches is away for long: agents whose conversations it may have become free after a while,
+/// conversations with events from the other switch continue, and callers who do not return are lost.
 #[test]
 fn q20_one_of_two_switches_is_away_for_long() {
     play(async {
@@ -193,8 +194,8 @@ fn q20_one_of_two_switches_is_away_for_long() {
     });
 }
 
-/// Q19 without any link: callers come back to their places, conversations go on, a phone that rang rings to its end or
-/// is answered. What nobody can see is who is busy.
+/// Q19 without any link: callers return to their places, conversations continue, and a phone that rings is answered or
+/// rings to its end. Only the activity of agents is unknown.
 #[test]
 fn q19_without_any_link() {
     play(async {
@@ -215,7 +216,7 @@ fn q19_without_any_link() {
         pass(700).await;
         site.start();
         pass(2_000).await;
-        // FreeSWITCH holds the second one back while the phone rings that was ordered for it.
+        // FreeSWITCH delays the second caller while the phone of that caller's `originate` rings.
         assert_eq!(site.line("99900"), before[1..]);
         assert!(site.phone("1002").rings().iter().all(|r| r.number == "0792" || r.ended.is_none()));
         pass(7_000).await;
@@ -233,8 +234,8 @@ fn q19_without_any_link() {
     });
 }
 
-/// Q19, Q4: a call whose connection was opened and not yet parked when the daemon died is parked for ever in FreeSWITCH;
-/// it is found and keeps its place.
+/// Q19, Q4: a call whose connection was opened and not yet parked when the daemon died is parked for ever in
+/// FreeSWITCH; the new daemon finds it, and it keeps its place.
 #[test]
 fn q19_a_stranded_call_keeps_its_place() {
     play(async {
@@ -253,11 +254,11 @@ fn q19_a_stranded_call_keeps_its_place() {
         pass(9_000).await;
         assert_eq!(site.line("99900"), ["0791", "0792"]);
         let waited = site.daemon().clock().now().wall.0 - site.status().floor.queues[0].waiting[0].since.0;
-        assert!((14_000..14_300).contains(&waited), "since the call came, {waited} ms ago");
+        assert!((14_000..14_300).contains(&waited), "the wait counts from the call, {waited} ms ago");
         let (link, _events) = crate::repairs::hand(&site.switch).await;
         let left = ApiCall::new(format!("uuid_getvar {} fsq_since", hans.uuid())).unwrap();
         let left = link.send(&Command::Api(left)).unwrap().await.done().unwrap();
-        assert_eq!(left.body_text(), "_undef_", "it counts once, and not when the caller comes to a queue again");
+        assert_eq!(left.body_text(), "_undef_", "the place counts once, not when the caller enters a queue again");
         drop(link);
         hans.hang_up();
         eva.hang_up();
@@ -266,13 +267,13 @@ fn q19_a_stranded_call_keeps_its_place() {
 }
 
 /// Q19: a call whose connection was opened and not yet parked when the daemon died is parked for ever in FreeSWITCH;
-/// it is found, and served.
+/// the new daemon finds and serves it.
 #[test]
 fn q19_a_stranded_call_is_rescued() {
     play(async {
         let site = Site::open(setting(&[SERVICE]));
         pass(1_000).await;
-        // It dies behind its first command, `connect`.
+        // The daemon dies after its first command, `connect`.
         site.wires().die_in(Some(1));
         let hans = site.caller("0791", "99900");
         site.wires().wait_dead().await;
@@ -288,10 +289,10 @@ fn q19_a_stranded_call_is_rescued() {
     });
 }
 
-/// Q19: the dialplan does after a set time what the admin put there, and speaks the queue's language; nobody waits for
-/// that caller any longer.
+/// Q19: after a set time the dialplan runs the admin's own action, in the queue's language; the daemon no longer keeps
+/// that caller's place.
 #[test]
-fn q19_the_dialplans_patience_ends() {
+fn q19_the_dialplan_ends_the_hold_after_its_time() {
     play(async {
         let site = Site::open(setting(&[&format!("{SERVICE}, language: it")]));
         site.when_rung("1001", Behaviour::Busy);
@@ -309,21 +310,21 @@ fn q19_the_dialplans_patience_ends() {
         site.start();
         pass(1_000).await;
         let story = site.book().await.story();
-        assert_eq!(story.last().unwrap(), "0791 is lost by 99900", "known at the first look");
+        assert_eq!(story.last().unwrap(), "0791 is lost by 99900", "the first look at FreeSWITCH shows it");
         site.end().await;
     });
 }
 
-/// Q4, Q19: who comes while no daemon is there stands in line behind those who came before, and waits since then.
+/// Q4, Q19: a caller who comes while no daemon runs stands behind earlier callers, and the wait counts from the call.
 #[test]
-fn q19_who_comes_while_nobody_is_there() {
+fn q19_a_caller_who_comes_while_no_daemon_runs() {
     play(async {
         let site = Site::open(setting(&[r#"number: "99900", participants: ["1001"], max_wait_minutes: 0.25"#]));
         site.when_rung("1001", Behaviour::Busy);
         let mut callers = vec![site.caller("0700", "99900")];
         pass(1_000).await;
         site.kill().await;
-        // Not in step with the dialplan's rounds: they come back in another order.
+        // The calls are not in step with the dialplan's rounds, so that they return in another order.
         for n in 1..9 {
             pass(437).await;
             callers.push(site.caller(&format!("070{n}"), "99900"));
@@ -341,7 +342,7 @@ fn q19_who_comes_while_nobody_is_there() {
             .map(|w| site.daemon().clock().now().wall.0 - w.since.0)
             .collect();
         assert!(waited[8] > 6_000 && waited[8] < 6_200 && waited[9] < 200, "{waited:?}");
-        // The longest wait counts from then, too.
+        // The longest wait counts from the call, too.
         let came = 1_000 + 8 * 437;
         assert_eq!(callers[8].wait_ended().await, "NORMAL_CLEARING");
         assert!((site.now() - came - 15_000).abs() < 200, "after {} ms", site.now() - came);
@@ -350,8 +351,8 @@ fn q19_who_comes_while_nobody_is_there() {
     });
 }
 
-/// Q19: a daemon that dies within a moment of a caller's entry takes the record of it along, and has not told the channel
-/// the place: the dialplan has.
+/// Q19: a daemon that dies within a moment of a caller's entry loses its record, and has not yet set the place on the
+/// channel: the dialplan has.
 #[test]
 fn q19_a_death_in_the_moment_of_an_entry() {
     for step in 1..6 {
@@ -369,12 +370,12 @@ fn q19_a_death_in_the_moment_of_an_entry() {
             let late = site.caller("0706", "99900");
             pass(2_700).await;
             site.start();
-            // One may have been left stranded, which takes two looks.
+            // One call may be stranded, which takes two looks.
             pass(9_000).await;
             let all: Vec<String> = (0..7).map(|n| format!("070{n}")).collect();
             let mut line = site.line("99900");
-            assert_eq!(line.pop().as_ref(), all.last(), "{step}: who came later stands behind: {line:?}");
-            // The six came in the same instant.
+            assert_eq!(line.pop().as_ref(), all.last(), "{step}: a later caller stands behind: {line:?}");
+            // The six calls came at the same instant.
             line.sort();
             assert_eq!(line, all[..6], "{step}");
             callers.iter().for_each(Caller::hang_up);

@@ -1,5 +1,5 @@
-//! Q19, Q8: a caller who is passed on to a queue comes on a connection of its own, while that of the last wait or
-//! conversation is still there: neither does the other harm.
+//! Q19, Q8: a caller who is transferred to a queue arrives on a new connection while that of the last wait or
+//! conversation still exists: neither affects the other.
 
 use freeswitch_queue::esl::{ApiCall, Command};
 use simswitch::Behaviour;
@@ -9,16 +9,16 @@ use crate::site::{Site, pass, play, setting};
 
 const BOTH: [&str; 2] = [r#"number: "99900", participants: ["1001"]"#, r#"number: "99901", participants: ["1002"]"#];
 
-/// How the caller comes to the other queue.
+/// How the caller is transferred to the other queue.
 #[derive(Clone, Copy, Debug)]
 enum By {
-    /// Moved by an admin, while waiting.
+    /// Transferred by an admin, while waiting.
     Hand,
-    /// Passed on by the agent.
+    /// Transferred by the agent.
     Agent,
 }
 
-/// Passes a caller on, and lets the daemon die `later` milliseconds behind that; 0 is never.
+/// Transfers a caller, and kills the daemon `later` milliseconds after that; 0 means never.
 fn passed_on(by: By, later: u64) {
     println!("{by:?}, {later} ms");
     play(async move {
@@ -73,14 +73,14 @@ fn passed_on(by: By, later: u64) {
 }
 
 #[test]
-fn q19_a_caller_who_is_passed_on_is_served() {
+fn q19_a_transferred_caller_is_served() {
     passed_on(By::Agent, 0);
     passed_on(By::Hand, 0);
 }
 
-/// At whatever moment the daemon dies.
+/// Q19: the same, at whatever moment the daemon dies.
 #[test]
-fn q19_a_caller_who_is_passed_on_outlives_the_daemon() {
+fn q19_a_transferred_caller_outlives_the_daemon() {
     for by in [By::Agent, By::Hand] {
         for later in (1..60).step_by(4).chain((60..1_400).step_by(23)) {
             passed_on(by, later);
@@ -88,9 +88,10 @@ fn q19_a_caller_who_is_passed_on_outlives_the_daemon() {
     }
 }
 
-/// The connection of a conversation whose caller was passed on to somebody else ends by itself, and is no matter to them.
+/// Q9: the connection of a conversation whose caller was transferred to another phone ends by itself and does not
+/// affect that call.
 #[test]
-fn q9_a_caller_who_is_passed_on_to_a_phone() {
+fn q9_a_caller_who_is_transferred_to_a_phone() {
     play(async {
         let site = Site::open(setting(&BOTH));
         pass(1_000).await;
@@ -105,7 +106,7 @@ fn q9_a_caller_who_is_passed_on_to_a_phone() {
         let eva = site.caller("0792", "99900");
         assert_eq!(site.take("1001").await, "0792", "the agent is free at once");
         pass(10_000).await;
-        assert_eq!(site.daemon().floor().calls(), 1, "the first call is none of ours any more");
+        assert_eq!(site.daemon().floor().calls(), 1, "the daemon has let the first call go");
         assert_eq!(hans.view().talks_to(), Some("1003"));
         hans.hang_up();
         eva.hang_up();

@@ -1,7 +1,7 @@
-//! Q19: the daemon dies at every step of a call's way: behind every command it writes, and before everything it reads.
+//! Q19: the daemon dies at every step of a call: after every command it writes, and before everything it reads.
 //!
-//! Every point of every way is some 900 deaths. An ordinary run takes every so many of them, others on every way; all
-//! with `CRASH_POINTS=all`, one with `CRASH_POINTS=<step>`.
+//! All points of all flows are some 900 deaths. An ordinary run takes every so many of them, different ones for every
+//! flow; `CRASH_POINTS=all` runs all, `CRASH_POINTS=<step>` one.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -12,13 +12,13 @@ use crate::site::{Setting, Site, answers, converses, pass, play, setting};
 
 type People = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What people do, whatever the daemon does.
+/// The actions of callers and agents, independent of the daemon.
 struct Flow {
     setting: Setting,
     people: fn(SimSwitch) -> People,
 }
 
-/// Plays the flow with the daemon dying at one step. False when the flow was over before.
+/// Plays the flow with the daemon dying at one step. False when the flow ended before that step.
 fn dies_at(flow: &Flow, step: usize) -> bool {
     let (away, losing) = ([50, 900, 3_100, 12_500][step % 4], step.is_multiple_of(3));
     let (setting, people) = (flow.setting.clone(), flow.people);
@@ -31,7 +31,7 @@ fn dies_at(flow: &Flow, step: usize) -> bool {
             () = wires.wait_dead() => None,
             done = &mut people => Some(done),
         };
-        // It may die with the last that anybody does.
+        // The daemon may die with the flow's last action.
         let died = wires.is_dead();
         wires.die_in(None);
         if died {
@@ -44,13 +44,13 @@ fn dies_at(flow: &Flow, step: usize) -> bool {
         if done.is_none() {
             done = tokio::time::timeout(Duration::from_secs(300), people).await.ok();
         }
-        done.unwrap_or_else(|| panic!("not everybody was served: {:#?}", site.switch.legs())).unwrap();
+        done.unwrap_or_else(|| panic!("not every caller was served: {:#?}", site.switch.legs())).unwrap();
         site.end().await;
         died
     })
 }
 
-/// Every `stride`-th point, beginning with another one on every way.
+/// Every `stride`-th point, with a different first point for every flow.
 fn dies_everywhere(first: usize, stride: usize, flow: &Flow) {
     let asked = std::env::var("CRASH_POINTS").unwrap_or_default();
     if let Ok(step) = asked.parse() {
@@ -63,20 +63,20 @@ fn dies_everywhere(first: usize, stride: usize, flow: &Flow) {
         println!("step {step}");
         !dies_at(flow, *step)
     });
-    println!("the way has less than {over:?} points");
+    println!("the flow has fewer than {over:?} points");
 }
 
 fn call(switch: &SimSwitch, number: &str, to: &str) -> Caller {
     switch.call(&CallSpec::trunk(number, to))
 }
 
-/// The caller was served by one agent, who put the phone down.
+/// Checks that one agent served the caller and hung up.
 async fn served(caller: &Caller) {
     assert_eq!(caller.wait_ended().await, "NORMAL_CLEARING", "{caller:?}");
     assert_eq!(caller.view().talked_to.len(), 1, "{caller:?}");
 }
 
-/// A caller is answered; another waits, and is served after the wrap-up.
+/// Q19: one caller is answered; another waits and is served after the wrap-up.
 #[test]
 fn q19_answered() {
     let people = |switch: SimSwitch| -> People {
@@ -93,7 +93,7 @@ fn q19_answered() {
     dies_everywhere(1, 3, &Flow { setting, people });
 }
 
-/// Offers fail in every way before one is taken.
+/// Q19: offers fail in every way before one is accepted.
 #[test]
 fn q19_missed() {
     let people = |switch: SimSwitch| -> People {
@@ -112,7 +112,7 @@ fn q19_missed() {
     dies_everywhere(2, 6, &Flow { setting, people });
 }
 
-/// Every phone rings, and two are taken within a moment.
+/// Q19: every phone rings, and two answer within a moment.
 #[test]
 fn q19_simultaneous() {
     let people = |switch: SimSwitch| -> People {
@@ -132,7 +132,7 @@ fn q19_simultaneous() {
     dies_everywhere(3, 8, &Flow { setting, people });
 }
 
-/// A caller gives up while a phone rings; the next one in line is rung for.
+/// Q19: a caller gives up while a phone rings; the phone rings for the next in line.
 #[test]
 fn q19_abandoned() {
     let people = |switch: SimSwitch| -> People {
@@ -151,7 +151,8 @@ fn q19_abandoned() {
     dies_everywhere(4, 6, &Flow { setting, people });
 }
 
-/// The wait ends: the phone is called off, the message played, the call transferred; it counts from the entry.
+/// Q19: the wait times out: the offer is called off, the message played, the call transferred; the wait counts from the
+/// entry.
 #[test]
 fn q19_timed_out() {
     let people = |switch: SimSwitch| -> People {
@@ -160,9 +161,10 @@ fn q19_timed_out() {
             let hans = call(&switch, "0791", "99900");
             hans.wait_hears("1633").await;
             let at = switch.now();
-            assert!(at >= Duration::from_secs(8), "not before its time: {at:?}");
-            // Away for at most 12.5 s, back 2 s later, and then the message; stranded, the wait begins at the rescue.
-            assert!(at <= Duration::from_secs(8 + 13 + 2 + 8 + 6), "the time away counts too: {at:?}");
+            assert!(at >= Duration::from_secs(8), "the wait does not end early: {at:?}");
+            // Away for at most 12.5 s, back 2 s later, then the message; for a stranded call, the wait begins at the
+            // rescue.
+            assert!(at <= Duration::from_secs(8 + 13 + 2 + 8 + 6), "the time without a daemon counts too: {at:?}");
             hans.hang_up();
         })
     };
@@ -173,7 +175,7 @@ fn q19_timed_out() {
     dies_everywhere(5, 5, &Flow { setting, people });
 }
 
-/// The wait ends, and goes on in another queue.
+/// Q19: the wait times out, and the caller moves to another queue.
 #[test]
 fn q19_moved_to_another_queue() {
     let people = |switch: SimSwitch| -> People {
@@ -191,7 +193,7 @@ fn q19_moved_to_another_queue() {
     dies_everywhere(6, 6, &Flow { setting, people });
 }
 
-/// An agent logs in while a caller waits, and out while the phone rings; another takes over.
+/// Q19: an agent logs in while a caller waits, and out while the phone rings; another agent gets the offer.
 #[test]
 fn q19_feature_codes() {
     let people = |switch: SimSwitch| -> People {
@@ -204,11 +206,11 @@ fn q19_feature_codes() {
             served(&hans).await;
             dials(&switch, "1001", "*4199900*1001").await;
             let _anna = switch.phone("1001").on_ring(answers(300));
-            // Until that call is known to be over, which takes a second at most, the phone is in it.
+            // The agent's phone is busy until that call is known to be over, which takes a second at most.
             pass(1_000).await;
             let eva = call(&switch, "0792", "99900");
             eva.wait_talking().await;
-            assert_eq!(eva.view().talked_to[0].1, "1001", "who was told to be logged in is");
+            assert_eq!(eva.view().talked_to[0].1, "1001", "an agent whose login was confirmed is logged in");
             eva.hang_up();
         })
     };
@@ -216,7 +218,7 @@ fn q19_feature_codes() {
     dies_everywhere(7, 7, &Flow { setting, people });
 }
 
-/// Dials a code until it is confirmed. An answer that was cut off is none.
+/// Dials a code until it is confirmed. An interrupted prompt confirms nothing.
 async fn dials(switch: &SimSwitch, phone: &str, code: &str) {
     loop {
         let agent = switch.call(&CallSpec::phone(phone, code));
@@ -232,7 +234,7 @@ async fn dials(switch: &SimSwitch, phone: &str, code: &str) {
     }
 }
 
-/// Positions are announced to three callers in line.
+/// Q19: the position is announced to three callers in line.
 #[test]
 fn q19_announced() {
     let people = |switch: SimSwitch| -> People {

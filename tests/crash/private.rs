@@ -1,4 +1,4 @@
-//! Q5: who is in a call outside any queue, or has no phone, is not rung; and is rung as soon as that is over.
+//! Q5: an agent in a call outside any queue, or without a phone, is not rung, and is rung as soon as that is over.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -12,12 +12,13 @@ fn service(strategy: impl Display, participants: &str) -> String {
     format!(r#"number: "99900", participants: [{participants}], strategy: {strategy}"#)
 }
 
-/// A private call of 1001's, in this direction.
+/// A private call of 1001's, in the given direction.
 fn private(site: &Site, outgoing: bool) -> Caller {
     if outgoing { site.dial("1001", "2000") } else { site.dial("3000", "1001") }
 }
 
-/// By no strategy, in neither direction, also while it only rings; and within a second after hanging up.
+/// Q5: with no strategy and in neither direction, also while the private call only rings; the agent is rung within a
+/// second after the hang-up.
 #[test]
 fn q5_private_calls() {
     for strategy in Strategy::ALL {
@@ -54,8 +55,8 @@ fn q5_private_calls() {
     }
 }
 
-/// Whenever the call ends between two looks at FreeSWITCH's table, which is behind: a caller who comes right after it
-/// finds the phone free, by every strategy.
+/// Q5: whenever the call ends between two looks at FreeSWITCH's table, which lags behind, a caller who comes right
+/// after it finds the phone free, with every strategy.
 #[test]
 fn q5_private_calls_end_at_any_moment() {
     for moment in 0..32 {
@@ -83,7 +84,7 @@ fn q5_private_calls_end_at_any_moment() {
     }
 }
 
-/// A call that has only just begun is not forgotten by a look at a table that does not have it yet.
+/// Q5: a call that has just begun is kept when a look at the table does not show it yet.
 #[test]
 fn q5_private_calls_begin_at_any_moment() {
     for moment in 0..32 {
@@ -104,7 +105,8 @@ fn q5_private_calls_begin_at_any_moment() {
     }
 }
 
-/// A phone whose channels do not say whose they are (a dial string of the admin's own) is in a call as long as they last.
+/// Q5: a phone whose channels carry no presence id (an admin's own dial string) is in a call as long as its channels
+/// last.
 #[test]
 fn q5_a_private_call_without_a_presence() {
     play(async {
@@ -126,7 +128,8 @@ fn q5_a_private_call_without_a_presence() {
     });
 }
 
-/// A phone that is called privately while it rings for a queue goes on ringing; it is busy from the answer on.
+/// Q5: a phone that receives a private call while it rings for a queue keeps ringing; it is busy from the private
+/// call's answer on.
 #[test]
 fn q5_a_private_call_beside_a_ringing_offer() {
     play(async {
@@ -135,7 +138,7 @@ fn q5_a_private_call_beside_a_ringing_offer() {
         site.phone("1001").wait_ringing().await;
         let call = site.dial("1001", "2000");
         pass(12_000).await;
-        assert_eq!(site.phone("1001").rings().len(), 1, "rung out, and not rung again");
+        assert_eq!(site.phone("1001").rings().len(), 1, "the offer rings to its end, and the phone is not rung again");
         call.hang_up();
         pass(500).await;
         assert!(site.phone("1001").is_ringing());
@@ -144,7 +147,7 @@ fn q5_a_private_call_beside_a_ringing_offer() {
     });
 }
 
-/// The link breaks in the middle of a private call, and comes back before or after it ended.
+/// Q5: the link breaks during a private call, and reconnects before or after its end.
 #[test]
 fn q5_the_link_breaks_during_a_private_call() {
     for ends_unseen in [false, true] {
@@ -155,7 +158,7 @@ fn q5_the_link_breaks_during_a_private_call() {
             let hans = site.caller("0791", "99900");
             site.unlink();
             pass(4_000).await;
-            assert!(!site.phone("1001").is_ringing(), "what was seen last is believed for a while");
+            assert!(!site.phone("1001").is_ringing(), "the last known state counts for a while");
             if ends_unseen {
                 call.hang_up();
             }
@@ -170,7 +173,7 @@ fn q5_the_link_breaks_during_a_private_call() {
     }
 }
 
-/// A private call that began while the link was down, or while the daemon was, is seen before anybody is offered.
+/// Q5: a private call that began while the link or the daemon was down is found before the first offer.
 #[test]
 fn q5_a_private_call_that_began_unseen() {
     for dead in [false, true] {
@@ -200,9 +203,9 @@ fn q5_a_private_call_that_began_unseen() {
     }
 }
 
-/// After 10 s without a link nobody can tell whether a private call goes on: the agent is offered again.
+/// Q5: after 10 s without a link the daemon cannot tell whether a private call still runs: the agent gets offers again.
 #[test]
-fn q5_blind_for_long() {
+fn q5_without_a_link_for_long() {
     play(async {
         let site = Site::linked(setting(&[&service("as-listed", r#""1001""#)])).await;
         let call = private(&site, true);
@@ -221,12 +224,12 @@ fn q5_blind_for_long() {
     });
 }
 
-/// A phone that unregisters is passed over at once; registered again, it is rung at once.
+/// Q5: a phone that unregisters is skipped at once; when it registers again, it rings at once.
 #[test]
 fn q5_registrations() {
     play(async {
         let site = Site::linked(setting(&[&service("as-listed", r#""1001", "1002""#)])).await;
-        // The first offers wait until what there was before the start is listed.
+        // The first offers wait until the calls from before the start are listed.
         pass(500).await;
         let anna = site.phone("1001");
         site.sees_gone("1001").await;
@@ -245,14 +248,14 @@ fn q5_registrations() {
         hans.hang_up();
         eva.hang_up();
         let book = site.end().await;
-        assert_eq!(book.story_of(&["not registered"]), [""; 0], "it was not even tried");
+        assert_eq!(book.story_of(&["not registered"]), [""; 0], "the phone is not even tried");
     });
 }
 
-/// Whose calls go elsewhere is rung there, registered or not; and somebody whose calls go elsewhere from now on is rung
-/// at once.
+/// Q5: an agent whose calls are forwarded is rung at the target, registered or not; an agent who switches a forward on
+/// is rung there at once.
 #[test]
-fn q5_registrations_of_who_is_rung_elsewhere() {
+fn q5_registrations_of_agents_who_are_rung_elsewhere() {
     play(async {
         let at_home = setting(&[&service("as-listed", r#""1001", "1002""#)]);
         let text = |site: &Site, dial: &str| {
@@ -265,7 +268,7 @@ fn q5_registrations_of_who_is_rung_elsewhere() {
         site.when_rung("1002", Behaviour::Busy);
         let mobile = "sofia/gateway/mobile/0791111111";
         let at_the_desk = site.phone("1001");
-        // The desk's phone goes while calls go to the desk, then they go to the mobile.
+        // The desk phone unregisters while calls go to the desk, then calls go to the mobile.
         site.sees_gone("1001").await;
         assert_eq!(site.activity("1001"), "unreachable");
         let hans = site.caller("0791", "99900");
@@ -276,7 +279,7 @@ fn q5_registrations_of_who_is_rung_elsewhere() {
         assert!(site.now() - at < 100, "at once: {} ms", site.now() - at);
         hans.hang_up();
         site.phone(mobile).wait_idle().await;
-        // What the desk's phone does is of no concern now.
+        // The state of the desk phone no longer matters.
         at_the_desk.set_registration(Registration::Registered);
         pass(100).await;
         at_the_desk.set_registration(Registration::Unregistered);
@@ -288,9 +291,9 @@ fn q5_registrations_of_who_is_rung_elsewhere() {
     });
 }
 
-/// A phone of which it was not heard that it is back is tried again after a minute.
+/// Q5: a phone whose registration the daemon has missed is tried again after a minute.
 #[test]
-fn q5_a_registration_that_was_not_heard() {
+fn q5_a_registration_without_an_event() {
     play(async {
         let site = Site::linked(setting(&[&service("as-listed", r#""1001""#)])).await;
         let anna = site.phone("1001");
@@ -307,7 +310,7 @@ fn q5_a_registration_that_was_not_heard() {
     });
 }
 
-/// With several switches a phone may be registered at any of them: that one of them has it no more says nothing.
+/// Q5: with several switches a phone may be registered at any of them: its absence at one of them proves nothing.
 #[test]
 fn q5_registrations_with_several_switches() {
     play(async {
@@ -317,13 +320,13 @@ fn q5_registrations_with_several_switches() {
         assert_eq!(site.activity("1001"), "idle");
         let hans = site.caller("0791", "99900");
         pass(1_000).await;
-        assert_eq!(site.activity("1001"), "unreachable", "that it was tried in vain does say something");
+        assert_eq!(site.activity("1001"), "unreachable", "a failed offer makes the agent unreachable");
         hans.hang_up();
         site.end().await;
     });
 }
 
-/// A phone that was not registered when it was tried is tried again when it registers, not later.
+/// Q5, Q7: a phone that was not registered when it was tried is tried again when it registers, not later.
 #[test]
 fn q5_q7_unregistered_when_tried() {
     play(async {
@@ -333,7 +336,8 @@ fn q5_q7_unregistered_when_tried() {
         let hans = site.caller("0791", "99900");
         pass(8_000).await;
         anna.set_registration(Registration::Registered);
-        // Tried for this caller at 0 and at 5 s, and so not before 10 s; the phone would be left alone until 15 s.
+        // Tried for this caller at 0 and at 5 s, and so not before 10 s; without the registration the phone would be
+        // skipped until 15 s.
         let ring = tokio::time::timeout(Duration::from_secs(3), anna.wait_ringing()).await.unwrap();
         assert_eq!(ring.number, "0791");
         hans.hang_up();

@@ -1,6 +1,6 @@
 //! Q19: the daemon dies at random moments under a mixed load, several times in a row.
 //!
-//! An ordinary run has some 60 deaths; `CRASH_SEEDS=<first>..<last>` plays others, five deaths a seed.
+//! An ordinary run has some 60 deaths; `CRASH_SEEDS=<first>..<last>` plays other seeds, five deaths each.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use simswitch::{Behaviour, CallSpec, SimSwitch};
 use crate::site::{Setting, Site, answers, converses, dice, pass, play, setting};
 
 const AGENTS: [&str; 6] = ["1001", "1002", "1003", "1004", "1005", "1006"];
-/// Never logs out: there is always somebody.
+/// Never logs out, so that at least one agent is always logged in.
 const FAITHFUL: usize = 5;
 const QUEUES: [&str; 3] = ["99900", "99901", "99902"];
 const CALLERS: usize = 36;
@@ -47,7 +47,7 @@ fn office(seed: u64) -> Setting {
     setting(&[&queues[0], &queues[1], &queues[2]]).seeded(seed)
 }
 
-/// A caller with some patience. True when the caller was let down: hung up without an agent, where there is no limit.
+/// A caller with limited patience. Returns the reason if the daemon hung the caller up without an agent.
 async fn calls(switch: SimSwitch, luck: Luck, n: usize) -> Option<String> {
     pass(luck.below(LASTS_MS)).await;
     let queue = luck.one(&QUEUES);
@@ -69,7 +69,7 @@ async fn calls(switch: SimSwitch, luck: Luck, n: usize) -> Option<String> {
     (let_down || twice).then(|| format!("{n} at {queue}: {view:?}"))
 }
 
-/// An agent in moods: takes calls, lets them ring, is busy, logs out and in, has private calls.
+/// An agent who at random answers, lets the phone ring, is busy, logs out and in, and has private calls.
 async fn works(switch: SimSwitch, luck: Luck, agent: usize, over: Arc<AtomicBool>) {
     let phone = switch.phone(AGENTS[agent]);
     while !over.load(Ordering::Relaxed) {
@@ -120,7 +120,7 @@ fn one(seed: u64) {
             site.start();
         }
         for caller in callers {
-            assert_eq!(caller.await.unwrap(), None, "somebody was let down");
+            assert_eq!(caller.await.unwrap(), None, "a caller was hung up without an agent");
         }
         over.store(true, Ordering::Relaxed);
         for agent in agents {
@@ -141,15 +141,15 @@ fn some(seeds: std::ops::Range<u64>) {
     }
 }
 
-/// No caller is lost, nobody is overtaken, no leg and no agent is left, every call has one disposition.
+/// Q19: no caller is lost or overtaken, no leg or agent is left over, and every call has one disposition.
 #[test]
 fn q19_deaths_at_random() {
     some(1..7);
 }
 
-/// The same, others, at the same time.
+/// The same with other seeds, in parallel.
 #[test]
-fn q19_deaths_at_random_too() {
+fn q19_deaths_at_random_with_other_seeds() {
     if std::env::var("CRASH_SEEDS").is_err() {
         some(7..13);
     }

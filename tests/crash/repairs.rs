@@ -1,5 +1,5 @@
-//! Q22: differences between what is believed and what FreeSWITCH says are found and repaired within seconds, counted,
-//! and logged with the reason.
+//! Q22: differences between the daemon's state and FreeSWITCH's are found and repaired within seconds, counted, and
+//! logged with the reason.
 
 use freeswitch_queue::acd::ids::{Instance, OfferId};
 use freeswitch_queue::esl::command::Secret;
@@ -11,13 +11,13 @@ use crate::site::{Site, pass, play, setting};
 
 const SERVICE: &str = r#"number: "99900", participants: ["1001", "1002"]"#;
 
-/// The repairs told so far.
+/// The repairs logged so far.
 fn repairs(log: &Log) -> Vec<String> {
     let told = |l: &str| Some(l.split_once("repaired: ")?.1.to_owned());
     log.text().lines().filter_map(told).collect()
 }
 
-/// Somebody else's hand on the switch.
+/// Another client of the switch, which changes calls behind the daemon's back.
 pub async fn hand(switch: &SimSwitch) -> (Link, Events) {
     let (theirs, ours) = tokio::io::duplex(64 * 1024);
     switch.accept(theirs);
@@ -30,7 +30,8 @@ async fn ring(link: &Link, leg: OfferId, variables: &str, phone: &str) {
     sent.await.done().unwrap();
 }
 
-/// A leg of ours that rings for nobody is ended without a missed call; one of another controller is not touched.
+/// Q22: a leg of this daemon that rings without a caller is ended without a missed call; a leg of another controller is
+/// left alone.
 #[test]
 fn q22_stray_legs_are_ended() {
     let (log, _guard) = Log::begin();
@@ -43,11 +44,11 @@ fn q22_stray_legs_are_ended() {
         ring(&link, ours, "fsq_ringing=yes", "1001").await;
         ring(&link, theirs, "fsq_ringing=yes", "1002").await;
         site.phone("1001").wait_ringing().await;
-        // One look, and another to be sure.
+        // One look, and another to confirm.
         pass(3_700).await;
         assert!(!site.phone("1001").is_ringing());
         assert_eq!(site.phone("1001").view().missed, []);
-        assert!(site.phone("1002").is_ringing(), "what is not ours is not touched");
+        assert!(site.phone("1002").is_ringing(), "the leg of another controller is not touched");
         assert_eq!(site.activity("1002"), "on another call", "and its phone is known to be busy");
         assert_eq!(site.status().repairs, 1);
         site.phone("1002").decline();
@@ -55,11 +56,11 @@ fn q22_stray_legs_are_ended() {
         site.end().await;
     });
     let told = repairs(&log);
-    assert!(told.len() == 1 && told[0].starts_with("a leg that nobody waits for was ended leg="), "{told:?}");
+    assert!(told.len() == 1 && told[0].starts_with("a leg without an owner was ended leg="), "{told:?}");
 }
 
-/// A leg that has just ended, as its call has heard and the link has not, is none: nothing is put right, whenever
-/// FreeSWITCH is looked at.
+/// Q22: a leg that has just ended, known to its call and not yet to the link, is no stray: nothing is repaired, at
+/// whatever moment the daemon looks at FreeSWITCH.
 #[test]
 fn q22_a_leg_that_has_just_ended_is_no_stray() {
     for moment in 0..60 {
@@ -79,9 +80,9 @@ fn q22_a_leg_that_has_just_ended_is_no_stray() {
     }
 }
 
-/// An agent held by a leg that is gone unheard is released at the second look, within seconds.
+/// Q22: an agent held by a leg whose end was missed is released at the second look, within seconds.
 #[test]
-fn q22_an_agent_held_by_nothing_is_released() {
+fn q22_an_agent_held_by_a_leg_that_is_gone_is_released() {
     let (log, _guard) = Log::begin();
     play(async {
         let site = Site::open(setting(&[r#"number: "99900", participants: ["1001"]"#]));
@@ -108,7 +109,7 @@ fn q22_an_agent_held_by_nothing_is_released() {
     );
 }
 
-/// A conversation nobody knows of is adopted: answered while no daemon was there. It has its disposition and its end.
+/// Q22: an unknown conversation, answered while no daemon ran, is adopted. It has its disposition and its end.
 #[test]
 fn q22_conversations_are_adopted() {
     let (log, _guard) = Log::begin();
@@ -140,12 +141,13 @@ fn q22_conversations_are_adopted() {
         assert_eq!(book.story_of(&["1001 and 0791"]), ["1001 and 0791 end: agent"]);
     });
     let told = repairs(&log);
-    assert!(told.len() == 1 && told[0].starts_with("a conversation from before our time"), "{told:?}");
+    assert!(told.len() == 1 && told[0].starts_with("a conversation from before the start"), "{told:?}");
 }
 
-/// Q19: who was connected when the daemon died, and is passed on to a queue later, comes as anybody: at the end.
+/// Q19: a caller who was connected when the daemon died, and is transferred to a queue later, enters at the end of the
+/// line.
 #[test]
-fn q19_an_adopted_caller_who_is_passed_on_has_no_old_place() {
+fn q19_an_adopted_caller_who_is_transferred_has_no_old_place() {
     play(async {
         let both = [r#"number: "99900", participants: ["1001"]"#, r#"number: "99901", participants: ["1002"]"#];
         let site = Site::open(setting(&both));
@@ -172,7 +174,7 @@ fn q19_an_adopted_caller_who_is_passed_on_has_no_old_place() {
     });
 }
 
-/// Two controllers beside one switch: one dies and comes back, and touches nothing of the other's.
+/// Q22: two controllers beside one switch: one dies and is started again, and does not touch the other's calls.
 #[test]
 fn q22_two_controllers_beside_one_switch() {
     play(async {
@@ -188,7 +190,7 @@ fn q22_two_controllers_beside_one_switch() {
         assert_eq!((site.status().repairs, other.status().repairs), (0, 0));
         site.kill().await;
         pass(4_000).await;
-        assert!(site.phone("1001").is_ringing(), "nobody but its own daemon ends a leg");
+        assert!(site.phone("1001").is_ringing(), "only its own daemon ends a leg");
         site.start();
         pass(3_000).await;
         assert_eq!(site.take("1001").await, "0793");

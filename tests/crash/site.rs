@@ -1,4 +1,4 @@
-//! Where it happens: a simulated FreeSWITCH, the daemon beside it, callers and phones; and the daemon's deaths.
+//! The site of the tests: a simulated FreeSWITCH, the daemon beside it, callers and phones; and the daemon's deaths.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -29,34 +29,34 @@ use crate::stage::Stage;
 pub use crate::stage::{BEGAN, answers, dice, pass, play};
 use crate::wire::Wires;
 
-/// What the last facts before a death may be: they wait this long for others to share their transaction.
+/// The kinds of facts that a death can lose last: they wait this long for others to share their transaction.
 const UNWRITTEN_MS: i64 = 50;
 
-/// A phone that is taken after ringing this long, and put down after talking this long.
+/// A phone that answers after ringing this long, and hangs up after talking this long.
 pub fn converses(after: u64, talk: u64) -> Behaviour {
     Behaviour::Converse { after: Duration::from_millis(after), talk: Duration::from_millis(talk) }
 }
 
-/// What is given.
+/// The setting of a test.
 #[derive(Clone, Debug)]
 pub struct Setting {
     /// Lines of the file's `queues`.
     pub queues: Vec<String>,
-    /// Further lines of the file.
+    /// Further top-level lines of the file.
     pub more: String,
     /// How many links to the switch are configured.
     pub links: usize,
-    /// Who does not dial in before it begins, as `(agent, queue)`.
+    /// Agents who do not log in before the test begins, as `(agent, queue)`.
     pub out: Vec<(String, String)>,
-    /// Makes every random number.
+    /// The seed of every random number.
     pub seed: u64,
-    /// How long a login may take to be on disk, in milliseconds of real time.
+    /// The longest time a login may take to reach the disk, in milliseconds of real time.
     pub durable_ms: u64,
-    /// The dice are broken from the second throw on: whoever makes an offer dies.
+    /// The random numbers panic from the second draw on, so that the task that makes an offer dies.
     pub broken_dice: bool,
     /// The file names no domain.
     pub no_domain: bool,
-    /// What the switch's dialplan takes for queues, where it tells.
+    /// The numbers the switch's dialplan treats as queues, where it reports them.
     pub numbers: String,
 }
 
@@ -83,7 +83,7 @@ impl Setting {
         Self { links: 0, ..self }
     }
 
-    /// With this agent not logged in there.
+    /// With this agent logged out of this queue.
     pub fn without(mut self, agent: &str, queue: &str) -> Self {
         self.out.push((agent.to_owned(), queue.to_owned()));
         self
@@ -99,7 +99,7 @@ impl Setting {
         Self { no_domain: true, ..self }
     }
 
-    /// On a switch whose dialplan takes these numbers for queues.
+    /// On a switch whose dialplan treats these numbers as queues.
     pub fn numbers(self, pattern: &str) -> Self {
         Self { numbers: pattern.to_owned(), ..self }
     }
@@ -109,7 +109,7 @@ impl Setting {
         Self { seed, ..self }
     }
 
-    /// The file.
+    /// The text of the file.
     pub fn yaml(&self) -> String {
         let mut agents: Vec<String> = Vec::new();
         for word in self.queues.iter().flat_map(|q| q.split_once("participants:").map(|(_, rest)| rest.to_owned())) {
@@ -133,7 +133,7 @@ impl Setting {
 struct Life {
     daemon: Arc<Daemon>,
     wires: Wires,
-    /// Of the links alone.
+    /// The connections of the links only.
     links: Wires,
 }
 
@@ -147,7 +147,7 @@ pub struct Site {
     address: String,
     doors: Arc<Mutex<BTreeMap<String, Life>>>,
     linked: Arc<AtomicBool>,
-    /// A switch that nobody can reach, by its address.
+    /// The address of a switch that cannot be reached.
     unreachable: Arc<Mutex<Option<String>>>,
     /// Whether the daemon has another password than the switch.
     wrong_password: Arc<AtomicBool>,
@@ -180,7 +180,7 @@ impl Site {
         Self::with(switch, doors, "127.0.0.1:8084", setting)
     }
 
-    /// The same, and its links are up.
+    /// Starts the site and waits until its links are up.
     pub async fn linked(setting: Setting) -> Self {
         let site = Self::open(setting);
         site.wait_linked().await;
@@ -193,7 +193,7 @@ impl Site {
     }
 
     fn with(switch: SimSwitch, doors: Arc<Mutex<BTreeMap<String, Life>>>, address: &str, setting: Setting) -> Self {
-        // In memory where there is such a place: a death is no power failure, and a disk is slow.
+        // In memory where the machine has a memory file system: a death is no power failure, and a disk is slow.
         let memory = Some(Path::new("/dev/shm")).filter(|p| p.is_dir());
         let folder = memory.unwrap_or(Path::new(env!("CARGO_TARGET_TMPDIR"))).join(format!("crash-{}", Uuid::new_v4()));
         std::fs::create_dir_all(&folder).unwrap();
@@ -243,7 +243,7 @@ impl Site {
         self.folder.join(format!("{life}.db"))
     }
 
-    /// The store of the daemon that runs.
+    /// The store of the running daemon.
     pub fn present_store(&self) -> PathBuf {
         self.store(self.lives.load(Ordering::Relaxed) - 1)
     }
@@ -273,7 +273,7 @@ impl Site {
         });
         let life = self.lives.fetch_add(1, Ordering::Relaxed);
         let dice = dice(self.setting.seed.wrapping_mul(7919).wrapping_add(life));
-        // A caller throws them first.
+        // A caller draws the first number.
         let (broken, thrown) = (self.setting.broken_dice, AtomicU64::new(0));
         let random: Random = Arc::new(move || {
             assert!(!broken || thrown.fetch_add(1, Ordering::Relaxed) == 0, "the dice are broken");
@@ -285,7 +285,7 @@ impl Site {
         self.doors.lock().unwrap().insert(self.address.clone(), Life { daemon, wires, links });
     }
 
-    /// Milliseconds since the beginning.
+    /// Milliseconds since the start of the test.
     pub fn now(&self) -> i64 {
         self.wall().0 - BEGAN
     }
@@ -305,8 +305,8 @@ impl Site {
         self.bury(false).await;
     }
 
-    /// The daemon died. With `losing`, the facts that were not written yet are lost, as with a real death; without,
-    /// it died right after they were.
+    /// The daemon dies. With `losing`, the facts that are not written yet are lost, as in a real death; without, it
+    /// dies right after they are written.
     pub async fn bury(&self, losing: bool) {
         let life = self.doors.lock().unwrap().remove(&self.address).expect("the daemon ran");
         let daemon = self.leave();
@@ -328,7 +328,7 @@ impl Site {
         let (old, _) = self.open_journal(last);
         let mut records = old.records(Filter { limit: u32::MAX, ..Filter::default() }).await.unwrap();
         let kept = |r: &Record| {
-            // A login is told to be on disk, and everything before it is then.
+            // A login is confirmed once it is on disk, and then everything before it is too.
             r.at.0 - BEGAN < now - UNWRITTEN_MS
                 || matches!(r.fact, Fact::AgentLoggedIn { .. } | Fact::AgentLoggedOut { .. })
         };
@@ -348,7 +348,7 @@ impl Site {
         new.close().await.unwrap();
     }
 
-    /// The daemon is started again on the store it left.
+    /// Starts the daemon again on the store of the last run.
     pub fn start(&self) {
         let (journal, restored) = self.open_journal(self.lives.load(Ordering::Relaxed));
         let now = self.now();
@@ -356,28 +356,28 @@ impl Site {
         self.run(journal, &restored);
     }
 
-    /// Whether links to the switch can be opened; those that are open stay.
+    /// Sets whether new links to the switch can be opened; open links stay.
     pub fn set_linked(&self, linked: bool) {
         self.linked.store(linked, Ordering::Relaxed);
     }
 
-    /// Lets no link to this address be opened.
+    /// Refuses new links to this address.
     pub fn set_unreachable(&self, address: &str) {
         *self.unreachable.lock().unwrap() = Some(address.to_owned());
     }
 
-    /// Has the daemon log in with another password than the switch's, or with its own again.
+    /// Makes the daemon use another password than the switch's, or the right one again.
     pub fn wrong_password(&self, wrong: bool) {
         self.wrong_password.store(wrong, Ordering::Relaxed);
     }
 
-    /// The links break, and nothing else does; no other can be opened.
+    /// Breaks the links, and nothing else; no new link can be opened.
     pub fn unlink(&self) {
         self.set_linked(false);
         self.life().links.break_all();
     }
 
-    /// Links can be opened again, and are.
+    /// Lets links be opened again, and waits for them.
     pub async fn link(&self) {
         self.set_linked(true);
         self.wait_linked().await;
@@ -390,13 +390,13 @@ impl Site {
         }
     }
 
-    /// Writes the file anew and has the daemon read it.
+    /// Rewrites the file and makes the daemon reload it.
     pub fn reload(&self, setting: &Setting) -> Reloaded {
         std::fs::write(&self.file, setting.yaml()).unwrap();
         admin::reload(&self.daemon(), &self.file)
     }
 
-    /// What `status` tells.
+    /// The daemon's `status`.
     pub fn status(&self) -> Status {
         admin::status_of(&self.daemon())
     }
@@ -406,7 +406,7 @@ impl Site {
         self.switch.call(&CallSpec::phone(phone, number))
     }
 
-    /// A phone is seen to register, and then that its registration ends.
+    /// A phone registers, and later its registration ends.
     pub async fn sees_gone(&self, number: &str) {
         let phone = self.phone(number);
         phone.set_registration(Registration::Unregistered);
@@ -416,27 +416,27 @@ impl Site {
         pass(100).await;
     }
 
-    /// The agent lets the phone ring for a moment and takes the call; the caller's number.
+    /// The agent lets the phone ring for a moment and answers; returns the caller's number.
     pub async fn take(&self, agent: &str) -> String {
         let number = self.stage.take(agent).await;
-        // Until the daemon has heard of it.
+        // Waits until the daemon has processed the answer.
         pass(50).await;
         number
     }
 
-    /// What has happened so far.
+    /// The records so far.
     pub async fn book(&self) -> Book {
         let mut records = self.records().await;
         records.retain(|r| r.at.0 > BEGAN || !matches!(r.fact, Fact::AgentLoggedIn { .. }));
         Book::new(records, BEGAN)
     }
 
-    /// What happened that must not; while the daemon was away, nobody could stop a phone from ringing.
+    /// The violations of the rules; while the daemon was away, no process could stop a phone from ringing.
     pub fn violations(&self) -> Vec<Violation> {
         let kills = self.kills.lock().unwrap();
         let away = |at: Duration| {
             let at = i64::try_from(at.as_millis()).unwrap();
-            // From the death to the first look at the switch, and what is only noticed a moment later.
+            // From the death to the first look at the switch, plus the delay until a violation shows.
             kills.iter().any(|(died, back)| at >= *died && at <= back.saturating_add(1_500))
         };
         let excused = |v: &Violation| match v {
@@ -448,18 +448,18 @@ impl Site {
         self.switch.violations().into_iter().filter(|v| !excused(v)).collect()
     }
 
-    /// Everybody has hung up: nothing is left anywhere, and nothing happened that must not.
+    /// Checks, after all callers have hung up, that no state is left and no rule was violated.
     pub async fn end(self) -> Book {
-        // The longest a connection lingers behind its call, and a wait for somebody who does not come back.
+        // The longest time a connection lingers after its call, and the longest wait for a caller who does not return.
         pass(40_000).await;
         let book = self.book().await;
         tracing::info!("{:#?}", book.timed());
         self.assert_empty();
-        assert_eq!(self.violations(), [], "the switch saw what must not happen");
-        assert_eq!(self.daemon().floor().absent(), [], "somebody is waited for");
+        assert_eq!(self.violations(), [], "the switch found a violation of its rules");
+        assert_eq!(self.daemon().floor().absent(), [], "no absent caller is left");
         if self.linked.load(Ordering::Relaxed) {
             let links = self.doors.lock().unwrap().len() * self.setting.links;
-            assert_eq!(self.switch.connections(), links, "nothing but the links is left");
+            assert_eq!(self.switch.connections(), links, "only the links are left");
         }
         let kills: Vec<Wall> = self.kills.lock().unwrap().iter().map(|k| Wall(BEGAN + k.0)).collect();
         let lives = Lives { losing: *self.losing.lock().unwrap(), blind: self.setting.links == 0 };

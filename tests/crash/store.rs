@@ -1,4 +1,5 @@
-//! Q14, Q18, Q23: trouble with the store. Calls go on; it is told; a login that is not on disk is refused.
+//! Q14, Q18, Q23: trouble with the store. Calls continue; the daemon reports it; a login that is not on disk is
+//! refused.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ fn service() -> Setting {
     Setting { durable_ms: 200, ..queues.without("1002", "99900") }
 }
 
-/// Somebody else holds the store.
+/// Another process locks the store.
 fn lock(site: &Site) -> Connection {
     let other = Connection::open(site.present_store()).unwrap();
     other.busy_timeout(Duration::from_secs(10)).unwrap();
@@ -19,11 +20,11 @@ fn lock(site: &Site) -> Connection {
     other
 }
 
-/// Waits, in real time, for what the store's own thread does.
+/// Waits, in real time, for the store's own thread.
 async fn until(site: &Site, healthy: bool) {
     let mut health = site.daemon().journal().health();
     let wanted = |h: &freeswitch_queue::journal::Health| (*h == freeswitch_queue::journal::Health::Ok) == healthy;
-    // Virtual time must not run out meanwhile.
+    // Keeps virtual time from advancing meanwhile.
     let daemon = site.daemon();
     while !wanted(&health.borrow_and_update()) {
         tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(5))).await.unwrap();
@@ -47,7 +48,7 @@ fn q14_q18_a_store_that_cannot_be_written() {
         logout.wait_ended().await;
         assert!(site.is_in("1001", "99900") && site.switch.is_lit("*4199900*1001"));
         until(&site, false).await;
-        // First it is only known to be late.
+        // At first the write only counts as late.
         let told = loop {
             let told = site.status().store.unwrap();
             if told.contains("lock") {
@@ -56,7 +57,7 @@ fn q14_q18_a_store_that_cannot_be_written() {
             tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(5))).await.unwrap();
         };
         assert!(freeswitch_queue::admin::table(&site.status()).contains(&told));
-        // Calls go on, to their ends.
+        // Calls continue to their ends.
         let hans = site.caller("0791", "99900");
         assert_eq!(site.take("1001").await, "0791");
         let eva = site.caller("0792", "99900");
@@ -67,7 +68,7 @@ fn q14_q18_a_store_that_cannot_be_written() {
         other.execute_batch("COMMIT").unwrap();
         until(&site, true).await;
         assert_eq!(site.status().store, None);
-        // The refused login and logout were written late, and were taken back behind it.
+        // The refused login and logout are written late, and reverted after that.
         site.kill().await;
         pass(500).await;
         site.start();
@@ -76,6 +77,6 @@ fn q14_q18_a_store_that_cannot_be_written() {
         again.wait_hears("/en/logged-in.wav").await;
         again.wait_ended().await;
         let book = site.end().await;
-        assert_eq!(book.answered().len(), 2, "nothing of it is missing in the records");
+        assert_eq!(book.answered().len(), 2, "the records are complete");
     });
 }

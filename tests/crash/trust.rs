@@ -1,4 +1,4 @@
-//! Q5, Q22: what is believed of whose a call is, and what becomes of agents where FreeSWITCH cannot be asked.
+//! Q5, Q22: how the daemon decides whose call it sees, and which state agents get when FreeSWITCH cannot be asked.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ fn service() -> Setting {
     setting(&[r#"number: "99900", participants: ["1001"]"#])
 }
 
-/// A colleague's phone that says in its From that it is 1001, and a stranger who says so, make nobody busy: neither as
-/// their calls begin, nor when a daemon finds them in FreeSWITCH's table.
+/// Q5: a colleague's phone that sends 1001 in its From, and a stranger who does the same, make no agent busy: neither
+/// when their calls begin, nor when a daemon finds them in FreeSWITCH's table.
 #[test]
-fn q5_who_claims_to_be_an_agent_makes_nobody_busy() {
+fn q5_a_claimed_number_makes_no_agent_busy() {
     for spoof in [CallSpec::phone("1009", "2000").claims("1001"), CallSpec::guest("1001", "2000")] {
         play(async move {
             let site = Site::linked(service()).await;
             drop((site.phone("1009"), site.phone("2000")));
             let spoof = site.switch.call(&spoof);
             pass(5_000).await;
-            assert_eq!(site.activity("1001"), "idle", "it was heard to begin");
+            assert_eq!(site.activity("1001"), "idle", "the daemon sees the call begin");
             site.kill().await;
             site.start();
             pass(5_000).await;
@@ -35,15 +35,15 @@ fn q5_who_claims_to_be_an_agent_makes_nobody_busy() {
     }
 }
 
-/// An agent whose phone says that it is somebody else is in a call all the same.
+/// Q5: an agent whose phone sends another user's number is still busy.
 #[test]
-fn q5_an_agent_who_claims_to_be_somebody_else_is_busy() {
+fn q5_an_agent_who_claims_another_number_is_busy() {
     play(async {
         let site = Site::linked(service()).await;
         drop(site.phone("2000"));
         let call = site.switch.call(&CallSpec::phone("1001", "2000").claims("1009"));
         pass(2_000).await;
-        assert_eq!(site.activity("1001"), "on another call", "it was heard to begin");
+        assert_eq!(site.activity("1001"), "on another call", "the daemon sees the call begin");
         site.kill().await;
         pass(500).await;
         site.start();
@@ -58,9 +58,9 @@ fn q5_an_agent_who_claims_to_be_somebody_else_is_busy() {
     });
 }
 
-/// Whose hundreds of calls are is asked a few at a time, and once each.
+/// Q5: for hundreds of calls without an owner, the daemon asks FreeSWITCH a few at a time, and once for each.
 #[test]
-fn q5_many_calls_that_were_not_heard_to_begin() {
+fn q5_many_calls_that_began_without_an_event() {
     play(async {
         let site = Site::linked(service()).await;
         let calls: Vec<_> = (0..300)
@@ -78,8 +78,8 @@ fn q5_many_calls_that_were_not_heard_to_begin() {
     });
 }
 
-/// FreeSWITCH runs without its own database and refuses `show channels`: an agent whose conversation ended while the
-/// daemon was away is taken to be free after a while, as without a link; it is told, and stands in `status`.
+/// Q22: FreeSWITCH runs without its own database and refuses `show channels`: an agent whose conversation ended while
+/// the daemon was away counts as free after a while, as without a link; the daemon logs it and shows it in `status`.
 #[test]
 fn q22_without_a_table_of_channels() {
     let (log, _listening) = Log::begin();
@@ -95,12 +95,12 @@ fn q22_without_a_table_of_channels() {
         site.start();
         site.wait_linked().await;
         pass(5_000).await;
-        assert_eq!(site.activity("1001"), "talking", "nobody can tell yet");
+        assert_eq!(site.activity("1001"), "talking", "the daemon cannot tell yet");
         let troubles = site.status().links[0].troubles.clone();
         assert!(troubles.len() == 1 && troubles[0].contains("refuses `show channels`"), "{troubles:?}");
         pass(15_000).await;
         assert_ne!(site.activity("1001"), "talking");
-        // Private calls are heard all the same, and the table counts again as soon as it is there.
+        // Private calls are still known by their events, and the table counts again as soon as it works.
         let call = site.switch.call(&CallSpec::phone("1001", "2000"));
         pass(60_000).await;
         assert_eq!(site.activity("1001"), "on another call");
@@ -113,10 +113,11 @@ fn q22_without_a_table_of_channels() {
         site.end().await;
     });
     let told = log.text().lines().filter(|line| line.contains("refuses `show channels`")).count();
-    assert_eq!(told, 2, "once in each life");
+    assert_eq!(told, 2, "once in each run of the daemon");
 }
 
-/// The default domain is asked until it is told: one answer that is lost does not make every agent a stranger for good.
+/// Q5: the daemon asks for the default domain until it gets an answer: one lost answer does not make every agent a
+/// stranger for good.
 #[test]
 fn q5_the_default_domain_is_asked_again() {
     play(async {
@@ -135,9 +136,9 @@ fn q5_the_default_domain_is_asked_again() {
     });
 }
 
-/// A reason for which there is no link is told when it is another than before, and stands in `status`.
+/// Q24: the reason that a link is down is logged when it changes, and stands in `status`.
 #[test]
-fn q24_why_there_is_no_link() {
+fn q24_status_says_why_a_link_is_down() {
     let (log, _listening) = Log::begin();
     play(async {
         let site = Site::linked(service()).await;
@@ -160,9 +161,10 @@ fn q24_why_there_is_no_link() {
     }
 }
 
-/// A queue whose number the dialplan does not send to us is told, when the link comes up and when the file changes.
+/// Q1: a queue number that the dialplan does not route to the daemon is reported, when the link comes up and when the
+/// file changes.
 #[test]
-fn q1_a_number_outside_the_dialplan_is_told() {
+fn q1_a_number_outside_the_dialplan_is_reported() {
     let (log, _listening) = Log::begin();
     play(async {
         let outside = r#"number: "77700", participants: ["1001"]"#;

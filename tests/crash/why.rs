@@ -1,4 +1,4 @@
-//! Q24: "why is nobody offered to this caller?" has an answer for every participant, at any moment.
+//! Q24: "why is this caller offered to no agent?" has an answer for every participant, at any moment.
 
 use simswitch::{Behaviour, Registration};
 
@@ -53,7 +53,7 @@ fn q24_every_participant_has_a_reason() {
             "1007 tried 3 s ago",
         ];
         assert_eq!(reasons, expected);
-        // Of the caller behind as well: nobody who is free is offered to that one before.
+        // For the next caller as well: a free agent is offered to the earlier caller first.
         let of_eva: Vec<&str> = queue["waiting"][1]["candidates"]
             .as_array()
             .unwrap()
@@ -61,7 +61,7 @@ fn q24_every_participant_has_a_reason() {
             .filter_map(|c| c["reason"].as_str().filter(|_| c["agent"] == "1007" || c["agent"] == "1001"))
             .collect();
         assert_eq!(of_eva, ["logged out", "held for an earlier caller of 99900"]);
-        // Whom others act on is named by its channels.
+        // Calls that an admin can act on are named by their channels.
         let talking = &status["agents"].as_array().unwrap().iter().find(|a| a["id"] == "1002").unwrap().clone();
         assert_eq!(talking["call"], talks.uuid());
         let leg = talking["leg"].as_str().unwrap();

@@ -1,4 +1,4 @@
-//! The daemon's connections, held in the hand: counted, and cut from one instant to the next.
+//! The daemon's connections under the test's control: counted, and cut at any instant.
 
 use std::io;
 use std::pin::Pin;
@@ -8,13 +8,13 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::sync::Notify;
 
-/// How much either side may send ahead.
+/// How many bytes either side may send ahead.
 const ROOM: usize = 256 << 10;
 
-/// A connection's end in the daemon's hands.
+/// The daemon's end of a connection.
 enum End {
     Open(DuplexStream),
-    /// The network broke it: the daemon sees that.
+    /// The network broke the connection, and the daemon sees that.
     Broken,
     /// The daemon is dead.
     Dead,
@@ -30,30 +30,31 @@ type Held = Arc<Mutex<Hold>>;
 #[derive(Default)]
 struct State {
     dead: bool,
-    /// What was seen: commands the daemon wrote, and pieces of what it read.
+    /// The steps so far: commands the daemon wrote, and pieces of what it read.
     steps: usize,
-    /// The step at which the daemon dies: before what comes in at it, behind the command that goes out at it.
+    /// The step at which the daemon dies: before it reads the bytes of that step, or after it wrote the command of that
+    /// step.
     last: Option<usize>,
     burst: usize,
     streams: Vec<Held>,
 }
 
-/// All connections of one life of the daemon.
+/// All connections of one run of the daemon.
 #[derive(Clone, Default)]
 pub struct Wires {
     state: Arc<Mutex<State>>,
-    /// Those that are broken together: all, or a part of them.
+    /// The connections that break together: all, or a part of them.
     group: Arc<Mutex<Vec<Held>>>,
     died: Arc<Notify>,
 }
 
 impl Wires {
-    /// A part of the connections, which can be broken alone and dies with the others.
+    /// A part of the connections, which can be broken alone and dies with the rest.
     pub fn part(&self) -> Self {
         Self { group: Arc::default(), ..self.clone() }
     }
 
-    /// A connection: the switch's end, and the daemon's.
+    /// Opens a connection: the switch's end, and the daemon's.
     pub fn pair(&self) -> (DuplexStream, Wire) {
         let (theirs, ours) = tokio::io::duplex(ROOM);
         let held = Arc::new(Mutex::new(Hold { end: End::Open(ours), reader: None }));
@@ -62,14 +63,13 @@ impl Wires {
         (theirs, Wire { held, wires: self.clone(), commands: Commands::default() })
     }
 
-    /// Lets the daemon die so many steps from now, or not.
+    /// Sets the number of steps after which the daemon dies, or none.
     pub fn die_in(&self, steps: Option<usize>) {
         let mut state = self.state.lock().unwrap();
         state.last = steps.map(|n| state.steps + n);
     }
 
-    /// The daemon is dead: what it wrote arrives, then every connection ends. What it would do from now on, nobody
-    /// hears.
+    /// The daemon is dead: bytes it wrote still arrive, then every connection ends. Later writes reach no peer.
     pub fn cut(&self) {
         let streams = {
             let mut state = self.state.lock().unwrap();
@@ -82,7 +82,7 @@ impl Wires {
         self.died.notify_one();
     }
 
-    /// Breaks every connection, as the network does: both sides see it.
+    /// Breaks every connection as the network does: both sides see it.
     pub fn break_all(&self) {
         for held in std::mem::take(&mut *self.group.lock().unwrap()) {
             let mut held = held.lock().unwrap();
@@ -93,7 +93,7 @@ impl Wires {
         }
     }
 
-    /// The most commands the daemon wrote in one go.
+    /// The most commands the daemon wrote at once.
     pub fn burst(&self) -> usize {
         self.state.lock().unwrap().burst
     }
@@ -115,7 +115,7 @@ impl Wires {
         state.burst = state.burst.max(commands);
     }
 
-    /// Takes one step; true when it is the last.
+    /// Takes one step; true when it is the step of the death.
     fn step(&self) -> bool {
         let mut state = self.state.lock().unwrap();
         state.steps += 1;
@@ -191,7 +191,7 @@ impl AsyncWrite for Wire {
     }
 }
 
-/// Finds where commands end: at an empty line, or behind the body that a `content-length` announced.
+/// Finds the ends of commands: at an empty line, or after the body that a `content-length` announces.
 #[derive(Default)]
 struct Commands {
     head: Vec<u8>,

@@ -1,27 +1,27 @@
-//! What one caller hears while waiting, and the rules for it (Q10, Q11, Q13).
+//! The sounds one caller hears while waiting, and their rules (Q10, Q11, Q13).
 
 use freeswitch_queue::acd::call::{Playing, Saying, Wire};
 use freeswitch_queue::acd::settings::{Music, QueueSettings};
 
-/// How soon silence is to be filled, and how short a music is one that does not work.
+/// The delay before silence must be filled, and the length below which music counts as broken.
 const GRACE: u64 = 300;
 const WORKS_AFTER: u64 = 2000;
 
-/// Better positions are spoken at most this often.
+/// The shortest time between announcements of better positions.
 const REST: u64 = 15_000;
-/// Beyond this position there is one sentence.
+/// Beyond this position the caller hears one fixed sentence.
 const HIGHEST: u32 = 30;
-/// An announcement, and the message at the end of a wait, are taken to be over after this time.
+/// An announcement, and the message at the end of a wait, count as over after this time.
 const LONGEST_ANNOUNCEMENT: u64 = 30_000;
 const LONGEST_MESSAGE: u64 = 300_000;
 
-/// A caller's ear, on one connection.
+/// One caller's ear, on one connection.
 #[derive(Default)]
 pub(crate) struct Ear {
-    /// When the announcements of this wait began, and what was told since.
+    /// The times of this wait's announcements, and the positions announced since.
     began: u64,
     told: Option<u32>,
-    /// The caller came back to a place in the line: there is no announcement on entry, and one after a rest.
+    /// The caller returned to a place in the line: there is no announcement on entry, and one after a pause.
     returned: bool,
     /// The position on entry.
     entry: Option<u32>,
@@ -34,13 +34,13 @@ pub(crate) struct Ear {
     plays: bool,
     silent_since: u64,
     failures: u32,
-    /// Whoever is being connected is not to be disturbed by music.
+    /// Music must not disturb a caller who is being connected.
     excused: bool,
     every: Option<u64>,
     /// When announcements were last switched off.
     switched_off: Option<u64>,
     position: Option<u32>,
-    /// Told to go; nothing may be said any more.
+    /// The caller has been told to leave; no further sound may start.
     parted: bool,
 }
 
@@ -58,13 +58,13 @@ impl Ear {
         self.every = every(queue);
     }
 
-    /// The file was applied: announcements may have been switched on.
+    /// The reload may have switched announcements on.
     pub(crate) fn configured(&mut self, queue: Option<&QueueSettings>, now: u64) {
         let every = every(queue);
         if self.every.is_some() && every.is_none() {
             self.switched_off = Some(now);
         }
-        // Off and on again in one instant is what no call ever looks at.
+        // A call never sees announcements that are switched off and on again at the same instant.
         if self.every.is_none() && every.is_some() && self.switched_off != Some(now) {
             (self.began, self.last, self.told, self.entry) = (now, now, None, None);
             self.returned = false;
@@ -79,7 +79,7 @@ impl Ear {
         }
     }
 
-    /// The daemon wants this heard. `position` is the true one, `closing` that the wait is over.
+    /// The daemon plays this sound. `position` is the true one, `closing` says that the wait is over.
     pub(crate) fn order(
         &mut self,
         wire: &Wire,
@@ -122,7 +122,7 @@ impl Ear {
         }
     }
 
-    /// Whether this is the moment for the first announcement.
+    /// Whether the first announcement is due now.
     fn entry_is_due(&self, now: u64) -> bool {
         if self.returned { now >= self.began + REST } else { now == self.began }
     }
@@ -138,7 +138,7 @@ impl Ear {
         self.plays = true;
     }
 
-    /// The daemon is told that something has ended.
+    /// The daemon learns that a sound has ended.
     pub(crate) fn told_over(&mut self, playing: Playing, now: u64) {
         if self.announcement.is_some_and(|(p, _)| p == playing) {
             self.announcement = None;
@@ -161,12 +161,12 @@ impl Ear {
         self.message.is_some_and(|(_, since)| now < since + LONGEST_MESSAGE)
     }
 
-    /// Q13: the message, if there is one, is played to its end before anything is done with the caller.
+    /// Q13: the message, if there is one, plays to its end before the next action on the caller.
     pub(crate) fn may_go_on(&self, now: u64) {
         assert!(!self.hears_message(now), "Q13: the message is cut");
     }
 
-    /// What must be so for a waiting caller whenever nothing is left to be done at a moment.
+    /// The rules for a waiting caller whenever no action is left for a moment.
     pub(crate) fn check(&mut self, position: u32, excused: bool, now: u64) {
         let position = position.min(HIGHEST + 1);
         self.position = Some(position);
@@ -188,7 +188,7 @@ impl Ear {
         assert!(!silent || tried, "Q10: silence since {}", self.silent_since);
     }
 
-    /// The next moment after `now` at which something is due by itself.
+    /// The next moment after `now` at which an action is due by itself.
     pub(crate) fn next_moment(&self, now: u64) -> Option<u64> {
         let repeat = self.every.map(|every| self.last + every);
         let rested = self.every.map(|_| self.last + REST);

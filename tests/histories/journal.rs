@@ -1,4 +1,4 @@
-//! What the store would keep, folded from the facts in the plainest way; and that the facts add up.
+//! The state the store would keep, computed from the facts in the simplest way; and the check that the facts add up.
 
 use freeswitch_queue::acd::fact::{Fact, Onward, Record};
 use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
@@ -25,7 +25,7 @@ enum Offer {
     Forgotten,
 }
 
-/// Counts of what became of the calls.
+/// Counts of the outcomes of the calls.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) entered: u64,
@@ -50,7 +50,7 @@ impl Counts {
         self.offers += other.offers;
     }
 
-    /// Whether every kind of end came often enough to mean something.
+    /// Whether every kind of end came often enough to be meaningful.
     pub(crate) fn is_lively(&self) -> bool {
         let kinds =
             [self.answered, self.abandoned, self.timed_out, self.moved, self.lost, self.interrupted, self.offers];
@@ -66,7 +66,7 @@ pub(crate) struct Journal {
     /// Answered calls whose conversation has not ended.
     pub(crate) conversations: Vec<Record>,
     waiting: Vec<(CallId, QueueNumber)>,
-    /// When each call first entered a queue, and where it has been since by timeouts.
+    /// Each call's first entry, and the queues its timeouts have led to since.
     ways: Vec<(CallId, Wall, Vec<QueueNumber>)>,
     offers: Vec<(OfferId, Offer)>,
     pub(crate) counts: Counts,
@@ -94,7 +94,7 @@ impl Journal {
         self.offers.iter().rev().any(|(o, _)| *o == offer)
     }
 
-    /// A call comes to a queue by another way than from one.
+    /// A call enters a queue other than from another queue.
     pub(crate) fn anew(&mut self, call: &CallId) {
         self.ways.retain(|w| w.0 != *call);
     }
@@ -194,11 +194,11 @@ impl Journal {
         assert_eq!(c.entered, left + self.waiting.len() as u64, "the calls do not add up");
     }
 
-    /// The daemon died: what it was about will not be heard of again.
+    /// The daemon died: its open work produces no more events.
     pub(crate) fn interrupted(&mut self) {
         self.counts.interrupted += self.waiting.len() as u64;
         self.waiting.clear();
-        // A conversation of which a record tells goes on, or is told to have ended.
+        // A recorded conversation continues, or is recorded as ended.
         let told = |offer: OfferId| {
             self.conversations.iter().any(|r| matches!(&r.fact, Fact::CallAnswered { offer: o, .. } if *o == offer))
         };
@@ -209,7 +209,7 @@ impl Journal {
         }
     }
 
-    /// A conversation is taken up that the daemon did not see begin, or not in this life.
+    /// The daemon adopts a conversation that it, or this run of it, did not see begin.
     pub(crate) fn adopted(&mut self, offer: OfferId) {
         self.offers.iter_mut().filter(|o| o.0 == offer).for_each(|o| o.1 = Offer::Talking);
     }

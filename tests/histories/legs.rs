@@ -1,6 +1,6 @@
-//! The agents' phones and legs in the simulated FreeSWITCH. Who gets the caller is decided here, in the
-//! moment of answering, and told later. One thing is left out: a phone that is answered while the caller is
-//! already connected to another does not take the caller away, whatever way it was rung.
+//! The agents' phones and legs in the simulated FreeSWITCH. The winner of the caller is decided here, in the moment of
+//! the answer, and reported later. One thing is left out: a phone that answers while the caller is already connected to
+//! another does not take the caller away, however it was rung.
 
 use std::time::Duration;
 
@@ -29,13 +29,13 @@ pub(crate) enum State {
     Dead,
 }
 
-/// An offer whose phones were asked for.
+/// An offer whose phones were looked up.
 #[derive(Debug)]
 pub(crate) struct Asked {
     pub(crate) offer: OfferId,
-    /// When its ring time is over.
+    /// The end of its ring time.
     pub(crate) ring_over: u64,
-    /// A sign of ringing is due 4 s after the first `originate`: it goes to phones that are registered.
+    /// A sign of ringing is due 4 s after the first `originate` to a registered phone.
     registered: bool,
     begun: Option<u64>,
     /// Its call has given it up.
@@ -43,7 +43,7 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// Q7: when a phone that has given no sign of ringing has had its time.
+    /// Q7: the time at which a phone without a sign of ringing is given up.
     pub(crate) fn sign_due(&self) -> Option<u64> {
         self.begun.filter(|_| self.registered).map(|begun| begun + 4000)
     }
@@ -59,26 +59,26 @@ pub(crate) struct Leg {
     first_wins: bool,
     pub(crate) state: State,
     pub(crate) fault: Option<Fault>,
-    /// When its ring time is over, and whether the daemon said so.
+    /// The end of its ring time, and whether the daemon has seen it.
     pub(crate) ring_over: u64,
     pub(crate) rung_out: bool,
-    /// Whether it rings, and whether the daemon was told so.
+    /// Whether it rings, and whether the daemon has an event of that.
     pub(crate) rings: bool,
     pub(crate) told_rings: bool,
-    /// When the daemon was last told of it, or last did something about it.
+    /// The time of the daemon's last event or command for it.
     pub(crate) touched: u64,
     pub(crate) told_created: bool,
     pub(crate) told_answered: bool,
     pub(crate) told_ended: bool,
     pub(crate) told_gone: bool,
-    /// Whether it was ordered to end, and whether that was after it had come to be.
+    /// Whether the daemon has ended it, and whether it existed by then.
     pub(crate) killed: bool,
     pub(crate) killed_existing: bool,
-    /// When the phone was answered.
+    /// The time of the answer.
     pub(crate) answered_at: Option<u64>,
-    /// It had the caller.
+    /// It was connected to the caller.
     pub(crate) connected: bool,
-    /// It was to end if it still rang, and had just been answered.
+    /// The daemon ended it if it still rang, but it had just answered.
     pub(crate) spared: bool,
     /// Its call has given it up.
     pub(crate) lost: bool,
@@ -94,7 +94,7 @@ impl Leg {
         !matches!(self.state, State::Ordered | State::Dead)
     }
 
-    /// Whether, as far as was told, it is about to be connected.
+    /// Whether, according to the events so far, it is about to be connected.
     pub(crate) fn is_connecting(&self) -> bool {
         self.told_answered && !self.told_ended && !self.told_gone
     }
@@ -117,14 +117,14 @@ impl World {
         self.asked.iter_mut().rev().find(|a| a.offer == offer)
     }
 
-    /// Whom of an agent's ringing phones something happens to: one of them, or all in the same instant.
+    /// The ringing phones of an agent that an action affects: one of them, or all at the same instant.
     pub(crate) fn some_ringing(&mut self, agent: &AgentId) -> Vec<LegId> {
         let ringing = self.ringing(|l| l.agent == *agent);
         let ringing: Vec<LegId> = ringing.into_iter().filter(|id| !self.is_silent(*id)).collect();
         if ringing.len() < 2 || self.rng.chance(30) { ringing } else { vec![*self.rng.pick(&ringing)] }
     }
 
-    // What is told of a leg.
+    // Events of a leg.
 
     fn tell_of(&mut self, id: LegId, news: News) {
         let leg = self.leg(id);
@@ -164,7 +164,7 @@ impl World {
             News::HungUp(..) => (leg.told_created, leg.told_ended) = (true, true),
             News::Gone(_) => leg.told_gone = true,
             News::Missing => leg.told_gone |= leg.told_created,
-            // Of a leg that is there its own end counts.
+            // An existing leg ends by its own event.
             News::Originated(Err(_)) if leg.told_created => {}
             News::Originated(Err(_)) => (leg.told_ended, leg.told_gone) = (true, true),
             News::Ringing => (leg.told_created, leg.told_rings) = (true, true),
@@ -172,7 +172,7 @@ impl World {
         }
     }
 
-    /// Q7: "no answer" is what rang for the whole ring time, and "answered elsewhere" needs an elsewhere.
+    /// Q7: "no answer" requires the whole ring time, and "answered elsewhere" another winner.
     pub(crate) fn check_cause(&self, fact: &Fact) {
         match fact {
             Fact::OfferMissed { offer, cause: MissCause::NoAnswer, .. } => {
@@ -190,7 +190,7 @@ impl World {
         }
     }
 
-    // What phones do.
+    // Actions of phones.
 
     pub(crate) fn account(&mut self, agent: &AgentId) -> &mut Account {
         self.accounts.iter_mut().find(|a| a.agent == *agent).expect("an account")
@@ -239,7 +239,7 @@ impl World {
         }
     }
 
-    /// Somebody at the switch ends the ringing.
+    /// An admin of the switch ends the ringing.
     pub(crate) fn picked_off(&mut self, id: LegId) {
         if self.leg(id).state == State::Ringing {
             self.die(id, LegEnd::Elsewhere, false);
@@ -301,7 +301,7 @@ impl World {
         }
     }
 
-    /// The leg tries to take the caller; another that tries within the next 20 ms may yet get ahead.
+    /// The leg tries to take the caller; another that tries within the next 20 ms may still win.
     pub(crate) fn pick(&mut self, id: LegId) {
         if self.leg(id).state != State::Answered {
             return;
@@ -310,7 +310,7 @@ impl World {
         let open = self.caller(&call).is_some_and(|c| c.alive && c.answered && c.with.is_none() && !c.away);
         let rival = self.caller(&call).and_then(|c| c.picking).filter(|o| *o != id);
         let rival = rival.filter(|o| self.leg(*o).state == State::Answered);
-        // Only who loses to another is told so, and not always.
+        // Only a leg that loses to another gets the event, and not always.
         let lost = rival.is_some() || self.caller(&call).is_some_and(|c| c.with.is_some());
         let end = if lost && self.rng.chance(50) { LegEnd::Elsewhere } else { LegEnd::Cleared };
         if !open || (rival.is_some() && self.rng.chance(50)) {
@@ -347,13 +347,13 @@ impl World {
         c.with = Some(id);
         c.away = false;
         match c.conn {
-            // It is the caller's channel that tells: what the agent's tells may come before.
+            // The event comes on the caller's channel; events of the agent's channel may come earlier.
             Some(now) if now == conn && late => {
                 let delay = self.rng.within(10, 60);
                 self.at(delay, Due::Tell(conn, Input::Leg(id, News::Bridged)));
             }
             Some(now) if now == conn => self.tell_of(id, News::Bridged),
-            // A leg of the caller's last life.
+            // A leg of the caller's last run.
             Some(now) => self.tell(now, Input::TakenAway),
             None => {}
         }
@@ -363,7 +363,7 @@ impl World {
         self.die(id, LegEnd::Missed(MissCause::Declined), false);
     }
 
-    /// The agent hangs up, or passes the caller on.
+    /// The agent hangs up, or transfers the caller.
     pub(crate) fn leave(&mut self, agent: &AgentId, transfer: bool) {
         let talking = |l: &&Leg| l.agent == *agent && matches!(l.state, State::Answered | State::Talking);
         if let Some(id) = self.legs.iter().find(talking).map(|l| l.id) {
@@ -372,7 +372,7 @@ impl World {
         }
     }
 
-    /// A leg ends; with `transfer` its caller goes on with somebody else.
+    /// A leg ends; with `transfer` its caller continues with another party.
     pub(crate) fn die(&mut self, id: LegId, end: LegEnd, transfer: bool) {
         let leg = self.leg(id);
         let was = std::mem::replace(&mut leg.state, State::Dead);
@@ -402,7 +402,7 @@ impl World {
         if took && !transfer {
             self.caller_ends(&call);
         } else if took && self.rng.chance(30) {
-            // To the number of a queue: its dialplan connects the caller once more.
+            // To the number of a queue: its dialplan connects the caller to the daemon again.
             let delay = self.rng.within(60, 500);
             self.at(delay, Due::Again(call));
         } else if took {
@@ -411,9 +411,9 @@ impl World {
         }
     }
 
-    // What the daemon orders.
+    // Commands of the daemon.
 
-    /// Finds out which phones an agent has: at once where there is known to be one.
+    /// Looks up an agent's phones: at once if the agent is known to have one.
     pub(crate) fn find_phones(&mut self, conn: Conn, offer: OfferId, agent: &AgentId, ring_time: Duration) {
         let ring_over = self.now + ring_time.as_millis() as u64;
         let account = self.account(agent);
@@ -489,13 +489,13 @@ impl World {
         self.at(delay, Due::Create(id));
     }
 
-    /// Nobody can answer a phone that does nothing.
+    /// A phone that does nothing can never be answered.
     fn is_silent(&mut self, id: LegId) -> bool {
         let agent = self.leg(id).agent.clone();
         self.account(&agent).phone(id.phone) == Phone::Dead && !self.leg(id).rings
     }
 
-    /// The ring time is over, or that in which a phone is to give a sign.
+    /// The ring time is over, or the time in which a phone must give a sign.
     pub(crate) fn ring_out(&mut self, id: LegId, cause: MissCause) {
         let now = self.now;
         let sign_due = self.asked(id.offer).and_then(|asked| asked.sign_due());
@@ -512,7 +512,8 @@ impl World {
         }
     }
 
-    /// Calls a leg off. Whoever may just have answered is spared unless the caller is out of reach, and
+    /// Calls a leg off. A leg that may just have answered is spared unless the caller is out of reach, and no event
+    /// reports that.
     /// nothing is said of it.
     pub(crate) fn call_off(&mut self, id: LegId, cause: CancelCause) {
         match cause {

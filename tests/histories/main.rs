@@ -1,15 +1,14 @@
 //! Random histories of the queue's core against a naive reference of the contract.
 //!
 //! A history is a list of [`step::Step`]s: callers come, press keys and give up, agents log in and out, answer, refuse,
-//! hang up, pass on; phones and connections fail; the admin changes the file; the daemon and FreeSWITCH die
-//! and come back. The real core ([`sim`], [`play`]) runs it on virtual time between a simulated FreeSWITCH
-//! ([`world`]) and the reference ([`model`], [`ear`], [`journal`], [`check`]), which objects to whatever
-//! breaks a rule of the contract. A history that fails is made as short as it still fails, and printed with
-//! its seed.
+//! hang up, transfer; phones and connections fail; the admin changes the file; the daemon and FreeSWITCH die and come
+//! back. The real core ([`sim`], [`play`]) runs it on virtual time between a simulated FreeSWITCH ([`world`]) and the
+//! reference ([`model`], [`ear`], [`journal`], [`check`]), which rejects every breach of the contract. A failing
+//! history is shrunk while it still fails, and printed with its seed.
 //!
-//! More of them: `HISTORIES=100000 cargo test --release --test histories`; one of them, with all that
-//! happened in it: `SEED=17 cargo test --test histories`.
-//! With `SHRINK=0` the first failure is told as it is: `scripts/mutants` has no use for more.
+//! More of them: `HISTORIES=100000 cargo test --release --test histories`; a single one, with all its events: `SEED=17
+//! cargo test --test histories`. With `SHRINK=0` the first failure is printed unshrunk: `scripts/mutants` needs no
+//! more.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod check;
@@ -34,10 +33,10 @@ use crate::journal::Counts;
 use crate::play::{Failure, run};
 use crate::step::{Step, history};
 
-/// How many histories an ordinary run goes through.
+/// The number of histories of an ordinary run.
 const ORDINARY: u64 = 3000;
 
-/// Runs something that may panic often, without a word of it.
+/// Runs a function that may panic often, without printing the panics.
 fn quietly<R>(what: impl FnOnce() -> R) -> R {
     static HOOK: Mutex<()> = Mutex::new(());
     let _one = HOOK.lock().unwrap_or_else(PoisonError::into_inner);
@@ -48,13 +47,13 @@ fn quietly<R>(what: impl FnOnce() -> R) -> R {
     done
 }
 
-/// Fails. What a panic says would be lost while another test is quiet.
+/// Fails. The panic's message would be lost while another test is quiet.
 fn fail(text: &str) -> ! {
     println!("{text}");
     panic!("a history fails");
 }
 
-/// Makes a failing history shorter: takes out ever smaller pieces while it still fails.
+/// Shrinks a failing history: removes ever smaller pieces while it still fails.
 fn shrink(seed: u64, mut steps: Vec<Step>) -> Vec<Step> {
     let mut piece = steps.len() / 2;
     while piece > 0 {
@@ -79,7 +78,7 @@ fn report(seed: u64, steps: &[Step], failure: &Failure) -> String {
     format!("{trace}\n\nSEED={seed}, shortened to:\n{}\n\n{}", steps.join("\n"), failure.why)
 }
 
-/// Runs one history; if it fails, says how in as few steps as possible.
+/// Runs one history; if it fails, describes the failure in as few steps as possible.
 fn hold(seed: u64, steps: &[Step]) -> Result<Counts, String> {
     run(seed, steps, false).map_err(|failure| {
         if wanted("SHRINK") == Some(0) {
@@ -88,7 +87,7 @@ fn hold(seed: u64, steps: &[Step]) -> Result<Counts, String> {
         let short = shrink(seed, steps.to_vec());
         match run(seed, &short, true) {
             Err(failure) => report(seed, &short, &failure),
-            Ok(_) => format!("SEED={seed} fails, and then it does not"),
+            Ok(_) => format!("SEED={seed} fails once and passes when repeated"),
         }
     })
 }
@@ -138,6 +137,6 @@ fn random_histories_keep_the_contract() {
     let (steps, counts) = totals.into_inner().unwrap();
     println!("{count} histories, {steps} steps: {counts:?}");
     if count >= ORDINARY {
-        assert!(counts.is_lively(), "the histories do not get around: {counts:?}");
+        assert!(counts.is_lively(), "the histories do not reach every kind of end: {counts:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What can happen to the queue, as steps of a history, and how a history is made up.
+//! The steps of a history, and the generator of histories.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use crate::rng::Rng;
 pub(crate) const QUEUES: u8 = 3;
 pub(crate) const AGENTS: u8 = 5;
 
-/// One step. Callers are named by their number among those who are there; what does not fit does nothing.
+/// One step. Callers are named by their number among those present; a step that does not apply does nothing.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Step {
     /// Milliseconds pass.
     Wait(u64),
-    /// Time passes up to this many milliseconds before something is due; with 0 what is due has not been done.
+    /// Time passes up to this many milliseconds before the next due action; with 0 the action has not run yet.
     Until(u64),
-    /// Somebody calls this queue.
+    /// A caller calls this queue.
     Call(u8),
     /// An agent calls this queue from the own phone.
     CallFrom(u8, u8),
@@ -30,51 +30,51 @@ pub(crate) enum Step {
     Login(u8, u8),
     /// An agent logs out of a queue.
     Logout(u8, u8),
-    /// Somebody calls the offer off for which an agent's phone rings.
+    /// An admin calls off the offer for which an agent's phone rings.
     CallOff(u8),
     /// An agent answers the phone.
     Answer(u8),
-    /// Everybody whose phone rings for this caller answers.
+    /// All phones that ring for this caller answer.
     AnswerAll(u8),
     /// An agent declines.
     Decline(u8),
-    /// An agent hangs up, or passes the caller on: to somebody, or to a queue.
+    /// An agent hangs up, or transfers the caller: to another party, or to a queue.
     HangUp(u8, bool),
-    /// FreeSWITCH tells of a private call of an agent, or of its end.
+    /// FreeSWITCH sends the event of an agent's private call, or of its end.
     Private(u8, bool),
-    /// FreeSWITCH tells that the phone came or went.
+    /// FreeSWITCH sends the event that the phone registered or unregistered.
     Reachable(u8, bool),
-    /// From now on the agent's first phone behaves so.
+    /// From now on the agent's first phone behaves like this.
     Phone(u8, Phone),
-    /// From now on the agent has so many phones, and all but the first behave so.
+    /// From now on the agent has this many phones, and all but the first behave like this.
     Phones(u8, u8, Phone),
-    /// From now on the agent has a `dial`, or no more.
+    /// From now on the agent has a `dial`, or no longer has one.
     Dial(u8, bool),
     /// The next leg to the agent has this fault.
     Fault(u8, Fault),
-    /// The admin writes this into the file.
+    /// The admin makes this change to the file.
     Write(u8, Change),
-    /// The admin takes an agent into the file, or out of it.
+    /// The admin adds an agent to the file, or removes one.
     Hire(u8, bool),
-    /// The file is applied.
+    /// The daemon reloads the file.
     Reload,
     /// The connection of one call is lost.
     Cut(u8),
-    /// Somebody outside the queue takes the caller.
+    /// A party outside the queue takes the caller.
     Steal(u8),
-    /// The caller's music ends, as a file that cannot be played.
+    /// The caller's music ends, as with a file that cannot be played.
     Silence(u8),
-    /// Somebody compares with FreeSWITCH, or nobody does.
+    /// Sets whether the daemon compares its state with FreeSWITCH.
     Supervised(bool),
-    /// The daemon goes down in order, and comes back.
+    /// The daemon drains, and starts again.
     Drain,
-    /// The daemon is killed, and comes back.
+    /// The daemon is killed, and starts again.
     Crash,
-    /// FreeSWITCH is killed, and comes back.
+    /// FreeSWITCH is killed, and starts again.
     SwitchCrash,
 }
 
-/// How a phone behaves.
+/// The behaviour of a phone.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Phone {
     Rings,
@@ -90,43 +90,43 @@ pub(crate) enum Phone {
     Unknown,
 }
 
-/// What goes wrong with one leg.
+/// The fault of one leg.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Fault {
-    /// Everything is told twice.
+    /// Every event comes twice.
     Double,
     /// The channel appears late.
     SlowCreate(u64),
-    /// The result of the order to ring comes late.
+    /// The result of the `originate` comes late.
     LateResult,
-    /// The result of the order to ring never comes.
+    /// The result of the `originate` never comes.
     NoResult,
-    /// That it is being hung up is never told.
+    /// The event of its hang-up never comes.
     NoHangUp,
-    /// Its end is told so much later.
+    /// The event of its end comes this much later.
     LateEnd(u64),
-    /// The order to ring fails for another reason.
+    /// The `originate` fails for another reason.
     Refused,
     /// Answered, but not connected: ends by itself.
     NotBridged,
     /// Answered, but not connected: stays.
     Parked,
-    /// The order to ring has no effect at all.
+    /// The `originate` has no effect at all.
     Never,
-    /// Nothing at all is told.
+    /// No event comes at all.
     Mute,
-    /// That it is gone is never told.
+    /// The event of its destruction never comes.
     NoGone,
     /// It cannot be ended.
     Deaf,
-    /// It ends as if somebody else had been faster.
+    /// It ends as if another phone had been faster.
     PickedOff,
     /// FreeSWITCH ends its ringing before the ring time is over.
     CutShort,
 }
 
 impl Fault {
-    /// Whether the end of such a leg may never be heard of.
+    /// Whether the event of such a leg's end may never come.
     pub(crate) fn may_be_lost(self) -> bool {
         match self {
             Self::Never | Self::Mute | Self::NoGone | Self::Deaf => true,
@@ -140,7 +140,7 @@ impl Fault {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Change {
     Strategy(Strategy),
-    /// Which agents (a bit each), and with which of them the list begins.
+    /// The participating agents (a bit each), and the one with which the list begins.
     Participants(u8, u8),
     WrapUp(u64),
     MaxWait(Option<u64>),
@@ -207,7 +207,7 @@ impl Office {
         hired.map(|a| AgentSettings::new(agent_id(a), "Anna".into())).collect()
     }
 
-    /// The queues; whatever would not pass the checks of a file is put right.
+    /// The queues; a value that would fail the checks of a file is corrected.
     pub(crate) fn queues(&self) -> Vec<QueueSettings> {
         let agents = self.agents();
         let there: Vec<QueueNumber> =
@@ -224,7 +224,7 @@ impl Office {
     }
 }
 
-/// What a history likes to do: every history likes other things, so that rare ones meet often in some.
+/// The weights of a history's steps: they differ between histories, so that rare steps meet often in some.
 struct Taste {
     weights: Vec<(u64, Kind)>,
     strategies: Vec<Strategy>,
@@ -361,7 +361,7 @@ fn some_fault(rng: &mut Rng) -> Fault {
     }
 }
 
-/// Makes up a history.
+/// Generates a history.
 pub(crate) fn history(seed: u64) -> Vec<Step> {
     let mut rng = Rng::new(seed);
     let taste = Taste::new(&mut rng);
@@ -373,7 +373,7 @@ pub(crate) fn history(seed: u64) -> Vec<Step> {
         }
     }
     if rng.chance(15) {
-        // Whoever waits too long is sent round, if anybody can be.
+        // Timeouts lead to another queue, if there is one.
         for (queue, to) in [(0, 1), (1, 0)] {
             let wait = Some(*rng.pick(&[700, 9000]));
             steps.extend([Change::OnTo(to), Change::MaxWait(wait)].map(|change| Step::Write(queue, change)));

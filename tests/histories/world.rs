@@ -1,7 +1,6 @@
-//! FreeSWITCH and its callers, as far as the queue can tell: what is true, and what of it is told to whom
-//! and when. The orders and delays are those of `tests/captures`: what happens is told up to 20 ms later and
-//! in batches, in order for each connection; commands are carried out at once. The agents' legs are in
-//! [`crate::legs`].
+//! FreeSWITCH and its callers, as far as the queue can see: the true state, and the events about it with their times.
+//! The orders and delays are those of `tests/captures`: events come up to 20 ms later and in batches, in order for each
+//! connection; commands run at once. The agents' legs are in [`crate::legs`].
 
 use std::collections::BTreeMap;
 
@@ -18,22 +17,22 @@ use crate::step::{AGENTS, Fault, Phone, QUEUES, agent_id, queue_number};
 /// How long a connection stays open after its caller is gone.
 const LINGER: u64 = 10_000;
 
-/// One connection between FreeSWITCH and the daemon: one for each life of a call.
+/// One connection between FreeSWITCH and the daemon: one for each run of the daemon that has the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Conn(pub(crate) usize);
 
-/// What the simulation has to pass on.
+/// Output of the simulation to the daemon.
 #[derive(Debug)]
 pub(crate) enum News {
-    /// This is told on a connection.
+    /// An event on a connection.
     Tell(Conn, Input),
     /// The dialplan brings a caller back.
     Back(CallId),
-    /// A caller who was passed on is led to a queue anew.
+    /// The dialplan leads a transferred caller to a queue as a new call.
     Again(CallId),
 }
 
-/// What is going to happen in FreeSWITCH.
+/// Future events in FreeSWITCH.
 #[derive(Debug)]
 pub(crate) enum Due {
     Tell(Conn, Input),
@@ -43,7 +42,7 @@ pub(crate) enum Due {
     Answer(LegId),
     /// The leg tries to take the caller.
     Pick(LegId),
-    /// The leg has the caller.
+    /// The leg is connected to the caller.
     Join(LegId),
     Fail(LegId, LegEnd),
     CutShort(LegId),
@@ -59,7 +58,7 @@ pub(crate) enum Due {
 struct Line {
     call: CallId,
     open: bool,
-    /// Nothing is told before what was told last.
+    /// No event comes before the last one sent.
     last: u64,
 }
 
@@ -73,9 +72,9 @@ pub(crate) struct Caller {
     pub(crate) own: Option<AgentId>,
     pub(crate) queue: QueueNumber,
     pub(crate) visited: Vec<QueueNumber>,
-    /// A timeout's transfer leads the call to a queue again, and nobody talks with the caller on the way.
+    /// A timeout's transfer leads the call to a queue again, without a conversation on the way.
     led: bool,
-    /// What the channel remembers for the time after the daemon's death.
+    /// Variables on the channel for the time after the daemon's death.
     pub(crate) place: Option<Place>,
     pub(crate) first_entered: Option<Wall>,
     /// Whether the dialplan would bring the caller back if the daemon died.
@@ -87,11 +86,11 @@ pub(crate) struct Caller {
     /// The leg that is about to take the caller, and the one that has.
     pub(crate) picking: Option<LegId>,
     pub(crate) with: Option<LegId>,
-    /// With somebody outside the queue, or on the way there.
+    /// Connected to a party outside the queue, or on the way there.
     pub(crate) away: bool,
 }
 
-/// What becomes of a caller whom the daemon lets go.
+/// The next destination of a caller whom the daemon lets go.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Parted {
     HungUp,
@@ -116,12 +115,12 @@ pub(crate) struct World {
 pub(crate) struct Account {
     pub(crate) agent: AgentId,
     pub(crate) phones: u8,
-    /// They are behind a `dial`, which is one to the daemon.
+    /// They are behind a `dial`, which is one phone to the daemon.
     pub(crate) dialled: bool,
     /// How the first phone behaves, and the others.
     pub(crate) first: Phone,
     pub(crate) others: Phone,
-    /// What goes wrong with one of the next legs.
+    /// The fault of one of the next legs.
     pub(crate) fault: Option<Fault>,
 }
 
@@ -154,7 +153,7 @@ impl World {
         self.due.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Lets happen what is due, until there is something to pass on.
+    /// Runs due events until there is output for the daemon.
     pub(crate) fn pop(&mut self) -> Option<News> {
         while self.next_moment()? <= self.now {
             let (_, due) = self.due.pop_first()?;
@@ -197,7 +196,7 @@ impl World {
         self.due.insert((self.now + delay, self.count), due);
     }
 
-    /// Something is told up to 20 ms later, in order.
+    /// Sends an event up to 20 ms later, in order.
     pub(crate) fn tell(&mut self, conn: Conn, input: Input) {
         let delay = self.rng.below(21);
         let line = &mut self.lines[conn.0];
@@ -206,7 +205,7 @@ impl World {
         self.at(delay, Due::Tell(conn, input));
     }
 
-    /// The answer to a command comes at once, and before what happens later is told.
+    /// The reply to a command comes at once, before the events of anything later.
     pub(crate) fn reply(&mut self, conn: Conn, input: Input) {
         let delay = self.rng.below(6);
         let line = &mut self.lines[conn.0];
@@ -222,23 +221,23 @@ impl World {
         self.callers.iter_mut().find(|c| c.call == *call)
     }
 
-    /// The callers a step may name: those who are there and not with somebody.
+    /// The callers a step may name: those present and not connected to a party.
     pub(crate) fn waiting(&self) -> Vec<CallId> {
         let there = |c: &&Caller| c.alive && !c.away && c.with.is_none() && c.conn.is_some();
         self.callers.iter().filter(there).map(|c| c.call.clone()).collect()
     }
 
-    // What callers do.
+    // Actions of callers.
 
-    /// Q12: once the channel was told so, no key ends what the caller hears.
+    /// Q12: once the channel has the variable for it, no key ends a sound.
     pub(crate) fn press(&mut self, call: &CallId) {
         if self.caller(call).is_some_and(|c| c.place.is_none()) {
             self.silence(call);
         }
     }
 
-    /// Somebody passed the caller on to a queue: for the queue that is somebody new. Only by which queues a timeout led
-    /// the call is known.
+    /// A transfer by another party leads the caller to a queue, as a new call. The queue knows only which queues a
+    /// timeout led the call through.
     pub(crate) fn anew(&mut self, call: &CallId) {
         let queue = queue_number(self.rng.below(u64::from(QUEUES)) as u8);
         let c = self.caller(call).expect("a caller");
@@ -294,7 +293,7 @@ impl World {
             self.die(offer, LegEnd::Cleared, false);
         }
         if let Some(conn) = conn {
-            // Q106: who hung up, or that FreeSWITCH did.
+            // Q106: which side hung up, or that FreeSWITCH did.
             let end = if self.rng.chance(25) { Input::CallerEnded } else { Input::CallerGone };
             self.tell(conn, end.clone());
             self.tell(conn, end);
@@ -305,7 +304,7 @@ impl World {
         }
     }
 
-    /// Whatever the caller hears ends.
+    /// The current sound of the caller ends.
     pub(crate) fn silence(&mut self, call: &CallId) {
         let Some(c) = self.caller(call) else { return };
         let over = [c.saying.take(), c.music.take()];
@@ -322,7 +321,7 @@ impl World {
         }
     }
 
-    /// Somebody outside the queue takes the caller.
+    /// A party outside the queue takes the caller.
     pub(crate) fn steal(&mut self, call: &CallId) {
         self.silence(call);
         let Some(c) = self.caller(call) else { return };
@@ -349,9 +348,9 @@ impl World {
         }
     }
 
-    // What the daemon orders.
+    // Commands of the daemon.
 
-    /// The caller's channel is answered, which is told in time or, where it is slow, later.
+    /// Answers the caller's channel; the event comes in time or, on a slow channel, later.
     pub(crate) fn answer_caller(&mut self, call: &CallId) {
         let Some(c) = self.caller(call) else { return };
         c.answered = true;
@@ -383,7 +382,7 @@ impl World {
         }
     }
 
-    /// The caller is hung up, or goes elsewhere.
+    /// The caller is hung up, or continues elsewhere.
     pub(crate) fn part(&mut self, call: &CallId, how: Parted) {
         let Some(conn) = self.caller(call).and_then(|c| c.conn) else { return };
         let unheard = self.rng.chance(10);
@@ -412,7 +411,7 @@ impl World {
         }
     }
 
-    /// The daemon closes the connection: whoever is still there goes on in the dialplan, and comes back.
+    /// The daemon closes the connection: a caller who is still there continues in the dialplan, and returns.
     pub(crate) fn close(&mut self, conn: Conn) {
         self.lines[conn.0].open = false;
         let call = self.call_of(conn);
@@ -424,8 +423,8 @@ impl World {
 
     // The deaths.
 
-    /// The daemon is dead: every connection is closed, waiting callers will be brought back, conversations
-    /// and ringing legs go on, until somebody compares.
+    /// The daemon is dead: every connection is closed, waiting callers will return, conversations and ringing legs
+    /// continue until a daemon compares.
     pub(crate) fn daemon_died(&mut self) {
         self.legs.iter_mut().for_each(|l| l.lost = true);
         self.lines.iter_mut().for_each(|l| l.open = false);
@@ -436,7 +435,7 @@ impl World {
         calls.iter().for_each(|c| self.bring_back(c));
     }
 
-    /// FreeSWITCH is dead, and everything in it. Gives the connections that end.
+    /// FreeSWITCH is dead, with all its calls. Returns the connections that end.
     pub(crate) fn died(&mut self) -> Vec<Conn> {
         self.due.clear();
         self.callers.iter_mut().for_each(|c| c.alive = false);

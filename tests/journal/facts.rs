@@ -1,4 +1,4 @@
-//! Every fact, from end to end.
+//! Every kind of fact through the store and the log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,9 +107,9 @@ fn any_record() -> impl Strategy<Value = Record> {
     ((0..i64::MAX).prop_map(Wall), any_fact()).prop_map(|(at, fact)| Record { at, fact })
 }
 
-/// Q23: who asked for a login stands beside it; a record from before that is read as well.
+/// Q23: the record of a login names who asked for it; a record from before that field is read as well.
 #[test]
-fn q23_a_login_tells_who_asked_for_it() {
+fn q23_the_record_of_a_login_names_who_asked_for_it() {
     let read = |json: &str| match serde_json::from_str::<Record>(json).unwrap().fact {
         Fact::AgentLoggedIn { by, .. } | Fact::AgentLoggedOut { by, .. } => by,
         other => panic!("{other:?}"),
@@ -128,7 +128,7 @@ fn q23_a_login_tells_who_asked_for_it() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
-    /// Q23: every fact comes back as it was recorded.
+    /// Q23: every fact is read back as it was recorded.
     #[test]
     fn q23_every_fact_survives_the_store(records in prop::collection::vec(any_record(), 1..100)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -138,7 +138,7 @@ proptest! {
         prop_assert_eq!(found, records);
     }
 
-    /// Q23: a line of the log has every field of the record, under the same name and with the same value.
+    /// Q23: a line of the log has every field of the record, with the same name and value.
     #[test]
     fn q23_a_line_of_the_log_has_the_fields_of_its_record(records in prop::collection::vec(any_record(), 1..100)) {
         let (log, guard) = Log::begin_json();

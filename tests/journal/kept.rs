@@ -1,4 +1,4 @@
-//! What is kept, for a restart and for reports.
+//! The records that the store keeps for a restart and for reports.
 
 use std::path::Path;
 use std::time::Duration;
@@ -33,17 +33,17 @@ fn lives(journal: &Journal, at: i64) {
     journal.alive(Now { mono, wall: Wall(at) }, Wall(at + 1), true);
 }
 
-/// Waits, in real time, for what the store does by itself.
+/// Waits, in real time, for the store's own thread.
 async fn until(mut done: impl AsyncFnMut() -> bool) {
     let step_by_step = async { while !done().await {} };
     tokio::time::timeout(Duration::from_secs(60), step_by_step).await.unwrap();
 }
 
 #[tokio::test]
-async fn q18_q6_q19_what_a_restart_needs_is_restored() {
+async fn q18_q6_q19_the_state_for_a_restart_is_restored() {
     for shelf in Shelf::both() {
         let (journal, restored) = shelf.open();
-        assert_eq!(restored, Restored::default(), "a new store knows nothing");
+        assert_eq!(restored, Restored::default(), "a new store is empty");
         let (other, bruno) = (QueueNumber::new("99901").unwrap(), AgentId::new("1002").unwrap());
         journal.login(anna(), service(), Wall(1)).await.unwrap();
         journal.login(anna(), service(), Wall(2)).await.unwrap();
@@ -67,10 +67,10 @@ async fn q18_q6_q19_what_a_restart_needs_is_restored() {
     }
 }
 
-/// Q6, Q108: who ended a conversation last is told by the line's time, whatever the calendar said, and whenever it was
-/// noticed.
+/// Q6, Q108: the order of the agents' last conversations is that of their line's time, whatever the calendar showed,
+/// and whenever their ends were noticed.
 #[tokio::test]
-async fn q6_q108_the_last_conversations_are_told_in_their_order() {
+async fn q6_q108_the_last_conversations_are_restored_in_their_order() {
     for shelf in Shelf::both() {
         let (journal, _) = shelf.open();
         let of = |agent: &str, at| {
@@ -80,7 +80,7 @@ async fn q6_q108_the_last_conversations_are_told_in_their_order() {
         };
         journal.record(of("1003", 5_000));
         journal.record(of("1004", 4_000));
-        // The calendar is set back and forth.
+        // The calendar is set forward and back.
         journal.alive(Now { mono: Mono(Duration::from_secs(6)), wall: Wall(9 * DAY) }, Wall(6_000), true);
         journal.record(of("1001", 9 * DAY + 1_000));
         journal.alive(Now { mono: Mono(Duration::from_secs(8)), wall: Wall(10) }, Wall(8_000), true);
@@ -93,9 +93,10 @@ async fn q6_q108_the_last_conversations_are_told_in_their_order() {
     }
 }
 
-/// Q19, Q110: what has begun and not ended is known, however long ago it was, and whatever date stands between.
+/// Q19, Q110: calls and offers that have begun and not ended are restored, however old they are and whatever the dates
+/// in between.
 #[tokio::test]
-async fn q19_q110_what_has_not_ended_is_restored() {
+async fn q19_q110_open_calls_and_offers_are_restored() {
     for shelf in Shelf::both() {
         let (journal, _) = shelf.open();
         let returned = |n, at| Record {
@@ -117,7 +118,7 @@ async fn q19_q110_what_has_not_ended_is_restored() {
             let fact = Fact::ConversationEnded { offer: offer(n), call, queue, agent, talked, by };
             Record { at: Wall(at), fact }
         };
-        // Call 0 has waited for days, 1 was answered and ended, 2 talks, 3 waits and is offered, 4 went and came back.
+        // Call 0 has waited for days, 1 is answered and ended, 2 talks, 3 waits and is offered, 4 left and returned.
         let facts = [
             entered(0, 0),
             entered(1, DAY),
@@ -148,7 +149,8 @@ async fn q19_q110_what_has_not_ended_is_restored() {
     }
 }
 
-/// Q108: when the daemon was last known to live: by its records, and by its own word while something is open.
+/// Q108: the store knows when the daemon was last alive: from its records, and from a heartbeat while a call or
+/// conversation is open.
 #[tokio::test]
 async fn q108_the_last_sign_of_life_is_kept() {
     for shelf in Shelf::both() {
@@ -160,7 +162,7 @@ async fn q108_the_last_sign_of_life_is_kept() {
         assert_eq!(restored.alive, Some(Alive { wall: Wall(50), line: Wall(50) }));
         lives(&journal, 2_000);
         journal.record(entered(2, 2_500));
-        // A calendar that was set says nothing of the time between.
+        // A calendar change does not count as time in between.
         journal.record(entered(3, 9 * DAY));
         journal.flush().await.unwrap();
         journal.close().await.unwrap();
@@ -174,9 +176,9 @@ async fn q108_the_last_sign_of_life_is_kept() {
     }
 }
 
-/// Q23: numbers go on over restarts, and a reader goes on where it was.
+/// Q23: record numbers continue across restarts, and a reader continues from the number it names.
 #[tokio::test]
-async fn q23_a_reader_says_from_which_number_on() {
+async fn q23_a_reader_continues_from_a_record_number() {
     for shelf in Shelf::both() {
         let (journal, _) = shelf.open();
         (0..3).for_each(|n| journal.record(entered(n, 1)));
@@ -197,9 +199,9 @@ async fn q23_a_reader_says_from_which_number_on() {
     }
 }
 
-/// Q107: whose store it is: random, and the same for as long as there is this store.
+/// Q107: a store has a random identity, which stays the same for the life of the store.
 #[tokio::test]
-async fn q107_a_store_has_an_identity_of_its_own() {
+async fn q107_a_store_has_its_own_identity() {
     let shelves = [Shelf::both(), Shelf::both()].into_iter().flatten();
     let mut all = Vec::new();
     for shelf in shelves {
@@ -211,7 +213,7 @@ async fn q107_a_store_has_an_identity_of_its_own() {
         assert!(!all.contains(&identity));
         all.push(identity);
     }
-    // A store that was copied for another daemon is given another, as the README has it.
+    // A store copied for another daemon gets a new identity, as the README describes.
     let place = Place::new();
     let identity = open(&place.file()).0.identity();
     Connection::open(place.file()).unwrap().execute_batch("UPDATE life SET identity = NULL").unwrap();
@@ -240,7 +242,7 @@ async fn q23_records_are_found_by_time_call_queue_and_agent() {
     }
 }
 
-/// Q23: a record of a later version is left out, and makes no query fail; nor does it keep anybody from starting.
+/// Q23: a record of a later version is skipped: no query fails, and the daemon starts.
 #[tokio::test]
 async fn q23_a_record_of_a_later_version_makes_no_query_fail() {
     let place = Place::new();
@@ -274,7 +276,7 @@ async fn q23_the_columns_for_reports_are_read_out_of_the_facts() {
 }
 
 #[tokio::test]
-async fn records_past_their_time_are_deleted_and_logins_are_not() {
+async fn old_records_are_deleted_and_logins_are_not() {
     for shelf in Shelf::both() {
         let (journal, _) = shelf.open();
         journal.login(anna(), service(), Wall(0)).await.unwrap();
@@ -300,7 +302,7 @@ async fn records_past_their_time_are_deleted_and_logins_are_not() {
     }
 }
 
-/// Q108: one record of a calendar that was wrong deletes nothing, and hides nothing that has not ended.
+/// Q108: one record with a wrong date deletes nothing, and hides no open call or conversation.
 #[tokio::test]
 async fn q108_a_record_with_a_date_in_the_future_deletes_nothing() {
     for shelf in Shelf::both() {
@@ -319,7 +321,7 @@ async fn q108_a_record_with_a_date_in_the_future_deletes_nothing() {
 }
 
 #[tokio::test]
-async fn a_store_in_memory_is_one_alone() {
+async fn each_store_in_memory_is_separate() {
     let (first, second) = (open(Path::new(":memory:")).0, open(Path::new(":memory:")).0);
     first.record(entered(1, 1));
     assert_eq!((all(&first).await.len(), all(&second).await.len()), (1, 0));

@@ -1,5 +1,5 @@
-//! The store: what it keeps, what it refuses, and how it bears trouble (Q6, Q18, Q19, Q23). And the log of facts,
-//! which says the same.
+//! The store: the records it keeps, the files it refuses, and its behaviour when the disk fails (Q6, Q18, Q19, Q23).
+//! And the log of facts, which has the same content.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "../support/log.rs"]
@@ -23,7 +23,7 @@ use freeswitch_queue::acd::time::Wall;
 use freeswitch_queue::journal::{Filter, Journal, Options, Restored};
 use uuid::Uuid;
 
-/// A directory of one test, gone with it.
+/// The directory of one test, removed with it.
 struct Place(PathBuf);
 
 impl Place {
@@ -44,7 +44,7 @@ impl Drop for Place {
     }
 }
 
-/// A store that can be opened again: what holds for any store is held against both.
+/// A store that can be opened again: the tests of any store run against both kinds.
 enum Shelf {
     File(Place),
     Memory(memory::Memory),
@@ -63,7 +63,7 @@ impl Shelf {
     }
 }
 
-/// Patience enough for a busy machine; no test waits it out.
+/// Timeouts long enough for a busy machine; no test waits for them to elapse.
 fn patient() -> Options {
     Options { durable_within: Duration::from_secs(60), ..Options::default() }
 }

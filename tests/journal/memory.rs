@@ -1,4 +1,4 @@
-//! A second store: in memory, as plain as it can be. What holds for the one holds for the other.
+//! A second store, in memory and as simple as possible. The tests of the store run against both.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -7,7 +7,7 @@ use freeswitch_queue::acd::ids::{AgentId, Instance};
 use freeswitch_queue::acd::time::Wall;
 use freeswitch_queue::journal::{Alive, Batch, Filter, Numbered, Reader, Restored, Store, StoreError, Unended, WrapUp};
 
-/// What outlives a daemon: it may be opened again.
+/// The part that outlives a daemon: it can be opened again.
 #[derive(Clone)]
 pub(crate) struct Memory(Arc<Mutex<Kept>>);
 
@@ -88,7 +88,7 @@ impl Store for Memory {
 
     fn prune(&mut self, before: Wall) -> Result<bool, StoreError> {
         let login = |next: &Numbered| matches!(next.record.fact, Fact::AgentLoggedIn { .. });
-        // The logins are in the records here.
+        // This store keeps the logins in the records.
         let mut kept = self.kept();
         let (records, lines) = (std::mem::take(&mut kept.records), std::mem::take(&mut kept.lines));
         let all = records.into_iter().zip(lines);

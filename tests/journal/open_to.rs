@@ -1,4 +1,4 @@
-//! Who may read the store, and what a reader who does not end does to it.
+//! The modes of the store's files, and a reader that holds the store's lock.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -30,11 +30,11 @@ fn helper_that_makes_a_store() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (journal, _) = open(Path::new(&path));
     runtime.block_on(journal.login(anna(), service(), Wall(1))).unwrap();
-    // Dies with the files in place.
+    // Ends without closing the store, so that all its files stay.
     std::process::exit(0);
 }
 
-/// The records hold callers' numbers.
+/// The records contain callers' numbers.
 #[test]
 fn the_files_are_the_owner_s_alone_whatever_the_umask() {
     for umask in ["000", "022", "077"] {
@@ -51,10 +51,10 @@ fn the_files_are_the_owner_s_alone_whatever_the_umask() {
     }
 }
 
-/// A store of an earlier version is closed to everybody else; what its group may do is the admin's choice, and SQLite's
-/// own files follow.
+/// A store of an earlier version is closed to other users; the admin decides about the group's access, and SQLite's own
+/// files follow.
 #[tokio::test]
-async fn a_store_that_everybody_could_read_is_closed_to_them() {
+async fn a_store_that_other_users_could_read_is_closed_to_them() {
     let place = Place::new();
     open(&place.file()).0.close().await.unwrap();
     fs::set_permissions(place.file(), Permissions::from_mode(0o644)).unwrap();
@@ -64,7 +64,7 @@ async fn a_store_that_everybody_could_read_is_closed_to_them() {
     assert_eq!([store, log, shared].map(|file| mode(&file)), [0o640; 3]);
 }
 
-/// Somebody else's file is not touched.
+/// A file that is no store is left alone.
 #[tokio::test]
 async fn a_foreign_file_keeps_its_modes() {
     let place = Place::new();
@@ -74,9 +74,9 @@ async fn a_foreign_file_keeps_its_modes() {
     assert_eq!(mode(&place.file()), 0o644);
 }
 
-/// Reports read while the daemon writes, and what a report holds up is told.
+/// Reports read while the daemon writes, and the daemon reports a reader that delays it.
 #[tokio::test]
-async fn a_reader_that_does_not_end_is_told() {
+async fn a_reader_that_does_not_end_is_reported() {
     let place = Place::new();
     let (journal, _) = open(&place.file());
     journal.record(entered(0, 1));

@@ -1,4 +1,4 @@
-//! What may not be the store.
+//! Files that the store refuses.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ fn refusal(path: &Path) -> String {
 }
 
 #[tokio::test]
-async fn what_is_not_a_store_is_refused_and_left_as_it_is() {
+async fn a_file_that_is_no_store_is_refused_and_left_as_it_is() {
     let place = Place::new();
     let said = refusal(&place.0);
     assert!(said.contains("is a directory"), "{said}");
@@ -52,7 +52,7 @@ async fn a_damaged_file_is_refused_with_what_to_do() {
     journal.login(anna(), service(), Wall(1)).await.unwrap();
     journal.close().await.unwrap();
     let mut bytes = std::fs::read(place.file()).unwrap();
-    // Everything behind the first page, which holds the schema.
+    // Everything after the first page, which holds the schema.
     bytes[4096..].fill(0xA5);
     std::fs::write(place.file(), bytes).unwrap();
     let said = refusal(&place.file());
@@ -60,7 +60,7 @@ async fn a_damaged_file_is_refused_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn one_store_has_one_daemon_under_whatever_name() {
+async fn one_store_has_one_daemon_under_any_path() {
     let place = Place::new();
     let (journal, _) = open(&place.file());
     let second = Journal::open(place.file(), patient()).expect_err("the first is open");

@@ -1,4 +1,4 @@
-//! Trouble with the disk, and the end.
+//! Trouble with the disk, and the end of the store.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use super::{Place, all, anna, entered, open, patient, service};
 
-/// Waits until the store's health is as wanted.
+/// Waits until the store's health matches.
 async fn health(journal: &Journal, wanted: impl FnMut(&Health) -> bool) -> Health {
     let mut health = journal.health();
     tokio::time::timeout(Duration::from_secs(60), health.wait_for(wanted)).await.unwrap().unwrap().clone()
@@ -20,13 +20,13 @@ fn degraded(health: &Health) -> bool {
 }
 
 #[tokio::test]
-async fn while_another_program_holds_the_file_facts_wait_and_nobody_else_does() {
+async fn while_another_program_holds_the_file_only_facts_wait() {
     let place = Place::new();
     let hasty = Options { durable_within: Duration::from_millis(1), ..Options::default() };
     let (journal, _) = Journal::open(place.file(), hasty).unwrap();
     let other = Connection::open(place.file()).unwrap();
     other.execute_batch("BEGIN EXCLUSIVE").unwrap();
-    // Not one of these could return if it waited for the store: the lock goes only afterwards.
+    // None of these calls could return if it waited for the store, because the lock is released only afterwards.
     (0..1000).for_each(|n| journal.record(entered(n, 1)));
     assert_eq!(journal.login(anna(), service(), Wall(2)).await, Err(NotDurable::Late(Duration::from_millis(1))));
     let trouble =
@@ -42,14 +42,14 @@ async fn while_another_program_holds_the_file_facts_wait_and_nobody_else_does() 
 }
 
 #[tokio::test]
-async fn a_full_backlog_gives_up_the_oldest_facts_counts_them_and_keeps_logins() {
+async fn a_full_backlog_drops_and_counts_the_oldest_facts_and_keeps_logins() {
     let place = Place::new();
     let (journal, _) = Journal::open(place.file(), Options { backlog: 10, ..patient() }).unwrap();
     let other = Connection::open(place.file()).unwrap();
     other.execute_batch("BEGIN EXCLUSIVE").unwrap();
     let login = journal.login(anna(), service(), Wall(0));
     (0..100).for_each(|n| journal.record(entered(n, 1)));
-    // Once the writer has put back what it had in hand, ten entries are left: the login and nine facts.
+    // Once the writer has returned the entries it held, ten are left: the login and nine facts.
     health(
         &journal,
         |health| matches!(health, Health::Degraded { dropped: 91, reason, .. } if reason.contains("lock")),
@@ -65,7 +65,7 @@ async fn a_full_backlog_gives_up_the_oldest_facts_counts_them_and_keeps_logins()
 }
 
 #[tokio::test]
-async fn a_file_that_is_moved_away_is_noticed_and_taken_again() {
+async fn a_file_that_is_moved_away_is_noticed_and_opened_again() {
     let place = Place::new();
     let (journal, _) = open(&place.file());
     let away = place.0.join("away");
@@ -79,7 +79,7 @@ async fn a_file_that_is_moved_away_is_noticed_and_taken_again() {
 }
 
 #[tokio::test]
-async fn closing_is_bounded_and_tells_what_was_not_written() {
+async fn closing_is_bounded_and_reports_unwritten_records() {
     let place = Place::new();
     let options = Options { close_within: Duration::from_millis(1), ..patient() };
     let (journal, _) = Journal::open(place.file(), options).unwrap();
@@ -89,12 +89,12 @@ async fn closing_is_bounded_and_tells_what_was_not_written() {
     let login = journal.login(anna(), service(), Wall(1));
     assert_eq!(journal.close().await.unwrap_err().records, 4);
     assert_eq!(login.await, Err(NotDurable::Lost));
-    assert_eq!(journal.login(anna(), service(), Wall(1)).await, Err(NotDurable::Lost), "and later ones neither");
+    assert_eq!(journal.login(anna(), service(), Wall(1)).await, Err(NotDurable::Lost), "later logins fail too");
     assert_eq!(journal.dropped(), 1);
 }
 
 #[tokio::test]
-async fn a_dropped_store_writes_what_waited() {
+async fn a_dropped_store_writes_the_pending_records() {
     let place = Place::new();
     drop({
         let (journal, _) = open(&place.file());

@@ -1,4 +1,4 @@
-//! Who calls, and the call.
+//! Callers, and their calls.
 
 use std::time::{Duration, Instant};
 
@@ -8,60 +8,60 @@ use crate::sipp::{Message, Sipp};
 use crate::sound::Sound;
 use crate::switch::{DOMAIN, HOSTED_DOMAIN, SECRET};
 
-/// Who calls.
+/// The identity of a caller.
 pub struct From {
     user: String,
     header: String,
     login: Option<String>,
-    /// Whether it is a phone of the other domain.
+    /// Whether the caller is a phone of the other domain.
     hosted: bool,
-    /// A name of any bytes, percent-encoded; empty for that of the header.
+    /// A display name of any bytes, percent-encoded; empty to use that of the header.
     name: String,
     /// Further headers of the first INVITE.
     more: String,
 }
 
 impl From {
-    /// The world outside: any number and name.
+    /// An outside caller with any number and name.
     pub fn outside(number: &str, name: &str) -> From {
         let name = if name.is_empty() { String::new() } else { format!("{name} ") };
         let header = format!("{name}<sip:{number}@example.net>");
         From { user: "trunk".to_owned(), header, login: None, hosted: false, name: String::new(), more: String::new() }
     }
 
-    /// The network knows who it is, and is asked to tell nobody (RFC 3325).
+    /// A caller whose network knows the number and asks not to show it (RFC 3325).
     pub fn withheld(self) -> From {
         let more = format!("\n    Privacy: id\n    P-Asserted-Identity: {}", self.header);
         From { header: "\"Anonymous\" <sip:anonymous@anonymous.invalid>".to_owned(), more, ..self }
     }
 
-    /// The world outside, with a name that SIP could not carry.
+    /// An outside caller with a name that SIP cannot carry.
     pub fn outside_named(number: &str, name: &[u8]) -> From {
         let encoded =
             |byte: &u8| if byte.is_ascii_alphanumeric() { char::from(*byte).into() } else { format!("%{byte:02X}") };
         From { name: name.iter().map(encoded).collect(), ..From::outside(number, "") }
     }
 
-    /// A phone of the house.
+    /// A phone of the house's directory.
     pub fn phone(user: &str) -> From {
         let (header, login) = (format!("<sip:{user}@{DOMAIN}>"), Some(user.to_owned()));
         From { user: user.to_owned(), header, login, hosted: false, name: String::new(), more: String::new() }
     }
 
-    /// A phone of the house that picks up the call of a colleague's ringing phone, named as FreeSWITCH names it to lamps
-    /// (RFC 3891).
+    /// A phone of the house that picks up the call of a colleague's ringing phone, with the dialog that FreeSWITCH
+    /// gives to lamps (RFC 3891).
     pub fn picking_up(user: &str, invite: &Message) -> From {
         let tag = invite.header("From").split(";tag=").nth(1).unwrap_or_default().to_owned();
         let more = format!("\n    Replaces: {};to-tag={tag};from-tag=0;early-only", invite.call());
         From { more, ..From::phone(user) }
     }
 
-    /// A phone of another customer's house, where users have the same names.
+    /// A phone of another customer's domain, where users have the same names.
     pub fn phone_of_others(user: &str) -> From {
         From { header: format!("<sip:{user}@{HOSTED_DOMAIN}>"), hosted: true, ..From::phone(user) }
     }
 
-    /// A phone of the house that claims to be another.
+    /// A phone of the house that sends another user's number.
     pub fn phone_as(user: &str, claimed: &str) -> From {
         From { header: format!("<sip:{claimed}@{DOMAIN}>"), ..From::phone(user) }
     }
@@ -70,7 +70,7 @@ impl From {
 /// A caller. Dropping it hangs up.
 pub struct Caller {
     pub sound: Sound,
-    /// The tone it sends.
+    /// The tone the caller sends.
     pub tone: u32,
     pub since: Instant,
     sipp: Sipp,
@@ -117,7 +117,7 @@ impl Caller {
         self
     }
 
-    /// The call as `Replaces` in `Refer-To` names it (RFC 3891, escaped for a URI): FreeSWITCH's tag first.
+    /// The call as a `Replaces` in `Refer-To` (RFC 3891, escaped for a URI): FreeSWITCH's tag first.
     #[track_caller]
     pub fn replaces(&self) -> String {
         let wanted = |m: &Message| !m.sent && m.what() == "200" && m.header("CSeq").ends_with("INVITE");
@@ -145,13 +145,13 @@ impl Caller {
         }
     }
 
-    /// Waits until the call is over, whoever ended it.
+    /// Waits until the call is over, whichever side ended it.
     #[track_caller]
     pub fn over(mut self, within: Duration) {
         assert!(self.sipp.ends_well(within), "the call did not end as it should:\n{}", self.story());
     }
 
-    /// The phone is gone, without a word.
+    /// The phone disappears without a BYE.
     pub fn vanish(mut self) {
         self.sipp.kill();
     }

@@ -1,4 +1,4 @@
-//! What phones and gateways answer that do not take a call, and who is no candidate (Q5, Q7).
+//! The final answers of phones and gateways that do not take a call, and agents who are no candidates (Q5, Q7).
 
 use std::time::{Duration, Instant};
 
@@ -9,12 +9,12 @@ use crate::lab::{Lab, SOON};
 use crate::refuser::Refuser;
 
 crate::cases!("causes":
-    every_final_answer_is_a_miss_of_its_own,
-    an_answer_after_a_while_is_the_phones,
+    every_final_answer_is_a_miss_with_its_own_cause,
+    a_refusal_after_ringing_is_recorded_with_its_own_cause,
     a_forward_is_followed_only_where_the_admin_says_so,
     a_forward_never_leads_into_a_queue,
-    a_gateway_that_does_not_work_is_tried_ever_less_often,
-    an_agent_is_never_offered_the_own_call,
+    a_gateway_that_is_down_is_tried_less_and_less_often,
+    an_agent_is_never_offered_their_own_call,
 );
 
 /// The misses so far: agent and cause.
@@ -26,7 +26,7 @@ fn misses(lab: &Lab) -> Vec<(String, MissCause)> {
     lab.daemon().facts().iter().filter_map(|record| missed(&record.fact)).collect()
 }
 
-/// Waits until an agent is rung as `nth` agent or later.
+/// Waits until an agent is rung as the `nth` agent or later.
 #[track_caller]
 fn missed(lab: &Lab, cause: MissCause) {
     lab.daemon().fact("a miss", SOON, |fact| match fact {
@@ -36,7 +36,7 @@ fn missed(lab: &Lab, cause: MissCause) {
 }
 
 /// Q7.
-fn every_final_answer_is_a_miss_of_its_own(lab: &Lab) {
+fn every_final_answer_is_a_miss_with_its_own_cause(lab: &Lab) {
     let refuser = Refuser::open();
     let refused = |sip_status| MissCause::Refused { sip_status };
     let causes = [
@@ -66,8 +66,9 @@ fn every_final_answer_is_a_miss_of_its_own(lab: &Lab) {
     caller.over(SOON);
 }
 
-/// Q7: "no answer" is what rang for the whole ring time, and 487 is no "answered elsewhere".
-fn an_answer_after_a_while_is_the_phones(lab: &Lab) {
+/// Q7: "no answer" is reserved for a phone that rings for the whole ring time, and a 487 does not count as "answered
+/// elsewhere".
+fn a_refusal_after_ringing_is_recorded_with_its_own_cause(lab: &Lab) {
     let refuser = Refuser::open();
     let (first, second) = (refuser.dial("late-480"), refuser.dial("late-487"));
     lab.serve_with(
@@ -107,7 +108,7 @@ fn a_forward_is_followed_only_where_the_admin_says_so(lab: &Lab) {
     caller.over(SOON);
 }
 
-/// Q7: an agent who forwards the phone to the queue would have its caller wait there once more.
+/// Q7: if an agent forwards the phone to the queue, following the forward would make the caller wait there once more.
 fn a_forward_never_leads_into_a_queue(lab: &Lab) {
     let refuser = Refuser::open();
     let dial = refuser.dial(&format!("302-99900_at_127.0.0.1_port_{}", lab.switch.trunk));
@@ -126,8 +127,8 @@ fn a_forward_never_leads_into_a_queue(lab: &Lab) {
     caller.over(SOON);
 }
 
-/// Q7: one line in the log, and ever fewer offers.
-fn a_gateway_that_does_not_work_is_tried_ever_less_often(lab: &Lab) {
+/// Q7: one line in the log per agent, and growing pauses between offers.
+fn a_gateway_that_is_down_is_tried_less_and_less_often(lab: &Lab) {
     let refuser = Refuser::open();
     let down = refuser.dial("503");
     lab.serve_with(
@@ -136,7 +137,7 @@ fn a_gateway_that_does_not_work_is_tried_ever_less_often(lab: &Lab) {
     );
     lab.log_in("99900", &["1001", "1002"]);
     let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
-    // Each at once, after 5 s, and 10 s behind that.
+    // Each agent at once, after 5 s, and 10 s after that.
     let offer = |fact: &Fact| matches!(fact, Fact::OfferMade { .. }).then_some(());
     lab.daemon().nth_fact("the sixth offer", 5, Duration::from_secs(20), offer);
     let waited = caller.since.elapsed();
@@ -151,8 +152,8 @@ fn a_gateway_that_does_not_work_is_tried_ever_less_often(lab: &Lab) {
     caller.over(SOON);
 }
 
-/// Q5: ten times, since whether the link has told of the agent's own call by then is a matter of luck.
-fn an_agent_is_never_offered_the_own_call(lab: &Lab) {
+/// Q5: ten times, because it is a matter of luck whether the event of the agent's own call has arrived by then.
+fn an_agent_is_never_offered_their_own_call(lab: &Lab) {
     lab.serve("  - { number: \"99900\", name: Sales, participants: [\"1001\", \"1002\"] }\n");
     lab.log_in("99900", &["1001", "1002"]);
     for _ in 0..10 {

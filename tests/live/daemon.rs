@@ -1,4 +1,4 @@
-//! The daemon itself, as it is installed: the program, a file of its own, and what it says.
+//! The daemon as it is installed: the program, its own configuration file, and its log.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -15,7 +15,7 @@ use crate::switch::{PASSWORD, Switch};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_freeswitch-queue");
 
-/// What it said, line by line.
+/// The log, line by line.
 #[derive(Default)]
 struct Said {
     lines: Vec<String>,
@@ -31,7 +31,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Writes the configuration, `queues` behind what every test needs, and starts the program.
+    /// Writes the configuration, with `queues` after the part that every test needs, and starts the program.
     pub fn start(switch: &Switch, folder: &Path, dials: &[(&str, &str)], queues: &str) -> Daemon {
         fs::create_dir_all(folder).expect("a folder");
         let file = folder.join("queues.yaml");
@@ -39,7 +39,7 @@ impl Daemon {
         Daemon::again(folder)
     }
 
-    /// Starts the program with the file that is there.
+    /// Starts the program with the existing file.
     pub fn again(folder: &Path) -> Daemon {
         let file = folder.join("queues.yaml");
         let mut child = Command::new(PROGRAM)
@@ -77,21 +77,21 @@ impl Daemon {
         self.says_again(part, 1, within);
     }
 
-    /// Waits until its log has had so many such lines.
+    /// Waits until the log has `times` lines with `part`.
     #[track_caller]
     pub fn says_again(&self, part: &str, times: usize, within: Duration) {
         let look = |said: &Said| said.lines.iter().filter(|line| line.contains(part)).nth(times - 1).map(drop);
         let found = self.wait(within, look);
-        assert!(found.is_some(), "the daemon did not say {part} within {within:?}; its log:\n{}", self.log());
+        assert!(found.is_some(), "the daemon did not log {part} within {within:?}; its log:\n{}", self.log());
     }
 
-    /// Waits for a fact, the first that is wanted, and when it was told.
+    /// Waits for the first fact that `wanted` accepts; returns its time as well.
     #[track_caller]
     pub fn fact<T>(&self, what: &str, within: Duration, wanted: impl Fn(&Fact) -> Option<T>) -> (Instant, T) {
         self.nth_fact(what, 0, within, wanted)
     }
 
-    /// Waits for a fact, the one behind `nth` others that are wanted, and when it was told.
+    /// Waits for the fact after `nth` others that `wanted` accepts; returns its time as well.
     #[track_caller]
     pub fn nth_fact<T>(
         &self,
@@ -126,19 +126,19 @@ impl Daemon {
         }
     }
 
-    /// Its log, for people.
+    /// The log as text.
     pub fn log(&self) -> String {
         let said = self.said.0.lock().expect("unpoisoned");
         said.lines.iter().map(|line| format!("    {}\n", readable(line))).collect()
     }
 
-    /// Writes another file and has the daemon read it.
+    /// Rewrites the file and makes the daemon reload it.
     pub fn reload(&self, switch: &Switch, queues: &str) -> std::process::Output {
         write(&self.file, switch, self.file.parent().expect("a folder"), &[], queues);
         Command::new(PROGRAM).args(["reload", "--config"]).arg(&self.file).output().expect("the daemon's program")
     }
 
-    /// Where its store is.
+    /// The path of the store.
     pub fn store(&self) -> PathBuf {
         self.file.with_file_name("state.db")
     }
@@ -152,7 +152,7 @@ impl Daemon {
         serde_json::from_slice(&told.stdout).expect("JSON")
     }
 
-    /// Ends it as the system does at shutdown; waits until it has ended, and tells how.
+    /// Ends the daemon as the system does at shutdown; waits for its end and returns its exit status.
     #[track_caller]
     pub fn terminate(&mut self, within: Duration) {
         self.signal("TERM");
@@ -160,20 +160,20 @@ impl Daemon {
         assert!(ended.is_some_and(|status| status.success()), "ended with {ended:?}; its log:\n{}", self.log());
     }
 
-    /// Ends it as a crash does.
+    /// Kills the daemon, as a crash does.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// Takes a key of the upper part out of the file.
+    /// Removes a key of the upper part of the file.
     pub fn leave_out(&self, key: &str) {
         let text = fs::read_to_string(&self.file).expect("the daemon's file");
         let kept = text.split_inclusive('\n').filter(|line| !line.starts_with(&format!("{key}:")));
         fs::write(&self.file, kept.collect::<String>()).expect("the daemon's file");
     }
 
-    /// Writes something else in a place of the file, which must be there once.
+    /// Replaces a part of the file, which must occur once.
     #[track_caller]
     pub fn rewrite(&self, from: &str, to: &str) {
         let text = fs::read_to_string(&self.file).expect("the daemon's file");
@@ -211,7 +211,7 @@ fn write(file: &Path, switch: &Switch, folder: &Path, dials: &[(&str, &str)], qu
     fs::write(file, text).expect("the daemon's file");
 }
 
-/// A line of the log without what does not help.
+/// A line of the log without the parts that do not help a reader.
 fn readable(line: &str) -> String {
     let Ok(told) = serde_json::from_str::<Value>(line) else { return line.to_owned() };
     let time = told["timestamp"].as_str().unwrap_or_default().get(11..23).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Agents who ask somebody else, and agents who sit elsewhere (Q2, Q5, Q9).
+//! Agents who consult another party before a transfer, and agents whose `dial` leads elsewhere (Q2, Q5, Q9).
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ crate::cases!("elsewhere":
     an_agent_with_a_dial_string_is_rung_there,
 );
 
-/// Q9: the agent asks 9000 first, on a second line, and then puts the two together.
+/// Q9: the agent first consults 9000 on a second call, and then connects the two.
 fn an_attended_transfer_ends_the_agents_part_and_the_wrap_up_begins_then(lab: &Lab) {
     lab.serve("  - { number: \"99900\", name: Sales, participants: [\"1001\"], wrap_up_seconds: 1 }\n");
     lab.log_in("99900", &["1001"]);
@@ -33,8 +33,8 @@ fn an_attended_transfer_ends_the_agents_part_and_the_wrap_up_begins_then(lab: &L
     let second = lab.call(&From::outside("0792222222", "Vreni"), "99900");
     let next = lab.phone("1001").rings(SOON);
     let pause = next.invite.at.saturating_duration_since(at);
-    assert!((Duration::from_millis(950)..Duration::from_millis(1300)).contains(&pause), "left alone for {pause:?}");
-    assert!(!caller.is_over(), "the transferred call goes on");
+    assert!((Duration::from_millis(950)..Duration::from_millis(1300)).contains(&pause), "wrap-up lasted {pause:?}");
+    assert!(!caller.is_over(), "the transferred call continues");
     second.hang_up();
     next.cancelled(SOON);
     second.over(SOON);
@@ -44,7 +44,7 @@ fn an_attended_transfer_ends_the_agents_part_and_the_wrap_up_begins_then(lab: &L
     ring.over(SOON);
 }
 
-/// Q9: the colleague, an agent of the queue too, is on a call of nobody's queue from then on (Q5).
+/// Q9: the colleague, also an agent of the queue, is on a private call from then on (Q5).
 fn an_attended_transfer_to_a_colleague_connects_caller_and_colleague(lab: &Lab) {
     lab.serve("  - { number: \"99900\", name: Sales, participants: [\"1002\", \"1001\"] }\n");
     lab.log_in("99900", &["1001"]);
@@ -61,19 +61,19 @@ fn an_attended_transfer_to_a_colleague_connects_caller_and_colleague(lab: &Lab) 
     lab.phone("1002").sound.hears(caller.tone, put_through, SOON);
     ring.over(SOON);
     question.over(SOON);
-    // The next caller goes to who is free, although the colleague comes first in the list.
+    // The next caller goes to the free agent, although the colleague comes first in the list.
     let second = lab.call(&From::outside("0792222222", "Vreni"), "99900");
     let next = lab.phone("1001").rings(SOON);
     lab.phone("1002").stays_quiet(Duration::from_millis(300));
     second.hang_up();
     next.cancelled(SOON);
     second.over(SOON);
-    assert!(!caller.is_over(), "the transferred call goes on");
+    assert!(!caller.is_over(), "the transferred call continues");
     colleague.hang_up();
     caller.over(SOON);
 }
 
-/// Q2 `dial`: whatever endpoint it is.
+/// Q2 `dial`: any endpoint works.
 fn an_agent_with_a_dial_string_is_rung_there(lab: &Lab) {
     let elsewhere = lab.phone("1003");
     let dial = format!("sofia/trunk/0791110000@127.0.0.1:{}", elsewhere.port());

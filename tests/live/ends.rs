@@ -1,4 +1,4 @@
-//! How offers and conversations end (Q8, Q9).
+//! The ends of offers and conversations (Q8, Q9).
 
 use std::time::{Duration, Instant};
 
@@ -12,19 +12,19 @@ use crate::switch::NINE_THOUSAND;
 crate::cases!("ends":
     a_caller_who_gives_up_stops_the_ringing,
     the_caller_hangs_up,
-    an_answer_is_connected_whoever_sees_it_first,
-    the_agent_hangs_up_and_is_left_alone_for_the_wrap_up,
+    an_answer_is_connected_whichever_side_sees_it_first,
+    the_agent_hangs_up_and_gets_no_offer_during_the_wrap_up,
     a_blind_transfer_ends_the_agents_part_and_the_wrap_up_begins_then,
-    a_caller_who_is_taken_away_by_somebody_else_stops_the_ringing,
-    a_caller_who_is_passed_on_to_another_queue_outlives_the_daemon_there,
-    a_caller_who_is_passed_on_as_the_daemon_dies_is_not_lost,
-    an_ending_by_hand_is_noticed,
+    a_caller_who_is_transferred_away_stops_the_ringing,
+    a_caller_who_is_transferred_to_another_queue_outlives_the_daemon_there,
+    a_caller_who_is_transferred_as_the_daemon_dies_is_not_lost,
+    a_hangup_by_an_admin_is_noticed,
     a_phone_that_dies_in_the_call_is_free_when_its_leg_is_gone,
 );
 
 const ONE: &str = "  - { number: \"99900\", name: Sales, participants: [\"1001\"] }\n";
 
-/// Waits for the end of a conversation; returns who ended it.
+/// Waits for the end of a conversation; returns the party that ended it.
 fn ended(lab: &Lab) -> (Instant, EndedBy) {
     lab.daemon().fact("the end of the conversation", SOON, |fact| match fact {
         Fact::ConversationEnded { by, .. } => Some(*by),
@@ -42,7 +42,7 @@ fn a_caller_who_gives_up_stops_the_ringing(lab: &Lab) {
     let told = Instant::now();
     let off = ring.cancelled(SOON);
     let late = off.at.saturating_duration_since(told);
-    assert!(late < Duration::from_millis(200), "rang on for {late:?}");
+    assert!(late < Duration::from_millis(200), "the phone kept ringing for {late:?}");
     lab.daemon().fact("abandoned", SOON, |fact| matches!(fact, Fact::CallAbandoned { .. }).then_some(()));
     lab.daemon().fact("called off", SOON, |fact| {
         matches!(fact, Fact::OfferCancelled { cause: CancelCause::CallerGone, .. }).then_some(())
@@ -68,9 +68,9 @@ fn the_caller_hangs_up(lab: &Lab) {
     caller.over(SOON);
 }
 
-/// Q8: `originate` sees the answer before the two are connected, and wants the leg for itself while they are. Both are
-/// slowed down until it must happen: what a busy machine does to one answer in some hundred.
-fn an_answer_is_connected_whoever_sees_it_first(lab: &Lab) {
+/// Q8: `originate` sees the answer before the two channels are connected, and takes the leg for itself during the
+/// connection. Both are slowed down until this must happen; on a busy machine it happens to one answer in some hundred.
+fn an_answer_is_connected_whichever_side_sees_it_first(lab: &Lab) {
     lab.serve(ONE);
     lab.log_in("99900", &["1001"]);
     for (answer, originate) in [(40, 45), (30, 30), (40, 35)] {
@@ -85,7 +85,7 @@ fn an_answer_is_connected_whoever_sees_it_first(lab: &Lab) {
         slow("", "");
         let answered = ring.connects(&caller);
         let heard = lab.phone("1001").sound.hears(caller.tone, answered, SOON);
-        // As long as `originate` takes to come behind.
+        // The time that `originate` takes to catch up.
         let later = heard + Duration::from_millis(300);
         caller.sound.hears(lab.phone("1001").tone, later, SOON);
         lab.phone("1001").sound.hears(caller.tone, later, SOON);
@@ -96,7 +96,7 @@ fn an_answer_is_connected_whoever_sees_it_first(lab: &Lab) {
 }
 
 /// Q9.
-fn the_agent_hangs_up_and_is_left_alone_for_the_wrap_up(lab: &Lab) {
+fn the_agent_hangs_up_and_gets_no_offer_during_the_wrap_up(lab: &Lab) {
     lab.serve("  - { number: \"99900\", name: Sales, participants: [\"1001\"], wrap_up_seconds: 1.5 }\n");
     lab.log_in("99900", &["1001"]);
     let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
@@ -112,7 +112,7 @@ fn the_agent_hangs_up_and_is_left_alone_for_the_wrap_up(lab: &Lab) {
     assert_eq!(agent["activity"], "wrap-up", "visible with its deadline: {agent}");
     let next = lab.phone("1001").rings(SOON);
     let pause = next.invite.at.saturating_duration_since(at);
-    assert!((Duration::from_millis(1450)..Duration::from_millis(1700)).contains(&pause), "left alone for {pause:?}");
+    assert!((Duration::from_millis(1450)..Duration::from_millis(1700)).contains(&pause), "wrap-up lasted {pause:?}");
     second.hang_up();
     next.cancelled(SOON);
     second.over(SOON);
@@ -134,8 +134,8 @@ fn a_blind_transfer_ends_the_agents_part_and_the_wrap_up_begins_then(lab: &Lab) 
     let second = lab.call(&From::outside("0792222222", "Vreni"), "99900");
     let next = lab.phone("1001").rings(SOON);
     let pause = next.invite.at.saturating_duration_since(at);
-    assert!((Duration::from_millis(950)..Duration::from_millis(1200)).contains(&pause), "left alone for {pause:?}");
-    assert!(!caller.is_over(), "the transferred call goes on");
+    assert!((Duration::from_millis(950)..Duration::from_millis(1200)).contains(&pause), "wrap-up lasted {pause:?}");
+    assert!(!caller.is_over(), "the transferred call continues");
     second.hang_up();
     next.cancelled(SOON);
     second.over(SOON);
@@ -144,7 +144,7 @@ fn a_blind_transfer_ends_the_agents_part_and_the_wrap_up_begins_then(lab: &Lab) 
 }
 
 /// Q8: an admin transfers a waiting caller.
-fn a_caller_who_is_taken_away_by_somebody_else_stops_the_ringing(lab: &Lab) {
+fn a_caller_who_is_transferred_away_stops_the_ringing(lab: &Lab) {
     lab.serve(ONE);
     lab.log_in("99900", &["1001"]);
     let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
@@ -158,7 +158,7 @@ fn a_caller_who_is_taken_away_by_somebody_else_stops_the_ringing(lab: &Lab) {
     ring.cancelled(SOON);
     caller.sound.hears(NINE_THOUSAND, caller.since, SOON);
     lab.daemon().fact("taken", SOON, |fact| matches!(fact, Fact::CallTaken { .. }).then_some(()));
-    // And what was taken is no concern of the daemon's end.
+    // The daemon's end does not affect a call that was transferred away.
     lab.daemon_mut().terminate(SOON);
     let later = Instant::now();
     caller.sound.hears(NINE_THOUSAND, later, SOON);
@@ -168,7 +168,7 @@ fn a_caller_who_is_taken_away_by_somebody_else_stops_the_ringing(lab: &Lab) {
     caller.over(SOON);
 }
 
-/// The dialplan tries the controller again and again, less than two seconds apart.
+/// The dialplan retries the controller at intervals of less than two seconds.
 const BACK: Duration = Duration::from_secs(4);
 
 const BOTH: &str = concat!(
@@ -176,7 +176,7 @@ const BOTH: &str = concat!(
     "  - { number: \"99901\", name: Help, participants: [\"1002\"] }\n"
 );
 
-/// Waits until the caller of this number enters a queue, in this life of the daemon; tells when, and the channel.
+/// Waits until the caller of this number enters a queue, in this run of the daemon; returns the time and the channel.
 #[track_caller]
 fn entered(lab: &Lab, number: &str, wanted: &str) -> (Instant, String) {
     lab.daemon().fact(&format!("{number} in {wanted}"), BACK, |fact| match fact {
@@ -187,9 +187,9 @@ fn entered(lab: &Lab, number: &str, wanted: &str) -> (Instant, String) {
     })
 }
 
-/// Q19: whatever the connection of the first queue says last, it is not of the second: there the caller waits, moved by an
-/// admin while waiting or passed on by the agent, and does so when the daemon dies.
-fn a_caller_who_is_passed_on_to_another_queue_outlives_the_daemon_there(lab: &Lab) {
+/// Q19: the last events of the first queue's connection do not affect the second queue: the caller waits there,
+/// transferred by an admin while waiting or by the agent, and still does when the daemon dies.
+fn a_caller_who_is_transferred_to_another_queue_outlives_the_daemon_there(lab: &Lab) {
     lab.serve(BOTH);
     lab.log_in("99900", &["1001"]);
     lab.log_in("99901", &["1002"]);
@@ -220,8 +220,8 @@ fn a_caller_who_is_passed_on_to_another_queue_outlives_the_daemon_there(lab: &La
     }
 }
 
-/// Q19: nobody is left to say how the call outlives its connections, the last of which ends with the ringing of a phone.
-fn a_caller_who_is_passed_on_as_the_daemon_dies_is_not_lost(lab: &Lab) {
+/// Q19: no daemon is left to set how the call outlives its connections, the last of which ends while a phone rings.
+fn a_caller_who_is_transferred_as_the_daemon_dies_is_not_lost(lab: &Lab) {
     lab.serve(BOTH);
     lab.log_in("99900", &["1001"]);
     lab.log_in("99901", &["1002"]);
@@ -242,7 +242,7 @@ fn a_caller_who_is_passed_on_as_the_daemon_dies_is_not_lost(lab: &Lab) {
 }
 
 /// Q8: an admin ends a leg that rings, and then a conversation.
-fn an_ending_by_hand_is_noticed(lab: &Lab) {
+fn a_hangup_by_an_admin_is_noticed(lab: &Lab) {
     lab.serve("  - { number: \"99900\", name: Sales, participants: [\"1001\", \"1002\"] }\n");
     lab.log_in("99900", &["1001", "1002"]);
     let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
@@ -273,7 +273,7 @@ fn a_phone_that_dies_in_the_call_is_free_when_its_leg_is_gone(lab: &Lab) {
     caller.sound.hears(lab.phone("1001").tone, caller.since, SOON);
     ring.crash();
     lab.phone("1001").stays_quiet(Duration::from_millis(300));
-    assert!(!caller.is_over(), "nobody can know yet");
+    assert!(!caller.is_over(), "FreeSWITCH cannot know yet");
     caller.hang_up();
     caller.over(SOON);
     assert_eq!(ended(lab).1, EndedBy::Caller);

@@ -1,4 +1,4 @@
-//! What people hear (Q10 to Q12).
+//! The sounds callers and agents hear (Q10 to Q12).
 
 use std::time::{Duration, Instant};
 
@@ -9,13 +9,13 @@ use crate::sound::{RING_TONE, Words, samples, wav};
 crate::cases!("hearing":
     waiting_callers_hear_the_ring_tone,
     music_has_no_gap_while_phones_ring_and_until_the_agents_voice,
-    the_position_is_spoken_on_entry_and_again_and_the_music_goes_on_where_it_was,
+    the_position_is_spoken_on_entry_and_repeated_and_the_music_resumes_where_it_was,
     an_announcement_stops_the_instant_an_agent_answers,
     keys_change_nothing,
 );
 
 const MUSIC: u32 = 3000;
-/// The longest silence that is none: three packets.
+/// The longest gap that does not count as silence: three packets.
 const BLINK: Duration = Duration::from_millis(70);
 
 fn one(settings: &str) -> String {
@@ -54,7 +54,7 @@ fn music_has_no_gap_while_phones_ring_and_until_the_agents_voice(lab: &Lab) {
     let third = lab.phone("1001").rings(Duration::from_secs(8));
     let answered = third.answer();
     let gap = caller.sound.longest_gap(MUSIC, begun, answered);
-    assert!(gap < BLINK, "the music was away for {gap:?}; heard: {}", caller.sound.story(begun));
+    assert!(gap < BLINK, "the music had a gap of {gap:?}; heard: {}", caller.sound.story(begun));
     let voice = caller.sound.hears(lab.phone("1001").tone, answered, SOON);
     let silence = caller.sound.longest_gap(MUSIC, answered, voice);
     assert!(silence < Duration::from_millis(250), "silence of {silence:?} before the agent's voice");
@@ -63,8 +63,8 @@ fn music_has_no_gap_while_phones_ring_and_until_the_agents_voice(lab: &Lab) {
     caller.over(SOON);
 }
 
-/// Q11. The music is a scale: what is heard tells the place in the file.
-fn the_position_is_spoken_on_entry_and_again_and_the_music_goes_on_where_it_was(lab: &Lab) {
+/// Q11. The music is a scale, so that each note shows the position in the file.
+fn the_position_is_spoken_on_entry_and_repeated_and_the_music_resumes_where_it_was(lab: &Lab) {
     let scale: Vec<u32> = (0..16).map(|step| 2000 + 100 * step).collect();
     let steps: Vec<i16> = scale.iter().flat_map(|&tone| samples(tone, 0.5)).collect();
     let music = lab.file("scale.wav", &wav(&steps));
@@ -82,15 +82,15 @@ fn the_position_is_spoken_on_entry_and_again_and_the_music_goes_on_where_it_was(
         caller
     });
     let second = &callers[0];
-    // Answered: everybody moves up. What is spoken next is the new place, and never the old one again.
+    // An agent answers and everybody moves up: the next announcement is the new position, never the old one again.
     let answered = ring.answer();
     let next = Words::of(&lab.prompt("de", "position-1"));
     let spoken = second.sound.hears_words(&next, answered, Duration::from_secs(8));
-    assert!(!first.sound.heard_words(&next, first.since), "nobody was ahead of the first");
+    assert!(!first.sound.heard_words(&next, first.since), "the first caller heard a position");
     let last = Words::of(&lab.prompt("de", "position-2"));
     callers[1].sound.hears_words(&last, answered, Duration::from_secs(8));
-    assert!(!second.sound.heard_words(&last, spoken), "a place that is not true any more");
-    // The music around the announcement.
+    assert!(!second.sound.heard_words(&last, spoken), "the caller heard an outdated position");
+    // The music before and after the announcement.
     let end = second.sound.hears_any(&scale, spoken + Duration::from_millis(500), SOON);
     let heard = second.sound.tones(&scale, spoken - Duration::from_secs(4), end + Duration::from_millis(100));
     let step = |tone: u32| scale.iter().position(|&t| t == tone).unwrap();
@@ -122,8 +122,8 @@ fn an_announcement_stops_the_instant_an_agent_answers(lab: &Lab) {
     let until = voice + Duration::from_millis(1500);
     second.sound.hears(lab.phone("1002").tone, until, SOON);
     let gap = second.sound.longest_gap(lab.phone("1002").tone, voice, until);
-    assert!(gap < BLINK, "the agent was not heard for {gap:?}; heard: {}", second.sound.story(answered));
-    assert!(!second.sound.heard_words(&words, voice), "the announcement went on");
+    assert!(gap < BLINK, "the agent's voice had a gap of {gap:?}; heard: {}", second.sound.story(answered));
+    assert!(!second.sound.heard_words(&words, voice), "the announcement continued");
     first.hang_up();
     ringing.cancelled(SOON);
     ring.hang_up();
@@ -146,8 +146,8 @@ fn keys_change_nothing(lab: &Lab) {
     let later = Instant::now() + Duration::from_millis(1500);
     caller.sound.hears(MUSIC, later, SOON);
     let gap = caller.sound.longest_gap(MUSIC, begun, later);
-    assert!(gap < BLINK, "the music was away for {gap:?}; heard: {}", caller.sound.story(begun));
-    assert_eq!(lab.daemon().facts().len(), facts, "a key did something");
+    assert!(gap < BLINK, "the music had a gap of {gap:?}; heard: {}", caller.sound.story(begun));
+    assert_eq!(lab.daemon().facts().len(), facts, "a key caused a fact");
     assert!(!ring.is_over(), "the phone stopped ringing");
     caller.hang_up();
     ring.cancelled(SOON);

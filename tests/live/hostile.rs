@@ -1,4 +1,4 @@
-//! Names, numbers and bytes nobody asked for (Q17, Q21).
+//! Hostile names, numbers and bytes (Q17, Q21).
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -13,9 +13,9 @@ use crate::lab::{Lab, SOON};
 crate::cases!("hostile":
     the_phone_shows_the_callers_number_and_the_name_behind_the_queues,
     hostile_names_connect_and_are_not_executed,
-    whatever_the_name_the_leg_has_the_same_variables,
+    the_leg_has_the_same_variables_with_every_name,
     hostile_numbers_connect_and_are_not_executed,
-    garbage_on_the_port_disturbs_nobody,
+    garbage_on_the_port_affects_no_call,
 );
 
 const ONE: &str = "  - { number: \"99900\", name: Sales, participants: [\"1001\"] }\n";
@@ -80,15 +80,15 @@ fn hostile_names_connect_and_are_not_executed(lab: &Lab) {
     assert!(!trace.exists(), "a caller's name was executed");
 }
 
-/// Q21: every character that means something to FreeSWITCH, and bytes that are no text, in a name: the same phone rings,
-/// on a leg with the same variables and none more.
-fn whatever_the_name_the_leg_has_the_same_variables(lab: &Lab) {
+/// Q21: a name with every character that is special to FreeSWITCH, or with bytes that are no text: the same phone
+/// rings, on a leg with the same variables and no others.
+fn the_leg_has_the_same_variables_with_every_name(lab: &Lab) {
     lab.serve(ONE);
     lab.log_in("99900", &["1001"]);
     let long = b"x,y='z'}|\\\"".repeat(1_000);
     let controls: Vec<u8> = (1..=31).chain([127]).chain(*b"Hans").collect();
     let zalgo = format!("e{}\u{5d0}\u{5d1}", "\u{301}\u{30e}\u{323}".repeat(20));
-    // With what must be left of it: the name did come this far.
+    // Each name with the part that must remain of it, which proves that the name came this far.
     let names: [(&[u8], &str); 22] = [
         (b",injected=yes", "injected yes"),
         (b"a}user/1002@live.test", "a user 1002 live.test"),
@@ -156,7 +156,7 @@ fn hostile_numbers_connect_and_are_not_executed(lab: &Lab) {
     std::fs::remove_file(&trace).unwrap();
     lab.serve(ONE);
     lab.log_in("99900", &["1001"]);
-    // What may stand in the user part of a SIP URI (RFC 3261), as it is and escaped.
+    // The characters that the user part of a SIP URI may contain (RFC 3261), plain and escaped.
     for number in ["a'b,c=d", "%24%7Bsystem(touch%20x)%7D", "%0d%0aX", "*41", "anonymous"] {
         let (display, shown) = talk(lab, &From::outside(number, ""));
         assert!(display.starts_with("Sales"), "{number} is shown as {display}");
@@ -166,14 +166,14 @@ fn hostile_numbers_connect_and_are_not_executed(lab: &Lab) {
     assert!(!trace.exists(), "a caller's number was executed");
 }
 
-/// Q21: idle, half said, endless and meaningless connections, and a call among them.
-fn garbage_on_the_port_disturbs_nobody(lab: &Lab) {
+/// Q21: idle, incomplete, endless and meaningless connections, with a call among them.
+fn garbage_on_the_port_affects_no_call(lab: &Lab) {
     lab.serve(ONE);
     lab.log_in("99900", &["1001"]);
     let door = ("127.0.0.1", lab.switch.controller);
     let says = |bytes: &[u8]| {
         let mut stream = TcpStream::connect(door).unwrap();
-        // A refusal shows as an error of a later write.
+        // A refused connection shows as an error of a later write.
         let _ = stream.write_all(bytes);
         stream
     };

@@ -1,4 +1,4 @@
-//! The lab: one FreeSWITCH, phones that stay registered, and for each test a daemon and callers of its own.
+//! The lab: one FreeSWITCH, phones that stay registered, and for each test its own daemon and callers.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use crate::phone::Phone;
 use crate::sipp::Sipp;
 use crate::switch::{Plan, Switch};
 
-/// Long enough for anything that happens at once, on a machine that is busy.
+/// Long enough for any immediate event, on a busy machine.
 pub const SOON: Duration = Duration::from_secs(4);
 
 /// The programs that are not part of this package.
@@ -26,7 +26,7 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Finds them, or tells what is missing and what to do about it.
+    /// Finds the programs, or says which is missing and how to get it.
     pub fn find() -> Result<Programs, String> {
         Ok(Programs { freeswitch: freeswitch()?, sipp: sipp()? })
     }
@@ -37,16 +37,15 @@ pub fn users() -> impl Iterator<Item = String> {
     (1001..=1010).map(|user: u32| user.to_string())
 }
 
-/// The accounts that may be registered several times: by a desk phone and by one on a computer, and by phones that come
-/// and go.
+/// The accounts that may be registered several times: by a desk phone and a softphone, and by phones that come and go.
 pub const SHARED: [&str; 2] = ["1011", "1012"];
 
-/// Every account of the directory that may be an agent; those of the office have phones of their own.
+/// Every account of the directory that may be an agent; those of the office have their own phones.
 pub fn accounts() -> impl Iterator<Item = String> {
     users().chain(SHARED.map(str::to_owned)).chain(crate::office::STAFF.map(str::to_owned))
 }
 
-/// Further numbers of the house: an IVR and a ring group that lead to a queue, and the pick-up of a call by its UUID.
+/// Further numbers of the house: an IVR and a ring group that lead to a queue, and the pickup of a call by its UUID.
 const EXTENSIONS: &str = r#"
       <extension name="ivr"><condition field="destination_number" expression="^7900$">
         <action application="transfer" data="99900 XML default"/>
@@ -65,12 +64,12 @@ pub struct Lab {
     programs: Programs,
     folder: PathBuf,
     phones: BTreeMap<String, Phone>,
-    /// The phones of the office, once a test wants them.
+    /// The phones of the office, once a test needs them.
     pub office: OnceCell<::phones::Phones>,
     daemon: RefCell<Option<Daemon>>,
-    /// What the daemons of this test before the present one recorded.
+    /// The records of this test's earlier daemons.
     books: RefCell<Vec<Vec<Record>>>,
-    /// Daemons and callers so far.
+    /// The number of daemons and callers so far.
     made: Cell<(u32, u32)>,
 }
 
@@ -98,7 +97,7 @@ impl Lab {
             made: Cell::new((0, 0)),
         };
         let own = users().zip((600..).step_by(100)).map(|(user, tone)| (user.clone(), user, tone));
-        // Tones that are whole waves in a packet, as all others: none is heard in another.
+        // Tones whose waves fit whole into a packet, so that no tone is detected in another.
         let shared = [("desk", 650), ("soft", 750)].map(|(name, tone)| (name.to_owned(), SHARED[0].to_owned(), tone));
         let phone = |(name, user, tone): (String, String, u32)| (name.clone(), Phone::new(&lab, &name, &user, tone));
         lab.phones = own.chain(shared).map(phone).collect();
@@ -106,7 +105,7 @@ impl Lab {
         lab
     }
 
-    /// Registers every phone anew.
+    /// Registers every phone again.
     pub fn register_all(&self) {
         let mut busy: Vec<Sipp> = self.phones.values().map(|phone| phone.registering(self, 3600)).collect();
         let all = busy.iter_mut().all(|sipp| sipp.ends_well(Duration::from_secs(10)));
@@ -125,14 +124,14 @@ impl Lab {
         self.serve_with(&[], queues);
     }
 
-    /// Starts a daemon with these queues, and these agents' own `dial`.
+    /// Starts a daemon with these queues, and with these agents' own `dial`.
     pub fn serve_with(&self, dials: &[(&str, &str)], queues: &str) {
         let (daemons, callers) = self.made.get();
         self.made.set((daemons + 1, callers));
         *self.daemon.borrow_mut() = Some(Daemon::start(&self.switch, &self.daemon_folder(), dials, queues));
     }
 
-    /// Starts a daemon with these queues on a file without `domain`.
+    /// Starts a daemon with these queues and a file without `domain`.
     pub fn serve_without_domain(&self, queues: &str) {
         self.serve(queues);
         self.daemon_mut().terminate(SOON);
@@ -156,12 +155,12 @@ impl Lab {
         std::cell::Ref::map(self.daemon.borrow(), |d| d.as_ref().expect("a daemon"))
     }
 
-    /// The daemon, to end it.
+    /// Takes the daemon out of the lab, to end it.
     pub fn daemon_mut(&self) -> std::cell::RefMut<'_, Daemon> {
         std::cell::RefMut::map(self.daemon.borrow_mut(), |d| d.as_mut().expect("a daemon"))
     }
 
-    /// Logs agents in to a queue, as they do it: by dialling.
+    /// Logs agents in to a queue by dialling the code, as agents do.
     #[track_caller]
     pub fn log_in(&self, queue: &str, agents: &[&str]) {
         let calls: Vec<Caller> =
@@ -181,7 +180,7 @@ impl Lab {
         }
     }
 
-    /// Somebody calls a number, and is answered.
+    /// A caller dials a number and is answered.
     #[track_caller]
     pub fn call(&self, from: &From, number: &str) -> Caller {
         let caller = self.dial(from, number);
@@ -189,7 +188,7 @@ impl Lab {
         caller
     }
 
-    /// Somebody dials a number.
+    /// A caller dials a number.
     pub fn dial(&self, from: &From, number: &str) -> Caller {
         let (daemons, callers) = self.made.get();
         self.made.set((daemons, callers + 1));
@@ -205,25 +204,25 @@ impl Lab {
         &self.programs
     }
 
-    /// A file made for this run, in a folder FreeSWITCH can read.
+    /// A file of this run, in a folder that FreeSWITCH can read.
     pub fn file(&self, name: &str, content: &[u8]) -> PathBuf {
         let file = self.folder.join(name);
         fs::write(&file, content).expect("a file");
         file
     }
 
-    /// A spoken sentence of the project.
+    /// A spoken sentence of the project's prompts.
     pub fn prompt(&self, language: &str, name: &str) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("freeswitch-conf/fsq/prompts/{language}/{name}.wav"))
     }
 
-    /// Makes ready for the next test.
+    /// Prepares the lab for the next test.
     pub fn fresh(&self) {
         self.books.take();
         self.phones.values().for_each(|phone| phone.fresh(self));
     }
 
-    /// What a test leaves behind: no channel may be left, and the daemon must end well.
+    /// Checks the end of a test: no channel may be left, and the daemon must end without an error.
     pub fn tidy(&self) -> Result<(), String> {
         let left = self.switch.channels().all_gone(SOON);
         self.switch.forget_channels();
@@ -241,7 +240,7 @@ impl Lab {
         left
     }
 
-    /// Ends what a failed test has left, and tells where to look.
+    /// Ends the remains of a failed test, and says where to look.
     pub fn give_up(&self) -> String {
         let daemon = self.daemon.borrow_mut().take();
         let log = daemon.map_or_else(|| "  (no daemon)".to_owned(), |daemon| daemon.log());
@@ -257,7 +256,7 @@ impl Lab {
         format!("the daemon's log:\n{log}\nFreeSWITCH's log: {}", self.switch.log_file().display())
     }
 
-    /// Takes everything of this run away.
+    /// Removes everything of this run.
     pub fn close(self, keep: bool) {
         let folder = self.folder.clone();
         drop(self);

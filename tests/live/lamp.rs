@@ -7,7 +7,7 @@ use crate::machine::udp_port;
 use crate::sipp::{Message, Sipp};
 use crate::switch::{DOMAIN, SECRET};
 
-/// A subscription. The phone need not be registered from there.
+/// A subscription. The subscribing phone need not be registered.
 pub struct Lamp {
     sipp: Sipp,
 }
@@ -20,14 +20,14 @@ impl Lamp {
         Lamp { sipp: Sipp::start(lab.programs(), &scenario, udp_port(), lab.switch.sip, &more, |_, _| {}) }
     }
 
-    /// Waits until the last notice says so.
+    /// Waits until the last NOTIFY has this state.
     #[track_caller]
     pub fn shows(&self, lit: bool, within: Duration) {
         let last = self.sipp.wait_for_all(|notices| notices.iter().filter_map(state).next_back() == Some(lit), within);
-        assert!(last, "the lamp is not {}; it was told:\n{}", if lit { "lit" } else { "dark" }, self.story());
+        assert!(last, "the lamp is not {}; its NOTIFYs:\n{}", if lit { "lit" } else { "dark" }, self.story());
     }
 
-    /// Whether it was ever lit.
+    /// Whether the lamp was ever lit.
     pub fn ever_lit(&self) -> bool {
         self.sipp.messages().iter().any(|m| state(m) == Some(true))
     }
@@ -37,7 +37,7 @@ impl Lamp {
     }
 }
 
-/// What a notice says: busy or not.
+/// The state in a NOTIFY: busy or not.
 fn state(message: &Message) -> Option<bool> {
     if message.sent || message.what() != "NOTIFY" {
         return None;

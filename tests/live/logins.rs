@@ -1,4 +1,4 @@
-//! What agents dial (Q14 to Q16).
+//! Feature codes that agents dial (Q14 to Q16).
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,10 @@ use crate::sound::Words;
 crate::cases!("logins":
     logging_in_and_out_is_confirmed_in_the_queues_language_however_often,
     a_lamp_key_logs_in_like_the_code,
-    a_lamp_shows_who_is_logged_in,
-    the_authenticated_phone_counts_whatever_it_claims_to_be,
-    who_is_not_known_is_refused,
-    a_user_of_the_same_name_in_another_domain_is_somebody_else,
+    a_lamp_shows_a_login,
+    the_authenticated_user_counts_not_the_from_header,
+    an_unknown_caller_is_refused,
+    a_user_of_the_same_name_in_another_domain_is_a_different_user,
     logging_out_stops_the_ringing_and_leaves_a_conversation_alone,
 );
 
@@ -30,7 +30,7 @@ fn changes(lab: &Lab) -> Vec<String> {
     lab.daemon().facts().iter().filter_map(|record| told(&record.fact)).collect()
 }
 
-/// Dials a code and hears the answer to its end; the phone is hung up in time (Q14).
+/// Dials a code and hears its prompt to the end; the daemon hangs up in time (Q14).
 #[track_caller]
 fn dial(lab: &Lab, from: &From, code: &str, language: &str, answer: &str) {
     let call = lab.call(from, code);
@@ -60,8 +60,8 @@ fn a_lamp_key_logs_in_like_the_code(lab: &Lab) {
     assert_eq!(changes(lab), ["+1001"]);
 }
 
-/// Q16: on a phone that subscribed before, and on one that subscribes later.
-fn a_lamp_shows_who_is_logged_in(lab: &Lab) {
+/// Q16: on a phone that subscribed before the login, and on one that subscribes after it.
+fn a_lamp_shows_a_login(lab: &Lab) {
     lab.serve(ONE);
     let lamp = lab.lamp("1005", "*4199900*1001");
     lamp.shows(false, SOON);
@@ -79,18 +79,18 @@ fn a_lamp_shows_who_is_logged_in(lab: &Lab) {
     lamp.shows(false, SOON);
     late.shows(false, SOON);
     out.over(SOON);
-    assert!(!other.ever_lit(), "the lamp of another agent");
+    assert!(!other.ever_lit(), "the lamp of another agent was lit");
 }
 
 /// Q14.
-fn the_authenticated_phone_counts_whatever_it_claims_to_be(lab: &Lab) {
+fn the_authenticated_user_counts_not_the_from_header(lab: &Lab) {
     lab.serve(ONE);
     dial(lab, &From::phone_as("1001", "1002"), "*4199900", "fr", "logged-in");
     assert_eq!(changes(lab), ["+1001"]);
 }
 
 /// Q14.
-fn who_is_not_known_is_refused(lab: &Lab) {
+fn an_unknown_caller_is_refused(lab: &Lab) {
     lab.serve(ONE);
     dial(lab, &From::outside("1001", ""), "*4199900", "fr", "not-authenticated");
     dial(lab, &From::phone("1003"), "*4199900", "fr", "not-a-member");
@@ -98,8 +98,8 @@ fn who_is_not_known_is_refused(lab: &Lab) {
     assert!(changes(lab).is_empty(), "{:?}", changes(lab));
 }
 
-/// Q14: without `domain` in the file an agent is who is rung as `user/1001`: the user of FreeSWITCH's own domain.
-fn a_user_of_the_same_name_in_another_domain_is_somebody_else(lab: &Lab) {
+/// Q14: without `domain` in the file, an agent is the user that `user/1001` rings: the user of FreeSWITCH's own domain.
+fn a_user_of_the_same_name_in_another_domain_is_a_different_user(lab: &Lab) {
     lab.serve_without_domain(ONE);
     dial(lab, &From::phone_of_others("1001"), "*4199900", "fr", "not-authenticated");
     assert!(changes(lab).is_empty(), "{:?}", changes(lab));

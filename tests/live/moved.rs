@@ -1,4 +1,4 @@
-//! Calls that are moved, again and again and by whomever (Q102, Q103, Q104, Q13).
+//! Calls that are transferred again and again, by any party (Q102, Q103, Q104, Q13).
 
 use std::time::{Duration, Instant};
 
@@ -10,20 +10,20 @@ use crate::lab::{Lab, SOON};
 crate::cases!("moved":
     every_transfer_leads_to_the_queue_that_is_dialled,
     after_a_restart_the_first_transfer_leads_to_the_queue_that_is_dialled,
-    no_way_of_timeouts_leads_round_in_a_circle,
-    nothing_of_ours_stays_on_a_channel_that_is_no_longer_ours,
-    the_third_party_of_an_attended_transfer_and_the_agent_talk_on,
-    an_agent_whose_leg_is_moved_talks_on,
-    an_agent_who_is_passed_on_to_a_phone_is_connected_with_it,
-    a_consultation_that_is_completed_while_it_waits_keeps_the_place,
-    whom_the_switch_hangs_up_has_not_given_up,
+    no_chain_of_timeouts_is_an_endless_loop,
+    no_variable_of_the_daemon_stays_on_a_channel_it_has_let_go,
+    the_third_party_of_an_attended_transfer_and_the_agent_keep_talking,
+    an_agent_whose_leg_is_transferred_keeps_talking,
+    an_agent_who_is_transferred_to_a_phone_is_connected_to_it,
+    a_consultation_completed_while_it_waits_keeps_the_place,
+    a_caller_hung_up_by_the_switch_has_not_given_up,
 );
 
 const THREE: &str = "  - { number: \"99900\", name: Sales, participants: [\"1001\"] }\n  \
      - { number: \"99901\", name: Service, participants: [\"1002\"] }\n  \
      - { number: \"99902\", name: Office, participants: [\"1003\"] }\n";
 
-/// The queue of the entry behind so many others, and what it says of the first one.
+/// The queue of the entry after `nth` others.
 #[track_caller]
 fn entered(lab: &Lab, nth: usize) -> String {
     let (_, queue) = lab.daemon().nth_fact("entered", nth, SOON, |fact| match fact {
@@ -33,7 +33,7 @@ fn entered(lab: &Lab, nth: usize) -> String {
     queue
 }
 
-/// The agents of the three queues pass the caller on from one to the next.
+/// The agents of the three queues transfer the caller from one queue to the next.
 fn round(lab: &Lab, caller: &Caller, entries: usize) {
     let mut at = Instant::now();
     for (agent, next, nth) in [("1001", "99901", 0), ("1002", "99902", 1), ("1003", "99900", 2)] {
@@ -63,7 +63,7 @@ fn every_transfer_leads_to_the_queue_that_is_dialled(lab: &Lab) {
     caller.over(SOON);
 }
 
-/// Q102: also for a caller whom the dialplan has held.
+/// Q102: also for a caller whom the dialplan holds.
 fn after_a_restart_the_first_transfer_leads_to_the_queue_that_is_dialled(lab: &Lab) {
     lab.serve(THREE);
     for (queue, agent) in [("99900", "1001"), ("99901", "1002"), ("99902", "1003")] {
@@ -81,8 +81,8 @@ fn after_a_restart_the_first_transfer_leads_to_the_queue_that_is_dialled(lab: &L
     caller.over(SOON);
 }
 
-/// Q13: not by way of an internal number either.
-fn no_way_of_timeouts_leads_round_in_a_circle(lab: &Lab) {
+/// Q13: an internal number that leads back to the queue makes no loop either.
+fn no_chain_of_timeouts_is_an_endless_loop(lab: &Lab) {
     lab.serve(
         "  - { number: \"99900\", name: Sales, participants: [\"1001\"], timeout: { action: { transfer: \"8900\" } } }\n",
     );
@@ -101,8 +101,8 @@ fn no_way_of_timeouts_leads_round_in_a_circle(lab: &Lab) {
     caller.over(SOON);
 }
 
-/// Q102: neither behind the transfer of a timeout nor behind that of an agent.
-fn nothing_of_ours_stays_on_a_channel_that_is_no_longer_ours(lab: &Lab) {
+/// Q102: neither after the transfer of a timeout nor after an agent's.
+fn no_variable_of_the_daemon_stays_on_a_channel_it_has_let_go(lab: &Lab) {
     lab.serve(
         "  - { number: \"99900\", name: Sales, participants: [\"1001\"], timeout: { action: { transfer: \"9000\" } } }\n",
     );
@@ -136,7 +136,7 @@ fn nothing_of_ours_stays_on_a_channel_that_is_no_longer_ours(lab: &Lab) {
     }
 }
 
-/// For longer than the controller ever waited for the end of a leg.
+/// Longer than the controller ever waits for the end of a leg.
 const LONG: Duration = Duration::from_secs(7);
 
 /// The leg of the first conversation.
@@ -149,7 +149,7 @@ fn leg(lab: &Lab) -> String {
     offer
 }
 
-/// With whom the agent talks, as the records tell.
+/// The party the agent talks to, according to the records.
 #[track_caller]
 fn party(lab: &Lab) -> String {
     let (_, party) = lab.daemon().fact("with somebody else", LONG, |fact| match fact {
@@ -159,7 +159,7 @@ fn party(lab: &Lab) -> String {
     party
 }
 
-/// What `status` tells of an agent.
+/// An agent's part of `status`.
 fn doing(lab: &Lab, agent: &str) -> (String, String) {
     let status = lab.daemon().status();
     let agents = status["agents"].as_array().expect("agents");
@@ -180,8 +180,8 @@ fn ended(lab: &Lab) -> EndedBy {
 
 const ONE: &str = "  - { number: \"99901\", name: Service, participants: [\"1002\"], wrap_up_seconds: 1 }\n";
 
-/// Q103, Q8: reception asks in the queue, and puts the customer through.
-fn the_third_party_of_an_attended_transfer_and_the_agent_talk_on(lab: &Lab) {
+/// Q103, Q8: reception calls the queue, and transfers the customer to the agent.
+fn the_third_party_of_an_attended_transfer_and_the_agent_keep_talking(lab: &Lab) {
     lab.serve(ONE);
     lab.log_in("99901", &["1002"]);
     let customer = lab.dial(&From::outside("0791234567", "Hans"), "1004");
@@ -197,10 +197,10 @@ fn the_third_party_of_an_attended_transfer_and_the_agent_talk_on(lab: &Lab) {
     reception.over(SOON);
     question.over(SOON);
     assert_eq!(party(lab), "0791234567");
-    // Who calls now is not for an agent who talks.
+    // A new caller is not offered to an agent who talks.
     let second = lab.call(&From::outside("0792222222", "Vreni"), "99901");
     lab.phone("1002").stays_quiet(LONG.saturating_sub(put_through.elapsed()));
-    assert!(!customer.is_over() && !agent.is_over(), "nobody ends their conversation");
+    assert!(!customer.is_over() && !agent.is_over(), "the conversation continues");
     assert_eq!(doing(lab, "1002"), ("talking".to_owned(), "0791234567".to_owned()));
     let now = Instant::now();
     customer.sound.hears(lab.phone("1002").tone, now, SOON);
@@ -213,8 +213,8 @@ fn the_third_party_of_an_attended_transfer_and_the_agent_talk_on(lab: &Lab) {
     second.over(SOON);
 }
 
-/// Q8: also where the leg is connected to nobody: to an extension, by an operator.
-fn an_agent_whose_leg_is_moved_talks_on(lab: &Lab) {
+/// Q8: also where an operator transfers the leg to an extension that connects it to no other party.
+fn an_agent_whose_leg_is_transferred_keeps_talking(lab: &Lab) {
     lab.serve(ONE);
     lab.log_in("99901", &["1002"]);
     let caller = lab.call(&From::outside("0791234567", "Hans"), "99901");
@@ -236,8 +236,8 @@ fn an_agent_whose_leg_is_moved_talks_on(lab: &Lab) {
     second.over(SOON);
 }
 
-/// Q103, Q8: nothing of what rang the agent's phone is in the way of the next connection.
-fn an_agent_who_is_passed_on_to_a_phone_is_connected_with_it(lab: &Lab) {
+/// Q103, Q8: the variables of the `originate` that rang the agent's phone do not affect the next connection.
+fn an_agent_who_is_transferred_to_a_phone_is_connected_to_it(lab: &Lab) {
     lab.serve(ONE);
     lab.log_in("99901", &["1002"]);
     let caller = lab.call(&From::outside("0791234567", "Hans"), "99901");
@@ -252,14 +252,14 @@ fn an_agent_who_is_passed_on_to_a_phone_is_connected_with_it(lab: &Lab) {
     lab.phone("1005").sound.hears(lab.phone("1002").tone, answered, SOON);
     assert_eq!(party(lab), "1005");
     lab.phone("1002").stays_quiet(LONG);
-    assert!(!agent.is_over() && !other.is_over(), "nobody ends their conversation");
+    assert!(!agent.is_over() && !other.is_over(), "the conversation continues");
     other.hang_up();
     agent.over(SOON);
     assert_eq!(ended(lab), EndedBy::Caller, "the other side");
 }
 
-/// Q103: the third party stands where who asked for them stood.
-fn a_consultation_that_is_completed_while_it_waits_keeps_the_place(lab: &Lab) {
+/// Q103: the third party takes the place of the consulting agent.
+fn a_consultation_completed_while_it_waits_keeps_the_place(lab: &Lab) {
     lab.serve(ONE);
     lab.log_in("99901", &["1002"]);
     let customer = lab.dial(&From::outside("0791234567", "Hans"), "1004");
@@ -281,9 +281,13 @@ fn a_consultation_that_is_completed_while_it_waits_keeps_the_place(lab: &Lab) {
         _ => None,
     };
     let asked_at = lab.daemon().nth_fact("entered", 0, SOON, first).1;
-    assert_eq!(lab.daemon().nth_fact("entered", 2, SOON, first).1, asked_at, "the wait began then");
+    assert_eq!(
+        lab.daemon().nth_fact("entered", 2, SOON, first).1,
+        asked_at,
+        "the wait counts from the consulting agent's entry"
+    );
     let given_up = lab.daemon().facts().iter().any(|record| matches!(record.fact, Fact::CallAbandoned { .. }));
-    assert!(!given_up, "nobody has given up");
+    assert!(!given_up, "the records show an abandoned call");
     reception.over(SOON);
     question.over(SOON);
     ring.hang_up();
@@ -294,8 +298,8 @@ fn a_consultation_that_is_completed_while_it_waits_keeps_the_place(lab: &Lab) {
     second.over(SOON);
 }
 
-/// Q106: an operator, an orderly stop.
-fn whom_the_switch_hangs_up_has_not_given_up(lab: &Lab) {
+/// Q106: a hang-up by an operator, and an orderly shutdown of FreeSWITCH.
+fn a_caller_hung_up_by_the_switch_has_not_given_up(lab: &Lab) {
     lab.serve(ONE);
     lab.log_in("99901", &["1002"]);
     let caller = lab.call(&From::outside("0791234567", "Hans"), "99901");

@@ -1,4 +1,4 @@
-//! The phones of the house, and what is done with them.
+//! The phones of the house, and their actions.
 
 use std::cell::{Cell, RefCell};
 use std::net::UdpSocket;
@@ -17,28 +17,28 @@ fn rang(message: &Message) -> bool {
     message.sent && message.what() == "180"
 }
 
-/// The phone that FreeSWITCH tells of every change of the other side, by its make.
+/// The phone that, by its make, gets every change of the other party from FreeSWITCH.
 pub const UPDATED: &str = "1009";
 
 /// A phone of the house, registered for the whole run.
 pub struct Phone {
     name: String,
     pub user: String,
-    /// The tone it sends in a call.
+    /// The tone the phone sends in a call.
     pub tone: u32,
     pub sound: Sound,
     scenario: PathBuf,
     port: Cell<u16>,
     sipp: RefCell<Option<Sipp>>,
-    /// Holds the address while nothing answers there.
+    /// Holds the address while no phone answers there.
     dead: RefCell<Option<UdpSocket>>,
     registered: Cell<bool>,
-    /// How many calls the test has taken note of.
+    /// The number of calls the test has noticed.
     seen: Cell<usize>,
 }
 
 impl Phone {
-    /// `name` tells it apart from others of the same user.
+    /// `name` distinguishes several phones of the same user.
     pub fn new(lab: &Lab, name: &str, user: &str, tone: u32) -> Phone {
         let sound = Sound::open(tone);
         let rtp = sound.port().to_string();
@@ -61,7 +61,7 @@ impl Phone {
         }
     }
 
-    /// Everything it was sent since then.
+    /// Every message it has received since `since`.
     pub fn texts_since(&self, since: Instant) -> Vec<String> {
         let sipp = self.sipp.borrow();
         let all = sipp.as_ref().map(Sipp::messages).unwrap_or_default();
@@ -73,7 +73,7 @@ impl Phone {
         self.port.get()
     }
 
-    /// Makes it ready for the next test, whatever the last one did to it.
+    /// Prepares the phone for the next test, whatever state the last one left it in.
     pub fn fresh(&self, lab: &Lab) {
         if !self.registered.get() {
             self.register(lab);
@@ -84,7 +84,7 @@ impl Phone {
         self.seen.set(sipp.as_ref().map_or(0, |sipp| sipp.messages().iter().filter(|m| rang(m)).count()));
     }
 
-    /// A SIPp that registers it for some seconds; none of its calls are taken until it is plugged in.
+    /// A SIPp that registers the phone for some seconds; it answers no calls yet.
     pub fn registering(&self, lab: &Lab, seconds: u32) -> Sipp {
         *self.sipp.borrow_mut() = None;
         *self.dead.borrow_mut() = None;
@@ -96,7 +96,7 @@ impl Phone {
         Sipp::start(lab.programs(), &scenario, self.port.get(), lab.switch.sip, &more, |_, _| {})
     }
 
-    /// Takes calls from now on.
+    /// Answers calls from now on.
     pub fn plug_in(&self, lab: &Lab) {
         let mouth = self.sound.mouth();
         let watch = move |m: &Message, before: &[Message]| match m.what() {
@@ -104,7 +104,7 @@ impl Phone {
                 let invite = before.iter().find(|b| b.what() == "INVITE" && b.call() == m.call());
                 mouth.speak_to(invite.and_then(Message::sound_port));
             }
-            // The end of another call, told again and again because the phone had died, is none of this one.
+            // FreeSWITCH repeats the end of another call because the phone was dead then; that end does not count here.
             "BYE" | "CRASH" => {
                 let answers = |b: &&Message| b.sent && b.what() == "200" && b.header("CSeq").ends_with("INVITE");
                 if before.iter().rev().find(answers).is_some_and(|answer| answer.call() == m.call()) {
@@ -125,19 +125,19 @@ impl Phone {
         self.plug_in(lab);
     }
 
-    /// Takes its registration back.
+    /// Unregisters it.
     #[track_caller]
     pub fn unregister(&self, lab: &Lab) {
         assert!(self.registering(lab, 0).ends_well(SOON), "{} could not unregister", self.user);
     }
 
-    /// Cuts its line: whatever is sent there is lost. The registration stays.
+    /// Cuts its line: messages sent there are lost. The registration stays.
     pub fn cut_off(&self) {
         *self.sipp.borrow_mut() = None;
         *self.dead.borrow_mut() = Some(UdpSocket::bind(("127.0.0.1", self.port.get())).expect("the phone's port"));
     }
 
-    /// Another phone takes its place; what is still being sent to the old one is lost.
+    /// Puts another phone in its place; messages sent to the old one are lost.
     #[track_caller]
     pub fn replace(&self, lab: &Lab) {
         let dead = self.dead.take();
@@ -154,7 +154,7 @@ impl Phone {
             .unwrap_or_else(|| panic!("{} did not ring within {within:?}; it saw:\n{}", self.user, self.story(since)))
     }
 
-    /// Waits for the next call, which need not come.
+    /// Waits for the next call, if there is one.
     pub fn rings_at_all(&self, within: Duration) -> Option<Ringing<'_>> {
         let seen = self.seen.get();
         let end = Instant::now() + within;
@@ -174,7 +174,7 @@ impl Phone {
         }
     }
 
-    /// Whether it does not ring for some time. Nothing can be waited for but the time itself.
+    /// Whether it stays silent for some time. Only the time itself can be waited for.
     #[track_caller]
     pub fn stays_quiet(&self, time: Duration) {
         if let Some(ring) = self.rings_at_all(time) {
@@ -190,14 +190,14 @@ impl Phone {
     fn wait(&self, call: &str, what: &str, within: Duration) -> Message {
         let since = Instant::now();
         let sipp = self.sipp.borrow();
-        let sipp = sipp.as_ref().expect("a phone that is in order");
+        let sipp = sipp.as_ref().expect("a working phone");
         let wanted = |m: &Message| !m.sent && m.what() == what && m.call() == call;
         sipp.wait(wanted, within)
             .unwrap_or_else(|| panic!("{} got no {what} within {within:?}; it saw:\n{}", self.user, sipp.story(since)))
     }
 
     fn tell(&self, call: &str, command: &str, header: &str) {
-        self.sipp.borrow().as_ref().expect("a phone that is in order").tell(call, command, header);
+        self.sipp.borrow().as_ref().expect("a working phone").tell(call, command, header);
     }
 }
 
@@ -209,12 +209,12 @@ pub struct Ringing<'a> {
 }
 
 impl Ringing<'_> {
-    /// The handset is lifted.
+    /// Answers.
     pub fn lift(&self) {
         self.phone.tell(&self.call, "ANSWER", "");
     }
 
-    /// The handset is lifted; returns when the 200 OK left.
+    /// Answers; returns the time of the 200 OK.
     #[track_caller]
     pub fn answer(&self) -> Instant {
         self.lift();
@@ -223,7 +223,7 @@ impl Ringing<'_> {
         sipp.as_ref().and_then(|sipp| sipp.wait(wanted, SOON)).expect("a 200 OK").at
     }
 
-    /// The handset is lifted, and the caller hears the agent; returns when the 200 OK left.
+    /// Answers, and the caller hears the agent; returns the time of the 200 OK.
     #[track_caller]
     pub fn connects(&self, caller: &Caller) -> Instant {
         let answered = self.answer();
@@ -231,7 +231,7 @@ impl Ringing<'_> {
         answered
     }
 
-    /// The handset is lifted, the caller hears the agent, and the agent hangs up: the call is over.
+    /// Answers, the caller hears the agent, and the agent hangs up: the call is over.
     #[track_caller]
     pub fn serves(&self, caller: Caller) {
         self.connects(&caller);
@@ -259,18 +259,18 @@ impl Ringing<'_> {
         self.phone.wait(&self.call, "BYE", within)
     }
 
-    /// Waits until FreeSWITCH ends it, ringing or not.
+    /// Waits until FreeSWITCH ends the call, ringing or not.
     #[track_caller]
     pub fn over(&self, within: Duration) -> Message {
         let since = Instant::now();
         let sipp = self.phone.sipp.borrow();
-        let sipp = sipp.as_ref().expect("a phone that is in order");
+        let sipp = sipp.as_ref().expect("a working phone");
         let ends = |m: &Message| !m.sent && m.call() == self.call && ["BYE", "CANCEL"].contains(&m.what());
         let user = &self.phone.user;
         sipp.wait(ends, within).unwrap_or_else(|| panic!("{user} was not let go:\n{}", sipp.story(since)))
     }
 
-    /// Whether FreeSWITCH has ended the call in whatever way.
+    /// Whether FreeSWITCH has ended the call in any way.
     pub fn is_over(&self) -> bool {
         let sipp = self.phone.sipp.borrow();
         let ends = |m: &Message| m.call() == self.call && ["BYE", "CANCEL"].contains(&m.what());
@@ -281,18 +281,18 @@ impl Ringing<'_> {
         self.phone.tell(&self.call, "HANGUP", "");
     }
 
-    /// Sends the other side to a number of the house, without asking there first.
+    /// Transfers the other party to a number of the house without consulting it first.
     pub fn transfer(&self, number: &str) {
         self.phone.tell(&self.call, "TRANSFER", &format!("Refer-To: <sip:{number}@{DOMAIN}>\r\n"));
     }
 
-    /// Puts the other side through to who is on the line in `other`, a call of this phone.
+    /// Connects the other party to the party of `other`, a call of this phone.
     pub fn transfer_to(&self, other: &Caller) {
         let target = format!("Refer-To: <sip:{DOMAIN}?Replaces={}>\r\n", other.replaces());
         self.phone.tell(&self.call, "TRANSFER", &target);
     }
 
-    /// The phone dies in the middle of the call: it sends and answers nothing more.
+    /// The phone dies during the call: it sends and answers nothing more.
     pub fn crash(&self) {
         self.phone.tell(&self.call, "CRASH", "");
     }

@@ -13,7 +13,7 @@ crate::cases!("phones":
     every_phone_of_an_agent_rings_and_the_first_to_answer_gets_the_caller,
     two_phones_of_an_agent_answered_at_once_make_one_conversation,
     an_offer_stands_while_one_phone_of_the_agent_rings,
-    no_phone_of_an_agent_rings_on_for_a_caller_who_has_gone,
+    no_phone_of_an_agent_keeps_ringing_for_a_caller_who_has_gone,
     a_daemon_that_is_killed_leaves_no_phone_of_an_agent_ringing,
     a_phone_that_speaks_ipv6_rings_with_the_others,
     a_phone_that_registers_later_rings_as_well,
@@ -34,7 +34,7 @@ fn every_phone_of_an_agent_rings_and_the_first_to_answer_gets_the_caller(lab: &L
             ring.invite.header("From")
         );
     }
-    // To the lamps of other phones both are the agent's, as with a phone that the directory dials.
+    // Lamps of other phones count both phones as the agent's, as with a phone that the directory dials.
     let (_, offer) = lab.daemon().fact("the offer", SOON, |fact| match fact {
         Fact::OfferMade { offer, .. } => Some(*offer),
         _ => None,
@@ -49,7 +49,7 @@ fn every_phone_of_an_agent_rings_and_the_first_to_answer_gets_the_caller(lab: &L
     let late = reason.at.saturating_duration_since(answered);
     assert!(late < Duration::from_millis(300), "still rang for {late:?}");
     assert!(!rings[1].is_over() && !caller.is_over(), "the conversation did not last");
-    // The agent passes the caller on: what the phone may do with the call is what it may do with any.
+    // The agent transfers the caller: the phone may do with the call all it may do with any other.
     let begun = Instant::now();
     rings[1].transfer("9000");
     caller.sound.hears(NINE_THOUSAND, begun, SOON);
@@ -65,7 +65,7 @@ fn every_phone_of_an_agent_rings_and_the_first_to_answer_gets_the_caller(lab: &L
     rings[1].over(SOON);
 }
 
-/// Q8: in several offsets of a few milliseconds.
+/// Q8: with offsets of a few milliseconds.
 fn two_phones_of_an_agent_answered_at_once_make_one_conversation(lab: &Lab) {
     lab.serve("  - { number: \"99900\", name: Sales, participants: [\"1011\"] }\n");
     lab.log_in("99900", &["1011"]);
@@ -75,7 +75,7 @@ fn two_phones_of_an_agent_answered_at_once_make_one_conversation(lab: &Lab) {
         let begun = Instant::now();
         let (first, second) = if round % 2 == 0 { (0, 1) } else { (1, 0) };
         rings[first].lift();
-        // The offset is what is tested.
+        // The offset is the subject of the test.
         std::thread::sleep(Duration::from_micros(700 * (round / 2)));
         rings[second].lift();
         lab.daemon().nth_fact("answered", usize::try_from(round).unwrap(), SOON, |fact| {
@@ -99,7 +99,7 @@ fn two_phones_of_an_agent_answered_at_once_make_one_conversation(lab: &Lab) {
     }
 }
 
-/// Q7: declined on one phone and ignored on the other, it is missed once.
+/// Q7: declined on one phone and ignored on the other, the offer is missed once.
 fn an_offer_stands_while_one_phone_of_the_agent_rings(lab: &Lab) {
     lab.serve(ONE);
     lab.log_in("99900", &["1011", "1001"]);
@@ -120,7 +120,7 @@ fn an_offer_stands_while_one_phone_of_the_agent_rings(lab: &Lab) {
 }
 
 /// Q8.
-fn no_phone_of_an_agent_rings_on_for_a_caller_who_has_gone(lab: &Lab) {
+fn no_phone_of_an_agent_keeps_ringing_for_a_caller_who_has_gone(lab: &Lab) {
     lab.serve(ONE);
     lab.log_in("99900", &["1011"]);
     let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
@@ -129,13 +129,13 @@ fn no_phone_of_an_agent_rings_on_for_a_caller_who_has_gone(lab: &Lab) {
     let told = Instant::now();
     for ring in &rings {
         let late = ring.cancelled(SOON).at.saturating_duration_since(told);
-        assert!(late < Duration::from_millis(200), "rang on for {late:?}");
+        assert!(late < Duration::from_millis(200), "the phone kept ringing for {late:?}");
     }
     caller.over(SOON);
     lab.switch.channels().all_gone(SOON).unwrap();
 }
 
-/// Q19: the caller is back, and both phones ring anew.
+/// Q19: the caller returns, and both phones ring again.
 fn a_daemon_that_is_killed_leaves_no_phone_of_an_agent_ringing(lab: &Lab) {
     lab.serve(ONE);
     lab.log_in("99900", &["1011"]);
@@ -153,7 +153,7 @@ fn a_daemon_that_is_killed_leaves_no_phone_of_an_agent_ringing(lab: &Lab) {
     caller.over(SOON);
 }
 
-/// Q8: the address of a phone may be an IPv6 one.
+/// Q8: the address of a phone may be IPv6.
 fn a_phone_that_speaks_ipv6_rings_with_the_others(lab: &Lab) {
     let six = match Six::register("1011", lab.switch.six) {
         Ok(six) => six,
@@ -173,7 +173,7 @@ fn a_phone_that_speaks_ipv6_rings_with_the_others(lab: &Lab) {
     six.unregister();
 }
 
-/// Q8: it rings beside the one that was known to be the agent's only one, for which nobody asks before it is rung.
+/// Q8: it rings beside the agent's only phone so far, which the daemon rings without asking FreeSWITCH for contacts.
 fn a_phone_that_registers_later_rings_as_well(lab: &Lab) {
     let register = || Six::register("1012", lab.switch.six);
     let first = match register() {

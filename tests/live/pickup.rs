@@ -1,4 +1,4 @@
-//! Picking up a colleague's ringing phone (Q105).
+//! Pickup of a colleague's ringing phone (Q105).
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use crate::phone::Ringing;
 
 crate::cases!("pickup":
     an_invite_with_replaces_takes_the_caller,
-    who_intercepts_the_other_side_of_a_ringing_leg_has_the_caller,
-    who_intercepts_the_caller_has_the_caller,
+    an_intercept_with_bleg_of_a_ringing_leg_takes_the_caller,
+    an_intercept_of_the_callers_channel_takes_the_caller,
 );
 
 /// A caller for whom 1001 rings, and the leg.
@@ -27,7 +27,7 @@ fn ringing(lab: &Lab) -> (Caller, Ringing<'_>, String) {
     (caller, ring, leg)
 }
 
-/// The picker has the caller, for as long as the two like, and nobody else rings on.
+/// Checks that the picker has the caller, for as long as the two like, and no other phone keeps ringing.
 fn has_the_caller(lab: &Lab, caller: Caller, ring: Ringing<'_>, picker: Caller) {
     picker.answered();
     caller.sound.hears(picker.tone, picker.since, SOON);
@@ -43,13 +43,13 @@ fn has_the_caller(lab: &Lab, caller: Caller, ring: Ringing<'_>, picker: Caller) 
             .then_some(())
     });
     std::thread::sleep(Duration::from_secs(6));
-    assert!(!caller.is_over() && !picker.is_over(), "nothing of the queue touches the conversation");
+    assert!(!caller.is_over() && !picker.is_over(), "the queue does not affect the conversation");
     picker.hang_up();
     picker.over(SOON);
     caller.over(SOON);
 }
 
-/// Q105: a lamp key.
+/// Q105: pickup by a lamp key.
 fn an_invite_with_replaces_takes_the_caller(lab: &Lab) {
     let (caller, ring, _) = ringing(lab);
     let picker = lab.dial(&From::picking_up("1002", &ring.invite), "1001");
@@ -57,14 +57,14 @@ fn an_invite_with_replaces_takes_the_caller(lab: &Lab) {
 }
 
 /// Q105: `intercept -bleg` of the leg.
-fn who_intercepts_the_other_side_of_a_ringing_leg_has_the_caller(lab: &Lab) {
+fn an_intercept_with_bleg_of_a_ringing_leg_takes_the_caller(lab: &Lab) {
     let (caller, ring, leg) = ringing(lab);
     let picker = lab.dial(&From::phone("1002"), &format!("*8b-{leg}"));
     has_the_caller(lab, caller, ring, picker);
 }
 
 /// Q105: `intercept` of the caller's channel.
-fn who_intercepts_the_caller_has_the_caller(lab: &Lab) {
+fn an_intercept_of_the_callers_channel_takes_the_caller(lab: &Lab) {
     let (caller, ring, _) = ringing(lab);
     let channel = lab.daemon().fact("entered", SOON, |fact| match fact {
         Fact::CallEntered { call, .. } => Some(call.to_string()),

@@ -1,4 +1,5 @@
-//! Calls outside any queue (Q5), and what stands between FreeSWITCH and the daemon: the token, several controllers.
+//! Calls outside any queue (Q5), and the dialplan's part between FreeSWITCH and the daemon: the token, several
+//! controllers.
 
 use std::time::{Duration, Instant};
 
@@ -9,14 +10,14 @@ use crate::lab::{Lab, SOON};
 use crate::sound::RING_TONE;
 
 crate::cases!("private":
-    whoever_hangs_up_a_private_call_is_rung_within_a_second,
+    an_agent_is_rung_within_a_second_after_a_private_call,
     a_call_without_the_token_goes_back_to_the_dialplan,
     the_second_controller_takes_calls_while_the_first_is_away,
-    who_came_while_nobody_was_there_stands_in_order,
+    callers_who_came_without_a_daemon_stand_in_order,
 );
 
-/// Q5, by every strategy, at any moment of the daemon's looks at FreeSWITCH's table, which is behind.
-fn whoever_hangs_up_a_private_call_is_rung_within_a_second(lab: &Lab) {
+/// Q5, with every strategy, at any moment between the daemon's looks at FreeSWITCH's table, which lags behind.
+fn an_agent_is_rung_within_a_second_after_a_private_call(lab: &Lab) {
     let phone = lab.phone("1001");
     for (n, strategy) in ["as-listed", "simultaneous", "longest-idle", "random"].into_iter().enumerate() {
         let file =
@@ -27,14 +28,14 @@ fn whoever_hangs_up_a_private_call_is_rung_within_a_second(lab: &Lab) {
         } else {
             assert!(lab.daemon().reload(&lab.switch, &file).status.success());
         }
-        // A look is taken every three seconds: these are the moments in between.
+        // The daemon looks every three seconds: these are moments in between.
         for moment in 0..6 {
             let private = lab.call(&From::phone("1001"), "9000");
             std::thread::sleep(Duration::from_millis(300 + 500 * moment));
             private.hang_up();
             private.over(SOON);
             let ended = Instant::now();
-            // The table has the channel for a moment longer.
+            // The table keeps the channel for a moment longer.
             std::thread::sleep(Duration::from_millis(150));
             let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
             let ring = phone.rings(SOON);
@@ -46,7 +47,7 @@ fn whoever_hangs_up_a_private_call_is_rung_within_a_second(lab: &Lab) {
             caller.over(SOON);
         }
     }
-    // And while somebody waits all along.
+    // The same while a caller waits all the time.
     let private = lab.call(&From::phone("1001"), "9000");
     std::thread::sleep(Duration::from_millis(500));
     let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
@@ -75,14 +76,14 @@ fn a_call_without_the_token_goes_back_to_the_dialplan(lab: &Lab) {
     assert!(!caller.is_over(), "the dialplan holds the caller");
     lab.switch.set("fsq_socket", &format!("127.0.0.1:{}/s3cret", lab.switch.controller));
     lab.switch.api("reloadxml");
-    // The settings are those of the call's next round.
+    // The dialplan uses the new settings in the call's next round.
     let ring = lab.phone("1001").rings(Duration::from_secs(8));
     ring.serves(caller);
     lab.switch.set("fsq_socket", &format!("127.0.0.1:{}", lab.switch.controller));
     lab.switch.api("reloadxml");
 }
 
-/// Q19: `socket a|b`: the first is not there.
+/// Q19: `socket a|b`, where nothing listens at the first.
 fn the_second_controller_takes_calls_while_the_first_is_away(lab: &Lab) {
     let nobody = crate::machine::tcp_port();
     lab.switch.set("fsq_socket", &format!("127.0.0.1:{nobody}|127.0.0.1:{}", lab.switch.controller));
@@ -100,8 +101,8 @@ fn the_second_controller_takes_calls_while_the_first_is_away(lab: &Lab) {
     lab.switch.api("reloadxml");
 }
 
-/// Q4, Q19: they come back in no order at all, and have waited since they came.
-fn who_came_while_nobody_was_there_stands_in_order(lab: &Lab) {
+/// Q4, Q19: the callers return in random order, and their waits count from their calls.
+fn callers_who_came_without_a_daemon_stand_in_order(lab: &Lab) {
     lab.serve("  - { number: \"99900\", name: Sales, participants: [\"1001\"], ring_seconds: 60 }\n");
     lab.log_in("99900", &["1001"]);
     lab.daemon_mut().kill();

@@ -1,11 +1,11 @@
-//! Phones and gateways that never take a call: on one address, each user answers an INVITE in its own way.
+//! Phones and gateways that refuse every call: on one address, each user answers an INVITE in its own way.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// An address where calls to the user `486` are answered with 486, and so on. `302-PLACE` forwards to `sip:PLACE`, with
+/// An address that answers calls to the user `486` with 486, and so on. `302-PLACE` forwards to `sip:PLACE`, with
 /// `_at_` for `@` and `_port_` for `:`. `late-480` rings for a second first.
 pub struct Refuser {
     port: u16,
@@ -24,7 +24,7 @@ impl Refuser {
         Refuser { port, over }
     }
 
-    /// What rings such a user, by the trunk.
+    /// The dial string that rings such a user through the trunk.
     pub fn dial(&self, user: &str) -> String {
         format!("sofia/trunk/{user}@127.0.0.1:{}", self.port)
     }
@@ -38,7 +38,7 @@ impl Drop for Refuser {
 
 fn serve(socket: &UdpSocket, port: u16, over: &AtomicBool) {
     let mut bytes = [0; 65_536];
-    // Dialogs that ring before they are refused.
+    // Dialogs that ring before the refusal.
     let mut late: Vec<(std::time::Instant, String, SocketAddr)> = Vec::new();
     while !over.load(Ordering::Relaxed) {
         late.retain(|(due, text, to)| {

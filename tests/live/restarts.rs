@@ -1,4 +1,4 @@
-//! When things break (Q3, Q18 to Q20).
+//! Failures and restarts (Q3, Q18 to Q20).
 
 use std::time::{Duration, Instant};
 
@@ -10,22 +10,22 @@ use crate::lab::{Lab, SOON};
 use crate::sound::{RING_TONE, Words};
 
 crate::cases!("restarts":
-    a_daemon_told_to_end_gives_waiting_callers_back_and_leaves_conversations_alone,
-    a_killed_daemon_loses_nobody_and_touches_no_conversation,
-    a_daemon_told_to_end_stops_the_ringing,
-    a_phone_that_rang_when_the_daemon_was_killed_rings_for_nobody_and_then_again,
+    a_drain_returns_waiting_callers_to_the_dialplan_and_leaves_conversations_alone,
+    a_killed_daemon_loses_no_caller_and_interrupts_no_conversation,
+    a_drain_stops_the_ringing,
+    a_phone_that_rang_when_the_daemon_was_killed_stops_and_rings_again,
     a_phone_answered_while_the_daemon_is_dead_has_a_conversation_and_its_wrap_up,
-    without_a_daemon_the_dialplan_has_the_last_word,
-    a_new_file_touches_no_call_and_a_bad_one_changes_nothing,
+    without_a_daemon_the_dialplan_runs_the_admins_action,
+    a_new_file_affects_no_call_and_a_bad_one_changes_nothing,
     freeswitch_restarts_and_service_resumes,
 );
 
-/// The dialplan tries the controller again and again, less than two seconds apart.
+/// The dialplan retries the controller at intervals of less than two seconds.
 const BACK: Duration = Duration::from_secs(4);
 
 const ONE: &str = "  - { number: \"99900\", name: Sales, participants: [\"1001\"], wrap_up_seconds: 1 }\n";
 
-/// Waits until so many callers are back in the queue.
+/// Waits until `count` callers are back in the queue.
 #[track_caller]
 fn back(lab: &Lab, count: usize) {
     lab.daemon().nth_fact("back", count - 1, BACK, |fact| {
@@ -33,7 +33,7 @@ fn back(lab: &Lab, count: usize) {
     });
 }
 
-/// One talks with 1001, two wait; then the daemon ends, and another takes over.
+/// One caller talks to 1001, two wait; then the daemon ends, and another takes over.
 fn takes_over(lab: &Lab, end: impl Fn(&mut Daemon)) {
     lab.serve(ONE);
     lab.log_in("99900", &["1001"]);
@@ -61,11 +61,11 @@ fn takes_over(lab: &Lab, end: impl Fn(&mut Daemon)) {
     assert_eq!(status["agents"][0]["activity"], "talking", "Q19: known to be busy: {}", status["agents"][0]);
     let since = Instant::now();
     talking.sound.hears(phone.tone, since, SOON);
-    assert!(!talking.is_over() && !talk.is_over(), "the conversation was touched");
+    assert!(!talking.is_over() && !talk.is_over(), "the conversation was interrupted");
     let (gap, ended) = (talking.sound.longest_gap(phone.tone, dead, since), Instant::now());
-    assert!(gap < Duration::from_millis(100), "the agent was not heard for {gap:?}");
+    assert!(gap < Duration::from_millis(100), "the agent's voice had a gap of {gap:?}");
     talk.hang_up();
-    // Then the wrap-up, and then they are served in the order in which they first came.
+    // After the wrap-up, the callers are served in the order of their first entries.
     for (caller, number) in waiting.into_iter().zip(numbers) {
         let ring = phone.rings(SOON);
         let from = ring.invite.header("From");
@@ -77,17 +77,17 @@ fn takes_over(lab: &Lab, end: impl Fn(&mut Daemon)) {
     talking.over(SOON);
 }
 
-fn a_daemon_told_to_end_gives_waiting_callers_back_and_leaves_conversations_alone(lab: &Lab) {
+fn a_drain_returns_waiting_callers_to_the_dialplan_and_leaves_conversations_alone(lab: &Lab) {
     takes_over(lab, |daemon| daemon.terminate(SOON));
 }
 
 /// Q19.
-fn a_killed_daemon_loses_nobody_and_touches_no_conversation(lab: &Lab) {
+fn a_killed_daemon_loses_no_caller_and_interrupts_no_conversation(lab: &Lab) {
     takes_over(lab, Daemon::kill);
 }
 
-/// Nobody is left ringing for a daemon that is not there.
-fn a_daemon_told_to_end_stops_the_ringing(lab: &Lab) {
+/// Q19: no phone keeps ringing for a daemon that has ended.
+fn a_drain_stops_the_ringing(lab: &Lab) {
     lab.serve(ONE);
     lab.log_in("99900", &["1001"]);
     let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
@@ -104,7 +104,7 @@ fn a_daemon_told_to_end_stops_the_ringing(lab: &Lab) {
 }
 
 /// Q19: no offer is left over.
-fn a_phone_that_rang_when_the_daemon_was_killed_rings_for_nobody_and_then_again(lab: &Lab) {
+fn a_phone_that_rang_when_the_daemon_was_killed_stops_and_rings_again(lab: &Lab) {
     lab.serve(ONE);
     lab.log_in("99900", &["1001"]);
     let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
@@ -113,11 +113,11 @@ fn a_phone_that_rang_when_the_daemon_was_killed_rings_for_nobody_and_then_again(
     lab.serve_again();
     let off = ring.cancelled(Duration::from_secs(6));
     let again = lab.phone("1001").rings(Duration::from_secs(6));
-    assert!(again.invite.at >= off.at, "two offers at once");
+    assert!(again.invite.at >= off.at, "the phone had two offers at once");
     again.serves(caller);
 }
 
-/// Q19: FreeSWITCH connects them by itself, and the next daemon finds them.
+/// Q19: FreeSWITCH connects the two by itself, and the next daemon finds them.
 fn a_phone_answered_while_the_daemon_is_dead_has_a_conversation_and_its_wrap_up(lab: &Lab) {
     lab.serve(ONE);
     lab.log_in("99900", &["1001"]);
@@ -125,12 +125,12 @@ fn a_phone_answered_while_the_daemon_is_dead_has_a_conversation_and_its_wrap_up(
     let ring = lab.phone("1001").rings(SOON);
     lab.daemon_mut().kill();
     let answered = ring.connects(&caller);
-    // A little longer than FreeSWITCH's own table is behind.
+    // A little longer than FreeSWITCH's own table lags behind.
     lab.phone("1001").sound.hears(caller.tone, answered + Duration::from_millis(500), SOON);
     lab.serve_again();
     let second = lab.call(&From::outside("0792222222", "Vreni"), "99900");
     lab.phone("1001").stays_quiet(Duration::from_millis(700));
-    assert!(!ring.is_over() && !caller.is_over(), "the conversation was touched");
+    assert!(!ring.is_over() && !caller.is_over(), "the conversation was interrupted");
     ring.hang_up();
     let ended = Instant::now();
     let next = lab.phone("1001").rings(SOON);
@@ -142,8 +142,8 @@ fn a_phone_answered_while_the_daemon_is_dead_has_a_conversation_and_its_wrap_up(
     caller.over(SOON);
 }
 
-/// Q19: after a set time it does what the admin put there.
-fn without_a_daemon_the_dialplan_has_the_last_word(lab: &Lab) {
+/// Q19: after a set time the dialplan runs the admin's own action.
+fn without_a_daemon_the_dialplan_runs_the_admins_action(lab: &Lab) {
     lab.switch.set("fsq_away_rounds", "1");
     lab.switch.api("reloadxml");
     let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
@@ -161,7 +161,7 @@ fn without_a_daemon_the_dialplan_has_the_last_word(lab: &Lab) {
 }
 
 /// Q3.
-fn a_new_file_touches_no_call_and_a_bad_one_changes_nothing(lab: &Lab) {
+fn a_new_file_affects_no_call_and_a_bad_one_changes_nothing(lab: &Lab) {
     lab.serve(ONE);
     lab.log_in("99900", &["1001"]);
     let phone = lab.phone("1001");
@@ -191,7 +191,7 @@ fn a_new_file_touches_no_call_and_a_bad_one_changes_nothing(lab: &Lab) {
     next.serves(waiting);
 }
 
-/// Q20. The last of all: it takes everybody's calls away.
+/// Q20. The last case, because it ends all calls.
 fn freeswitch_restarts_and_service_resumes(lab: &Lab) {
     lab.serve(ONE);
     lab.log_in("99900", &["1001"]);
@@ -214,6 +214,6 @@ fn freeswitch_restarts_and_service_resumes(lab: &Lab) {
         _ => None,
     });
     assert_eq!(by, EndedBy::Unknown);
-    // The daemon waits a while for callers to come back.
+    // The daemon waits a while for callers to return.
     lab.daemon().fact("lost", Duration::from_secs(40), |fact| matches!(fact, Fact::CallLost { .. }).then_some(()));
 }

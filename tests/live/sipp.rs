@@ -1,4 +1,4 @@
-//! A SIPp process: every SIP message it sends and receives, as it happens, and a way to tell it what to do.
+//! A SIPp process: the SIP messages it sends and receives, as they happen, and commands to it.
 
 use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::lab::Programs;
 use crate::machine::reap;
 
-/// A SIP message, seen by the phone.
+/// A SIP message, as the phone sees it.
 #[derive(Clone, Debug)]
 pub struct Message {
     pub at: Instant,
@@ -28,7 +28,7 @@ impl Message {
         }
     }
 
-    /// A header's value, or nothing.
+    /// The value of a header, or an empty string.
     pub fn header(&self, name: &str) -> &str {
         let head = self.text.split("\r\n\r\n").next().unwrap_or_default();
         let line = head.lines().find_map(|line| {
@@ -38,7 +38,7 @@ impl Message {
         line.unwrap_or_default().trim()
     }
 
-    /// Where the other side wants its sound.
+    /// The RTP address of the other side.
     pub fn sound_port(&self) -> Option<u16> {
         let line = self.text.lines().find_map(|line| line.strip_prefix("m=audio "))?;
         line.split(' ').next()?.parse().ok()
@@ -59,7 +59,7 @@ pub struct Sipp {
 }
 
 impl Sipp {
-    /// Starts it on a UDP port, with a scenario, towards a port of FreeSWITCH.
+    /// Starts SIPp on a UDP port, with a scenario, towards a port of FreeSWITCH.
     /// `watch` sees every message, and the ones before it.
     pub fn start(
         programs: &Programs,
@@ -73,7 +73,7 @@ impl Sipp {
             .arg(format!("127.0.0.1:{remote}"))
             .args(["-i", "127.0.0.1", "-p", &port.to_string(), "-sf"])
             .arg(scenario)
-            // Messages that are not in the scenario are for the test to judge, not for SIPp.
+            // The test judges messages that are not in the scenario, not SIPp.
             .args(["-nostdin", "-default_behaviors", "none", "-trace_msg", "-message_file", "/dev/stderr"])
             .args(more)
             .stdin(Stdio::null())
@@ -96,12 +96,12 @@ impl Sipp {
         Sipp { port, child, kept }
     }
 
-    /// Waits for a message, the first that is wanted.
+    /// Waits for the first message that `wanted` accepts.
     pub fn wait(&self, wanted: impl Fn(&Message) -> bool, within: Duration) -> Option<Message> {
         self.look(|messages| messages.iter().find(|m| wanted(m)).cloned(), within)
     }
 
-    /// Waits until the messages so far are as wanted.
+    /// Waits until `wanted` accepts the messages so far.
     pub fn wait_for_all(&self, wanted: impl Fn(&[Message]) -> bool, within: Duration) -> bool {
         self.look(|messages| wanted(messages).then_some(()), within).is_some()
     }
@@ -123,7 +123,7 @@ impl Sipp {
         self.kept.0.lock().expect("unpoisoned").clone()
     }
 
-    /// Tells it what to do in a call.
+    /// Sends it a command for a call.
     pub fn tell(&self, call: &str, command: &str, header: &str) {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a UDP port");
         let port = socket.local_addr().expect("its address").port();
@@ -135,18 +135,18 @@ impl Sipp {
         socket.send_to(text.as_bytes(), ("127.0.0.1", self.port)).expect("a datagram");
     }
 
-    /// Waits until it ends by itself; whether all its calls went as in the scenario.
+    /// Waits until it ends by itself; returns whether all its calls followed the scenario.
     pub fn ends_well(&mut self, within: Duration) -> bool {
         reap(&mut self.child, within).is_some_and(|status| status.success())
     }
 
-    /// Ends it at once.
+    /// Kills it at once.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// What it sent and received, in short, for people.
+    /// A short text of its messages, for people.
     pub fn story(&self, since: Instant) -> String {
         let lines = self.messages().into_iter().map(|m| {
             let ms = m.at.checked_duration_since(since).map_or(-1, |d| i64::try_from(d.as_millis()).unwrap_or(0));
@@ -163,7 +163,7 @@ impl Drop for Sipp {
     }
 }
 
-/// The next message of SIPp's log: a line with its length, an empty one, and so many bytes.
+/// The next message of SIPp's log: a line with its length, an empty line, and that many bytes.
 fn next(log: &mut impl BufRead) -> Option<Message> {
     let mut line = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-//! A phone that speaks IPv6, as much of it as it takes to ring and to stop.
+//! A phone that speaks IPv6, just enough of it to ring and to stop.
 
 use std::io;
 use std::net::{Ipv6Addr, SocketAddrV6, UdpSocket};
@@ -16,7 +16,7 @@ pub struct Six {
 }
 
 impl Six {
-    /// Registers the phone. The error is that of a machine without IPv6.
+    /// Registers the phone. Fails on a machine without IPv6.
     pub fn register(user: &str, registrar: u16) -> io::Result<Six> {
         let socket = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0))?;
         socket.set_read_timeout(Some(Duration::from_millis(100)))?;
@@ -40,7 +40,7 @@ impl Six {
         self.socket.send_to(text.as_bytes(), self.registrar).expect("a datagram");
     }
 
-    /// Waits for a message that begins so.
+    /// Waits for a message with this beginning.
     #[track_caller]
     fn hears(&self, beginning: &str) -> String {
         let end = Instant::now() + crate::lab::SOON;
@@ -52,7 +52,7 @@ impl Six {
                 return text;
             }
         }
-        panic!("the phone on ::1 heard no {beginning}");
+        panic!("the phone on ::1 received no {beginning}");
     }
 
     fn answer(&self, request: &str, status: &str) {
@@ -68,7 +68,7 @@ impl Six {
         self.socket.send_to(text.as_bytes(), self.registrar).expect("a datagram");
     }
 
-    /// Waits until it is called, and rings. Returns the INVITE.
+    /// Waits for a call, and rings. Returns the INVITE.
     #[track_caller]
     pub fn rings(&self) -> String {
         let invite = self.hears("INVITE ");
@@ -76,7 +76,7 @@ impl Six {
         invite
     }
 
-    /// Waits until it is to stop.
+    /// Waits for the CANCEL.
     #[track_caller]
     pub fn cancelled(&self, invite: &str) {
         let cancel = self.hears("CANCEL ");
@@ -84,7 +84,7 @@ impl Six {
         self.answer(invite, "487 Request Terminated");
     }
 
-    /// Takes the registration back.
+    /// Unregisters the phone.
     pub fn unregister(mut self) {
         self.tell_registrar(0);
         self.hears("SIP/2.0 200");

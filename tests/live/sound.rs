@@ -1,5 +1,5 @@
-//! What a phone says and hears: a socket for RTP with PCMU, a tone sent into the call, and everything received kept
-//! with its time.
+//! The audio of a phone: an RTP socket with PCMU that sends a tone into the call and keeps everything it receives, with
+//! the time.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,20 +10,20 @@ use std::time::{Duration, Instant};
 pub use realswitch::pcmu::samples;
 use realswitch::pcmu::{PACKET, RATE, expand, level, loudness, tone};
 
-/// The time of one packet.
+/// The duration of one packet.
 const PACE: Duration = Duration::from_millis(20);
-/// What a waiting caller hears unless the queue has music.
+/// The tone a waiting caller hears unless the queue has music.
 pub const RING_TONE: u32 = 425;
-/// A tone counts as heard from this level on; the tones used here have 8000.
+/// A tone counts as heard from this level on; the tones of these tests have 8000.
 const LOUD: f64 = 1500.0;
-/// And is no part of a voice from this one on.
+/// A tone from this level on is no part of a voice.
 const CLEAR: f64 = 4000.0;
-/// So many packets in a row make a tone, so that a click is none.
+/// The number of packets in a row that make a tone, so that a click does not count.
 const IN_A_ROW: usize = 3;
-/// RFC 4733, as offered in the SDP of the scenarios.
+/// The payload type of RFC 4733, as offered in the SDP of the scenarios.
 const TELEPHONE_EVENT: u8 = 101;
 
-/// One packet received: when, and its samples in PCMU.
+/// One received packet: its time, and its samples in PCMU.
 type Packet = (Instant, Vec<u8>);
 
 #[derive(Default)]
@@ -42,7 +42,7 @@ pub struct Sound {
 }
 
 impl Sound {
-    /// Opens a socket. While a call is up the phone sends a tone of `frequency` Hz.
+    /// Opens a socket. During a call the phone sends a tone of `frequency` Hz.
     pub fn open(frequency: u32) -> Sound {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a UDP port");
         let port = socket.local_addr().expect("its address").port();
@@ -57,7 +57,7 @@ impl Sound {
         self.port
     }
 
-    /// What decides whom it speaks to.
+    /// The handle that sets the destination of its RTP.
     pub fn mouth(&self) -> Mouth {
         Mouth(self.kept.clone())
     }
@@ -68,7 +68,7 @@ impl Sound {
         self.kept.0.lock().expect("unpoisoned").keys.push(u8::try_from(code).expect("small"));
     }
 
-    /// Waits until the tone is heard in something received after `since`; returns since when it was heard.
+    /// Waits until the tone is heard in a packet received after `since`; returns the time it began.
     #[track_caller]
     pub fn hears(&self, frequency: u32, since: Instant, within: Duration) -> Instant {
         let look = |packets: &[Packet]| first_run(packets, since, |heard| level(heard, frequency) > LOUD);
@@ -84,14 +84,14 @@ impl Sound {
             .unwrap_or_else(|| panic!("none of {of:?} heard within {within:?}; heard: {}", self.story(since)))
     }
 
-    /// Waits until anything but silence and the ring tone is heard.
+    /// Waits for any sound but silence and the ring tone.
     #[track_caller]
     pub fn hears_sound(&self, since: Instant, within: Duration) -> Instant {
         let look = |packets: &[Packet]| first_run(packets, since, |p| loudness(p) > LOUD && level(p, RING_TONE) < LOUD);
         self.wait(look, since, within).unwrap_or_else(|| panic!("nothing was said; heard: {}", self.story(since)))
     }
 
-    /// Waits until the words of a sound file are heard; returns when the recognised part of them began.
+    /// Waits until the words of a sound file are heard; returns the time at which the recognised part began.
     #[track_caller]
     pub fn hears_words(&self, words: &Words, since: Instant, within: Duration) -> Instant {
         self.wait(|packets| words.find(packets, since), since, within)
@@ -103,7 +103,7 @@ impl Sound {
         words.find(&self.kept.0.lock().expect("unpoisoned").packets, since).is_some()
     }
 
-    /// The longest time without this tone, between two moments.
+    /// The longest time without this tone between two moments.
     pub fn longest_gap(&self, frequency: u32, from: Instant, to: Instant) -> Duration {
         let kept = self.kept.0.lock().expect("unpoisoned");
         let (mut last, mut longest) = (from, Duration::ZERO);
@@ -116,7 +116,7 @@ impl Sound {
         longest.max(to.saturating_duration_since(last))
     }
 
-    /// Which of these tones each packet had, of those received between two moments; `None` is none of them.
+    /// The one of these tones in each packet received between two moments; `None` where there is none.
     pub fn tones(&self, of: &[u32], from: Instant, to: Instant) -> Vec<(Instant, Option<u32>)> {
         let kept = self.kept.0.lock().expect("unpoisoned");
         let heard = kept.packets.iter().filter(|(at, _)| (from..to).contains(at));
@@ -135,7 +135,7 @@ impl Sound {
         }
     }
 
-    /// What was heard, for people: runs of packets with their loudest tone.
+    /// A text of the received sounds, for people: runs of packets with their loudest tone.
     pub fn story(&self, since: Instant) -> String {
         let kept = self.kept.0.lock().expect("unpoisoned");
         let mut runs: Vec<(String, Instant, Instant)> = Vec::new();
@@ -158,11 +158,11 @@ impl Sound {
     }
 }
 
-/// Decides whom a phone speaks to.
+/// Sets the destination of a phone's RTP.
 pub struct Mouth(Arc<(Mutex<Kept>, Condvar)>);
 
 impl Mouth {
-    /// From now on the phone speaks to this port of FreeSWITCH, or is silent.
+    /// From now on the phone sends to this port of FreeSWITCH, or nothing.
     pub fn speak_to(&self, port: Option<u16>) {
         self.0.0.lock().expect("unpoisoned").to = port.map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
     }
@@ -239,7 +239,7 @@ pub fn wav(samples: &[i16]) -> Vec<u8> {
     file
 }
 
-/// The beginning of the first `IN_A_ROW` packets in a row that are as wanted.
+/// The beginning of the first `IN_A_ROW` packets in a row that match.
 fn first_run(packets: &[Packet], since: Instant, wanted: impl Fn(&[u8]) -> bool) -> Option<Instant> {
     let start = packets.partition_point(|(at, _)| *at < since);
     let mut run: Vec<Instant> = Vec::new();
@@ -256,7 +256,7 @@ fn first_run(packets: &[Packet], since: Instant, wanted: impl Fn(&[u8]) -> bool)
     None
 }
 
-/// Words of a sound file, recognised by a piece of 60 ms of it.
+/// The words of a sound file, recognised by a piece of 60 ms.
 pub struct Words {
     name: String,
     piece: Vec<i16>,
@@ -276,7 +276,7 @@ impl Words {
     fn find(&self, packets: &[Packet], since: Instant) -> Option<Instant> {
         let start = packets.partition_point(|(at, _)| *at < since);
         let heard: Vec<i16> = packets[start..].iter().flat_map(|(_, p)| p.iter().map(|&b| expand(b))).collect();
-        // What went through PCMU differs by a thirtieth at most.
+        // After PCMU, samples differ by a thirtieth at most.
         let same =
             |(a, b): (&i16, &i16)| (i32::from(*a) - i32::from(*b)).abs() <= 40 + i32::from(a.unsigned_abs()) / 16;
         let at = heard.windows(self.piece.len()).position(|w| w.iter().zip(&self.piece).all(same))?;

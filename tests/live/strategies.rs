@@ -1,4 +1,4 @@
-//! Who gets the caller (Q4 to Q8).
+//! The choice of the agent (Q4 to Q8).
 
 use std::time::{Duration, Instant};
 
@@ -9,22 +9,22 @@ use crate::lab::{Lab, SOON};
 
 crate::cases!("strategies":
     as_listed_rings_in_list_order_and_moves_on,
-    simultaneous_rings_everybody_and_the_first_to_answer_gets_the_caller,
-    simultaneous_rings_who_becomes_free_meanwhile_too,
+    simultaneous_rings_all_free_agents_and_the_first_to_answer_gets_the_caller,
+    simultaneous_also_rings_an_agent_who_becomes_free_meanwhile,
     two_phones_answered_at_once_make_one_conversation,
-    longest_idle_rings_who_has_not_talked_for_longest,
+    longest_idle_rings_the_agent_whose_last_conversation_is_oldest,
     random_rings_in_a_fresh_order_for_every_caller,
     busy_declined_and_unregistered_phones_cost_no_time,
-    nobody_rings_again_for_the_same_caller_within_five_seconds,
+    no_phone_rings_again_for_the_same_caller_within_five_seconds,
     a_phone_that_answers_nothing_is_given_up_after_the_ring_time,
     a_phone_that_gives_no_sign_of_ringing_is_given_up_after_four_seconds,
     callers_are_served_in_order_and_one_at_a_time,
-    an_agent_of_two_queues_gets_who_waited_longest,
+    an_agent_of_two_queues_gets_the_caller_who_waited_longest,
     an_agent_in_a_private_call_does_not_ring,
     a_phone_that_answers_by_itself_gets_the_caller,
 );
 
-/// What the display shows of the caller.
+/// The caller's part of the display.
 fn shows(invite: &str, number: &str) -> bool {
     invite.contains(&format!("<sip:{number}@"))
 }
@@ -53,7 +53,7 @@ fn as_listed_rings_in_list_order_and_moves_on(lab: &Lab) {
 }
 
 /// Q6.
-fn simultaneous_rings_everybody_and_the_first_to_answer_gets_the_caller(lab: &Lab) {
+fn simultaneous_rings_all_free_agents_and_the_first_to_answer_gets_the_caller(lab: &Lab) {
     lab.serve(
         "  - { number: \"99900\", name: Sales, strategy: simultaneous, participants: [\"1001\", \"1002\", \"1003\"] }\n",
     );
@@ -87,7 +87,7 @@ fn simultaneous_rings_everybody_and_the_first_to_answer_gets_the_caller(lab: &La
 }
 
 /// Q6.
-fn simultaneous_rings_who_becomes_free_meanwhile_too(lab: &Lab) {
+fn simultaneous_also_rings_an_agent_who_becomes_free_meanwhile(lab: &Lab) {
     lab.serve("  - { number: \"99900\", name: Sales, strategy: simultaneous, participants: [\"1001\", \"1002\"] }\n");
     lab.log_in("99900", &["1001"]);
     let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
@@ -103,7 +103,7 @@ fn simultaneous_rings_who_becomes_free_meanwhile_too(lab: &Lab) {
     code.over(SOON);
 }
 
-/// Q6, Q8: in several offsets of a few milliseconds.
+/// Q6, Q8: with offsets of a few milliseconds.
 fn two_phones_answered_at_once_make_one_conversation(lab: &Lab) {
     lab.serve("  - { number: \"99900\", name: Sales, strategy: simultaneous, participants: [\"1001\", \"1002\"] }\n");
     lab.log_in("99900", &["1001", "1002"]);
@@ -113,7 +113,7 @@ fn two_phones_answered_at_once_make_one_conversation(lab: &Lab) {
         let begun = Instant::now();
         let (first, second) = if round % 2 == 0 { (0, 1) } else { (1, 0) };
         rings[first].lift();
-        // The offset is what is tested.
+        // The offset is the subject of the test.
         std::thread::sleep(Duration::from_micros(700 * (round / 2)));
         rings[second].lift();
         let (_, winner) = lab.daemon().nth_fact("answered", usize::try_from(round).unwrap(), SOON, |fact| match fact {
@@ -131,8 +131,8 @@ fn two_phones_answered_at_once_make_one_conversation(lab: &Lab) {
     }
 }
 
-/// Q6: whoever never had one comes first; ties by list order.
-fn longest_idle_rings_who_has_not_talked_for_longest(lab: &Lab) {
+/// Q6: agents without any conversation come first; ties by list order.
+fn longest_idle_rings_the_agent_whose_last_conversation_is_oldest(lab: &Lab) {
     lab.serve(
         "  - { number: \"99900\", name: Sales, strategy: longest-idle, participants: [\"1003\", \"1001\", \"1002\"] }\n",
     );
@@ -148,7 +148,7 @@ fn longest_idle_rings_who_has_not_talked_for_longest(lab: &Lab) {
     }
 }
 
-/// Q6: six callers, three agents who decline at once; that all have the same order is one chance in 7776.
+/// Q6: six callers, three agents who decline at once; the chance that all orders are the same is one in 7776.
 fn random_rings_in_a_fresh_order_for_every_caller(lab: &Lab) {
     let agents = ["1001", "1002", "1003"];
     lab.serve(
@@ -159,7 +159,7 @@ fn random_rings_in_a_fresh_order_for_every_caller(lab: &Lab) {
     for round in 0..6 {
         let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
         let mut rung: Vec<(Instant, &str)> = Vec::new();
-        // Whoever rings next is found by the daemon's own record.
+        // The daemon's own record names the next agent to ring.
         for nth in 0..3 {
             let (_, agent) = lab.daemon().nth_fact("an offer", round * 3 + nth, SOON, |fact| match fact {
                 Fact::OfferMade { agent, .. } => Some(agent.as_str().to_owned()),
@@ -182,7 +182,7 @@ fn random_rings_in_a_fresh_order_for_every_caller(lab: &Lab) {
         caller.hang_up();
         caller.over(SOON);
     }
-    assert!(orders.iter().any(|order| *order != orders[0]), "always the same order: {:?}", orders[0]);
+    assert!(orders.iter().any(|order| *order != orders[0]), "the order is always the same: {:?}", orders[0]);
 }
 
 /// Q7.
@@ -212,7 +212,7 @@ fn busy_declined_and_unregistered_phones_cost_no_time(lab: &Lab) {
 }
 
 /// Q7.
-fn nobody_rings_again_for_the_same_caller_within_five_seconds(lab: &Lab) {
+fn no_phone_rings_again_for_the_same_caller_within_five_seconds(lab: &Lab) {
     lab.serve("  - { number: \"99900\", name: Sales, participants: [\"1001\"] }\n");
     lab.log_in("99900", &["1001"]);
     let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
@@ -288,7 +288,7 @@ fn callers_are_served_in_order_and_one_at_a_time(lab: &Lab) {
 }
 
 /// Q4.
-fn an_agent_of_two_queues_gets_who_waited_longest(lab: &Lab) {
+fn an_agent_of_two_queues_gets_the_caller_who_waited_longest(lab: &Lab) {
     lab.serve(
         "  - { number: \"99900\", name: Sales, participants: [\"1001\"] }\n  \
            - { number: \"99901\", name: Help, participants: [\"1001\"] }\n",
@@ -336,7 +336,7 @@ fn an_agent_in_a_private_call_does_not_ring(lab: &Lab) {
     private.over(SOON);
 }
 
-/// Q8: the phone is answered before the caller was. Several times, for it is a matter of milliseconds.
+/// Q8: the phone answers before the caller's channel is answered. Several rounds, because it depends on milliseconds.
 fn a_phone_that_answers_by_itself_gets_the_caller(lab: &Lab) {
     lab.serve("  - { number: \"99900\", name: Sales, participants: [\"1001\"] }\n");
     lab.log_in("99900", &["1001"]);
@@ -347,7 +347,7 @@ fn a_phone_that_answers_by_itself_gets_the_caller(lab: &Lab) {
         lab.phone("1001").sound.hears(caller.tone, answered, SOON);
         assert!(!ring.is_over() && !caller.is_over(), "round {round}: the conversation did not last");
         if round == 3 {
-            // Q19 holds for this conversation as for every other.
+            // Q19 applies to this conversation as to any other.
             lab.daemon_mut().kill();
             let dead = Instant::now() + Duration::from_millis(300);
             caller.sound.hears(lab.phone("1001").tone, dead, SOON);

@@ -1,4 +1,4 @@
-//! The end of waiting (Q13).
+//! Waits that time out (Q13).
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ crate::cases!("timeouts":
     a_queue_with_nobody_logged_in_transfers_at_once,
     the_logout_of_the_last_agent_ends_the_wait,
     the_next_queue_takes_the_caller,
-    a_circle_of_queues_ends_with_a_message,
+    a_loop_of_queues_ends_with_a_message,
 );
 
 const MESSAGE: u32 = 2800;
@@ -92,7 +92,7 @@ fn the_logout_of_the_last_agent_ends_the_wait(lab: &Lab) {
     let out = lab.call(&From::phone("1001"), "*4299900");
     first.cancelled(SOON);
     let second = lab.phone("1002").rings(SOON);
-    assert!(!caller.is_over(), "somebody is still there");
+    assert!(!caller.is_over(), "the wait ended while an agent was logged in");
     let last = lab.call(&From::phone("1002"), "*4299900");
     second.cancelled(SOON);
     caller.sound.hears(MESSAGE, caller.since, SOON);
@@ -124,12 +124,12 @@ fn the_next_queue_takes_the_caller(lab: &Lab) {
         Fact::CallEntered { first_entered, .. } => Some(*first_entered),
         _ => None,
     });
-    assert_eq!(first, before, "the first entry is kept for reports");
+    assert_eq!(first, before, "the first entry time is kept for reports");
     ring.hang_up();
     caller.over(SOON);
 }
 
-fn a_circle_of_queues_ends_with_a_message(lab: &Lab) {
+fn a_loop_of_queues_ends_with_a_message(lab: &Lab) {
     let message = message(lab);
     lab.serve(&format!(
         "  - {{ number: \"99900\", name: Sales, participants: [\"1001\"], timeout: {{ action: {{ queue: \"99901\" }} }} }}\n  \

@@ -1,4 +1,4 @@
-//! Who is believed, and what is told of callers (Q5, Q14, Q17).
+//! Identities the daemon trusts, and the privacy of callers (Q5, Q14, Q17).
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -10,10 +10,10 @@ use crate::lab::{Lab, SOON};
 use crate::phone::UPDATED;
 
 crate::cases!("trust":
-    a_phone_that_claims_to_be_an_agent_makes_nobody_busy,
+    a_claimed_number_makes_no_agent_busy,
     a_colleague_cannot_dial_a_code_for_an_agent,
-    a_number_that_is_withheld_is_shown_to_nobody,
-    a_number_outside_the_dialplan_is_told,
+    a_withheld_number_is_shown_nowhere,
+    a_number_outside_the_dialplan_is_reported,
 );
 
 fn agent(lab: &Lab, id: &str) -> Value {
@@ -22,9 +22,9 @@ fn agent(lab: &Lab, id: &str) -> Value {
     agents.iter().find(|agent| agent["id"] == id).cloned().unwrap_or_default()
 }
 
-/// Q5: 1010 calls with the From of 1001 and stays on the line; seen from its beginning, and found by a daemon that starts
-/// meanwhile.
-fn a_phone_that_claims_to_be_an_agent_makes_nobody_busy(lab: &Lab) {
+/// Q5: 1010 calls with the From of 1001 and stays on the line; both the daemon that sees the call begin and one that
+/// starts meanwhile know whose call it is.
+fn a_claimed_number_makes_no_agent_busy(lab: &Lab) {
     lab.serve("  - { number: \"99900\", name: Sales, participants: [\"1001\"] }\n");
     lab.log_in("99900", &["1001"]);
     let claims = lab.call(&From::phone_as("1010", "1001"), "9000");
@@ -36,7 +36,7 @@ fn a_phone_that_claims_to_be_an_agent_makes_nobody_busy(lab: &Lab) {
         // Longer than from one look at FreeSWITCH's table to the next.
         sleep(Duration::from_secs(5));
         assert_eq!(agent(lab, "1001")["activity"], "idle");
-        assert_eq!(agent(lab, "1010")["activity"], "on another call", "it is whoever logged in");
+        assert_eq!(agent(lab, "1010")["activity"], "on another call", "the call is the authenticated user's");
         let hans = lab.call(&From::outside("0791234567", "Hans"), "99900");
         let ring = lab.phone("1001").rings(SOON);
         hans.hang_up();
@@ -47,7 +47,7 @@ fn a_phone_that_claims_to_be_an_agent_makes_nobody_busy(lab: &Lab) {
     claims.over(SOON);
 }
 
-/// Q14: 1002 has 1001 on the line, and puts 1001 through to the code that logs out.
+/// Q14: 1002 talks to 1001, and transfers 1001 to the code that logs out.
 fn a_colleague_cannot_dial_a_code_for_an_agent(lab: &Lab) {
     lab.serve("  - { number: \"99900\", name: Sales, participants: [\"1001\"] }\n");
     lab.log_in("99900", &["1001"]);
@@ -57,7 +57,7 @@ fn a_colleague_cannot_dial_a_code_for_an_agent(lab: &Lab) {
     anna.answered();
     sleep(Duration::from_millis(500));
     ring.transfer("*4299900");
-    lab.daemon().says("a code is dialled by its user", SOON);
+    lab.daemon().says("the agent must dial the code", SOON);
     anna.byed(SOON);
     anna.over(SOON);
     assert_eq!(agent(lab, "1001")["logins"], serde_json::json!(["99900"]));
@@ -67,9 +67,9 @@ fn a_colleague_cannot_dial_a_code_for_an_agent(lab: &Lab) {
     assert_eq!(agent(lab, "1001")["logins"], serde_json::json!([]));
 }
 
-/// Q17: the network tells the number and asks for privacy. On a phone of the house, on one that is told of every change
-/// of the other side, and towards a gateway.
-fn a_number_that_is_withheld_is_shown_to_nobody(lab: &Lab) {
+/// Q17: the network sends the number and asks for privacy. On a phone of the house, on one that gets every change of
+/// the other party, and towards a gateway.
+fn a_withheld_number_is_shown_nowhere(lab: &Lab) {
     let mobile = lab.phone("1003");
     let dial = format!("sofia/trunk/0791110000@127.0.0.1:{}", mobile.port());
     for (n, (agent, rung)) in [("1001", "1001"), (UPDATED, UPDATED), ("1002", "1003")].into_iter().enumerate() {
@@ -86,7 +86,7 @@ fn a_number_that_is_withheld_is_shown_to_nobody(lab: &Lab) {
         assert!(invite.header("From").contains("sip:anonymous@"), "{}", invite.text);
         let answered = ring.answer();
         hans.sound.hears(lab.phone(rung).tone, answered, SOON);
-        // Whatever is sent of the other side once the two are connected.
+        // Any update of the other party that FreeSWITCH sends once the two are connected.
         sleep(Duration::from_secs(2));
         let status = lab.daemon().status().to_string();
         hans.hang_up();
@@ -101,8 +101,8 @@ fn a_number_that_is_withheld_is_shown_to_nobody(lab: &Lab) {
     }
 }
 
-/// Q1: the dialplan of the house takes 99 and three digits for queues.
-fn a_number_outside_the_dialplan_is_told(lab: &Lab) {
+/// Q1: the dialplan of the house routes 99 and three digits to queues.
+fn a_number_outside_the_dialplan_is_reported(lab: &Lab) {
     let began = Instant::now();
     lab.serve("  - { number: \"99900\", name: Sales, participants: [] }\n  - { number: \"77700\", name: Lost, participants: [] }\n");
     lab.daemon().says("the number of queue 77700", SOON);

@@ -1,5 +1,5 @@
-//! What the simulated switch does at the edges, asked of the real one: the same cases as in its own tests (`edges`,
-//! `moves`), so that neither can drift from the other.
+//! The edges of the simulated switch, compared to the real one: the same cases as in its own tests (`edges`, `moves`),
+//! so that neither can drift from the other.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ crate::cases!("truth":
     a_leg_that_must_be_confirmed_makes_its_next_bridge_wait,
 );
 
-/// Rings a phone of the office; what FreeSWITCH says, and after how long.
+/// Rings a phone of the office; returns FreeSWITCH's answer, and how long it took.
 fn ring(lab: &Lab, variables: &str, user: &str) -> (String, Duration) {
     let began = Instant::now();
     let said = lab.switch.api(&format!("originate {{{variables}}}user/{user}@{DOMAIN} &park()"));
@@ -118,7 +118,7 @@ fn a_leg_that_must_be_confirmed_makes_its_next_bridge_wait(lab: &Lab) {
     assert!(!heard.0, "nobody hears anybody: {heard:?}");
 }
 
-/// Asks again until there is an answer.
+/// Repeats the query until there is an answer.
 #[track_caller]
 fn until<T>(look: impl Fn() -> Option<T>) -> T {
     let end = Instant::now() + SOON;

@@ -1,4 +1,4 @@
-//! Every command the layer has, told to a real FreeSWITCH.
+//! Every command the `esl` layer has, sent to a real FreeSWITCH.
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -26,7 +26,7 @@ use crate::switch::{DOMAIN, PASSWORD};
 crate::cases!("wire":
     every_command_of_the_link_is_understood,
     every_command_of_a_call_is_understood,
-    a_call_too_many_goes_on_in_the_dialplan,
+    a_call_beyond_the_limit_continues_in_the_dialplan,
 );
 
 const JOB: Uuid = Uuid::from_u128(0x10b);
@@ -37,7 +37,7 @@ fn block_on(what: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(what);
 }
 
-/// Tells FreeSWITCH a command, which it must accept; gives what it says.
+/// Sends FreeSWITCH a command, which it must accept; returns its reply.
 async fn told(link: &Link, command: Command) -> String {
     match link.send(&command).unwrap().await {
         Outcome::Done(reply) => reply.text(),
@@ -45,7 +45,7 @@ async fn told(link: &Link, command: Command) -> String {
     }
 }
 
-/// What is wanted of what comes, within the usual time.
+/// The first incoming item that `wanted` accepts, within the usual time.
 async fn comes<T>(what: &str, events: &mut Events, wanted: impl Fn(&Incoming) -> Option<T>) -> T {
     let coming = async {
         loop {
@@ -132,7 +132,7 @@ fn every_command_of_a_call_is_understood(lab: &Lab) {
         ] {
             told(&link, command).await;
         }
-        // In a head and in a body, and with what would be a trap in a head.
+        // In a header and in a body, with text that would be unsafe in a header.
         let long = "x".repeat(9_000);
         for value in ["short", &long, "reload mod_event_socket"] {
             let execute = set(value).on(channel.clone()).locked().loops(2).event_uuid(SAID);
@@ -143,7 +143,7 @@ fn every_command_of_a_call_is_understood(lab: &Lab) {
             let done = comes("the end of an application", &mut events, done).await;
             assert_eq!(done.variable("fsq_test").as_deref(), Some(value));
         }
-        // Q21: an order that is read in a body and expanded rings the same phone, with the same name.
+        // Q21: an `originate` that is sent in a body and expanded rings the same phone, with the same name.
         let name = SafeText::new("O'Neil (50 %) ${uuid} {x}, \\ \"b\" \u{5d0}");
         let phone = Endpoint::user("1001", DOMAIN).unwrap();
         let call = Originate::new(LEG, phone).caller_id(name.clone(), SafeText::new("0791234567")).call();
@@ -156,7 +156,7 @@ fn every_command_of_a_call_is_understood(lab: &Lab) {
                 .filter(|said| said.starts_with("fsq_test=+OK"))
                 .map(|said| said.into_owned())
         };
-        let said = comes("the end of an order", &mut events, carried_out).await;
+        let said = comes("the end of an originate", &mut events, carried_out).await;
         assert_eq!(said.trim_end(), format!("fsq_test=+OK Job-UUID: {LEG}"));
         let ring = lab.phone("1001").rings(SOON);
         assert!(ring.invite.header("From").contains(name.as_str()), "{}", ring.invite.header("From"));
@@ -173,14 +173,14 @@ fn every_command_of_a_call_is_understood(lab: &Lab) {
     });
 }
 
-/// None of them stays parked with nobody in charge, and none is kept for longer than it takes to park.
-fn a_call_too_many_goes_on_in_the_dialplan(lab: &Lab) {
+/// No call stays parked without a connection, and none is held for longer than it takes to park.
+fn a_call_beyond_the_limit_continues_in_the_dialplan(lab: &Lab) {
     const PARK: Duration = Duration::from_secs(3);
     block_on(async {
         let door = TcpListener::bind((Ipv4Addr::LOCALHOST, lab.switch.controller)).await.unwrap();
         let call = |n| lab.dial(&From::outside(&format!("079111110{n}"), "Hans"), "99900");
         let calls: Vec<_> = (0..8).map(call).collect();
-        // The dialplan tries again: whoever comes a second time went on the first time.
+        // The dialplan tries again: a call that comes a second time continued the first time.
         for _ in 0..2 {
             let mut away = JoinSet::new();
             for _ in &calls {

@@ -1,4 +1,4 @@
-//! Q3: the configuration changes while calls are under way. And the daemon goes down in an orderly way.
+//! Q3: the configuration changes while calls are under way. SIGTERM: the daemon drains.
 
 use simswitch::{Behaviour, Caller, Sound};
 
@@ -9,7 +9,8 @@ fn plays(caller: &Caller, name: &str) -> bool {
     matches!(caller.hears(), Sound::Playing(file) if file.contains(name))
 }
 
-/// Q3: a removed queue takes no new callers; who waits in it gets its timeout action; who talks talks on, with wrap-up.
+/// Q3: a removed queue takes no new callers; its waiting callers get its timeout action; its conversations continue,
+/// with wrap-up.
 #[test]
 fn q3_a_queue_is_removed() {
     play(async {
@@ -46,7 +47,7 @@ fn q3_a_queue_is_removed() {
     });
 }
 
-/// Q3: a removed agent finishes the conversation first, and is offered nobody any more.
+/// Q3: a removed agent finishes the current conversation and gets no further offers.
 #[test]
 fn q3_an_agent_is_removed_while_talking() {
     play(async {
@@ -63,14 +64,14 @@ fn q3_an_agent_is_removed_while_talking() {
         let eva = house.caller("0792", "99900");
         pass(60_000).await;
         assert_eq!(house.phone("1001").rings().len(), 1);
-        assert_eq!(house.activity("1001"), "unknown", "gone from the picture");
+        assert_eq!(house.activity("1001"), "unknown", "the view no longer has the agent");
         eva.hang_up();
         let story = house.end().await.story();
         assert!(story.contains(&"1001 and 0791 end: agent".to_owned()), "{story:?}");
     });
 }
 
-/// Q3: a removed agent's ringing phone stops, and the caller goes on to the next.
+/// Q3: a removed agent's phone stops ringing, and the next agent is offered the caller.
 #[test]
 fn q3_an_agent_is_removed_while_ringing() {
     play(async {
@@ -88,7 +89,8 @@ fn q3_an_agent_is_removed_while_ringing() {
     });
 }
 
-/// Q3: the strategy changes while a phone rings: it rings on, and the new order holds from the next choice on.
+/// Q3: when the strategy changes while a phone rings, the phone keeps ringing, and the new order applies from the next
+/// choice on.
 #[test]
 fn q3_the_strategy_changes_while_phones_ring() {
     play(async {
@@ -107,7 +109,7 @@ fn q3_the_strategy_changes_while_phones_ring() {
             house.phone(other).wait_idle().await;
             assert_eq!(house.phone(other).view().missed, []);
         }
-        // And back, while two ring.
+        // Back to `as-listed` while two phones ring.
         let eva = house.caller("0792", "99900");
         house.phone("1002").wait_ringing().await;
         house.phone("1003").wait_ringing().await;
@@ -124,7 +126,7 @@ fn q3_the_strategy_changes_while_phones_ring() {
     });
 }
 
-/// Q3: new music replaces the old at once, everything else of the wait stays.
+/// Q3: new music replaces the old at once; the rest of the wait is unchanged.
 #[test]
 fn q3_the_music_changes() {
     play(async {
@@ -138,7 +140,7 @@ fn q3_the_music_changes() {
         pass(100).await;
         assert!(plays(&first, "moh") && plays(&second, "moh"));
         pass(5_000).await;
-        assert_eq!(first.view().sounds, ["local_stream://moh"], "the old music does not wait underneath");
+        assert_eq!(first.view().sounds, ["local_stream://moh"], "the old music is not kept below the new one");
         house.reconfigure(&[tone.with("wrap_up_seconds: 3")]);
         pass(100).await;
         assert!(plays(&first, "425"));
@@ -150,7 +152,7 @@ fn q3_the_music_changes() {
     });
 }
 
-/// Q3, Q13: a shorter longest wait counts from the entry; who has waited longer already is sent on at once.
+/// Q3, Q13: a shorter longest wait counts from the entry; a caller who has already waited longer times out at once.
 #[test]
 fn q3_the_longest_wait_changes() {
     play(async {
@@ -166,12 +168,12 @@ fn q3_the_longest_wait_changes() {
         short.wait_ended().await;
         let book = house.end().await;
         assert_eq!(book.when("0791 times out of 99900: max wait"), 40_000);
-        // The wait counts from when FreeSWITCH says that the caller came, a moment before the record of the entry.
+        // The wait counts from FreeSWITCH's time of the call, which is slightly earlier than the record of the entry.
         assert_eq!(book.when("0792 times out of 99900: max wait"), 30_000 + 30_000);
     });
 }
 
-/// Q3, Q5: a new agent who logs in serves who waits already; a login elsewhere is untouched.
+/// Q3, Q5: a new agent who logs in gets callers who already wait; the login of another agent is unchanged.
 #[test]
 fn q3_an_agent_is_added() {
     play(async {
@@ -190,7 +192,7 @@ fn q3_an_agent_is_added() {
     });
 }
 
-/// The same configuration again, and changes elsewhere, touch nothing.
+/// Reloading the same configuration, or changing other queues, does not affect this queue's calls.
 #[test]
 fn q3_changes_elsewhere_touch_nothing() {
     play(async {
@@ -204,14 +206,14 @@ fn q3_changes_elsewhere_touch_nothing() {
         }
         assert_eq!(house.phone("1001").rings().len(), 1);
         let music = hans.history().into_iter().filter(|s| matches!(&s.sound, Sound::Playing(_))).count();
-        assert_eq!(music, 1, "the music was not begun anew");
+        assert_eq!(music, 1, "the music is not restarted");
         hans.hang_up();
         house.end().await;
     });
 }
 
-/// SIGTERM: waiting callers go back to the dialplan with their places, phones stop, conversations go on, and the next
-/// daemon takes everybody up again.
+/// SIGTERM: waiting callers return to the dialplan with their places, phones stop ringing, conversations continue, and
+/// the next daemon takes all of them over.
 #[test]
 fn a_drain_loses_nobody() {
     play(async {
@@ -222,7 +224,7 @@ fn a_drain_loses_nobody() {
         house.phone("1002").wait_ringing().await;
         pass(2_000).await;
         house.drain().await;
-        assert!(!house.phone("1002").is_ringing(), "no phone rings for nobody");
+        assert!(!house.phone("1002").is_ringing(), "no phone rings without a caller");
         assert_eq!(house.phone("1002").view().missed, []);
         pass(3_000).await;
         assert_eq!(talking.view().talks_to(), Some("1001"));

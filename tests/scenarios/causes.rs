@@ -1,5 +1,5 @@
-//! Q7: every final answer of a phone is a miss with a cause of its own, and what fails again and again is tried ever
-//! less often.
+//! Q7: every final answer of a phone is a miss with its own cause, and the pauses between offers to a phone that keeps
+//! failing grow.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ fn refuses(status: u16) -> Behaviour {
     Behaviour::Refuse { after: Duration::ZERO, status }
 }
 
-/// Q7: what a phone or gateway answers is the cause of the miss, and the next is rung at once.
+/// Q7: the final answer of a phone or gateway is the cause of the miss, and the next agent is rung at once.
 #[test]
-fn q7_every_final_answer_is_a_miss_of_its_own() {
+fn q7_every_final_answer_is_a_miss_with_its_own_cause() {
     play(async {
         let causes = [
             (480, "unavailable"),
@@ -52,9 +52,10 @@ fn q7_every_final_answer_is_a_miss_of_its_own() {
     });
 }
 
-/// Q7: it counts as the phone's answer also when it rang first: "no answer" is what rang for the whole ring time.
+/// Q7: a phone that rings and then refuses is recorded with its own answer; "no answer" is reserved for a phone that
+/// rings for the whole ring time.
 #[test]
-fn q7_a_refusal_after_a_while_is_no_missing_answer() {
+fn q7_a_refusal_after_ringing_is_not_recorded_as_no_answer() {
     play(async {
         let house = House::open(&[queue("99900", &["1001", "1002", "1003", "1004"])]);
         house.when_rung("1001", Behaviour::Refuse { after: Duration::from_secs(3), status: 480 });
@@ -69,10 +70,10 @@ fn q7_a_refusal_after_a_while_is_no_missing_answer() {
     });
 }
 
-/// Q7: a phone that ends every offer by itself (487) is not rung time and again, and does not keep the next from being
-/// rung.
+/// Q7: a phone that ends every offer by itself (487) is not offered repeatedly, and does not keep the next agent from
+/// being rung.
 #[test]
-fn q7_a_phone_that_cancels_is_paused_as_any_other() {
+fn q7_a_phone_that_cancels_is_paused_like_any_other() {
     play(async {
         let house = House::open(&[queue("99900", &["1001", "1002"])]);
         house.when_rung("1001", refuses(487));
@@ -85,9 +86,10 @@ fn q7_a_phone_that_cancels_is_paused_as_any_other() {
     });
 }
 
-/// Q7: three agents behind a gateway that is down are no 36 offers a minute, and what the log says of them is said once.
+/// Q7: three agents behind a gateway that is down do not cause 36 offers a minute, and the log reports each of them
+/// once.
 #[test]
-fn q7_a_gateway_that_is_down_is_tried_ever_less_often() {
+fn q7_a_gateway_that_is_down_is_tried_less_and_less_often() {
     play(async {
         let agents = ["1001", "1002", "1003"];
         let house = House::open(&[queue("99900", &agents)]);
@@ -113,9 +115,9 @@ fn q7_a_gateway_that_is_down_is_tried_ever_less_often() {
     });
 }
 
-/// Q7: "do not disturb" of a phone is no thousand records, and is noticed soon when it is switched off.
+/// Q7: a phone in "do not disturb" does not fill the records, and is rung again soon after it is switched back on.
 #[test]
-fn q7_a_phone_that_takes_no_calls_is_tried_seldom() {
+fn q7_a_phone_in_do_not_disturb_is_tried_rarely() {
     play(async {
         let house = House::open(&[queue("99900", &["1001"])]);
         house.when_rung("1001", refuses(480));
@@ -133,7 +135,7 @@ fn q7_a_phone_that_takes_no_calls_is_tried_seldom() {
     });
 }
 
-/// Q7: whoever declined is offered the next caller at once: the phone works.
+/// Q7: an agent who declines one caller is offered the next caller at once, because the phone works.
 #[test]
 fn q7_a_refusal_by_the_agent_counts_for_one_caller() {
     play(async {
@@ -151,7 +153,7 @@ fn q7_a_refusal_by_the_agent_counts_for_one_caller() {
     });
 }
 
-/// Q7: a 302 is not followed, unless the agent's forwards are to be.
+/// Q7: a 302 is followed only if the admin's configuration follows the agent's forwards.
 #[test]
 fn q7_a_forward_is_followed_only_where_the_admin_says_so() {
     play(async {

@@ -1,4 +1,4 @@
-//! Q14, Q15, Q16: logging in and out by telephone. Q17: what the agent's phone shows.
+//! Q14, Q15, Q16: login and logout by telephone. Q17: the display of the agent's phone.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use simswitch::{CallSpec, Sound};
 use crate::house::{House, pass, play};
 use crate::setting::{configuration, queue};
 
-/// Dials, listens to the end, and tells what was said.
+/// Dials `code`, waits for the end of the call, and returns the prompts that were played.
 async fn dial(house: &House, call: &CallSpec) -> String {
     let caller = house.switch.call(call);
     let began = house.switch.now();
@@ -21,8 +21,8 @@ async fn dial(house: &House, call: &CallSpec) -> String {
         _ => None,
     });
     let (spoken, file) = heard.expect("something was said");
-    assert!(spoken - began <= Duration::from_millis(500), "it is said at once");
-    // A prompt lasts 2 s here.
+    assert!(spoken - began <= Duration::from_millis(500), "the prompt starts at once");
+    // A prompt lasts 2 s in this house.
     assert!(ended - spoken <= Duration::from_secs(2 + 3), "hung up within 3 s of the answer");
     file.trim_start_matches("/prompts/").trim_end_matches(".wav").to_owned()
 }
@@ -34,7 +34,7 @@ fn house() -> House {
     house
 }
 
-/// Q14: in and out, twice each, in the queue's language.
+/// Q14: two agents log in and out, in the queue's language.
 #[test]
 fn q14_login_and_logout() {
     play(async {
@@ -52,9 +52,9 @@ fn q14_login_and_logout() {
     });
 }
 
-/// Q14, Q23: a login and a logout tell by which call of which phone.
+/// Q14, Q23: the record of a login or logout names the call and the phone that dialled it.
 #[test]
-fn q23_a_code_is_recorded_with_the_phone_that_dialled_it() {
+fn q23_a_code_is_recorded_with_the_phone_that_dials_it() {
     play(async {
         let house = house();
         dial(&house, &CallSpec::phone("1001", "*4199900")).await;
@@ -76,7 +76,8 @@ fn q23_a_code_is_recorded_with_the_phone_that_dialled_it() {
     });
 }
 
-/// Q14: unknown queue, no participant, no authentication: a spoken refusal, and nothing changes.
+/// Q14: an unknown queue, a caller who is no participant and a caller without authentication each get a spoken refusal,
+/// and nothing changes.
 #[test]
 fn q14_refusals() {
     play(async {
@@ -98,8 +99,8 @@ fn q14_refusals() {
     });
 }
 
-/// Q14: the authenticated user, never what the phone claims to be: in the From, or by variables of the same names
-/// that another party can set.
+/// Q14: the authenticated user counts, never the phone's own claim, whether in the From header or in variables of the
+/// same names that another party can set.
 #[test]
 fn q14_a_lying_phone_changes_only_its_own_login() {
     play(async {
@@ -109,10 +110,10 @@ fn q14_a_lying_phone_changes_only_its_own_login() {
         assert!(house.is_in("1002", "99900"), "1002 did not dial");
         let liar = CallSpec::phone("1001", "*4199900").claims("1002").name("1002");
         assert_eq!(dial(&house, &liar).await, "fr/logged-in");
-        assert!(house.is_in("1001", "99900"), "who dialled is logged in");
+        assert!(house.is_in("1001", "99900"), "the authenticated user is logged in");
         let stranger = CallSpec::phone("1003", "*4299900").claims("1002").variable("sip_h_X-sip_auth_username", "1002");
         assert_eq!(dial(&house, &stranger).await, "fr/not-a-member");
-        // A name without the sign that it was checked.
+        // A user name without the variable that marks it as authenticated.
         let unchecked = CallSpec::trunk("1002", "*4299900").variable("sip_auth_username", "1002");
         assert_eq!(dial(&house, &unchecked).await, "fr/not-authenticated");
         assert!(house.is_in("1002", "99900"));
@@ -120,9 +121,9 @@ fn q14_a_lying_phone_changes_only_its_own_login() {
     });
 }
 
-/// Q14: a user of the same number in another domain is somebody else.
+/// Q14: a user of the same number in another domain is a different user.
 #[test]
-fn q14_another_domains_user_is_somebody_else() {
+fn q14_a_user_of_another_domain_is_a_different_user() {
     play(async {
         let config = configuration(&[queue("99900", &["1001"])], "");
         let house =
@@ -133,8 +134,8 @@ fn q14_another_domains_user_is_somebody_else() {
     });
 }
 
-/// Two agents of a file without `domain`: 1001 is rung as `user/1001`, which is the switch's own domain, and 1002 where
-/// `dial` says.
+/// Two agents of a file without `domain`: 1001 is rung as `user/1001`, which belongs to the switch's own domain, and
+/// 1002 by its `dial`.
 fn of_no_domain() -> House {
     let mut config = configuration(&[queue("99900", &["1001", "1002"])], "");
     config.domain = None;
@@ -142,7 +143,8 @@ fn of_no_domain() -> House {
     House::with(simswitch::Config::default(), config, 1)
 }
 
-/// Q14: whose code counts is who would be rung: with and without `domain`, nobody of the same name in another domain.
+/// Q14: a code counts for the agent whose phone the same user's offer rings; with or without `domain`, a user of the
+/// same name in another domain is not that agent.
 #[test]
 fn q14_an_agent_is_the_user_whose_phone_is_rung() {
     play(async {
@@ -163,9 +165,9 @@ fn q14_an_agent_is_the_user_whose_phone_is_rung() {
     });
 }
 
-/// Q5: a private call of a user of the same name in another domain is somebody else's.
+/// Q5: a private call of a user of the same name in another domain does not make the agent busy.
 #[test]
-fn q5_another_domains_private_call_is_somebody_elses() {
+fn q5_a_private_call_in_another_domain_does_not_make_the_agent_busy() {
     play(async {
         let house = of_no_domain();
         house.settled().await;
@@ -181,7 +183,7 @@ fn q5_another_domains_private_call_is_somebody_elses() {
     });
 }
 
-/// Q15: logging out while ringing: called off without a missed call, and the caller goes on to the next.
+/// Q15: an agent who logs out while the phone rings has no missed call, and the caller is offered to the next agent.
 #[test]
 fn q15_logging_out_while_ringing() {
     play(async {
@@ -201,7 +203,7 @@ fn q15_logging_out_while_ringing() {
     });
 }
 
-/// Q15: logging out in a conversation leaves the conversation alone; the agent gets nobody behind it.
+/// Q15: an agent who logs out during a conversation finishes it and gets no further caller.
 #[test]
 fn q15_logging_out_in_a_conversation() {
     play(async {
@@ -222,7 +224,7 @@ fn q15_logging_out_in_a_conversation() {
     });
 }
 
-/// Q16: a lamp key's code is dialled like the code itself: the suffix says whose lamp it is, not who dials.
+/// Q16: a phone dials a lamp key's code like the code itself: its suffix selects the lamp, not the user who logs in.
 #[test]
 fn q16_the_lamp_keys_code() {
     play(async {
@@ -235,7 +237,7 @@ fn q16_the_lamp_keys_code() {
     });
 }
 
-/// Q17: the phone shows the caller's number, and the name with the queue's in front.
+/// Q17: the phone shows the caller's number, and the name with the queue's name in front.
 #[test]
 fn q17_what_the_phone_shows() {
     play(async {
@@ -256,8 +258,8 @@ fn q17_what_the_phone_shows() {
     });
 }
 
-/// Q7, Q8: an offer that somebody calls off ends without a missed call, and the caller goes on to the next; the agent is
-/// not rung again for this caller within 5 s. An agent who talks is left alone.
+/// Q7, Q8: an offer that is called off on request is no missed call, and the caller is offered to the next agent; the
+/// agent is not rung again for this caller within 5 s. A conversation is not affected.
 #[test]
 fn q7_an_offer_is_called_off_on_request() {
     play(async {
@@ -277,9 +279,9 @@ fn q7_an_offer_is_called_off_on_request() {
         assert_eq!(house.phone("1001").view().missed, []);
         pass(1_000).await;
         assert!(matches!(call_off("1002"), CallOffAnswer::Ordered(_)));
-        assert_eq!(house.take("1001").await, "0791", "when all were tried, it starts over");
+        assert_eq!(house.take("1001").await, "0791", "after the last agent the first is tried again");
         hans.wait_talking().await;
-        // The daemon has not heard of it yet, and the connection stands.
+        // The daemon has not received the answer's event yet, and the connection stands.
         assert!(matches!(call_off("1001"), CallOffAnswer::Ordered(_)));
         pass(100).await;
         assert_eq!(call_off("1001"), CallOffAnswer::NothingRings);

@@ -1,5 +1,5 @@
 //! A thousand calls for each strategy: ten callers at a time, five agents of whom one serves two queues, phones that
-//! answer, refuse, ignore and crash, agents who come and go.
+//! answer, refuse, ignore and crash, agents who log in and out.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -15,7 +15,7 @@ const CALLS: usize = 1_000;
 const AT_A_TIME: usize = 10;
 const AGENTS: [&str; 5] = ["1001", "1002", "1003", "1004", "1005"];
 
-/// xorshift64*: the same crowd for the same seed.
+/// xorshift64*: the same seed gives the same crowd.
 struct Dice(Cell<u64>);
 
 impl Dice {
@@ -63,7 +63,7 @@ impl Crowd {
         Self { house, dice: Dice(Cell::new(seed)), left: Cell::new(CALLS), callers: RefCell::default() }
     }
 
-    /// One line of callers: one after the other until there are none left.
+    /// One sequence of callers: each calls when the previous one has gone, until the calls are used up.
     async fn line(&self) {
         while let Some(left) = self.left.get().checked_sub(1) {
             self.left.set(left);
@@ -78,7 +78,7 @@ impl Crowd {
     }
 
     async fn wait_and_talk(&self, caller: &Caller) {
-        // Some hang up as soon as they are there, some within the ring time, most wait.
+        // Some callers hang up on arrival, some within the ring time; most wait.
         let patience = match self.dice.below(10) {
             0 => self.dice.between(0, 100),
             1 | 2 => self.dice.between(100, 8_000),
@@ -90,7 +90,7 @@ impl Crowd {
             () = pass(patience) => None,
         };
         let Some(party) = talks else { return };
-        // Some hang up at the first word.
+        // Some callers hang up as soon as the agent answers.
         let talk = if self.dice.in_percent(10) { self.dice.below(50) } else { self.dice.between(500, 9_000) };
         pass(talk).await;
         if self.dice.in_percent(50) {
@@ -98,7 +98,7 @@ impl Crowd {
         }
     }
 
-    /// What an agent's phone does changes all the time.
+    /// Changes the behaviour of an agent's phone again and again.
     async fn agent(&self, number: &str) {
         let ms = Duration::from_millis;
         loop {
@@ -120,7 +120,7 @@ impl Crowd {
         }
     }
 
-    /// One agent logs out and in again by telephone, whatever the phone is doing.
+    /// One agent logs out and in again by telephone, whatever state the phone is in.
     async fn comes_and_goes(&self, number: &str) {
         loop {
             pass(self.dice.between(5_000, 40_000)).await;
@@ -151,7 +151,7 @@ impl Crowd {
     }
 }
 
-/// Runs all of them at once, in this task.
+/// Runs all of the futures concurrently, in this task.
 async fn futures_all(all: impl Iterator<Item = impl Future<Output = ()>>) {
     let mut all: Vec<_> = all.map(Box::pin).collect();
     std::future::poll_fn(|context| {
@@ -169,19 +169,19 @@ fn a_thousand_calls(strategy: &'static str, seed: u64) {
     play(async move {
         let (house, callers) = Crowd::new(strategy, seed).play().await;
         assert!(callers.iter().all(|c| c.ended().is_some()));
-        assert!(callers.iter().all(|c| c.view().talked_to.len() <= 1), "Q8: nobody talked to two");
+        assert!(callers.iter().all(|c| c.view().talked_to.len() <= 1), "Q8: no caller talks to two agents");
         let talked = callers.iter().filter(|c| !c.view().talked_to.is_empty()).count();
         pass(60_000).await;
         for agent in AGENTS {
-            assert_eq!(house.activity(agent), "idle", "{agent} is held by nothing");
+            assert_eq!(house.activity(agent), "idle", "{agent} is idle after the last call");
         }
         let book = house.end().await;
         let entered = count(&book, |f| matches!(f, Fact::CallEntered { .. }));
         let answered = count(&book, |f| matches!(f, Fact::CallAnswered { .. }));
         let abandoned = count(&book, |f| matches!(f, Fact::CallAbandoned { .. }));
         let timed_out = count(&book, |f| matches!(f, Fact::CallTimedOut { .. }));
-        assert_eq!(entered, answered + abandoned + timed_out, "every wait has one end");
-        assert!(entered >= CALLS - 20, "nearly everybody got in: {entered} of {CALLS}");
+        assert_eq!(entered, answered + abandoned + timed_out, "every wait ends exactly once");
+        assert!(entered >= CALLS - 20, "nearly all callers enter: {entered} of {CALLS}");
         // A caller who hangs up in the very moment of the connection may have gone for the one and not for the other.
         assert!(answered.abs_diff(talked) <= 10, "{answered} answered, {talked} talked");
         assert!(answered > CALLS / 4 && abandoned > CALLS / 10 && timed_out > 0, "{answered} {abandoned} {timed_out}");

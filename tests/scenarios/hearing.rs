@@ -1,4 +1,4 @@
-//! Q10, Q11, Q12: what the caller hears.
+//! Q10, Q11, Q12: the sounds the caller hears.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use simswitch::{Behaviour, Caller, Length, Sound};
 use crate::house::{House, answers, pass, play};
 use crate::setting::{Queue, configuration, queue};
 
-/// Prompts of 1.5 s, music without an end.
+/// Prompts of 1.5 s, endless music.
 fn open(queues: &[Queue]) -> House {
     let lengths = |name: &str| name.starts_with("/prompts").then_some(Length::For(Duration::from_millis(1_500)));
     let switch = simswitch::Config { lengths: Some(Arc::new(lengths)), ..simswitch::Config::default() };
     House::with(switch, configuration(queues, ""), 1)
 }
 
-/// The names of the sounds heard while waiting, one after the other.
+/// The names of the sounds during the wait, in order.
 fn heard(caller: &Caller) -> Vec<String> {
     caller.history().iter().map(|s| name(&s.sound)).collect()
 }
@@ -28,7 +28,7 @@ fn name(sound: &Sound) -> String {
     }
 }
 
-/// When which prompts were begun, in whole seconds.
+/// The start times of the prompts and their names, in whole seconds.
 fn prompts(caller: &Caller) -> Vec<(u64, String)> {
     let history = caller.history().into_iter();
     let prompts = history.filter(|s| matches!(&s.sound, Sound::Playing(f) if f.starts_with("/prompts")));
@@ -37,7 +37,7 @@ fn prompts(caller: &Caller) -> Vec<(u64, String)> {
 
 const TONE: &str = "tone_stream://%(1000,4000,425);loops=-1";
 
-/// Q10: the ring tone from the beginning to the agent's voice, in one piece, while one phone after the other rings.
+/// Q10: the ring tone plays without a gap until the agent's voice, while one phone after another rings.
 #[test]
 fn q10_the_ring_tone_has_no_gap() {
     play(async {
@@ -49,7 +49,7 @@ fn q10_the_ring_tone_has_no_gap() {
         assert_eq!(hans.wait_talking().await, "1003");
         hans.hang_up();
         let history = hans.history();
-        // A frame for `answer` itself, another between the end of the music and the voice.
+        // One frame of silence for `answer` itself, another between the end of the music and the voice.
         assert_eq!(heard(&hans), ["Ringing", "Silence", TONE, "Silence", "the voice of 1003"]);
         assert!(history[2].at <= Duration::from_millis(45), "the tone begins at once: {:?}", history[2].at);
         assert!(history[4].at - history[3].at <= Duration::from_millis(45), "{:?}", &history[3..5]);
@@ -57,9 +57,9 @@ fn q10_the_ring_tone_has_no_gap() {
     });
 }
 
-/// Q10: music from a stream; whoever calls, refuses and gives up around this caller, it goes on.
+/// Q10: music from a stream continues while other callers call, are refused and give up.
 #[test]
-fn q10_music_plays_on_while_others_come_and_go() {
+fn q10_music_continues_while_others_come_and_go() {
     play(async {
         let house = open(&[queue("99900", &["1001"]).with("music: local_stream://moh")]);
         house.when_rung("1001", Behaviour::Decline { after: Duration::from_millis(300) });
@@ -75,7 +75,7 @@ fn q10_music_plays_on_while_others_come_and_go() {
     });
 }
 
-/// Q10: a music file is played over and over; one that FreeSWITCH cannot play is replaced by the ring tone.
+/// Q10: a music file is repeated; the ring tone replaces a file that FreeSWITCH cannot play.
 #[test]
 fn q10_music_from_a_file() {
     for (exists, expected) in [(true, "/music.wav"), (false, TONE)] {
@@ -102,9 +102,10 @@ fn announced(every: u32) -> Queue {
     queue("99900", &["1001"]).with("music: local_stream://moh").with(&announcement).with("ring_seconds: 300")
 }
 
-/// Q11, Q19: who comes back to the line is not told a place that belongs to somebody who is still on the way back.
+/// Q11, Q19: a caller who returns to the line is not told a position that belongs to another caller who is still on the
+/// way back.
 #[test]
-fn q11_a_restart_tells_nobody_a_wrong_position() {
+fn q11_a_restart_announces_no_wrong_position() {
     play(async {
         let house = House::durable("q11-restart", &[announced(600)]);
         let mut callers = Vec::new();
@@ -130,7 +131,8 @@ fn q11_a_restart_tells_nobody_a_wrong_position() {
     });
 }
 
-/// Q11: on entry when others are ahead, in the queue's language, over the music, which goes on where it was.
+/// Q11: a caller who enters behind others hears the position, in the queue's language; the music pauses for it and
+/// resumes at the same position.
 #[test]
 fn q11_the_position_on_entry() {
     play(async {
@@ -139,7 +141,7 @@ fn q11_the_position_on_entry() {
         let second = house.caller("0792", "99900");
         let third = house.caller("0793", "99900");
         pass(10_000).await;
-        assert_eq!(prompts(&first), [], "the first in line is told nothing");
+        assert_eq!(prompts(&first), [], "the first in line hears no prompt");
         assert_eq!(prompts(&second), [(0, "fr/position-2.wav".to_owned())]);
         assert_eq!(prompts(&third), [(0, "fr/position-3.wav".to_owned())]);
         let history = third.history();
@@ -148,14 +150,14 @@ fn q11_the_position_on_entry() {
             (name(&before.sound), name(&after.sound)),
             ("local_stream://moh".into(), "local_stream://moh".into())
         );
-        assert_eq!(after.position, before.position + (prompt.at - before.at), "the music goes on where it was");
-        assert_eq!(after.at - prompt.at, Duration::from_millis(1_500), "behind a whole sentence");
+        assert_eq!(after.position, before.position + (prompt.at - before.at), "the music resumes where it was paused");
+        assert_eq!(after.at - prompt.at, Duration::from_millis(1_500), "the music resumes after the whole sentence");
         [first, second, third].iter().for_each(Caller::hang_up);
         house.end().await;
     });
 }
 
-/// Q11: better positions are told when they come, at most every 15 s; position 1 is one of them.
+/// Q11: an improved position is announced at most every 15 s; position 1 is announced too.
 #[test]
 fn q11_better_positions_at_most_every_fifteen_seconds() {
     play(async {
@@ -179,7 +181,7 @@ fn q11_better_positions_at_most_every_fifteen_seconds() {
     });
 }
 
-/// Q11: and every so often, also to the first in line, who was told nothing on entry.
+/// Q11: the position is repeated at the configured interval, also to the first in line, who hears none on entry.
 #[test]
 fn q11_the_position_is_repeated() {
     play(async {
@@ -196,7 +198,7 @@ fn q11_the_position_is_repeated() {
     });
 }
 
-/// Q11: an agent's answer stops an announcement in the same instant, and the announcement delays no offer.
+/// Q11: an agent's answer stops an announcement at once, and an announcement does not delay an offer.
 #[test]
 fn q11_an_announcement_stops_the_instant_an_agent_answers() {
     for after in (100..1_600).step_by(100) {
@@ -225,7 +227,7 @@ fn q11_an_announcement_stops_the_instant_an_agent_answers() {
     }
 }
 
-/// Q11: a phone rings at once for a caller who is just being told the position.
+/// Q11: a phone rings at once for a caller who is hearing the position.
 #[test]
 fn q11_a_phone_rings_while_the_position_is_spoken() {
     for after in (100..1_600).step_by(300) {
@@ -248,9 +250,9 @@ fn q11_a_phone_rings_while_the_position_is_spoken() {
     }
 }
 
-/// Q11: far behind there is one sentence.
+/// Q11: a caller far behind hears one fixed sentence.
 #[test]
-fn q11_far_behind_is_one_sentence() {
+fn q11_a_caller_far_behind_hears_one_sentence() {
     play(async {
         let house = open(&[announced(600)]);
         let callers: Vec<Caller> = (0..35).map(|n| house.caller(&format!("08{n:02}"), "99900")).collect();
@@ -263,7 +265,7 @@ fn q11_far_behind_is_one_sentence() {
     });
 }
 
-/// Q12: no key changes anything: not the music, not a prompt, not the place.
+/// Q12: no key changes the music, a prompt or the place.
 #[test]
 fn q12_keys_change_nothing() {
     play(async {

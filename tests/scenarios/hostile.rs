@@ -1,4 +1,4 @@
-//! Q21: whatever is sent, nobody else's call is affected, and nothing of it is executed.
+//! Q21: hostile input affects no other call, and no part of it is executed.
 
 use simswitch::{CallSpec, Registration, step};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::house::{House, answers, pass, play};
 use crate::setting::{configuration, queue};
 
-/// Names and numbers that mean something to somebody on the way.
+/// Names and numbers with a special meaning to a component on the way.
 const NAMES: &[&str] = &[
     "${system(touch /tmp/x)}",
     "$${domain}",
@@ -33,7 +33,8 @@ const NAMES: &[&str] = &[
     "____________________________________________________________________________________________________________________________________________________________________",
 ];
 
-/// Q21, Q17: hostile names and numbers reach the phone reduced, ring it, and are served like any other.
+/// Q21, Q17: hostile names and numbers reach the phone reduced to harmless characters, and their callers are served
+/// like any other.
 #[test]
 fn q21_hostile_names() {
     for strategy in ["as-listed", "simultaneous"] {
@@ -58,7 +59,7 @@ fn q21_hostile_names() {
     }
 }
 
-/// Q21: hostile numbers that are dialled, and hostile headers, change nothing and end.
+/// Q21: calls with hostile destinations and headers change nothing and end.
 #[test]
 fn q21_hostile_destinations_and_headers() {
     play(async {
@@ -73,7 +74,7 @@ fn q21_hostile_destinations_and_headers() {
         for name in NAMES {
             let call = CallSpec::trunk("0791", "odd").variable("fsq_dialled", name).variable("sip_h_X-Evil", name);
             assert_eq!(house.switch.call(&call).wait_ended().await, "UNALLOCATED_NUMBER");
-            // A place in the line that is none: the caller enters like everybody.
+            // A malformed place in the line: the caller enters like a new one.
             let call = CallSpec::trunk("0792", "99900").variable("fsq_place", name).variable("fsq_context", name);
             let caller = house.switch.call(&call);
             pass(200).await;
@@ -86,7 +87,7 @@ fn q21_hostile_destinations_and_headers() {
     });
 }
 
-/// A call without our token goes back to the dialplan and is not served; the others are.
+/// Q2: a call without the daemon's token returns to the dialplan and is not served; calls with the token are.
 #[test]
 fn q2_the_token() {
     play(async {
@@ -110,8 +111,8 @@ fn q2_the_token() {
     });
 }
 
-/// Q21: garbage, half frames, endless headers, silence and hundreds of idle connections beside a call change nothing
-/// for it, and every one of them is closed in the end.
+/// Q21: garbage, half frames, endless headers, silence and hundreds of idle connections do not affect a call, and the
+/// daemon closes every one of them in the end.
 #[test]
 fn q21_garbage_connections() {
     play(async {
@@ -130,7 +131,7 @@ fn q21_garbage_connections() {
                 _ => b"Header: value\n".repeat(2_000),
             };
             ends.push(tokio::spawn(async move {
-                // The daemon may have hung up before all was written.
+                // The daemon may close the connection before everything is written.
                 let _ = stranger.write_all(&bytes).await;
                 let mut rest = Vec::new();
                 let _ = stranger.read_to_end(&mut rest).await;

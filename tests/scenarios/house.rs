@@ -1,4 +1,4 @@
-//! The house in which the scenarios play: a simulated FreeSWITCH, the daemon, callers and phones.
+//! The house of the scenarios: a simulated FreeSWITCH, the daemon, callers and phones.
 
 use std::convert::Infallible;
 use std::ops::Deref;
@@ -26,17 +26,17 @@ use crate::setting::{Queue, configuration};
 use crate::stage::{BEGAN, Stage, dice};
 pub use crate::stage::{answers, pass, play};
 
-/// How long the daemon looks at what there was before its start, at most, before it makes offers.
+/// The longest time the daemon looks for calls from before its start before it makes offers.
 pub const SETTLING: Duration = Duration::from_millis(500);
 
-/// A switch, a daemon, and whoever calls.
+/// A switch, a daemon and their callers.
 pub struct House {
     stage: Stage,
     config: Config,
     seed: u64,
-    /// The folder of the stores: one for each life of the daemon.
+    /// The folder of the stores: each run of the daemon has its own.
     stores: Option<PathBuf>,
-    /// How often the daemon was started. A daemon of an earlier life gets no link to the switch any more.
+    /// How often the daemon was started. The switch refuses links to a daemon of an earlier run.
     life: Arc<AtomicU64>,
     /// When the daemon was killed.
     kills: Mutex<Vec<Wall>>,
@@ -48,7 +48,7 @@ impl House {
         Self::with(simswitch::Config::default(), configuration(queues, ""), 1)
     }
 
-    /// The same with a store on disk, so that the daemon can be killed and started again.
+    /// Like `open`, with a store on disk, so that the daemon can be killed and started again.
     pub fn durable(name: &str, queues: &[Queue]) -> Self {
         let stores = Path::new(env!("CARGO_TARGET_TMPDIR")).join("scenarios").join(name);
         drop(std::fs::remove_dir_all(&stores));
@@ -56,7 +56,7 @@ impl House {
         Self::build(simswitch::Config::default(), configuration(queues, ""), 1, Some(stores))
     }
 
-    /// The same for a whole configuration, on a switch of these settings.
+    /// Like `open`, for a whole configuration, on a switch with these settings.
     pub fn with(switch: simswitch::Config, config: Config, seed: u64) -> Self {
         Self::build(switch, config, seed, None)
     }
@@ -75,7 +75,7 @@ impl House {
         let house = Self { stage, config, seed, stores, life: Arc::default(), kills: Mutex::default() };
         let (journal, _) = house.open_journal(1);
         if house.stores.is_some() {
-            // The next life has to know of them too.
+            // The next daemon needs them too.
             for (agent, queue, at) in &restored.logins {
                 drop(journal.login(agent.clone(), queue.clone(), *at));
             }
@@ -120,12 +120,12 @@ impl House {
         self.enter(daemon);
     }
 
-    /// The daemon has looked at what there was before its start: from now on offers are made at once.
+    /// Waits until the daemon has looked for calls from before its start: from then on it makes offers at once.
     pub async fn settled(&self) {
         tokio::time::sleep(SETTLING).await;
     }
 
-    /// `kill -9`: the daemon is gone from one instant to the next, with everything it knew but its store.
+    /// `kill -9`: the daemon stops at once and loses all state except its store.
     pub async fn kill(&self) {
         let daemon = self.leave();
         daemon.journal().flush().await.unwrap();
@@ -138,11 +138,11 @@ impl House {
                 std::fs::copy(stores.join(from), stores.join(to)).unwrap();
             }
         }
-        // What the old one still writes, now that its connections break, goes into a store that nobody reads.
+        // The killed daemon still writes records while its connections break; they go to a store that no test reads.
         self.switch.cut_connections();
     }
 
-    /// The daemon goes down as on SIGTERM.
+    /// Drains the daemon as SIGTERM does.
     pub async fn drain(&self) {
         self.daemon().drain().await;
         self.leave();
@@ -151,13 +151,13 @@ impl House {
         std::fs::copy(stores.join(format!("{life}.db")), stores.join(format!("{}.db", life + 2))).unwrap();
     }
 
-    /// The admin changes the queues.
+    /// Reloads the configuration with these queues.
     pub fn reconfigure(&self, queues: &[Queue]) {
         let daemon = self.daemon();
         let Ok(_) = daemon.controller().reload(&Asker::Operator, || Ok::<_, Infallible>(configuration(queues, "")));
     }
 
-    /// Somebody else connects to the daemon's port.
+    /// Opens a further connection to the daemon's port.
     pub fn connect(&self) -> DuplexStream {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         let (link, events) = Link::open(theirs, app::limits(1024).link);
@@ -165,13 +165,13 @@ impl House {
         ours
     }
 
-    /// The daemon is started again on the store it left.
+    /// Starts the daemon again on the store of the last run.
     pub fn start_again(&self) {
         let (journal, restored) = self.open_journal(self.life.load(Ordering::Relaxed) + 1);
         self.start(journal, &restored);
     }
 
-    /// The agent logs in, without dialling for it.
+    /// Logs the agent in without dialling a code.
     pub fn log_in(&self, agent: &str, queue: &str) {
         let (agent, queue) = (AgentId::new(agent).unwrap(), QueueNumber::new(queue).unwrap());
         let daemon = self.daemon();
@@ -180,7 +180,7 @@ impl House {
         drop(daemon.journal().login(agent, queue, now.wall));
     }
 
-    /// The agent logs out, without dialling for it.
+    /// Logs the agent out without dialling a code.
     pub fn log_out(&self, agent: &str, queue: &str) {
         let (agent, queue) = (AgentId::new(agent).unwrap(), QueueNumber::new(queue).unwrap());
         let daemon = self.daemon();
@@ -189,18 +189,18 @@ impl House {
         drop(daemon.journal().logout(agent, queue, now.wall));
     }
 
-    /// What has happened so far.
+    /// The records so far.
     pub async fn book(&self) -> Book {
         Book::new(self.records().await, BEGAN)
     }
 
-    /// Everybody has hung up: nothing is left anywhere, and nothing happened that must not.
+    /// Checks, after all callers have hung up, that no state is left and no rule was violated.
     pub async fn end(self) -> Book {
-        // The longest a connection lingers behind its call.
+        // The longest time a connection lingers after its call.
         pass(15_000).await;
-        assert_eq!(self.switch.violations(), [], "the switch saw what must not happen");
+        assert_eq!(self.switch.violations(), [], "the switch found a violation of its rules");
         self.assert_empty();
-        assert_eq!(self.switch.connections(), 1, "nothing but the link is left");
+        assert_eq!(self.switch.connections(), 1, "only the link is left");
         let book = self.book().await;
         tracing::info!("{:#?}", book.timed());
         book.assert_whole(&self.kills.lock().unwrap(), Lives::default());

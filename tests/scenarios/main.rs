@@ -1,7 +1,7 @@
-//! Whole calls on virtual time: the daemon's own parts against a simulated FreeSWITCH. Every test tells which rule
-//! it proves.
+//! Whole calls on virtual time: the daemon's own parts against a simulated FreeSWITCH. Every test names the rule it
+//! proves.
 
-// One binary: what its modules share is public to nobody else.
+// All tests share one binary, so no other binary uses the public items of these modules.
 #![allow(unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

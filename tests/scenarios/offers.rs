@@ -1,4 +1,4 @@
-//! Q7: an offer that is not taken moves on.
+//! Q7: a caller whose offer is not accepted is offered to the next agent.
 
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ fn declines(ms: u64) -> Behaviour {
     Behaviour::Decline { after: Duration::from_millis(ms) }
 }
 
-/// Q7: nobody answers within the ring time, the next is rung; FreeSWITCH counts ring time in calendar seconds.
+/// Q7: when the agent does not answer within the ring time, the next is rung; FreeSWITCH counts ring time in calendar
+/// seconds.
 #[test]
 fn q7_no_answer_moves_on() {
     play(async {
@@ -36,11 +37,12 @@ fn q7_no_answer_moves_on() {
         let rang = book.when("1001 misses 0791: no answer") - book.when("1001 is offered 0791");
         assert!((7_000..=8_050).contains(&rang), "it rang for {rang} ms");
         let gap = book.when("1002 is offered 0791") - book.when("1001 misses 0791: no answer");
-        assert_eq!(gap, 0, "the next is rung at once");
+        assert_eq!(gap, 0, "the next agent is rung at once");
     });
 }
 
-/// Q7: busy, declined, not registered, unknown, dead: each moves on, and only the dead phone costs time.
+/// Q7: after busy, declined, not registered, unknown and dead phones the next agent is rung, and only the dead phone
+/// costs time.
 #[test]
 fn q7_every_failure_moves_on() {
     play(async {
@@ -71,9 +73,9 @@ fn q7_every_failure_moves_on() {
     });
 }
 
-/// Q7: a phone that cannot be reached is left alone for all callers, and comes back by itself.
+/// Q7: a phone that cannot be reached is skipped for all callers, and is rung again after a while.
 #[test]
-fn q7_an_unreachable_phone_is_left_alone_for_a_while() {
+fn q7_an_unreachable_phone_is_skipped_for_a_while() {
     play(async {
         let house = House::open(&[queue("99900", &["1001", "1002"])]);
         house.phone("1001").set_registration(Registration::Unregistered);
@@ -94,9 +96,9 @@ fn q7_an_unreachable_phone_is_left_alone_for_a_while() {
     });
 }
 
-/// Q7, Q23: a phone that is off all day is no thousand missed offers, and rings as soon as it is there.
+/// Q7, Q23: a phone that is off all day does not cause a thousand missed offers, and rings as soon as it registers.
 #[test]
-fn q7_a_phone_that_is_off_is_tried_ever_less_often() {
+fn q7_a_phone_that_is_off_is_tried_less_and_less_often() {
     play(async {
         let house = House::open(&[queue("99900", &["1001"])]);
         house.phone("1001").set_registration(Registration::Unknown);
@@ -117,7 +119,7 @@ fn q7_a_phone_that_is_off_is_tried_ever_less_often() {
     });
 }
 
-/// Q7: when all were tried it starts over, and nobody is rung again for the same caller within 5 s.
+/// Q7: after the last agent the first is tried again, and no agent is rung twice for the same caller within 5 s.
 #[test]
 fn q7_starts_over_after_a_pause() {
     play(async {
@@ -138,7 +140,7 @@ fn q7_starts_over_after_a_pause() {
                 }
                 [agent, "is", "offered", ..] => {
                     if let Some(before) = missed.get(agent) {
-                        // At most the ringing of the other one comes between.
+                        // At most the ringing of the other agent adds to the pause.
                         assert!(
                             (5_000..=5_250).contains(&(at - before)),
                             "{agent} is rung again after {}",
@@ -152,7 +154,7 @@ fn q7_starts_over_after_a_pause() {
     });
 }
 
-/// Q7: while the first caller's only agent rests after a miss, the agent is not given to the caller behind.
+/// Q7: while the first caller's only agent is paused after a miss, the agent is not offered the next caller.
 #[test]
 fn q7_the_pause_overtakes_nobody() {
     play(async {
@@ -170,7 +172,8 @@ fn q7_the_pause_overtakes_nobody() {
     });
 }
 
-/// Q7: with `simultaneous`, each phone's failure is its own; the caller is rung for until somebody answers.
+/// Q7: with `simultaneous`, one phone's failure does not affect the others; phones ring for the caller until an agent
+/// answers.
 #[test]
 fn q7_simultaneous_failures_are_independent() {
     play(async {
@@ -191,7 +194,7 @@ fn q7_simultaneous_failures_are_independent() {
     });
 }
 
-/// An agent outside the directory is rung by the configured dial string.
+/// The daemon rings an agent outside the directory by the configured dial string.
 #[test]
 fn an_agents_own_dial_string_is_rung() {
     play(async {

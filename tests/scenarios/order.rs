@@ -1,4 +1,4 @@
-//! Q4: first come, first served. Q5: who is a candidate.
+//! Q4: first come, first served. Q5: candidates for an offer.
 
 use crate::house::{House, answers, pass, play};
 use crate::setting::queue;
@@ -26,7 +26,7 @@ fn q4_first_come_first_served() {
     });
 }
 
-/// Q4: an agent of several queues gets the caller who has waited longest of all of them.
+/// Q4: an agent of several queues gets the caller who has waited longest in any of them.
 #[test]
 fn q4_the_longest_wait_of_all_queues_is_served_first() {
     play(async {
@@ -47,7 +47,7 @@ fn q4_the_longest_wait_of_all_queues_is_served_first() {
     });
 }
 
-/// Q4: who gives up in the middle of the line moves nobody but those behind.
+/// Q4: a caller who gives up in the middle of the line changes only the positions behind.
 #[test]
 fn q4_a_leaver_closes_the_line() {
     play(async {
@@ -72,9 +72,9 @@ fn q4_a_leaver_closes_the_line() {
     });
 }
 
-/// Q5: an agent who talks, rings or is logged out is not offered; who is free is, at once.
+/// Q5: an agent who talks, rings or is logged out gets no offer; a free agent gets one at once.
 #[test]
-fn q5_only_who_is_free_is_offered() {
+fn q5_only_free_agents_are_offered() {
     play(async {
         let house = House::open(&[queue("99900", &["1001", "1002", "1003"]), queue("99901", &["1002"])]);
         house.log_out("1003", "99900");

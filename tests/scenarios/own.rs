@@ -5,16 +5,17 @@ use simswitch::{CallSpec, Config};
 use crate::house::{House, answers, pass, play};
 use crate::setting::{Queue, configuration, queue};
 
-/// A house without a link, so that nothing but the call itself tells from whose phone it comes.
+/// A house without a link, so that only the call itself names the phone that made it.
 fn unlinked(queues: &[Queue]) -> House {
     let mut config = configuration(queues, "");
     config.freeswitch.clear();
     House::with(Config::default(), config, 1)
 }
 
-/// Q5: an agent who calls a queue is not rung at the own phone for that call, whatever the strategy, and status says why.
+/// Q5: an agent who calls a queue is not offered that call at the own phone, whatever the strategy, and status gives
+/// the reason.
 #[test]
-fn q5_an_agent_is_not_offered_the_own_call() {
+fn q5_an_agent_is_not_offered_their_own_call() {
     play(async {
         for strategy in ["as-listed", "simultaneous", "longest-idle", "random"] {
             let service = queue("99900", &["1001", "1002"]).with(&format!("strategy: {strategy}"));
@@ -36,7 +37,7 @@ fn q5_an_agent_is_not_offered_the_own_call() {
     });
 }
 
-/// Q4, Q5: while the others are paused for the agent who calls, that agent is free for the next in line.
+/// Q4, Q5: while the other agents are paused for the calling agent's call, that agent is free for the next in line.
 #[test]
 fn q5_the_next_caller_gets_the_agent_who_calls_in_front() {
     play(async {
@@ -48,7 +49,7 @@ fn q5_the_next_caller_gets_the_agent_who_calls_in_front() {
         house.when_rung("1002", answers(300));
         let hans = house.caller("0791", "99900");
         assert_eq!(hans.wait_talking().await, "1001");
-        assert_eq!(own.wait_talking().await, "1002", "and nobody is overtaken");
+        assert_eq!(own.wait_talking().await, "1002", "the calling agent is not overtaken");
         hans.hang_up();
         own.hang_up();
         pass(15_000).await;
@@ -56,8 +57,8 @@ fn q5_the_next_caller_gets_the_agent_who_calls_in_front() {
     });
 }
 
-/// Q5: whose call it is, is told by what was authenticated: a caller who only claims an agent's number is offered that
-/// agent, as is a user of the same name in another domain.
+/// Q5: the authenticated user is the caller: a caller who only claims an agent's number is offered to that agent, and
+/// so is a user of the same name in another domain.
 #[test]
 fn q5_a_claim_spares_no_agent() {
     play(async {

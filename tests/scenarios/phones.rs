@@ -1,4 +1,4 @@
-//! Several phones of one agent: all ring for an offer, one has the caller, and it stays one offer.
+//! Several phones of one agent: all ring for an offer, one takes the caller, and it is still one offer.
 
 use std::time::Duration;
 
@@ -22,16 +22,16 @@ fn service() -> Queue {
     queue("99900", &["1001", "1002"]).with("ring_seconds: 8")
 }
 
-/// Q8: all phones of an agent ring, the first that answers has the caller, the others stop without a missed call, and
+/// Q8: all phones of an agent ring, the first that answers takes the caller, the others stop without a missed call, and
 /// the agent's part ends with the conversation.
 #[test]
-fn q8_the_first_phone_to_answer_has_the_caller() {
+fn q8_the_first_phone_to_answer_takes_the_caller() {
     play(async {
         let house = House::open(&[service().with("wrap_up_seconds: 3")]);
         let (desk, soft) = both(&house);
         let hans = house.caller("0791", "99900");
         assert_eq!(desk.wait_ringing().await.number, "0791");
-        assert_eq!(soft.wait_ringing().await.name, desk.rings()[0].name, "Q17: both show the same");
+        assert_eq!(soft.wait_ringing().await.name, desk.rings()[0].name, "Q17: both phones show the same name");
         pass(500).await;
         assert!(soft.answer());
         assert_eq!(hans.wait_talking().await, "1001#soft");
@@ -55,8 +55,8 @@ fn q8_the_first_phone_to_answer_has_the_caller() {
     });
 }
 
-/// Q8: who has one phone is rung without a question before it; one that registers later rings as well, one that registers
-/// again is the same.
+/// Q8: the daemon rings an agent with one phone without asking FreeSWITCH for its contacts first; a phone that
+/// registers later rings as well, and a phone that registers again counts once.
 #[test]
 fn q8_a_phone_that_registers_later_rings_as_well() {
     play(async {
@@ -81,7 +81,7 @@ fn q8_a_phone_that_registers_later_rings_as_well() {
         soft.wait_ringing().await;
         hans.hang_up();
         soft.wait_idle().await;
-        // It goes, and comes back as the phone that registered last.
+        // The phone unregisters and then registers again, as the last of the two.
         soft.set_registration(Registration::Unregistered);
         pass(100).await;
         let hans = house.caller("0791", "99900");
@@ -99,7 +99,7 @@ fn q8_a_phone_that_registers_later_rings_as_well() {
     });
 }
 
-/// Q7: while one phone rings the offer stands, whatever the others do; it is missed once, when none rings any more.
+/// Q7: the offer stands while one phone rings, whatever the others do; it is missed once, when none rings any more.
 #[test]
 fn q7_an_offer_stands_while_one_phone_rings() {
     play(async {
@@ -123,9 +123,9 @@ fn q7_an_offer_stands_while_one_phone_rings() {
     });
 }
 
-/// Q7: refused by all phones, it moves on at once; with none registered no phone is rung at all.
+/// Q7: when all phones refuse, the next agent is rung at once; when none is registered, no phone rings.
 #[test]
-fn q7_refused_by_every_phone_it_moves_on() {
+fn q7_an_offer_that_every_phone_refuses_moves_on() {
     play(async {
         let house = House::open(&[service()]);
         let (desk, soft) = both(&house);
@@ -153,7 +153,7 @@ fn q7_refused_by_every_phone_it_moves_on() {
     });
 }
 
-/// Q8: two phones of one agent that are answered in the same instant: one has the caller, the other is hung up.
+/// Q8: of two phones of one agent that answer at the same instant, one takes the caller and the other is hung up.
 #[test]
 fn q8_two_phones_answered_at_once() {
     play(async {
@@ -173,8 +173,7 @@ fn q8_two_phones_answered_at_once() {
     });
 }
 
-/// Q8: nobody rings on when the caller has gone, when the agent logs out, when somebody else has answered, and when
-/// the wait has ended.
+/// Q8: no phone keeps ringing when the caller hangs up, the agent logs out, another agent answers, or the wait ends.
 #[test]
 fn q8_every_phone_stops() {
     play(async {
@@ -227,7 +226,7 @@ async fn quiet_but(phones: &[&Phone]) {
     }
 }
 
-/// Q19: a daemon that is killed while two phones of one agent ring, and again while one of them talks.
+/// Q19: the daemon is killed while two phones of one agent ring, and again while one of them talks.
 #[test]
 fn q19_several_phones_outlive_the_daemon() {
     play(async {
@@ -256,7 +255,7 @@ fn q19_several_phones_outlive_the_daemon() {
     });
 }
 
-/// Q8, Q19: the daemon dies in the instant one of two phones is answered: the other does not ring on.
+/// Q8, Q19: the daemon dies in the instant one of two phones answers: the other stops ringing.
 #[test]
 fn q19_the_other_phone_stops_though_the_daemon_died() {
     play(async {
@@ -267,7 +266,7 @@ fn q19_the_other_phone_stops_though_the_daemon_died() {
         soft.wait_ringing().await;
         assert!(desk.answer());
         assert_eq!(hans.wait_talking().await, "1001");
-        // Its events are not yet told.
+        // The events of the answer are not sent yet.
         house.kill().await;
         assert!(soft.is_ringing());
         house.start_again();
@@ -280,10 +279,10 @@ fn q19_the_other_phone_stops_though_the_daemon_died() {
     });
 }
 
-/// Q8: the contact of a softphone that push messages wake is longer than others and has an `&`; one that cannot be dialled
-/// keeps no other from ringing.
+/// Q8: the contact of a softphone that is woken by push messages is longer than others and has an `&`; a contact that
+/// cannot be dialled does not keep the others from ringing.
 #[test]
-fn q8_every_phone_rings_that_can_be_dialled() {
+fn q8_every_phone_that_can_be_dialled_rings() {
     play(async {
         let house = House::open(&[service()]);
         let (desk, soft) = both(&house);
@@ -304,13 +303,13 @@ fn q8_every_phone_rings_that_can_be_dialled() {
         hans.hang_up();
         desk.wait_idle().await;
         drop(listening);
-        let told = log.text().matches("a phone of an agent cannot be rung by itself").count();
+        let told = log.text().matches("one of an agent's phones cannot be dialled separately").count();
         assert_eq!(told, 1, "{}", log.text());
         house.end().await;
     });
 }
 
-/// Q8: what the directory has for a user reaches each of the user's phones, as it does through `user/`.
+/// Q8: the directory's settings for a user apply to each of the user's phones, as they do through `user/`.
 #[test]
 fn q8_the_directory_reaches_every_phone() {
     play(async {
@@ -331,7 +330,7 @@ fn q8_the_directory_reaches_every_phone() {
     });
 }
 
-/// Q17: a number is shown as it is, with its stars.
+/// Q17: the display keeps the stars of a number.
 #[test]
 fn q17_a_number_keeps_its_stars() {
     play(async {

@@ -1,4 +1,4 @@
-//! Q17: callers who withhold their numbers. Q14: codes that somebody else has a phone call.
+//! Q17: callers who withhold their numbers. Q14: feature codes that another party makes a phone dial.
 
 use freeswitch_queue::config::Withheld;
 use simswitch::CallSpec;
@@ -7,7 +7,7 @@ use crate::house::{House, answers, pass, play};
 use crate::log::Log;
 use crate::setting::{configuration, queue};
 
-/// Callers whose network tells the number, and who do not want it shown.
+/// Callers whose network sends the number, with the request not to show it.
 fn withheld() -> [CallSpec; 3] {
     let hans = || CallSpec::trunk("0791234567", "99900").name("Hans Muster");
     [
@@ -17,10 +17,10 @@ fn withheld() -> [CallSpec; 3] {
     ]
 }
 
-/// The number is on no phone, in no record, in no log line and not in `status`, and whatever stands behind the agent's
-/// leg is told to keep it.
+/// Q17: no phone, record, log line or `status` shows the number, and the agent's leg carries the request for privacy to
+/// any network behind it.
 #[test]
-fn q17_a_number_that_is_withheld_is_told_to_nobody() {
+fn q17_a_withheld_number_is_shown_nowhere() {
     for spec in withheld() {
         let (log, _listening) = Log::begin_json();
         play(async move {
@@ -36,7 +36,7 @@ fn q17_a_number_that_is_withheld_is_told_to_nobody() {
             assert!(status.contains(caller.uuid()) && !status.contains("079") && !status.contains("Hans"), "{status}");
             house.phone("1001").answer();
             caller.wait_talking().await;
-            // What FreeSWITCH tells of the other side from now on.
+            // From now on FreeSWITCH reports the other party in its events.
             let dump = house.switch.show_caller(caller.uuid());
             assert_eq!(dump, Some(("Anonymous".to_owned(), "anonymous".to_owned())));
             caller.hang_up();
@@ -54,9 +54,9 @@ fn q17_a_number_that_is_withheld_is_told_to_nobody() {
     }
 }
 
-/// Unless the file says so.
+/// Q17: a withheld number is shown where the configuration says so.
 #[test]
-fn q17_a_withheld_number_is_shown_where_the_file_says_so() {
+fn q17_a_withheld_number_is_shown_where_the_configuration_says_so() {
     let mut config = configuration(&[queue("99900", &["1001"])], "");
     config.callers.withheld = Withheld::Show;
     for spec in withheld() {
@@ -74,7 +74,7 @@ fn q17_a_withheld_number_is_shown_where_the_file_says_so() {
     }
 }
 
-/// A colleague who transfers the agent's call to a code logs nobody in or out; the agent's own call does.
+/// Q14: a colleague who transfers the agent's call to a code logs no agent in or out; the agent's own call does.
 #[test]
 fn q14_a_colleague_cannot_dial_a_code_for_an_agent() {
     let (log, _listening) = Log::begin();
@@ -92,5 +92,5 @@ fn q14_a_colleague_cannot_dial_a_code_for_an_agent() {
         assert!(!house.is_in("1001", "99900"));
         house.end().await;
     });
-    assert_eq!(log.text().lines().filter(|l| l.contains("a code is dialled by its user")).count(), 1, "{}", log.text());
+    assert_eq!(log.text().lines().filter(|l| l.contains("the agent must dial the code")).count(), 1, "{}", log.text());
 }

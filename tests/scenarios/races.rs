@@ -1,4 +1,4 @@
-//! Q8: one agent, one caller; whatever comes between, at every millisecond.
+//! Q8: one agent takes one caller, with each interfering event at every millisecond.
 
 use std::future::Future;
 
@@ -7,10 +7,10 @@ use simswitch::{Caller, Phone};
 use crate::house::{House, pass, play};
 use crate::setting::{Queue, queue};
 
-/// When each moment of a race is tried, in milliseconds around the other event.
+/// The offsets at which each race is tried, in milliseconds around the other event.
 const WINDOW: std::ops::RangeInclusive<i64> = -45..=45;
 
-/// Two things happen, the second `offset` ms behind the first (before it, when negative).
+/// Runs two events, the second `offset` ms after the first (before it, when negative).
 async fn both(offset: i64, first: impl Future<Output = ()>, second: impl Future<Output = ()>) {
     let (one, two) = if offset < 0 { (offset.unsigned_abs(), 0) } else { (0, offset.unsigned_abs()) };
     tokio::join!(
@@ -25,7 +25,7 @@ async fn both(offset: i64, first: impl Future<Output = ()>, second: impl Future<
     );
 }
 
-/// A caller for whom Anna's phone has rung for a moment.
+/// A caller for whom Anna's phone already rings.
 async fn ringing(queues: &[Queue]) -> (House, Caller, Phone) {
     let house = House::open(queues);
     let hans = house.caller("0791", "99900");
@@ -35,7 +35,7 @@ async fn ringing(queues: &[Queue]) -> (House, Caller, Phone) {
     (house, hans, anna)
 }
 
-/// After a race: whoever is still there hangs up, and the rules hold.
+/// After a race: the remaining callers hang up, and the rules hold.
 async fn settle(house: House, callers: &[Caller], phones: &[&str]) -> crate::book::Book {
     pass(6_000).await;
     for phone in phones {
@@ -72,7 +72,8 @@ fn q8_a_caller_who_gives_up_stops_the_phone() {
     });
 }
 
-/// Q8: the caller gives up before FreeSWITCH has got to ringing the phone: nobody waits for a leg that never comes.
+/// Q8: the caller gives up before FreeSWITCH makes the phone ring: the agent does not stay reserved for a leg that
+/// never exists.
 #[test]
 fn q8_giving_up_before_the_phone_rings_leaves_the_agent_free() {
     for offset in 0..=60 {
@@ -80,7 +81,7 @@ fn q8_giving_up_before_the_phone_rings_leaves_the_agent_free() {
             let agents = ["1001", "1002", "1003", "1004", "1005", "1006"];
             let house = House::open(&[queue("99900", &agents)]);
             house.settled().await;
-            // So many at once that orders to ring go by their channels.
+            // So many offers at once that each `originate` goes by its caller's channel.
             let all: Vec<Caller> = (0..6).map(|n| house.caller(&format!("079{n}"), "99900")).collect();
             pass(offset).await;
             all.iter().for_each(Caller::hang_up);
@@ -96,7 +97,7 @@ fn q8_giving_up_before_the_phone_rings_leaves_the_agent_free() {
     }
 }
 
-/// Q8: the caller gives up around the moment the phone is answered.
+/// Q8: the caller gives up around the moment the phone answers.
 #[test]
 fn q8_giving_up_races_with_the_answer() {
     for offset in WINDOW {
@@ -108,7 +109,7 @@ fn q8_giving_up_races_with_the_answer() {
     }
 }
 
-/// Q8: two phones answer within 10 ms of each other: one has the caller, the other is idle and has missed nothing.
+/// Q8: two phones answer within 10 ms of each other: one takes the caller, the other is idle without a missed call.
 #[test]
 fn q8_two_answer_at_once() {
     for offset in -10..=10 {
@@ -121,7 +122,7 @@ fn q8_two_answer_at_once() {
             let (winner, loser) = if who == "1001" { (&anna, &bruno) } else { (&bruno, &anna) };
             loser.wait_idle().await;
             pass(5_000).await;
-            assert_eq!(hans.view().talks_to(), Some(who.as_str()), "nobody else takes the caller");
+            assert_eq!(hans.view().talks_to(), Some(who.as_str()), "no other agent takes the caller");
             assert_eq!(winner.view().talks_to(), Some("0791"));
             let loser_activity = house.activity(loser.number());
             assert_eq!(loser_activity, "idle", "at {offset} ms");
@@ -132,8 +133,7 @@ fn q8_two_answer_at_once() {
     }
 }
 
-/// Q8, Q13: the longest wait is over around the moment the phone is answered: the caller talks or is sent away, never
-/// both.
+/// Q8, Q13: the longest wait ends around the moment the phone answers: the caller talks or times out, never both.
 #[test]
 fn q8_the_timeout_races_with_the_answer() {
     for offset in WINDOW {
@@ -147,14 +147,14 @@ fn q8_the_timeout_races_with_the_answer() {
             anna.answer();
             pass(500).await;
             let talks = hans.view().talks_to().is_some();
-            assert!(talks || hans.ended().is_some(), "at {offset} ms nobody cares for the caller");
+            assert!(talks || hans.ended().is_some(), "at {offset} ms the caller neither talks nor has ended");
             let book = settle(house, &[hans], &["1001"]).await;
             assert_eq!(book.answered().len(), usize::from(talks), "at {offset} ms: {:?}", book.story());
         });
     }
 }
 
-/// Q8, Q15: the agent logs out around the moment the phone is answered: Anna has the caller, or the next one is rung.
+/// Q8, Q15: the agent logs out around the moment the phone answers: Anna takes the caller, or the next agent is rung.
 #[test]
 fn q8_a_logout_races_with_the_answer() {
     for offset in WINDOW {
@@ -170,7 +170,7 @@ fn q8_a_logout_races_with_the_answer() {
     }
 }
 
-/// Q8, Q7: the ring time is over around the moment the phone is answered.
+/// Q8, Q7: the ring time ends around the moment the phone answers.
 #[test]
 fn q8_the_ring_time_races_with_the_answer() {
     for offset in WINDOW {
@@ -190,7 +190,7 @@ fn q8_the_ring_time_races_with_the_answer() {
     }
 }
 
-/// Q8: with `simultaneous`, the caller gives up while two phones are answered.
+/// Q8: with `simultaneous`, the caller gives up while two phones answer.
 #[test]
 fn q8_giving_up_races_with_two_answers() {
     for offset in WINDOW.step_by(3) {
@@ -208,10 +208,10 @@ fn q8_giving_up_races_with_two_answers() {
     }
 }
 
-/// Q8: the phone that was just answered hangs up before or while it is connected: the caller waits on and is offered
-/// to somebody.
+/// Q8: the phone that just answered hangs up before or while it is connected: the caller keeps waiting and is offered
+/// to an agent.
 #[test]
-fn q8_an_answer_that_is_taken_back() {
+fn q8_a_phone_that_answers_and_hangs_up_at_once_keeps_no_caller() {
     for after in 0..=60 {
         play(async move {
             let (house, hans, anna) = ringing(&[queue("99900", &["1001", "1002"])]).await;
@@ -220,7 +220,10 @@ fn q8_an_answer_that_is_taken_back() {
             anna.hang_up();
             pass(1_000).await;
             let moved_on = house.phone("1002").is_ringing();
-            assert!(moved_on || hans.ended().is_some(), "{after} ms behind the answer nobody cares for the caller");
+            assert!(
+                moved_on || hans.ended().is_some(),
+                "{after} ms after the answer the caller has neither an agent nor an end"
+            );
             settle(house, &[hans], &["1001", "1002"]).await;
         });
     }

@@ -1,4 +1,5 @@
-//! Q5 and Q22 by the link to the switch: private calls, phones that come and go, and differences that are put right.
+//! Q5 and Q22 through the link to the switch: private calls, phones that register and unregister, and differences that
+//! the daemon repairs.
 
 use std::time::Duration;
 
@@ -8,9 +9,10 @@ use crate::house::{House, SETTLING, answers, pass, play};
 use crate::log::Log;
 use crate::setting::{configuration, queue};
 
-/// Q5: a private call, made or taken, holds every queue back until it ends; private calls do not count as conversations.
+/// Q5: a private call, made or received, keeps all queues from offering to the agent until it ends; private calls do
+/// not count as conversations.
 #[test]
-fn q5_a_private_call_holds_the_queues_back() {
+fn q5_a_private_call_keeps_the_queues_from_offering() {
     for made in [true, false] {
         play(async move {
             let house = House::open(&[queue("99900", &["1001"]).with("wrap_up_seconds: 30")]);
@@ -33,16 +35,16 @@ fn q5_a_private_call_holds_the_queues_back() {
             let free = house.switch.now();
             assert_eq!(house.take("1001").await, "0791");
             let rang = house.phone("1001").rings().last().unwrap().at;
-            assert!(rang - free <= Duration::from_millis(100), "no wrap-up behind a private call: {:?}", rang - free);
+            assert!(rang - free <= Duration::from_millis(100), "no wrap-up after a private call: {:?}", rang - free);
             hans.hang_up();
             house.end().await;
         });
     }
 }
 
-/// Q22: FreeSWITCH takes an order to ring and never says another word: the caller goes on to the next.
+/// Q22: FreeSWITCH accepts an `originate` and sends no event for it: the caller is offered to the next agent.
 #[test]
-fn q22_an_order_that_is_never_heard_of_again() {
+fn q22_an_originate_without_any_event_moves_on() {
     play(async {
         let house = House::open(&[queue("99900", &["1001", "1002"]).with("ring_seconds: 5")]);
         house.switch.faults(|f| f.swallow_originates = 1);
@@ -90,12 +92,12 @@ fn q22_lost_events() {
     }
 }
 
-/// The replies and events of a slow switch change when things happen, not what.
+/// Late replies and events of a slow switch change times, not outcomes.
 #[test]
 fn a_slow_switch() {
     for ms in [50, 200, 400, 700] {
         play(async move {
-            // A phone is called off as late as the switch takes orders.
+            // A phone stops ringing only when the slow switch runs the command.
             let bounds = simswitch::Bounds { stray_ring: Duration::from_secs(10), ..simswitch::Bounds::default() };
             let all = queue("99900", &["1001", "1002"]).with("strategy: simultaneous");
             let switch = simswitch::Config { bounds, ..simswitch::Config::default() };
@@ -125,7 +127,7 @@ fn a_slow_switch() {
     }
 }
 
-/// Q8: a phone that answers by itself, faster than the caller's own channel is answered, is connected all the same.
+/// Q8: a phone that answers by itself, before the caller's own channel is answered, is still connected.
 #[test]
 fn q8_a_phone_that_answers_by_itself() {
     for strategy in ["as-listed", "simultaneous"] {
@@ -148,7 +150,8 @@ fn q8_a_phone_that_answers_by_itself() {
     }
 }
 
-/// Q4: a FreeSWITCH that lets no channel use its API is told another way, and the admin is told what to set.
+/// Q4: on a FreeSWITCH whose channels may not use the API, the daemon sends `originate` another way and tells the admin
+/// which setting to change.
 #[test]
 fn q4_phones_ring_where_channels_may_not_use_the_api() {
     let (log, _listening) = Log::begin();
@@ -160,7 +163,7 @@ fn q4_phones_ring_where_channels_may_not_use_the_api() {
         for agent in agents {
             house.when_rung(agent, answers(500));
         }
-        // So many at once that orders to ring go by their channels.
+        // So many offers at once that each `originate` goes by its caller's channel.
         let all: Vec<Caller> = (0..6).map(|n| house.caller(&format!("079{n}"), "99900")).collect();
         for caller in &all {
             caller.wait_talking().await;

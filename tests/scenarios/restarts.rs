@@ -1,4 +1,4 @@
-//! Q18, Q19, Q20: the daemon or the switch goes away and comes back.
+//! Q18, Q19, Q20: the daemon or the switch stops and returns.
 
 use simswitch::{Behaviour, CallSpec, Caller, Sound};
 
@@ -9,7 +9,7 @@ fn service() -> Queue {
     queue("99900", &["1001", "1002"]).with("wrap_up_seconds: 10")
 }
 
-/// Q19: nobody who waits is lost or loses the place, whatever order they come back in; the first entry time is kept.
+/// Q19: no waiting caller is lost or loses the place, in whatever order they return; the first entry time is kept.
 #[test]
 fn q19_a_killed_daemon_loses_nobody() {
     play(async {
@@ -27,7 +27,7 @@ fn q19_a_killed_daemon_loses_nobody() {
         for caller in &callers {
             caller.wait_hears("tone_stream").await;
         }
-        // Some give up while nobody is there.
+        // Some callers give up while no daemon runs.
         callers[2].hang_up();
         pass(7_300).await;
         house.start_again();
@@ -37,7 +37,7 @@ fn q19_a_killed_daemon_loses_nobody() {
         let book = house.book().await;
         assert_eq!(book.story_of(&["is back in 99900"]).len(), 6);
         book.keeps_the_first_entry("0796", "99900");
-        // And it goes on: in the old order.
+        // Offers continue in the old order.
         house.when_rung("1002", answers(300));
         for caller in callers.iter().filter(|c| c.ended().is_none()) {
             assert_eq!(caller.wait_talking().await, "1002");
@@ -48,11 +48,11 @@ fn q19_a_killed_daemon_loses_nobody() {
         let book = house.end().await;
         let served: Vec<String> = book.answered().into_iter().map(|(_, caller)| caller).collect();
         assert_eq!(served.iter().collect::<Vec<_>>(), expected);
-        assert_eq!(book.story_of(&["lost"]), ["0792 is lost by 99900"], "who never came back has an end too");
+        assert_eq!(book.story_of(&["lost"]), ["0792 is lost by 99900"], "a caller who never returns has an end too");
     });
 }
 
-/// Q19, Q9: a conversation is not touched; its agent is known to be busy and gets the wrap-up after it.
+/// Q19, Q9: a conversation continues without interruption; its agent is known to be busy and gets the wrap-up after it.
 #[test]
 fn q19_a_conversation_outlives_the_daemon() {
     for away in [100, 3_000, 20_000] {
@@ -63,7 +63,7 @@ fn q19_a_conversation_outlives_the_daemon() {
             pass(5_000).await;
             house.kill().await;
             pass(away).await;
-            assert_eq!(hans.view().talks_to(), Some("1001"), "nobody hears of it");
+            assert_eq!(hans.view().talks_to(), Some("1001"), "the conversation is not interrupted");
             house.start_again();
             pass(1_000).await;
             assert_eq!(house.activity("1001"), "talking");
@@ -84,7 +84,7 @@ fn q19_a_conversation_outlives_the_daemon() {
     }
 }
 
-/// Q19: a conversation that ended while nobody was there holds nobody.
+/// Q19: a conversation that ends while no daemon runs leaves no agent busy.
 #[test]
 fn q19_a_conversation_ends_while_the_daemon_is_away() {
     play(async {
@@ -106,8 +106,8 @@ fn q19_a_conversation_ends_while_the_daemon_is_away() {
     });
 }
 
-/// Q19, Q8: a phone that rings when the daemon dies is answered properly, stops, or rings for the caller who is back:
-/// never into silence, never twice.
+/// Q19, Q8: a phone that rings when the daemon dies is connected when answered, stops, or rings for the returned
+/// caller: it never answers to silence, and never rings twice.
 #[test]
 fn q19_a_ringing_phone_outlives_the_daemon() {
     for (away, answer) in [(300, None), (300, Some(100)), (300, Some(2_000)), (8_000, None), (8_000, Some(4_000))] {
@@ -141,8 +141,8 @@ fn q19_a_ringing_phone_outlives_the_daemon() {
     }
 }
 
-/// Q19, Q21: a phone is answered in the very instant in which the daemon is killed: the caller is served all the same,
-/// and the new daemon does not ask FreeSWITCH without a pause about a leg that it cannot end.
+/// Q19, Q21: a phone answers in the instant in which the daemon is killed: the caller is still served, and the new
+/// daemon does not query FreeSWITCH without a pause about a leg that it cannot end.
 #[test]
 fn q19_a_phone_is_answered_as_the_daemon_dies() {
     play(async {
@@ -164,7 +164,7 @@ fn q19_a_phone_is_answered_as_the_daemon_dies() {
 }
 
 /// Q19, Q8: a leg that FreeSWITCH does not list yet when the new daemon first looks: its agent is not rung for a second
-/// caller beside it.
+/// caller meanwhile.
 #[test]
 fn q19_a_leg_that_is_not_listed_yet() {
     play(async {
@@ -202,8 +202,8 @@ fn q18_logins_survive() {
     });
 }
 
-/// Q18, Q14: an agent logs in and out in the same instant, from two phones: what was dialled last counts, at once and
-/// after a restart.
+/// Q18, Q14: an agent logs in and out at the same instant, from two phones: the last code counts, at once and after a
+/// restart.
 #[test]
 fn q18_a_login_and_a_logout_in_one_instant() {
     for (first, last) in [("*41", "*42"), ("*42", "*41")] {
@@ -226,7 +226,7 @@ fn q18_a_login_and_a_logout_in_one_instant() {
     }
 }
 
-/// Q6, Q9: who is idle longest, and the rest of a wrap-up, survive a restart.
+/// Q6, Q9: the order of longest-idle agents and the rest of a wrap-up survive a restart.
 #[test]
 fn q6_q9_the_agents_past_survives() {
     play(async {
@@ -258,7 +258,7 @@ fn q6_q9_the_agents_past_survives() {
     });
 }
 
-/// Q20: the connections break, the calls do not: everybody comes back to the same place.
+/// Q20: the connections break, the calls do not: all callers return to their old places.
 #[test]
 fn q20_the_network_breaks() {
     play(async {

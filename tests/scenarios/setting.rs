@@ -1,4 +1,4 @@
-//! What is given: queues and agents, written down as an admin would.
+//! The setting of a scenario: queues and agents, written as an admin writes them.
 
 use std::path::Path;
 
@@ -12,25 +12,25 @@ pub struct Queue {
     keys: Vec<String>,
 }
 
-/// A queue that has nothing but its defaults.
+/// A queue with only its defaults.
 pub fn queue(number: &str, participants: &[&str]) -> Queue {
     let participants = participants.iter().map(|p| (*p).to_owned()).collect();
     Queue { number: number.to_owned(), participants, keys: Vec::new() }
 }
 
 impl Queue {
-    /// With one more key, as in the file: `strategy: random`.
+    /// Adds a line, as in the file: `strategy: random`.
     pub fn with(mut self, key: &str) -> Self {
         self.keys.push(key.to_owned());
         self
     }
 
-    /// With another list of participants.
+    /// Replaces the list of participants.
     pub fn of(self, participants: &[&str]) -> Self {
         Self { participants: participants.iter().map(|p| (*p).to_owned()).collect(), ..self }
     }
 
-    /// Its agents.
+    /// The agents of this queue.
     pub fn participants(&self) -> &[String] {
         &self.participants
     }

@@ -1,4 +1,4 @@
-//! Q7: a phone that is registered and dead; Q6: a queue that rings everybody leaves room for callers.
+//! Q7: a phone that is registered and dead. Q6: a ring-all queue leaves FreeSWITCH room for callers.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use simswitch::Behaviour;
 use crate::house::{House, answers, pass, play};
 use crate::setting::{configuration, queue};
 
-/// Q7: it costs the first caller 4 s, and the next ones nothing for a while.
+/// Q7: a dead phone costs the first caller 4 s, and the next callers nothing for a while.
 #[test]
 fn q7_a_phone_that_gives_no_sign_of_ringing_costs_four_seconds() {
     play(async {
@@ -28,7 +28,7 @@ fn q7_a_phone_that_gives_no_sign_of_ringing_costs_four_seconds() {
     });
 }
 
-/// Q7: of several phones of an agent one that rings is enough.
+/// Q7: an agent counts as silent only if none of the agent's phones rings.
 #[test]
 fn q7_an_agent_is_silent_when_no_phone_rings() {
     play(async {
@@ -53,7 +53,8 @@ fn q7_an_agent_is_silent_when_no_phone_rings() {
     });
 }
 
-/// Q7: behind a `dial` there may be a mobile network, which says nothing for longer than a phone.
+/// Q7: a `dial` may lead to a mobile network, which takes longer than a phone to signal ringing, so the whole ring time
+/// applies.
 #[test]
 fn q7_a_dial_has_its_whole_ring_time() {
     play(async {
@@ -73,7 +74,8 @@ fn q7_a_dial_has_its_whole_ring_time() {
     });
 }
 
-/// Q6: of the new sessions that FreeSWITCH takes within any second, ring-all takes half: callers are not refused.
+/// Q6: ring-all uses at most half of the new sessions that FreeSWITCH accepts in a second, so that FreeSWITCH refuses
+/// no caller.
 #[test]
 fn q6_ring_all_leaves_room_for_callers() {
     play(async {

@@ -1,9 +1,9 @@
-//! Q6: in which order agents are offered.
+//! Q6: the order in which agents are offered.
 
 use crate::house::{House, answers, pass, play};
 use crate::setting::queue;
 
-/// Q6 `as-listed`: in list order; who cannot take it now is skipped in the same instant.
+/// Q6 `as-listed`: in list order; agents who cannot take the caller now are skipped at once.
 #[test]
 fn q6_as_listed() {
     play(async {
@@ -16,7 +16,7 @@ fn q6_as_listed() {
         first.wait_talking().await;
         house.phone("1003").hang_up();
         first.wait_ended().await;
-        // Anna still rings for the second: the third gets the first of the list again.
+        // Anna still rings for the second caller: the third gets the first free agent of the list.
         let third = house.caller("0793", "99900");
         assert_eq!(house.phone("1003").wait_ringing().await.number, "0793");
         second.hang_up();
@@ -29,8 +29,8 @@ fn q6_as_listed() {
     });
 }
 
-/// Q6 `simultaneous`: everybody rings, who becomes free joins, the first to answer gets the caller, and no other
-/// phone shows a missed call.
+/// Q6 `simultaneous`: all free agents ring, an agent who becomes free joins, the first to answer takes the caller, and
+/// no other phone shows a missed call.
 #[test]
 fn q6_simultaneous() {
     play(async {
@@ -45,12 +45,12 @@ fn q6_simultaneous() {
         house.phone("1001").wait_ringing().await;
         house.phone("1002").wait_ringing().await;
         assert!(!house.phone("1003").is_ringing() && !house.phone("1004").is_ringing());
-        // One becomes free by the end of a conversation, one by logging in.
+        // One agent becomes free by the end of a conversation, one by logging in.
         elsewhere.hang_up();
         house.phone("1003").wait_ringing().await;
         house.log_in("1004", "99900");
         house.phone("1004").wait_ringing().await;
-        assert_eq!(house.phone("1001").rings().len(), 1, "nobody stopped ringing meanwhile");
+        assert_eq!(house.phone("1001").rings().len(), 1, "the phone never stops ringing meanwhile");
         house.take("1003").await;
         assert_eq!(hans.wait_talking().await, "1003");
         for other in ["1001", "1002", "1004"] {
@@ -64,7 +64,7 @@ fn q6_simultaneous() {
     });
 }
 
-/// Q6, Q8 `simultaneous`: a queue of two hundred rings two hundred, and all but the one who answers stop.
+/// Q6, Q8 `simultaneous`: a queue of two hundred rings two hundred phones, and all but the answering one stop.
 #[test]
 fn q6_simultaneous_rings_a_great_many() {
     play(async {
@@ -83,11 +83,11 @@ fn q6_simultaneous_rings_a_great_many() {
         }
         hans.hang_up();
         let book = house.end().await;
-        assert_eq!(book.offers().len(), 200, "everybody was rung once");
+        assert_eq!(book.offers().len(), 200, "every agent is rung once");
     });
 }
 
-/// Q6 `simultaneous`: two callers wait, the second is rung for when the first has somebody.
+/// Q6 `simultaneous`: two callers wait, and the phones ring for the second when an agent has the first.
 #[test]
 fn q6_simultaneous_serves_one_after_the_other() {
     play(async {
@@ -105,8 +105,8 @@ fn q6_simultaneous_serves_one_after_the_other() {
     });
 }
 
-/// Q6 `longest-idle`: never had a conversation = first, then by the end of the last one in any queue; ties by list
-/// order; an offer that led to nothing does not count.
+/// Q6 `longest-idle`: agents without any conversation come first, then by the end of the last one in any queue; ties by
+/// list order; an offer without a conversation does not count.
 #[test]
 fn q6_longest_idle() {
     play(async {
@@ -131,7 +131,7 @@ fn q6_longest_idle() {
             served.push(serve(number, "99900").await);
         }
         assert_eq!(served, ["1001", "1002", "1003", "1001"]);
-        // 1002 is next, and declines: still next for the caller behind.
+        // 1002 is next, and declines: 1002 is still next for the following caller.
         house.when_rung("1002", simswitch::Behaviour::Decline { after: std::time::Duration::from_millis(500) });
         let fifth = house.caller("0795", "99900");
         assert_eq!(house.phone("1003").wait_ringing().await.number, "0795");
@@ -143,8 +143,8 @@ fn q6_longest_idle() {
     });
 }
 
-/// Q6 `random`: a fresh order for every caller; everybody is first sometimes, and the order of one caller is kept
-/// until all were tried.
+/// Q6 `random`: a fresh order for every caller; every agent is first sometimes, and one caller's order is kept until
+/// all agents were tried.
 #[test]
 fn q6_random() {
     play(async {
@@ -163,7 +163,10 @@ fn q6_random() {
         let mut orders = std::collections::BTreeMap::new();
         for three in offers.chunks(3) {
             let order: Vec<&str> = three.iter().map(|(agent, _)| agent.as_str()).collect();
-            assert!(three.iter().all(|(_, caller)| *caller == three[0].1), "each caller tried everybody once");
+            assert!(
+                three.iter().all(|(_, caller)| *caller == three[0].1),
+                "each caller is offered once to every agent"
+            );
             assert_eq!(std::collections::BTreeSet::from_iter(&order).len(), 3, "{order:?}");
             *orders.entry(order.join(" ")).or_insert(0) += 1;
         }

@@ -1,4 +1,4 @@
-//! Q13: when the wait ends without an agent.
+//! Q13: a wait that ends without an agent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ fn waits_for(minutes: &str, then: &str) -> Queue {
     queue("99900", &["1001"]).with(&format!("max_wait_minutes: {minutes}")).with(then)
 }
 
-/// What the caller heard, by the names of the sounds.
+/// The names of the sounds the caller heard.
 fn heard(caller: &simswitch::Caller) -> Vec<String> {
     let name = |sound: &Sound| match sound {
         Sound::Playing(file) => file.rsplit('/').next().unwrap_or_default().to_owned(),
@@ -32,13 +32,12 @@ fn heard(caller: &simswitch::Caller) -> Vec<String> {
 }
 
 fn assert_waited(book: &Book, ms: i64) {
-    // From when FreeSWITCH says that the caller came, a moment before the record of the entry.
+    // Counted from FreeSWITCH's time of the call, slightly before the record of the entry.
     let entered = book.first_entries("0791")[0];
     assert_eq!(book.when("0791 times out of 99900: max wait") - entered, ms);
 }
 
-/// Q13: after exactly the longest wait, a ringing agent is called off, the message plays to its end, the call is hung
-/// up.
+/// Q13: after exactly the longest wait, the offer is called off, the message plays to its end, and the call is hung up.
 #[test]
 fn q13_max_wait_then_hang_up() {
     play(async {
@@ -47,7 +46,7 @@ fn q13_max_wait_then_hang_up() {
         let hans = house.caller("0791", "99900");
         assert_eq!(hans.wait_ended().await, "NORMAL_CLEARING");
         let message = hans.history().into_iter().find(|s| matches!(&s.sound, Sound::Playing(f) if f.contains("sorry")));
-        let began = message.expect("the message was played").at.as_millis();
+        let began = message.expect("the message is played").at.as_millis();
         assert!((15_000..=15_025).contains(&began), "at the next media frame: {began}");
         let (ended, _) = hans.ended().unwrap();
         assert!((3_200..3_260).contains(&(ended.as_millis() - began)), "to its end");
@@ -67,9 +66,9 @@ fn q13_max_wait_then_hang_up() {
     });
 }
 
-/// Q13: a message that is longer than any may be is stopped, and does not hold what follows back.
+/// Q13: a message that exceeds the longest allowed length is stopped, so that the timeout action still follows.
 #[test]
-fn q13_a_message_without_end_holds_nobody() {
+fn q13_an_endless_message_is_stopped() {
     play(async {
         let lengths = |name: &str| name.contains("sorry").then_some(Length::For(Duration::from_secs(1_000)));
         let switch = simswitch::Config { lengths: Some(Arc::new(lengths)), ..simswitch::Config::default() };
@@ -84,7 +83,7 @@ fn q13_a_message_without_end_holds_nobody() {
     });
 }
 
-/// Q13: exact in milliseconds, also for fractions of minutes and without an offer.
+/// Q13: the longest wait is exact to the millisecond, also for fractions of minutes and without an offer.
 #[test]
 fn q13_exact_to_the_millisecond() {
     for (minutes, ms) in [("0.05", 3_000), ("0.0123", 738), ("1", 60_000), ("2.5", 150_000)] {
@@ -120,7 +119,7 @@ fn q13_max_wait_then_transfer() {
     }
 }
 
-/// Q13: on to another queue: the wait starts anew there, and the first entry time is kept.
+/// Q13: the caller moves to another queue: the wait starts anew there, and the first entry time is kept.
 #[test]
 fn q13_max_wait_then_another_queue() {
     play(async {
@@ -132,7 +131,7 @@ fn q13_max_wait_then_another_queue() {
         let hans = house.caller("0791", "99900");
         assert_eq!(hans.wait_ended().await, "NORMAL_CLEARING");
         let book = house.end().await;
-        // Anna's phone is called off first: a frame of the switch.
+        // Anna's phone is called off first, which takes one frame of the switch.
         let waited = book.when("0791 times out of 99900: max wait") - book.when("0791 enters 99900");
         assert!((6_000..=6_025).contains(&waited));
         let entered = book.when("0791 enters 99901");
@@ -143,7 +142,7 @@ fn q13_max_wait_then_another_queue() {
     });
 }
 
-/// Q13: nobody is logged in when the caller comes: each of the three actions, at once.
+/// Q13: no agent is logged in when the caller comes: each of the three actions, at once.
 #[test]
 fn q13_nobody_logged_in_on_entry() {
     for (action, last) in [
@@ -167,7 +166,7 @@ fn q13_nobody_logged_in_on_entry() {
     }
 }
 
-/// Q13: the last agent logs out: everybody who waits gets the action in that moment, the ringing phone stops.
+/// Q13: the last agent logs out: every waiting caller gets the action at once, and the ringing phone stops.
 #[test]
 fn q13_the_last_logout_ends_every_wait() {
     for (action, last) in [
@@ -186,7 +185,7 @@ fn q13_the_last_logout_ends_every_wait() {
             let before = house.switch.now();
             house.phone("1001").wait_idle().await;
             assert!(house.switch.now() - before <= Duration::from_millis(25));
-            assert_eq!(house.phone("1001").view().missed, [], "who logged out missed nothing");
+            assert_eq!(house.phone("1001").view().missed, [], "an agent who logs out has no missed call");
             for caller in &callers {
                 caller.wait_hears("sorry").await;
             }
@@ -199,8 +198,8 @@ fn q13_the_last_logout_ends_every_wait() {
     }
 }
 
-/// Q13: queues that point at each other, as queues or as numbers to transfer to, are no endless loop: hung up instead of
-/// entering one twice.
+/// Q13: queues that lead to each other, as queues or as numbers to transfer to, form no endless loop: a caller who
+/// would enter a queue twice is hung up instead.
 #[test]
 fn q13_no_endless_loops() {
     let rings = [vec!["99900", "99901"], vec!["99900", "99901", "99902"], vec!["99900", "99901", "99902", "99901"]];
@@ -227,7 +226,7 @@ fn q13_no_endless_loops() {
     }
 }
 
-/// Q13: the caller hangs up during the message: the wait had timed out, nothing else happens.
+/// Q13: the caller hangs up during the message: the wait has already timed out, and nothing else happens.
 #[test]
 fn q13_hanging_up_during_the_message() {
     play(async {
@@ -244,7 +243,7 @@ fn q13_hanging_up_during_the_message() {
     });
 }
 
-/// A message that FreeSWITCH cannot find holds nobody up.
+/// Q13: a message that FreeSWITCH cannot find is skipped at once.
 #[test]
 fn q13_a_missing_message_is_skipped() {
     play(async {

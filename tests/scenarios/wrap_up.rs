@@ -1,4 +1,4 @@
-//! Q9: what comes after a conversation.
+//! Q9: the wrap-up after a conversation.
 
 use freeswitch_queue::floor::{Doing, Reason};
 use simswitch::{Behaviour, CallSpec};
@@ -6,7 +6,7 @@ use simswitch::{Behaviour, CallSpec};
 use crate::house::{House, answers, pass, play};
 use crate::setting::queue;
 
-/// Q9: wrap-up begins when the agent's part ends, is seen with its deadline, and the next caller is offered in the
+/// Q9: wrap-up begins when the agent's part ends, is shown with its deadline, and the next caller is offered in the
 /// millisecond in which it ends.
 #[test]
 fn q9_wrap_up_ends_to_the_millisecond() {
@@ -30,13 +30,13 @@ fn q9_wrap_up_ends_to_the_millisecond() {
         assert_eq!(book.when("1001 wraps up"), ended);
         assert_eq!(book.when("1001 is ready"), ended + 7_500);
         assert_eq!(book.when("1001 is offered 0792"), ended + 7_500);
-        assert_eq!(book.moment(until), ended + 7_500, "the deadline that was shown");
+        assert_eq!(book.moment(until), ended + 7_500, "the wrap-up ends at the deadline shown");
     });
 }
 
-/// Q9: wrap-up of one queue holds back every queue; the queue of the conversation says how long.
+/// Q9: wrap-up keeps all queues from offering to the agent; the queue of the conversation sets its length.
 #[test]
-fn q9_wrap_up_holds_every_queue_back() {
+fn q9_wrap_up_keeps_every_queue_from_offering() {
     play(async {
         let long = queue("99900", &["1001"]).with("wrap_up_seconds: 20");
         let house = House::open(&[long, queue("99901", &["1001"])]);
@@ -48,7 +48,7 @@ fn q9_wrap_up_holds_every_queue_back() {
         eva.hang_up();
         let third = house.caller("0793", "99901");
         house.phone("1001").wait_idle().await;
-        assert_eq!(house.take("1001").await, "0793", "no wrap-up behind a conversation of the other queue");
+        assert_eq!(house.take("1001").await, "0793", "no wrap-up after a conversation of the other queue");
         third.hang_up();
         let book = house.end().await;
         let ended = book.when("1001 and 0791 end: caller");
@@ -56,7 +56,7 @@ fn q9_wrap_up_holds_every_queue_back() {
     });
 }
 
-/// Q9: when the agent transfers the caller away, wrap-up starts then, not when the caller hangs up.
+/// Q9: when the agent transfers the caller away, wrap-up starts at the transfer, not when the caller hangs up.
 #[test]
 fn q9_wrap_up_starts_with_the_transfer() {
     play(async {
@@ -70,14 +70,14 @@ fn q9_wrap_up_starts_with_the_transfer() {
         assert_eq!(house.activity("1001"), "wrap-up");
         pass(6_000).await;
         assert_eq!(house.activity("1001"), "idle");
-        assert_eq!(hans.view().talks_to(), Some("1005"), "the caller goes on with somebody else");
+        assert_eq!(hans.view().talks_to(), Some("1005"), "the caller talks to the target of the transfer");
         hans.hang_up();
         let story = house.end().await.story();
         assert!(story.contains(&"1001 and 0791 end: transfer".to_owned()), "{story:?}");
     });
 }
 
-/// Q9: an offer that is not taken starts no wrap-up.
+/// Q9: an offer without a conversation starts no wrap-up.
 #[test]
 fn q9_no_wrap_up_without_a_conversation() {
     play(async {
@@ -96,9 +96,9 @@ fn q9_no_wrap_up_without_a_conversation() {
     });
 }
 
-/// Q9: wrap-up holds back no private call.
+/// Q9: wrap-up does not affect private calls.
 #[test]
-fn q9_wrap_up_holds_back_no_private_call() {
+fn q9_wrap_up_does_not_affect_private_calls() {
     play(async {
         let house = House::open(&[queue("99900", &["1001"]).with("wrap_up_seconds: 30")]);
         let hans = house.caller("0791", "99900");
@@ -112,7 +112,7 @@ fn q9_wrap_up_holds_back_no_private_call() {
     });
 }
 
-/// Q9: hold and retrieve is one conversation.
+/// Q9: hold and retrieve belong to one conversation.
 #[test]
 fn q9_hold_is_part_of_the_conversation() {
     play(async {

@@ -1,4 +1,4 @@
-//! What a phone's final answer ends its leg with: asked of the simulated switch and of a real one.
+//! The cause with which each final answer of a phone ends its leg; compared on the simulated switch and on a real one.
 
 /// `sofia_glue_sip_cause_to_freeswitch` in sofia_glue.c.
 pub(crate) const ANSWERS: [(u16, &str); 11] = [

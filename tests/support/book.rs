@@ -1,4 +1,4 @@
-//! What the facts say, in words.
+//! The facts of a scenario, in words.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ pub struct Book {
 }
 
 impl Book {
-    /// Facts of a scenario that began at this moment.
+    /// The facts of a scenario that began at `began`.
     pub fn new(records: Vec<Record>, began: i64) -> Self {
         Self { records, began }
     }
@@ -30,12 +30,12 @@ impl Book {
         self.records.iter().map(|r| r.at.0 - self.began).zip(self.story()).collect()
     }
 
-    /// The facts that hold one of these words.
+    /// The facts whose words contain one of these.
     pub fn story_of(&self, words: &[&str]) -> Vec<String> {
         self.story().into_iter().filter(|line| words.iter().any(|w| line.contains(w))).collect()
     }
 
-    /// When the first fact that says this became true, in milliseconds since the scenario began.
+    /// The time of the first fact with these words, in milliseconds since the scenario began.
     pub fn when(&self, words: &str) -> i64 {
         let numbers = self.numbers();
         let at = self.records.iter().find(|r| words_of(&r.fact, &numbers) == words).map(|r| r.at.0 - self.began);
@@ -47,7 +47,7 @@ impl Book {
         at.0 - self.began
     }
 
-    /// What each entry of this caller says about the first one.
+    /// The first entry time in each entry of this caller.
     pub fn first_entries(&self, caller: &str) -> Vec<i64> {
         let first = |r: &Record| match &r.fact {
             Fact::CallEntered { caller: number, first_entered, .. } if **number == *caller => {
@@ -58,14 +58,14 @@ impl Book {
         self.records.iter().filter_map(first).collect()
     }
 
-    /// Both entries of this caller tell the same first one: when FreeSWITCH says that the caller came, a moment before
-    /// the record of it.
+    /// Both entries of this caller have the same first entry time: FreeSWITCH's time of the call, slightly before the
+    /// time of the record.
     pub fn keeps_the_first_entry(&self, caller: &str, queue: &str) {
         let (first, entered) = (self.first_entries(caller), self.when(&format!("{caller} enters {queue}")));
         assert!(matches!(first[..], [a, b] if a == b && (0..10).contains(&(entered - a))), "{first:?}, {entered}");
     }
 
-    /// Who was offered to whom: agent and caller.
+    /// The offers made, as agent and caller.
     pub fn offers(&self) -> Vec<(String, String)> {
         self.pairs(|fact| match fact {
             Fact::OfferMade { agent, call, .. } => Some((agent, call)),
@@ -73,7 +73,7 @@ impl Book {
         })
     }
 
-    /// Who answered whom, in that order: agent and caller.
+    /// The offers answered, in order, as agent and caller.
     pub fn answered(&self) -> Vec<(String, String)> {
         self.pairs(|fact| match fact {
             Fact::CallAnswered { agent, call, .. } => Some((agent, call)),
@@ -105,7 +105,7 @@ fn number(numbers: &HashMap<CallId, String>, call: &CallId) -> String {
     numbers.get(call).cloned().unwrap_or_else(|| call.to_string())
 }
 
-/// The name a cause has in the records, and what stands beside it.
+/// The name of a cause in the records, with its details.
 fn word(cause: impl serde::Serialize) -> String {
     let value = serde_json::to_value(cause).unwrap();
     let name = value.as_str().or_else(|| value["cause"].as_str()).unwrap().replace('_', " ");

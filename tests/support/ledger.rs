@@ -1,4 +1,4 @@
-//! What must be true of the facts over all lives of the daemon, once everybody has hung up.
+//! The rules for the facts of all runs of the daemon, once all callers have hung up.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use freeswitch_queue::acd::time::Wall;
 
 use crate::book::Book;
 
-/// How a call's last wait ended.
+/// The end of a call's last wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Open,
@@ -22,20 +22,20 @@ enum End {
 #[derive(Debug)]
 struct Call {
     queue: QueueNumber,
-    /// When the call entered this queue, in whatever life.
+    /// The time the call entered this queue, in any run.
     since: (Wall, usize),
     end: End,
-    /// In line in this life.
+    /// In line in this run.
     here: bool,
     offers: Vec<OfferId>,
 }
 
-/// How the daemon lives, and dies.
+/// How the daemon runs and dies.
 #[derive(Clone, Copy, Default)]
 pub struct Lives {
-    /// When it dies it takes its last facts with it.
+    /// A death loses the last facts.
     pub losing: bool,
-    /// It has no link.
+    /// The daemon has no link.
     pub blind: bool,
 }
 
@@ -43,7 +43,7 @@ pub struct Lives {
 struct Ledger {
     calls: HashMap<CallId, Call>,
     offers: HashMap<OfferId, AgentId>,
-    /// Those that were open when the daemon died: their phones ring for nobody's sake, and they have an outcome yet.
+    /// Offers that were open when the daemon died: their phones ring without a caller, and they still need an outcome.
     orphaned: HashMap<OfferId, AgentId>,
     talks: HashMap<OfferId, AgentId>,
     wraps: HashMap<AgentId, Wall>,
@@ -51,8 +51,8 @@ struct Ledger {
 }
 
 impl Book {
-    /// Every call has exactly one disposition, every offer exactly one end, nobody is held twice or overtaken, and
-    /// nothing is still going on. `kills` is when the daemon died.
+    /// Every call has exactly one disposition, every offer exactly one end, no agent is held twice, no caller is
+    /// overtaken, and nothing is left open. `kills` has the times of the daemon's deaths.
     pub fn assert_whole(&self, kills: &[Wall], lives: Lives) {
         let mut ledger = Ledger { lives, ..Ledger::default() };
         let mut kills = kills.iter().peekable();
@@ -63,14 +63,14 @@ impl Book {
             let taken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| ledger.take(at, record)));
             if taken.is_err() {
                 let story = self.timed();
-                panic!("not as it must be, at the last of these: {:#?}", &story[at.saturating_sub(60)..=at]);
+                panic!("the last of these breaks a rule: {:#?}", &story[at.saturating_sub(60)..=at]);
             }
         }
         for (call, c) in &ledger.calls {
             assert!(!matches!(c.end, End::Open | End::Returned), "Q23: {call} has no disposition: {c:?}");
         }
         assert!(ledger.offers.is_empty(), "an offer has no end: {:?}", ledger.offers);
-        assert!(ledger.orphaned.is_empty(), "Q110: an offer of before a death has no end: {:?}", ledger.orphaned);
+        assert!(ledger.orphaned.is_empty(), "Q110: an offer from before a death has no end: {:?}", ledger.orphaned);
         assert!(ledger.talks.is_empty(), "a conversation has no end: {:?}", ledger.talks);
     }
 }
@@ -83,7 +83,7 @@ impl Ledger {
             call.offers.clear();
         }
         if self.lives.blind {
-            // Nobody can tell what became of them.
+            // Their outcomes cannot be known.
             self.talks.clear();
         }
     }
@@ -101,7 +101,7 @@ impl Ledger {
     fn take(&mut self, at: usize, record: &Record) {
         match &record.fact {
             Fact::CallEntered { call, queue, returned, first_entered, .. } => {
-                // Whoever was held by the dialplan first has waited since then.
+                // A caller whom the dialplan held first has waited since then.
                 let held = *returned || !self.calls.contains_key(call);
                 self.enters(call, queue, *returned, (if held { *first_entered } else { record.at }, at));
             }
@@ -111,8 +111,8 @@ impl Ledger {
                 assert!(self.wraps.get(agent).is_none_or(|until| record.at >= *until), "Q9: {agent} is in wrap-up");
                 self.overtakes(call, queue, agent);
                 self.offers.insert(*offer, agent.clone());
-                let c = self.calls.get_mut(call).expect("only who waits is offered");
-                assert!(c.here && c.end == End::Open, "{call} is offered and not here");
+                let c = self.calls.get_mut(call).expect("only waiting callers are offered");
+                assert!(c.here && c.end == End::Open, "{call} is offered while not in line");
                 c.offers.push(*offer);
             }
             Fact::OfferMissed { offer, call, .. } | Fact::OfferCancelled { offer, call, .. } => {
@@ -120,7 +120,7 @@ impl Ledger {
             }
             Fact::CallAnswered { offer, call, queue, agent, .. } => {
                 let offered = self.offers.remove(offer).or_else(|| self.orphaned.remove(offer)).is_some();
-                assert!(offered, "{agent} answers what was not offered");
+                assert!(offered, "{agent} answers without an offer");
                 if let Some(c) = self.calls.get_mut(call) {
                     c.offers.retain(|o| o != offer);
                 }
@@ -154,8 +154,8 @@ impl Ledger {
         let before = self.calls.get(call);
         let mut since = at;
         if let Some(c) = before {
-            // A timed out call may go on to the next queue, or come back when the daemon died during its message.
-            // And whoever was passed on, by an agent or another hand, comes to another queue as anybody.
+            // A timed out call may enter the next queue, or return when the daemon died during its message.
+            // A caller who is transferred, by an agent or another party, enters another queue as a new call.
             let passed_on = !returned && c.queue != *queue && matches!(c.end, End::Answered | End::Taken);
             let may = matches!(c.end, End::TimedOut) || (returned && c.end == End::Returned) || passed_on;
             assert!(may, "{call} enters {queue} (returned: {returned}) after {c:?}");
@@ -177,7 +177,7 @@ impl Ledger {
         }
     }
 
-    /// Q4: nobody who waits longer is passed over.
+    /// Q4: no caller who has waited longer is passed over.
     fn overtakes(&self, call: &CallId, queue: &QueueNumber, agent: &AgentId) {
         let Some(mine) = self.calls.get(call).map(|c| c.since) else { return };
         for (other, c) in self.calls.iter().filter(|(id, c)| *id != call && c.queue == *queue) {

@@ -1,6 +1,6 @@
 //! Captures what a test logs on its own thread.
 
-// Not every test program uses all of it.
+// No test program uses all of it.
 #![allow(dead_code, unreachable_pub)]
 
 use std::io;

@@ -1,6 +1,6 @@
-//! A small random source with a seed of its own, so that what is played at random is the same on every machine.
+//! A small random source with a seed, so that random tests are the same on every machine.
 
-/// The simulated switch's source, asked as players ask.
+/// The simulated switch's random source, with the methods that players need.
 #[derive(Clone, Debug)]
 pub(crate) struct Rng(simswitch::Rng);
 
@@ -9,7 +9,7 @@ impl Rng {
         Self(simswitch::Rng::new(seed ^ 0x9e37_79b9_7f4a_7c15))
     }
 
-    /// A source of its own for something named by `key`.
+    /// A separate source for the thing named by `key`.
     pub(crate) fn branch(seed: u64, key: u64) -> Self {
         let mut r = Self::new(seed ^ key.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         r.next();
@@ -20,12 +20,12 @@ impl Rng {
         self.0.next_number()
     }
 
-    /// A number from 0 up to, and without, `n`.
+    /// A number from 0 to `n - 1`.
     pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.0.between(0, n.max(1))
     }
 
-    /// A number from `low` up to and with `high`.
+    /// A number from `low` to `high`, inclusive.
     pub(crate) fn within(&mut self, low: u64, high: u64) -> u64 {
         self.0.between(low, high + 1)
     }

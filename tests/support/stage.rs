@@ -1,4 +1,4 @@
-//! Where calls are played on virtual time: a simulated FreeSWITCH and a daemon beside it, and who uses them.
+//! The stage of calls on virtual time: a simulated FreeSWITCH with a daemon beside it, and their users.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,10 +16,10 @@ use simswitch::{Behaviour, CallSpec, Caller, Phone, SimSwitch};
 
 use crate::log;
 
-/// The calendar of the simulated switch begins here, and so does the daemon's.
+/// The calendars of the simulated switch and the daemon begin here.
 pub const BEGAN: i64 = 1_795_338_000_000;
 
-/// No scenario lasts longer, in virtual time.
+/// The longest duration of a scenario, in virtual time.
 const LONGEST: Duration = Duration::from_secs(2 * 3600);
 
 /// Plays a scenario on virtual time.
@@ -35,12 +35,12 @@ pub async fn pass(ms: u64) {
     tokio::time::sleep(Duration::from_millis(ms)).await;
 }
 
-/// A phone that is taken after ringing this long.
+/// A phone that answers after ringing this long.
 pub fn answers(ms: u64) -> Behaviour {
     Behaviour::Answer { after: Duration::from_millis(ms) }
 }
 
-/// Numbers that are the same in every run.
+/// Random numbers that are the same in every run.
 pub fn dice(seed: u64) -> Random {
     let state = AtomicU64::new(seed);
     let next = move || {
@@ -52,7 +52,7 @@ pub fn dice(seed: u64) -> Random {
     Arc::new(move || (u128::from(next()) << 64) | u128::from(next()))
 }
 
-/// A switch, and the daemon beside it while it runs.
+/// A switch, and the daemon beside it while that runs.
 pub struct Stage {
     /// The switch.
     pub switch: SimSwitch,
@@ -65,17 +65,17 @@ impl Stage {
         Self { switch, running: Arc::default() }
     }
 
-    /// A daemon begins to run.
+    /// Puts a daemon on the stage.
     pub fn enter(&self, daemon: Arc<Daemon>) {
         *self.running.lock().unwrap() = Some(daemon);
     }
 
-    /// The daemon runs no more.
+    /// Takes the daemon off the stage.
     pub fn leave(&self) -> Arc<Daemon> {
         self.running.lock().unwrap().take().expect("the daemon is away")
     }
 
-    /// Looks for the daemon, which may be away.
+    /// Looks up the daemon, which may be away.
     pub fn door(&self) -> impl Fn() -> Option<Arc<Daemon>> + Send + Sync + 'static {
         let running = self.running.clone();
         move || running.lock().unwrap().clone()
@@ -86,7 +86,7 @@ impl Stage {
         self.door()().expect("the daemon is away")
     }
 
-    /// The time on everybody's calendar.
+    /// The time on the calendars of the switch and the daemon.
     pub fn wall(&self) -> Wall {
         Wall(BEGAN + i64::try_from(self.switch.now().as_millis()).unwrap())
     }
@@ -101,12 +101,12 @@ impl Stage {
         self.switch.phone(number)
     }
 
-    /// A phone that does this when it is rung.
+    /// Sets the phone's behaviour when it rings.
     pub fn when_rung(&self, number: &str, does: Behaviour) -> Phone {
         self.switch.phone(number).on_ring(does)
     }
 
-    /// The agent lets the phone ring for a moment and takes the call; the caller's number.
+    /// The agent lets the phone ring for a moment and answers; returns the caller's number.
     pub async fn take(&self, agent: &str) -> String {
         let phone = self.switch.phone(agent);
         let ring = phone.wait_ringing().await;
@@ -123,7 +123,7 @@ impl Stage {
         daemon.journal().records(Filter { limit: u32::MAX, ..Filter::default() }).await.unwrap()
     }
 
-    /// The live picture.
+    /// The live view.
     pub fn view(&self) -> FloorView {
         let daemon = self.daemon();
         daemon.floor().view(daemon.clock().now())
@@ -135,7 +135,7 @@ impl Stage {
         self.daemon().floor().agent(&agent, |a| a.logins().contains_key(&queue)).unwrap_or(false)
     }
 
-    /// What the agent does, in the words of the live picture.
+    /// The agent's activity, in the words of the live view.
     pub fn activity(&self, agent: &str) -> String {
         let agents = self.view().agents;
         agents.into_iter().find(|a| a.id.as_str() == agent).map_or("unknown", |a| a.doing.word()).to_owned()
@@ -149,27 +149,27 @@ impl Stage {
         why.map(|why| reason(&why, view.at))
     }
 
-    /// The numbers of those who wait, in order.
+    /// The numbers of the waiting callers, in order.
     pub fn line(&self, queue: &str) -> Vec<String> {
         let queues = self.view().queues;
         let found = queues.iter().find(|q| q.number.as_str() == queue);
         found.map(|q| q.waiting.iter().map(|w| w.number.to_string()).collect()).unwrap_or_default()
     }
 
-    /// What FreeSWITCH executed of texts, but for the daemon's own condition in front of a prompt.
+    /// The texts FreeSWITCH executed, without the daemon's own condition before a prompt.
     pub fn executed(&self) -> Vec<String> {
         let own = "${cond(${socket_resume} == true ? ";
         let strange = self.switch.executed().into_iter().map(|e| e.text);
         strange.filter(|t| !(t.starts_with(own) && t.matches("${").count() <= 3)).collect()
     }
 
-    /// Everybody has hung up, and nothing is left anywhere.
+    /// Checks, after all callers have hung up, that no state is left.
     pub fn assert_empty(&self) {
         let daemon = self.daemon();
         let floor = daemon.floor();
         assert_eq!(self.switch.legs(), [], "a channel was left");
         assert_eq!(self.executed(), Vec::<String>::new(), "text was executed");
         assert_eq!(floor.calls(), 0, "a call was left");
-        assert_eq!(floor.held(), [], "an agent is held by nothing");
+        assert_eq!(floor.held(), [], "an agent is still held");
     }
 }

@@ -1,4 +1,4 @@
-//! What a call wants done: towards FreeSWITCH ([`Wire`]) and towards the floor ([`Desk`]).
+//! The effects that a call asks for in FreeSWITCH ([`Wire`]) and on the floor ([`Desk`]).
 
 use std::sync::Arc;
 
@@ -9,102 +9,103 @@ use crate::acd::offer::Outcome;
 use crate::acd::queue::Place;
 use crate::acd::settings::{Language, Music};
 
-/// What to say.
+/// An announcement over the music.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Saying {
-    /// The position in the line; above [`crate::acd::announce::HIGHEST`] it is "more than".
+    /// The position in the line; a position above [`crate::acd::announce::HIGHEST`] is spoken as "more than".
     Position(u32, Language),
     /// The admin's message.
     Message(Arc<str>),
 }
 
-/// How a call is hung up.
+/// How to hang a call up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parting {
-    /// In the ordinary way.
+    /// With the normal cause.
     Normal,
-    /// There is no such number.
+    /// With the cause for a number that does not exist.
     NoSuchNumber,
 }
 
-/// What is to be done in FreeSWITCH.
+/// An effect in FreeSWITCH.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wire {
-    /// Answer the caller; [`Input::CallerAnswered`](super::Input::CallerAnswered) tells when that is done.
+    /// Answer the caller; [`Input::CallerAnswered`](super::Input::CallerAnswered) confirms it.
     Answer,
-    /// Let the caller hear this, in place of what was heard.
+    /// Play this to the caller, in place of the music before.
     Music {
-        /// Its name.
+        /// The ID of this playback.
         playing: Playing,
         /// What.
         music: Music,
-        /// Whether other music is playing, and is to be stopped.
+        /// Whether other music is playing and must be stopped.
         replace: bool,
     },
-    /// Keep with the channel what makes the caller's place survive our death.
+    /// Store on the channel what keeps the caller's place if this process dies.
     Remember(Place),
-    /// Say this over the music.
+    /// Play this announcement over the music.
     Say(Playing, Saying),
-    /// Stop what is being said.
+    /// Stop the announcement.
     Hush,
-    /// Find out what there is to ring for an offer; [`Input::Phones`](super::Input::Phones) tells.
+    /// Query the agent's phones for an offer; [`Input::Phones`](super::Input::Phones) brings the answer.
     FindPhones(OfferId, AgentId),
     /// Ring one of an agent's phones.
     Originate {
         /// The leg.
         leg: LegId,
-        /// Whose phone it is.
+        /// The agent.
         agent: AgentId,
-        /// Whether other phones ring for the same caller, so that the first to answer must win.
+        /// Whether other phones ring for the same caller, so that the first answer must win.
         first_wins: bool,
     },
     /// End an agent's leg before it is connected.
     CallOff(LegId, CancelCause),
-    /// End an agent's leg if it is not answered: its ring time is over, or it gave no sign of ringing.
+    /// End an agent's leg unless it is answered: its ring time is over, or it has shown no sign of ringing.
     RingOut(LegId, MissCause),
-    /// End an agent's leg whatever its state.
+    /// End an agent's leg in any state.
     EndLeg(LegId),
-    /// A connection failed after the phone was answered: make the caller survive our death again.
+    /// The connection failed after the phone was answered: let the caller survive this process's death again.
     Rearm,
-    /// Caller and agent are connected: the caller's place in the line is of no more use.
+    /// Caller and agent are connected: the stored place in the line is no longer needed.
     Connected,
-    /// Somebody else has the caller: the end of our connection must not concern the call.
+    /// The caller is connected elsewhere: the end of the connection to this process must not affect the call.
     LetGo,
     /// Send the caller to an internal number.
     Transfer(Arc<str>),
     /// Hang the caller up.
     HangUp(Parting),
-    /// Give the caller back to the dialplan.
+    /// Return the caller to the dialplan.
     GiveBack,
-    /// Nothing more is to be done: close the connection.
+    /// The call is finished: close the connection.
     Close,
 }
 
-/// What is to be done on the floor.
+/// An effect on the floor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Desk {
-    /// Enter this queue, at the place the caller had before coming back.
+    /// Enter this queue, at the given place if the caller had one before coming back.
     Enter(QueueNumber, Option<Place>),
-    /// Look at the orders and the position.
+    /// Read the orders and the position.
     Look {
-        /// Whether to be woken at the next better position.
+        /// Whether to wake the call at the next better position.
         listen: bool,
     },
-    /// No more offers: the wait is ending, for this reason.
+    /// Make no more offers: the wait is ending for this reason.
     Close(CancelCause),
     /// An offer has its outcome.
     Outcome(OfferId, Outcome),
     /// The leg is gone: release the agent.
     Gone(OfferId),
-    /// Nothing will be heard of the leg any more: release the agent and have it looked after.
+    /// The call will receive no more events of the leg. The link releases the agent when the leg is gone; without a
+    /// link the floor does so now.
     Lost(OfferId),
-    /// The caller was connected to this agent.
+    /// The caller was connected to the agent of this offer.
     Answered(OfferId),
     /// The conversation is over: release the agent.
     Ended(OfferId, EndedBy),
     /// The caller leaves the queue without an agent.
     Leave(Leave),
-    /// What was done with a caller whose wait had timed out.
+    /// The action taken for a caller whose wait timed out.
     WentOn(Onward),
 }
 
@@ -115,19 +116,19 @@ pub enum Leave {
     Abandoned,
     /// The wait ended.
     TimedOut(TimeoutCause),
-    /// Back to the dialplan.
+    /// The call returned the caller to the dialplan.
     Returned,
-    /// Somebody else took the caller.
+    /// Somebody outside the queue took the caller.
     Taken,
-    /// FreeSWITCH is gone.
+    /// The connection to FreeSWITCH is gone.
     Lost,
     /// FreeSWITCH ended the caller's channel.
     Ended,
-    /// A third party takes the place.
+    /// A third party takes the caller's place.
     Replaced,
 }
 
-/// One thing to be done.
+/// One effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// In FreeSWITCH.

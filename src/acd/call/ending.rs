@@ -1,4 +1,4 @@
-//! The end of a wait and of a call, whoever brings it about.
+//! The end of a wait and of a call, from any cause.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use crate::acd::offer::{LEG_PATIENCE, OfferTimer};
 use crate::acd::settings::TimeoutAction;
 use crate::acd::time::Now;
 
-/// How long FreeSWITCH may take to end or move on a call that was told to.
+/// How long FreeSWITCH may take to carry out a hang-up, a transfer or the return to the dialplan.
 pub(super) const PARTING_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a caller who left our channel may take to be seen with one of our agents, when no phone was seen to be
+/// How long to wait for a caller who was taken away to appear with one of our agents, when no phone was seen to be
 /// answered. FreeSWITCH's events were seen up to half a second late.
 const TAKEN_AFTER: Duration = Duration::from_secs(1);
 
-/// How long the leg of a conversation may take to end when its caller is here again: less than a connection waits for the
-/// one before it.
+/// How long the leg of a conversation may take to end when its caller has arrived on a new connection. It is shorter
+/// than a new connection waits for the one before it.
 const CAME_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Call {
@@ -89,8 +89,8 @@ impl Call {
         }
     }
 
-    /// The caller's channel has left us: to be connected to one of our legs, as the next moment will tell, or to
-    /// somebody else, whose call is not to be disturbed.
+    /// This process no longer controls the caller's channel. The next events show whether the caller is being connected
+    /// to one of our legs, or to somebody else, whose call must not be disturbed.
     pub(super) fn taken_away(&mut self, now: Now) {
         if !matches!(self.stage, Stage::Waiting(_) | Stage::Ending { .. }) || self.timers.holds(Timer::TakenAway) {
             return;
@@ -106,12 +106,12 @@ impl Call {
         }
     }
 
-    /// The other connection has the caller, and says how the call outlives us.
+    /// The new connection controls the caller, and decides how the call survives this process's death.
     pub(super) fn came_again(&mut self, now: Now) {
         self.is_let_go = true;
         match self.stage {
             Stage::Waiting(_) | Stage::Ending { .. } => self.taken(now),
-            // The end of the leg is on its way, unless it went to somebody else; it is not for the caller to wait for.
+            // The end of the leg is on its way, unless somebody else took the leg; the caller must not wait for it.
             Stage::Talking { offer, .. } => {
                 self.timers.set(Timer::Offer(offer, OfferTimer::Patience), now.mono.plus(CAME_PATIENCE));
             }
@@ -119,12 +119,12 @@ impl Call {
         }
     }
 
-    /// It was none of our legs.
+    /// The caller was taken by somebody else, not connected to one of our legs.
     pub(super) fn taken(&mut self, now: Now) {
         if !matches!(self.stage, Stage::Waiting(_) | Stage::Ending { .. }) {
             return;
         }
-        // One of our legs that failed on the way may have had the caller outlive us again.
+        // A leg that failed meanwhile may have re-armed the caller (`Wire::Rearm`).
         self.let_go();
         match self.stage {
             Stage::Waiting(_) | Stage::Ending { why: Why::Drain, left: false, .. } => {
@@ -145,7 +145,7 @@ impl Call {
         }
     }
 
-    /// The caller's channel has ended; `how` a waiting caller leaves the queue by that.
+    /// The caller's channel has ended; `how` is the way in which a waiting caller leaves the queue by that.
     pub(super) fn caller_gone(&mut self, how: Leave, now: Now) {
         if !self.timers.holds(Timer::TakenAway) {
             self.leave_losers();
@@ -159,7 +159,7 @@ impl Call {
                 };
                 self.desk(Desk::Leave(leave));
             }
-            // The agent may talk on with somebody else: the leg is not ended, only looked for.
+            // The agent may go on talking with somebody else, so the leg is watched instead of ended.
             Stage::Talking { offer, caller_gone, .. } => {
                 let by = if how == Leave::Abandoned { EndedBy::Caller } else { EndedBy::Switch };
                 caller_gone.get_or_insert(by);
@@ -178,7 +178,7 @@ impl Call {
             Stage::Waiting(_) | Stage::Ending { left: false, .. } => self.desk(Desk::Leave(Leave::Lost)),
             _ => {}
         }
-        // Before their legs are given up: an offer that nobody holds any more has no outcome.
+        // Losers first: `Lost` ends an offer, and an ended offer takes no outcome.
         self.leave_losers();
         for offer in self.forget_offers(CancelCause::CallerGone) {
             self.desk(Desk::Lost(offer));
@@ -191,7 +191,7 @@ impl Call {
         match self.stage {
             Stage::Waiting(_) => self.end_wait(Why::Drain, now),
             Stage::New => self.part(Wire::GiveBack, now),
-            // A conversation goes on without us.
+            // A conversation goes on without this process.
             Stage::Talking { .. } => {
                 self.forget_offers(CancelCause::Draining);
                 self.over();

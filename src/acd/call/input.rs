@@ -1,4 +1,4 @@
-//! What a call is told.
+//! The inputs of a call.
 
 use std::sync::Arc;
 
@@ -9,23 +9,23 @@ use crate::acd::queue::{Orders, Place};
 use crate::acd::settings::QueueSettings;
 use crate::acd::time::Since;
 
-/// Names one thing being played, so that its end can be told from another's.
+/// Identifies one playback, so that its end can be told from the end of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Playing(pub u32);
 
-/// What FreeSWITCH and the floor tell a call.
+/// An event from FreeSWITCH or an answer from the floor.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
-    /// The caller is here.
+    /// The call begins.
     Begin,
-    /// The answer to [`Desk::Enter`](super::Desk::Enter): the queue's settings, the place in the line, and
-    /// since when the caller waits; or no such queue.
+    /// The answer to [`Desk::Enter`](super::Desk::Enter): the queue's settings, the place in the line, and since when
+    /// the caller waits; `None` when there is no such queue.
     Entered(Option<(Arc<QueueSettings>, Place, Since)>),
-    /// There may be orders, or a better position.
+    /// The floor wakes the call: there may be orders, or a better position.
     Woken,
     /// The answer to [`Desk::Look`](super::Desk::Look).
     Looked {
-        /// What is to be done.
+        /// The orders to carry out.
         orders: Orders,
         /// The caller's position, capped above the highest that is spoken.
         position: u32,
@@ -40,19 +40,19 @@ pub enum Input {
     LegsMissing(OfferId),
     /// The caller is connected to somebody who is none of our legs, or is no longer ours to command.
     TakenAway,
-    /// The call is here on another connection: somebody else has had the caller.
+    /// The call has arrived on another connection: somebody else had the caller in between.
     CameAgain,
-    /// Something played to its end, or was cut.
+    /// A playback has ended or was cut off.
     Played(Playing),
     /// The transfer was carried out.
     MovedOn,
-    /// The caller hung up; or the channel has ended, and FreeSWITCH does not tell who ended it.
+    /// The caller hung up, or the channel ended and FreeSWITCH does not say who ended it.
     CallerGone,
     /// FreeSWITCH ended the caller's channel: an operator, a shutdown, a media timeout, the end of a conversation.
     CallerEnded,
-    /// A third party takes the caller's place, who had asked here for them: an attended transfer was completed.
+    /// The waiting call was a consultation, and its attended transfer was completed: the third party takes its place.
     CallerReplaced,
-    /// The connection of this call has ended; nothing more will be heard.
+    /// The connection of this call has ended; no more events will come.
     Disconnected,
     /// The daemon is going down.
     Drain,

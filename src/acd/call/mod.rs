@@ -1,8 +1,8 @@
 //! One caller's way from entering a queue to leaving it.
 //!
-//! The machine is told what FreeSWITCH and the floor say ([`Input`]) and answers with what is to be
-//! done ([`Effect`]): towards FreeSWITCH ([`Wire`]) and towards the floor ([`Desk`]). Whoever drives it
-//! carries the effects out in order and feeds the answers back.
+//! Owns the stages of a call and every decision in them. Must not know sockets, commands, channels or clocks, nor choose
+//! an agent: that is the dispatcher's. It takes an [`Input`], from FreeSWITCH or from the floor, and returns [`Effect`]s:
+//! [`Wire`] for FreeSWITCH, [`Desk`] for the floor. The session carries them out in order and feeds the answers back.
 
 mod effect;
 mod ending;
@@ -52,7 +52,7 @@ struct Wait {
     since: Since,
     announcer: Option<Announcer>,
     announcement: Option<Playing>,
-    /// The queue's music is another by now.
+    /// The queue's music has changed and the new music does not play yet.
     other_music: bool,
 }
 
@@ -62,7 +62,7 @@ enum Why {
     Drain,
 }
 
-/// Where the call is.
+/// The stage of the call.
 ///
 /// | stage     | goes on                                                                                               |
 /// |-----------|-------------------------------------------------------------------------------------------------------|
@@ -83,32 +83,32 @@ enum Stage {
     Waiting(Wait),
     /// The wait is over; legs are ended, the message is played.
     Ending { wait: Wait, why: Why, message: Option<Playing>, left: bool },
-    /// Connected to an agent. `caller_gone`: who ended the caller's channel, once it has ended.
+    /// Connected to an agent. `caller_gone` says who ended the caller's channel, once it has ended.
     Talking { offer: OfferId, caller_gone: Option<EndedBy>, transferred: bool },
-    /// Told to hang up, to move on, or to go back to the dialplan.
+    /// A hang-up, a transfer or the return to the dialplan has been ordered.
     Parting,
-    /// No longer our call: only legs to be seen off.
+    /// The call has ended for this machine; only legs are still to be ended.
     Over,
 }
 
-/// The caller's channel, as far as an agent can be connected with it.
+/// Whether the caller's channel is ready to be connected to an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Channel {
-    /// It is not answered.
+    /// The channel is not answered.
     Early,
-    /// It was told to answer.
+    /// `answer` has been ordered.
     Answering,
-    /// It is answered.
+    /// The channel is answered.
     Answered,
 }
 
-/// An offer that ended because somebody else was faster, as it looks.
+/// An offer that apparently ended because somebody else was faster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Loser {
     offer: OfferId,
     /// The phone had been answered.
     answered: bool,
-    /// No leg of it is left.
+    /// None of its legs is left.
     gone: bool,
 }
 
@@ -116,38 +116,38 @@ struct Loser {
 #[derive(Clone, Debug)]
 pub struct Call {
     first: (QueueNumber, Option<Place>),
-    /// The queues the caller has been in by timeouts, the present one included.
+    /// The queues through which timeouts have led the caller, including the present one.
     visited: Vec<QueueNumber>,
-    /// The caller has timed out of the queue that is being entered before, and was led here by nobody.
+    /// The caller has already timed out of the queue being entered, and timeouts alone led back to it.
     in_a_circle: bool,
-    /// The caller comes back to a place in the line.
+    /// The caller returned to an earlier place in the line.
     returned: bool,
     stage: Stage,
     channel: Channel,
     offers: BTreeMap<OfferId, Offer>,
-    /// Legs that ended because somebody else was faster, whoever that will turn out to be; and whether they are gone.
+    /// Offers that apparently ended because somebody else was faster; who that was will turn out later.
     losers: Vec<Loser>,
     timers: Timers<Timer>,
     music: Option<(Playing, Music, Mono)>,
     music_plays: bool,
     music_failures: u32,
     played: u32,
-    /// Somebody else has the caller, and the end of our connection no longer concerns the call.
+    /// The caller is connected elsewhere, and the call no longer depends on this process.
     is_let_go: bool,
     closed: bool,
     out: Vec<Effect>,
 }
 
 impl Call {
-    /// A caller who comes back to `place` in `queue`, because the controller had been away. `visited`: the queues the
-    /// caller has been in by timeouts, this one included.
+    /// Creates the call of a caller who comes back to `place` in `queue` after the controller was away. `visited` lists
+    /// the queues through which timeouts have led the caller, including this one.
     pub fn back(queue: QueueNumber, mut visited: Vec<QueueNumber>, place: Place) -> Self {
         visited.retain(|v| *v != queue);
         Self::new(queue, visited, Some(place))
     }
 
-    /// A caller who is to wait in `queue`, having been in `visited` before by timeouts alone: a second time in the same
-    /// queue, the call is hung up (Q13). `place` is that of a caller who has waited for a controller.
+    /// Creates the call of a caller who enters `queue` after timeouts alone led through `visited`. A second entry to
+    /// the same queue ends with a hang-up (Q13). `place` is the place of a caller who has waited for a controller.
     pub fn new(queue: QueueNumber, visited: Vec<QueueNumber>, place: Option<Place>) -> Self {
         Self {
             first: (queue, place),
@@ -169,12 +169,12 @@ impl Call {
         }
     }
 
-    /// The queues the caller has been in by timeouts, the present one included.
+    /// The queues through which timeouts have led the caller, including the present one.
     pub fn visited(&self) -> &[QueueNumber] {
         &self.visited
     }
 
-    /// Who is, or was, rung by this offer.
+    /// The agent whom this offer rings or has rung.
     pub fn agent_of(&self, offer: OfferId) -> Option<&AgentId> {
         self.offers.get(&offer).map(Offer::agent)
     }
@@ -184,12 +184,12 @@ impl Call {
         self.offers.keys().copied()
     }
 
-    /// Whether the caller waits, and offers may come.
+    /// Whether the caller waits and may get offers.
     pub fn is_in_line(&self) -> bool {
         matches!(self.stage, Stage::New | Stage::Waiting(_))
     }
 
-    /// Whether everything is done.
+    /// Whether the call is finished.
     pub fn is_finished(&self) -> bool {
         self.closed
     }
@@ -199,7 +199,7 @@ impl Call {
         self.timers.next()
     }
 
-    /// Takes one input and tells what is to be done, in order.
+    /// Takes one input and returns the effects to carry out, in order.
     pub fn handle(&mut self, input: Input, now: Now) -> Vec<Effect> {
         match input {
             Input::Begin => {
@@ -250,7 +250,7 @@ impl Call {
                     if let Stage::Ending { message, .. } = &mut self.stage
                         && message.take().is_some()
                     {
-                        // What follows would wait in FreeSWITCH for the end of the message.
+                        // FreeSWITCH would run the next command only after the message has ended.
                         self.wire(Wire::Hush);
                     }
                 }
@@ -263,7 +263,7 @@ impl Call {
         }
     }
 
-    /// Takes the steps that wait for something that may just have happened.
+    /// Takes the steps whose conditions this input may have fulfilled.
     fn advance(&mut self, now: Now) {
         if !self.losers.is_empty() && !matches!(self.stage, Stage::Waiting(_)) {
             self.tell_losers(now);

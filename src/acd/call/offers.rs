@@ -1,4 +1,4 @@
-//! The offers to agents: made, called off, and what follows for the call from what each of them wants done.
+//! The offers of a call: makes them, calls them off, and carries out their effects.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::acd::offer::{Around, Found, LEG_PATIENCE, Offer, OfferEffect, OfferTi
 use crate::acd::settings::Strategy;
 use crate::acd::time::Now;
 
-/// How long the winner of a race may take to be known. Until then nobody else is rung for the caller.
+/// How long to wait until the winner of a race is known. Until then no other agent is rung for the caller.
 const RACE_PATIENCE: Duration = Duration::from_millis(500);
 
 impl Call {
@@ -55,7 +55,7 @@ impl Call {
         self.with(id, now, |offer| offer.due(timer, rival));
     }
 
-    /// FreeSWITCH tells something of a leg.
+    /// An event of a leg.
     pub(super) fn heard(&mut self, leg: LegId, news: News, now: Now) {
         let welcome = match &self.stage {
             Stage::Waiting(_) => true,
@@ -101,7 +101,7 @@ impl Call {
         }
     }
 
-    /// Carries out what an offer wants done.
+    /// Carries out an offer's effects.
     fn follow(&mut self, id: OfferId, effects: Vec<OfferEffect>, now: Now) {
         let mut connected = false;
         for effect in effects {
@@ -145,7 +145,7 @@ impl Call {
 
     fn outcome(&mut self, id: OfferId, outcome: Outcome, now: Now) {
         let lost_the_race = outcome == Outcome::Cancelled(CancelCause::AnsweredElsewhere);
-        // Our own ring time is not over yet: FreeSWITCH ended the ringing by another one.
+        // The queue's ring time is not over yet, so another time limit in FreeSWITCH ended the ringing.
         let early = self.timers.holds(Timer::Offer(id, OfferTimer::Ring));
         let outcome = match outcome {
             Outcome::Missed(MissCause::NoAnswer) if early => Outcome::Missed(MissCause::TimeLimit),
@@ -160,14 +160,14 @@ impl Call {
         }
     }
 
-    /// A connection was begun and failed: the caller waits on.
+    /// A connection was begun and failed: the caller goes on waiting.
     fn not_connected(&mut self, now: Now) {
-        // Whoever is being connected to another stays as that one's answer has left the channel.
+        // While another agent is being connected, that agent's answer determines the state of the caller's channel.
         if self.is_connecting() {
             return;
         }
         match self.stage {
-            // Or is with somebody else.
+            // The caller was taken away; the channel must not be touched.
             _ if self.timers.holds(Timer::TakenAway) => {}
             Stage::Waiting(_) => {
                 self.wire(Wire::Rearm);
@@ -181,7 +181,7 @@ impl Call {
         }
     }
 
-    /// Nothing more will be heard of any leg: whatever was not told of them yet is told now.
+    /// No more events of any leg will come: reports the outcomes that are still open.
     pub(super) fn forget_offers(&mut self, cause: CancelCause) -> Vec<OfferId> {
         let offers = std::mem::take(&mut self.offers);
         for (id, offer) in &offers {
@@ -203,7 +203,8 @@ impl Call {
         self.remove(id);
         match self.stage {
             Stage::Talking { offer: talking, caller_gone, transferred } if talking == id => {
-                // Whose hang-up is told first depends on how the two were connected; the leg itself knows.
+                // The order of the two hang-up events depends on how the channels were connected, so the leg's own end
+                // decides.
                 let by = match (transferred, end, caller_gone) {
                     (true, ..) => EndedBy::Transfer,
                     (false, LegEnd::ByAgent, _) => EndedBy::Agent,
@@ -212,7 +213,7 @@ impl Call {
                     (false, LegEnd::Unseen, None) => EndedBy::Unknown,
                     // Nobody tells who hung up a leg that is none of SIP.
                     (false, LegEnd::Cleared, None) => EndedBy::Agent,
-                    // The phone died, or the leg was ended from outside.
+                    // The phone died, or something outside the call ended the leg.
                     (false, LegEnd::BySwitch | LegEnd::Missed(_) | LegEnd::Elsewhere, None) => EndedBy::Switch,
                 };
                 self.desk(Desk::Ended(id, by));
@@ -238,8 +239,8 @@ impl Call {
         }
     }
 
-    /// Somebody else was faster than these, as it looked. Where nobody has the caller by now, their agents missed the
-    /// offer like any other.
+    /// Reports the outcome of offers that seemed to lose a race. If nobody has the caller by now, their agents missed
+    /// the offer like any other.
     pub(super) fn tell_losers(&mut self, now: Now) {
         let somebody = match self.stage {
             Stage::Waiting(_) | Stage::Ending { .. } => self.timers.holds(Timer::TakenAway) || self.is_connecting(),
@@ -256,7 +257,7 @@ impl Call {
         }
     }
 
-    /// The caller is gone before it was known who was faster.
+    /// The caller is gone before the winner of the race was known.
     pub(super) fn leave_losers(&mut self) {
         let somebody = self.is_connecting();
         let cause = if somebody { CancelCause::AnsweredElsewhere } else { CancelCause::CallerGone };
@@ -273,9 +274,9 @@ impl Call {
         }
     }
 
-    /// The agent has the caller, and nobody waits for anything but the ends of other legs.
+    /// The agent is connected to the caller; from now on only the ends of other legs are awaited.
     fn connected(&mut self, id: OfferId, now: Now) {
-        // What looked like a lost race was its own connection, which `originate` takes for a failure.
+        // The apparently lost race was this offer's own connection, which `originate` reports as a failure.
         self.losers.retain(|loser| loser.offer != id);
         self.timers.clear_all();
         for other in self.offers.keys().copied().filter(|other| *other != id).collect::<Vec<_>>() {

@@ -1,4 +1,4 @@
-//! What the caller hears: music without gaps, and announcements played over it.
+//! The caller's audio: music without gaps, and announcements over it.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use super::{Call, LONGEST_ANNOUNCEMENT, Playing, Saying, Stage, Timer, Wire};
 use crate::acd::settings::Music;
 use crate::acd::time::Now;
 
-/// How long after music ends it is restarted, unless the caller is being connected.
+/// How long after its end music is restarted, unless the caller is being connected.
 pub(super) const MUSIC_GRACE: Duration = Duration::from_millis(300);
 /// Music that ends within this time of its start counts as broken.
 const MUSIC_WORKS_AFTER: Duration = Duration::from_secs(2);
-/// How often broken music is tried before the ring tone replaces it; the ring tone is tried as often.
+/// How often broken music is tried before the ring tone replaces it. The ring tone is tried as often.
 const MUSIC_TRIES: u32 = 3;
 
 impl Call {

@@ -1,4 +1,4 @@
-//! Waiting in line: the call enters a queue, takes its orders from there, and follows its settings.
+//! Waiting in line: the call enters a queue, carries out the orders it finds there, and follows the queue's settings.
 
 use std::sync::Arc;
 
@@ -86,8 +86,8 @@ impl Call {
         self.set_max_wait(now);
     }
 
-    /// Switches to the queue's new music. Waits while an announcement plays: the command that stops the music underneath
-    /// would stop the announcement first.
+    /// Switches to the queue's new music. During an announcement it waits, because the command that stops the music
+    /// underneath would stop the announcement first.
     pub(super) fn follow_music(&mut self, now: Now) {
         let Stage::Waiting(w) = &mut self.stage else { return };
         if w.announcement.is_some() || self.timers.holds(Timer::TakenAway) || !std::mem::take(&mut w.other_music) {

@@ -1,4 +1,4 @@
-//! Two intentions of one moment cannot disagree.
+//! Simultaneous requests cannot contradict each other.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -13,7 +13,7 @@ use crate::journal::{Filter, Options};
 
 const QUEUE: &str = "99900";
 
-/// A queue of these agents, of a hundred.
+/// A configuration of 100 agents and one queue with these participants.
 fn file(participants: &[String]) -> Config {
     let agents: String = (1000..1100).map(|id| format!("  - {{ id: \"{id}\" }}\n")).collect();
     let text =
@@ -38,7 +38,7 @@ struct Desk {
 }
 
 impl Desk {
-    /// A controller; everybody is a participant, and nobody is logged in.
+    /// Creates a controller for which everybody is a participant and nobody is logged in.
     fn new() -> Self {
         let everybody = file(&agents().iter().map(ToString::to_string).collect::<Vec<_>>());
         let nobody = file(&["1000".to_owned()]);
@@ -62,7 +62,7 @@ impl Desk {
         queue
     }
 
-    /// Who is logged in by the records: by whom they were logged in and out, in order.
+    /// The recorded logins (true) and logouts, with who asked for them, in order.
     async fn stored(&self) -> Vec<(bool, AgentId, Asker)> {
         self.journal.flush().await.unwrap();
         let records = self.journal.records(Filter::default()).await.unwrap();
@@ -87,7 +87,7 @@ impl Desk {
     }
 }
 
-/// Q3, Q14: however a login and a reload meet, nobody is logged in where the file no longer has them.
+/// Q3, Q14: in whatever order logins and reloads run, no agent stays logged in to a queue that the file has taken away.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_login_outlives_the_file_that_forbids_it() {
     let desk = Arc::new(Desk::new());
@@ -102,21 +102,21 @@ async fn no_login_outlives_the_file_that_forbids_it() {
         let reloads = spawn_blocking(move || {
             while !until.load(Ordering::Relaxed) {
                 admin.reload(&admin.nobody);
-                assert_eq!(admin.logged_in(), BTreeSet::new(), "strangers");
+                assert_eq!(admin.logged_in(), BTreeSet::new(), "agents who are not participants");
                 admin.reload(&admin.everybody);
             }
         });
         while logins.join_next().await.is_some() {}
         done.store(true, Ordering::Relaxed);
         reloads.await.unwrap();
-        assert_eq!(desk.stored_as_logged_in().await, desk.logged_in(), "a restart changes nothing");
+        assert_eq!(desk.stored_as_logged_in().await, desk.logged_in(), "a restart would restore the same logins");
     }
 }
 
-/// Q14, Q18: a login that is being stored while the file takes the agent away and gives it back does not count, and
-/// the agent is told so.
+/// Q14, Q18: a login that is being stored while reloads remove the agent and add it again has no effect, and the agent
+/// is told so.
 #[tokio::test]
-async fn a_login_that_was_forbidden_meanwhile_does_not_count() {
+async fn a_login_forbidden_while_being_stored_fails() {
     let desk = Desk::new();
     let anna = agents()[0].clone();
     let phone = Asker::Phone { user: "1001".into(), call: crate::acd::ids::CallId::new("c").unwrap() };
@@ -129,7 +129,7 @@ async fn a_login_that_was_forbidden_meanwhile_does_not_count() {
                 desk.controller.log_in(&Asker::Api, &anna, &queue),
             )
         },
-        // Polled right behind the two, which are begun and not stored yet.
+        // Polled right after the two requests, which have begun and are not stored yet.
         async {
             desk.reload(&desk.nobody);
             desk.reload(&desk.everybody);
@@ -141,9 +141,9 @@ async fn a_login_that_was_forbidden_meanwhile_does_not_count() {
     assert_eq!(desk.stored().await, story.map(|(login, by)| (login, anna.clone(), by)));
 }
 
-/// Q14: whoever asks, the answer says what became of it.
+/// Q14: the answer tells every asker what became of the request.
 #[tokio::test]
-async fn every_answer_is_told() {
+async fn every_request_gets_its_answer() {
     let desk = Desk::new();
     let (anna, stranger) = (agents()[0].clone(), AgentId::new("1000").unwrap());
     let nowhere = QueueNumber::new("1").unwrap();

@@ -1,4 +1,4 @@
-//! Which way an `originate` travels: as a command of its own, or by way of the caller's channel.
+//! Chooses how an `originate` is sent: as a `bgapi` command, or as an application that the caller's channel executes.
 //!
 //! Decides nothing about the call: the leg is the same either way.
 
@@ -14,15 +14,15 @@ use crate::telephony::commands as wire;
 
 use super::{Session, Watched};
 
-/// When so many calls begin at once, FreeSWITCH takes longer to read an `originate` than the channel takes to come to its
-/// next frame, which is when it carries one out (20 ms at most).
+/// If this many calls begin at once, FreeSWITCH takes longer to read a `bgapi` than the channel takes to reach its next
+/// frame (at most 20 ms), when it executes its next application.
 const CROWD: usize = 4;
 
-/// How many of them a channel is told at most to carry out: FreeSWITCH closes the connection when more than 256 commands
-/// wait for a channel (measured).
+/// The maximum number of `originate`s queued on one channel: FreeSWITCH closes the connection when more than 256
+/// commands wait for a channel (measured).
 const MOST_QUEUED: usize = 64;
 
-/// Counts as long as it is there.
+/// Counts one beginning call while it exists.
 struct Beginning<'a>(&'a AtomicUsize);
 
 impl<'a> Beginning<'a> {
@@ -38,14 +38,14 @@ impl Drop for Beginning<'_> {
     }
 }
 
-/// What is known of the two ways.
+/// The state of both ways for one call.
 pub(super) struct Courier<'a> {
     shared: &'a Shared,
-    /// FreeSWITCH has not read yet what the connection was told first.
+    /// Set until FreeSWITCH has read the first commands of the connection.
     beginning: Option<Beginning<'a>>,
-    /// The channel may be busy with something for a while, so that what it is to do has to wait.
+    /// The channel may be busy for a while, so that it would execute an `originate` late.
     may_be_kept: bool,
-    /// What the channel has not carried out yet, the next one first.
+    /// The `originate`s that the channel has not carried out yet, the next one first.
     to_carry_out: VecDeque<(LegId, ApiCall)>,
 }
 
@@ -55,22 +55,22 @@ impl<'a> Courier<'a> {
         Self { shared, beginning, may_be_kept: false, to_carry_out: VecDeque::new() }
     }
 
-    /// FreeSWITCH has read what the connection was told first.
+    /// Notes that FreeSWITCH has read the first commands of the connection.
     pub(super) fn has_begun(&mut self) {
         self.beginning = None;
     }
 
-    /// The channel is told something that may keep it from anything else for a while.
+    /// Notes that the channel starts an application that may block it for a while.
     pub(super) fn may_be_kept(&mut self) {
         self.may_be_kept = true;
     }
 
-    /// FreeSWITCH refused to hear of it.
+    /// Forgets an `originate` that FreeSWITCH refused.
     pub(super) fn forget(&mut self, leg: LegId) {
         self.to_carry_out.retain(|(ordered, _)| *ordered != leg);
     }
 
-    /// The `originate` of a leg as the command that arrives first.
+    /// Builds the command that gets the `originate` of a leg executed soonest.
     pub(super) fn send(&mut self, leg: LegId, call: ApiCall) -> Command {
         let crowd = self.shared.beginning.load(Ordering::Relaxed) >= CROWD;
         let ready = crowd && !self.may_be_kept && self.to_carry_out.len() < MOST_QUEUED;
@@ -86,19 +86,19 @@ impl<'a> Courier<'a> {
 }
 
 impl Session<'_> {
-    /// The channel was to carry an `originate` out, and did, or may not.
+    /// Handles the result of the channel's next `originate`: carried out, or not permitted.
     pub(super) fn carried_out(&mut self, done: bool) {
         let Some((leg, call)) = self.courier.to_carry_out.pop_front().filter(|_| !done) else { return };
         if self.shared.by_channel.swap(false, Ordering::Relaxed) {
             tracing::warn!(
-                "FreeSWITCH lets no channel use its API; set api-expansion to true in switch.conf.xml: spoken positions and messages need it"
+                "FreeSWITCH does not let channels use its API; set api-expansion to true in switch.conf.xml: spoken positions and messages need it"
             );
         }
         self.out.push((Command::BgApi { job: leg.uuid(), call }, Some(Watched::Ring(leg))));
         self.flush();
     }
 
-    /// The channel is gone, and with it what it had not done yet.
+    /// Ends the legs whose `originate` the channel had not carried out when it hung up.
     pub(super) fn nothing_is_carried_out(&mut self) {
         for (leg, _) in std::mem::take(&mut self.courier.to_carry_out) {
             self.tell(Input::Leg(leg, News::Originated(Err(LegEnd::Elsewhere))));

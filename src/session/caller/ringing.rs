@@ -1,4 +1,4 @@
-//! The agents' phones: which there are, and the `originate` of each.
+//! Finds the agents' phones, and originates a leg to each.
 
 use std::sync::atomic::Ordering;
 
@@ -15,23 +15,23 @@ use crate::telephony::{commands as wire, directory};
 
 use super::{Session, Watched};
 
-/// What a leg is told that could not even be ordered.
+/// The input for a leg whose `originate` could not be sent.
 pub(super) const NOT_RUNG: News = News::Originated(Err(LegEnd::Missed(MissCause::Failed)));
 
-/// What the numbers of an agent's phones stand for.
+/// The phones of an offer's agent, which the call knows only by number.
 pub(super) enum Phones {
-    /// FreeSWITCH was asked which phones there are.
+    /// The session has asked FreeSWITCH which phones are registered.
     Asked(AgentId, AskedPhones),
-    /// It was asked what the directory has for these.
+    /// The session has asked for the directory's variables for these phones.
     Found(Vec<Endpoint>),
-    /// They can be rung.
+    /// The phones can be rung.
     Known(Vec<wire::Contact>),
 }
 
 impl Session<'_> {
-    /// Finds out which phones an agent has: one wherever `dial` says, or else all that are registered for the account.
-    /// FreeSWITCH is asked which these are, unless it is known to be one, because to `originate` the account rings but
-    /// one of them.
+    /// Finds the phones of an agent: the one that `dial` names, or else all that are registered for the account. Asks
+    /// FreeSWITCH which these are, unless there is known to be one, because `originate` to the account would ring only
+    /// one.
     pub(super) fn find_phones(&mut self, offer: OfferId, agent: AgentId) -> Result<Option<Input>, TextError> {
         let phone = self.shared.floor.agent(&agent, |a| a.settings().clone()).ok_or(TextError::Empty)?;
         let phones = self.shared.floor.phones();
@@ -47,7 +47,7 @@ impl Session<'_> {
         Ok(None)
     }
 
-    /// FreeSWITCH tells which phones an agent has. Where it does not, the directory decides.
+    /// Handles FreeSWITCH's answer about the phones of an agent. Without an answer, the directory decides.
     pub(super) fn found(&mut self, offer: OfferId, outcome: Outcome) {
         let Some(Phones::Asked(agent, asked)) = self.phones.remove(&offer) else { return };
         let mut contacts = match outcome {
@@ -57,17 +57,17 @@ impl Session<'_> {
                 contacts
             }
             Outcome::Refused(text) => {
-                tracing::debug!(%agent, %text, "FreeSWITCH does not tell the phones of an agent");
+                tracing::debug!(%agent, %text, "FreeSWITCH does not list the phones of an agent");
                 Contacts::default()
             }
             Outcome::Unknown(why) => {
-                tracing::warn!(%agent, %why, "FreeSWITCH did not tell the phones of an agent");
+                tracing::warn!(%agent, %why, "FreeSWITCH did not list the phones of an agent");
                 Contacts::default()
             }
         };
         for (contact, why) in &contacts.refused {
             if self.shared.floor.phones().is_new(&agent, contact) {
-                tracing::warn!(%agent, ?contact, %why, "a phone of an agent cannot be rung by itself: no offer rings it beside the others");
+                tracing::warn!(%agent, ?contact, %why, "one of an agent's phones cannot be dialled separately: offers do not ring it beside the others");
             }
         }
         let several = contacts.count() > 1 && !contacts.phones.is_empty();
@@ -87,17 +87,17 @@ impl Session<'_> {
         }
     }
 
-    /// FreeSWITCH tells what the directory has for an agent with several phones.
+    /// Handles the directory's answer for an agent with several phones.
     pub(super) fn read_directory(&mut self, offer: OfferId, outcome: Outcome) {
         let Some(Phones::Found(phones)) = self.phones.remove(&offer) else { return };
         let variables = match outcome {
             Outcome::Done(reply) => directory::variables(&reply.body_text()),
             Outcome::Refused(text) => {
-                tracing::debug!(%offer, %text, "FreeSWITCH does not tell what its directory has for an agent");
+                tracing::debug!(%offer, %text, "FreeSWITCH does not return an agent's directory entry");
                 Vec::new()
             }
             Outcome::Unknown(why) => {
-                tracing::warn!(%offer, %why, "FreeSWITCH did not tell what its directory has for an agent");
+                tracing::warn!(%offer, %why, "FreeSWITCH did not return an agent's directory entry");
                 Vec::new()
             }
         };
@@ -111,7 +111,7 @@ impl Session<'_> {
         self.tell(Input::Phones(offer, Found::Registered(count)));
     }
 
-    /// Rings one of an agent's phones.
+    /// Originates a leg to one of an agent's phones.
     pub(super) fn originate(&mut self, leg: LegId, agent: &AgentId, first_wins: bool) -> Result<(), TextError> {
         let queue = self.desk.queue().and_then(|q| self.shared.floor.participants(q));
         let phone = self.shared.floor.agent(agent, |a| a.settings().clone());

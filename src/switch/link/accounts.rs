@@ -1,5 +1,5 @@
-//! What registers and what does no longer; and how many phones the agents who are logged in have, found out before
-//! anybody calls: who is known to have one is rung without a question first.
+//! Follows registrations, and counts the phones of logged-in agents before anybody calls: a session rings an agent who
+//! is known to have one phone without asking FreeSWITCH first.
 
 use std::collections::BTreeSet;
 
@@ -10,13 +10,15 @@ use crate::telephony::commands as wire;
 
 use super::{Answer, Up, done};
 
-/// How many questions of these are under way at a time: others of the link are not to wait behind them for long.
+/// How many of these questions are under way at a time, so that the link's other questions do not wait long behind
+/// them.
 const AT_A_TIME: usize = 8;
 
 impl Up<'_> {
-    /// Everything that registers is heard of from here on; what was known before may be wrong.
+    /// Starts to trust the counts of phones: from here on the link receives every registration; earlier counts may be
+    /// wrong.
     pub(super) fn hears_registrations(&mut self) {
-        // With several switches nobody knows at which of them a phone is.
+        // With several switches, the phone may be registered at any of them.
         if self.switches.count() == 1 {
             self.switches.floor.phones().listen(true);
             let states = self.switches.floor.login_states().into_iter();
@@ -25,7 +27,7 @@ impl Up<'_> {
         }
     }
 
-    /// A phone registered, or does no longer.
+    /// Handles the event that a phone registered, unregistered, or expired.
     pub(super) fn registration(&mut self, event: &Event) {
         self.heard_registration(event);
         let value = |name: &str| event.header(name).map(|v| v.into_owned());
@@ -40,18 +42,18 @@ impl Up<'_> {
             && self.is_rung_at_the_phone(&agent)
             && let Ok(call) = ApiCall::new(format!("sofia_contact */{agent}@{domain}"))
         {
-            // Another phone of the same account may still be there.
+            // Another phone of the same account may still be registered.
             self.ask(call, move |outcome| Answer::Contact(agent, outcome));
         }
     }
 
-    /// Whether it takes a registration here to ring the agent: not when calls go elsewhere than to the phone, and with
-    /// several switches the phone may be registered at another.
+    /// Whether the agent can be rung only through a registration at this switch: not if `dial` names another
+    /// destination, and not with several switches, because the phone may be registered at another.
     fn is_rung_at_the_phone(&self, agent: &AgentId) -> bool {
         self.switches.count() == 1 && self.switches.floor.agent(agent, |a| a.settings().dial.is_none()) == Some(true)
     }
 
-    /// What is left of an agent's registrations when one has ended.
+    /// Handles the answer about an agent's remaining registrations after one has ended.
     pub(super) fn still_there(&mut self, agent: &AgentId, outcome: Outcome) {
         let text = done(outcome).map(|reply| reply.body_text().into_owned()).unwrap_or_default();
         if text.starts_with("error/") && self.is_rung_at_the_phone(agent) {
@@ -59,11 +61,11 @@ impl Up<'_> {
         }
     }
 
-    /// A phone registered, or does no longer. Whose it is says `from-user`, which is the account it is for (`user` where
-    /// it expired), or else who authenticated it: without a password that is `unknown` (sofia_reg.c). Of whichever
-    /// domain: FreeSWITCH may have more than one name for it.
+    /// Updates the count of an agent's phones after a registration or its end. `from-user` is the account (`user` when
+    /// it expired), `username` the authenticated user, which is `unknown` without a password (sofia_reg.c). The domain
+    /// does not matter: FreeSWITCH may have more than one name for it.
     fn heard_registration(&self, event: &Event) {
-        // One that has gone may come back by the same Call-ID.
+        // A phone that has unregistered may register again with the same Call-ID.
         let is_there = event.header("Event-Subclass").as_deref() == Some("sofia::register");
         let call_id = event.header("call-id").filter(|_| is_there);
         let users = ["from-user", "user", "username"].map(|name| event.header(name));
@@ -74,7 +76,7 @@ impl Up<'_> {
         }
     }
 
-    /// The agent will be rung soon.
+    /// Asks for the phones of an agent who will be rung soon.
     pub(super) fn look_up(&mut self, agent: &AgentId) {
         if self.switches.count() == 1 {
             self.to_look_up.insert(agent.clone());
@@ -82,7 +84,7 @@ impl Up<'_> {
         }
     }
 
-    /// Asks for the phones of those who are to be looked up, a few at a time.
+    /// Asks for the phones of the agents in `to_look_up`, a few at a time.
     pub(super) fn look_up_phones(&mut self) {
         while self.looking_up < AT_A_TIME
             && let Some(agent) = self.to_look_up.pop_first()

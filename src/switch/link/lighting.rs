@@ -1,8 +1,8 @@
-//! The lamps of one switch: what it is told of logins, and what phones ask.
+//! Sets the lamps of one switch, after logins and when phones ask.
 //!
-//! Other daemons may stand beside the same FreeSWITCH, and one lamp has one state for all who subscribed. So a lamp is
-//! switched on for whom this daemon knows to be logged in, and off only where it lit the lamp itself or has somebody
-//! logged in to that queue: a fallback that serves nobody says nothing (Q16, Q107).
+//! Several daemons may use the same FreeSWITCH, and a lamp has one state for all its subscribers. So this daemon
+//! switches a lamp on for an agent whom it has logged in, and off only if it lit the lamp itself or has an agent logged
+//! in to that queue: a standby daemon without logins sends nothing (Q16, Q107).
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use super::super::lock;
 use super::{Answer, Up};
 
 impl Up<'_> {
-    /// A phone asks for a lamp.
+    /// Handles the event that a phone asks for a lamp.
     pub(super) fn probed(&mut self, event: &Event) {
         let codes = self.switches.settings.borrow().codes.clone();
         let Some(name) = event.header("to").and_then(|to| lamps::asked_for(&codes, &to)) else { return };
@@ -30,7 +30,7 @@ impl Up<'_> {
         }
     }
 
-    /// Whether there is such an agent in such a queue.
+    /// Whether the agent is a participant of the queue.
     fn has_lamp(&self, agent: &AgentId, queue: &QueueNumber) -> bool {
         self.switches.floor.participants(queue).is_some_and(|settings| settings.participants.contains(agent))
     }
@@ -39,12 +39,12 @@ impl Up<'_> {
         self.switches.floor.queue(queue, |q| q.logged_in().contains(agent)).unwrap_or(false)
     }
 
-    /// Whether this daemon is the one that serves the queue: somebody is logged in to it here.
+    /// Whether this daemon serves the queue: an agent is logged in to it here.
     fn decides(&self, queue: &QueueNumber) -> bool {
         self.switches.floor.queue(queue, |q| !q.logged_in().is_empty()).unwrap_or(false)
     }
 
-    /// Somebody logged in or out.
+    /// Sets the lamps of an agent who logged in or out.
     pub(super) fn fact(&mut self, fact: &Fact) {
         let (agent, queue, on) = match fact {
             Fact::AgentLoggedIn { agent, queue, .. } => (agent, queue, true),
@@ -64,7 +64,7 @@ impl Up<'_> {
         self.light();
     }
 
-    /// Every lamp that is on is told again, and every other that this daemon lit goes dark.
+    /// Sends every lamp that is on again, and switches off every other lamp that this daemon lit.
     pub(super) fn all_lamps(&mut self) {
         let codes = self.switches.settings.borrow().codes.clone();
         let lit: BTreeSet<String> = {
@@ -83,7 +83,7 @@ impl Up<'_> {
         self.light();
     }
 
-    /// Sets the lamps that are to be set, some at a time.
+    /// Sends the lamps that are due, a batch at a time.
     pub(super) fn light(&mut self) {
         if self.lighting {
             return;
@@ -115,7 +115,7 @@ impl Up<'_> {
                 });
             }
             Err(full) => {
-                tracing::warn!(%full, "lamps are set later");
+                tracing::warn!(%full, "lamps cannot be set now; the link sets them later");
                 self.lamps.put_back(some);
             }
         }

@@ -1,4 +1,4 @@
-//! What a switch is asked about itself: its default domain, and whether its dialplan has the numbers of our queues.
+//! Asks a switch about itself: its default domain, and whether its dialplan sends our queues' numbers to us.
 
 use std::collections::VecDeque;
 
@@ -7,18 +7,18 @@ use crate::esl::{ApiCall, Outcome};
 
 use super::{Answer, Up};
 
-/// What the dialplan of a switch takes for queues.
+/// The check of the queues' numbers against the dialplan of a switch.
 #[derive(Debug, Default)]
 pub(super) struct Numbers {
-    /// The value of `fsq_numbers`, with a delimiter that is not in it.
+    /// The value of `fsq_numbers`, and a delimiter that does not occur in it.
     pattern: Option<(char, String)>,
     to_check: VecDeque<QueueNumber>,
     outside: Vec<QueueNumber>,
 }
 
 impl Up<'_> {
-    /// The directory's domain where the file names none: asked with every survey, because an answer may be lost, and an
-    /// admin may change it.
+    /// Asks for the directory's domain if the file names none; repeats this with every survey, because an answer may be
+    /// lost and an admin may change the domain.
     pub(super) fn ask_domain(&mut self) {
         if self.switches.settings.borrow().domain.is_none() && !self.asking_domain {
             self.asking_domain = self.ask(ApiCall::default_domain(), Answer::Domain);
@@ -29,7 +29,7 @@ impl Up<'_> {
         self.asking_domain = false;
         let domain = outcome.default_domain();
         let unknown = domain.is_none() && self.asked_domain.is_none();
-        let trouble = "does not tell its default domain, so no phone is known to be an agent's; set `domain`";
+        let trouble = "does not state its default domain, so no phone is known to be an agent's; set `domain`";
         if self.switches.trouble(self.index, |t| &mut t.domain, unknown.then(|| trouble.to_owned())) && unknown {
             tracing::warn!("FreeSWITCH {trouble}");
         }
@@ -39,7 +39,7 @@ impl Up<'_> {
         }
     }
 
-    /// Asks whether every queue's number is one of those that the dialplan sends to us.
+    /// Checks that the dialplan sends the number of every queue to us.
     pub(super) fn check_numbers(&mut self) {
         if let Ok(call) = ApiCall::new("global_getvar fsq_numbers") {
             self.ask(call, Answer::Numbers);
@@ -47,7 +47,7 @@ impl Up<'_> {
     }
 
     pub(super) fn told_numbers(&mut self, outcome: Outcome) {
-        // A dialplan of the admin's own need not have the variable, and then nothing can be said.
+        // An admin's own dialplan may lack the variable; then the numbers cannot be checked.
         let pattern = match outcome {
             Outcome::Done(reply) => Some(reply.body_text().trim().to_owned()).filter(|pattern| !pattern.is_empty()),
             _ => None,

@@ -1,4 +1,4 @@
-//! Agents who talk with somebody else than the caller they were connected to (Q103).
+//! Follows agents who talk with another party than the caller they were connected to (Q103).
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::super::survey::Survey;
 use super::{Answer, Up, done};
 
 impl Up<'_> {
-    /// Asks who those are whom our agents were seen to talk with in place of their callers.
+    /// Asks for the channels that our agents talk with instead of their callers.
     pub(super) fn ask_for_parties(&mut self, survey: &Survey, held: &[HeldView]) {
         let floor = self.switches.floor.clone();
         let with = |h: &HeldView| floor.party(h.key.offer).map_or_else(|| h.key.call.clone(), |party| party.channel);
@@ -22,7 +22,7 @@ impl Up<'_> {
         }
     }
 
-    /// FreeSWITCH tells who it is.
+    /// Handles FreeSWITCH's answer about such a channel.
     pub(super) fn party(&self, key: &OfferKey, channel: CallId, outcome: Outcome) {
         let Some(dump) = done(outcome).and_then(|reply| Event::json(reply.body_text().as_bytes(), 4096)) else {
             return;
@@ -30,7 +30,7 @@ impl Up<'_> {
         let number: Arc<str> = Arc::from(number_of(&dump).as_str());
         let party = Party { channel, number };
         if self.switches.floor.party_changed(key, party.clone(), self.switches.clock.now()) {
-            tracing::info!(agent = %key.agent, leg = %key.offer, with = %party.channel, "an agent talks with somebody else than the caller");
+            tracing::info!(agent = %key.agent, leg = %key.offer, with = %party.channel, "an agent talks with another party than the caller");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Whose each channel is, as FreeSWITCH authenticated or dialled it (Q5): of a channel that was not heard to begin it is
-//! asked, because what `show channels` says of it (`presence_id`) is whatever the caller claims.
+//! Finds the user of each channel, whom FreeSWITCH authenticated or dialled (Q5). For a channel whose beginning no
+//! event reported, it asks `uuid_dump`, because the `presence_id` in `show channels` is only what the caller claims.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -12,16 +12,17 @@ use crate::telephony::channel::{User, user_of};
 use super::super::survey::{Survey, age, ago, ours};
 use super::{Answer, Up};
 
-/// How many of these questions are under way at a time: others of the link are not to wait behind them for long.
+/// How many of these questions are under way at a time, so that the link's other questions do not wait long behind
+/// them.
 const AT_A_TIME: usize = 8;
 
-/// How long a channel may be missing from FreeSWITCH's table although it is there.
+/// How long a new channel may be missing from FreeSWITCH's table.
 const BEHIND: Duration = Duration::from_secs(1);
 
-/// What is known of the channels of one switch.
+/// The users of the channels of one switch, as far as known.
 #[derive(Debug, Default)]
 pub(super) struct Whose {
-    /// Whose a channel is, nobody's where it says so, and when that was heard.
+    /// The user of a channel, `None` if it has none, and when this became known.
     known: BTreeMap<String, (Option<User>, Mono)>,
     to_ask: VecDeque<String>,
     asking: BTreeSet<String>,
@@ -54,12 +55,12 @@ impl Up<'_> {
         }
     }
 
-    /// A channel, of whomever, has ended.
+    /// Forgets a channel that has ended.
     pub(super) fn forget_whose(&mut self, channel: &str) {
         self.whose.known.remove(channel);
     }
 
-    /// Which of the listed channels are agents', and since when; those of which it is not known are asked.
+    /// The listed channels that belong to agents, and when they began. Asks about channels whose user is unknown.
     pub(super) fn private_channels(&mut self, survey: &Survey, asked: Mono) -> BTreeMap<String, (AgentId, Since)> {
         self.whose.forget_all_but(survey, asked);
         let mut agents = BTreeMap::new();
@@ -74,7 +75,7 @@ impl Up<'_> {
                 }
                 Some((None, _)) => {}
                 None if self.whose.asking.contains(&row.uuid) || self.whose.to_ask.contains(&row.uuid) => {}
-                // What is claimed is good enough to say who is asked first.
+                // The claimed user is good enough to decide which channel to ask about first.
                 None if row
                     .presence_id
                     .split_once('@')
@@ -103,11 +104,11 @@ impl Up<'_> {
         }
     }
 
-    /// What FreeSWITCH says of a channel that was not heard to begin.
+    /// Handles FreeSWITCH's answer about a channel whose beginning no event reported.
     pub(super) fn told_whose(&mut self, channel: String, outcome: Outcome) {
         self.whose.asking.remove(&channel);
         let now = self.switches.clock.now();
-        // Of a channel that is gone by now nothing is said.
+        // The dump fails for a channel that is gone by now.
         let dump = super::done(outcome).and_then(|reply| Event::json(reply.body_text().as_bytes(), 4096));
         if let Some(dump) = dump {
             let user = user_of(&dump);
@@ -122,7 +123,7 @@ impl Up<'_> {
         self.look_again |= !self.whose.asks() && !self.switches.are_in_order();
     }
 
-    /// The agent whose phone is this user's.
+    /// The agent whom this user is.
     fn agent_of(&self, user: &User) -> Option<AgentId> {
         self.agent(&user.name, &user.domain)
     }

@@ -1,10 +1,10 @@
-//! The books of the day, read from the store as an admin would.
+//! The records of the day, read from the store as an admin reads them.
 
 use freeswitch_queue::acd::fact::Record;
 
 use crate::daemon::Daemon;
 
-/// Q23, Q110: every call that entered has one end, every offer one outcome, over all deaths.
+/// Q23, Q110: every call that entered has one end, every offer one outcome, across all deaths.
 pub fn balanced(daemon: &Daemon) -> Result<(), String> {
     let records = records(daemon).map_err(|error| format!("the store cannot be read: {error}"))?;
     crate::ledger::balanced(&[records])

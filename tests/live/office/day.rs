@@ -1,4 +1,4 @@
-//! The day itself: what is due is done, what happens is looked at, and now and then somebody has an idea.
+//! The day itself: it runs due actions, looks at the calls, and starts new actions at random.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -10,12 +10,12 @@ use super::watch::{Found, Watch, is_offer};
 use crate::lab::{Lab, SOON};
 use crate::switch::DOMAIN;
 
-/// How often the day is looked at.
+/// The interval between two looks.
 const LOOK: Duration = Duration::from_millis(20);
-/// What is kept of what happened, to be told beside a finding.
+/// The number of events kept, to be printed with a finding.
 const STORY: usize = 6000;
 
-/// Something to be done with a call.
+/// An action on a call.
 #[derive(Clone, Debug)]
 pub enum Act {
     Answer,
@@ -24,9 +24,9 @@ pub enum Act {
     HangUp,
     Hold(bool),
     Blind(String),
-    /// The phone's second call, to ask somebody first.
+    /// The phone makes a second call, to consult another party first.
     Consult(String),
-    /// Completes with the second call, or gives it up.
+    /// Completes the transfer with the second call, or cancels it.
     Complete(usize),
     Abandon(usize),
 }
@@ -41,7 +41,7 @@ pub struct Day<'a> {
     deaths: VecDeque<Instant>,
     due: BTreeMap<(Instant, u64), (usize, Act)>,
     sequence: u64,
-    /// Calls that have been taken note of: of all, and of those that talk.
+    /// The number of calls noticed: of all, and of those that talk.
     seen: usize,
     pub talking: BTreeMap<usize, ()>,
     first: usize,
@@ -57,7 +57,7 @@ impl<'a> Day<'a> {
         let before = phones.count();
         let began = Instant::now();
         let mut dice = Dice::new(seed);
-        // Spread over the day, none in its last moments.
+        // Spread over the day, with none in its last moments.
         let share = lasts / (u32::try_from(deaths).unwrap_or(u32::MAX) + 1);
         let jitter = u64::try_from(share.as_millis() / 3).unwrap_or(1);
         let deaths = (1..=deaths).map(|n| began + share * u32::try_from(n).unwrap_or(1) + dice.ms(0, jitter.max(1)));
@@ -110,13 +110,13 @@ impl<'a> Day<'a> {
         }
     }
 
-    /// Everybody is served, and goes home.
+    /// Serves every caller and ends the day.
     pub fn close(&mut self) {
         self.tell("the office closes".to_owned());
         for user in STAFF {
             self.phones.set_manner(user, Manner::Rings);
         }
-        // Whoever asks somebody is back at work.
+        // Agents who are consulting return to work.
         for (n, call) in self.calls().iter().enumerate() {
             if call.is_caller && call.ended.is_none() && STAFF.contains(&call.user.as_str()) {
                 self.phones.hang_up(self.first + n);
@@ -137,7 +137,7 @@ impl<'a> Day<'a> {
         let left = waits(self);
         if !left.is_empty() {
             let status = self.lab.daemon().status().to_string();
-            self.find(format!("{left:?} wait still, 45 s after everybody began to answer; {status}"), &left);
+            self.find(format!("{left:?} still wait 45 s after all phones began to answer; {status}"), &left);
         }
         let calls = self.phones.calls(self.first);
         for (n, call) in calls.iter().enumerate() {
@@ -155,7 +155,7 @@ impl<'a> Day<'a> {
         self.findings
     }
 
-    /// Notes what happened.
+    /// Notes an event.
     pub fn tell(&mut self, what: String) {
         if self.story.len() == STORY {
             self.story.pop_front();
@@ -168,7 +168,7 @@ impl<'a> Day<'a> {
         self.story.iter().filter(|(_, what)| wanted(what)).map(line).collect()
     }
 
-    /// A finding, with what its people did and saw.
+    /// Records a finding, with the events of the people it concerns.
     pub fn find(&mut self, what: String, who: &[String]) {
         self.tell(format!("FOUND: {what}"));
         let about = self.told(|line| {
@@ -179,13 +179,13 @@ impl<'a> Day<'a> {
         self.findings.push(what);
     }
 
-    /// Puts something to be done with a call into the calendar.
+    /// Plans an action on a call.
     pub fn plan(&mut self, call: usize, after: Duration, act: Act) {
         self.sequence += 1;
         self.due.insert((Instant::now() + after, self.sequence), (call, act));
     }
 
-    /// Lets time pass, in which what is due is done and what happens is looked at.
+    /// Lets time pass, running due actions and looking at the calls.
     pub fn rest(&mut self, time: Duration) {
         let until = Instant::now() + time;
         loop {
@@ -235,14 +235,14 @@ impl<'a> Day<'a> {
         for Found { what, who } in self.watch.look(self.first, &calls, now) {
             self.find(what, &who);
         }
-        // What is long over is not looked at again.
+        // Calls that ended long ago are not looked at again.
         let old = |c: &&Call| c.ended.is_some_and(|at| now > at + Duration::from_secs(10));
         let done = calls.iter().take_while(old).count();
         self.first += done;
         self.watch.forget(self.first);
     }
 
-    /// Somebody has an idea.
+    /// Starts a random action.
     fn idea(&mut self) {
         match self.dice.below(100) {
             0..=44 => self.outside(),
@@ -264,7 +264,7 @@ impl<'a> Day<'a> {
     }
 
     fn outside(&mut self) {
-        // What ended this moment is seen before the same number calls again.
+        // Ends of this moment are noticed before the same number calls again.
         self.look();
         let calls = self.phones.calls(self.first);
         let busy = |number: &str| calls.iter().any(|c| c.user == number && c.ended.is_none());
@@ -295,7 +295,7 @@ impl<'a> Day<'a> {
         self.plan(call, patience, Act::HangUp);
     }
 
-    /// A phone that is dead, or refuses everything, for a while; mostly none is.
+    /// Makes a phone dead, or refuse everything, for a while; most of the time there is none.
     fn manner(&mut self) {
         let faithful = |user: &str| FAITHFUL.iter().any(|(agent, _)| *agent == user);
         let user = *self.dice.pick(&STAFF);
@@ -312,7 +312,7 @@ impl<'a> Day<'a> {
         self.phones.set_manner(user, manner);
     }
 
-    /// Whether a phone has no call.
+    /// Whether a phone is without a call.
     pub fn idle(&self, user: &str) -> bool {
         !self.phones.calls(self.first).iter().any(|c| c.user == user && c.ended.is_none())
     }

@@ -1,4 +1,4 @@
-//! What people do with their phones.
+//! The actions of people on their phones.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use super::watch::is_offer;
 use crate::switch::DOMAIN;
 
 impl Day<'_> {
-    /// A phone rings: what its owner will do.
+    /// Plans what the owner of a ringing phone does.
     pub(super) fn ring(&mut self, id: usize, call: &Call) {
         let (after, act) = match self.dice.below(20) {
             0..=11 => (self.dice.ms(20, 1800), Act::Answer),
@@ -20,14 +20,14 @@ impl Day<'_> {
             }
             15 => (self.dice.ms(20, 800), Act::Forward((*self.dice.pick(&["9000", "1022", "99900"])).to_owned())),
             16 => (self.dice.ms(4900, 5100), Act::Answer),
-            // Left to ring, if it does not end by itself.
+            // Left to ring until it ends by itself, or for a limited time.
             _ if is_offer(call) => return,
             _ => (self.dice.ms(4000, 9000), Act::Refuse(486)),
         };
         self.plan(id, after, act);
     }
 
-    /// Two talk: what this one will do next.
+    /// Plans the next action of one party of a conversation.
     pub(super) fn talk(&mut self, id: usize, call: &Call) {
         let staff = STAFF.contains(&call.user.as_str());
         let act = match self.dice.below(20) {
@@ -41,7 +41,7 @@ impl Day<'_> {
         self.plan(id, after, act);
     }
 
-    /// A number of the house.
+    /// Picks a number of the house.
     fn anywhere(&mut self, not: &str) -> String {
         loop {
             let to = match self.dice.below(10) {
@@ -105,7 +105,7 @@ impl Day<'_> {
         }
     }
 
-    /// An attended transfer is completed.
+    /// Completes an attended transfer.
     fn complete(&mut self, id: usize, call: &Call, second: usize) {
         let now = Instant::now();
         let Some(other) = self.phones.get(second).filter(|other| other.ended.is_none()) else {
@@ -119,12 +119,12 @@ impl Day<'_> {
             .flat_map(|c| [Some(c.user.clone()), c.person.as_ref().map(|(_, who)| who.clone())].into_iter().flatten());
         self.watch.reason(now, people, &calls);
         if other.answered.is_none() {
-            // What rings cannot be named yet by a phone that has not got an answer: it is given up.
+            // A phone without an answer cannot name the ringing call yet: it cancels the second call.
             self.phones.hang_up(second);
             self.phones.hold(id, false);
             return self.plan(id, Duration::from_secs(1), Act::HangUp);
         }
-        // Whoever hears nothing but music there takes over the wait.
+        // A party who hears only music there takes over the wait.
         if let Some((_, whom)) = &call.person {
             let joined = other.hears().is_some();
             self.watch.sent(whom, if joined { "9000" } else { &other.dialled });

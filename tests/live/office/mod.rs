@@ -1,7 +1,7 @@
-//! A day in the office: phones, callers, operators, restarts and deaths, at random, for as long as wanted.
+//! A day in the office: phones, callers, operators, restarts and deaths, at random, for any length.
 //!
-//! `OFFICE_SECONDS` (90), `OFFICE_SEED` (printed), `OFFICE_DEATHS` (one in 30 s). What is chosen depends on the seed and
-//! on what happens; what is found is printed with everything that its people did and saw.
+//! `OFFICE_SECONDS` (90), `OFFICE_SEED` (printed), `OFFICE_DEATHS` (one in 30 s). The actions depend on the seed and on
+//! what the calls do; each finding is printed with all events of the people it concerns.
 
 mod book;
 mod day;
@@ -33,7 +33,7 @@ pub fn phones(lab: &Lab) -> Phones {
     phones
 }
 
-/// The queues: in each one agent never logs out, so that nobody's wait ends for want of agents.
+/// The queues: one agent of each never logs out, so that no wait ends for lack of agents.
 const QUEUES: &str = "  - { number: \"99900\", name: Sales, strategy: longest-idle, wrap_up_seconds: 1, ring_seconds: 5,\n      \
                       participants: [\"1021\", \"1022\", \"1023\", \"1024\"] }\n  \
                       - { number: \"99901\", name: Help, strategy: as-listed, ring_seconds: 5,\n      \

@@ -1,4 +1,4 @@
-//! What operators and machines do: commands to FreeSWITCH, new files, restarts, deaths.
+//! The actions of operators and machines: commands to FreeSWITCH, new files, restarts, deaths.
 
 use std::time::{Duration, Instant};
 
@@ -16,16 +16,16 @@ impl Day<'_> {
         shown["rows"].as_array().cloned().unwrap_or_default()
     }
 
-    /// Of whom a channel is, as far as it tells.
+    /// The user of a channel, as far as its variables show.
     fn people(row: &Value) -> Vec<String> {
         let named = ["cid_num", "dest", "callee_num", "initial_cid_num", "initial_dest"];
         let people = named.iter().filter_map(|name| row[*name].as_str());
         people.filter(|who| who.starts_with("079") || STAFF.contains(who)).map(str::to_owned).collect()
     }
 
-    /// An operator does something to a channel.
+    /// An operator runs a command on a channel.
     pub(super) fn operate(&mut self) {
-        // Of a loopback an operator would part the ends from each other, which nobody at a phone can tell from a fault.
+        // Breaking a loopback would separate its two ends, which looks like a fault at a phone, so it is left out.
         let mut rows = self.channels();
         rows.retain(|row| !row["name"].as_str().unwrap_or_default().starts_with("loopback/"));
         if rows.is_empty() {
@@ -57,7 +57,7 @@ impl Day<'_> {
         }
         let calls = self.calls();
         self.tell(format!("the operator: {command} ({}, of {people:?})", row["name"].as_str().unwrap_or_default()));
-        // `uuid_break` ends nobody's call, nor anybody's wait.
+        // `uuid_break` ends no call and no wait.
         if to != Some("") {
             self.watch.reason(Instant::now(), people.clone(), &calls);
         }
@@ -67,13 +67,13 @@ impl Day<'_> {
             _ => people.iter().for_each(|who| self.watch.in_line(who, false)),
         }
         let said = self.lab.switch.api(&command);
-        self.tell(format!("the operator is told {said:?}"));
+        self.tell(format!("FreeSWITCH answers the operator {said:?}"));
         if to != Some("") {
             self.watch.reason(Instant::now(), people, &calls);
         }
     }
 
-    /// A colleague takes the caller for whom a phone rings: `intercept` of the caller's channel.
+    /// A colleague takes the caller for whom a phone rings, with an `intercept` of the caller's channel.
     pub(super) fn pick_up(&mut self) {
         let status = self.lab.daemon().status();
         let who = *self.dice.pick(&STAFF);
@@ -95,21 +95,21 @@ impl Day<'_> {
         self.plan(call, Duration::from_secs(6), Act::HangUp);
     }
 
-    /// The same file again, or with another name of a queue's music.
+    /// Reloads the same file, or one with another music for a queue.
     pub(super) fn reload(&mut self) {
         let queues = if self.dice.once_in(2) {
             QUEUES.to_owned()
         } else {
             QUEUES.replace("wrap_up_seconds: 1", "wrap_up_seconds: 2")
         };
-        self.tell("the file is read again".to_owned());
+        self.tell("the file is reloaded".to_owned());
         let done = self.lab.daemon().reload(&self.lab.switch, &queues);
         if !done.status.success() {
             self.find(format!("a good file was refused: {}", String::from_utf8_lossy(&done.stderr)), &[]);
         }
     }
 
-    /// A profile restarts, and all its calls end.
+    /// Restarts a profile, which ends all its calls.
     pub(super) fn restart_profile(&mut self) {
         if !self.dice.once_in(3) {
             return;

@@ -1,4 +1,4 @@
-//! Who works there, who calls, and the dice.
+//! The staff, the callers, and the dice.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::rng::Rng;
 use crate::switch::NINE_THOUSAND;
 
-/// The phones of the office: agents, all of them.
+/// The phones of the office, all of them agents'.
 pub const STAFF: [&str; 8] = ["1021", "1022", "1023", "1024", "1025", "1026", "1027", "1028"];
-/// Who never logs out, one in each queue.
+/// The agents who never log out, one in each queue.
 pub const FAITHFUL: [(&str, &str); 3] = [("1022", "99900"), ("1025", "99901"), ("1027", "99902")];
-/// Who may log in and out.
+/// The agents who may log in and out.
 pub const OTHERS: [(&str, &str); 8] = [
     ("1021", "99900"),
     ("1023", "99900"),
@@ -22,14 +22,14 @@ pub const OTHERS: [(&str, &str); 8] = [
     ("1021", "99902"),
 ];
 pub const LINES: [&str; 3] = ["99900", "99901", "99902"];
-/// An internal number behind which a line is.
+/// An internal number that leads to a queue.
 pub const IVR: &str = "7900";
-/// The same by way of a loopback.
+/// An internal number that leads to a queue through a loopback.
 pub const GROUP: &str = "7901";
-/// Outside callers at the same time.
+/// The most outside callers at the same time.
 pub const MOST_CALLERS: usize = 10;
 
-/// Everybody's tone: far from the ring tone, whole waves in a packet.
+/// The tone of each person: far from the ring tone, with waves that fit whole into a packet.
 pub fn tones() -> BTreeMap<String, u32> {
     let staff = STAFF.iter().map(|user| (*user).to_owned()).zip((700..).step_by(50));
     let callers = (0..MOST_CALLERS).map(caller).zip((1200..).step_by(50));
@@ -41,18 +41,18 @@ pub fn caller(n: usize) -> String {
     format!("07900000{n:02}")
 }
 
-/// Whether a number leads into a line.
+/// Whether a number leads to a queue.
 pub fn is_line(number: &str) -> bool {
     LINES.contains(&number) || [IVR, GROUP].contains(&number)
 }
 
-/// A seed nobody has chosen.
+/// A seed from the clock.
 pub fn any_seed() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::from(now.subsec_nanos()) | 1
 }
 
-/// What decides the day.
+/// The random choices of the day.
 pub struct Dice(Rng);
 
 impl Dice {
@@ -60,7 +60,7 @@ impl Dice {
         Self(Rng::new(seed))
     }
 
-    /// Below `n`.
+    /// A number below `n`.
     pub fn below(&mut self, n: u64) -> u64 {
         self.0.below(n)
     }
@@ -70,7 +70,7 @@ impl Dice {
         self.0.below(n) == 0
     }
 
-    /// Between the two, in milliseconds.
+    /// A duration between the two, in milliseconds.
     pub fn ms(&mut self, from: u64, to: u64) -> Duration {
         Duration::from_millis(self.0.within(from, to))
     }

@@ -1,4 +1,4 @@
-//! What must hold, looked for at the phones.
+//! Checks the rules at the phones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -7,45 +7,45 @@ use phones::{Call, Ended};
 
 use super::people::{STAFF, is_line};
 
-/// Something that may end a call, and whose.
+/// An event that may end calls, and the people it concerns.
 struct Reason {
     at: Instant,
-    /// Nobody in particular: everybody's.
+    /// `None`: everybody.
     whose: Option<BTreeSet<String>>,
 }
 
-/// How long before an end its reason may lie: what somebody did, a death in between, and FreeSWITCH's own time.
+/// How long before an end its reason may lie: an action, a death in between, and FreeSWITCH's own time.
 const BEFORE: Duration = Duration::from_secs(4);
-/// How long behind it: two datagrams that crossed.
+/// How long after the end its reason may lie: two datagrams that cross.
 const BEHIND: Duration = Duration::from_millis(500);
-/// Whom a call heard within this time before its end, it talked to.
+/// A party heard within this time before the end of a call is the party it talked to.
 const JUST_HEARD: Duration = Duration::from_millis(900);
-/// Two rings that cross, and an answer that has not been told yet.
+/// How long two rings may overlap while they cross, or while an answer has not arrived yet.
 const CROSSING: Duration = Duration::from_millis(700);
 /// An agent who answers hears the caller within this time, or the call is over.
 const CONNECTED: Duration = Duration::from_secs(4);
-/// The ring tone is silent for 4 s at a time; a death takes a little longer.
+/// The longest silence of a wait: the ring tone pauses for 4 s, and a death takes a little longer.
 const TONE: Duration = Duration::from_secs(9);
 
-/// What the day's calls were found to do.
+/// The state of the day's checks.
 #[derive(Default)]
 pub struct Watch {
     reasons: Vec<Reason>,
-    /// Callers of whom the line has charge, as far as the phones can tell, and since when.
+    /// Callers whom the line is responsible for, as far as the phones can tell, and since when.
     waiting: BTreeMap<String, Instant>,
     settled: BTreeSet<(usize, &'static str)>,
-    /// Calls that have ended, when, and whether the caller was in the charge of a line then.
+    /// Ended calls, with the time, and whether the caller waited in a line then.
     ends: Vec<(usize, Instant, bool)>,
 }
 
-/// What was found, and of whom.
+/// A finding, and the people it concerns.
 pub struct Found {
     pub what: String,
     pub who: Vec<String>,
 }
 
 impl Watch {
-    /// Something was done that may end calls of these people, and of those whom they talk to.
+    /// Notes an event that may end calls of these people and of the parties they talk to.
     pub fn reason(&mut self, at: Instant, whose: impl IntoIterator<Item = String>, calls: &[Call]) {
         let mut all: BTreeSet<String> = whose.into_iter().collect();
         let talks: BTreeMap<&str, &str> = calls
@@ -61,18 +61,17 @@ impl Watch {
                 .collect();
             all.extend(more);
         }
-        // The tone of 9000 is nobody's conversation.
+        // The tone of 9000 belongs to no conversation.
         all.remove("9000");
         self.reasons.push(Reason { at, whose: Some(all) });
     }
 
-    /// Something was done that may end every call.
+    /// Notes an event that may end every call.
     pub fn reason_for_all(&mut self, at: Instant) {
         self.reasons.push(Reason { at, whose: None });
     }
 
-    /// A caller is (or is no longer) in the charge of a line. Whoever works here may have several calls, and is not
-    /// watched.
+    /// Sets whether a caller waits in a line. Staff may have several calls, and are not watched.
     pub fn in_line(&mut self, caller: &str, is: bool) {
         if is && !STAFF.contains(&caller) {
             self.waiting.insert(caller.to_owned(), Instant::now());
@@ -85,7 +84,7 @@ impl Watch {
         self.waiting.contains_key(caller)
     }
 
-    /// Where a person was sent.
+    /// Notes the number a person was transferred to.
     pub fn sent(&mut self, person: &str, to: &str) {
         self.in_line(person, is_line(to));
     }
@@ -97,7 +96,7 @@ impl Watch {
         })
     }
 
-    /// Looks at the calls, `first` and those behind it.
+    /// Looks at the calls from `first` on.
     pub fn look(&mut self, first: usize, calls: &[Call], now: Instant) -> Vec<Found> {
         let mut found = Vec::new();
         for (n, call) in calls.iter().enumerate() {
@@ -117,7 +116,7 @@ impl Watch {
             self.silent(id, call, now, &mut found);
             self.rung(id, call, first, calls, &mut found);
         }
-        // An end is judged when its reason has had the time to be seen.
+        // An end is judged once its reason has had time to arrive.
         let (due, early) = std::mem::take(&mut self.ends).into_iter().partition(|(_, at, _)| now > *at + BEHIND);
         self.ends = early;
         let due: Vec<(usize, Instant, bool)> = due;
@@ -128,7 +127,7 @@ impl Watch {
         found
     }
 
-    /// No conversation ends but by one of its people or an operator; nobody who waits is lost.
+    /// A conversation ends only by one of its parties or an operator; no waiting caller is lost.
     fn ended(&self, call: &Call, in_line: bool, found: &mut Vec<Found>) {
         let (Some(at), Some(by)) = (call.ended, call.ended_by) else { return };
         if by == Ended::Us || call.answered.is_none() {
@@ -140,7 +139,7 @@ impl Watch {
             .filter(|(heard, who)| at.saturating_duration_since(*heard) < JUST_HEARD && who != "9000");
         match talked {
             Some((_, who)) if !self.excused(at, &[&call.user, who]) => found.push(Found {
-                what: format!("the conversation of {} and {who} was ended by nobody", call.user),
+                what: format!("the conversation of {} and {who} ended without a reason", call.user),
                 who: vec![call.user.clone(), who.clone()],
             }),
             None if in_line && !self.excused(at, &[&call.user]) => found
@@ -149,12 +148,12 @@ impl Watch {
         }
     }
 
-    /// Nobody answers into silence, and whoever waits hears something.
+    /// No answered call stays silent, and every waiting caller hears something.
     fn silent(&mut self, id: usize, call: &Call, now: Instant, found: &mut Vec<Found>) {
         if !call.is_up() {
             return;
         }
-        // Whoever talks with somebody waits no longer, also where that one holds the call.
+        // A caller who talks no longer waits, even if the other party holds the call.
         let talks = |since: &Instant| call.person.as_ref().is_some_and(|(heard, _)| *heard > *since + CROSSING);
         if self.waiting.get(&call.user).is_some_and(talks) {
             self.waiting.remove(&call.user);
@@ -173,12 +172,12 @@ impl Watch {
         let Some(since) = self.waiting.get(&call.user) else { return };
         let heard = call.sound.unwrap_or(answered).max(*since);
         if now > heard + TONE && self.settled.insert((id, "tone")) {
-            let what = format!("{}, who waits, has heard nothing for {TONE:?}", call.user);
+            let what = format!("the waiting caller {} has heard nothing for {TONE:?}", call.user);
             found.push(Found { what, who: vec![call.user.clone()] });
         }
     }
 
-    /// Nobody rings for two, nor while talking.
+    /// No phone rings for two callers, or while its agent talks.
     fn rung(&mut self, id: usize, call: &Call, first: usize, calls: &[Call], found: &mut Vec<Found>) {
         if !is_offer(call) || call.ringing.is_none() || !self.settled.insert((id, "ring")) {
             return;
@@ -195,13 +194,13 @@ impl Watch {
         }
     }
 
-    /// Forgets what lies before a call.
+    /// Forgets the events before a call.
     pub fn forget(&mut self, before: usize) {
         self.settled.retain(|(id, _)| *id >= before);
     }
 }
 
-/// Whether a queue rings: the phone then shows its name in front.
+/// Whether a call rings for a queue: the display then starts with the queue's name.
 pub fn is_offer(call: &Call) -> bool {
     !call.is_caller && ["Sales - ", "Help - ", "Repairs - "].iter().any(|name| call.shown.starts_with(name))
 }

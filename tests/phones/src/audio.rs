@@ -1,4 +1,4 @@
-//! What the phones say and hear: RTP with PCMU.
+//! The audio of the phones: RTP with PCMU.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -10,17 +10,17 @@ use realswitch::pcmu::{AMPLITUDE, PACKET, level, loudness, tone};
 
 use crate::Shared;
 
-/// The time of one packet.
+/// The duration of one packet.
 const PACE: Duration = Duration::from_millis(20);
-/// What is due within this time is sent in one go.
+/// Packets due within this time are sent together.
 const TOGETHER: Duration = Duration::from_millis(1);
 /// A tone counts as heard from this level on.
 const HEARD: f64 = AMPLITUDE / 4.0;
 
-/// When whose next packet is due, the first on top.
+/// The queue of next packets, the earliest on top.
 type Due = BinaryHeap<Reverse<(Instant, usize)>>;
 
-/// Who speaks.
+/// The calls that send audio.
 #[derive(Default)]
 pub(super) struct Speakers {
     state: Mutex<(BTreeMap<usize, Speaker>, Due)>,
@@ -34,7 +34,7 @@ struct Speaker {
 }
 
 impl Speakers {
-    /// A call's phone begins to speak, at once.
+    /// Starts a call's audio, at once.
     pub(super) fn start(&self, call: usize, port: u16, frequency: u32) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -44,14 +44,14 @@ impl Speakers {
         self.changed.notify_one();
     }
 
-    /// It falls silent.
+    /// Stops a call's audio.
     pub(super) fn stop(&self, call: usize) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).0.remove(&call);
     }
 }
 
 impl Shared {
-    /// Sends everybody's packets, each 20 ms after the one before.
+    /// Sends the due packets of all calls, each 20 ms after the one before.
     pub(super) fn speak(&self) {
         let mut tones: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
         let mut out: Vec<(SocketAddr, [u8; 12 + PACKET])> = Vec::new();
@@ -86,13 +86,14 @@ impl Shared {
         }
     }
 
-    /// Takes what comes to the socket for audio: notes when a call first hears the other side, and whom it heard last.
+    /// Handles a datagram on the audio socket: notes when a call first hears the other side, and whose tone it heard
+    /// last.
     pub(super) fn listen(&self) {
         let mut buffer = [0; 2048];
         loop {
             let Ok((length, from)) = self.audio.recv_from(&mut buffer) else { continue };
             let now = Instant::now();
-            // Events of keys are no sound.
+            // DTMF events are no sound.
             let sound = if length > 12 && buffer[1] & 0x7f == 0 { &buffer[12..length] } else { continue };
             let (call, other, people) = {
                 let book = self.book();
@@ -108,7 +109,7 @@ impl Shared {
                 self.news.notify_all();
             }
             if let Some(people) = people {
-                // A tone is nearly all there is; a voice or two at once are somebody else.
+                // A tone holds nearly all of the energy; less means a voice or several tones.
                 let loud = 0.6 * loudness(sound);
                 let who =
                     people.iter().find(|(_, tone)| level(sound, **tone) > loud.max(HEARD)).map(|(who, _)| who.clone());

@@ -5,18 +5,18 @@ use std::time::Instant;
 
 use crate::sip::Message;
 
-/// What a call hears.
+/// The sound a call receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// Somebody whose tone is known.
+    /// A person with a known tone.
     Person(String),
-    /// Something else: music, a ring tone, a voice.
+    /// Another sound: music, a ring tone, a voice.
     Sound,
-    /// Nothing.
+    /// Silence.
     Nothing,
 }
 
-/// Who ended a call.
+/// The side that ended a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// This phone.
@@ -25,57 +25,57 @@ pub enum Ended {
     Switch,
 }
 
-/// One call of one phone. Times are when the datagram was sent, or taken from the socket.
+/// One call of one phone. Times are those of sending a datagram or of reading it from the socket.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// Whose phone: the number of the caller, or the user of the agent.
+    /// The phone: the number of the caller, or the user of the agent.
     pub user: String,
-    /// Who it came from, on an agent's phone.
+    /// The calling party, on an agent's phone.
     pub from: String,
     /// The name that the phone shows.
     pub shown: String,
-    /// The number that was dialled, on a caller's phone.
+    /// The dialled number, on a caller's phone.
     pub dialled: String,
     /// The `INVITE`, received by an agent's phone or sent by a caller's.
     pub invited: Instant,
-    /// When the other side was told to ring: the first 18x, sent or received.
+    /// The time of the first 18x, sent or received.
     pub ringing: Option<Instant>,
     /// The `200 OK`, sent by an agent's phone or received by a caller's.
     pub answered: Option<Instant>,
     /// The first packet in which the other side's tone was heard.
     pub heard: Option<Instant>,
-    /// Its end, by whichever side.
+    /// The time of its end, by whichever side.
     pub ended: Option<Instant>,
-    /// Who ended it.
+    /// The side that ended it.
     pub ended_by: Option<Ended>,
     /// `Reason` of the request that ended it.
     pub reason: String,
-    /// The status with which it was refused, by the other side or by this phone.
+    /// The status of a refusal, by the other side or by this phone.
     pub refused: Option<u16>,
-    /// Whether it is a caller's.
+    /// Whether it is a caller's call.
     pub is_caller: bool,
-    /// What was heard when it was last looked at.
+    /// The sound at the last look.
     pub heard_last: Option<(Instant, Heard)>,
-    /// Who was heard last, and when that was last so.
+    /// The person heard last, and the last time of that.
     pub person: Option<(Instant, String)>,
-    /// When anything was heard last.
+    /// The last time of any sound.
     pub sound: Option<Instant>,
-    /// Whether this phone holds it.
+    /// Whether this phone has put it on hold.
     pub held: bool,
-    /// When this phone asked for a transfer.
+    /// The time at which this phone asked for a transfer.
     pub referred: Option<Instant>,
-    /// The status of FreeSWITCH's answer to it, as the `NOTIFY` tells.
+    /// The status of the transfer in FreeSWITCH's `NOTIFY`.
     pub transferred: Option<u16>,
     pub(crate) id: String,
     /// An agent's `INVITE`.
     pub(crate) invite: Message,
-    /// `From`, `To` and `Call-ID` of our requests.
+    /// `From`, `To` and `Call-ID` of this phone's requests.
     pub(crate) dialog: String,
     pub(crate) uri: String,
     pub(crate) to: SocketAddr,
     /// FreeSWITCH's port for the audio of this call.
     pub(crate) media: Option<u16>,
-    /// `CSeq` of our last request.
+    /// `CSeq` of this phone's last request.
     pub(crate) sequence: u32,
     /// The branch of a caller's `INVITE`.
     pub(crate) branch: u64,
@@ -122,7 +122,7 @@ impl Call {
         self.answered.is_some() && self.ended.is_none()
     }
 
-    /// Whom it hears now, as far as it has been listened to.
+    /// The person it hears now, according to the packets so far.
     pub fn hears(&self) -> Option<&str> {
         match &self.heard_last {
             Some((_, Heard::Person(who))) if self.is_up() => Some(who),
@@ -130,7 +130,7 @@ impl Call {
         }
     }
 
-    /// As `Replaces` in `Refer-To` names it (RFC 3891, escaped for a URI): FreeSWITCH's tag first.
+    /// The call as a `Replaces` in `Refer-To` (RFC 3891, escaped for a URI): FreeSWITCH's tag first.
     pub(crate) fn replaces(&self) -> String {
         let tag = |name: &str| {
             let line = self.dialog.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
@@ -158,7 +158,7 @@ impl Call {
         }
     }
 
-    /// What became of it, for people.
+    /// The state of the call, for people.
     pub fn story(&self) -> String {
         let ms = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(self.invited).as_millis());
         let (answered, heard, ended) = (ms(self.answered), ms(self.heard), ms(self.ended));

@@ -1,4 +1,4 @@
-//! What a phone is told to do.
+//! Commands to a phone.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -31,7 +31,7 @@ impl Phones {
         call
     }
 
-    /// An agent lifts the handset.
+    /// An agent answers.
     pub fn answer(&self, call: usize) {
         let mut book = self.shared.book();
         let Some(it) = book.calls.get(call).filter(|it| it.ended.is_none() && it.answered.is_none()).cloned() else {
@@ -53,7 +53,7 @@ impl Phones {
         }
     }
 
-    /// An agent's phone that rings sends the call to somebody else (302).
+    /// A ringing phone of an agent forwards the call to another user (302).
     pub fn forward(&self, call: usize, to: &str, port: u16) {
         let mut book = self.shared.book();
         if book.calls.get(call).is_some_and(|it| it.ended.is_none() && it.answered.is_none() && !it.is_caller) {
@@ -76,7 +76,7 @@ impl Phones {
         }
     }
 
-    /// Puts a call on hold, or takes it back.
+    /// Puts a call on hold, or resumes it.
     pub fn hold(&self, call: usize, on: bool) {
         let mut book = self.shared.book();
         if !book.calls.get(call).is_some_and(Call::is_up) {
@@ -87,12 +87,12 @@ impl Phones {
         book.calls[call].held = on;
     }
 
-    /// Sends whom the phone talks to in this call to a number (REFER).
+    /// Transfers the other party of this call to a number (REFER).
     pub fn transfer(&self, call: usize, number: &str, domain: &str) {
         self.refer(call, &format!("<sip:{number}@{domain}>"));
     }
 
-    /// Puts whom the phone talks to in this call through to the other end of another call of the same phone.
+    /// Transfers the other party of this call to the party of another call of the same phone.
     pub fn transfer_to(&self, call: usize, other: usize, domain: &str) {
         let Some(replaces) = self.get(other).map(|other| other.replaces()) else { return };
         self.refer(call, &format!("<sip:{domain}?Replaces={replaces}>"));

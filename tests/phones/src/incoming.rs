@@ -1,4 +1,4 @@
-//! What reaches the phones.
+//! Messages that reach the phones.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -39,7 +39,7 @@ impl Shared {
         let ack = Request { method: "ACK", uri: &uri, dialog: &dialog, sequence, more: "", body: "" };
         self.send(&ack.text(self.sip_port, branch), from);
         if it.answered.is_some() {
-            // The answer to a re-INVITE, or the answer again.
+            // The answer to a re-INVITE, or a repeated answer.
             return;
         }
         if matches!(status, 401 | 407) && !it.gave_up && it.sequence == 1 {
@@ -55,7 +55,7 @@ impl Shared {
         }
         (it.dialog, it.uri, it.media) = (dialog, uri, message.audio_port());
         if it.gave_up {
-            // The answer crossed our CANCEL.
+            // The answer crossed this phone's CANCEL.
             self.in_dialog(book, call, "BYE", "", "");
             return;
         }
@@ -67,7 +67,7 @@ impl Shared {
     }
 
     fn registered(&self, book: &mut Book, message: &Message, status: u16, from: SocketAddr) {
-        // FreeSWITCH refuses some while it is still busy with its start: they are repeated as if they were lost.
+        // FreeSWITCH refuses some requests during its start: they are repeated as if they were lost.
         book.registration = status;
         let user = message.from_user().to_owned();
         let known = book.unanswered.iter().any(|late| late.key == message.branch());
@@ -90,7 +90,7 @@ impl Shared {
         };
         match (message.method(), known) {
             ("INVITE", None) => self.called(book, message, from, now),
-            // The call is changed: it goes on as it was.
+            // A re-INVITE changes the call: it continues unchanged.
             ("INVITE", Some(call)) if book.calls[call].answered.is_some() => {
                 answer(book, "200 OK", &sdp(self.audio_port));
             }
@@ -127,7 +127,7 @@ impl Shared {
     /// A phone is called.
     fn called(&self, book: &mut Book, message: &Message, from: SocketAddr, now: Instant) {
         let manner = book.manners.get(message.to_user()).cloned().unwrap_or_default();
-        // What was sent while the line was cut is sent again; it is not taken for another call.
+        // FreeSWITCH repeats an INVITE that was sent while the line was cut; it does not count as another call.
         if manner == Manner::Dead {
             book.lost.insert(message.header("Call-ID").to_owned());
         }
@@ -160,7 +160,7 @@ impl Shared {
     }
 }
 
-/// The number in a branch of ours, or in a header.
+/// The number in a branch or header of these phones.
 fn number_of(text: &str) -> u64 {
     text.trim_start_matches("z9hG4bK").parse().unwrap_or_default()
 }

@@ -1,9 +1,8 @@
-//! Phones: callers and agents in this process, who note to the microsecond what reaches them.
+//! Phones of callers and agents in this process, which note the time of every message to the microsecond.
 //!
-//! All of them share one SIP socket and one socket for their audio: which call a packet of audio belongs to is told by
-//! the port it comes from, which FreeSWITCH has for each call. Whoever talks sends a tone, and notes the first packet
-//! in which the other side's is heard; with [`Phones::give_tones`] everybody has a tone of their own, and every call
-//! notes whom it hears.
+//! All of them share one SIP socket and one audio socket: the port a packet of audio comes from, which FreeSWITCH opens
+//! for each call, identifies its call. A talking phone sends a tone, and notes the first packet with the other side's
+//! tone; with [`Phones::give_tones`] each person has a distinct tone, and every call notes whose tone it hears.
 
 mod audio;
 mod call;
@@ -26,21 +25,21 @@ use sip::{Message, Request};
 const CALLER: u32 = 2000;
 /// The tone of agents, in Hz.
 const AGENT: u32 = 1000;
-/// How often a call looks whom it hears, when everybody has a tone.
+/// The interval at which a call checks whose tone it hears, when each person has a distinct tone.
 const LISTENS: Duration = Duration::from_millis(60);
 /// How long a request waits for an answer before it is repeated; doubles each time (T1 of RFC 3261).
 const REPEAT: Duration = Duration::from_millis(500);
-/// The pause after which it is given up.
+/// The pause after which a request is given up.
 const GIVE_UP: Duration = Duration::from_secs(8);
-/// How long registrations may take.
+/// The longest time for registrations.
 const REGISTERED: Duration = Duration::from_secs(20);
-/// How often it is looked whether something must be repeated.
+/// The interval of the checks for repeats.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// What a phone does when it is called.
+/// The reaction of a phone to a call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Manner {
-    /// Rings, until it is told what to do.
+    /// Rings until it gets a command.
     #[default]
     Rings,
     /// Answers with this final status at once.
@@ -52,7 +51,7 @@ pub enum Manner {
         /// The port.
         port: u16,
     },
-    /// Takes nothing and answers nothing: its line is cut.
+    /// Ignores every message: its line is cut.
     Dead,
 }
 
@@ -75,7 +74,7 @@ struct Book {
     /// The status of the last answer to a registration.
     registration: u16,
     manners: BTreeMap<String, Manner>,
-    /// Everybody's own tone, in Hz.
+    /// The tone of each person, in Hz.
     tones: Option<Arc<BTreeMap<String, u32>>>,
     /// Calls that came while a line was cut.
     lost: BTreeSet<String>,
@@ -90,7 +89,7 @@ struct Shared {
     speakers: Speakers,
     sip_port: u16,
     audio_port: u16,
-    /// The password of whoever is asked for one.
+    /// The password for digest challenges.
     password: Option<String>,
 }
 
@@ -98,9 +97,9 @@ struct Shared {
 #[derive(Clone)]
 pub struct Phones {
     shared: Arc<Shared>,
-    /// Where they register.
+    /// The address of FreeSWITCH's profile for phones.
     house: SocketAddr,
-    /// Where callers call.
+    /// The address of FreeSWITCH's profile for outside callers.
     trunk: SocketAddr,
 }
 
@@ -113,7 +112,7 @@ impl Phones {
         Self::with_password(house, trunk, None)
     }
 
-    /// The same, with a password for whoever is asked for one.
+    /// Like `new`, with a password for digest challenges.
     ///
     /// # Errors
     /// When there is no port for them.
@@ -141,12 +140,12 @@ impl Phones {
         Ok(Self { shared, house: local(house), trunk: local(trunk) })
     }
 
-    /// Gives everybody a tone of their own (multiples of 50 Hz): every call then notes whom it hears.
+    /// Gives each person a distinct tone (multiples of 50 Hz): every call then notes whose tone it hears.
     pub fn give_tones(&self, tones: BTreeMap<String, u32>) {
         self.shared.book().tones = Some(Arc::new(tones));
     }
 
-    /// What a phone does with the next calls.
+    /// Sets the reaction of a phone to its next calls.
     pub fn set_manner(&self, user: &str, manner: Manner) {
         self.shared.book().manners.insert(user.to_owned(), manner);
     }
@@ -171,12 +170,12 @@ impl Phones {
         Ok(())
     }
 
-    /// How many calls there have been.
+    /// The number of calls so far.
     pub fn count(&self) -> usize {
         self.shared.book().calls.len()
     }
 
-    /// The calls from this one on.
+    /// The calls from number `from` on.
     pub fn calls(&self, from: usize) -> Vec<Call> {
         self.shared.book().calls.get(from..).unwrap_or_default().to_vec()
     }
@@ -186,7 +185,7 @@ impl Phones {
         self.shared.book().calls.get(call).cloned()
     }
 
-    /// Waits for something, looked for in the calls from this one on.
+    /// Waits until `wanted` accepts the calls from number `from` on.
     ///
     /// # Errors
     /// When it has not come in time; `what` is in the message.
@@ -246,10 +245,10 @@ impl Shared {
         }
     }
 
-    /// Sends something now, and again until the key is answered.
+    /// Sends a message now, and repeats it until the key is answered.
     fn until_answered(&self, book: &mut Book, key: String, text: String, to: SocketAddr) -> Instant {
         let now = Instant::now();
-        // What is lost is sent again.
+        // Lost messages are repeated.
         let _ = self.sip.send_to(text.as_bytes(), to);
         book.unanswered.push(Unanswered { key, text, to, next: now + REPEAT, pause: REPEAT });
         now
@@ -259,7 +258,7 @@ impl Shared {
         let _ = self.sip.send_to(text.as_bytes(), to);
     }
 
-    /// Sends a request inside a call, and again until it is answered.
+    /// Sends a request inside a call, and repeats it until it is answered.
     fn in_dialog(&self, book: &mut Book, call: usize, method: &str, more: &str, body: &str) -> Instant {
         let branch = book.branch();
         let it = &mut book.calls[call];
@@ -269,7 +268,7 @@ impl Shared {
         self.until_answered(book, format!("z9hG4bK{branch}"), text, to)
     }
 
-    /// Takes what comes to the SIP socket.
+    /// Handles a datagram on the SIP socket.
     fn signal(&self) {
         let mut buffer = [0; 8192];
         loop {

@@ -1,4 +1,4 @@
-//! The little of SIP (RFC 3261) that a phone on a quiet line needs.
+//! The small part of SIP (RFC 3261) that a phone on a reliable line needs.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// Reads a datagram; `None` when it is no message, such as a keep-alive.
+    /// Parses a datagram; `None` if it is no message, such as a keep-alive.
     pub fn read(datagram: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(datagram);
         let (head, body) = text.split_once("\r\n\r\n")?;
@@ -22,7 +22,7 @@ impl Message {
         Some(Self { first, headers: lines.filter_map(split).collect(), body: body.to_owned() })
     }
 
-    /// The first header of this name, or nothing.
+    /// The first header of this name, or an empty string.
     pub fn header(&self, name: &str) -> &str {
         let mut all = self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
         all.next().map_or("", |(_, value)| value.as_str())
@@ -37,7 +37,7 @@ impl Message {
         self.first.strip_prefix("SIP/2.0 ")?.split(' ').next()?.parse().ok()
     }
 
-    /// The method of a request, or of what a response answers.
+    /// The method of a request, or of the request a response answers.
     pub fn method(&self) -> &str {
         match self.status() {
             Some(_) => self.header("CSeq").rsplit(' ').next().unwrap_or_default(),
@@ -61,17 +61,17 @@ impl Message {
         name.trim().trim_matches('"').to_owned()
     }
 
-    /// The status that a `NOTIFY` of a transfer tells (`message/sipfrag`).
+    /// The status in the `NOTIFY` of a transfer (`message/sipfrag`).
     pub fn told_status(&self) -> Option<u16> {
         self.body.strip_prefix("SIP/2.0 ")?.split(' ').next()?.parse().ok()
     }
 
-    /// The branch of the topmost `Via`: what a request and its responses have in common.
+    /// The branch of the topmost `Via`, which a request and its responses share.
     pub fn branch(&self) -> &str {
         self.header("Via").split("branch=").nth(1).and_then(|b| b.split([';', ',']).next()).unwrap_or_default()
     }
 
-    /// What further requests of the call go to.
+    /// The target of further requests of the call.
     pub fn contact(&self) -> &str {
         let contact = self.header("Contact");
         contact.split(['<', '>']).nth(1).unwrap_or(contact)
@@ -82,7 +82,7 @@ impl Message {
         self.body.lines().find_map(|line| line.strip_prefix("m=audio ")?.split(' ').next()?.parse().ok())
     }
 
-    /// An answer to it; `contact` is ours unless another is given.
+    /// A response to it; `contact` replaces this phone's own.
     pub fn answer(&self, status: &str, tag: &str, here: u16, contact: &str, body: &str) -> String {
         let mut out = format!("SIP/2.0 {status}\r\n");
         for via in self.all("Via") {
@@ -108,12 +108,12 @@ fn user(uri: &str) -> &str {
     uri.split("sip:").nth(1).and_then(|u| u.split('@').next()).unwrap_or_default()
 }
 
-/// A request of ours.
+/// A request of this phone.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// `INVITE`, `BYE`, ...
     pub method: &'a str,
-    /// What it goes to.
+    /// The target.
     pub uri: &'a str,
     /// `From`, `To` and `Call-ID`.
     pub dialog: &'a str,
@@ -175,7 +175,7 @@ pub fn sdp(port: u16) -> String {
     )
 }
 
-/// The same, on hold.
+/// The same audio, on hold.
 pub fn sdp_held(port: u16) -> String {
     sdp(port).replace("a=sendrecv", "a=sendonly")
 }
@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_names_what_it_answers() {
+    fn a_response_names_its_request() {
         let dialog = "From: <sip:0791@127.0.0.1>;tag=a\r\nTo: <sip:99901@127.0.0.1>\r\nCall-ID: c1\r\n";
         let (method, uri, body) = ("INVITE", "sip:99901@127.0.0.1:5080", sdp(7000));
         let invite = Request { method, uri, dialog, sequence: 1, more: "", body: &body }.text(6000, 77);
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_challenge_is_answered_as_the_rfc_has_it() {
+    fn a_challenge_is_answered_as_in_the_rfc() {
         let challenge = "SIP/2.0 407 Proxy Authentication Required\r\nProxy-Authenticate: Digest realm=\"a.test\", \
                          nonce=\"n1\", algorithm=MD5, qop=\"auth\"\r\n\r\n";
         let challenge = Message::read(challenge.as_bytes()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The programs and ports this machine must have.
+//! The programs and ports that the tests need on this machine.
 
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};

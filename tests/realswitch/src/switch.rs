@@ -1,4 +1,4 @@
-//! A real FreeSWITCH: its configuration, its life, and two connections to its Event Socket.
+//! A real FreeSWITCH: its configuration, its process, and two connections to its Event Socket.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -24,20 +24,20 @@ pub const SECRET: &str = "1234";
 /// The tone of extension 9000.
 pub const NINE_THOUSAND: u32 = 3200;
 
-/// Questions answered with a table when phones can register and the world can call.
+/// Commands that FreeSWITCH answers with a table once phones can register and outside callers can call.
 const PROFILES: [&str; 3] =
     ["sofia status profile internal", "sofia status profile hosted", "sofia status profile trunk"];
 
-/// What one FreeSWITCH is to have that another one here has not.
+/// The settings in which one FreeSWITCH differs from another here.
 #[derive(Debug, Default)]
 pub struct Plan {
     /// The phones in its directory.
     pub users: Vec<String>,
-    /// Those that may be registered several times, besides.
+    /// The phones that may also be registered several times.
     pub shared: Vec<String>,
     /// Whether phones may register without a password.
     pub open: bool,
-    /// What goes into its log file: `debug` is everything, or `warning`.
+    /// The level of its log file: `debug` is everything, or `warning`.
     pub log: &'static str,
     /// Further `configuration` sections.
     pub configuration: String,
@@ -50,17 +50,17 @@ pub struct Plan {
 pub struct Switch {
     program: PathBuf,
     folder: PathBuf,
-    /// Where phones register.
+    /// The port where phones register.
     pub sip: u16,
-    /// Where the phones of the other domain call in.
+    /// The port where phones of the other domain call in.
     pub hosted: u16,
-    /// Where phones register that speak IPv6, on `::1`.
+    /// The port where phones that speak IPv6 register, on `::1`.
     pub six: u16,
-    /// Where the world calls in.
+    /// The port where outside callers call in.
     pub trunk: u16,
-    /// Where its Event Socket listens.
+    /// The port of its Event Socket.
     pub event_socket: u16,
-    /// Where FreeSWITCH looks for the controller.
+    /// The port where FreeSWITCH expects the controller.
     pub controller: u16,
     running: RefCell<Option<(Child, Esl, Channels)>>,
 }
@@ -98,7 +98,7 @@ impl Switch {
                 <variable name="user_context" value="default"/></variables></user>"#
             );
         }
-        // Below the ports that systems hand out for the asking, and another range for each run.
+        // Below the ports that systems assign automatically, and a different range for each run.
         let first = 16_384 + (std::process::id() % 15) * 1024;
         let text = fill(
             include_str!("freeswitch.xml"),
@@ -141,14 +141,14 @@ impl Switch {
             fs::create_dir_all(self.folder.join(name)).expect("a folder");
             command.arg(format!("-{name}")).arg(self.folder.join(name));
         }
-        // Certificates take FreeSWITCH seconds to make; those of the last run do as well.
+        // FreeSWITCH takes seconds to make certificates; those of the last run are reused.
         let certificates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tmp/certificates");
         fs::create_dir_all(&certificates).expect("a folder");
         command.arg("-certs").arg(certificates);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
         let end = Instant::now() + Duration::from_secs(60);
-        // The Event Socket opens last; nothing else tells that it is there.
+        // The Event Socket opens last, so it shows that FreeSWITCH is ready.
         let esl = loop {
             match Esl::connect(self.event_socket).and_then(Esl::when_ready) {
                 Ok(esl) => break esl,
@@ -163,12 +163,12 @@ impl Switch {
         *self.running.borrow_mut() = Some((child, esl, channels));
     }
 
-    /// Its process; `None` while it is killed.
+    /// The process; `None` while it is killed.
     pub fn pid(&self) -> Option<u32> {
         self.running.borrow().as_ref().map(|(child, ..)| child.id())
     }
 
-    /// Ends it: at once, as when the machine loses its power.
+    /// Kills it at once, like a power failure.
     pub fn kill(&self) {
         if let Some((mut child, ..)) = self.running.take() {
             let _ = child.kill();
@@ -176,7 +176,7 @@ impl Switch {
         }
     }
 
-    /// Asks the Event Socket.
+    /// Sends a command to the Event Socket and returns the answer.
     #[track_caller]
     pub fn api(&self, command: &str) -> String {
         let mut running = self.running.borrow_mut();
@@ -184,18 +184,18 @@ impl Switch {
         esl.api(command).expect("an answer of FreeSWITCH")
     }
 
-    /// The channels there are.
+    /// The current channels.
     pub fn channels(&self) -> Channels {
         self.running.borrow().as_ref().expect("a running FreeSWITCH").2.clone()
     }
 
-    /// Whether it was not killed.
+    /// Whether it still runs.
     pub fn is_running(&self) -> bool {
         self.running.borrow().is_some()
     }
 
-    /// Waits until FreeSWITCH's own table, which is written a little later, lists no channel any more: the next
-    /// daemon is not to meet the last test.
+    /// Waits until FreeSWITCH's own table, which is written a little later, lists no channel any more, so that the next
+    /// daemon does not find the last test's.
     pub fn forget_channels(&self) {
         let end = Instant::now() + Duration::from_secs(3);
         while !self.api("show channels count").trim_start().starts_with("0 ") && Instant::now() < end {
@@ -232,7 +232,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A connection to the Event Socket, with an encoder and a reader of its own: the daemon's are under test.
+/// A connection to the Event Socket, with its own encoder and reader, because the daemon's are under test.
 #[derive(Debug)]
 struct Esl {
     stream: BufReader<TcpStream>,
@@ -319,18 +319,18 @@ impl Channels {
         Ok(Channels { live })
     }
 
-    /// Waits until no channel is left; what is left in the end is the error.
+    /// Waits until no channel is left.
     ///
     /// # Errors
-    /// The names of those that are left after this time.
+    /// The names of the channels left after this time.
     pub fn all_gone(&self, within: Duration) -> Result<(), String> {
         self.come_to(0, within)
     }
 
-    /// Waits until there are so many channels.
+    /// Waits until there are `count` channels.
     ///
     /// # Errors
-    /// The names of those that there are after this time.
+    /// The names of the channels after this time.
     pub fn come_to(&self, count: usize, within: Duration) -> Result<(), String> {
         let end = Instant::now() + within;
         let mut live = self.live.0.lock().expect("unpoisoned");

@@ -1,4 +1,4 @@
-//! The API commands behind `api` and `bgapi`.
+//! The API commands of `api` and `bgapi`.
 
 use crate::cause;
 use crate::command::split;
@@ -9,20 +9,20 @@ use crate::wire;
 use crate::world::World;
 use std::time::Duration;
 
-/// The version the captures were taken with.
+/// The version of the captures.
 pub(crate) const VERSION: &str = "1.11.2-release+git~20260821T141014Z~cc93a683ca~64bit";
 
 const NO_CHANNEL: &str = "-ERR No such channel!\n";
 
-/// What a command came to.
+/// The outcome of a command.
 pub(crate) enum Outcome {
     /// Its whole answer.
     Done(String),
-    /// The answer comes later, to the waiter given.
+    /// The answer comes later, to the given waiter.
     Later,
 }
 
-/// `regex m:~TEXT~^(?:PATTERN)$`, for patterns of digits, `\d`, `{n}` and `|`: as much as a queue's number takes.
+/// `regex m:~TEXT~^(?:PATTERN)$`, for patterns of digits, `\d`, `{n}` and `|`: enough for the number of a queue.
 fn regex(arg: &str) -> String {
     let spec = arg.strip_prefix("m:").unwrap_or(arg);
     let delimiter = spec.chars().next().unwrap_or('|');
@@ -230,7 +230,7 @@ impl World {
         out
     }
 
-    /// The user, with what it has of its groups and domain.
+    /// The user, with the variables of its groups and domain.
     fn find_user_xml(&self, arg: &str) -> String {
         let user = arg.split_whitespace().nth(1).unwrap_or_default();
         if self.phones_of(user).next().is_none() && self.phones.get(user).is_none_or(|p| !p.is_known()) {

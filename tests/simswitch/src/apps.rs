@@ -1,4 +1,4 @@
-//! The applications themselves.
+//! The applications.
 
 use crate::config::Length;
 use crate::conn::Phase;
@@ -93,7 +93,7 @@ impl World {
         }
     }
 
-    /// `limit hash REALM ID MAX !CAUSE`: a leg takes one of the places until it hangs up; when there is none left it is
+    /// `limit hash REALM ID MAX !CAUSE`: a leg takes one of the places until it hangs up; when none is left, the leg is
     /// hung up with the cause.
     pub(crate) fn limit(&mut self, id: LegId, data: &str) {
         let words: Vec<&str> = data.split_whitespace().collect();
@@ -119,7 +119,7 @@ impl World {
         let Some((name, value)) = data.split_once('=') else {
             return Ran::Done(None);
         };
-        // `set` expands its value a second time: escaping does not help a caller's text.
+        // `set` expands its value a second time: escaping does not protect against a caller's text.
         let value = self.expand(Some(id), value);
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.vars.set(name.trim().to_owned(), if value == "_undef_" { String::new() } else { value });
@@ -226,7 +226,7 @@ impl World {
         let Some(connector) = self.connector.clone().filter(|_| !self.faults.controller_away) else {
             return Ran::Done(None);
         };
-        // Held as unattended until a connection takes it, so that nothing runs in between.
+        // Held as unattended until a connection takes it, so that no other action runs in between.
         leg.stranded = true;
         leg.routed += 1;
         let routed = leg.routed;
@@ -273,7 +273,7 @@ impl World {
         });
     }
 
-    /// `connect`: the whole channel, as one reply without a length.
+    /// `connect`: the whole channel, as one reply without a content length.
     pub(crate) fn answer_connect(&mut self, id: ConnId) {
         let Some(leg_id) = self.conns.get(&id).and_then(|c| c.leg).filter(|l| self.legs.contains_key(l)) else {
             return self.say(id, "-ERR command not found");
@@ -295,7 +295,7 @@ impl World {
         }
     }
 
-    /// The call is parked under its connection; from now on it can be told what to do.
+    /// The call is parked under its connection and from now on accepts commands.
     pub(crate) fn park_connected(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         conn.phase = Phase::Serving;
@@ -315,7 +315,7 @@ impl World {
         }
     }
 
-    /// A connection of the call is over: of several the last, or an earlier one.
+    /// A connection of the call has ended: the last of several, or an earlier one.
     pub(crate) fn controller_gone(&mut self, id: LegId, gone: ConnId, before: Phase) {
         let strands = self.config.early_close_strands;
         let Some(leg) = self.legs.get_mut(&id) else { return };
@@ -335,7 +335,7 @@ impl World {
             return;
         }
         leg.stranded = false;
-        // A transfer under way goes on without the controller.
+        // A transfer under way continues without the controller.
         if (!resume && !in_socket) || leg.state == State::Routing {
             return;
         }
@@ -347,7 +347,7 @@ impl World {
                 return;
             }
             if !resume {
-                // What runs goes on to its end, then the dialplan behind `socket`.
+                // The running application continues to its end, then the dialplan after `socket`.
                 if matches!(leg.stack.last(), Some(Frame { work: Work::Socket { .. }, .. })) {
                     world.finish_top(id, None);
                 }
@@ -365,7 +365,7 @@ impl World {
             } else if leg.bridge.is_none() {
                 world.reset_for_ever(id);
             } else {
-                // The channel is reset in the middle of a conversation, which is cut.
+                // The channel is reset during a conversation, which ends.
                 world.stats.cut_by_reset += 1;
                 world.hangup(id, "NORMAL_CLEARING", false);
             }
@@ -374,9 +374,9 @@ impl World {
 }
 
 impl World {
-    /// A connection of the call is over that is not its last (read in FreeSWITCH's source, and measured): what holds the
-    /// park is taken away, whoever parked it, and with `socket_resume` the channel is reset. Only a park goes on then;
-    /// anything else is silent for ever.
+    /// A connection of the call has ended that is not its last (read in FreeSWITCH's source, and measured): the flag
+    /// that holds a park is cleared, whichever connection parked the call, and with `socket_resume` the channel is
+    /// reset. Only a park continues then; any other application is silent for ever.
     fn earlier_controller_gone(&mut self, id: LegId) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         if leg.state == State::Routing || !leg.is_up() {

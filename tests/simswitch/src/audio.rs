@@ -1,13 +1,13 @@
-//! What is heard at the end of a leg, and the record of it.
+//! The sound at the end of a leg, and its record.
 
 use std::time::Duration;
 
-/// What somebody hears.
+/// A sound that a party hears.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sound {
     /// The call is not answered and nothing is played: the caller's own network rings.
     Ringing,
-    /// Answered, and nothing is played.
+    /// Answered, with nothing played.
     Silence,
     /// A file or stream, by the name it was played with.
     Playing(String),
@@ -18,11 +18,11 @@ pub enum Sound {
 /// A stretch of one sound.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
-    /// When it began, since the switch was started.
+    /// When it began, since the start of the switch.
     pub at: Duration,
-    /// What was heard.
+    /// The sound.
     pub sound: Sound,
-    /// Where in the file the stretch began: not zero when a sound goes on after an interruption.
+    /// The position in the file where the stretch began: not zero when a sound resumes after an interruption.
     pub position: Duration,
 }
 
@@ -34,8 +34,8 @@ pub(crate) struct AudioLog {
 }
 
 impl AudioLog {
-    /// Notes what is heard, played by the application `source`; whether that changed. The same file played anew is a
-    /// change.
+    /// Notes the current sound, played by the application `source`; returns whether it changed. Playing the same file
+    /// again is a change.
     pub(crate) fn note(&mut self, segment: Segment, source: u64, keep: bool) -> bool {
         if self.source == source && self.now.as_ref().is_some_and(|now| now.sound == segment.sound) {
             return false;

@@ -1,4 +1,5 @@
-//! Two legs become one conversation, and stop being one: `uuid_bridge`, `intercept`, the `bridge` application, transfer.
+//! Connects two legs to a conversation, and separates them: `uuid_bridge`, `intercept`, the `bridge` application,
+//! transfer.
 
 use crate::exec::Ran;
 use crate::headers;
@@ -8,7 +9,7 @@ use crate::world::World;
 use std::time::Duration;
 
 impl World {
-    /// Orders two legs to leave what they do and talk to each other; false when one of them cannot.
+    /// Makes two legs leave their current applications and talk to each other; false if one of them cannot.
     pub(crate) fn order_bridge(&mut self, a: LegId, b: LegId) -> bool {
         let ready = |id: &LegId| self.legs.get(id).is_some_and(|l| l.is_up() && l.has_media());
         if a == b || !ready(&a) || !ready(&b) {
@@ -85,7 +86,7 @@ impl World {
         leg.vars.set("transfer_source", source);
     }
 
-    /// Both have left what they did: audio flows.
+    /// Both have left their applications: audio flows.
     fn join(&mut self, a: LegId, b: LegId, token: u64) {
         if !self.bridge_stands(a, b, token) {
             return;
@@ -143,7 +144,7 @@ impl World {
         self.watch_bowout([a, b]);
     }
 
-    /// A leg is wanted elsewhere: who was to talk, or talks, to it so far is dropped.
+    /// A leg is wanted elsewhere: its current or planned partner is dropped.
     fn leave_bridge(&mut self, id: LegId, taker: LegId) {
         let Some(old) = self.legs.get_mut(&id).and_then(|l| l.bridge.take()) else {
             return;
@@ -177,7 +178,7 @@ impl World {
             leg.profile.logical_inbound = true;
         }
         if self.order_bridge(id, target) {
-            // The intercepting leg has nothing to leave: it waits for the other one at once.
+            // The intercepting leg has no application to leave: it waits for the other one at once.
             self.after(Duration::from_millis(1), move |world| {
                 if let Some(leg) = world.legs.get_mut(&id).filter(|l| l.is_up() && l.bridge.is_some()) {
                     leg.running = State::SoftExecute;
@@ -250,7 +251,7 @@ impl World {
         self.connect(a, b);
     }
 
-    /// The other side of a bridge has gone; what the remaining leg does is decided by its side and its variables.
+    /// The other side of a bridge has ended; the remaining leg continues according to its side and its variables.
     pub(crate) fn bridge_lost(&mut self, id: LegId, cause: &str) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         let Some(bridge) = leg.bridge.take() else { return };
@@ -274,14 +275,14 @@ impl World {
         self.go_on(id);
     }
 
-    /// What plays over a bridge (hold music) ends with it; the `bridge` application itself does not.
+    /// A sound played over a bridge (hold music) ends with it; the `bridge` application itself does not.
     fn unwind_nested(&mut self, id: LegId) {
         while self.legs.get(&id).and_then(|l| l.stack.last()).is_some_and(|f| matches!(f.work, Work::Sound { .. })) {
             self.finish_top(id, Some("PLAYBACK ERROR"));
         }
     }
 
-    /// Behind a conversation: the next step of the dialplan.
+    /// After a conversation: the next step of the dialplan.
     fn go_on(&mut self, id: LegId) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         leg.running = State::Execute;
@@ -294,8 +295,8 @@ impl World {
         }
     }
 
-    /// `transfer NUMBER [DIALPLAN [CONTEXT]]`: at the next frame everything on the channel is broken off and the number
-    /// is dialled anew, in the context the call is in unless another is named.
+    /// `transfer NUMBER [DIALPLAN [CONTEXT]]`: at the next frame every application on the channel is broken off and the
+    /// number is dialled, in the call's current context unless another is named.
     ///
     /// `max_session_transfers`, or `max_forwards` where it is not set, counts the transfers down; the one that finds it
     /// used up ends the call (`switch_ivr_session_transfer` in switch_ivr.c).
@@ -311,7 +312,7 @@ impl World {
         }
         let counter =
             if leg.vars.get("max_session_transfers").is_some() { "max_session_transfers" } else { "max_forwards" };
-        // What is no number counts as 0, as C reads it.
+        // Text that is no number counts as 0, as in C.
         let left = leg.vars.get(counter).map_or(70, |n| n.trim().parse::<i64>().unwrap_or(0) - 1);
         if left <= 0 {
             return self.hangup(id, "EXCHANGE_ROUTING_ERROR", false);
@@ -336,7 +337,7 @@ impl World {
         };
         leg.vars.set("transfer_history", history);
         leg.vars.set("transfer_source", source);
-        // Before the dialplan is asked (switch_ivr.c).
+        // Before the dialplan runs (switch_ivr.c).
         if let Some((app, data)) = leg.vars.get("execute_on_blind_transfer").and_then(|set| set.split_once(' ')) {
             let (app, data, uuid) = (app.to_owned(), data.to_owned(), self.rng.uuid());
             self.execute(id, &app, &data, uuid, false, 1);
@@ -355,7 +356,7 @@ impl World {
         });
     }
 
-    /// A leg leaves its conversation without ending: the other one is told.
+    /// A leg leaves its conversation without ending: the other leg learns of it.
     pub(crate) fn part(&mut self, id: LegId) {
         let Some(bridge) = self.legs.get_mut(&id).and_then(|l| l.bridge.take()) else {
             return;

@@ -32,7 +32,7 @@ impl CallSpec {
         Self { destination: destination.into(), number: phone.into(), phone: Some(phone.into()), ..Self::default() }
     }
 
-    /// A call without authentication through a profile that manages presence: its `presence_id` is what its From claims
+    /// A call without authentication through a profile that manages presence: its `presence_id` is the user in its From
     /// (`sofia_handle_sip_i_invite` in sofia.c).
     #[must_use]
     pub fn guest(claims: &str, destination: &str) -> Self {
@@ -46,14 +46,15 @@ impl CallSpec {
         self
     }
 
-    /// What the phone *claims* to be in its From; the authenticated user stays the phone.
+    /// The user in the phone's From; the authenticated user stays the phone.
     #[must_use]
     pub fn claims(mut self, number: &str) -> Self {
         number.clone_into(&mut self.number);
         self
     }
 
-    /// The directory domain of the phone or, of a trunk, the one that the dialplan gives the call. Default: the switch's.
+    /// The directory domain of the phone or, for a trunk, the domain that the dialplan gives the call. Default: the
+    /// switch's.
     #[must_use]
     pub fn domain(self, domain: &str) -> Self {
         self.variable("domain_name", domain)
@@ -67,10 +68,10 @@ impl CallSpec {
     }
 }
 
-/// Where a caller is.
+/// The state of a caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallerView {
-    /// What the caller hears.
+    /// The sound the caller hears.
     pub hears: Sound,
     /// Whether the call was answered.
     pub answered: bool,
@@ -78,9 +79,9 @@ pub struct CallerView {
     pub sounds: Vec<String>,
     /// When and why the call ended.
     pub ended: Option<(Duration, String)>,
-    /// Whom the caller talked to so far, with the time.
+    /// The parties the caller has talked to so far, with the times.
     pub talked_to: Vec<(Duration, String)>,
-    /// Parked for ever with nobody in charge.
+    /// Parked for ever without a connection in charge.
     pub stranded: bool,
 }
 
@@ -211,19 +212,19 @@ impl Caller {
         &self.uuid
     }
 
-    /// Where the caller is now.
+    /// The caller's current state.
     #[must_use]
     pub fn view(&self) -> CallerView {
         self.shared.read(|world| world.caller_view(self.id))
     }
 
-    /// What the caller hears now.
+    /// The sound the caller hears now.
     #[must_use]
     pub fn hears(&self) -> Sound {
         self.view().hears
     }
 
-    /// Everything the caller heard so far, oldest first.
+    /// Every sound the caller heard so far, oldest first.
     #[must_use]
     pub fn history(&self) -> Vec<Segment> {
         self.shared.read(|world| {
@@ -283,7 +284,7 @@ impl Caller {
         self.wait_for(|view| matches!(&view.hears, Sound::Playing(file) if file.contains(name))).await;
     }
 
-    /// Waits until the caller talks to somebody; who that is.
+    /// Waits until the caller talks to a party; returns its number.
     pub async fn wait_talking(&self) -> String {
         loop {
             if let Some(party) = self.wait_for(|view| view.talks_to().is_some()).await.talks_to() {
@@ -292,7 +293,7 @@ impl Caller {
         }
     }
 
-    /// Waits for the end of the call; its cause.
+    /// Waits for the end of the call; returns its cause.
     pub async fn wait_ended(&self) -> String {
         loop {
             if let Some((_, cause)) = self.wait_for(|view| view.ended.is_some()).await.ended {

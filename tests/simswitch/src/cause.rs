@@ -1,4 +1,5 @@
-//! FreeSWITCH's hang-up causes (`switch_call_cause_t` in switch_types.h), and what it makes of a phone's final answer.
+//! FreeSWITCH's hang-up causes (`switch_call_cause_t` in switch_types.h), and the cause of each final answer of a
+//! phone.
 
 /// Every cause that can be named in a command, with its number.
 const KNOWN: &[(&str, u32)] = &[
@@ -57,7 +58,7 @@ const KNOWN: &[(&str, u32)] = &[
     ("UNWANTED", 819),
 ];
 
-/// A cause by its name; any other text FreeSWITCH takes for `NORMAL_CLEARING` (`switch_channel_str2cause`).
+/// A cause by its name; FreeSWITCH treats any other text as `NORMAL_CLEARING` (`switch_channel_str2cause`).
 pub(crate) fn known(text: &str) -> String {
     let upper = text.trim().to_ascii_uppercase();
     if KNOWN.iter().any(|(name, _)| *name == upper) { upper } else { "NORMAL_CLEARING".into() }
@@ -68,12 +69,12 @@ pub(crate) fn number(cause: &str) -> u32 {
     KNOWN.iter().find(|(name, _)| *name == cause).map_or(16, |(_, number)| *number)
 }
 
-/// Its Q.850 code; what FreeSWITCH invented counts as 16 (`switch_channel_cause_q850`).
+/// Its Q.850 code; FreeSWITCH's own causes count as 16 (`switch_channel_cause_q850`).
 pub(crate) fn q850(cause: &str) -> u32 {
     Some(number(cause)).filter(|number| *number <= 127).unwrap_or(16)
 }
 
-/// What a final SIP answer ends a leg with (`sofia_glue_sip_cause_to_freeswitch` in sofia_glue.c).
+/// The cause with which a final SIP answer ends a leg (`sofia_glue_sip_cause_to_freeswitch` in sofia_glue.c).
 pub(crate) fn of_status(status: u16) -> &'static str {
     match status {
         200 => "NORMAL_CLEARING",

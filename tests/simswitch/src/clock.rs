@@ -1,9 +1,9 @@
-//! Virtual time as FreeSWITCH shows it: microseconds since 1970, and the texts made of them.
+//! Virtual time as FreeSWITCH shows it: microseconds since 1970, and their textual forms.
 
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What the captures were taken on: 22 November 2026, 09:00 GMT.
+/// The date of the captures: 22 November 2026, 09:00 GMT.
 pub(crate) const EPOCH: Duration = Duration::from_secs(1_795_338_000);
 
 /// Maps the runtime's time to the fixed calendar of the simulation.
@@ -17,7 +17,7 @@ impl Clock {
         Self { start: Instant::now() }
     }
 
-    /// Time since the switch was started.
+    /// Time since the start of the switch.
     pub(crate) fn elapsed(self) -> Duration {
         self.start.elapsed()
     }

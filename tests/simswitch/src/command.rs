@@ -1,4 +1,4 @@
-//! The commands of the Event Socket, answered with FreeSWITCH's own words.
+//! The commands of the Event Socket, with FreeSWITCH's own replies.
 
 use crate::api::Outcome;
 use crate::conn::Phase;
@@ -7,7 +7,7 @@ use crate::leg::{ConnId, Job, Message, Waiter};
 use crate::wire::{self, Command};
 use crate::world::World;
 
-/// Queued `sendmsg` a channel holds; one more closes the connection.
+/// The most queued `sendmsg` a channel holds; one more closes the connection.
 const MAX_MESSAGES: usize = 256;
 
 fn starts(line: &str, word: &str) -> bool {
@@ -48,7 +48,7 @@ impl World {
             return self.authenticate(id, &line);
         }
         if outbound && conn.phase == Phase::Fresh && !starts(&line, "connect") {
-            // The first command is carried out, but its reply is never sent, and the call is not taken.
+            // The first command runs, but its reply is never sent, and the call is not taken.
             let keep = conn.out.len();
             self.dispatch(id, command);
             if let Some(conn) = self.conns.get_mut(&id) {
@@ -78,7 +78,7 @@ impl World {
             let name = line.split_once(' ').map_or("", |(_, name)| name);
             let value =
                 conn.leg.and_then(|l| self.legs.get(&l)).and_then(|l| l.vars.get(name)).unwrap_or("").to_owned();
-            // Unframed and cut: a value with line feeds breaks the stream, as in FreeSWITCH.
+            // Neither framed nor escaped: a value with line feeds breaks the stream, as in FreeSWITCH.
             let cut = value.char_indices().map(|(i, c)| i + c.len_utf8()).take_while(|end| *end <= 511).last();
             let text = value[..cut.unwrap_or(0)].to_owned();
             return self.say(id, if text.is_empty() { "-ERR command not found" } else { &text });
@@ -338,7 +338,7 @@ impl World {
         self.say(id, "+OK");
     }
 
-    /// What a `sendmsg` asks for; nothing when it names no command that is known (FreeSWITCH says `+OK` all the same).
+    /// The command in a `sendmsg`; `None` if it is unknown (FreeSWITCH replies `+OK` all the same).
     fn message(&mut self, command: &Command) -> Option<Message> {
         let what = command.get("call-command")?;
         if what.eq_ignore_ascii_case("hangup") {
@@ -434,7 +434,7 @@ impl World {
         }
     }
 
-    /// `${bgapi(uuid:JOB COMMAND)}`: a job of no connection, so that none waits for its end (mod_commands.c).
+    /// `${bgapi(uuid:JOB COMMAND)}`: a job without a connection, so no connection waits for its end (mod_commands.c).
     pub(crate) fn job_of_a_channel(&mut self, argument: &str) -> String {
         let (uuid, text) = split(argument.strip_prefix("uuid:").unwrap_or(argument));
         let (name, arg) = split(text);
@@ -445,7 +445,7 @@ impl World {
         format!("+OK Job-UUID: {uuid}\n")
     }
 
-    /// A job of a connection has ended; if that connection had ended before, its call is let go now.
+    /// A job of a connection has ended; if that connection ended before, its call is let go now.
     fn job_over(&mut self, conn: ConnId) {
         if let Some(jobs) = self.jobs.get_mut(&conn) {
             *jobs -= 1;
@@ -481,7 +481,7 @@ impl World {
     }
 }
 
-/// A command ends at its first line break: what a stray carriage return glued behind it is not looked at.
+/// A command ends at its first line break: text glued to it by a stray carriage return is ignored.
 fn first_line(text: &str) -> &str {
     text.split(['\r', '\n']).next().unwrap_or_default()
 }

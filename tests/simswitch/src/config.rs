@@ -1,10 +1,10 @@
-//! What a simulated switch is told when it is built.
+//! The settings of a simulated switch.
 
 use crate::dialplan::Dialplan;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a sound lasts, or that its file is not there.
+/// The length of a sound, or that its file does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Length {
     /// Plays for this long.
@@ -15,15 +15,15 @@ pub enum Length {
     Missing,
 }
 
-/// Answers the length of a sound by its name; `None` leaves it to the built-in rule (2 s a file, streams endless).
+/// Returns the length of a sound by its name; `None` leaves it to the built-in rule (2 s a file, streams endless).
 pub type Lengths = Arc<dyn Fn(&str) -> Option<Length> + Send + Sync>;
 
-/// How long things take inside the switch. The defaults are those of the captures.
+/// The delays inside the switch. The defaults are those of the captures.
 #[derive(Debug, Clone)]
 pub struct Timing {
     /// A channel looks at its queued `sendmsg` once a media frame.
     pub frame: Duration,
-    /// A connection to which nothing is sent looks at its events this often.
+    /// An idle connection looks at its events this often.
     pub flush: Duration,
     /// `answer`, from its start to CHANNEL_ANSWER.
     pub answer: Duration,
@@ -33,20 +33,20 @@ pub struct Timing {
     pub progress: Duration,
     /// From CHANNEL_ANSWER of an originated leg to its application and its BACKGROUND_JOB.
     pub originate_done: Duration,
-    /// From the order to bridge to CHANNEL_BRIDGE, behind the end of what both legs did before.
+    /// From the `uuid_bridge` to CHANNEL_BRIDGE, after the end of both legs' earlier applications.
     pub bridge: Duration,
     /// From a hang-up on one side of a bridge to the other side noticing.
     pub unbridge: Duration,
-    /// A phone that answers no INVITE at all is given up after this (SIP timer B).
+    /// The time after which a phone that answers no INVITE at all is given up (SIP timer B).
     pub sip_timeout: Duration,
-    /// An answered phone that sends no audio any more is hung up after this (`MEDIA_TIMEOUT`).
+    /// The time after which an answered phone that sends no more audio is hung up (`MEDIA_TIMEOUT`).
     pub media_timeout: Duration,
-    /// The outbound peer must have sent `connect` within this.
+    /// The time within which the outbound peer must send `connect`.
     pub connect: Duration,
     /// Between two HEARTBEAT events.
     pub heartbeat: Duration,
-    /// How far `show channels` and `show calls` are behind: they read a table that a thread of its own fills from the
-    /// events (measured: 50 to 250 ms).
+    /// How far `show channels` and `show calls` lag behind: they read a table that a thread fills from the events
+    /// (measured: 50 to 250 ms).
     pub table: Duration,
 }
 
@@ -71,14 +71,14 @@ impl Default for Timing {
     }
 }
 
-/// Bounds after which something is called a violation.
+/// Bounds beyond which an event is a violation.
 #[derive(Debug, Clone)]
 pub struct Bounds {
-    /// A phone that was rung may stand answered without anybody to talk to for this long.
+    /// How long a phone that was rung may stand answered without a partner.
     pub silence: Duration,
-    /// A phone may go on ringing this long after the caller it rings for has gone or talks to somebody else.
+    /// How long a phone may keep ringing after its caller has gone or talks to another party.
     pub stray_ring: Duration,
-    /// A phone already talking for longer than this must not be rung.
+    /// A phone that has talked for longer than this must not be rung.
     pub talking: Duration,
 }
 
@@ -95,34 +95,35 @@ impl Default for Bounds {
 /// A simulated switch's settings.
 #[derive(Clone)]
 pub struct Config {
-    /// Directory domain of the phones.
+    /// The directory domain of the phones.
     pub domain: String,
-    /// The global variable `fsq_numbers`: which numbers the dialplan takes for queues. Empty: there is no such variable.
+    /// The global variable `fsq_numbers`: the numbers that the dialplan routes to queues. Empty: the variable does not
+    /// exist.
     pub numbers: String,
     /// Seed of every identity and every random behaviour.
     pub seed: u64,
-    /// What the numbers do.
+    /// The routes of the numbers.
     pub dialplan: Dialplan,
-    /// How long sounds last.
+    /// The lengths of sounds.
     pub lengths: Option<Lengths>,
-    /// How long things take.
+    /// The delays.
     pub timing: Timing,
-    /// What counts as a violation.
+    /// The bounds of violations.
     pub bounds: Bounds,
     /// Password of the inbound listener.
     pub password: String,
-    /// How many new sessions a second it says it takes.
+    /// The number of new sessions per second that the switch reports as its limit.
     pub sessions_per_second: u32,
-    /// What the directory has for every user: names and values of variables.
+    /// The directory's variables for every user: names and values.
     pub directory: Vec<(String, String)>,
     /// Events a connection holds before it overflows (FreeSWITCH: 100,000).
     pub event_queue: usize,
-    /// An accepted outbound connection that closes before the call is parked leaves the call parked for ever
-    /// (measured 8 times of 8). Off: the call goes on behind `socket` as after a refusal.
+    /// An accepted outbound connection that closes before the call is parked leaves the call parked for ever (measured
+    /// 8 times of 8). Off: the call continues after `socket`, as after a refusal.
     pub early_close_strands: bool,
-    /// A `wait_...` of a test that is not fulfilled within this panics and says what it saw instead.
+    /// A `wait_...` of a test that is not fulfilled within this time panics with the last state seen.
     pub patience: Duration,
-    /// Keep everything every caller and phone heard (for tests); off for load.
+    /// Keep every sound of every caller and phone (for tests); off for load.
     pub keep_history: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Connections: what each subscribed to, what waits to be sent to it, and how it ends.
+//! Connections: their subscriptions, the data that waits to be sent, and their ends.
 
 use crate::event::{Event, Format};
 use crate::leg::{ConnId, LegId};
@@ -38,7 +38,7 @@ where
     }
 }
 
-/// Bytes a connection may hold unread before it is closed.
+/// The most unread bytes a connection may hold before it is closed.
 const MAX_COMMAND: usize = 4 << 20;
 
 /// Bytes rendered ahead of the socket.
@@ -46,15 +46,15 @@ const MAX_UNSENT: usize = 256 << 10;
 
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub(crate) enum Phase {
-    /// Outbound: nothing came yet.
+    /// Outbound: no command has come yet.
     Fresh,
-    /// Outbound: `connect` was answered, the call is not parked yet.
+    /// Outbound: `connect` is answered, the call is not parked yet.
     Connected,
     /// Serving.
     Serving,
     /// The channel has gone; the socket stays for its last events.
     Lingering,
-    /// The last bytes are on their way.
+    /// The last bytes are being sent.
     Closing,
 }
 
@@ -69,7 +69,7 @@ pub(crate) struct Conn {
     pub(crate) full: bool,
     pub(crate) reader: Reader,
     pub(crate) backlog: VecDeque<u8>,
-    /// An `api` that takes time: nothing is read or sent meanwhile.
+    /// An `api` that takes time: the connection neither reads nor sends meanwhile.
     pub(crate) blocked: bool,
     pub(crate) frozen: bool,
     pub(crate) session_down: bool,
@@ -114,7 +114,7 @@ impl Conn {
         self.filters.iter().any(|(name, wanted)| event.get(name).is_some_and(|v| v.eq_ignore_ascii_case(wanted)))
     }
 
-    /// What must be true of an event for this connection to want it, when that can be said by identities alone.
+    /// The identities an event must carry for this connection to receive it, if identities alone decide.
     fn identity_keys(&self) -> Option<HashSet<String>> {
         if self.myevents {
             return Some(HashSet::from([self.own_uuid.clone()]));
@@ -131,7 +131,7 @@ impl Conn {
 }
 
 impl World {
-    /// Takes a stream into service. Two tasks carry its bytes; everything else happens in the world.
+    /// Serves a stream. Two tasks carry its bytes; the world does the rest.
     pub(crate) fn open_conn(&mut self, stream: Box<dyn Stream>, leg: Option<LegId>, full: bool) -> ConnId {
         let id = self.fresh();
         let writable = Arc::new(Notify::new());
@@ -176,7 +176,7 @@ impl World {
         id
     }
 
-    /// Brings the index of who wants which events up to date with a connection's subscriptions.
+    /// Updates the index of subscribers with a connection's subscriptions.
     pub(crate) fn reindex(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         let keys = conn.identity_keys();
@@ -201,13 +201,13 @@ impl World {
         }
     }
 
-    /// Whether anybody could want an event of this leg: most of a big load's events are wanted by nobody.
+    /// Whether any connection may subscribe to an event of this leg: under load, most events have no subscriber.
     pub(crate) fn is_wanted(&self, name: &str, uuid: &str) -> bool {
         let takes = |id: &ConnId| self.conns.get(id).is_some_and(|c| c.listening && (c.all || c.types.contains(name)));
         self.keyed.get(uuid).is_some_and(|set| set.iter().any(takes)) || self.unkeyed.iter().any(takes)
     }
 
-    /// Hands an event to every connection that wants it.
+    /// Passes an event to every connection that subscribes to it.
     pub(crate) fn fire(&mut self, event: Event) {
         self.stats.events += 1;
         if self.faults.loses(&event) {
@@ -282,14 +282,14 @@ impl World {
         });
     }
 
-    /// Sends what is queued, then notices that the channel has gone.
+    /// Sends the queued data, then notices that the channel has ended.
     pub(crate) fn flush(&mut self, id: ConnId) {
         let clock = self.clock;
         let Some(conn) = self.conns.get_mut(&id) else { return };
         if conn.blocked || conn.frozen || conn.reader.is_inside() || conn.phase == Phase::Closing {
             return;
         }
-        // A peer that does not read fills its own queue, not the machine.
+        // A peer that does not read fills its own queue, not the machine's memory.
         while conn.out.len() < MAX_UNSENT {
             let Some(event) = conn.events.pop_front() else { break };
             conn.out.push_str(event.frame(conn.format));
@@ -322,7 +322,7 @@ impl World {
         }
     }
 
-    /// Says goodbye and closes. What the connection's own channel does then is decided here too.
+    /// Sends the disconnect notice and closes. The next step of the connection's own channel is decided here too.
     pub(crate) fn close_conn(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         if conn.phase == Phase::Closing {
@@ -341,7 +341,7 @@ impl World {
         self.end_conn(id);
     }
 
-    /// The connection is over, with or without a goodbye.
+    /// The connection has ended, with or without a disconnect notice.
     pub(crate) fn end_conn(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         let before = std::mem::replace(&mut conn.phase, Phase::Closing);
@@ -354,8 +354,8 @@ impl World {
         let leg = conn.leg.filter(|_| !conn.session_down);
         self.reindex(id);
         if let Some(leg) = leg {
-            // FreeSWITCH waits for the threads of `bgapi` before it gives the call up (measured): until nobody rings
-            // for it any more by order of this connection, the caller stays where it is.
+            // FreeSWITCH waits for the threads of `bgapi` before it gives the call up (measured): the caller stays as
+            // long as a phone rings by a command of this connection.
             if self.jobs.contains_key(&id) {
                 self.held_back.insert(id, (leg, before));
             } else {
@@ -375,7 +375,7 @@ impl World {
         self.work_off(id);
     }
 
-    /// Behind the commands read so far: events leave, and a call just taken is parked.
+    /// After the commands read so far: events are sent, and a call just taken is parked.
     pub(crate) fn settle(&mut self, id: ConnId) {
         self.flush(id);
         if let Some(conn) = self.conns.get(&id) {
@@ -386,7 +386,7 @@ impl World {
         }
     }
 
-    /// Carries out the commands that have been read, then sends what they and others left.
+    /// Runs the commands that have been read, then sends the data that they and others queued.
     pub(crate) fn work_off(&mut self, id: ConnId) {
         let mut worked = false;
         loop {

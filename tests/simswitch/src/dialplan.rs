@@ -1,4 +1,4 @@
-//! What dialled numbers do: a table of routes, tried in order.
+//! The routes of dialled numbers: a table, tried in order.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// One application with its argument.
 pub type Step = (String, String);
 
-/// What a route may look at.
+/// The properties a route may use.
 #[derive(Debug)]
 pub struct RouteRequest<'a> {
     /// The dialled number.
@@ -32,7 +32,7 @@ impl RouteRequest<'_> {
 
 type RouteFn = Arc<dyn Fn(&RouteRequest<'_>) -> Option<Vec<Step>> + Send + Sync>;
 
-/// A table of routes; the first that answers decides. No answer: the call ends with `NO_ROUTE_DESTINATION`.
+/// A table of routes; the first that matches decides. Without a match the call ends with `NO_ROUTE_DESTINATION`.
 #[derive(Clone, Default)]
 pub struct Dialplan {
     routes: Vec<RouteFn>,
@@ -44,16 +44,16 @@ impl fmt::Debug for Dialplan {
     }
 }
 
-/// How a number of the queue is held and brought back when nobody answers its socket.
+/// How a queue's number is held and retried when nothing listens at its socket.
 #[derive(Debug, Clone)]
 pub struct QueueRoute {
-    /// Argument of `socket`.
+    /// The argument of `socket`.
     pub socket: String,
     /// Played between two attempts.
     pub waiting_tone: String,
     /// Attempts before the fallback.
     pub tries: u64,
-    /// What is done then.
+    /// The application of the fallback.
     pub fallback: Vec<Step>,
 }
 
@@ -74,7 +74,7 @@ impl QueueRoute {
         if tries >= self.tries {
             return self.fallback.clone();
         }
-        // As the project's own dialplan: only a caller who was held here comes back to a place.
+        // As in the project's own dialplan: only a caller who was held here returns to a place.
         let returns = request.variables.get("fsq_hold") == Some(&request.destination);
         let mark = if returns { "^^;fsq_held=true;fsq_hold=" } else { "^^;fsq_held=;fsq_hold=" };
         let mut steps = vec![step("multiset", mark)];
@@ -115,7 +115,7 @@ impl Dialplan {
         Self::default()
     }
 
-    /// Adds a route behind the others.
+    /// Adds a route after the others.
     #[must_use]
     pub fn route(mut self, f: impl Fn(&RouteRequest<'_>) -> Option<Vec<Step>> + Send + Sync + 'static) -> Self {
         self.routes.push(Arc::new(f));

@@ -1,7 +1,7 @@
-//! Reading `originate`, with every trap the real one has: quotes that are dropped before the braces are read, values
-//! that end at a comma even inside quotes, braces that end the block, `^^` that changes the separator.
+//! Parses `originate`, with every trap of the real one: quotes that are dropped before the braces are read, values that
+//! end at a comma even inside quotes, braces that end the block, `^^` that changes the separator.
 
-/// What `originate` was asked for.
+/// The parsed `originate`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Originate {
     pub(crate) variables: Vec<(String, String)>,
@@ -111,7 +111,7 @@ fn clean(text: &str, separator: Option<char>) -> String {
     out
 }
 
-/// The text inside the block that opens here, and what is behind it; nothing when it never closes.
+/// The text inside the block that opens here, and the rest after it; `None` if it never closes.
 fn block(text: &str, open: char, close: char) -> Option<(&str, &str)> {
     let mut depth = 0usize;
     for (at, c) in text.char_indices() {
@@ -142,7 +142,7 @@ fn pairs(inside: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Takes the variable blocks `<..>`, `{..}`, `[..]` off the front of a dial string.
+/// Removes the variable blocks `<..>`, `{..}`, `[..]` from the front of a dial string.
 pub(crate) fn take_variables(dial: &str) -> Result<(Vec<(String, String)>, String), String> {
     let mut variables = Vec::new();
     let mut rest = dial.trim_start();
@@ -161,7 +161,7 @@ pub(crate) fn take_variables(dial: &str) -> Result<(Vec<(String, String)>, Strin
     }
 }
 
-/// Reads the argument of `originate`.
+/// Parses the argument of `originate`.
 pub(crate) fn originate(argument: &str) -> Result<Originate, String> {
     const USAGE: &str = "-USAGE: <call url> <exten>|&<application_name>(<app_args>) [<dialplan>] [<context>] [<cid_name>] \
                          [<cid_num>] [<timeout_sec>]\n";

@@ -1,4 +1,4 @@
-//! Events: named lists of headers, rendered once for all who receive them.
+//! Events: named lists of headers, rendered once for all receivers.
 
 use crate::wire;
 use std::borrow::Cow;
@@ -57,7 +57,7 @@ impl Event {
         out
     }
 
-    /// The headers as one JSON object, as `uuid_dump ... json` and JSON events have them.
+    /// The headers as one JSON object, as in `uuid_dump ... json` and JSON events.
     pub(crate) fn json_body(&self) -> String {
         let length = self.body.as_ref().map(|b| b.len().to_string());
         let extra = length.iter().map(|l| ("Content-Length", l.as_str()));

@@ -1,4 +1,4 @@
-//! Applications on a channel: the stack of what runs, what is queued behind it, and the dialplan underneath.
+//! Applications on a channel: the stack of running applications, the queued ones, and the dialplan underneath.
 
 use crate::audio::{Segment, Sound};
 use crate::leg::{Frame, LegId, Message, State, Work};
@@ -6,11 +6,11 @@ use crate::world::World;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How an application began.
+/// How an application started.
 pub(crate) enum Ran {
-    /// It is already over; the response when it gives one.
+    /// It has already ended; with its response, if it has one.
     Done(Option<&'static str>),
-    /// It goes on.
+    /// It runs.
     Running(Work),
 }
 
@@ -67,10 +67,10 @@ impl World {
         }
     }
 
-    /// What is still queued when a channel leaves what it does, because its connection has ended or it is transferred:
-    /// FreeSWITCH carries it out before the channel goes on (`socket_function` in mod_event_socket.c,
-    /// `switch_ivr_parse_all_events` in switch_ivr.c), though nothing sounds any more. False when the call goes elsewhere
-    /// by it.
+    /// Runs the commands still queued when a channel leaves its application, because its connection has ended or it is
+    /// transferred: FreeSWITCH runs them before the channel continues (`socket_function` in mod_event_socket.c,
+    /// `switch_ivr_parse_all_events` in switch_ivr.c), though no sound plays any more. False if one of them sends the
+    /// call elsewhere.
     pub(crate) fn carry_out_rest(&mut self, id: LegId) -> bool {
         while let Some(message) = self.legs.get_mut(&id).filter(|l| l.is_up()).and_then(|l| l.messages.pop_front()) {
             match message {
@@ -150,7 +150,7 @@ impl World {
         self.fire_app(id, "CHANNEL_EXECUTE_COMPLETE", &frame.app, &frame.data, &frame.uuid);
     }
 
-    /// What sounded stops sounding, because something runs over it.
+    /// Interrupts the current sound, because another application runs over it.
     fn pause_top(&mut self, id: LegId) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         if let Some(Frame { work: Work::Sound { left, position, since, .. }, .. }) = leg.stack.last_mut()
@@ -162,7 +162,7 @@ impl World {
         }
     }
 
-    /// What is innermost begins (`fresh`), or goes on.
+    /// Starts the innermost application (`fresh`), or resumes it.
     fn begin_top(&mut self, id: LegId, fresh: bool) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         let Some(frame) = leg.stack.last_mut() else {
@@ -210,14 +210,14 @@ impl World {
         }
     }
 
-    /// The innermost application ends by itself; what is under it goes on, then what is queued.
+    /// The innermost application ends by itself; the one underneath resumes, then the queued ones run.
     pub(crate) fn finish_top(&mut self, id: LegId, response: Option<&'static str>) {
         self.pop_frame(id, response);
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.vars.remove("current_loop");
             leg.vars.remove("total_loops");
         }
-        // What is queued comes first: the sound underneath is not heard for a moment in between.
+        // Queued commands come first: the sound underneath is not heard for a moment in between.
         self.pump(id);
         self.begin_top(id, false);
         let Some(leg) = self.legs.get(&id) else { return };
@@ -225,7 +225,7 @@ impl World {
             && leg.conn.is_none()
             && !leg.stranded
         {
-            // Nobody holds the call any more: what ran to its end was the last thing.
+            // No connection holds the call any more: the application that ended was the last one.
             return self.finish_top(id, None);
         }
         if leg.stack.is_empty() {
@@ -251,7 +251,7 @@ impl World {
         self.complete(id, &frame, response);
     }
 
-    /// Everything on the channel is broken off, innermost first.
+    /// Breaks off every application on the channel, innermost first.
     pub(crate) fn unwind(&mut self, id: LegId) {
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.vars.remove("current_loop");
@@ -264,7 +264,7 @@ impl World {
         self.hear(id);
     }
 
-    /// Takes the next step of the dialplan; behind the last one the call ends.
+    /// Takes the next step of the dialplan; after the last one the call ends.
     pub(crate) fn advance(&mut self, id: LegId) {
         loop {
             let Some(leg) = self.legs.get_mut(&id) else { return };
@@ -279,7 +279,7 @@ impl World {
         }
     }
 
-    /// Notes what a leg hears now.
+    /// Notes the sound that a leg hears now.
     pub(crate) fn hear(&mut self, id: LegId) {
         let Some(leg) = self.legs.get(&id) else { return };
         let mut position = Duration::ZERO;

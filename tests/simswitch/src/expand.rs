@@ -1,12 +1,12 @@
-//! `${...}` in applications and commands, and the record of what text managed to execute.
+//! `${...}` in applications and commands, and the record of text that was executed.
 
 use crate::leg::LegId;
 use crate::observe::SecurityRecord;
 use crate::world::World;
 
 impl World {
-    /// Replaces `${variable}` by its value, and notes every `${api(...)}` as executed: in FreeSWITCH it is. What a
-    /// command of a controller (`id` is none) looks up and compares is its own wish, and harmless.
+    /// Replaces `${variable}` by its value, and notes every `${api(...)}` as executed, as FreeSWITCH executes it. A
+    /// controller's own command (`id` is none) may look up and compare values, which is harmless.
     pub(crate) fn expand(&mut self, id: Option<LegId>, text: &str) -> String {
         if !text.contains("${") {
             return text.to_owned();
@@ -51,7 +51,7 @@ impl World {
         out
     }
 
-    /// The few calls whose result a dialplan may want; everything else is only noted.
+    /// The few API calls whose result a dialplan needs; all others are only noted.
     fn harmless_api(&mut self, api: &str, arg: &str) -> String {
         match api {
             "create_uuid" => self.rng.uuid(),
@@ -84,7 +84,7 @@ impl World {
     }
 }
 
-/// `bgapi(uuid:U originate {origination_uuid=U,...`: a controller's own order.
+/// `bgapi(uuid:U originate {origination_uuid=U,...`: a controller's own `originate`.
 fn is_order_to_ring(api: &str, arg: &str) -> bool {
     let parts = || {
         let (job, command) = arg.strip_prefix("uuid:")?.split_once(' ')?;
@@ -107,7 +107,7 @@ fn cond(text: &str) -> &str {
     parts().unwrap_or("-ERR")
 }
 
-/// The brace that closes, with nested ones counted.
+/// The closing brace, counting nested ones.
 fn closing(text: &str) -> Option<usize> {
     let mut depth = 1usize;
     for (at, c) in text.char_indices() {

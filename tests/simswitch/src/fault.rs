@@ -1,26 +1,26 @@
-//! What can go wrong on purpose.
+//! Faults for tests to inject.
 
 use crate::event::Event;
 use std::time::Duration;
 
-/// Faults in force. All off by default; a scenario turns them on and off as it goes.
+/// The faults in force. All are off by default; a scenario turns them on and off.
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
-    /// `socket` finds nobody: refused.
+    /// `socket` connections are refused.
     pub controller_away: bool,
-    /// Every reply comes this much later; the connection stands still meanwhile.
+    /// Every reply comes this much later; the connection stops meanwhile.
     pub reply_delay: Option<Duration>,
     /// Every event is queued this much later.
     pub event_delay: Option<Duration>,
-    /// Every event is queued this much later for connections that are not a call's own.
+    /// Every event is queued this much later for connections other than a call's own.
     pub link_delay: Option<Duration>,
-    /// The next events of these names are lost, one for each entry.
+    /// The next events with these names are lost, one for each entry.
     pub lose_events: Vec<String>,
     /// The next BACKGROUND_JOB events of these commands are lost, one for each entry.
     pub lose_jobs: Vec<String>,
-    /// This many `originate` commands are accepted and never heard of again: no leg, no result.
+    /// This many `originate` commands are accepted without any effect: no leg, no result.
     pub swallow_originates: u32,
-    /// New channels do not tell whose they are: a dial string of the admin's own without `presence_id`.
+    /// New channels carry no user: an admin's own dial string without `presence_id`.
     pub no_presence: bool,
     /// The core was started with `-nosql` or runs without its database: `show` refuses every question (`show_function` in
     /// mod_commands.c).

@@ -1,6 +1,6 @@
-//! Channels that come in pairs: a loopback channel's two ends, or those of a call that FreeSWITCH places to itself. What is heard at one end is what is sent to the other,
-//! they are answered and they end together. A loopback takes itself out once both its ends are bridged (measured, and read
-//! in mod_loopback.c).
+//! Channels that come in pairs: the two ends of a loopback channel, or of a call that FreeSWITCH places to itself. Each
+//! end hears the sound sent to the other; they are answered and end together. A loopback removes itself once both its
+//! ends are bridged (measured, and read in mod_loopback.c).
 
 use crate::audio::Sound;
 use crate::leg::{Dialing, Direction, Leg, LegId, Owner, State, Waiter};
@@ -8,13 +8,13 @@ use crate::party::NewLeg;
 use crate::world::World;
 use std::time::Duration;
 
-/// How long both ends are bridged before they take themselves out: 100 frames, and what it takes to notice (measured:
+/// How long both ends are bridged before the loopback removes itself: 100 frames, plus the time to notice (measured:
 /// 2.08 s).
 const BOWOUT: Duration = Duration::from_millis(2080);
 
 impl World {
-    /// `loopback/NUMBER[/CONTEXT[/DIALPLAN]]`: the a-end is the leg of whoever dialled, the b-end dials the number. What
-    /// `originate` set is set on both ends, but `group_confirm_*` only on the b-end.
+    /// `loopback/NUMBER[/CONTEXT[/DIALPLAN]]`: the a-end is the leg of the dialling party, the b-end dials the number.
+    /// The variables of `originate` are set on both ends, except `group_confirm_*`, which are set only on the b-end.
     pub(crate) fn ring_loopback(
         &mut self,
         to: &str,
@@ -92,12 +92,12 @@ impl World {
         self.legs.get(&id).filter(|l| l.owner == Owner::Half)?.twin
     }
 
-    /// Whoever is bridged to the other end.
+    /// The leg bridged to the other end.
     pub(crate) fn beyond(&self, id: LegId) -> Option<LegId> {
         self.legs.get(&self.twin_of(id)?)?.talks_to()
     }
 
-    /// What somebody hears who is bridged to this leg.
+    /// The sound heard by a party bridged to this leg.
     pub(crate) fn sound_from(&self, peer: LegId) -> Sound {
         match self.twin_of(peer).and_then(|twin| self.legs.get(&twin)) {
             Some(twin) => twin.audio.now.as_ref().map_or(Sound::Silence, |s| s.sound.clone()),
@@ -105,7 +105,7 @@ impl World {
         }
     }
 
-    /// One end hears something else: so does whoever is bridged to the other.
+    /// The sound of one end changes: so does that of the party bridged to the other.
     pub(crate) fn heard_beyond(&mut self, id: LegId) {
         if let Some(listener) = self.beyond(id) {
             self.hear(listener);
@@ -122,7 +122,7 @@ impl World {
         }
     }
 
-    /// Somebody whom the b-end rings rings.
+    /// A phone that the b-end rings starts ringing.
     pub(crate) fn progress_half(&mut self, id: LegId) {
         let Some(Waiter::Bridge(ringing)) =
             self.legs.get(&id).and_then(|l| l.dialing.as_ref()).map(|d| d.waiter.clone())
@@ -134,7 +134,7 @@ impl World {
         }
     }
 
-    /// What ends together with a leg: the other end, and the leg that rings somebody on its behalf.
+    /// The legs that end together with a leg: the other end, and the leg that rings a phone on its behalf.
     pub(crate) fn ends_with(&mut self, id: LegId, cause: &str) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         let (twin, held_by) = (leg.twin.take(), leg.held_by.take());
@@ -151,8 +151,8 @@ impl World {
         }
     }
 
-    /// Two legs are bridged: if one is an end of a loopback, and both ends have now a partner of their own, they take
-    /// themselves out after a while.
+    /// Two legs are bridged: if one is an end of a loopback, and both ends now have a partner, the loopback removes
+    /// itself after a while.
     pub(crate) fn watch_bowout(&mut self, bridged: [LegId; 2]) {
         for id in bridged {
             let Some(twin) = self.twin_of(id).filter(|_| self.is_loopback(id)) else { continue };
@@ -178,7 +178,7 @@ impl World {
         let partners = ends.map(|id| self.legs.get(&id).and_then(|l| l.talks_to()));
         let [Some(x), Some(y)] = partners else { return };
         if [x, y].iter().any(|id| self.twin_of(*id).is_some()) {
-            // A chain of them: the inner ones go first.
+            // In a chain of loopbacks the inner ones go first.
             return;
         }
         for (id, partner) in [(a, x), (b, y)] {

@@ -1,4 +1,4 @@
-//! How legs are answered and how they end.
+//! The answers and the ends of legs.
 
 use crate::cause;
 use crate::headers;
@@ -36,7 +36,7 @@ impl World {
         self.answered_half(id);
     }
 
-    /// 183: what is played is heard before the call is answered.
+    /// 183: a sound is heard before the call is answered.
     pub(crate) fn mark_early(&mut self, id: LegId) {
         let micros = self.micros();
         let Some(leg) = self.legs.get_mut(&id) else { return };
@@ -49,7 +49,7 @@ impl World {
         self.fire_leg(id, "CHANNEL_PROGRESS_MEDIA", true, &[]);
     }
 
-    /// Hangs a leg up: CHANNEL_HANGUP now, the rest at once behind what happens now.
+    /// Hangs a leg up: CHANNEL_HANGUP now, the rest right after the current action.
     pub(crate) fn hangup(&mut self, id: LegId, cause: &str, by_peer: bool) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         if !leg.is_up() {
@@ -98,7 +98,8 @@ impl World {
         let peer_up =
             self.legs.get(&bridge.peer).is_some_and(|p| p.is_up() && p.bridge.is_some_and(|b| b.token == bridge.token));
         match bridge.side {
-            // The originator ends: its partner is hung up with it. Which of the two reports first differs from capture
+            // The originator ends: its partner is hung up with it. The order of the two varies between captures, so it
+            // is random here.
             // to capture, so it is left to chance here.
             Side::A => {
                 if bridge.up && peer_up {
@@ -113,7 +114,7 @@ impl World {
                 let delay = Duration::from_millis(2 * self.rng.between(0, 2));
                 self.after(delay, move |world| world.unbridge_last(id, bridge.up, &cause));
             }
-            // The other one ends: the originator notices a frame later.
+            // The other leg ends: the originator notices a frame later.
             Side::B => {
                 self.finalize(id);
                 if peer_up {
@@ -145,14 +146,14 @@ impl World {
         });
     }
 
-    /// A bridge that never came up leaves behind what the leg was doing.
+    /// A bridge that never came up leaves the leg's earlier application in place.
     fn unwind_before_join(&mut self, id: LegId) {
         if self.legs.get(&id).is_some_and(|l| l.bridge.is_some_and(|b| !b.up)) {
             self.unwind(id);
         }
     }
 
-    /// The last events of a leg; then it is gone.
+    /// The last events of a leg; after them it no longer exists.
     fn finalize(&mut self, id: LegId) {
         self.unwind(id);
         let micros = self.micros();
@@ -198,7 +199,7 @@ impl World {
         self.list_longer(id, leg);
     }
 
-    /// Tells who waits for a leg that it will not come.
+    /// Informs the waiters of a leg that it has failed.
     pub(crate) fn dial_failed(&mut self, waiter: &Waiter, cause: &str) {
         match waiter {
             Waiter::Job(job) => {
@@ -224,7 +225,7 @@ impl World {
     }
 }
 
-/// What an answered call knows about its media.
+/// The media variables of an answered call.
 fn media_variables(vars: &mut leg::Vars, port: u64, ssrc: u64) {
     let fixed = [
         ("remote_video_media_flow", "inactive"),

@@ -4,14 +4,14 @@ use crate::clock;
 use crate::event::Event;
 use crate::leg::{Direction, Leg, Profile, Times};
 
-/// What every event starts with, behind its name.
+/// The first headers of every event, after its name.
 pub(crate) struct Core<'a> {
     pub(crate) uuid: &'a str,
     pub(crate) sequence: u64,
     pub(crate) micros: u64,
 }
 
-/// Where in FreeSWITCH's source an event is fired; the captures carry it.
+/// The place in FreeSWITCH's source that fires an event; the captures contain it.
 fn origin(name: &str) -> (&'static str, &'static str, u32) {
     match name {
         "CHANNEL_DATA" => ("mod_event_socket.c", "parse_command", 2029),
@@ -145,7 +145,8 @@ fn profile_times(push: &mut impl FnMut(&str, &str), t: &Times) {
     push("Channel-Hold-Accum", &t.hold_accum.to_string());
 }
 
-/// What mod_sofia notes of `Privacy: id` (sofia.c), and `originate` of `origination_privacy` (switch_ivr_originate.c).
+/// The variables mod_sofia sets for `Privacy: id` (sofia.c), and `originate` for `origination_privacy`
+/// (switch_ivr_originate.c).
 fn profile_flags(push: &mut impl FnMut(&str, &str), leg: &Leg) {
     let asked = leg.vars.get("origination_privacy");
     let of = |flag: &str, usual: bool| asked.map_or(usual, |asked| asked.contains(flag)).to_string();
@@ -182,7 +183,7 @@ pub(crate) fn variables(event: &mut Event, leg: &Leg) {
     }
 }
 
-/// What only the last event of a channel has: causes, stamps, durations.
+/// Headers of a channel's last event only: causes, stamps, durations.
 pub(crate) fn report(leg: &mut Leg, q850: u32) {
     let t = leg.times;
     let cause = leg.cause.clone().unwrap_or_default();

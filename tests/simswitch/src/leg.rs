@@ -1,4 +1,4 @@
-//! One channel: its state, its variables, what runs on it.
+//! One channel: its state, its variables, its applications.
 
 use crate::audio::AudioLog;
 use std::borrow::Cow;
@@ -50,7 +50,7 @@ impl Vars {
         self.0.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
     }
 
-    /// Sets a variable behind the others; an empty value removes it.
+    /// Sets a variable after the others; an empty value removes it.
     pub(crate) fn set(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) {
         let (name, value) = (name.into(), value.into());
         if value.is_empty() {
@@ -75,7 +75,7 @@ impl Vars {
     }
 }
 
-/// What FreeSWITCH takes for true.
+/// The values FreeSWITCH treats as true.
 pub(crate) fn is_true(text: &str) -> bool {
     ["yes", "on", "true", "t", "enabled", "active", "allow"].iter().any(|t| t.eq_ignore_ascii_case(text))
         || text.parse::<i64>().is_ok_and(|n| n != 0)
@@ -87,14 +87,14 @@ pub(crate) enum Direction {
     Outbound,
 }
 
-/// Who is at the other end of the wire.
+/// The party at the other end of the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Owner {
     /// A caller of the test.
     Caller(u64),
     /// A phone by its number, rung by the switch.
     Phone(String),
-    /// Nobody: what comes in here goes out at the leg's twin.
+    /// No party: incoming audio goes out at the leg's twin.
     Half,
 }
 
@@ -135,16 +135,16 @@ pub(crate) struct Times {
     pub(crate) hold_accum: u64,
 }
 
-/// What a running application does.
+/// The kind of a running application.
 #[derive(Debug)]
 pub(crate) enum Work {
     /// `socket`; parked under the controller once it has sent `connect`.
     Socket { parked: bool },
     /// `park`.
     Park,
-    /// `answer` on its way.
+    /// `answer` under way.
     Answering,
-    /// A sound: what is left of it, and since when it runs.
+    /// A sound: its remaining length, and since when it plays.
     Sound { file: String, left: Option<Duration>, position: Duration, since: Option<Instant> },
     /// `sleep`.
     Sleep,
@@ -191,11 +191,11 @@ pub(crate) struct Bridge {
     pub(crate) side: Side,
     /// Audio flows.
     pub(crate) up: bool,
-    /// Orders and their timers carry it; one that does not match is stale.
+    /// Commands and their timers carry it; one that does not match is stale.
     pub(crate) token: u64,
 }
 
-/// Why a leg was rung, and who waits for the result.
+/// The reason a leg was rung, and the waiter for its result.
 #[derive(Debug, Clone)]
 pub(crate) struct Dialing {
     /// The application to run once answered.
@@ -208,15 +208,15 @@ pub(crate) struct Dialing {
 pub(crate) enum Waiter {
     /// A background job.
     Job(Job),
-    /// `api originate`: the connection stands still until the end.
+    /// `api originate`: the connection stops until the end.
     Api(ConnId),
     /// The `bridge` application of this leg.
     Bridge(LegId),
-    /// Nobody (an `originate` inside `api_on_answer` and the like).
+    /// No waiter (an `originate` inside `api_on_answer` and the like).
     Nobody,
 }
 
-/// A `bgapi` under way.
+/// A running `bgapi`.
 #[derive(Debug, Clone)]
 pub(crate) struct Job {
     pub(crate) uuid: String,
@@ -255,22 +255,23 @@ pub(crate) struct Leg {
     pub(crate) bridge: Option<Bridge>,
     pub(crate) dialing: Option<Dialing>,
     pub(crate) dialed_peer: Option<LegId>,
-    /// Who is parked until the one whom this leg rings answers: an attended transfer that was completed while it rang.
+    /// The leg parked until the phone that this leg rings answers: an attended transfer that was completed while it
+    /// rang.
     pub(crate) holding: Option<LegId>,
-    /// The leg that does so for this one.
+    /// The leg that rings a phone on behalf of this one.
     pub(crate) held_by: Option<LegId>,
     /// The other half of a loopback channel, or of a call that FreeSWITCH placed to itself.
     pub(crate) twin: Option<LegId>,
-    /// The caller this leg was rung for, when its `originate` says so.
+    /// The caller this leg was rung for, if its `originate` names one.
     pub(crate) rings_for: Option<String>,
     pub(crate) from_originate: bool,
     pub(crate) held: bool,
     pub(crate) cause: Option<String>,
     /// The status with which its phone refused the call.
     pub(crate) refused: Option<u16>,
-    /// Orders to the channel after this are stale.
+    /// Commands to the channel after this are stale.
     pub(crate) routed: u64,
-    /// Parked under a connection that closed too early: nobody is in charge any more.
+    /// Parked under a connection that closed too early: no connection is in charge any more.
     pub(crate) stranded: bool,
     pub(crate) audio: AudioLog,
 }

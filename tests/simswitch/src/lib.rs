@@ -1,9 +1,9 @@
 //! A simulated FreeSWITCH speaking the real Event Socket wire.
 //!
-//! [`SimSwitch`] runs on tokio time only: under a paused clock a scenario of hours takes milliseconds and is the same
-//! every time. The controller is reached through [`SimSwitch::dial_out_via`] (any stream: `tokio::io::duplex`, TCP), the
-//! inbound listener through [`SimSwitch::accept`] or [`SimSwitch::listen`]. Phones and callers are handles a test holds
-//! in its hand: [`Phone`], [`Caller`]. What the switch sends is held against `tests/captures`.
+//! [`SimSwitch`] runs on tokio time only: under a paused clock a scenario of hours takes milliseconds and is always the
+//! same. The switch reaches the controller through [`SimSwitch::dial_out_via`] (any stream: `tokio::io::duplex`, TCP),
+//! and serves the inbound listener through [`SimSwitch::accept`] or [`SimSwitch::listen`]. Tests control phones and
+//! callers through the handles [`Phone`] and [`Caller`]. The tests compare the switch's output with `tests/captures`.
 
 mod api;
 mod apps;

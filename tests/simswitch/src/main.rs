@@ -1,4 +1,4 @@
-//! The simulated switch as a program: for trying a controller by hand, for demonstrations, for load.
+//! The simulated switch as a program: to try a controller by hand, for demonstrations, and for load.
 
 use simswitch::{Behaviour, CallSpec, Config, Dialplan, QueueRoute, SimSwitch};
 use std::net::SocketAddr;

@@ -1,11 +1,11 @@
-//! What a test can see of the whole switch: rules that were broken, text that was executed, numbers for load.
+//! A test's view of the whole switch: rules that were broken, text that was executed, numbers for load.
 
 use crate::audio::{Segment, Sound};
 use crate::leg::{Leg, LegId, Owner};
 use crate::world::World;
 use std::time::Duration;
 
-/// Something that must never happen to a caller or an agent. Every time is since the switch was started.
+/// An event that must never happen to a caller or an agent. Every time is since the start of the switch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Violation {
     /// A phone was rung while it already rang for an `originate`.
@@ -14,7 +14,7 @@ pub enum Violation {
         at: Duration,
         /// The phone.
         phone: String,
-        /// The two callers, as far as the switch was told.
+        /// The two callers, as far as the `originate` commands name them.
         callers: (Option<String>, Option<String>),
     },
     /// A phone was rung by `originate` while it talked.
@@ -24,7 +24,7 @@ pub enum Violation {
         /// The phone.
         phone: String,
     },
-    /// A phone went on ringing after its caller had gone or talked to somebody else.
+    /// A phone kept ringing after its caller had gone or talked to another party.
     StrayRing {
         /// When it was noticed.
         at: Duration,
@@ -33,7 +33,7 @@ pub enum Violation {
         /// The caller's leg.
         caller: String,
     },
-    /// A phone stood answered, and nobody talked to it.
+    /// A phone stood answered without a partner.
     Silence {
         /// When it was noticed.
         at: Duration,
@@ -44,12 +44,12 @@ pub enum Violation {
     TakenAway {
         /// When.
         at: Duration,
-        /// Whom.
+        /// The caller.
         caller: String,
-        /// By whom.
+        /// The leg that took the caller.
         by: String,
     },
-    /// A connection did not read, and its queue of events is full: the real switch freezes for minutes.
+    /// A connection did not read, and its event queue is full: the real switch freezes for minutes.
     Overflow {
         /// When.
         at: Duration,
@@ -65,16 +65,16 @@ pub enum Violation {
     },
 }
 
-/// Text that FreeSWITCH would have executed: an API call inside `${...}`, an executing application, a reload.
+/// Text that FreeSWITCH would execute: an API call inside `${...}`, an executing application, a reload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecurityRecord {
     /// When.
     pub at: Duration,
     /// The leg it ran on.
     pub leg: Option<String>,
-    /// What was executed.
+    /// The executed text.
     pub executed: String,
-    /// The text that held it.
+    /// The text that contained it.
     pub text: String,
 }
 
@@ -95,9 +95,9 @@ pub struct CallStats {
     pub conversations: u64,
     /// Conversations cut because a controller died with `socket_resume` still set.
     pub cut_by_reset: u64,
-    /// For each caller that was offered: from the call's beginning to the first leg rung for it.
+    /// For each caller with an offer: from the start of the call to the first leg rung for it.
     pub first_offer: Vec<Duration>,
-    /// For each caller that was connected: from the phone's answer to the conversation.
+    /// For each connected caller: from the phone's answer to the conversation.
     pub answer_to_talk: Vec<Duration>,
 }
 
@@ -116,7 +116,7 @@ pub struct LegView {
     pub talks_to: Option<String>,
     /// The caller's leg it was rung for.
     pub rings_for: Option<String>,
-    /// What it hears.
+    /// The sound it hears.
     pub hears: Sound,
 }
 
@@ -219,7 +219,7 @@ impl World {
             let now = self.micros();
             let Some(leg) = self.legs.get(&id) else { continue };
             let uuid = leg.uuid.clone();
-            // Through a loopback it is the one beyond who talks.
+            // Through a loopback, the talking party is the one beyond it.
             let talks = self.legs.get(&self.beyond(id).unwrap_or(id));
             if let Some(Owner::Caller(caller)) = talks.map(|l| &l.owner)
                 && !party.is_empty()
@@ -233,7 +233,7 @@ impl World {
         }
     }
 
-    /// A leg has gone: nobody must ring for it any more.
+    /// A leg has ended: no phone may ring for it any more.
     pub(crate) fn note_gone(&mut self, leg: &Leg) {
         if let Some(caller) = &leg.rings_for
             && let Some(ringing) = self.rings.get_mut(caller)

@@ -8,7 +8,8 @@ use crate::world::World;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A channel that dials itself, or a system application in `originate`: text from outside got where it must not.
+/// A channel that dials itself, or a system application in `originate`: outside text reached a place where it is
+/// executed.
 const EXECUTING: &[&str] = &["system", "bg_system", "lua", "python", "javascript", "perl"];
 
 impl World {
@@ -88,7 +89,7 @@ impl World {
         Ok(id)
     }
 
-    /// Makes the leg and sends the INVITE; a cause when there is nobody to send it to.
+    /// Makes the leg and sends the INVITE; returns a cause if the phone cannot be reached.
     fn ring(
         &mut self,
         dial: &str,
@@ -152,8 +153,9 @@ impl World {
         Ok(id)
     }
 
-    /// Ends a leg that still rings then. What is limited for one leg (`leg_timeout`) must be exceeded, by the calendar's
-    /// whole seconds (`check_per_channel_timeouts` in switch_ivr_originate.c); `originate_timeout` need only be reached.
+    /// Ends a leg that still rings at its limit. A limit of one leg (`leg_timeout`) must be exceeded, in whole seconds
+    /// of the calendar (`check_per_channel_timeouts` in switch_ivr_originate.c); `originate_timeout` need only be
+    /// reached.
     pub(crate) fn give_up_ringing(&mut self, id: LegId, seconds: u64, cause: &'static str) {
         let end = self.clock.whole_seconds_after(Instant::now(), seconds);
         self.at(end, move |world| {
@@ -163,7 +165,7 @@ impl World {
         });
     }
 
-    /// The phone a dial string reaches, or why none does.
+    /// The phone that a dial string reaches, or the reason that none is reached.
     fn phone_of(&self, dial: &str) -> Result<String, String> {
         if let Some(phone) = self.phones.get(dial) {
             return self.reachable(dial, phone.registration);
@@ -179,7 +181,7 @@ impl World {
             return Err(if dial.starts_with("sofia/") { "NO_ROUTE_DESTINATION" } else { "CHAN_NOT_IMPLEMENTED" }.into());
         };
         let (user, domain) = user.split_once('@').unwrap_or((user, &self.config.domain));
-        // Of several phones of one account only the first is rung: the leg has but one UUID, and each of the others is a
+        // Of several phones of one account only the first is rung: the leg has only one UUID, and each further leg is a
         // "Duplicate UUID!".
         let mut phones = self.phones_of(user);
         match (phones.next(), self.phones.get(user)) {
@@ -255,7 +257,7 @@ impl World {
         if let Some(Waiter::Bridge(aleg)) =
             self.legs.get(&id).and_then(|l| l.dialing.as_ref()).map(|d| d.waiter.clone())
         {
-            // The bridging leg's own `group_confirm_*` belong to this leg as well.
+            // The bridging leg's own `group_confirm_*` apply to this leg as well.
             if let Some(until) = self.confirmed_by(id).or_else(|| self.confirmed_by(aleg)) {
                 return self.at(until, move |world| world.unconfirmed(aleg, id));
             }
@@ -272,22 +274,24 @@ impl World {
         self.after(delay, move |world| world.originated(id, confirmed_within));
     }
 
-    /// When a leg that must be confirmed is given up: its time must be exceeded, by the calendar's whole seconds.
+    /// The time at which a leg without confirmation is given up: its limit must be exceeded, in whole seconds of the
+    /// calendar.
     fn confirmed_by(&self, id: LegId) -> Option<Instant> {
         let leg = self.legs.get(&id).filter(|l| l.vars.get("group_confirm_key").is_some())?;
         let within = leg.vars.get("group_confirm_timeout").and_then(|t| t.trim().parse().ok()).unwrap_or(60);
         Some(self.clock.whole_seconds_after(Instant::now(), within + 1))
     }
 
-    /// Nobody has confirmed whom a `bridge` rings (here nobody ever does).
+    /// The phone that a `bridge` rings has not been confirmed (in this simulation it never is).
     fn unconfirmed(&mut self, aleg: LegId, id: LegId) {
         if self.legs.get(&id).is_some_and(|l| l.is_up() && l.bridge.is_none()) && self.is_dialing_bridge(aleg) {
             self.hangup(id, "ALLOTTED_TIMEOUT", false);
         }
     }
 
-    /// `originate` has what it wanted: its caller is told, the leg goes its way. One that is still to be confirmed is
-    /// looked after (measured: every 20 ms) until somebody else has connected it, or that has taken too long.
+    /// `originate` has its answer: its caller gets the result, and the leg continues. A leg that still needs
+    /// confirmation is checked (measured: every 20 ms) until another command has connected it, or that has taken too
+    /// long.
     fn originated(&mut self, id: LegId, confirmed_within: Option<Instant>) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         if !leg.is_up() || leg.dialing.is_none() {
@@ -302,7 +306,7 @@ impl World {
         }
         let Some(dialing) = leg.dialing.take() else { return };
         leg.frame_base = Instant::now();
-        // Measured: a leg that was bridged on its answer is no longer `originate`'s to hand on.
+        // Measured: `originate` does not hand on a leg that was bridged on its answer.
         let text =
             if leg.bridge.is_some() { "-ERR ORIGINATOR_CANCEL\n".to_owned() } else { format!("+OK {}\n", leg.uuid) };
         match &dialing.waiter {
@@ -329,7 +333,7 @@ impl World {
         self.advance(id);
     }
 
-    /// Checks a while later that a ringing leg still rings for somebody.
+    /// Checks a while later that a ringing leg still has a caller.
     pub(crate) fn watch_rings_for(&mut self, uuid: &str) {
         let Some(ringing) = self.rings.get(uuid).cloned() else {
             return;

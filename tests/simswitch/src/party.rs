@@ -1,4 +1,4 @@
-//! The people: phones and callers as the world keeps them, and the legs that belong to them.
+//! Phones and callers as the world keeps them, and the legs that belong to them.
 
 use crate::audio::{AudioLog, Segment, Sound};
 use crate::leg::{Bridge, Direction, Leg, LegId, Owner, Profile, State, Times};
@@ -21,11 +21,11 @@ pub enum Registration {
     Unregistered,
     /// Not in the directory: `SUBSCRIBER_ABSENT`.
     Unknown,
-    /// Behind a gateway that FreeSWITCH holds to be down: `GATEWAY_DOWN`.
+    /// Behind a gateway that FreeSWITCH considers down: `GATEWAY_DOWN`.
     GatewayDown,
 }
 
-/// What a phone does when it is rung.
+/// The behaviour of a phone that is rung.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behaviour {
     /// Rings; the test decides.
@@ -42,7 +42,7 @@ pub enum Behaviour {
         /// From the answer to the hang-up.
         talk: Duration,
     },
-    /// Rings until somebody gives up.
+    /// Rings until the caller or the switch ends it.
     Ignore,
     /// Answers 486 at once.
     Busy,
@@ -76,7 +76,7 @@ pub struct Missed {
     pub number: String,
     /// The name it showed.
     pub name: String,
-    /// Why the ringing ended.
+    /// The reason the ringing ended.
     pub cause: String,
 }
 
@@ -91,7 +91,7 @@ pub struct Ring {
     pub number: String,
     /// The name shown.
     pub name: String,
-    /// The caller it rang for, when the switch was told.
+    /// The caller it rang for, if the `originate` named one.
     pub caller: Option<String>,
     /// When and why it ended without an answer, or `ANSWERED`.
     pub ended: Option<(Duration, String)>,
@@ -105,7 +105,7 @@ pub(crate) struct PhoneState {
     pub(crate) port: u64,
     pub(crate) call_id: String,
     pub(crate) registered_at: u64,
-    /// What stands behind the address in its contact.
+    /// The parameters of the address in its contact.
     pub(crate) contact_params: String,
     /// `leg_timeout` in the dial string of the directory, in seconds.
     pub(crate) leg_timeout: Option<u64>,
@@ -115,7 +115,7 @@ pub(crate) struct PhoneState {
     pub(crate) missed: Vec<Missed>,
 }
 
-/// The account that a phone registers with: several phones of one are told apart by what stands behind the `#`.
+/// The account that a phone registers with: the part after `#` distinguishes several phones of one account.
 pub(crate) fn account(phone: &str) -> &str {
     phone.split('#').next().unwrap_or(phone)
 }
@@ -139,7 +139,7 @@ pub(crate) struct CallerState {
     pub(crate) history: Vec<Segment>,
 }
 
-/// What a new leg is made of.
+/// The properties of a new leg.
 pub(crate) struct NewLeg {
     pub(crate) uuid: String,
     pub(crate) direction: Direction,
@@ -257,7 +257,7 @@ impl World {
         id
     }
 
-    /// A trunk's call enters in the public context and is transferred to the default one before anything else.
+    /// A trunk's call enters in the public context and is first transferred to the default one.
     fn enter_public(&mut self, leg: &mut Leg) {
         let destination = leg.profile.destination.clone();
         let source = format!("{}:{}:bl_xfer:{destination}/default/XML", leg.times.created / 1_000_000, self.rng.uuid());
@@ -331,7 +331,7 @@ impl World {
             at,
             leg: leg.uuid.clone(),
             number: leg.profile.number.clone(),
-            // mod_sofia drops what stands before a colon in the display name.
+            // mod_sofia drops the text before a colon in the display name.
             name: leg.profile.name.rsplit(':').next().unwrap_or_default().trim().to_owned(),
             caller: caller.clone(),
             ended: None,
@@ -396,7 +396,7 @@ impl World {
         }
     }
 
-    /// Who a leg is, for what others hear.
+    /// The name of a leg's party for the party that hears it.
     pub(crate) fn party(&self, id: LegId) -> String {
         match self.legs.get(&id).map(|l| &l.owner) {
             Some(Owner::Phone(number)) => number.clone(),
@@ -417,7 +417,7 @@ impl World {
         }
     }
 
-    /// Something changed for whoever holds this leg.
+    /// Notifies the handle of this leg's party of a change.
     pub(crate) fn ring_owner(&mut self, id: LegId) {
         let Some(leg) = self.legs.get(&id) else { return };
         match &leg.owner {

@@ -21,14 +21,14 @@ impl std::fmt::Debug for Phone {
     }
 }
 
-/// What a phone does at a moment.
+/// The state of a phone at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PhoneView {
     /// Calls ringing, oldest first.
     pub ringing: Vec<Ring>,
-    /// What the answered calls of the phone hear, oldest first; empty when it is on the hook.
+    /// The sounds of the phone's answered calls, oldest first; empty when it is on the hook.
     pub calls: Vec<Sound>,
-    /// Missed calls since the switch was started.
+    /// Missed calls since the start of the switch.
     pub missed: Vec<Missed>,
     /// Reachable or not.
     pub registration: Registration,
@@ -76,7 +76,7 @@ impl World {
         phone.legs.iter().rev().copied().find(answered)
     }
 
-    /// Adds a phone, or changes whether it can be reached. Reaching or losing the registrar is an event.
+    /// Adds a phone, or changes whether it can be reached. Registering and unregistering fire an event.
     pub(crate) fn register(&mut self, number: &str, registration: Registration) {
         let (call_id, port) = (self.rng.uuid().replace('-', ""), self.rng.between(30_000, 60_000));
         let registered_at = self.micros();
@@ -185,7 +185,7 @@ impl Phone {
         &self.number
     }
 
-    /// Sets what it does when it is rung from now on.
+    /// Sets its behaviour when it is rung from now on.
     #[must_use]
     pub fn on_ring(self, behaviour: Behaviour) -> Self {
         self.shared.change(|world| {
@@ -201,7 +201,7 @@ impl Phone {
         self.shared.change(|world| world.register(&self.number, registration));
     }
 
-    /// The directory's dial string for it has a `leg_timeout` of so many seconds.
+    /// Sets a `leg_timeout` of this many seconds in its dial string in the directory.
     pub fn set_leg_timeout(&self, seconds: u64) {
         self.shared.change(|world| {
             if let Some(phone) = world.phones.get_mut(&self.number) {
@@ -210,7 +210,7 @@ impl Phone {
         });
     }
 
-    /// Its contact has these parameters, as that of a softphone which push messages wake.
+    /// Gives its contact these parameters, like those of a softphone that is woken by push messages.
     pub fn set_contact_params(&self, params: &str) {
         self.shared.change(|world| {
             if let Some(phone) = world.phones.get_mut(&self.number) {
@@ -219,7 +219,7 @@ impl Phone {
         });
     }
 
-    /// What it does now.
+    /// Its current state.
     #[must_use]
     pub fn view(&self) -> PhoneView {
         self.shared.read(|world| world.phone_view(&self.number)).unwrap_or(PhoneView {
@@ -242,7 +242,7 @@ impl Phone {
         !self.view().ringing.is_empty()
     }
 
-    /// Takes the oldest ringing call; false when none rings.
+    /// Answers the oldest ringing call; false when none rings.
     pub fn answer(&self) -> bool {
         self.shared.change(|world| {
             let id = world.phones.get(&self.number).and_then(|p| p.ringing.first().copied());
@@ -263,7 +263,7 @@ impl Phone {
         })
     }
 
-    /// Sends the oldest ringing call to another number (302); false when none rings.
+    /// Forwards the oldest ringing call to another number (302); false when none rings.
     pub fn forward(&self, to: &str) -> bool {
         self.shared.change(|world| {
             let id = world.phones.get(&self.number).and_then(|p| p.ringing.first().copied());
@@ -271,7 +271,7 @@ impl Phone {
         })
     }
 
-    /// Hangs the current call up; false when there is none.
+    /// Hangs up the current call; false when there is none.
     pub fn hang_up(&self) -> bool {
         self.with_call(|world, id| {
             world.hangup(id, "NORMAL_CLEARING", true);
@@ -279,12 +279,12 @@ impl Phone {
         })
     }
 
-    /// Sends the party it talks to to another number (REFER); false when it talks to nobody.
+    /// Transfers the party it talks to to another number (REFER); false when it talks to no party.
     pub fn blind_transfer(&self, destination: &str) -> bool {
         self.with_call(|world, id| world.blind_transfer(id, destination))
     }
 
-    /// Puts whom it talks to through to the other end of `other`, a second call of this phone (REFER with Replaces);
+    /// Transfers the party it talks to to the party of `other`, a second call of this phone (REFER with Replaces);
     /// false when FreeSWITCH refuses.
     pub fn attended_transfer(&self, other: &Caller) -> bool {
         self.shared.change(|world| {
@@ -307,7 +307,7 @@ impl Phone {
         })
     }
 
-    /// Takes the current call back.
+    /// Resumes the held call.
     pub fn unhold(&self) -> bool {
         self.with_call(|world, id| {
             world.hold(id, false);
@@ -315,7 +315,7 @@ impl Phone {
         })
     }
 
-    /// The phone loses its power: nobody hears it ring any more and it answers nothing, but the switch does not know. A
+    /// The phone loses its power: its ringing is not heard and it answers no message, but the switch does not know. A
     /// conversation ends with `MEDIA_TIMEOUT` after a while.
     pub fn vanish(&self) {
         self.shared.change(|world| {
@@ -340,7 +340,7 @@ impl Phone {
         self.subscribe_lamp_at(entity, &domain);
     }
 
-    /// As [`Self::subscribe_lamp`], in another domain than the phone's.
+    /// Like [`Self::subscribe_lamp`], in another domain than the phone's.
     pub fn subscribe_lamp_at(&self, entity: &str, domain: &str) {
         self.shared.change(|world| {
             let id = world.rng.uuid().replace('-', "");
@@ -378,7 +378,7 @@ impl Phone {
         self.shared.wait_for(&bell, || self.view(), condition, say).await
     }
 
-    /// Waits until it rings, and answers what it shows.
+    /// Waits until it rings; returns the ringing call.
     pub async fn wait_ringing(&self) -> Ring {
         loop {
             let view = self.wait_for(|view| !view.ringing.is_empty()).await;
@@ -388,7 +388,7 @@ impl Phone {
         }
     }
 
-    /// Waits until it talks to somebody; who that is.
+    /// Waits until it talks to a party; returns its number.
     pub async fn wait_talking(&self) -> String {
         loop {
             if let Some(party) = self.wait_for(|view| view.talks_to().is_some()).await.talks_to() {

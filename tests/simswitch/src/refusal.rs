@@ -1,4 +1,4 @@
-//! What a phone answers instead of 200: a refusal, or a redirection to somebody else.
+//! A phone's answers other than 200: a refusal, or a redirection to another number.
 
 use crate::cause;
 use crate::leg::{Direction, Leg, LegId, Owner};
@@ -26,9 +26,9 @@ impl World {
     }
 
     /// 302 to another number (read in `sofia_handle_sip_r_invite` of sofia.c). With `outbound_redirect_fatal` the leg
-    /// ends and tells where it was to go. Without it FreeSWITCH sends the INVITE of the same leg there, whatever the
-    /// profile is called; a contact in a domain of the directory makes it transfer the partner instead, which a leg of
-    /// `originate` has not.
+    /// ends and names the target. Without it FreeSWITCH sends the INVITE of the same leg there, whatever the name of
+    /// the profile; a contact in a domain of the directory makes it transfer the partner instead, and a leg of
+    /// `originate` has none.
     pub(crate) fn phone_forwards(&mut self, id: LegId, to: &str) {
         let domain = self.config.domain.clone();
         let Some(leg) = self.legs.get_mut(&id).filter(|l| l.is_up() && !l.is_answered()) else {
@@ -56,7 +56,7 @@ impl World {
         }
     }
 
-    /// The INVITE of a leg comes back to the switch, as a call from outside for that number.
+    /// The INVITE of a leg returns to the switch, as a call from outside for that number.
     fn call_itself(&mut self, id: LegId, phone: &str, to: &str) {
         let Some(leg) = self.legs.get(&id).filter(|l| l.is_up()) else { return };
         let (name, number) = (leg.profile.name.clone(), leg.profile.number.clone());
@@ -97,7 +97,7 @@ impl World {
     }
 }
 
-/// What a leg that ends by its phone's doing tells of that.
+/// The variables of a leg that its phone ends.
 pub(crate) fn told_by_phone(leg: &mut Leg, cause: &str) {
     let Some(status) = leg.refused else {
         leg.vars.set("sip_term_status", "200");
@@ -116,5 +116,5 @@ pub(crate) fn told_by_phone(leg: &mut Leg, cause: &str) {
     leg.vars.set("sip_term_cause", cause::number(cause).to_string());
 }
 
-/// The time a phone takes to say that it is busy, from its 180 on (capture `agent-busy`).
+/// The time a phone takes to answer that it is busy, from its 180 on (capture `agent-busy`).
 pub(crate) const BUSY: Duration = Duration::from_millis(97);

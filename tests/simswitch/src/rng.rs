@@ -1,4 +1,4 @@
-//! The one source of randomness: small, seeded, repeatable.
+//! The only source of randomness: small, seeded, repeatable.
 
 /// `SplitMix64`. Good enough for identities, jitter and random tests, and the same on every machine.
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ impl Rng {
         )
     }
 
-    /// A word of `len` characters as SIP tags and branches look.
+    /// A word of `len` characters in the form of SIP tags and branches.
     pub fn word(&mut self, len: usize) -> String {
         const LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
         (0..len).map(|_| char::from(LETTERS[self.between(0, LETTERS.len() as u64) as usize])).collect()

@@ -1,4 +1,4 @@
-//! `show channels|calls|detailed_bridged_calls|registrations [count] [as json]`: a table that is behind the events.
+//! `show channels|calls|detailed_bridged_calls|registrations [count] [as json]`: a table that lags behind the events.
 
 use crate::clock;
 use crate::leg::{Bridge, Direction, Leg, LegId, Side};
@@ -8,7 +8,7 @@ use crate::world::World;
 use std::collections::{BTreeMap, VecDeque};
 use tokio::time::Instant;
 
-/// What has ended and is still listed.
+/// Ended channels and calls that are still listed.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     legs: VecDeque<(Instant, LegId, Leg)>,
@@ -52,7 +52,7 @@ fn text(rows: &[Row]) -> String {
     out
 }
 
-/// One channel's columns; `detailed` adds what only `show channels` and `detailed_...` have.
+/// The columns of one channel; `detailed` adds those that only `show channels` and `detailed_...` have.
 fn columns(leg: &Leg, prefix: &str, detailed: bool) -> Row {
     let p = &leg.profile;
     let direction = if leg.direction == Direction::Inbound { "inbound" } else { "outbound" };
@@ -127,7 +127,7 @@ impl World {
         if as_json { json(&rows) } else { text(&rows) }
     }
 
-    /// A channel that is gone stays in the table for a while.
+    /// A channel that has ended stays in the table for a while.
     pub(crate) fn list_longer(&mut self, id: LegId, leg: Leg) {
         let now = Instant::now();
         self.table.forget(now);
@@ -136,19 +136,19 @@ impl World {
         }
     }
 
-    /// Two who are connected no more stay so in the table for a while.
+    /// Two legs that are no longer connected stay connected in the table for a while.
     pub(crate) fn list_pair_longer(&mut self, id: LegId, bridge: Bridge) {
         let (a, b) = if bridge.side == Side::A { (id, bridge.peer) } else { (bridge.peer, id) };
         self.table.pairs.push_back((Instant::now() + self.config.timing.table, a, b));
     }
 
-    /// Whether what happened at `micros` is in the table by now.
+    /// Whether an event at `micros` is in the table by now.
     fn is_listed(&self, micros: u64) -> bool {
         let behind = u64::try_from(self.config.timing.table.as_micros()).unwrap_or(u64::MAX);
         micros.saturating_add(behind) <= self.micros()
     }
 
-    /// The channels in the table, those that have just ended included.
+    /// The channels in the table, including those that have just ended.
     fn listed(&self) -> impl Iterator<Item = (LegId, &Leg)> {
         let now = Instant::now();
         let gone = self.table.legs.iter().filter(move |(until, ..)| *until > now).map(|(_, id, leg)| (*id, leg));

@@ -24,7 +24,7 @@ impl std::fmt::Debug for SimSwitch {
     }
 }
 
-/// What a lamp key shows: the last `sendevent PRESENCE_IN` for its number.
+/// The state of a lamp key: the last `sendevent PRESENCE_IN` for its number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lamp {
     /// `*4199900*1001@DOMAIN`
@@ -42,7 +42,7 @@ impl SimSwitch {
         Self { shared: Shared::start(config) }
     }
 
-    /// Says how the `socket` application reaches the controller: a closure from `HOST:PORT` to a stream, or an error
+    /// Sets how the `socket` application reaches the controller: a closure from `HOST:PORT` to a stream, or an error
     /// for a refused connection. Without one, every connection is refused.
     pub fn dial_out_via(&self, connector: impl Connector) {
         self.shared.change(|world| world.connector = Some(Arc::new(connector)));
@@ -85,9 +85,9 @@ impl SimSwitch {
         }
     }
 
-    /// The phone of that number or, for phones outside the directory, that whole dial string
-    /// (`sofia/gateway/mobile/0791234567`). Further phones that register with the same account have a `#` and a name of
-    /// their own behind the number: `1001#soft`. Made, registered and [`crate::Behaviour::Manual`], when it is new.
+    /// The phone of that number or, for phones outside the directory, of that whole dial string
+    /// (`sofia/gateway/mobile/0791234567`). Further phones that register with the same account have a `#` and their own
+    /// name after the number: `1001#soft`. A new one is created, registered and [`crate::Behaviour::Manual`].
     #[must_use]
     pub fn phone(&self, number: &str) -> Phone {
         self.shared.change(|world| {
@@ -105,7 +105,7 @@ impl SimSwitch {
         Caller::new(self.shared.clone(), id, uuid)
     }
 
-    /// Time since the switch was started: the scale of every time in views.
+    /// Time since the start of the switch: the scale of every time in views.
     #[must_use]
     pub fn now(&self) -> Duration {
         self.shared.read(|world| world.clock.elapsed())
@@ -125,7 +125,7 @@ impl SimSwitch {
         self.shared.read(|world| world.legs.get(&world.leg_id(uuid)?)?.vars.get(name).map(str::to_owned))
     }
 
-    /// The name and number that a leg tells of its caller.
+    /// The caller name and number that a leg sends.
     #[must_use]
     pub fn show_caller(&self, uuid: &str) -> Option<(String, String)> {
         self.shared.read(|world| {
@@ -134,7 +134,7 @@ impl SimSwitch {
         })
     }
 
-    /// How many legs live.
+    /// The number of living legs.
     #[must_use]
     pub fn leg_count(&self) -> usize {
         self.shared.read(|world| world.legs.len())
@@ -146,7 +146,7 @@ impl SimSwitch {
         self.shared.read(|world| world.violations.clone())
     }
 
-    /// Every piece of text that FreeSWITCH would have executed.
+    /// Every piece of text that FreeSWITCH would execute.
     #[must_use]
     pub fn executed(&self) -> Vec<SecurityRecord> {
         self.shared.read(|world| world.security.clone())
@@ -158,7 +158,7 @@ impl SimSwitch {
         self.shared.read(|world| world.stats.clone())
     }
 
-    /// Forgets callers whose calls have ended: their handles show nothing any more. For load that runs for long.
+    /// Forgets callers whose calls have ended: their handles stay empty. For long load runs.
     pub fn forget_ended(&self) {
         self.shared.change(|world| world.callers.retain(|_, caller| caller.ended.is_none()));
     }
@@ -169,7 +169,7 @@ impl SimSwitch {
         self.shared.read(|world| world.conns.len())
     }
 
-    /// The lamps as the last event for each left them, in the order of their first event.
+    /// The lamps as set by the last event for each, in the order of their first event.
     #[must_use]
     pub fn lamps(&self) -> Vec<Lamp> {
         self.shared.read(|world| {
@@ -206,8 +206,8 @@ impl SimSwitch {
         self.shared.change(|world| change(&mut world.faults));
     }
 
-    /// Breaks every connection that is open: what the controllers see when the network or the switch's module fails,
-    /// and what the switch sees when a controller is killed.
+    /// Breaks every open connection: the same as when the network or the switch's module fails, or when a controller is
+    /// killed.
     pub fn cut_connections(&self) {
         self.shared.change(|world| {
             let all: Vec<_> = world.conns.keys().copied().collect();
@@ -217,12 +217,12 @@ impl SimSwitch {
         });
     }
 
-    /// No connection reads or sends until [`Self::thaw`]; calls go on.
+    /// No connection reads or sends until [`Self::thaw`]; calls continue.
     pub fn freeze(&self) {
         self.shared.change(|world| world.set_frozen(true));
     }
 
-    /// Ends a [`Self::freeze`]: what was held back is read and sent.
+    /// Ends a [`Self::freeze`]: the delayed data is read and sent.
     pub fn thaw(&self) {
         self.shared.change(|world| world.set_frozen(false));
     }
@@ -233,7 +233,7 @@ impl SimSwitch {
         self.shared.change(World::restart);
     }
 
-    /// Waits until `condition` holds; it is asked again after every change of the switch.
+    /// Waits until `condition` holds; it is checked again after every change of the switch.
     ///
     /// # Panics
     /// After [`Config::patience`].

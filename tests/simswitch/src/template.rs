@@ -1,9 +1,9 @@
-//! The variables a channel is born with, in the order and with the names of the captures.
+//! The initial variables of a channel, in the order and with the names of the captures.
 
 use crate::leg::Vars;
 use crate::rng::Rng;
 
-/// What the templates are filled with.
+/// The values for the templates.
 pub(crate) struct Facts<'a> {
     pub(crate) uuid: &'a str,
     pub(crate) number: &'a str,
@@ -220,7 +220,7 @@ pub(crate) fn half(facts: &Facts<'_>, inbound: bool, extra: &[(String, String)])
     (channel, vars)
 }
 
-/// A leg that is rung: its channel name and its variables, those of `originate` among them.
+/// A leg that is rung: its channel name and its variables, including those of `originate`.
 pub(crate) fn outbound(facts: &Facts<'_>, rng: &mut Rng, extra: &[(String, String)]) -> (String, Vars) {
     let channel = format!("sofia/internal/{}@127.0.0.1:{}", facts.phone.unwrap_or_default(), facts.port);
     let (tag, branch) = (rng.word(13), rng.word(13));

@@ -1,12 +1,12 @@
-//! What a phone does with whom it talks to: hold, and transfer, blind and attended. The order of what happens is that of
-//! a real FreeSWITCH, measured, and of `sofia_handle_sip_i_refer` in sofia.c.
+//! A phone's actions on the party it talks to: hold, and transfer, blind and attended. The order of the events is that
+//! of a real FreeSWITCH, measured, and of `sofia_handle_sip_i_refer` in sofia.c.
 
 use crate::leg::{Bridge, LegId, Side, State, Work};
 use crate::world::World;
 use std::time::Duration;
 
 impl World {
-    /// REFER: the phone sends whom it talks to elsewhere, and is out of the call.
+    /// REFER: the phone transfers the party it talks to, and leaves the call.
     pub(crate) fn blind_transfer(&mut self, id: LegId, destination: &str) -> bool {
         let Some(leg) = self.legs.get_mut(&id) else {
             return false;
@@ -37,7 +37,7 @@ impl World {
         true
     }
 
-    /// What a leg is told of who sent it elsewhere.
+    /// The variables that name the party that transferred a leg.
     fn referred(&mut self, by: LegId, leg: LegId, to: &str) {
         let by = format!("<sip:{}@{}>", self.party(by), self.config.domain);
         if let Some(leg) = self.legs.get_mut(&leg) {
@@ -50,9 +50,9 @@ impl World {
     /// FreeSWITCH accepts it.
     ///
     /// - Both are bridged: their partners are bridged to each other, and both calls of the phone end.
-    /// - `other` still rings somebody: whom the phone talks to is parked until that one answers.
+    /// - `other` still rings a phone: this phone's party is parked until that phone answers.
     /// - Only one is bridged, as when `other` hears nothing but music: its partner is sent to the number that was
-    ///   dialled for the one that is not, anew. Neither what plays there nor who waits there is handed over.
+    ///   dialled for the other one. The sounds and parties there are not handed over.
     pub(crate) fn attended_transfer(&mut self, id: LegId, other: LegId) -> bool {
         let partner = |id: &LegId| self.legs.get(id).filter(|l| l.is_up()).and_then(|l| l.talks_to());
         let (ours, theirs) = (partner(&id), partner(&other));
@@ -93,7 +93,8 @@ impl World {
         self.redirect(moved, &number);
     }
 
-    /// Whom the phone talks to is parked until the one whom `other` rings answers; `other` lives on without its phone.
+    /// The party the phone talks to is parked until the phone that `other` rings answers; `other` lives on without its
+    /// own phone.
     fn wait_for_answer(&mut self, id: LegId, other: LegId, waits: LegId) {
         self.referred(id, waits, &format!("<sip:{}?Replaces=>", self.config.domain));
         self.part(waits);
@@ -113,7 +114,7 @@ impl World {
         }
     }
 
-    /// The one whom a leg rings has answered, for whoever was parked for that; false when nobody was.
+    /// The phone that a leg rings has answered, for a leg parked for that; false if no leg was.
     pub(crate) fn answered_for_held(&mut self, id: LegId, answered: LegId) -> bool {
         let Some(waits) = self.legs.get_mut(&id).and_then(|l| l.holding.take()) else { return false };
         if let Some(leg) = self.legs.get_mut(&waits) {
@@ -126,8 +127,8 @@ impl World {
         true
     }
 
-    /// The one whom a leg rang will not come: who was parked for that goes on where the leg would have; false when
-    /// nobody was.
+    /// The phone that a leg rang will not answer: the leg parked for that continues where the ringing leg would have;
+    /// false if no leg was parked.
     pub(crate) fn failed_for_held(&mut self, id: LegId) -> bool {
         let Some(leg) = self.legs.get_mut(&id) else { return false };
         let Some(waits) = leg.holding.take() else { return false };
@@ -141,7 +142,7 @@ impl World {
         true
     }
 
-    /// Two legs, each in a conversation, leave; the others of the two conversations are bridged to each other.
+    /// Two legs, each in a conversation, leave; their two partners are bridged to each other.
     pub(crate) fn take_out(&mut self, leaving: [LegId; 2], staying: [LegId; 2]) {
         for id in staying {
             let Some(Bridge { side: Side::A, .. }) = self.legs.get_mut(&id).and_then(|l| l.bridge.take()) else {
@@ -163,7 +164,7 @@ impl World {
         self.order_bridge(staying[0], staying[1]);
     }
 
-    /// Re-INVITE: the phone holds, the other one hears hold music.
+    /// Re-INVITE: the phone holds the call, and the other party hears hold music.
     pub(crate) fn hold(&mut self, id: LegId, on: bool) {
         let micros = self.micros();
         let Some(leg) = self.legs.get_mut(&id).filter(|l| l.held != on && l.is_up()) else {
@@ -197,7 +198,7 @@ impl World {
         }
     }
 
-    /// Whether a leg's `bridge` rings somebody and talks to nobody.
+    /// Whether a leg's `bridge` rings a phone without a conversation yet.
     pub(crate) fn is_dialing_bridge(&self, id: LegId) -> bool {
         self.legs.get(&id).is_some_and(|l| {
             l.is_up() && l.bridge.is_none() && matches!(l.stack.last().map(|f| &f.work), Some(Work::Bridge))

@@ -1,9 +1,9 @@
-//! The bytes: how the switch encodes what it sends and reads what it is sent. Written from the captures, without a
+//! The bytes: the encoding of the switch's output and the parsing of its input. Written from the captures, without a
 //! line shared with the controller's parser, so that a mistake on one side cannot hide one on the other.
 
 use std::fmt::Write as _;
 
-/// Percent-encodes a header value as FreeSWITCH does. What the captures leave as it is stays as it is, and `%`
+/// Percent-encodes a header value as FreeSWITCH does. Characters that the captures leave plain stay plain, and `%`
 /// followed by two upper-case hex digits passes unencoded.
 pub(crate) fn encode(value: &str, out: &mut String) {
     let bytes = value.as_bytes();
@@ -77,7 +77,7 @@ pub(crate) fn job_reply(job: &str) -> String {
     format!("Content-Type: command/reply\nReply-Text: +OK Job-UUID: {job}\nJob-UUID: {job}\n\n")
 }
 
-/// The answer to `api`. Nothing to say is said as `-ERR no reply`.
+/// The answer to `api`. An empty answer is sent as `-ERR no reply`.
 pub(crate) fn api_response(body: &str) -> String {
     let body = if body.is_empty() { "-ERR no reply\n" } else { body };
     format!("Content-Type: api/response\nContent-Length: {}\n\n{body}", body.len())
@@ -85,7 +85,7 @@ pub(crate) fn api_response(body: &str) -> String {
 
 pub(crate) const GOODBYE: &str = "Disconnected, goodbye.\nSee you at ClueCon! http://www.cluecon.com/\n";
 
-/// One command as read: the command line, its headers, its body.
+/// One parsed command: the command line, its headers, its body.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Command {
     pub(crate) line: String,
@@ -110,12 +110,12 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Whether a command is half received: while it is, no event is sent.
+    /// Whether a command is half received: no event is sent until it is complete.
     pub(crate) fn is_inside(&self) -> bool {
         !self.head.is_empty() || self.pending.is_some()
     }
 
-    /// Takes one byte; a command when it is complete.
+    /// Takes one byte; returns a command when it is complete.
     pub(crate) fn push(&mut self, byte: u8) -> Option<Command> {
         if let Some((_, wanted)) = self.pending.as_ref() {
             self.body.push(byte);
@@ -149,8 +149,8 @@ impl Reader {
     }
 }
 
-/// Splits a head into lines as FreeSWITCH does: at the next carriage return anywhere when there is one, else at the
-/// next line feed. So a stray CR glues the lines before it into one, and its headers are lost without a word.
+/// Splits a head into lines as FreeSWITCH does: at the next carriage return anywhere if there is one, else at the next
+/// line feed. So a stray CR glues the lines before it into one, and their headers are lost silently.
 fn parse_head(head: &str) -> (Command, usize) {
     let mut command = Command::default();
     let mut length = 0;

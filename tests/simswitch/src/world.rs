@@ -1,5 +1,5 @@
-//! The whole switch as one value: legs, connections, phones, callers, and the actions still to come. Everything that
-//! happens is a synchronous change of it, at an instant of the runtime's (in tests: virtual) time.
+//! The whole switch as one value: legs, connections, phones, callers, and future actions. Every event is a synchronous
+//! change of it, at an instant of the runtime's time (virtual in tests).
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 type Action = Box<dyn FnOnce(&mut World) + Send>;
 
-/// The world behind its lock, and the two bells: something is due, something changed.
+/// The world behind its lock, with two notifications: an action is due, the world has changed.
 pub(crate) struct Shared {
     world: Mutex<World>,
     pub(crate) changed: Notify,
@@ -46,10 +46,10 @@ impl Shared {
         f(&self.lock())
     }
 
-    /// Looks, and again whenever `bell` rings, until what is seen is `enough`.
+    /// Checks `look`, and again whenever `bell` rings, until the result is `enough`.
     ///
     /// # Panics
-    /// After [`Config::patience`], saying what was seen last.
+    /// After [`Config::patience`], with the last result.
     pub(crate) async fn wait_for<T>(
         &self,
         bell: &Notify,
@@ -72,7 +72,7 @@ impl Shared {
         }
     }
 
-    /// Changes the world and rings the bells.
+    /// Changes the world and notifies the waiters.
     pub(crate) fn change<R>(&self, f: impl FnOnce(&mut World) -> R) -> R {
         let result = f(&mut self.lock());
         self.changed.notify_waiters();
@@ -95,7 +95,7 @@ async fn drive(shared: Weak<Shared>, due: Arc<Notify>) {
                 }
             }
             None => {
-                // A bounded wait, so that a switch nobody holds any more is noticed.
+                // A bounded wait, so that the loop notices when no handle of the switch is left.
                 let _ = tokio::time::timeout(Duration::from_secs(3600), due.notified()).await;
             }
         }
@@ -137,15 +137,15 @@ pub(crate) struct World {
     event_sequence: u64,
     pub(crate) sessions: u64,
     pub(crate) legs: BTreeMap<LegId, Leg>,
-    /// What `show` lists a little longer than it is there.
+    /// Entries that `show` lists a little longer than they exist.
     pub(crate) table: crate::show::Table,
     pub(crate) by_uuid: HashMap<String, LegId>,
-    /// Who holds the places that `limit` gives out.
+    /// The legs that hold the places of `limit`.
     pub(crate) limits: HashMap<String, Vec<LegId>>,
     pub(crate) conns: BTreeMap<ConnId, Conn>,
     /// Connections that may want an event of this Unique-ID or Job-UUID.
     pub(crate) keyed: HashMap<String, BTreeSet<ConnId>>,
-    /// Connections that must be asked about every event.
+    /// Connections that must be checked for every event.
     pub(crate) unkeyed: BTreeSet<ConnId>,
     pub(crate) connector: Option<Arc<dyn Connector>>,
     pub(crate) phones: BTreeMap<String, PhoneState>,
@@ -157,11 +157,11 @@ pub(crate) struct World {
     pub(crate) security: Vec<SecurityRecord>,
     pub(crate) presence: Vec<Vec<(String, String)>>,
     pub(crate) stats: CallStats,
-    /// How many background jobs of a connection run.
+    /// The number of a connection's running background jobs.
     pub(crate) jobs: HashMap<ConnId, usize>,
     /// Connections that have ended and wait for their jobs, with their call.
     pub(crate) held_back: HashMap<ConnId, (LegId, Phase)>,
-    /// Rises when the switch restarts: what was on its way before is void.
+    /// Rises when the switch restarts: earlier messages under way are void.
     pub(crate) life: u64,
 }
 
@@ -203,7 +203,7 @@ impl World {
         world
     }
 
-    /// A number nobody else has.
+    /// A number not used before.
     pub(crate) fn fresh(&mut self) -> u64 {
         self.counter += 1;
         self.counter
@@ -213,7 +213,7 @@ impl World {
         self.clock.micros(Instant::now())
     }
 
-    /// Does `action` at `at`, behind what was already to happen then.
+    /// Runs `action` at `at`, after the actions already due then.
     pub(crate) fn at(&mut self, at: Instant, action: impl FnOnce(&mut World) + Send + 'static) {
         let sequence = self.fresh();
         let life = self.life;
@@ -233,7 +233,7 @@ impl World {
         self.at(Instant::now() + delay, action);
     }
 
-    /// Runs what is due now; answers when the next is.
+    /// Runs due actions; returns the time of the next.
     fn run_due(&mut self) -> Option<Instant> {
         let now = Instant::now();
         while self.timers.peek().is_some_and(|t| t.0.at <= now) {
@@ -264,7 +264,7 @@ impl World {
         headers::start(name, &core)
     }
 
-    /// Fires an event of a leg, with its variables when `variables` is set and `extra` behind them.
+    /// Fires an event of a leg, with its variables when `variables` is set and `extra` after them.
     pub(crate) fn fire_leg(&mut self, id: LegId, name: &'static str, variables: bool, extra: &[(&'static str, &str)]) {
         let Some(leg) = self.legs.get(&id) else { return };
         if !self.is_wanted(name, &leg.uuid) {
@@ -289,7 +289,7 @@ impl World {
         self.fire(event);
     }
 
-    /// A switch that ticks.
+    /// A switch whose time advances.
     pub(crate) fn schedule_heartbeat(&mut self) {
         let every = self.config.timing.heartbeat;
         self.after(every, |world| {

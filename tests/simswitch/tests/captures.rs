@@ -1,4 +1,4 @@
-//! The simulated switch against the captures: the commands of each log are sent again, and what comes back must be the
+//! The simulated switch against the captures: the commands of each log are sent again, and the switch must send the
 //! same frames, leg by leg, with the same header names.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 use support::{Capture, Frame, Wire, ms};
 use tokio::time::Instant;
 
-/// What the people of a scenario do, at which time of the capture.
+/// The actions of the people of a scenario, at their times in the capture.
 type Script = Vec<(u64, Act)>;
 type Act = Box<dyn FnOnce(&SimSwitch, &simswitch::Caller)>;
 
@@ -74,7 +74,7 @@ async fn replay(
     capture.rename(wire.frames, &ids)
 }
 
-/// The frames of each leg (and the replies, and the jobs) one behind the other.
+/// The frames of each leg (and the replies, and the jobs) in order.
 fn by_leg(frames: &[Frame]) -> BTreeMap<String, Vec<String>> {
     let mut legs: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for frame in frames {
@@ -97,9 +97,9 @@ fn assert_same(name: &str, capture: &Capture, simulated: &[Frame]) {
     assert!(extra.is_empty(), "{name}: simulated only: {extra:?}");
 }
 
-/// Every frame comes at about the time it came in the capture. Left out is what hangs on the calendar's whole seconds
-/// (the end of `linger` and of `originate_timeout`), and what the capture itself got late: its own stamp says that it was
-/// fired long before (two events in `agent-no-answer`, half a second; why is not known).
+/// Every frame comes at about its time in the capture. Left out are frames that depend on whole calendar seconds (the
+/// end of `linger` and of `originate_timeout`), and frames that the capture itself received late: their own stamps show
+/// that they were fired long before (two events in `agent-no-answer`, by half a second, for an unknown reason).
 fn assert_timing(name: &str, capture: &Capture, simulated: &[Frame]) {
     let keyed = |frames: &[Frame]| -> BTreeMap<(String, String, usize), u64> {
         let mut seen: BTreeMap<(String, String), usize> = BTreeMap::new();
@@ -124,13 +124,13 @@ fn assert_timing(name: &str, capture: &Capture, simulated: &[Frame]) {
     }
 }
 
-/// Two wakes of 20 ms (the channel's, the connection's), in milliseconds, and what the captures' machine took itself.
+/// Two wakes of 20 ms (the channel's, the connection's), in milliseconds, plus the delays of the captures' own machine.
 const TOLERANCE: u64 = 45;
 
 /// From the stamp to the arrival, in milliseconds, above which the capture's time says nothing about the switch.
 const LATE: u64 = 100;
 
-/// What a controller reads must be there, in the frames where FreeSWITCH has it.
+/// Headers that a controller reads must be present, in the frames where FreeSWITCH has them.
 const READ: &[&str] = &[
     "Unique-ID",
     "Event-Name",

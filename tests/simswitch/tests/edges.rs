@@ -1,5 +1,5 @@
-//! What FreeSWITCH does at the edges, read in its source, asked of the simulated one: refusals, redirections, limits,
-//! identity.
+//! FreeSWITCH's behaviour at the edges, read in its source, checked on the simulated one: refusals, redirections,
+//! limits, identity.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 #[path = "../../support/answers.rs"]
@@ -12,7 +12,7 @@ use std::time::Duration;
 use support::scene::{config, execute, offer, switch, waiting};
 use support::{Incoming, Wire, ms};
 
-/// Rings 1001 for a caller; what `originate` answers in the end, and how long that took.
+/// Rings 1001 for a caller; returns the result of `originate`, and how long it took.
 async fn rung(switch: &SimSwitch, incoming: &mut Incoming, more: &str) -> (String, Duration) {
     let (caller, mut wire) = waiting(switch, incoming).await;
     wire.ask("filter Job-UUID leg-1\n\n").await;
@@ -56,7 +56,7 @@ async fn a_302_is_followed_on_the_same_leg_unless_that_is_fatal() {
     caller.hang_up();
     caller.wait_ended().await;
 
-    // Even to the queue itself: whoever waits there hears the music of a second call, as if it were a conversation.
+    // Even to the queue itself: a waiting caller hears the music of a second call, as if it were a conversation.
     let phone = switch.phone("1001").on_ring(Behaviour::Forward { to: "99901" });
     let (caller, mut wire) = waiting(&switch, &mut incoming).await;
     wire.ask(&offer(&caller, "leg-2", "1001")).await;
@@ -77,9 +77,9 @@ async fn a_302_is_followed_on_the_same_leg_unless_that_is_fatal() {
     assert_eq!(phones[1].rings().len(), 1, "nobody else rings");
 }
 
-/// mod_event_socket.c, `socket_function`: what was queued behind a locked prompt is carried out when the connection ends.
+/// mod_event_socket.c, `socket_function`: commands queued behind a locked prompt run when the connection ends.
 #[tokio::test(start_paused = true)]
-async fn what_was_queued_outlives_its_connection() {
+async fn queued_commands_outlive_their_connection() {
     for transfers in [false, true] {
         let (switch, mut incoming) = switch(config());
         let (caller, mut wire) = waiting(&switch, &mut incoming).await;
@@ -101,7 +101,7 @@ async fn what_was_queued_outlives_its_connection() {
     }
 }
 
-/// Not registered any more in truth, but in the table: no 18x and no answer ever comes.
+/// Still in the registration table, but gone: no 18x and no answer ever comes.
 #[tokio::test(start_paused = true)]
 async fn a_dead_phone_gives_no_sign_until_a_limit_ends_it() {
     let (switch, mut incoming) = switch(config());
@@ -114,11 +114,11 @@ async fn a_dead_phone_gives_no_sign_until_a_limit_ends_it() {
     let phone = phone.on_ring(Behaviour::Ignore);
     phone.set_leg_timeout(5);
     let (told, took) = rung(&switch, &mut incoming, ",leg_progress_timeout=3").await;
-    assert_eq!(told, "ALLOTTED_TIMEOUT", "it rang, and the directory has a limit of its own");
+    assert_eq!(told, "ALLOTTED_TIMEOUT", "the phone rings, and the directory sets its own limit");
     assert!((ms(5000)..=ms(6000)).contains(&took), "{took:?}");
 }
 
-/// sofia.c: `presence_id` is the From header's, authenticated or not, where the profile manages presence.
+/// sofia.c: `presence_id` is that of the From header, authenticated or not, where the profile manages presence.
 #[tokio::test(start_paused = true)]
 async fn presence_is_what_the_from_header_claims() {
     let (switch, _incoming) = switch(config());
@@ -159,13 +159,13 @@ async fn without_its_database_the_switch_shows_nothing() {
         assert_eq!(told, "-ERR SQL disabled, no data available!\n", "{what}");
     }
     wire.frames.clear();
-    assert!(wire.ask("api status\n\n").await.body.contains("is ready"), "everything else goes on");
+    assert!(wire.ask("api status\n\n").await.body.contains("is ready"), "other commands still work");
 }
 
 /// switch_ivr.c, `switch_ivr_session_transfer`.
 #[tokio::test(start_paused = true)]
 async fn transfers_are_counted_down_and_the_last_one_ends_the_call() {
-    // A trunk's call has been transferred once already: its `max_forwards` begin at 69.
+    // A trunk's call has been transferred once already: its `max_forwards` start at 69.
     for (first, allowed) in [("max_session_transfers=5", 4), ("a=b", 68)] {
         let dialplan = Dialplan::new()
             .number("1", vec![step("set", first), step("transfer", "2 XML default")])
@@ -183,7 +183,7 @@ async fn transfers_are_counted_down_and_the_last_one_ends_the_call() {
     }
 }
 
-/// mod_event_socket's commands wait behind a locked one, whatever they are; `uuid_break` ends what plays first.
+/// mod_event_socket runs commands after a locked one, whatever they are; `uuid_break` ends the current prompt first.
 #[tokio::test(start_paused = true)]
 async fn a_locked_prompt_delays_a_hangup_and_a_transfer() {
     for command in ["call-command: hangup", "call-command: execute\nexecute-app-name: transfer\nexecute-app-arg: 9000"]

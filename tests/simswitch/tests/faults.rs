@@ -1,4 +1,4 @@
-//! What can be made to go wrong, and what the switch notices of it.
+//! The faults a test can inject, and their effect on the switch.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod support;
@@ -39,7 +39,7 @@ async fn replies_and_events_can_be_late() {
     wire.read_for(ms(299)).await;
     assert_eq!(wire.frames.len(), before);
     wire.read_for(ms(310)).await;
-    assert_eq!(wire.frames.len(), before + 2, "one behind the other, {:?} after the question", asked.elapsed());
+    assert_eq!(wire.frames.len(), before + 2, "one after the other, {:?} after the question", asked.elapsed());
     switch.faults(|f| {
         f.reply_delay = None;
         f.event_delay = Some(ms(700));
@@ -111,7 +111,7 @@ async fn a_frozen_switch_holds_back_and_then_delivers_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restart_takes_every_call_and_connection() {
+async fn a_restart_ends_every_call_and_connection() {
     let (switch, mut incoming, caller, mut wire) = waiting(Config::default()).await;
     let phone = switch.phone("1001");
     wire.ask(&originate(&caller, "leg-1", "1001", "&park()")).await;
@@ -155,7 +155,7 @@ async fn a_phone_rung_twice_or_while_talking_is_noticed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leg_that_rings_for_nobody_and_answers_into_silence_is_noticed() {
+async fn a_leg_that_rings_without_a_caller_and_answers_to_silence_is_noticed() {
     let (switch, _incoming, caller, mut wire) = waiting(Config::default()).await;
     let phone = switch.phone("1001");
     wire.ask(&originate(&caller, "leg-1", "1001", "&park()")).await;
@@ -200,7 +200,7 @@ async fn a_peer_that_does_not_read_overflows_its_queue_only() {
 }
 
 #[tokio::test]
-async fn it_speaks_over_tcp_as_well() {
+async fn the_switch_also_works_over_tcp() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let switch = SimSwitch::new(Config::default());
     switch.dial_out_to(listener.local_addr().unwrap());

@@ -31,7 +31,7 @@ fn kinds(frames: &[Frame]) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_link_sees_what_the_capture_saw() {
+async fn the_link_receives_the_same_as_in_the_capture() {
     let capture = Capture::load("inbound-link");
     let switch = SimSwitch::new(Config::default());
     let (phone1, phone2) = (switch.phone("1001"), switch.phone("1002").on_ring(Behaviour::Answer { after: ms(300) }));
@@ -122,7 +122,7 @@ async fn the_link_sees_what_the_capture_saw() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wrong_password_is_told_and_closed() {
+async fn a_wrong_password_is_reported_and_the_connection_closed() {
     let switch = SimSwitch::new(Config::default());
     let mut wire = Wire::inbound(&switch);
     assert_eq!(wire.ask("api status\n\n").await.get("Reply-Text").unwrap(), "-ERR command not found");

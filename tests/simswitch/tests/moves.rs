@@ -1,5 +1,5 @@
-//! Calls that move, asked of the simulated switch: what is measured of a real one with the same phones, and read in its
-//! source.
+//! Transferred calls on the simulated switch: the behaviour measured on a real one with the same phones, and read in
+//! its source.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod support;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use support::scene::{config, offer, switch, waiting};
 use support::{Incoming, Wire, ms};
 
-/// The events of all channels, in order: name, channel, and why it ended.
+/// The events of all channels, in order: name, channel, and the cause of the end.
 async fn events(wire: &mut Wire) -> Vec<String> {
     wire.read_for(ms(300)).await;
     let line = |f: &support::Frame| {
@@ -33,7 +33,7 @@ async fn link(switch: &SimSwitch) -> Wire {
     wire
 }
 
-/// A caller from outside who talks with 1001.
+/// A caller from outside who talks to 1001.
 async fn talking(switch: &SimSwitch, incoming: &mut Incoming) -> (Caller, Wire) {
     let phone = switch.phone("1001");
     let (caller, mut wire) = waiting(switch, incoming).await;
@@ -64,14 +64,15 @@ async fn an_attended_transfer_of_two_conversations_joins_the_others() {
     let about = |name: &str| seen.iter().filter(|line| line.starts_with(name)).cloned().collect::<Vec<_>>();
     assert_eq!(about("HANGUP ").len(), 2, "{seen:?}");
     assert!(about("HANGUP ").iter().all(|line| line == "HANGUP 1001 NORMAL_CLEARING"), "{seen:?}");
-    assert_eq!(about("UNBRIDGE").len(), 2, "of the call and of the question: {seen:?}");
+    assert_eq!(about("UNBRIDGE").len(), 2, "of the call and of the consultation: {seen:?}");
     assert_eq!(seen.last().unwrap(), "BRIDGE trunk/0791234567", "{seen:?}");
     caller.hang_up();
     colleague.wait_idle().await;
     assert_eq!(switch.violations(), []);
 }
 
-/// Measured: who waits with the consulting leg is forgotten; the number is dialled anew for whom it is about.
+/// Measured: the transfer drops the party that waits with the consulting leg, and dials the number again for the
+/// transferred party.
 #[tokio::test(start_paused = true)]
 async fn an_attended_transfer_to_music_dials_the_number_anew() {
     let (switch, mut incoming) = switch(config());
@@ -93,7 +94,7 @@ async fn an_attended_transfer_to_music_dials_the_number_anew() {
     assert_eq!(causes, ["HANGUP 1001 ATTENDED_TRANSFER", "HANGUP 1001 NORMAL_CLEARING"], "{seen:?}");
 }
 
-/// switch_ivr_originate.c, the holding of a channel: whom the transfer is about waits for the answer.
+/// switch_ivr_originate.c, the holding of a channel: the transferred party waits for the answer.
 #[tokio::test(start_paused = true)]
 async fn an_attended_transfer_to_a_ringing_phone_waits_for_its_answer() {
     for answers in [true, false] {
@@ -161,8 +162,8 @@ async fn a_loopback_takes_itself_out_once_both_ends_are_bridged() {
     assert_eq!(switch.violations(), []);
 }
 
-/// mod_loopback.c: what `originate` set for itself is set on the far end too, whose own bridge then waits for it; the
-/// near end is answered and hears nothing.
+/// mod_loopback.c: the variables of `originate` are set on the far end too, whose own bridge then waits for
+/// confirmation; the near end is answered and hears nothing.
 #[tokio::test(start_paused = true)]
 async fn a_loopback_that_is_rung_is_answered_with_its_far_end_and_dies_with_it() {
     let (switch, mut incoming) = switch(with_loopback());
@@ -179,7 +180,7 @@ async fn a_loopback_that_is_rung_is_answered_with_its_far_end_and_dies_with_it()
     assert_eq!(switch.violations(), []);
 }
 
-/// switch_ivr_originate.c: `group_confirm_*` of a leg belong to the next bridge that the leg makes as well.
+/// switch_ivr_originate.c: `group_confirm_*` of a leg apply to the next bridge that the leg makes as well.
 #[tokio::test(start_paused = true)]
 async fn a_leg_that_must_be_confirmed_makes_its_next_bridge_wait() {
     let (switch, mut incoming) = switch(config());
@@ -200,5 +201,5 @@ async fn a_leg_that_must_be_confirmed_makes_its_next_bridge_wait() {
     other.wait_idle().await;
     phone.wait_idle().await;
     let took = switch.now() - answered;
-    assert!((ms(3000)..=ms(4200)).contains(&took), "nobody heard anybody for {took:?}");
+    assert!((ms(3000)..=ms(4200)).contains(&took), "the two parties heard nothing for {took:?}");
 }

@@ -1,4 +1,4 @@
-//! What is measured of a real switch, asked of the simulated one: ringing, answering, bridging, ending.
+//! The behaviour measured on a real switch, checked on the simulated one: ringing, answering, bridging, ending.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod support;
@@ -33,7 +33,7 @@ async fn a_conversation_survives_its_controller_only_with_resume_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_of_two_phones_gets_the_caller_and_nobody_misses_a_call() {
+async fn one_of_two_phones_gets_the_caller_and_no_phone_shows_a_missed_call() {
     let (switch, mut incoming) = switch(config());
     let phones = [switch.phone("1001"), switch.phone("1002"), switch.phone("1003")];
     let (caller, mut wire) = waiting(&switch, &mut incoming).await;
@@ -58,7 +58,7 @@ async fn one_of_two_phones_gets_the_caller_and_nobody_misses_a_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_called_off_shows_a_missed_call_unless_somebody_else_took_it() {
+async fn a_phone_called_off_shows_a_missed_call_unless_another_took_it() {
     let (switch, mut incoming) = switch(config());
     let phone = switch.phone("1001");
     let (caller, mut wire) = waiting(&switch, &mut incoming).await;
@@ -75,7 +75,7 @@ async fn who_is_called_off_shows_a_missed_call_unless_somebody_else_took_it() {
     phone.wait_ringing().await;
     phone.decline();
     phone.wait_idle().await;
-    assert_eq!(phone.view().missed.len(), 2, "who declined knows of the call");
+    assert_eq!(phone.view().missed.len(), 2, "a phone that declines shows no missed call");
 }
 
 #[tokio::test(start_paused = true)]
@@ -134,7 +134,7 @@ async fn a_bridged_caller_is_transferred_and_reaches_the_next_number() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn behind_a_conversation_the_dialplan_goes_on_unless_told_otherwise() {
+async fn after_a_conversation_the_dialplan_continues_unless_a_variable_ends_it() {
     let (switch, mut incoming) = switch(config());
     let phone = switch.phone("1001").on_ring(Behaviour::Converse { after: ms(100), talk: ms(1000) });
     let (caller, mut wire) = waiting(&switch, &mut incoming).await;

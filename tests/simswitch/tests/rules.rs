@@ -1,4 +1,5 @@
-//! What is measured of a real switch, rule by rule, asked of the simulated one: commands, events, sounds, dialplan.
+//! The behaviour measured on a real switch, rule by rule, checked on the simulated one: commands, events, sounds,
+//! dialplan.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod support;
@@ -29,7 +30,7 @@ async fn unlocked_prompts_nest_and_locked_ones_queue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn music_goes_on_after_a_prompt_where_it_was() {
+async fn music_resumes_after_a_prompt_where_it_was() {
     let (switch, mut incoming) = switch(config());
     let (caller, mut wire) = waiting(&switch, &mut incoming).await;
     wire.read_for(ms(1000)).await;
@@ -139,7 +140,7 @@ async fn api_originate_holds_the_whole_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn park_is_seen_by_who_subscribed_in_the_same_write() {
+async fn park_is_seen_by_a_connection_that_subscribes_in_the_same_write() {
     let (switch, mut incoming) = switch(config());
     let _caller = switch.call(&CallSpec::trunk("079", "99900"));
     let mut wire = incoming.next().await;
@@ -154,7 +155,7 @@ async fn park_is_seen_by_who_subscribed_in_the_same_write() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn filters_are_an_or_and_myevents_an_own_leg_only() {
+async fn filters_are_an_or_and_myevents_covers_the_own_leg_only() {
     let (switch, mut incoming) = switch(config());
     let _phone = switch.phone("1001");
     let (caller, mut wire) = waiting(&switch, &mut incoming).await;
@@ -198,7 +199,7 @@ async fn a_refused_connection_loops_in_the_dialplan_and_then_falls_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_controller_that_comes_back_finds_the_call_again() {
+async fn a_controller_that_returns_gets_the_call_again() {
     let (switch, mut incoming) = switch(config());
     switch.faults(|f| f.controller_away = true);
     let caller = switch.call(&CallSpec::trunk("0791234567", "99900"));
@@ -211,7 +212,7 @@ async fn a_controller_that_comes_back_finds_the_call_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_controller_gives_the_waiting_caller_back_to_the_dialplan() {
+async fn after_a_controllers_death_the_waiting_caller_returns_to_the_dialplan() {
     let (switch, mut incoming) = switch(config());
     let (caller, wire) = waiting(&switch, &mut incoming).await;
     assert_eq!(caller.variable("socket_resume").as_deref(), Some("true"));
@@ -233,7 +234,7 @@ async fn without_resume_the_music_plays_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn exit_lets_the_dialplan_go_on() {
+async fn exit_lets_the_dialplan_continue() {
     let (switch, mut incoming) = switch(config());
     let (caller, mut wire) = waiting(&switch, &mut incoming).await;
     wire.send("exit\n\n").await;
@@ -303,7 +304,7 @@ async fn text_of_a_caller_in_an_argument_is_executed_and_recorded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_authenticated_phone_stays_itself_whatever_it_claims() {
+async fn an_authenticated_phone_stays_itself_whatever_its_from_header() {
     let (switch, mut incoming) = switch(config());
     let _ = switch.phone("1001");
     let _call = switch.call(&CallSpec::phone("1001", "*4199900").claims("1002"));
@@ -318,7 +319,7 @@ async fn an_authenticated_phone_stays_itself_whatever_it_claims() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_full_only_the_own_call_can_be_told() {
+async fn without_full_a_connection_commands_only_its_own_call() {
     let queue = QueueRoute::new("127.0.0.1:8084 async");
     let (switch, mut incoming) = switch(Config { dialplan: Dialplan::new().queue(queue), ..config() });
     let caller = switch.call(&CallSpec::trunk("079", "99900"));
@@ -344,7 +345,7 @@ async fn a_stray_carriage_return_is_answered_ok_and_does_nothing() {
     assert_eq!(caller.ended(), None);
 }
 
-/// Everything a controller receives in a little scenario, with the times.
+/// All output to a controller in a small scenario, with the times.
 async fn whole_run(seed: u64) -> Vec<(u64, Vec<(String, String)>, String)> {
     let (switch, mut incoming) = switch(Config { seed, ..config() });
     let phone = switch.phone("1001").on_ring(Behaviour::Converse { after: ms(700), talk: ms(900) });
@@ -356,7 +357,7 @@ async fn whole_run(seed: u64) -> Vec<(u64, Vec<(String, String)>, String)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_seed_is_the_same_run_to_the_byte() {
+async fn the_same_seed_gives_the_same_run_to_the_byte() {
     let first = whole_run(7).await;
     assert_eq!(first, whole_run(7).await);
     assert_ne!(first, whole_run(8).await);

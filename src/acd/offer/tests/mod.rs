@@ -1,4 +1,4 @@
-//! An offer, branch by branch: this input, exactly these effects.
+//! An offer, branch by branch: each input has exactly these effects.
 
 use super::OfferEffect::{CallOff, Connected, EndLeg, FindPhones, NotConnected, Originate, Parting, RingOut, Wait};
 use super::*;
@@ -13,7 +13,7 @@ const AROUND: Around = Around { rival: false, welcome: true };
 const LATER: OfferEffect = Wait(OfferTimer::Patience, LEG_PATIENCE);
 const SIGN: OfferEffect = Wait(OfferTimer::Sign, SIGN_OF_RINGING);
 
-/// One phone somewhere, or several that are registered.
+/// One phone of `dial`, or several registered ones.
 fn found(phones: u8) -> Found {
     if phones == 1 { Found::Dialled } else { Found::Registered(phones) }
 }
@@ -28,7 +28,7 @@ fn cancelled(cause: CancelCause) -> OfferEffect {
     OfferEffect::Outcome(Outcome::Cancelled(cause))
 }
 
-/// An offer, and what it says to each input.
+/// An offer, with assertions about its effects.
 struct Stand(Offer);
 
 impl Stand {
@@ -62,7 +62,7 @@ impl Stand {
 }
 
 #[test]
-fn an_outcome_is_told_once() {
+fn an_outcome_is_reported_once() {
     let mut s = Stand::ringing(1);
     s.hears(DESK, News::HungUp(DECLINED, false), &[LATER, missed(MissCause::Declined)]);
     s.hears(DESK, News::HungUp(MISSED, false), &[]);
@@ -70,7 +70,7 @@ fn an_outcome_is_told_once() {
     s.hears(DESK, News::Gone(DECLINED), &[gone(DECLINED)]);
 }
 
-/// Q8: nobody is rung for a caller who cannot be connected yet.
+/// Q8: no phone is rung for a caller who cannot be connected yet.
 #[test]
 fn phones_are_held_back_until_the_caller_is_answered() {
     let mut s = Stand::asking();
@@ -86,7 +86,7 @@ fn phones_are_held_back_until_the_caller_is_answered() {
     assert_eq!(many.0.found(found(u8::MAX), true).len(), 1 + usize::from(MOST_PHONES));
 }
 
-/// Q7, Q8: what never rang is over at once.
+/// Q7, Q8: an offer that never rang is over at once.
 #[test]
 fn an_offer_that_never_rang_is_over_at_once() {
     for held_back in [false, true] {
@@ -103,7 +103,7 @@ fn an_offer_that_never_rang_is_over_at_once() {
     }
 }
 
-/// Q8: a leg called off before FreeSWITCH had it stays called off when it appears, and its end is no miss.
+/// Q8: a leg called off before its channel exists is called off again when it appears, and its end is no miss.
 #[test]
 fn a_leg_that_appears_late_is_still_called_off() {
     let mut s = Stand::originating(1);
@@ -116,9 +116,9 @@ fn a_leg_that_appears_late_is_still_called_off() {
     s.hears(DESK, News::HungUp(LegEnd::Cleared, false), &[LATER, cancelled(cause), NotConnected]);
 }
 
-/// Q8: a phone that was spared because it might have been answered is not spared when the caller is gone.
+/// Q8: a cause that is not final spares a phone that may have been answered; a final cause calls it off again.
 #[test]
-fn calling_off_for_good_is_told_once_more() {
+fn a_final_cause_calls_off_again() {
     let mut s = Stand::ringing(1);
     let final_cause = CancelCause::CallerGone;
     s.called_off(CancelCause::LoggedOut, &[LATER, CallOff(DESK, CancelCause::LoggedOut)]);
@@ -133,7 +133,7 @@ fn calling_off_for_good_is_told_once_more() {
     spared.is_due(OfferTimer::Patience, &[LATER, cancelled(CancelCause::LoggedOut), OfferEffect::Lost]);
 }
 
-/// Q8: a leg of which nothing was heard is ended, also when it appears only then.
+/// Q8: a leg without events is ended, also when it appears only then.
 #[test]
 fn a_silent_leg_is_given_up() {
     let mut s = Stand::originating(1);
@@ -144,7 +144,7 @@ fn a_silent_leg_is_given_up() {
     s.is_due(OfferTimer::Patience, &[OfferEffect::Lost]);
 }
 
-/// The loser of a race answered, and yet missed nothing.
+/// The loser of a race has answered and still missed nothing.
 #[test]
 fn the_loser_of_a_race_missed_nothing() {
     for (end, rival) in [(LegEnd::Elsewhere, false), (LegEnd::Cleared, true)] {
@@ -159,9 +159,9 @@ fn the_loser_of_a_race_missed_nothing() {
     alone.hears(DESK, News::HungUp(LegEnd::Cleared, false), &failed);
 }
 
-/// Q8: the first that is connected has the caller, the others stop, and the agent is free when all are gone.
+/// Q8: the first phone connected gets the caller, the others stop, and the agent is free when all legs are gone.
 #[test]
-fn one_phone_has_the_caller_and_the_others_stop() {
+fn one_phone_gets_the_caller_and_the_others_stop() {
     let mut s = Stand::ringing(2);
     s.hears(SOFT, News::Answered, &[LATER]);
     s.hears(SOFT, News::Bridged, &[Connected, CallOff(DESK, ELSEWHERE)]);
@@ -173,7 +173,7 @@ fn one_phone_has_the_caller_and_the_others_stop() {
     s.hears(SOFT, News::Gone(LegEnd::ByAgent), &[LATER, Parting(false), gone(LegEnd::ByAgent)]);
 }
 
-/// Q8: a phone that is answered beside the one that talks does not have the conversation ended.
+/// Q8: an answer on a second phone does not end the conversation on the first.
 #[test]
 fn an_answer_beside_a_conversation_sets_no_deadline() {
     let mut s = Stand::ringing(2);
@@ -182,7 +182,7 @@ fn an_answer_beside_a_conversation_sets_no_deadline() {
     s.hears(SOFT, News::Bridged, &[CallOff(SOFT, ELSEWHERE)]);
 }
 
-/// Q8: a phone that answers by itself may be faster than FreeSWITCH is with the next one.
+/// Q8: a phone that answers by itself may be faster than FreeSWITCH creates the next leg.
 #[test]
 fn a_phone_that_is_late_stops_as_well() {
     let mut s = Stand::originating(2);
@@ -193,7 +193,7 @@ fn a_phone_that_is_late_stops_as_well() {
     s.hears(DESK, News::Created, &[]);
 }
 
-/// Q8: an agent whose other phone does not stop is not free.
+/// Q8: an agent is not free while another phone's leg still exists.
 #[test]
 fn an_agent_is_free_when_every_leg_is_gone() {
     let mut s = Stand::ringing(2);
@@ -202,7 +202,7 @@ fn an_agent_is_free_when_every_leg_is_gone() {
     s.hears(DESK, News::Gone(LegEnd::Elsewhere), &[gone(LegEnd::ByAgent)]);
 }
 
-/// Q7: an offer is missed when all phones have missed it, and the refusal of one is what it was missed for.
+/// Q7: an offer is missed when all phones have missed it; one phone's refusal is the cause.
 #[test]
 fn it_rings_until_the_last_phone_has_stopped() {
     let mut s = Stand::ringing(2);
@@ -214,9 +214,9 @@ fn it_rings_until_the_last_phone_has_stopped() {
     s.hears(SOFT, News::Gone(MISSED), &[gone(DECLINED)]);
 }
 
-/// Q7: a phone that is not there any more costs nothing while the other rings.
+/// Q7: an unreachable phone costs nothing while the other rings.
 #[test]
-fn a_phone_that_cannot_be_rung_is_no_answer() {
+fn a_phone_that_cannot_be_rung_does_not_end_the_offer() {
     let absent = LegEnd::Missed(MissCause::NotRegistered);
     let mut s = Stand::originating(2);
     s.hears(DESK, News::Originated(Err(absent)), &[]);
@@ -228,9 +228,9 @@ fn a_phone_that_cannot_be_rung_is_no_answer() {
     none.hears(SOFT, News::Originated(Err(absent)), &all);
 }
 
-/// Q8: of two phones of one agent that are answered in the same instant, the one that lost is no outcome.
+/// Q8: when two phones of one agent are answered at the same instant, the slower one is no outcome.
 #[test]
-fn the_slower_phone_says_nothing() {
+fn the_slower_phone_is_no_outcome() {
     let mut s = Stand::ringing(2);
     s.hears(DESK, News::Answered, &[LATER]);
     s.hears(SOFT, News::Answered, &[LATER]);
@@ -239,8 +239,8 @@ fn the_slower_phone_says_nothing() {
     s.hears(DESK, News::Bridged, &[Connected]);
 }
 
-/// Q7, Q10: an answer that led to no conversation ends the offer: the other phones do not ring on, and the caller
-/// waits on at once.
+/// Q7, Q10: an answer without a connection ends the offer: the other phones stop, and the caller goes on waiting at
+/// once.
 #[test]
 fn an_answer_without_a_connection_ends_the_offer() {
     let mut s = Stand::ringing(2);
@@ -253,10 +253,10 @@ fn an_answer_without_a_connection_ends_the_offer() {
     s.hears(SOFT, News::HungUp(LegEnd::Elsewhere, false), &ended);
 }
 
-/// Q8: a refused command to end a leg tells that it is gone only of a leg that was there; and that is told before what
-/// the leg told last, so that the caller may have been told to outlive us.
+/// Q8: a refused command to end a leg shows that the leg is gone only if it existed before. The refusal overtakes the
+/// leg's last events, so an unnoticed answer may have let the caller's channel go.
 #[test]
-fn a_leg_that_is_not_there_yet_is_not_gone() {
+fn a_leg_that_does_not_exist_yet_is_not_gone() {
     let mut s = Stand::originating(2);
     s.hears(DESK, News::Missing, &[]);
     s.hears(DESK, News::Created, &[]);
@@ -266,7 +266,7 @@ fn a_leg_that_is_not_there_yet_is_not_gone() {
     s.hears(SOFT, News::Missing, &last);
 }
 
-/// Q8: whoever answers when the caller has somebody else, or is gone, does not stay in silence.
+/// Q8: an agent who answers when the caller is connected elsewhere or gone is not left in silence.
 #[test]
 fn a_connection_that_is_not_welcome_is_ended() {
     let mut s = Stand::ringing(2);
@@ -274,7 +274,7 @@ fn a_connection_that_is_not_welcome_is_ended() {
     assert_eq!(s.0.heard(DESK, News::Bridged, around), [EndLeg(DESK), EndLeg(SOFT)]);
 }
 
-/// Q23: an offer whose connection is lost has an outcome, unless it was told.
+/// Q23: an open offer gets an outcome when the connection is lost.
 #[test]
 fn a_forgotten_offer_has_an_outcome() {
     let mut s = Stand::ringing(1);
@@ -287,7 +287,7 @@ fn a_forgotten_offer_has_an_outcome() {
     assert_eq!(s.0.forget(gone), None);
 }
 
-/// Q7: an offer is silent when no phone rings in time; while one does, nothing is known of the others.
+/// Q7: an offer is silent when no phone rings in time; while one phone rings, the others are not judged.
 #[test]
 fn an_offer_is_silent_when_no_phone_rings() {
     let mut s = Stand::ringing(2);

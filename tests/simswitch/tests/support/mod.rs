@@ -14,14 +14,14 @@ pub fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// One frame as it came.
+/// One received frame.
 #[derive(Debug, Clone)]
 pub struct Frame {
     pub headers: Vec<(String, String)>,
     pub body: String,
     /// Short names of the legs (`caller`, `agent1001`) by UUID.
     pub names: BTreeMap<String, String>,
-    /// When it came: milliseconds since the connection.
+    /// The time of arrival: milliseconds since the connection.
     pub at: u64,
 }
 
@@ -53,7 +53,7 @@ impl Frame {
         self.headers.iter().map(|(n, _)| n.clone()).chain(self.event().into_iter().map(|(n, _)| n)).collect()
     }
 
-    /// Whose frame this is, and what it says in one line.
+    /// The leg of this frame, and its content in one line.
     pub fn line(&self) -> (String, String) {
         let get = |name: &str| self.get(name).unwrap_or_default();
         let rename = |mut text: String| {
@@ -121,7 +121,7 @@ fn parse_headers(text: &str) -> Vec<(String, String)> {
     text.lines().filter_map(|l| l.split_once(": ")).map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
 }
 
-/// Takes whole frames off the front of `buffer`.
+/// Removes whole frames from the front of `buffer`.
 pub fn take_frames(buffer: &mut Vec<u8>, frames: &mut Vec<Frame>) {
     loop {
         let Some(end) = buffer.windows(2).position(|w| w == b"\n\n") else {
@@ -139,7 +139,7 @@ pub fn take_frames(buffer: &mut Vec<u8>, frames: &mut Vec<Frame>) {
     }
 }
 
-/// A connection as the controller has it.
+/// A connection as the controller sees it.
 pub struct Wire {
     stream: DuplexStream,
     buffer: Vec<u8>,
@@ -194,7 +194,7 @@ impl Wire {
         self.stream.write_all(text.as_bytes()).await.unwrap();
     }
 
-    /// Collects what comes until `end`; false when the peer closed.
+    /// Collects frames until `end`; false when the peer closed.
     pub async fn read_until(&mut self, end: Instant) -> bool {
         while let Ok(open) = tokio::time::timeout_at(end, self.read_more()).await {
             if !open {
@@ -262,7 +262,7 @@ impl Wire {
     }
 }
 
-/// A scenario as it was recorded.
+/// A recorded scenario.
 pub struct Capture {
     log: String,
     pub frames: Vec<Frame>,
@@ -306,7 +306,7 @@ impl Capture {
         names
     }
 
-    /// Which UUID of the capture is which in a replay: the caller's is the simulation's own.
+    /// Maps the UUIDs of the capture to those of a replay: the caller's is the simulation's own.
     pub fn identities(&self, caller: &simswitch::Caller) -> BTreeMap<String, String> {
         let names = &self.frames[0].names;
         names
@@ -328,7 +328,7 @@ impl Capture {
             for (theirs, ours) in ids {
                 text = text.replace(theirs, ours);
             }
-            // A job's identity is chosen by the switch; the filter must name the one this switch will choose.
+            // The switch chooses a job's identity; the filter must name the one this switch will choose.
             let text =
                 if text.starts_with("bgapi ") { format!("{text}\nJob-UUID: {}", job_of(self, line)) } else { text };
             all.push(((seconds * 1000.0).round() as u64, format!("{text}\n\n")));

@@ -1,4 +1,4 @@
-//! A caller who waits, as most scenarios begin.
+//! A waiting caller, the start of most scenarios.
 
 use super::{Incoming, Wire, ms};
 use simswitch::{CallSpec, Caller, Config, Length, SimSwitch, Sound};
