@@ -61,6 +61,11 @@ fn answer(switch: &Switch, command: &Command) -> String {
     let body = match command {
         Command::Api(call) if call.starts_with("show channels") => listing(switch, row),
         Command::Api(call) if call.starts_with("show calls") => listing(switch, pair),
+        // As many sessions as in the measurements beside mod_callcenter: the controller is measured, not how it spares a
+        // FreeSWITCH that takes 30 a second.
+        Command::Api(call) if call == "status" => {
+            "0 session(s) per Sec out of max 1000, peak 0, last 5min 0\n".to_owned()
+        }
         // Only legs that have just ended are asked for.
         Command::Api(call) if call.starts_with("uuid_dump") => "-ERR No such channel!\n".to_owned(),
         Command::Api(_) | Command::Kill(_) => "+OK\n".to_owned(),
