@@ -11,6 +11,7 @@ const LONGEST: usize = 70;
 const LONGER: &[(&str, &str, &str)] = &[
     ("src/app.rs", "start_via", "puts every part of the daemon together, once, from the top to the bottom"),
     ("src/switch/mod.rs", "keep", "one loop over the life of an inbound link: connecting, serving, waiting"),
+    ("src/switch/link.rs", "answer", "one match over the answers to the questions of an inbound link"),
     ("src/switch/link.rs", "run", "one loop over everything an inbound link waits for"),
 ];
 
