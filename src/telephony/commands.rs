@@ -166,10 +166,13 @@ pub(crate) fn ring(
         .variable(&VariableName::new(RINGING)?, &SafeText::new("yes"))
         .variable(&VariableName::new("fsq_agent")?, &SafeText::new(agent.id.as_str()))
         .variable(&VariableName::new("fsq_queue")?, &SafeText::new(queue.number.as_str()))
-        .variable(&VariableName::new("fsq_call")?, &SafeText::new(caller.id.as_str()))
-        .variable(&VariableName::new(BOND)?, &SafeText::new(caller.id.as_str()));
+        .variable(&VariableName::new("fsq_call")?, &SafeText::new(caller.id.as_str()));
     originate = match agent.follow_forwards {
-        false => originate.variable(&VariableName::new("outbound_redirect_fatal")?, &SafeText::new("true")),
+        false => originate
+            .variable(&VariableName::new("outbound_redirect_fatal")?, &SafeText::new("true"))
+            .variable(&VariableName::new(BOND)?, &SafeText::new(caller.id.as_str())),
+        // Without the bond: FreeSWITCH sends the partner of a leg to the new number instead of the leg (sofia.c), and the
+        // caller was lost (measured).
         // A leg forwarded to a queue would count as a caller there: the header identifies it.
         true => originate.variable(&VariableName::new(FORWARDED)?, &SafeText::new("yes")),
     };
