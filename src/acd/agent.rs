@@ -87,7 +87,7 @@ pub enum Unavailable {
     },
 }
 
-/// What a release has ended.
+/// The outcome of a release: an offer, or a conversation that it ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Released {
     /// An offer that led to no conversation.
@@ -163,7 +163,7 @@ impl Agent {
         &self.logins
     }
 
-    /// What the agent is doing.
+    /// The agent's activity.
     pub fn activity(&self) -> &Activity {
         &self.activity
     }

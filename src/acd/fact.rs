@@ -190,7 +190,7 @@ pub enum LossCause {
     Defect,
 }
 
-/// Who or what ended a conversation.
+/// The party that ended a conversation, or the way it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndedBy {
@@ -206,7 +206,7 @@ pub enum EndedBy {
     Unknown,
 }
 
-/// Who asked for a change. A record holds it as the text `by`; with `phone`, the user and the call follow.
+/// The party that asked for a change. A record holds it as the text `by`; with `phone`, the user and the call follow.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "by", rename_all = "snake_case")]
 pub enum Asker {
@@ -415,7 +415,7 @@ pub enum Fact {
         agent: AgentId,
         /// The queue.
         queue: QueueNumber,
-        /// Who asked for it.
+        /// The party that asked for it.
         #[serde(flatten, deserialize_with = "known_asker")]
         by: Asker,
     },
@@ -425,7 +425,7 @@ pub enum Fact {
         agent: AgentId,
         /// The queue.
         queue: QueueNumber,
-        /// Who asked for it.
+        /// The party that asked for it.
         #[serde(flatten, deserialize_with = "known_asker")]
         by: Asker,
     },

@@ -96,7 +96,7 @@ impl Bench {
     }
 }
 
-/// What to do for one caller.
+/// The instructions for one caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Choice {
     /// Ring these agents, in this order.

@@ -75,9 +75,9 @@ pub struct Config {
     pub language: Language,
     /// The codes that agents dial.
     pub feature_codes: FeatureCodes,
-    /// What is done with callers' numbers.
+    /// The treatment of callers' numbers.
     pub callers: Callers,
-    /// What the log shows.
+    /// The content of log lines.
     pub log: LogSettings,
     /// The agents, in the order of the file, each id once.
     pub agents: Vec<AgentSettings>,
@@ -85,14 +85,14 @@ pub struct Config {
     pub queues: Vec<QueueSettings>,
 }
 
-/// What is done with callers' numbers.
+/// The treatment of callers' numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Callers {
-    /// What becomes of a number that its caller withholds. Default: nobody is told.
+    /// The treatment of a number that its caller withholds. Default: nobody is told.
     pub withheld: Withheld,
 }
 
-/// What becomes of a number that its caller withholds.
+/// The treatment of a number that its caller withholds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Withheld {
     /// No phone, gateway, record, log or status tells it.
@@ -102,7 +102,7 @@ pub enum Withheld {
     Show,
 }
 
-/// What the log shows.
+/// The content of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogSettings {
     /// How callers' numbers are written. Default: whole.

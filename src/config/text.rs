@@ -210,7 +210,7 @@ pub(super) fn strategy(text: &str) -> Checked<Strategy> {
     one_of(&words, "strategy", text)
 }
 
-/// What becomes of withheld numbers.
+/// The treatment of withheld numbers.
 pub(super) fn withheld(text: &str) -> Checked<Withheld> {
     one_of(&[("hide", Withheld::Hide), ("show", Withheld::Show)], "choice", text)
 }

@@ -1,4 +1,4 @@
-//! What is allowed, and had better be otherwise.
+//! Warnings: settings that are allowed and better changed.
 
 use std::net::SocketAddr;
 

@@ -15,7 +15,7 @@ use super::{Wake, lock};
 /// How many changed subjects wait for a reader at most.
 const MOST: usize = 4096;
 
-/// What may change.
+/// A thing that may change.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
     /// A queue: its callers, settings, who is logged in.
@@ -26,7 +26,7 @@ pub enum Subject {
     Call(CallId),
 }
 
-/// What changed since a reader last looked.
+/// The changes since a reader last looked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
     /// These, each once.

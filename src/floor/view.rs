@@ -60,7 +60,7 @@ pub struct WaitingView {
 pub struct CandidateView {
     /// The agent.
     pub agent: AgentId,
-    /// What holds the agent back; `None` when nothing does.
+    /// The reason that holds the agent back; `None` when there is none.
     pub held_back: Option<Reason>,
 }
 
@@ -98,7 +98,7 @@ pub enum Reason {
     Unreachable {
         /// Since when.
         since: Wall,
-        /// What it did last, in words.
+        /// Its last failure, in words.
         cause: String,
     },
     /// The call comes from the agent's own phone.
@@ -130,7 +130,7 @@ impl Reason {
     }
 }
 
-/// What an agent is doing. In JSON it is the word `activity`, with the moment beside it as `moment`.
+/// An agent's activity. In JSON it is the word `activity`, with the moment beside it as `moment`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "activity", rename_all = "snake_case")]
 pub enum Doing {
@@ -217,7 +217,7 @@ pub struct AgentView {
     pub name: Arc<str>,
     /// Where the agent is logged in.
     pub logins: Vec<QueueNumber>,
-    /// What the agent is doing.
+    /// The agent's activity.
     #[serde(flatten)]
     pub doing: Doing,
     /// The caller of an offer or a conversation: the UUID of the channel.

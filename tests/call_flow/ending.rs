@@ -107,7 +107,7 @@ fn a_circle_by_another_way_ends_behind_the_message() {
     s.gives(0, Entered(Some((with_message.clone(), place(0), since(0)))), &[&entered[..], &ended[..]].concat());
     let hung_up = [desk(Desk::WentOn(Onward::HungUp)), wire(Wire::HangUp(Parting::Normal))];
     s.gives(3_000, Played(Playing(2)), &hung_up);
-    // Whoever comes back to a place, of whichever queue, does not go round.
+    // A caller who returns to a place, of any queue, is in no loop.
     let mut back = Stand { call: Call::back(q("1"), vec![q("2"), q("1")], place(0)) };
     back.gives(0, Begin, &[desk(Desk::Enter(q("1"), Some(place(0))))]);
     back.gives(0, Entered(Some((with_message, place(0), since(0)))), &[&entered[..], &[look(false)]].concat());

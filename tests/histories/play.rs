@@ -39,7 +39,7 @@ impl Sim {
     fn restart(&mut self) {
         self.take_facts();
         self.sessions.clear();
-        // Who is killed records nothing of it.
+        // A killed daemon records nothing of it.
         self.facts.lock().unwrap().clear();
         self.journal.interrupted();
         self.wakes.lock().unwrap().clear();

@@ -207,10 +207,15 @@ fn the_third_party_of_an_attended_transfer_and_the_agent_keep_talking(lab: &Lab)
     agent.hang_up();
     customer.over(SOON);
     assert_eq!(ended(lab), EndedBy::Agent);
-    let next = lab.phone("1002").rings(SOON);
-    second.hang_up();
-    next.cancelled(SOON);
-    second.over(SOON);
+    is_free_for(lab, second);
+}
+
+/// The agent is free: the phone rings for the next caller, who then gives up.
+fn is_free_for(lab: &Lab, next: Caller) {
+    let ring = lab.phone("1002").rings(SOON);
+    next.hang_up();
+    ring.cancelled(SOON);
+    next.over(SOON);
 }
 
 /// Q8: also where an operator transfers the leg to an extension that connects it to no other party.
@@ -230,10 +235,7 @@ fn an_agent_whose_leg_is_transferred_keeps_talking(lab: &Lab) {
     assert_eq!(doing(lab, "1002").0, "talking");
     agent.hang_up();
     assert_eq!(ended(lab), EndedBy::Agent);
-    let next = lab.phone("1002").rings(SOON);
-    second.hang_up();
-    next.cancelled(SOON);
-    second.over(SOON);
+    is_free_for(lab, second);
 }
 
 /// Q103, Q8: the variables of the `originate` that rang the agent's phone do not affect the next connection.
@@ -292,10 +294,7 @@ fn a_consultation_completed_while_it_waits_keeps_the_place(lab: &Lab) {
     question.over(SOON);
     ring.hang_up();
     customer.over(SOON);
-    let next = lab.phone("1002").rings(SOON);
-    second.hang_up();
-    next.cancelled(SOON);
-    second.over(SOON);
+    is_free_for(lab, second);
 }
 
 /// Q106: a hang-up by an operator, and an orderly shutdown of FreeSWITCH.
