@@ -70,11 +70,6 @@ impl CallDesk {
         self.caller.first_entered
     }
 
-    /// The user who took the caller away, as FreeSWITCH has authenticated them.
-    pub fn is_taken_by(&mut self, user: &str) {
-        self.taken_by = Some(Arc::from(user));
-    }
-
     /// Carries one wish out, and gives the answer if there is one.
     pub fn carry_out(&mut self, wish: Desk, now: Now) -> Option<Input> {
         self.last = now;
@@ -119,6 +114,7 @@ impl CallDesk {
                     self.floor.answered(&key, now);
                 }
             }
+            Desk::TakenBy(user) => self.taken_by = Some(Arc::from(user.as_str())),
             Desk::Leave(Leave::Lost) => {
                 if let (Some(queue), Some(first)) = (&self.queue, self.caller.first_entered) {
                     self.floor.goes_missing(&self.call, queue, first, now);

@@ -6,9 +6,9 @@
 
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
@@ -111,53 +111,75 @@ fn is_unprintable(char: char) -> bool {
     char.is_control() || matches!(char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-enum Message {
-    Line(Vec<u8>),
-    /// Dropped once everything before it is written.
-    Flush(#[allow(dead_code)] SyncSender<()>),
-}
-
 /// The sender to the writing thread.
 #[derive(Clone)]
 struct Output {
-    lines: SyncSender<Message>,
-    /// The number of bytes that wait.
-    bytes: Arc<AtomicUsize>,
+    lines: SyncSender<Vec<u8>>,
+    backlog: Arc<Backlog>,
+}
+
+/// The bytes that wait to be written.
+#[derive(Default)]
+struct Backlog {
+    bytes: AtomicUsize,
+    /// Held to wait for `empty`, and to notify of it.
+    gate: Mutex<()>,
+    /// Notified whenever everything is written.
+    empty: Condvar,
+}
+
+impl Backlog {
+    /// Adds a line; false if it does not fit.
+    fn add(&self, bytes: usize) -> bool {
+        let fits = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= MOST_BYTES;
+        if !fits {
+            self.take(bytes);
+        }
+        fits
+    }
+
+    fn take(&self, bytes: usize) {
+        if self.bytes.fetch_sub(bytes, Ordering::Relaxed) == bytes {
+            // Under the gate, so that nobody begins to wait between the look at `bytes` and the notification.
+            let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+            self.empty.notify_all();
+        }
+    }
 }
 
 impl Output {
     fn to(mut file: impl Write + Send + 'static) -> io::Result<Self> {
         let (lines, waiting) = sync_channel(MOST_LINES);
-        let bytes = Arc::new(AtomicUsize::new(0));
-        let ours = bytes.clone();
+        let backlog = Arc::new(Backlog::default());
+        let ours = backlog.clone();
         std::thread::Builder::new().name("log".to_owned()).spawn(move || write_all(&mut file, &waiting, &ours))?;
-        Ok(Self { lines, bytes })
+        Ok(Self { lines, backlog })
     }
 
     fn put(&self, line: &[u8]) {
-        let fits = self.bytes.fetch_add(line.len(), Ordering::Relaxed) + line.len() <= MOST_BYTES;
-        if !fits || self.lines.try_send(Message::Line(line.to_vec())).is_err() {
-            self.bytes.fetch_sub(line.len(), Ordering::Relaxed);
+        if !self.backlog.add(line.len()) {
+            LOST.fetch_add(1, Ordering::Relaxed);
+        } else if self.lines.try_send(line.to_vec()).is_err() {
+            self.backlog.take(line.len());
             LOST.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Waits until everything so far is written, for at most `patience`.
+    /// Waits until everything is written, for at most `patience`.
     fn flush_within(&self, patience: Duration) {
-        let (done, written) = sync_channel(0);
-        if self.lines.try_send(Message::Flush(done)).is_ok() {
-            // The other end only drops it and sends nothing.
-            let _ = written.recv_timeout(patience);
-        }
+        let gate = self.backlog.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let waits = |(): &mut ()| self.backlog.bytes.load(Ordering::Relaxed) > 0;
+        // What is not written by then stays unwritten: the process ends.
+        let _ = self.backlog.empty.wait_timeout_while(gate, patience, waits);
     }
 }
 
 /// Writes lines for ever. A line that cannot be written is lost: there is no other place to report it.
-fn write_all(file: &mut impl Write, waiting: &Receiver<Message>, bytes: &AtomicUsize) {
+fn write_all(file: &mut impl Write, waiting: &Receiver<Vec<u8>>, backlog: &Backlog) {
     let mut told = lost_lines();
     loop {
-        let message = match waiting.try_recv() {
-            Ok(message) => message,
+        let line = match waiting.try_recv() {
+            Ok(line) => line,
             Err(TryRecvError::Disconnected) => return,
             Err(TryRecvError::Empty) => {
                 // There is room for this line. If writing it fails, it is lost too, and counted in the next report.
@@ -166,17 +188,16 @@ fn write_all(file: &mut impl Write, waiting: &Receiver<Message>, bytes: &AtomicU
                     tracing::warn!(lost = lost - told, "lines of the log were lost: nobody read them");
                     told = lost;
                 }
-                let Ok(message) = waiting.recv() else { return };
-                message
+                let Ok(line) = waiting.recv() else { return };
+                line
             }
         };
-        let Message::Line(line) = message else { continue };
         if file.write_all(&line).is_err() {
             // Nobody reads the log: reporting each loss would be useless.
             LOST.fetch_add(1, Ordering::Relaxed);
             told = told.saturating_add(1);
         }
-        bytes.fetch_sub(line.len(), Ordering::Relaxed);
+        backlog.take(line.len());
     }
 }
 
@@ -211,7 +232,6 @@ impl Drop for LastLines {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::sync::Mutex;
     use std::sync::mpsc::{Sender, channel};
 
     use super::*;
@@ -251,7 +271,7 @@ mod tests {
         output.flush_within(Duration::from_secs(60));
         output.put(b"again\n");
         output.flush_within(Duration::from_secs(60));
-        assert_eq!(output.bytes.load(Ordering::Relaxed), 0);
+        assert_eq!(output.backlog.bytes.load(Ordering::Relaxed), 0);
     }
 
     /// Q21: every value stays on its line and cannot control a terminal.

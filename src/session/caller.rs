@@ -261,7 +261,6 @@ impl<'a> Session<'a> {
                     self.nothing_is_carried_out();
                 }
                 match heard::hear(&event, self.channel.id.as_str(), &self.call) {
-                    Some(Heard::TakenBy(other)) => self.taken_by(&other),
                     Some(Heard::CarriedOut(done)) => self.carried_out(done),
                     Some(Heard::Call(input)) => {
                         self.lives_on &=
@@ -309,15 +308,6 @@ impl<'a> Session<'a> {
         });
     }
 
-    /// Handles that a channel outside the queue has the caller; asks for its user, for the records.
-    fn taken_by(&mut self, other: &ChannelId) {
-        match wire::user_of(other) {
-            Ok(call) => self.out.push((Command::Api(call), Some(Watched::Taker))),
-            Err(error) => tracing::error!(%error, "a command could not be built"),
-        }
-        self.tell(Input::TakenAway);
-    }
-
     /// Handles the outcome of a watched command.
     fn outcome(&mut self, what: Watched, outcome: Outcome) {
         match (what, outcome) {
@@ -342,16 +332,16 @@ impl<'a> Session<'a> {
                 self.tell(Input::Leg(leg, News::Missing));
             }
             (Watched::Taker, Outcome::Done(reply)) => {
-                if let Ok(user) = AgentId::new(reply.body_text().trim()) {
-                    self.desk.is_taken_by(user.as_str());
-                }
+                let user = Some(reply.body_text().trim().to_owned()).filter(|user| user != "_undef_");
+                self.tell(Input::Taker(user.and_then(|user| AgentId::new(&user).ok())));
             }
             (_, Outcome::Done(_)) => {}
             (Watched::Exists(leg), Outcome::Refused(text)) => {
                 tracing::debug!(%leg, %text, "FreeSWITCH does not tell whether a leg is there");
             }
             (Watched::Taker, Outcome::Refused(text)) => {
-                tracing::debug!(text, "FreeSWITCH does not tell who has taken a caller");
+                tracing::debug!(text, "no user of this switch has the caller who was taken");
+                self.tell(Input::Taker(None));
             }
             (Watched::ModHash, Outcome::Refused(text)) => {
                 tracing::debug!(text, "FreeSWITCH does not tell whether it has mod_hash")
@@ -403,6 +393,7 @@ impl<'a> Session<'a> {
         let refused = match &wish {
             Wire::Originate { leg, .. } => Some(Input::Leg(*leg, NOT_RUNG)),
             Wire::FindPhones(offer, _) => Some(Input::Phones(*offer, Found::Registered(0))),
+            Wire::FindTaker => Some(Input::Taker(None)),
             Wire::Music { playing, .. } | Wire::Say(playing, _) => Some(Input::Played(*playing)),
             _ => None,
         };
@@ -454,6 +445,9 @@ impl<'a> Session<'a> {
                 wire::refuse(&self.settings)?.into_iter().for_each(|command| self.push(command));
             }
             Wire::HangUp(parting) => self.push(wire::hang_up(parting)),
+            Wire::FindTaker => {
+                self.out.push((Command::Api(wire::partner_of(&self.channel.channel)?), Some(Watched::Taker)));
+            }
             Wire::GiveBack => (self.give_back, self.lives_on) = (true, false),
             Wire::Close => {}
         }

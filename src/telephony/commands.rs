@@ -109,9 +109,12 @@ fn unless_connected(file: &str) -> String {
     format!("${{cond(${{socket_resume}} == true ? {file} : silence_stream://1)}}")
 }
 
-/// Asks which user mod_sofia authenticated for a channel; the reply is `_undef_` if there is none.
-pub(crate) fn user_of(channel: &ChannelId) -> Result<ApiCall, TextError> {
-    ApiCall::new(format!("uuid_getvar {channel} sip_auth_username"))
+/// Asks which user mod_sofia authenticated for the channel that a caller is connected to. The reply is `_undef_` if
+/// there is no such user, and a refusal if the caller is connected to no channel. The event of the bridge does not
+/// show it: it comes on the other channel (switch_ivr_uuid_bridge, measured), whose events this connection does not
+/// get.
+pub(crate) fn partner_of(caller: &ChannelId) -> Result<ApiCall, TextError> {
+    ApiCall::new(format!("expand uuid_getvar ${{uuid_getvar({caller} signal_bond)}} sip_auth_username"))
 }
 
 /// Asks whether the switch has `mod_hash`; the reply is `true` or `false`.

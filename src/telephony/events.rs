@@ -6,7 +6,7 @@ use crate::acd::call::{Call, Input, Playing};
 use crate::acd::fact::MissCause;
 use crate::acd::ids::LegId;
 use crate::acd::leg::{LegEnd, News};
-use crate::esl::{Cause, ChannelId, Event, EventKind, JobResult};
+use crate::esl::{Cause, Event, EventKind, JobResult};
 
 use super::variables::{ORDER, PLAYING, TRANSFER};
 
@@ -73,8 +73,6 @@ fn tells_answer(event: &Event) -> bool {
 pub(crate) enum Heard {
     /// An input for the call.
     Call(Input),
-    /// The caller is connected to this channel, which is not ours.
-    TakenBy(ChannelId),
     /// The caller's channel carried out its next `originate` (true), or may not do so (false).
     CarriedOut(bool),
 }
@@ -172,11 +170,7 @@ fn bridged(event: &Event, own: &str, call: &Call) -> Option<Heard> {
         return None;
     };
     let ours = Uuid::try_parse(&other).ok().and_then(|leg| our_leg(leg, call));
-    match (ours, ChannelId::new(&other)) {
-        (Some(leg), _) => Some(Heard::Call(Input::Leg(leg, News::Bridged))),
-        (None, Ok(other)) => Some(Heard::TakenBy(other)),
-        (None, Err(_)) => Some(Heard::Call(Input::TakenAway)),
-    }
+    Some(Heard::Call(ours.map_or(Input::TakenAway, |leg| Input::Leg(leg, News::Bridged))))
 }
 
 /// Whether a leg ended because its agent transferred the caller: `BLIND_TRANSFER` in the captures; an attended transfer

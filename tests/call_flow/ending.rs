@@ -143,13 +143,15 @@ fn a_caller_who_was_taken_is_let_go() {
     s.gives(8500, TakenAway, &[close(CancelCause::AnsweredElsewhere), wire(Wire::LetGo)]);
     s.at_last(9000, &[]);
     s.gives(9100, TakenAway, &[]);
-    s.at_last(9500, &[desk(Desk::Leave(Leave::Taken)), closed()]);
+    s.at_last(9500, &[wire(Wire::FindTaker)]);
+    s.gives(9510, Taker(Some(anna())), &[desk(Desk::TakenBy(anna())), desk(Desk::Leave(Leave::Taken)), closed()]);
     s.is_done();
     let mut s = Stand::waiting(limited(true, TimeoutAction::Hangup));
     s.at_last(9000, &[close(CancelCause::CallTimedOut), sorry(2), timed_out(TimeoutCause::MaxWait)]);
     s.gives(9500, TakenAway, &[close(CancelCause::AnsweredElsewhere), wire(Wire::LetGo)]);
     s.gives(9501, Played(Playing(2)), &[]);
-    s.at_last(10_500, &[closed()]);
+    s.at_last(10_500, &[wire(Wire::FindTaker)]);
+    s.at_last(11_500, &[closed()]);
     s.is_done();
 }
 

@@ -87,7 +87,7 @@ impl Sim {
             assert!(!stays, "Q13: nothing is done with {} after the wait", s.id);
             return;
         };
-        assert!(s.taken.is_none_or(|at| self.now < at + 5000), "{} was taken away and waits", s.id);
+        assert!(s.taken.is_none_or(|at| self.now < at + 6000), "{} was taken away and waits", s.id);
         assert!(!s.caller_gone, "{} has gone and waits", s.id);
         if caller.closed.is_some() {
             let ends = s.call.offers().next().is_some() || s.taken.is_some();

@@ -430,6 +430,14 @@ impl World {
         }
     }
 
+    /// Looks up the user whose phone has the caller; the reply may be lost.
+    pub(crate) fn find_taker(&mut self, conn: Conn) {
+        if self.rng.chance(90) {
+            let user = self.rng.chance(50).then(|| AgentId::new("picker").expect("an ID"));
+            self.reply(conn, Input::Taker(user));
+        }
+    }
+
     pub(crate) fn originate(&mut self, conn: Conn, id: LegId, agent: &AgentId, first_wins: bool) {
         let call = self.call_of(conn);
         let other = |l: &&Leg| l.agent == *agent && l.id.offer != id.offer && l.state != State::Dead && !l.lost;

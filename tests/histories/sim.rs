@@ -285,6 +285,7 @@ impl Sim {
             Wire::RingOut(id, cause) => self.world.ring_out(id, cause),
             Wire::LetGo => self.world.caller(&s.id).expect("a caller").armed = false,
             Wire::Answer => self.world.answer_caller(&s.id),
+            Wire::FindTaker => self.world.find_taker(conn),
             Wire::Connected => {}
         }
     }

@@ -74,6 +74,8 @@ pub enum Wire {
     Transfer(Arc<str>),
     /// Hang the caller up.
     HangUp(Parting),
+    /// Query whose phone has the caller, who was taken; [`Input::Taker`](super::Input::Taker) brings the answer.
+    FindTaker,
     /// Return the caller to the dialplan.
     GiveBack,
     /// The call is finished: close the connection.
@@ -103,6 +105,8 @@ pub enum Desk {
     Answered(OfferId),
     /// The conversation is over: release the agent.
     Ended(OfferId, EndedBy),
+    /// This user has the caller, who is about to leave as [`Leave::Taken`].
+    TakenBy(AgentId),
     /// The caller leaves the queue without an agent.
     Leave(Leave),
     /// The action taken for a caller whose wait timed out.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Call, Desk, LONGEST_MESSAGE, Leave, Parting, Saying, Stage, Timer, Why, Wire};
 use crate::acd::fact::{CancelCause, EndedBy, Onward, TimeoutCause};
-use crate::acd::ids::QueueNumber;
+use crate::acd::ids::{AgentId, QueueNumber};
 use crate::acd::offer::{LEG_PATIENCE, OfferTimer};
 use crate::acd::settings::TimeoutAction;
 use crate::acd::time::Now;
@@ -16,6 +16,9 @@ pub(super) const PARTING_PATIENCE: Duration = Duration::from_secs(5);
 /// answered. FreeSWITCH's events were seen up to half a second late.
 const TAKEN_AFTER: Duration = Duration::from_secs(1);
 
+/// How long FreeSWITCH may take to name the user who has the caller; afterwards the record names nobody.
+const TAKER_PATIENCE: Duration = Duration::from_secs(1);
+
 /// How long the leg of a conversation may take to end when its caller has arrived on a new connection. It is shorter
 /// than a new connection waits for the one before it.
 const CAME_PATIENCE: Duration = Duration::from_secs(1);
@@ -23,7 +26,7 @@ const CAME_PATIENCE: Duration = Duration::from_secs(1);
 impl Call {
     pub(super) fn end_wait(&mut self, why: Why, now: Now) {
         let Stage::Waiting(wait) = &self.stage else { return };
-        if self.timers.holds(Timer::TakenAway) && matches!(why, Why::Timeout(_)) {
+        if self.is_taken_away() && matches!(why, Why::Timeout(_)) {
             return;
         }
         let wait = wait.clone();
@@ -84,7 +87,7 @@ impl Call {
         for timer in [Timer::MaxWait, Timer::Announce, Timer::Announcement, Timer::Message] {
             self.timers.clear(timer);
         }
-        for timer in [Timer::MusicGrace, Timer::TakenAway, Timer::Parting] {
+        for timer in [Timer::MusicGrace, Timer::TakenAway, Timer::Taker, Timer::Parting] {
             self.timers.clear(timer);
         }
     }
@@ -92,7 +95,7 @@ impl Call {
     /// This process no longer controls the caller's channel. The next events show whether the caller is being connected
     /// to one of our legs, or to somebody else, whose call must not be disturbed.
     pub(super) fn taken_away(&mut self, now: Now) {
-        if !matches!(self.stage, Stage::Waiting(_) | Stage::Ending { .. }) || self.timers.holds(Timer::TakenAway) {
+        if !matches!(self.stage, Stage::Waiting(_) | Stage::Ending { .. }) || self.is_taken_away() {
             return;
         }
         for timer in [Timer::Announce, Timer::MusicGrace] {
@@ -104,6 +107,27 @@ impl Call {
         if !connecting {
             self.let_go();
         }
+    }
+
+    /// Whether this process no longer controls the caller's channel, and the call has not ended yet.
+    pub(super) fn is_taken_away(&self) -> bool {
+        self.timers.holds(Timer::TakenAway) || self.timers.holds(Timer::Taker)
+    }
+
+    /// No leg of ours is connected to the caller who was taken away, so somebody else has the caller; asks who it is.
+    pub(super) fn find_taker(&mut self, now: Now) {
+        self.timers.set(Timer::Taker, now.mono.plus(TAKER_PATIENCE));
+        self.wire(Wire::FindTaker);
+    }
+
+    pub(super) fn taken_by(&mut self, by: Option<AgentId>, now: Now) {
+        if !self.timers.holds(Timer::Taker) {
+            return;
+        }
+        if let Some(by) = by {
+            self.desk(Desk::TakenBy(by));
+        }
+        self.taken(now);
     }
 
     /// The new connection controls the caller, and decides how the call survives this process's death.
@@ -147,7 +171,7 @@ impl Call {
 
     /// The caller's channel has ended; `how` is the way in which a waiting caller leaves the queue by that.
     pub(super) fn caller_gone(&mut self, how: Leave, now: Now) {
-        if !self.timers.holds(Timer::TakenAway) {
+        if !self.is_taken_away() {
             self.leave_losers();
         }
         match &mut self.stage {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::acd::ids::{LegId, OfferId};
+use crate::acd::ids::{AgentId, LegId, OfferId};
 use crate::acd::leg::News;
 use crate::acd::offer::Found;
 use crate::acd::queue::{Orders, Place};
@@ -41,6 +41,9 @@ pub enum Input {
     /// The caller is bridged to a channel that is none of this call's legs, or this process no longer controls the
     /// caller's channel.
     TakenAway,
+    /// The answer to [`Wire::FindTaker`](super::Wire::FindTaker): the user whom FreeSWITCH authenticated for the phone
+    /// that has the caller, or `None` if it names nobody.
+    Taker(Option<AgentId>),
     /// The call has arrived on another connection: somebody else had the caller in between.
     CameAgain,
     /// A playback has ended or was cut off.

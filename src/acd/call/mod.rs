@@ -41,6 +41,7 @@ enum Timer {
     Message,
     MusicGrace,
     TakenAway,
+    Taker,
     Losers,
     Offer(OfferId, OfferTimer),
     Parting,
@@ -215,6 +216,7 @@ impl Call {
             Input::Leg(leg, news) => self.heard(leg, news, now),
             Input::LegsMissing(offer) => self.legs_missing(offer, now),
             Input::TakenAway => self.taken_away(now),
+            Input::Taker(by) => self.taken_by(by, now),
             Input::CameAgain => self.came_again(now),
             Input::Played(what) => self.played(what, now),
             Input::MovedOn => {
@@ -256,7 +258,8 @@ impl Call {
                     }
                 }
                 Timer::MusicGrace => self.restart_music(now),
-                Timer::TakenAway => self.taken(now),
+                Timer::TakenAway => self.find_taker(now),
+                Timer::Taker => self.taken(now),
                 Timer::Losers => self.tell_losers(now),
                 Timer::Offer(offer, timer) => self.offer_due(offer, timer, now),
                 Timer::Parting => self.over(),
@@ -269,9 +272,10 @@ impl Call {
         if !self.losers.is_empty() && !matches!(self.stage, Stage::Waiting(_)) {
             self.tell_losers(now);
         }
+        let taken_away = self.is_taken_away();
         if let Stage::Ending { wait, why, message, left } = &mut self.stage
             && self.offers.is_empty()
-            && !self.timers.holds(Timer::TakenAway)
+            && !taken_away
         {
             let (why, done, first) = (*why, message.is_none(), !*left);
             let (queue, action) = (wait.queue.clone(), wait.settings.timeout.action.clone());

@@ -168,7 +168,7 @@ impl Call {
         }
         match self.stage {
             // The caller was taken away; the channel must not be touched.
-            _ if self.timers.holds(Timer::TakenAway) => {}
+            _ if self.is_taken_away() => {}
             Stage::Waiting(_) => {
                 self.wire(Wire::Rearm);
                 if !self.music_plays && !self.timers.holds(Timer::MusicGrace) {
@@ -243,7 +243,7 @@ impl Call {
     /// the offer like any other.
     pub(super) fn tell_losers(&mut self, now: Now) {
         let somebody = match self.stage {
-            Stage::Waiting(_) | Stage::Ending { .. } => self.timers.holds(Timer::TakenAway) || self.is_connecting(),
+            Stage::Waiting(_) | Stage::Ending { .. } => self.is_taken_away() || self.is_connecting(),
             _ => true,
         };
         let answered = self.losers.iter().any(|loser| loser.answered);

@@ -27,7 +27,7 @@ impl Call {
     }
 
     pub(super) fn restart_music(&mut self, now: Now) {
-        let taken_away = self.timers.holds(Timer::TakenAway);
+        let taken_away = self.is_taken_away();
         if !matches!(self.stage, Stage::Waiting(_)) || self.is_connecting() || taken_away {
             return;
         }
@@ -45,7 +45,7 @@ impl Call {
     }
 
     pub(super) fn announce(&mut self, position: u32, now: Now) {
-        if self.timers.holds(Timer::TakenAway) {
+        if self.is_taken_away() {
             return;
         }
         let Stage::Waiting(w) = &mut self.stage else { return };

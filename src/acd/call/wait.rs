@@ -89,8 +89,9 @@ impl Call {
     /// Switches to the queue's new music. During an announcement it waits, because the command that stops the music
     /// underneath would stop the announcement first.
     pub(super) fn follow_music(&mut self, now: Now) {
+        let taken_away = self.is_taken_away();
         let Stage::Waiting(w) = &mut self.stage else { return };
-        if w.announcement.is_some() || self.timers.holds(Timer::TakenAway) || !std::mem::take(&mut w.other_music) {
+        if w.announcement.is_some() || taken_away || !std::mem::take(&mut w.other_music) {
             return;
         }
         let music = w.settings.music.clone();
