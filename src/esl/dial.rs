@@ -161,6 +161,15 @@ pub enum OnAnswer {
         /// The leg.
         other: ChannelId,
     },
+    /// Takes a variable of a channel away some time later, in whole seconds of the calendar, at least 1.
+    UnsetLater {
+        /// The channel.
+        channel: ChannelId,
+        /// The variable.
+        name: VariableName,
+        /// When: FreeSWITCH may be up to a second early.
+        seconds: u8,
+    },
 }
 
 /// The name of a channel variable: 1 to 64 letters, digits, `_` and `-`.
@@ -268,6 +277,9 @@ impl Originate {
             }
             OnAnswer::TakePlace { leg, channel } => {
                 self.put(&name, format_args!("'uuid_limit {leg} hash fsq {channel} 1 !LOSE_RACE'"))
+            }
+            OnAnswer::UnsetLater { channel, name: variable, seconds } => {
+                self.put(&name, format_args!("'sched_api +{seconds} none uuid_setvar {channel} {}'", variable.0))
             }
             OnAnswer::Bridge { channel, other } => self.put(&name, format_args!("'uuid_bridge {channel} {other}'")),
         }

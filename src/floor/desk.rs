@@ -115,25 +115,7 @@ impl CallDesk {
                 }
             }
             Desk::TakenBy(user) => self.taken_by = Some(Arc::from(user.as_str())),
-            Desk::Leave(Leave::Lost) => {
-                if let (Some(queue), Some(first)) = (&self.queue, self.caller.first_entered) {
-                    self.floor.goes_missing(&self.call, queue, first, now);
-                }
-            }
-            Desk::Leave(Leave::Replaced) => {
-                let standing = self.floor.standing(&self.call, self.caller.first_entered);
-                if let Some(queue) = &self.queue {
-                    self.floor.leave(&self.call, queue, Leave::Replaced, None, now);
-                }
-                if let (Some(dialog), Some(standing)) = (self.caller.dialog.clone(), standing) {
-                    self.floor.leaves_a_place(dialog, standing, now);
-                }
-            }
-            Desk::Leave(leave) => {
-                if let Some(queue) = &self.queue {
-                    self.floor.leave(&self.call, queue, leave, self.taken_by.take(), now);
-                }
-            }
+            Desk::Leave(leave) => self.leave(leave, now),
             Desk::WentOn(onward) => {
                 if let Some(queue) = self.queue.clone() {
                     self.floor.record(now, Fact::CallWentOn { call: self.call.clone(), queue, onward });
@@ -141,6 +123,27 @@ impl CallDesk {
             }
         }
         None
+    }
+
+    fn leave(&mut self, leave: Leave, now: Now) {
+        let Some(queue) = &self.queue else { return };
+        match leave {
+            Leave::Lost => {
+                if let Some(first) = self.caller.first_entered {
+                    self.floor.goes_missing(&self.call, queue, first, now);
+                }
+            }
+            Leave::Replaced => {
+                let standing = self.floor.standing(&self.call, self.caller.first_entered);
+                self.floor.leave(&self.call, queue, leave, None, now);
+                if let (Some(dialog), Some(standing)) = (self.caller.dialog.clone(), standing) {
+                    self.floor.leaves_a_place(dialog, standing, now);
+                }
+            }
+            leave => {
+                self.floor.leave(&self.call, queue, leave, self.taken_by.take(), now);
+            }
+        }
     }
 
     fn key(&self, offer: OfferId) -> Option<OfferKey> {

@@ -38,6 +38,15 @@ const RING_TIME_MARGIN: Duration = Duration::from_secs(2);
 /// switch_ivr_bridge.c).
 const BOND: &str = "originate_signal_bond";
 
+/// The variable of a channel whose phone gets no change of the other party's name and number
+/// (`SWITCH_IGNORE_DISPLAY_UPDATES_VARIABLE`, switch_core_session.c).
+const KEEP_DISPLAY: &str = "ignore_display_updates";
+
+/// How many seconds after the answer the agent's phone begins to show another party to whom the agent is connected. As
+/// soon as the bridge plays, FreeSWITCH sends the caller's name and number to the phone, without the queue's name
+/// (switch_ivr_bridge.c, measured).
+const DISPLAY_IS_KEPT: u8 = 2;
+
 /// FreeSWITCH hangs up an answered leg that is not connected within this time, so that no agent answers into silence
 /// even if this process is no longer there to end the leg.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(3);
@@ -203,13 +212,9 @@ pub(crate) fn ring(
     if first_wins {
         originate = originate.on_answer(&OnAnswer::TakePlace { leg: leg.clone(), channel: caller.channel.clone() });
     }
-    originate = originate
-        .on_answer(&OnAnswer::SetVariable {
-            channel: caller.channel.clone(),
-            name: VariableName::new("socket_resume")?,
-            value: SafeText::new("false"),
-        })
-        .on_answer(&OnAnswer::Bridge { channel: caller.channel.clone(), other: leg.clone() });
+    for action in connects(&leg, &caller.channel)? {
+        originate = originate.on_answer(&action);
+    }
     Ok(([Command::Filter(Filter::channel(&leg)), Command::Filter(Filter::job(job))], originate.call()))
 }
 
@@ -223,8 +228,20 @@ fn answered(leg: &ChannelId, contact: Option<&Contact>) -> Result<OnAnswer, Text
     for name in ["group_confirm_key", "group_confirm_timeout", "ignore_early_media", BOND, FORWARDED] {
         values.push((VariableName::new(name)?, SafeText::default()));
     }
+    values.push((VariableName::new(KEEP_DISPLAY)?, SafeText::new("true")));
     values.extend(contact.into_iter().flat_map(|contact| contact.variables.clone()));
     Ok(OnAnswer::SetVariables { channel: leg.clone(), values })
+}
+
+/// Connects the caller to the answered leg, and makes the call independent of this process.
+fn connects(leg: &ChannelId, caller: &ChannelId) -> Result<[OnAnswer; 3], TextError> {
+    let (name, value) = (VariableName::new("socket_resume")?, SafeText::new("false"));
+    let later = VariableName::new(KEEP_DISPLAY)?;
+    Ok([
+        OnAnswer::SetVariable { channel: caller.clone(), name, value },
+        OnAnswer::Bridge { channel: caller.clone(), other: leg.clone() },
+        OnAnswer::UnsetLater { channel: leg.clone(), name: later, seconds: DISPLAY_IS_KEPT },
+    ])
 }
 
 /// An `originate` that the caller's channel carries out. `None` if the channel could not parse it unchanged, because a
@@ -492,9 +509,11 @@ mod tests {
             ",fsq_offer='00000000-0000-0000-0000-000000000000',",
             ",dialed_user='1001',dialed_domain='lab',sip_invite_domain='lab',presence_id='1001@lab',",
             ",originate_signal_bond='caller',",
-            ";originate_signal_bond=;sip_h_X-FSQ-Forwarded=;media_timeout=5000',",
+            ";originate_signal_bond=;sip_h_X-FSQ-Forwarded=;ignore_display_updates=true;media_timeout=5000',",
             "='uuid_limit 00000000-0000-0001-0000-000000000000 hash fsq caller 1 !LOSE_RACE',",
-            "='uuid_bridge caller 00000000-0000-0001-0000-000000000000'}sofia/internal/sip:1001@10.0.0.2:5062 &park()",
+            "='uuid_bridge caller 00000000-0000-0001-0000-000000000000',",
+            "='sched_api +2 none uuid_setvar 00000000-0000-0001-0000-000000000000 ignore_display_updates'}\
+             sofia/internal/sip:1001@10.0.0.2:5062 &park()",
         ] {
             assert!(order.contains(part), "{part} is not in {order}");
         }

@@ -141,7 +141,7 @@ const LONG: Duration = Duration::from_secs(7);
 
 /// The leg of the first conversation.
 #[track_caller]
-fn leg(lab: &Lab) -> String {
+pub fn leg(lab: &Lab) -> String {
     let (_, offer) = lab.daemon().fact("answered", SOON, |fact| match fact {
         Fact::CallAnswered { offer, .. } => Some(offer.to_string()),
         _ => None,

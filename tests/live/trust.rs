@@ -13,6 +13,7 @@ crate::cases!("trust":
     a_claimed_number_makes_no_agent_busy,
     a_colleague_cannot_dial_a_code_for_an_agent,
     a_withheld_number_is_shown_nowhere,
+    the_queues_name_stays_on_the_agents_display,
     a_number_outside_the_dialplan_is_reported,
 );
 
@@ -99,6 +100,37 @@ fn a_withheld_number_is_shown_nowhere(lab: &Lab) {
         assert!(!status.contains("0791234567"), "{status}");
         assert!(!lab.daemon().log().contains("0791234567"));
     }
+}
+
+/// Q17, Q103: the phone shows the queue's name as long as it talks to the queue's caller, and another party afterwards.
+fn the_queues_name_stays_on_the_agents_display(lab: &Lab) {
+    lab.serve(&format!("  - {{ number: \"99900\", name: Sales, participants: [\"{UPDATED}\"] }}\n"));
+    lab.log_in("99900", &[UPDATED]);
+    let hans = lab.call(&From::outside("0791234567", "Hans"), "99900");
+    let ring = lab.phone(UPDATED).rings(SOON);
+    assert!(ring.invite.header("From").contains("Sales - Hans"), "{}", ring.invite.text);
+    let answered = ring.answer();
+    hans.sound.hears(lab.phone(UPDATED).tone, answered, SOON);
+    sleep(Duration::from_secs(3));
+    let shown = |since: Instant| -> Vec<String> {
+        let texts = lab.phone(UPDATED).texts_since(since);
+        let asserted = |text: String| text.lines().find(|l| l.starts_with("P-Asserted-Identity")).map(str::to_owned);
+        texts.into_iter().filter_map(asserted).collect()
+    };
+    assert_eq!(shown(answered), Vec::<String>::new(), "nothing replaces the queue's name");
+    let passed_on = Instant::now();
+    let moved = lab.switch.api(&format!("uuid_transfer {} 1005 XML default", crate::moved::leg(lab)));
+    assert!(moved.starts_with("+OK"), "{moved}");
+    hans.over(SOON);
+    let other = lab.phone("1005").rings(SOON);
+    lab.phone(UPDATED).sound.hears(lab.phone("1005").tone, other.answer(), SOON);
+    let until = Instant::now() + SOON;
+    while !shown(passed_on).iter().any(|text| text.contains("1005")) {
+        assert!(Instant::now() < until, "the phone never shows the other party: {:?}", shown(passed_on));
+        sleep(Duration::from_millis(20));
+    }
+    other.hang_up();
+    ring.over(SOON);
 }
 
 /// Q1: the dialplan of the house routes 99 and three digits to queues.

@@ -62,6 +62,20 @@ impl World {
                 });
                 Outcome::Later
             }
+            "sched_api" => {
+                let mut words = arg.splitn(3, ' ');
+                let seconds = words.next().and_then(|when| when.strip_prefix('+')?.parse().ok());
+                let (Some(seconds), Some(_group), Some(command)) = (seconds, words.next(), words.next()) else {
+                    return done("-ERR Invalid syntax. USAGE: [+@]<time> <group_name> <command_string>[&]\n");
+                };
+                let (at, command) =
+                    (self.clock.whole_seconds_after(tokio::time::Instant::now(), seconds), command.to_owned());
+                self.at(at, move |world| {
+                    let (name, arg) = split(&command);
+                    let _ = world.api(name, arg, Waiter::Nobody);
+                });
+                done("+OK Added: 1\n")
+            }
             "module_exists" => done("true"),
             "uuid_limit" => self.with_leg(arg, |world, id, rest| {
                 world.limit(id, rest);
