@@ -134,7 +134,10 @@ fn own_event(event: &Event) -> Option<Input> {
             if first != PLAYING {
                 return None;
             }
-            Input::Played(Playing(u32::try_from(number).ok()?))
+            let playing = Playing(u32::try_from(number).ok()?);
+            // `FILE NOT FOUND`, or `FILE PLAYED` also after our `uuid_break` (mod_dptools.c).
+            let cut_off = event.header("Application-Response").is_some_and(|said| said == "PLAYBACK ERROR");
+            if cut_off { Input::CutOff(playing) } else { Input::Played(playing) }
         }
         _ => return None,
     })

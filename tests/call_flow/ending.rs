@@ -153,6 +153,15 @@ fn a_caller_who_was_taken_is_let_go() {
     s.at_last(10_500, &[wire(Wire::FindTaker)]);
     s.at_last(11_500, &[closed()]);
     s.is_done();
+    // A pickup cuts the message off before the event of the pickup comes.
+    let mut s = Stand::waiting(limited(true, TimeoutAction::Hangup));
+    s.at_last(9000, &[close(CancelCause::CallTimedOut), sorry(2), timed_out(TimeoutCause::MaxWait)]);
+    s.gives(9500, CutOff(Playing(2)), &[]);
+    s.gives(9520, TakenAway, &[close(CancelCause::AnsweredElsewhere), wire(Wire::LetGo)]);
+    s.at_last(10_000, &[]);
+    s.at_last(10_520, &[wire(Wire::FindTaker)]);
+    s.gives(10_530, Taker(None), &[closed()]);
+    s.is_done();
 }
 
 /// The normal start of a conversation: the answer has switched `socket_resume` off, and the caller's channel leaves our

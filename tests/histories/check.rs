@@ -94,6 +94,10 @@ impl Sim {
             assert!(ends, "Q13: the wait of {} is over, and is not ended", s.id);
             return;
         }
+        let begun = |offer| self.world.asked.iter().any(|a| a.offer == offer && a.begun.is_some());
+        let held_back = caller.offers.iter().find(|(offer, _)| s.found.contains(offer) && !begun(*offer));
+        let ready = s.can_be_connected && !connecting && s.taken.is_none();
+        assert!(!ready || held_back.is_none(), "Q2: no phone rings for {held_back:?}, and {} could be connected", s.id);
         let position = self.model.position(&s.id).expect("a position");
         s.ear.check(position, connecting || s.taken.is_some(), self.now);
         let answered = |l: &Leg| l.call == s.id && matches!(l.state, State::Answered | State::Talking);

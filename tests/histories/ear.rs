@@ -14,6 +14,8 @@ const HIGHEST: u32 = 30;
 /// An announcement, and the message at the end of a wait, count as over after this time.
 const LONGEST_ANNOUNCEMENT: u64 = 30_000;
 const LONGEST_MESSAGE: u64 = 300_000;
+/// How long the call waits after a message that was cut off.
+const CUT_OFF_PATIENCE: u64 = 500;
 
 /// One caller's ear, on one connection.
 #[derive(Default)]
@@ -28,6 +30,7 @@ pub(crate) struct Ear {
     /// When the last announcement began.
     last: u64,
     announcement: Option<(Playing, u64)>,
+    /// The message of a timeout, and when it ends at the latest.
     message: Option<(Playing, u64)>,
     pub(crate) message_begun: bool,
     music: Option<(Playing, Music, u64)>,
@@ -110,7 +113,7 @@ impl Ear {
             Wire::Say(playing, Saying::Message(_)) => {
                 assert!(!self.speaks(now), "Q13: the message is spoken over an announcement");
                 assert!(closing && !self.message_begun, "Q13: the message is played once, at the end of the wait");
-                self.message = Some((*playing, now));
+                self.message = Some((*playing, now + LONGEST_MESSAGE));
                 self.message_begun = true;
             }
             Wire::Hush => self.announcement = None,
@@ -152,13 +155,22 @@ impl Ear {
         }
     }
 
+    /// The daemon learns that FreeSWITCH has stopped a sound before its end. The call goes on after a message that was
+    /// cut off only once it is clear that nobody else has the caller.
+    pub(crate) fn told_cut_off(&mut self, playing: Playing, now: u64) {
+        match &mut self.message {
+            Some((message, end)) if *message == playing => *end = now + CUT_OFF_PATIENCE,
+            _ => self.told_over(playing, now),
+        }
+    }
+
     fn speaks(&self, now: u64) -> bool {
         self.announcement.is_some_and(|(_, since)| now < since + LONGEST_ANNOUNCEMENT)
     }
 
     /// Q13: whether the message is still being played.
     pub(crate) fn hears_message(&self, now: u64) -> bool {
-        self.message.is_some_and(|(_, since)| now < since + LONGEST_MESSAGE)
+        self.message.is_some_and(|(_, end)| now < end)
     }
 
     /// Q13: the message, if there is one, plays to its end before the next action on the caller.

@@ -37,7 +37,7 @@ pub(crate) struct Asked {
     pub(crate) ring_over: u64,
     /// A sign of ringing is due 4 s after the first `originate` to a registered phone.
     registered: bool,
-    begun: Option<u64>,
+    pub(crate) begun: Option<u64>,
     /// Its call has given it up.
     pub(crate) lost: bool,
 }

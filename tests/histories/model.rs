@@ -406,10 +406,11 @@ impl Model {
             let mut a = Agent::new(s.id.clone());
             a.logins = journal.logins.iter().filter(|l| l.0 == s.id).map(|l| l.1.clone()).collect();
             a.last_talk_end = journal.last_end(&s.id);
-            a.rest = journal.wrap_up(&s.id).filter(|until| *until > now).map(|until| (until, true));
+            // One that has ended meanwhile is reported to end now.
+            a.rest = journal.wrap_up(&s.id).map(|until| (until.max(now), true));
             a.offer = journal.conversation(&s.id);
             a.talking = a.offer.is_some();
-            a.rest = a.rest.filter(|_| !a.talking);
+            a.rest = a.rest.filter(|(until, _)| !a.talking || *until == now);
             self.agents.push(a);
         }
     }

@@ -3,8 +3,8 @@
 use freeswitch_queue::acd::settings::Strategy;
 
 use crate::step::Change::*;
-use crate::step::Fault;
 use crate::step::Step::{self, *};
+use crate::step::{Fault, Phone};
 use crate::{fail, hold, quietly};
 
 fn holds(steps: &[Step]) {
@@ -173,4 +173,41 @@ fn no_agent_is_kept_for_a_wait_that_is_over() {
         Login(1, 0),
         Wait(100),
     ]);
+}
+
+/// Q9: a wrap-up that ended in the instant of a restart was reported as if nobody expected its end.
+#[test]
+fn a_wrap_up_that_ends_with_the_daemon_is_reported() {
+    holds(&[
+        Write(0, WrapUp(5000)),
+        Login(0, 0),
+        Call(0),
+        Wait(9),
+        Answer(0),
+        Wait(518),
+        Crash,
+        Supervised(false),
+        Until(0),
+        Crash,
+    ]);
+}
+
+/// Q8: a phone that appears when another one of the agent talks is ended.
+#[test]
+fn a_phone_that_appears_late_does_not_ring_on() {
+    holds(&[
+        Phones(0, 2, Phone::Rings),
+        Fault(0, Fault::SlowCreate(2000)),
+        Login(0, 0),
+        Call(0),
+        Wait(400),
+        Answer(0),
+        Wait(8000),
+    ]);
+}
+
+/// Q10: the caller hears music again although the other phone of a failed offer ends late.
+#[test]
+fn a_failed_offer_whose_other_phone_ends_late_leaves_no_silence() {
+    holds(&[Phones(0, 2, Phone::AnswersAtOnce), Fault(0, Fault::NotBridged), Login(0, 0), Call(0), Wait(9000)]);
 }

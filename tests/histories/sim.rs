@@ -9,6 +9,7 @@ use freeswitch_queue::acd::call::{Call, Desk, Effect, Input, Leave, Saying, Wire
 use freeswitch_queue::acd::fact::{CancelCause, Fact, Record};
 use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId};
 use freeswitch_queue::acd::leg::LegEnd;
+use freeswitch_queue::acd::offer::Found;
 use freeswitch_queue::acd::time::{Mono, Now};
 use freeswitch_queue::dispatch::Dispatcher;
 use freeswitch_queue::floor::{CallDesk, Caller, Floor};
@@ -30,6 +31,8 @@ pub(crate) struct Session {
     desk: CallDesk,
     pub(crate) ear: Ear,
     /// Since when somebody outside the queue has the caller, as far as the daemon was told.
+    /// Offers whose agents have phones, as the daemon learned.
+    pub(crate) found: Vec<OfferId>,
     pub(crate) taken: Option<u64>,
     /// The wait timed out, and nothing was done with the caller yet.
     pub(crate) to_go_on: bool,
@@ -38,7 +41,7 @@ pub(crate) struct Session {
     disconnected: bool,
     armed_once: bool,
     /// The daemon knows that agents can be connected.
-    can_be_connected: bool,
+    pub(crate) can_be_connected: bool,
     /// The conversation with the agent of this offer.
     pub(crate) talks: Option<OfferId>,
 }
@@ -158,8 +161,10 @@ impl Sim {
     fn hear(&mut self, s: &mut Session, input: &Input) {
         match input {
             Input::Played(playing) => s.ear.told_over(*playing, self.now),
+            Input::CutOff(playing) => s.ear.told_cut_off(*playing, self.now),
             Input::TakenAway => s.taken = s.taken.or(Some(self.now)),
             Input::CallerAnswered => s.can_be_connected = true,
+            Input::Phones(offer, Found::Dialled | Found::Registered(1..)) => s.found.push(*offer),
             Input::CallerGone => s.caller_gone = true,
             Input::CallerEnded => (s.caller_gone, s.ended) = (true, true),
             Input::Disconnected => (s.caller_gone, s.disconnected) = (true, true),
@@ -337,6 +342,7 @@ impl Sim {
             desk: CallDesk::new(self.floor.clone(), call.clone(), caller, self.rng.next()),
             ear: Ear::default(),
             taken: None,
+            found: Vec::new(),
             to_go_on: false,
             caller_gone: false,
             ended: false,

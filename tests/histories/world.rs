@@ -309,7 +309,7 @@ impl World {
         let Some(c) = self.caller(call) else { return };
         let over = [c.saying.take(), c.music.take()];
         if let Some(conn) = c.conn {
-            over.into_iter().flatten().for_each(|p| self.tell(conn, Input::Played(p)));
+            over.into_iter().flatten().for_each(|p| self.tell(conn, Input::CutOff(p)));
         }
     }
 

@@ -7,11 +7,15 @@ use freeswitch_queue::acd::fact::{CancelCause, Fact};
 use crate::caller::{Caller, From};
 use crate::lab::{Lab, SOON};
 use crate::phone::Ringing;
+use crate::sound::{samples, wav};
+
+const LONG_MESSAGE: u32 = 2900;
 
 crate::cases!("pickup":
     an_invite_with_replaces_takes_the_caller,
     an_intercept_with_bleg_of_a_ringing_leg_takes_the_caller,
     an_intercept_of_the_callers_channel_takes_the_caller,
+    a_pickup_during_the_message_of_a_timeout_takes_the_caller,
 );
 
 /// A caller for whom 1001 rings, and the leg.
@@ -72,4 +76,29 @@ fn an_intercept_of_the_callers_channel_takes_the_caller(lab: &Lab) {
     });
     let picker = lab.dial(&From::phone("1002"), &format!("*8-{}", channel.1));
     has_the_caller(lab, caller, ring, picker);
+}
+
+/// Q8, Q105: the message of a timeout plays, and the call goes on to its next destination unless somebody takes it.
+fn a_pickup_during_the_message_of_a_timeout_takes_the_caller(lab: &Lab) {
+    let message = lab.file("long.wav", &wav(&samples(LONG_MESSAGE, 8.0))).display().to_string();
+    lab.serve(&format!(
+        "  - {{ number: \"99900\", name: Sales, participants: [\"1001\"], max_wait_minutes: 0.02, \
+         timeout: {{ message: \"{message}\" }} }}\n"
+    ));
+    lab.log_in("99900", &["1001"]);
+    let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+    lab.phone("1001").rings(SOON).cancelled(SOON);
+    caller.sound.hears(LONG_MESSAGE, caller.since, SOON);
+    let channel = lab.daemon().fact("entered", SOON, |fact| match fact {
+        Fact::CallEntered { call, .. } => Some(call.to_string()),
+        _ => None,
+    });
+    let picker = lab.dial(&From::phone("1002"), &format!("*8-{}", channel.1));
+    picker.answered();
+    caller.sound.hears(picker.tone, picker.since, SOON);
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(!caller.is_over() && !picker.is_over(), "the queue does not affect the conversation");
+    picker.hang_up();
+    picker.over(SOON);
+    caller.over(SOON);
 }

@@ -46,8 +46,10 @@ pub enum Input {
     Taker(Option<AgentId>),
     /// The call has arrived on another connection: somebody else had the caller in between.
     CameAgain,
-    /// A playback has ended or was cut off.
+    /// A playback has ended, or the call has stopped it.
     Played(Playing),
+    /// FreeSWITCH stopped a playback before its end: it cannot read the rest, or somebody takes the caller away.
+    CutOff(Playing),
     /// The transfer was carried out.
     MovedOn,
     /// The caller hung up, or the channel ended and FreeSWITCH does not say who ended it.

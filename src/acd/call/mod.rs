@@ -219,6 +219,7 @@ impl Call {
             Input::Taker(by) => self.taken_by(by, now),
             Input::CameAgain => self.came_again(now),
             Input::Played(what) => self.played(what, now),
+            Input::CutOff(what) => self.cut_off(what, now),
             Input::MovedOn => {
                 if matches!(self.stage, Stage::Parting) {
                     self.over();
@@ -249,14 +250,7 @@ impl Call {
                 Timer::MaxWait => self.end_wait(Why::Timeout(TimeoutCause::MaxWait), now),
                 Timer::Announce => self.look(now),
                 Timer::Announcement => self.announcement_over(now),
-                Timer::Message => {
-                    if let Stage::Ending { message, .. } = &mut self.stage
-                        && message.take().is_some()
-                    {
-                        // FreeSWITCH would run the next command only after the message has ended.
-                        self.wire(Wire::Hush);
-                    }
-                }
+                Timer::Message => self.message_over(),
                 Timer::MusicGrace => self.restart_music(now),
                 Timer::TakenAway => self.find_taker(now),
                 Timer::Taker => self.taken(now),

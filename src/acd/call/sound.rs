@@ -13,6 +13,10 @@ const MUSIC_WORKS_AFTER: Duration = Duration::from_secs(2);
 /// How often broken music is tried before the ring tone replaces it. The ring tone is tried as often.
 const MUSIC_TRIES: u32 = 3;
 
+/// How long after the end of a message that was cut off the call goes on, unless somebody else turns out to have the
+/// caller. FreeSWITCH's events were seen up to half a second late.
+const CUT_OFF_PATIENCE: Duration = Duration::from_millis(500);
+
 impl Call {
     pub(super) fn next_playing(&mut self) -> Playing {
         self.played += 1;
@@ -72,6 +76,28 @@ impl Call {
         self.timers.clear(Timer::Announcement);
         self.follow_music(now);
         self.look(now);
+    }
+
+    /// A pickup cuts the message of a timeout off before this call notices it, and the call must not go on then.
+    pub(super) fn cut_off(&mut self, what: Playing, now: Now) {
+        match &self.stage {
+            Stage::Ending { message, .. } if *message == Some(what) => {
+                self.timers.set(Timer::Message, now.mono.plus(CUT_OFF_PATIENCE));
+            }
+            _ => self.played(what, now),
+        }
+    }
+
+    /// The message of a timeout has played for long enough.
+    pub(super) fn message_over(&mut self) {
+        let taken_away = self.is_taken_away();
+        if let Stage::Ending { message, .. } = &mut self.stage
+            && message.take().is_some()
+            && !taken_away
+        {
+            // FreeSWITCH would run the next command only after the message has ended.
+            self.wire(Wire::Hush);
+        }
     }
 
     pub(super) fn played(&mut self, what: Playing, now: Now) {
