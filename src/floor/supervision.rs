@@ -30,7 +30,7 @@ impl Floor {
         if self.supervised.swap(supervised, Ordering::Relaxed) && !supervised {
             for held in self.held().into_iter().filter(|h| !h.attended) {
                 let key = &held.key;
-                tracing::warn!(agent = %key.agent, leg = %key.offer, "nobody can see this leg; its agent is taken to be free");
+                tracing::warn!(agent = %key.agent, leg = %key.offer, "no link can see this leg; its agent counts as free");
                 self.release_unseen(key, now);
             }
             self.close_offers();
@@ -50,7 +50,7 @@ impl Floor {
         ids.iter().filter_map(|agent| self.held_by(agent)).collect()
     }
 
-    /// What holds this agent.
+    /// The offer or conversation that holds this agent.
     pub fn held_by(&self, agent: &AgentId) -> Option<HeldView> {
         let (key, since, talking, given_up) = {
             let a = self.agents.get(agent)?;
