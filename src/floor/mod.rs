@@ -50,9 +50,8 @@ pub use view::{AgentView, CandidateView, Doing, FloorView, QueueView, Reason, Wa
 /// Wakes the task of a call. Must not block.
 pub type Wake = Box<dyn Fn() + Send + Sync>;
 
-/// Takes a fact, and whether it is already stored. The floor calls it while it holds the guard of the changed entry, so
-/// that the facts of one call or agent arrive in the order in which they became true; it must neither block nor call
-/// the floor.
+/// Takes a fact, and whether it is already stored. The floor calls it under the guard of the changed entry, so that the
+/// facts of one call or agent arrive in the order in which they became true; it must neither block nor call the floor.
 pub type Facts = Box<dyn Fn(Record, Written) + Send + Sync>;
 
 /// Whether a fact was stored before the floor applied it.
@@ -73,7 +72,7 @@ pub struct Changed {
     pub agents: BTreeSet<AgentId>,
 }
 
-/// Identifies an offer together with its call, queue and agent.
+/// An offer with its call, queue and agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OfferKey {
     /// The offer.
@@ -142,8 +141,7 @@ impl Floor {
         }
     }
 
-    /// Continues the line's time from `before`: its last known value under the previous daemon, and how long ago that
-    /// was.
+    /// Continues the line's time from `before`: its last known value in the previous run, and how long ago that was.
     pub fn resume_line(&self, before: Option<(Wall, Duration)>, now: Now) {
         *lock(&self.line) = Line::resume(before, now);
     }
@@ -168,7 +166,7 @@ impl Floor {
         self.sessions_per_second.load(Ordering::Relaxed)
     }
 
-    /// Admits a call; `wake` wakes its task when there is something for it. Returns false when this call is already
+    /// Admits a call; `wake` wakes its task when there is something for it. Returns false when the call is already
     /// here.
     pub fn admit(&self, call: &CallId, number: Arc<str>, wake: Wake) -> bool {
         match self.calls.entry(call.clone()) {
@@ -206,8 +204,7 @@ impl Floor {
         self.calls.contains_key(call)
     }
 
-    /// Puts a caller into a queue, at `place` if the caller comes back to one. Returns `None` when there is no such
-    /// queue.
+    /// Puts a caller into a queue, at `place` when coming back. Returns `None` when there is no such queue.
     pub fn enter(
         &self,
         call: &CallId,
@@ -329,8 +326,7 @@ impl Floor {
         self.free(key, by, true, now);
     }
 
-    /// Releases the agent when the leg of an offer is gone and its end went unseen: a conversation then ended when it
-    /// was last known to go on.
+    /// Releases the agent when a leg is gone and its end went unseen: a conversation ended when last known to go on.
     pub fn release_unseen(&self, key: &OfferKey, now: Now) {
         self.free(key, EndedBy::Unknown, false, now);
     }
@@ -460,7 +456,8 @@ impl Floor {
 
     /// Claims an agent for an offer.
     ///
-    /// # Errors Returns why the agent cannot be claimed.
+    /// # Errors
+    /// Returns why the agent cannot be claimed.
     pub fn claim(&self, key: &OfferKey, now: Now) -> Result<(), Unavailable> {
         let mut agent = self.agents.get_mut(&key.agent).ok_or(Unavailable::LoggedOut)?;
         agent.claim(key.offer, key.call.clone(), key.queue.clone(), now)
@@ -500,8 +497,8 @@ impl Floor {
         self.watchers.tell(|| Subject::Queue(queue.clone()));
     }
 
-    /// Orders the offer for which the agent's phone rings, or is about to, to be called off. Returns `None` when there
-    /// is none.
+    /// Orders the call to call off the agent's offer, unless it is already connected. `None` when there is no such
+    /// offer.
     pub fn call_off_offer(&self, agent: &AgentId, now: Now) -> Option<OfferKey> {
         let held = self.agents.get(agent)?.held_by_offer()?.clone();
         let key = OfferKey { offer: held.offer, call: held.call, queue: held.queue, agent: agent.clone() };

@@ -37,7 +37,8 @@ pub struct Control {
 impl Control {
     /// Starts this program a second time, as the control.
     ///
-    /// # Errors When it does not listen in time.
+    /// # Errors
+    /// When it does not listen in time.
     pub fn start() -> Result<Self> {
         let port = free_port()?;
         let child = Command::new(std::env::current_exe()?)
