@@ -63,7 +63,7 @@
 //! - **identity**: the random number of a daemon's store; each leg's UUID carries it, so that a daemon recognises its
 //!   own legs.
 //! - **inbound link**, or **link**: the connection that the daemon opens to a FreeSWITCH's own event socket.
-//! - **journal**: the task and the store of facts and logins.
+//! - **journal**: the store of facts and logins, and the thread that writes it.
 //! - **lamp**: a BLF key of a phone that lights while an agent is logged in to a queue.
 //! - **leg**: the channel of one of an agent's phones, from `originate` until FreeSWITCH has no such channel any more.
 //! - **line**: the callers who wait in a queue, in order; the line's time, in which places are measured, ignores
