@@ -338,7 +338,7 @@ pub enum Fact {
         /// The length of the conversation.
         #[serde(rename = "talked_ms", with = "millis")]
         talked: Duration,
-        /// Who ended it.
+        /// The party that ended it.
         by: EndedBy,
     },
     /// The caller hung up while waiting.

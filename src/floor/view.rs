@@ -234,8 +234,8 @@ pub struct AgentView {
 /// How many callers of a queue come with reasons.
 const EXPLAINED: usize = 100;
 
-/// What holds a participant back from every caller, and the earliest caller, of any queue the agent is logged in to,
-/// for whom no phone rings.
+/// The reason that holds a participant back from every caller, and the earliest caller for whom no phone rings in any
+/// queue the agent is logged in to.
 struct Participant {
     agent: AgentId,
     reason: Option<Reason>,

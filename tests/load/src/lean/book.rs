@@ -78,7 +78,7 @@ struct Caller {
     offers: u32,
 }
 
-/// What is measured.
+/// The measured times.
 #[derive(Clone, Debug, Default)]
 pub struct Times {
     /// From the end of an agent's last call to the order for the next one.
