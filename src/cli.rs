@@ -10,9 +10,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 #[derive(Debug, Parser)]
 #[command(name = "freeswitch-queue", version, about)]
 pub struct Cli {
-    /// What to do; `serve` when absent.
+    /// The action; `serve` when absent.
     #[command(subcommand)]
-    pub command: Option<What>,
+    pub command: Option<Action>,
     /// The configuration file.
     #[arg(long, short, global = true, default_value = "queues.yaml", value_name = "FILE")]
     pub config: PathBuf,
@@ -21,9 +21,9 @@ pub struct Cli {
     pub log: LogFormat,
 }
 
-/// What to do.
+/// The actions of the program.
 #[derive(Clone, Debug, Default, Subcommand)]
-pub enum What {
+pub enum Action {
     /// Run the queue.
     #[default]
     Serve,

@@ -1,4 +1,4 @@
-//! The call queue (ACD) beside FreeSWITCH: where everything is, and the words for it.
+//! The call queue (ACD) beside FreeSWITCH: its architecture and its glossary.
 //!
 //! # The way of a call
 //!
@@ -17,34 +17,34 @@
 //!
 //! # The way of an intention
 //!
-//! A login, a logout, a reload or the end of an offer that somebody asks for takes one way, whoever asks:
+//! Every requested login, logout, reload or end of an offer takes one way, from whichever side the request comes:
 //!
 //! ```text
 //! feature code, control socket, file -> controller -> floor, acd -> fact -> journal, log, demo
 //! ```
 //!
-//! [`controller`] checks who asks, has the change made and returns a typed answer. Each change is recorded as a fact;
-//! [`journal`] stores facts and [`observe`] logs them. [`switch`] is beside both ways: one link to each FreeSWITCH that
-//! sees private calls and registrations, and repairs what daemon and FreeSWITCH disagree about. [`config`] reads the
-//! file, [`clock`] is the only one to ask for the time, [`app`] builds, starts and drains the parts, [`admin`] answers
-//! `status` and `reload`, [`demo`] runs all of it beside a simulated FreeSWITCH.
+//! [`controller`] checks the request, makes the change and returns a typed answer. Each change is recorded as a fact;
+//! [`journal`] stores facts and [`observe`] logs them. [`switch`] stands beside both ways: its link to each FreeSWITCH
+//! sees private calls and registrations, and repairs differences between daemon and FreeSWITCH. [`config`] reads the
+//! file, [`clock`] is the only source of time, [`app`] builds, starts and drains the parts, [`admin`] answers `status`
+//! and `reload`, and [`demo`] runs everything beside a simulated FreeSWITCH.
 //!
-//! A module names only modules below it; `tests/tidy.rs` has the table.
+//! A module uses only modules below it; `tests/tidy.rs` has the table.
 //!
 //! # A call in six files
 //!
 //! Open these in order to follow a call from `socket` to hang-up:
 //!
 //! 1. `src/esl/server.rs` accepts the connection that `socket` opens.
-//! 2. `src/session/mod.rs` asks with `connect` which call it is, and tells a caller from a feature code.
+//! 2. `src/session/mod.rs` sends `connect` to learn which call it is, and distinguishes callers from feature codes.
 //! 3. `src/session/caller.rs` is the loop of one caller: event in, input to the call, effects out as commands.
-//! 4. `src/acd/call/mod.rs` is the call: its stages from `New` to `Over`, and what every input does in each.
-//! 5. `src/dispatch/mod.rs` pairs the caller who waits with a free agent, which makes an offer.
-//! 6. `src/telephony/commands.rs` has the words: prepare the channel, ring the agent, connect, transfer, hang up.
+//! 4. `src/acd/call/mod.rs` is the call: its stages from `New` to `Over`, and the effect of each input in each stage.
+//! 5. `src/dispatch/mod.rs` pairs the waiting caller with a free agent, which makes an offer.
+//! 6. `src/telephony/commands.rs` has the commands: prepare the channel, ring the agent, connect, transfer, hang up.
 //!
-//! Beside them, `acd/offer.rs` has the phones of one offer, and `telephony/events.rs` turns each event, the hang-up too,
-//! into an input. Who is in charge of the caller's channel at which moment, and what a death of the daemon does to it
-//! then, is told in [`telephony`](telephony#who-is-in-charge-of-the-channel).
+//! Beside them, `acd/offer.rs` handles the phones of one offer, and `telephony/events.rs` turns each event, hang-ups
+//! included, into an input. [`telephony`](telephony#who-is-in-charge-of-the-channel) explains which party controls the
+//! caller's channel at each moment, and how the daemon's death affects it then.
 //!
 //! # Glossary
 //!
@@ -54,34 +54,37 @@
 //! - **bench**: the free agents of one queue, ranked for the next caller.
 //! - **call**: a caller's connection from the entry to its one disposition; named by the UUID of the caller's channel.
 //! - **caller**: a person who dialled a queue's number.
-//! - **disposition**: how a call ended: answered, abandoned, timed out, taken, moved on or lost.
+//! - **disposition**: the way a call ended: answered, abandoned, timed out, taken, moved on or lost.
 //! - **fact**: a record of what happened, in the past tense, numbered in the order of happening.
-//! - **feature code**: a number that a phone dials to log in or out, such as `*4199900`.
+//! - **feature code**: a number that an agent dials to log in or out, such as `*4199900`.
 //! - **feed**: the facts as they happen, for readers in the process, such as `demo` and the lamps (`switch::Switches::facts`).
 //! - **floor**: the live picture of queues, agents and calls.
 //! - **handover**: a call that is here again on a second connection, so that the first has to end; see `session::Turns`.
-//! - **identity**: the random number of a daemon's store, kept in each leg's UUID, by which a daemon knows its own legs.
+//! - **identity**: the random number of a daemon's store; each leg's UUID carries it, so that a daemon recognises its
+//!   own legs.
 //! - **inbound link**, or **link**: the connection that the daemon opens to a FreeSWITCH's own event socket.
-//! - **journal**: the task and the store of facts and logins.
+//! - **journal**: the store of facts and logins, and the thread that writes it.
 //! - **lamp**: a BLF key of a phone that lights while an agent is logged in to a queue.
 //! - **leg**: the channel of one of an agent's phones, from `originate` until FreeSWITCH has no such channel any more.
-//! - **line**: who waits in a queue, in order; also the time that gives the places, which no calendar moves.
-//! - **login**: that an agent takes calls of one queue; it survives restarts.
-//! - **lost**: FreeSWITCH or the connection ended the call, and nobody hung up.
+//! - **line**: the callers who wait in a queue, in order; the line's time, in which places are measured, ignores
+//!   changes of the calendar.
+//! - **login**: an agent's choice to take the calls of one queue; it survives restarts.
+//! - **lost**: FreeSWITCH or the connection ended the call, although nobody hung up.
 //! - **miss**: an offer that was not taken, with a cause, such as `no_answer` or `busy`.
 //! - **offer**: one agent rung for one caller, on one phone or several; it has one outcome.
 //! - **participant**: an agent in a queue's list in the file, logged in or not.
 //! - **place**: where a caller stands in the line: the moment of entry and the order of arrival; kept in `fsq_place`.
-//! - **position**: the number that is told to the caller: how many stand in front, and one.
+//! - **position**: the number announced to the caller: one more than the callers in front.
 //! - **private call**: a call of an agent's phone that the queue did not make; it makes the agent busy.
 //! - **queue**: a line of callers with a number, a strategy and participants.
-//! - **reach**: whether an agent's phone works, and how long it is left alone when it does not.
-//! - **repair**: what the link puts right when FreeSWITCH and the daemon disagree.
+//! - **reach**: whether an agent's phone works, and how long it is left alone if it does not.
+//! - **repair**: a correction that the link makes when FreeSWITCH and the daemon disagree.
 //! - **ring time**: how long one offer rings.
 //! - **session**: the task of one connection from FreeSWITCH.
 //! - **strategy**: which agents are rung, and in which order.
 //! - **survey**: the comparison of `show channels` with the floor, every 3 s, over the link.
-//! - **taken**: somebody who is no agent of this call has the waiting caller, by pickup, `intercept` or an operator.
+//! - **taken**: a party that this call did not ring has taken the waiting caller, by pickup, `intercept` or an
+//!   operator's command.
 //! - **timed out**: the wait ended without an agent, and the queue's timeout action follows.
 //! - **wrap-up**: the time after a conversation in which the agent is left alone by all queues.
 

@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow};
 use clap::Parser;
 use freeswitch_queue::admin::{self, Door, Reloaded, Request, Status};
 use freeswitch_queue::app::{Daemon, MOST_CALLS, limits, system_random};
-use freeswitch_queue::cli::{Cli, LogFormat, What, check, complain, print};
+use freeswitch_queue::cli::{Action, Cli, LogFormat, check, complain, print};
 use freeswitch_queue::clock::Clock;
 use freeswitch_queue::config;
 use freeswitch_queue::demo;
@@ -23,15 +23,15 @@ use tracing_subscriber::EnvFilter;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command.unwrap_or_default() {
-        What::Check => check(&cli.config).context("the answer cannot be written").map(exit_code),
-        What::Status { json, control } => status(&cli.config, control, json).map(|()| ExitCode::SUCCESS),
-        What::Reload { control } => reload(&cli.config, control).map(|()| ExitCode::SUCCESS),
-        What::Demo { seconds } => {
+        Action::Check => check(&cli.config).context("the answer cannot be written").map(exit_code),
+        Action::Status { json, control } => status(&cli.config, control, json).map(|()| ExitCode::SUCCESS),
+        Action::Reload { control } => reload(&cli.config, control).map(|()| ExitCode::SUCCESS),
+        Action::Demo { seconds } => {
             // The log would overwrite the picture, so it is on only if RUST_LOG asks for it.
             let log = std::env::var_os(EnvFilter::DEFAULT_ENV).map(|_| start_log(cli.log)).transpose();
             log.and_then(|_log| play(seconds)).map(|()| ExitCode::SUCCESS)
         }
-        What::Serve => start_log(cli.log).and_then(|_log| serve(&cli.config)),
+        Action::Serve => start_log(cli.log).and_then(|_log| serve(&cli.config)),
     };
     done.unwrap_or_else(|error| {
         complain(&format_args!("freeswitch-queue: {error:#}"));

@@ -27,7 +27,7 @@ fn read_events(mut bytes: &[u8], kept: bool) -> Read {
     let (mut events, mut values) = (0, 0);
     let mut queue = Vec::with_capacity(100);
     let mut decoder = Decoder::new(FrameLimits::default());
-    // What comes before the first event, mainly the channel, does not count.
+    // The bytes before the first event, mainly the channel, do not count.
     let first = memchr::memmem::find(bytes, b"Content-Length:").unwrap();
     let (before, rest) = bytes.split_at(first);
     bytes = rest;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 const LANGUAGES: [&str; 4] = ["de", "en", "fr", "it"];
-/// What a phone hears as the answer to `*41` and `*42`; it hangs up within 3 s (Q14).
+/// The answers to `*41` and `*42`; the call is hung up within 3 s (Q14).
 const ANSWERS: [&str; 6] = ["logged-in", "logged-out", "no-such-queue", "not-a-member", "not-authenticated", "failed"];
 
 fn root() -> PathBuf {
@@ -18,7 +18,7 @@ fn prompts() -> PathBuf {
     root().join("freeswitch-conf/fsq/prompts")
 }
 
-/// Every name of Q11 (30 places, and beyond), Q14 and Q19.
+/// The name of every prompt of Q11 (30 positions, and beyond), Q14 and Q19.
 fn names() -> BTreeSet<String> {
     let places = (1..=30).map(|place| format!("position-{place}"));
     let others = ANSWERS.into_iter().chain(["position-more", "try-later"]).map(String::from);
@@ -38,7 +38,7 @@ fn write(file: &Path, text: &str) {
     fs::write(file, text).unwrap();
 }
 
-/// Every file below a folder, with what is in it.
+/// Every file below a folder, with its content.
 fn tree(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     fn walk(base: &Path, folder: &Path, found: &mut BTreeMap<String, Vec<u8>>) {
         for entry in fs::read_dir(folder).unwrap() {
@@ -235,7 +235,7 @@ fn every_setting_the_dialplan_uses_is_in_settings_xml() {
             used.insert(part.split('}').next().unwrap().to_owned());
         }
     }
-    // What FreeSWITCH's own configuration sets.
+    // FreeSWITCH's own configuration sets these.
     for known in ["conf_dir", "domain"] {
         assert!(used.remove(known), "{known}");
     }
@@ -272,17 +272,18 @@ fn a_call_that_comes_back_from_the_controller_finds_it_again() {
     for before in ["socket_resume=true", "hangup_after_bridge=true", "playback_terminators=none", "fsq_dialled=$1"] {
         assert!(place(before) < socket, "{before}");
     }
-    // Q4: when the caller came, wherever the wait begins.
+    // Q4: the dialplan keeps the time of the caller's arrival, wherever the wait begins.
     assert!(place("fsq_came=${profile_created_time}") < socket);
     assert!(socket < place("application=\"transfer\" data=\"$1 XML freeswitch-queue\""));
 
     let hold = without_comments(&fs::read_to_string(conf.join("freeswitch_queue.xml")).unwrap(), true);
     let pass = hold.split("<extension name=\"fsq_away\">").nth(1).unwrap().split("</extension>").next().unwrap();
-    // Q19: the call goes on behind each try when the controller dies in it.
+    // Q19: when the controller dies during a try, the call continues after it.
     let tries: Vec<&str> = pass.split("application=\"socket\"").collect();
     let (_, before) = tries.split_last().unwrap();
     assert!(before.iter().all(|before| before.contains("socket_resume=true")), "{pass}");
-    // Q19: a controller that took the call in this pass has cleared the mark, and the caller still returns.
+    // Q19: a controller that took the call earlier in this pass has cleared the mark, and the caller still returns to
+    // the place.
     assert!(before[1..].iter().all(|before| before.contains("fsq_held=true")), "{pass}");
     // Q10: one second of 425 Hz in five; Q19: never two seconds without a try.
     let mut pieces = Vec::new();
@@ -300,11 +301,11 @@ fn a_call_that_comes_back_from_the_controller_finds_it_again() {
         }
     }
     assert_eq!(pieces.iter().sum::<u32>(), 5000);
-    // From one try to the next, of the next round at the end.
+    // From one try to the next, including the first of the next round.
     let twice: Vec<u32> = pieces.repeat(2);
     let waits: Vec<u32> = twice.split(|piece| *piece == 0).map(|wait| wait.iter().sum()).collect();
     assert!(waits.len() == 7 && waits.iter().all(|wait| *wait < 2000), "{pieces:?}");
-    // Who is passed on from one queue to another comes by here, and is not kept waiting.
+    // A caller who is passed on from one queue to another passes here, and must not be kept waiting.
     assert!(waits[0] <= 200, "{pieces:?}");
     assert!(pass.contains("application=\"transfer\" data=\"$1 XML freeswitch-queue\""));
 }
@@ -335,7 +336,7 @@ const MODULES: [&str; 8] = [
     "mod_local_stream",
 ];
 
-/// As much of an installed FreeSWITCH configuration as matters here.
+/// The parts of an installed FreeSWITCH configuration that matter here.
 fn freeswitch(test: &str) -> PathBuf {
     let conf = folder(test).join("conf");
     let modules: String = MODULES.iter().map(|name| format!("<load module=\"{name}\"/>\n")).collect();
@@ -362,8 +363,8 @@ fn token(settings: &str) -> Option<&str> {
     socket.split('"').next()
 }
 
-/// Q21: FreeSWITCH's side gets a random token, once; the controller's file gets the same, when it is named, and is
-/// otherwise left as it is.
+/// Q21: the script puts a random token into FreeSWITCH's settings, once, and the same token into the controller's file
+/// if that is named; it changes nothing else there.
 #[test]
 fn both_sides_get_a_random_token() {
     let conf = freeswitch("token");
@@ -393,7 +394,7 @@ fn both_sides_get_a_random_token() {
     said.has("has another token than");
     assert_eq!(fs::read_to_string(&queues).unwrap(), "token: another\nqueues: []\n");
 
-    // Another installation has another; without any, it is told.
+    // Another installation gets another token; the script reports a missing one.
     let other = freeswitch("token-too");
     install(&other, &[]);
     let theirs = fs::read_to_string(other.join("fsq/settings.xml")).unwrap();
@@ -403,10 +404,10 @@ fn both_sides_get_a_random_token() {
     install(&other, &[]).has("put a token into fsq/settings.xml");
 }
 
-/// Q21: the folder may be FreeSWITCH's user's, and the script be run by root: names in its list that are none of ours are
-/// not used, and nothing is written or deleted through a link.
+/// Q21: the folder may belong to FreeSWITCH's user while root runs the script: the script ignores names of foreign
+/// files in its list, and writes and deletes nothing through a link.
 #[test]
-fn what_lies_in_the_folder_is_not_believed() {
+fn the_script_does_not_trust_the_content_of_the_folder() {
     use std::os::unix::fs::symlink;
 
     let conf = freeswitch("hostile");
@@ -427,9 +428,9 @@ fn what_lies_in_the_folder_is_not_believed() {
     }
     fs::write(&list, format!("{hostile}{hash} fsq/x$(touch {0}/touched).xml\n", outside.display())).unwrap();
     let said = install(&conf, &[]);
-    said.has("none of ours, and is not touched").lacks("remove");
+    said.has("did not install; it is left alone").lacks("remove");
     fs::write(&list, &hostile).unwrap();
-    install(&conf, &["--uninstall"]).has("none of ours, and is not touched").lacks("remove vars.xml.keep");
+    install(&conf, &["--uninstall"]).has("did not install; it is left alone").lacks("remove vars.xml.keep");
     assert_eq!(fs::read_to_string(outside.join("theirs")).unwrap(), "not ours");
     assert_eq!(fs::read_to_string(conf.join("vars.xml.keep")).unwrap(), "not ours either");
     assert!(!outside.join("touched").exists());
@@ -453,7 +454,7 @@ fn what_lies_in_the_folder_is_not_believed() {
         }
         assert_eq!(tree(&elsewhere), before, "{link}");
     }
-    // What waits under the name of a file that is about to be written is not written through either.
+    // A link under the name of a temporary file is not followed either.
     let conf = freeswitch("hostile-new");
     let victim = conf.parent().unwrap().join("victim");
     write(&victim, "theirs");

@@ -77,7 +77,7 @@ use std::time::Instant;
 use lab::{Lab, Programs};
 use realswitch::{machine, switch};
 
-/// One test: its name and what it does.
+/// One test: its name and its function.
 type Case = (&'static str, fn(&Lab));
 
 /// Makes the table of a module's tests.

@@ -23,7 +23,7 @@ pub struct Held {
     pub queue: QueueNumber,
     /// Since when.
     pub since: Since,
-    /// When the leg was last known to exist. It counts as the end of the leg when nobody saw the end.
+    /// When the leg was last known to exist. It counts as the end of the leg when the end goes unseen.
     pub seen: Since,
     /// The length of the wrap-up after the conversation, used when the queue has been removed meanwhile.
     pub wrap_up: Duration,
@@ -31,7 +31,7 @@ pub struct Held {
     pub given_up: bool,
 }
 
-/// What the agent is doing for the queues.
+/// The agent's activity for the queues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Activity {
     /// Nothing.
@@ -490,7 +490,7 @@ mod tests {
         assert_eq!((wrap_up, a.deadline()), (Some(Duration::from_secs(30)), Some(now(35_000).mono)));
     }
 
-    /// Q108: a conversation whose end nobody saw ended when it was last seen, and its wrap-up began then.
+    /// Q108: a conversation whose end went unseen ended when it was last seen, and its wrap-up began then.
     #[test]
     fn q108_an_unseen_end_is_dated_to_the_last_sighting() {
         let mut a = talking();

@@ -14,7 +14,7 @@ use super::time::Wall;
 pub struct Record {
     /// The wall-clock time, in milliseconds.
     pub at: Wall,
-    /// What happened.
+    /// The kinds of fact.
     #[serde(flatten)]
     pub fact: Fact,
 }
@@ -163,7 +163,7 @@ pub enum TimeoutCause {
     SecondTime,
 }
 
-/// What happened to a caller after the wait had ended.
+/// The way on of a caller whose wait had timed out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Onward {
@@ -240,7 +240,7 @@ impl fmt::Display for Asker {
     }
 }
 
-/// What happened.
+/// The kinds of fact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "fact", rename_all = "snake_case")]
 pub enum Fact {
@@ -338,7 +338,7 @@ pub enum Fact {
         /// The length of the conversation.
         #[serde(rename = "talked_ms", with = "millis")]
         talked: Duration,
-        /// Who ended it.
+        /// The party that ended it.
         by: EndedBy,
     },
     /// The caller hung up while waiting.
@@ -369,7 +369,7 @@ pub enum Fact {
         call: CallId,
         /// The queue.
         queue: QueueNumber,
-        /// Where to.
+        /// The way on.
         onward: Onward,
     },
     /// The caller went back to the dialplan, which will bring the call again: the daemon was draining, or lost its
@@ -449,7 +449,7 @@ pub enum Fact {
 }
 
 impl Fact {
-    /// The caller's channel, where it is a fact of a call.
+    /// The caller's channel, if the fact concerns a call.
     pub fn call(&self) -> Option<&CallId> {
         match self {
             Self::CallEntered { call, .. }

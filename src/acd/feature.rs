@@ -17,7 +17,7 @@ impl Default for FeatureCodes {
     }
 }
 
-/// What a dialled number means.
+/// The meaning of a dialled number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Dialled {
     /// Wait in this queue.

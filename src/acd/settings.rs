@@ -79,7 +79,7 @@ pub enum TimeoutAction {
     Queue(QueueNumber),
 }
 
-/// What happens when a caller has waited too long, or nobody is logged in.
+/// The treatment of callers whose wait times out, or who come when nobody is logged in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timeout {
     /// A sound file on the FreeSWITCH machine, played to its end before the action.
@@ -111,7 +111,7 @@ pub struct QueueSettings {
     pub language: Language,
     /// How often the position is announced to a waiting caller; `None` switches announcements off.
     pub announce_every: Option<Duration>,
-    /// What happens when the wait ends without an agent.
+    /// The treatment of callers whose wait ends without an agent.
     pub timeout: Timeout,
 }
 

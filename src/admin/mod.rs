@@ -74,7 +74,7 @@ pub struct Status {
     pub repairs: usize,
     /// The trouble of the store, if there is any.
     pub store: Option<String>,
-    /// How many log lines were lost since the start, because nobody read them.
+    /// How many log lines were lost since the start, because no reader took them in time.
     pub log_lines_lost: u64,
     /// The number of calls that wait or talk.
     pub calls: usize,
@@ -279,7 +279,7 @@ mod tests {
         other.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
         other.listen(1).unwrap();
         assert_eq!(refused().await, io::ErrorKind::AddrInUse);
-        // The other daemon hangs: it accepts nobody, and its backlog is full.
+        // The other daemon hangs: it accepts no connection, and its backlog is full.
         let mut waiting = Vec::new();
         while let Ok(stream) = UnixStream::connect(&path).await {
             waiting.push(stream);

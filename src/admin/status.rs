@@ -58,7 +58,7 @@ fn write_queue(out: &mut String, queue: &QueueView, agents: &[AgentView], now: W
     for (i, caller) in queue.waiting.iter().enumerate() {
         let ringing: Vec<&str> = caller.ringing.iter().map(|a| a.as_str()).collect();
         let ringing = if ringing.is_empty() { String::new() } else { format!(", ringing {}", ringing.join(",")) };
-        // What holds agents back from all callers is told once, below.
+        // A reason that also holds for the first caller is printed once, below.
         let own =
             caller.candidates.iter().zip(&queue.candidates).filter(|(own, first)| own.held_back != first.held_back);
         let own = own.filter_map(|(own, _)| Some(format!(", {} {}", own.agent, reason(own.held_back.as_ref()?, now))));
@@ -72,7 +72,7 @@ fn write_queue(out: &mut String, queue: &QueueView, agents: &[AgentView], now: W
         );
     }
     if !queue.candidates.is_empty() {
-        let _ = writeln!(out, "  The first of them who rings nobody waits because:");
+        let _ = writeln!(out, "  The first caller for whom no phone rings waits because:");
         for candidate in &queue.candidates {
             let name = agents.iter().find(|a| a.id == candidate.agent).map_or("", |a| &a.name);
             let why = candidate.held_back.as_ref().map(|why| reason(why, now));
@@ -82,7 +82,7 @@ fn write_queue(out: &mut String, queue: &QueueView, agents: &[AgentView], now: W
     }
 }
 
-/// Nothing holds the agent back.
+/// Printed for a participant whom nothing holds back.
 const OFFERED: &str = "is being offered this moment";
 
 /// Why an agent is not offered to a caller, in words (Q24).
@@ -141,9 +141,9 @@ fn lasting(to: Wall, from: Wall) -> String {
 mod tests {
     use super::*;
 
-    /// Q24: the table says who waits and why.
+    /// Q24: the table names the waiting callers and the reasons.
     #[test]
-    fn the_table_tells_who_waits_and_why() {
+    fn the_table_names_the_waiting_callers_and_the_reasons() {
         let status: Status = serde_json::from_str(
             r#"{"version":"1","switches":1,"linked":1,"links":[{"address":"pbx:8021","up":true,"troubles":["refuses everything"]}],"log_lines_lost":3,"repairs":0,"store":null,"calls":1,"at":1000000,
             "queues":[{"number":"99900","name":"Service","strategy":"as-listed",
@@ -165,9 +165,9 @@ mod tests {
         }
     }
 
-    /// Q24: columns stay columns, however long a name or a line of callers is.
+    /// Q24: the columns stay aligned, however long a name or a line of callers is.
     #[test]
-    fn the_table_stays_a_table() {
+    fn the_columns_stay_aligned() {
         let caller = r#"{"call":"x","number":"0791234567","since":925000,"ringing":[]}"#;
         let callers = vec![caller; 12_000].join(",");
         let agent = |id: &str, name: &str, logins: &str| {

@@ -14,9 +14,9 @@ pub enum Change {
     Setting {
         /// The key.
         key: &'static str,
-        /// What it was.
+        /// The old value.
         old: String,
-        /// What it is.
+        /// The new value.
         new: String,
         /// Whether it applies only after a restart of the daemon.
         restart: bool,
@@ -31,9 +31,9 @@ pub enum Change {
         agent: AgentId,
         /// The key.
         key: &'static str,
-        /// What it was.
+        /// The old value.
         old: String,
-        /// What it is.
+        /// The new value.
         new: String,
     },
     /// A queue was added.
@@ -46,9 +46,9 @@ pub enum Change {
         queue: QueueNumber,
         /// The key.
         key: &'static str,
-        /// What it was.
+        /// The old value.
         old: String,
-        /// What it is.
+        /// The new value.
         new: String,
     },
     /// Agents became participants of a queue.
@@ -116,7 +116,7 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     changes
 }
 
-/// What waits for a restart: the differences from what the daemon was started with that do not apply while it runs.
+/// The differences that wait for a restart, from the configuration that the daemon was started with to `new`.
 pub fn pending(started: &Config, new: &Config) -> Vec<Change> {
     let mut changes = settings(started, new);
     changes.retain(Change::needs_restart);

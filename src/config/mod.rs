@@ -88,14 +88,14 @@ pub struct Config {
 /// The treatment of callers' numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Callers {
-    /// The treatment of a number that its caller withholds. Default: nobody is told.
+    /// The treatment of a number that its caller withholds. Default: it stays hidden.
     pub withheld: Withheld,
 }
 
 /// The treatment of a number that its caller withholds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Withheld {
-    /// No phone, gateway, record, log or status tells it.
+    /// No phone, gateway, record, log or status shows it.
     #[default]
     Hide,
     /// It is used like any other.

@@ -36,13 +36,13 @@ impl fmt::Display for Place {
 /// One thing that is wrong, and how to fix it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
-    /// Where.
+    /// Its place.
     pub place: Place,
     /// The key, such as `queues[1].number`; empty when the problem is not about a single key.
     pub key: String,
-    /// What is wrong.
+    /// The mistake.
     pub what: String,
-    /// What to do.
+    /// The way to fix it.
     pub fix: String,
 }
 

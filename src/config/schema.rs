@@ -10,7 +10,7 @@ use super::report::Report;
 use super::scalar::{Meaning, decimal, meaning, nearest, quoted, show};
 use super::yaml::{Kind, Node};
 
-/// What kind of value a key takes.
+/// The kind of value that a key takes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Shape {
     /// Text. It needs quotes if any YAML reader would take it for something else.

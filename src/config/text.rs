@@ -220,7 +220,7 @@ pub(super) fn log_numbers(text: &str) -> Checked<LogNumbers> {
     one_of(&[("whole", LogNumbers::Whole), ("masked", LogNumbers::Masked)], "choice", text)
 }
 
-/// What a word of a list means.
+/// Finds the meaning of a word in a list.
 fn one_of<T: Copy>(words: &[(&str, T)], kind: &str, text: &str) -> Checked<T> {
     let names = || words.iter().map(|(name, _)| *name);
     words.iter().find(|(name, _)| *name == text).map(|(_, meaning)| *meaning).ok_or_else(|| {
@@ -262,7 +262,7 @@ fn expansions(text: &str) -> Checked<()> {
     Ok(())
 }
 
-/// What waiting callers hear.
+/// The music for waiting callers.
 pub(super) fn music(text: &str) -> Checked<Music> {
     if text == "ringtone" {
         return Ok(Music::Ringtone);

@@ -23,7 +23,7 @@ const LONGEST_SOCKET: usize = 107;
 /// The seconds of a day.
 const DAY: f64 = 86_400.0;
 
-/// How long records are kept where nothing is said: a report can compare with a year before.
+/// How long records are kept by default: long enough for a report to compare with the year before.
 const KEEP: Duration = Duration::from_secs(400 * 86_400);
 
 /// Checks everything, reports every problem, and builds the rest. The result is valid only if nothing was reported.

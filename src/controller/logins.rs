@@ -19,7 +19,7 @@ pub(super) type Key = (AgentId, QueueNumber);
 #[derive(Debug, Default)]
 pub(super) struct Logins(Mutex<Order>);
 
-/// What to do about a requested change.
+/// The action for a requested change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Begun {
     /// Nothing: the state is already as requested.

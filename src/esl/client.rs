@@ -21,7 +21,7 @@ pub enum ConnectError {
         "cannot connect to the Event Socket at {address}: {source}; check that FreeSWITCH is running and that event_socket.conf.xml has this listen-ip and listen-port"
     )]
     Io {
-        /// Where, as `host:port`.
+        /// The address, as `host:port`.
         address: String,
         /// The system's error.
         source: io::Error,

@@ -13,13 +13,13 @@ use uuid::Uuid;
 use super::api::ApiCall;
 use super::text::{ChannelId, SafeText, TextError, word};
 
-/// The longest contact of a phone that is dialled. Those of softphones that push messages wake have 500 bytes and more.
+/// The longest contact that is dialled. Softphones that push messages wake register contacts of 500 bytes and more.
 const LONGEST_CONTACT: usize = 2048;
 
 /// Replaces an empty [`SafeText`], because FreeSWITCH takes `NAME=''` for no variable.
 const NOTHING: &str = "-";
 
-/// What `originate` rings: a phone, or a number behind a gateway.
+/// The destination of an `originate`: a phone, or a number behind a gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint(String);
 
@@ -57,8 +57,8 @@ impl Endpoint {
         Ok(Self(contact.to_owned()))
     }
 
-    /// Like [`Endpoint::new`], for what a phone registers: as long as a softphone's that is woken by push messages, and
-    /// with the `&` that some of these have.
+    /// Like [`Endpoint::new`], for a registered contact: it may be as long as a softphone's that push messages wake,
+    /// and contain the `&` that some of these have.
     fn of_phone(contact: &str) -> Result<Self, TextError> {
         if contact.contains(":_:") {
             return Err(TextError::Character(':'));
@@ -93,7 +93,7 @@ pub enum NotDialled {
 }
 
 impl Contacts {
-    /// Reads what `sofia_contact` lists. It says `error/...` where there is none.
+    /// Reads the output of `sofia_contact`, which is `error/...` if there are no contacts.
     pub fn read(listed: &str) -> Self {
         let mut read = Self::default();
         let listed = listed.trim();
@@ -225,7 +225,7 @@ impl Originate {
         self.text("origination_caller_id_name", &name).text("origination_caller_id_number", &number)
     }
 
-    /// How long it rings (`originate_timeout`), rounded up to whole seconds.
+    /// How long the leg rings (`originate_timeout`), rounded up to whole seconds.
     #[must_use]
     pub fn ring_time(self, time: Duration) -> Self {
         self.put("originate_timeout", whole_seconds(time))
@@ -402,7 +402,7 @@ mod tests {
         Contacts::read(listed).phones.iter().map(|phone| phone.as_str().to_owned()).collect()
     }
 
-    /// Q8: every phone of an account that can be dialled is, and of the others the reason is known.
+    /// Q8: every phone of an account that can be dialled is dialled, and the others come with the reason.
     #[test]
     fn the_contacts_of_an_account_are_dialled_one_by_one() {
         let two = "sofia/internal/sip:1001@10.0.0.1:5060;transport=udp,sofia/internal/sip:1001@10.0.0.2:5062;fs_nat=yes;\
@@ -419,7 +419,7 @@ mod tests {
         }
     }
 
-    /// Q21: nothing else than a phone is dialled, whatever a phone registers.
+    /// Q21: only a phone is dialled, whatever a phone registers.
     #[test]
     fn a_contact_is_one_phone_or_none() {
         for bad in [

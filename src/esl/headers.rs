@@ -6,9 +6,9 @@ use bytes::Bytes;
 use memchr::{memchr, memchr_iter, memmem, memrchr};
 use smallvec::SmallVec;
 
-/// What FreeSWITCH writes for an empty value (`switch_event_serialize`).
+/// FreeSWITCH's word for an empty value (`switch_event_serialize`).
 const UNDEFINED: &[u8] = b"_undef_";
-/// What FreeSWITCH puts before a channel variable's name.
+/// FreeSWITCH's prefix of a channel variable's name.
 const VARIABLE: &[u8] = b"variable_";
 
 /// How the values of a block are written.

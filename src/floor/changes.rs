@@ -1,8 +1,8 @@
-//! A bell that says what changed, for readers of the picture: pages, programs, lamps.
+//! Reports what changed to readers of the live picture, such as the lamps.
 //!
-//! Each reader has a mailbox of its own. What changes more often than it looks is told once; where more changes than the
-//! mailbox holds, it is told to look at everything. So a reader costs a set of bounded size, however slow it is, and the
-//! floor never waits for it.
+//! Each reader has its own mailbox. A subject that changes several times between two looks is reported once; when more
+//! subjects change than the mailbox holds, the reader is told to look at everything. So even a slow reader costs only a
+//! set of bounded size, and the floor never waits for it.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,17 +12,17 @@ use crate::acd::ids::{AgentId, CallId, QueueNumber};
 
 use super::{Wake, lock};
 
-/// How many changed subjects wait for a reader at most.
+/// The most changed subjects that a mailbox holds.
 const MOST: usize = 4096;
 
 /// A thing that may change.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
-    /// A queue: its callers, settings, who is logged in.
+    /// A queue: its callers, its settings, or the agents logged in.
     Queue(QueueNumber),
-    /// An agent: what the agent does, where the agent is logged in.
+    /// An agent: the activity, or the logins.
     Agent(AgentId),
-    /// A call: its place, its offers, its conversation.
+    /// A call: its place, its offers, or its conversation.
     Call(CallId),
 }
 
@@ -31,7 +31,7 @@ pub enum Subject {
 pub enum News {
     /// These, each once.
     Of(BTreeSet<Subject>),
-    /// More than is told one by one: look at everything.
+    /// Too many to list: look at everything.
     Everything,
 }
 
@@ -41,7 +41,7 @@ struct Mailbox {
 }
 
 impl Mailbox {
-    /// Rings when the first news come in: once until they are taken.
+    /// Rings the bell on the first news; once until they are taken.
     fn put(&self, subject: &Subject) {
         let first = match &mut *lock(&self.news) {
             News::Everything => false,
@@ -67,22 +67,22 @@ impl Mailbox {
 pub struct Watcher(Arc<Mailbox>);
 
 impl Watcher {
-    /// Takes what changed since the last time; nothing, when nothing did.
+    /// Takes the changes since the last look.
     pub fn take(&self) -> News {
         std::mem::replace(&mut lock(&self.0.news), News::Of(BTreeSet::new()))
     }
 }
 
-/// Everybody who watches.
+/// All watchers.
 #[derive(Default)]
 pub(super) struct Watchers {
     all: Mutex<Vec<Weak<Mailbox>>>,
-    /// How many there may be: most floors have none, and look at nothing else then.
+    /// An upper bound of the watchers. Without any, a change costs only the look at this number.
     count: AtomicUsize,
 }
 
 impl Watchers {
-    /// One more, whose bell is rung when something has changed. It must not block, nor ask the floor.
+    /// Adds a watcher. A change rings `bell`, which must neither block nor call the floor.
     pub(super) fn watch(&self, bell: Wake) -> Watcher {
         let mailbox = Arc::new(Mailbox { news: Mutex::new(News::Of(BTreeSet::new())), bell });
         let mut all = lock(&self.all);
@@ -92,7 +92,7 @@ impl Watchers {
         Watcher(mailbox)
     }
 
-    /// Something has changed.
+    /// Puts a change into every mailbox.
     pub(super) fn tell(&self, subject: impl FnOnce() -> Subject) {
         if self.count.load(Ordering::Acquire) == 0 {
             return;
@@ -119,8 +119,8 @@ mod tests {
         (watchers.watch(Box::new(move || _ = bell.fetch_add(1, Ordering::Relaxed))), rung)
     }
 
-    /// What changes often is told once, and the bell rings once until the news are taken; a slow reader looks at
-    /// everything.
+    /// A subject that changes often is reported once, and the bell rings once until the news are taken; a slow reader
+    /// looks at everything.
     #[test]
     fn changes_are_told_once_and_never_pile_up() {
         let watchers = Watchers::default();

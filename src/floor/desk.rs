@@ -1,4 +1,4 @@
-//! Carries out what a call wants done on the floor.
+//! Carries out on the floor what a call asks for.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,37 +11,37 @@ use crate::acd::time::{Now, Since, Wall};
 
 use super::{Floor, OfferKey};
 
-/// What the floor knows of a caller.
+/// The state of a caller when the call comes to the floor.
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// The number, reduced to safe characters.
     pub number: Arc<str>,
     /// When the caller first entered any queue, if that was before.
     pub first_entered: Option<Wall>,
-    /// Whether the caller comes back after the controller had been away.
+    /// Whether the caller comes back after the daemon was away.
     pub returned: bool,
-    /// Since when the caller has waited, where something else than the place tells.
+    /// Since when the caller has waited, if a source other than the place tells.
     pub since: Option<Since>,
     /// The agent from whose phone the call comes.
     pub own: Option<AgentId>,
-    /// The Call-ID of the caller's phone, where it is one of SIP.
+    /// The Call-ID of the caller's phone, if it is a SIP phone.
     pub dialog: Option<Arc<str>>,
-    /// How long ago the caller came, who stands in line since then; later queues are entered when they are.
+    /// How long ago the caller came and began to stand in line. Later queues count from the moment of entry.
     pub came: Duration,
 }
 
-/// The place where one call's wishes are carried out. Dropping it takes the call off the floor.
+/// Carries out one call's wishes. Dropping it takes the call off the floor.
 pub struct CallDesk {
     floor: Arc<Floor>,
     call: CallId,
     caller: Caller,
     queue: Option<QueueNumber>,
-    /// Since when the call waits, or waited, in it.
+    /// Since when the call waits, or waited, in that queue.
     since: Option<Since>,
     offers: HashMap<OfferId, (AgentId, QueueNumber)>,
     taken_by: Option<Arc<str>>,
     seed: u64,
-    /// When something was last carried out.
+    /// When a wish was last carried out.
     last: Now,
 }
 
@@ -70,7 +70,7 @@ impl CallDesk {
         self.caller.first_entered
     }
 
-    /// Carries one wish out, and gives the answer if there is one.
+    /// Carries out one wish, and returns the answer if there is one.
     pub fn carry_out(&mut self, wish: Desk, now: Now) -> Option<Input> {
         self.last = now;
         match wish {
@@ -161,7 +161,8 @@ impl CallDesk {
 
 impl Drop for CallDesk {
     fn drop(&mut self) {
-        // A call that is done has left its queue. Where its task died, nobody else would take it out, nor see to its phones.
+        // A call that ends has left its queue. When its task panicked, nothing else takes it out of the queue or
+        // attends to its phones.
         let waits = self.queue.as_ref().is_some_and(|q| self.floor.leave(&self.call, q, Leave::Lost, None, self.last));
         let died = std::thread::panicking();
         if died {

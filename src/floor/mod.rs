@@ -1,7 +1,7 @@
 //! The live picture: queues, agents and calls in concurrent maps.
 //!
-//! Every method is synchronous and holds one guard at a time; what is decided, `acd` decides. Whatever
-//! could make an offer possible is noted as changed, and the bell of the dispatcher is rung.
+//! Every method is synchronous and holds one guard at a time; the decisions are made in `acd`. A change that could make
+//! an offer possible is noted, and rings the dispatcher's bell.
 
 mod absent;
 mod changes;
@@ -50,29 +50,29 @@ pub use view::{AgentView, CandidateView, Doing, FloorView, QueueView, Reason, Wa
 /// Wakes the task of a call. Must not block.
 pub type Wake = Box<dyn Fn() + Send + Sync>;
 
-/// Takes a fact, and whether it is still to be written down. Called while the entry is held whose change it tells, so
-/// that facts of one call or agent come in the order in which they became true: it must neither block nor ask the floor.
+/// Takes a fact, and whether it is already stored. The floor calls it under the guard of the changed entry, so that the
+/// facts of one call or agent arrive in the order in which they became true; it must neither block nor call the floor.
 pub type Facts = Box<dyn Fn(Record, Written) + Send + Sync>;
 
-/// Whether a fact was written down before it became true.
+/// Whether a fact was stored before the floor applied it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
-    /// It was: a login or logout by phone, which is confirmed when it is on disk.
+    /// Already stored: a login or logout, which is confirmed only once it is on disk.
     Before,
-    /// It is to be written down.
+    /// Not stored yet.
     Not,
 }
 
-/// What changed since the dispatcher last looked.
+/// The changes since the dispatcher last looked.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changed {
     /// Queues whose callers, settings or pauses changed.
     pub queues: BTreeSet<QueueNumber>,
-    /// Agents who became free, or are free no longer.
+    /// Agents who became free or ceased to be free.
     pub agents: BTreeSet<AgentId>,
 }
 
-/// One offer, addressed whole.
+/// An offer with its call, queue and agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OfferKey {
     /// The offer.
@@ -88,7 +88,7 @@ pub struct OfferKey {
 struct Admitted {
     wake: Wake,
     number: Arc<str>,
-    /// Offers without a leg, of which the call was not told yet.
+    /// Offers whose leg is gone, which the call has not taken yet.
     legs_missing: BTreeMap<OfferId, OfferKey>,
 }
 
@@ -107,7 +107,7 @@ pub struct Floor {
     registrations: Registrations,
     changed: Mutex<Changed>,
     watchers: Watchers,
-    /// Whether somebody compares with FreeSWITCH, and looks after legs without a session.
+    /// Whether a link compares the floor with FreeSWITCH, and looks after legs without a session.
     supervised: AtomicBool,
     bell: Wake,
     facts: Facts,
@@ -141,7 +141,7 @@ impl Floor {
         }
     }
 
-    /// The line's time goes on from where the last life's was last known to be, which was so long ago.
+    /// Continues the line's time from `before`: its last known value in the previous run, and how long ago that was.
     pub fn resume_line(&self, before: Option<(Wall, Duration)>, now: Now) {
         *lock(&self.line) = Line::resume(before, now);
     }
@@ -151,23 +151,23 @@ impl Floor {
         lock(&self.line).at(now)
     }
 
-    /// How many phones agents have.
+    /// The agents' known registrations.
     pub fn registrations(&self) -> &Registrations {
         &self.registrations
     }
 
-    /// FreeSWITCH takes so many new sessions a second.
+    /// Sets how many new sessions a second FreeSWITCH accepts.
     pub fn set_sessions_per_second(&self, sessions: u32) {
         self.sessions_per_second.store(sessions, Ordering::Relaxed);
     }
 
-    /// How many new sessions a second FreeSWITCH takes.
+    /// How many new sessions a second FreeSWITCH accepts.
     pub fn sessions_per_second(&self) -> u32 {
         self.sessions_per_second.load(Ordering::Relaxed)
     }
 
-    /// Admits a call, whose task is woken when there is something for it. False when a call of that
-    /// identity is here already.
+    /// Admits a call; `wake` wakes its task when there is something for it. Returns false when the call is already
+    /// here.
     pub fn admit(&self, call: &CallId, number: Arc<str>, wake: Wake) -> bool {
         match self.calls.entry(call.clone()) {
             dashmap::Entry::Occupied(_) => false,
@@ -188,13 +188,13 @@ impl Floor {
         self.calls.len()
     }
 
-    /// Whether anything is open that ends when the daemon dies: a call, an agent's part of one, a wrap-up.
+    /// Whether anything is open that would end with the daemon: a call, an agent's part of one, or a wrap-up.
     pub fn is_busy(&self) -> bool {
         let busy = |agent: &Agent| !matches!(agent.activity(), Activity::Idle);
         !self.calls.is_empty() || !lock(&self.absent).is_empty() || self.agents.iter().any(|a| busy(&a))
     }
 
-    /// Takes what changed since the last look.
+    /// Takes the changes since the last look.
     pub fn take_changed(&self) -> Changed {
         std::mem::take(&mut lock(&self.changed))
     }
@@ -204,7 +204,7 @@ impl Floor {
         self.calls.contains_key(call)
     }
 
-    /// A caller enters a queue, at `place` when coming back. `None` when there is no such queue.
+    /// Puts a caller into a queue, at `place` when coming back. Returns `None` when there is no such queue.
     pub fn enter(
         &self,
         call: &CallId,
@@ -215,7 +215,7 @@ impl Floor {
         now: Now,
     ) -> Option<(Arc<QueueSettings>, Place, Since)> {
         let back = self.comes_back(call, now);
-        // Killed at the very beginning of a wait, we leave the place in the records and not on the channel.
+        // A daemon killed at the very beginning of a wait has recorded the place, but not yet set it on the channel.
         let recorded = back.as_ref().filter(|b| b.queue == *queue).map(Absent::place);
         let line = *lock(&self.line);
         let place = place.or(recorded);
@@ -248,7 +248,7 @@ impl Floor {
         Some((settings, place, since))
     }
 
-    /// What the call is to do, and its position.
+    /// Takes the call's orders, and reads its position.
     pub fn look(&self, call: &CallId, queue: &QueueNumber, listen: bool) -> Option<(Orders, u32)> {
         let mut q = self.queues.get_mut(queue)?;
         let orders = q.take_orders(call, listen)?;
@@ -256,7 +256,7 @@ impl Floor {
         Some((orders, position))
     }
 
-    /// No more offers for this caller; whoever was not rung yet is released.
+    /// Ends the offers for this caller, and releases the agents whose phones do not ring yet.
     pub fn close(&self, call: &CallId, queue: &QueueNumber, cause: CancelCause, now: Now) {
         let never_rang = match self.queues.get_mut(queue) {
             Some(mut q) => {
@@ -270,7 +270,7 @@ impl Floor {
         self.queue_changed(queue);
     }
 
-    /// An offer has its outcome.
+    /// Records the outcome of an offer.
     pub fn outcome(&self, key: &OfferKey, outcome: Outcome, now: Now) {
         let OfferKey { offer, call, queue, agent } = key.clone();
         if let Outcome::Missed(cause) = outcome {
@@ -301,8 +301,8 @@ impl Floor {
         self.queue_changed(&key.queue);
     }
 
-    /// Changes an agent, and tells when offers begin to fail because of the phone, and when they do no more: once each,
-    /// however often it is tried in between.
+    /// Changes an agent, and logs when offers begin to fail because of the agent's phone and when they succeed again:
+    /// once each, however many attempts lie in between.
     fn watching_phone<R>(&self, agent: &AgentId, change: impl FnOnce(&mut Agent) -> R) -> Option<R> {
         let (before, done, after) = {
             let mut a = self.agents.get_mut(agent)?;
@@ -313,7 +313,7 @@ impl Floor {
         match (before, after) {
             (None, Some((_, cause))) => tracing::warn!(
                 %agent, %cause,
-                "an agent's phone cannot be rung; it is tried ever less often, and this is said once, until it can be"
+                "an agent's phone cannot be rung; it is tried ever less often, and not logged again until it can be rung"
             ),
             (Some((failures, _)), None) => tracing::info!(%agent, failures, "an agent's phone can be rung again"),
             _ => {}
@@ -321,12 +321,12 @@ impl Floor {
         Some(done)
     }
 
-    /// The leg of an offer is gone: the agent is released, with wrap-up after a conversation.
+    /// Releases the agent when the leg of an offer is gone, with wrap-up after a conversation.
     pub fn release(&self, key: &OfferKey, by: EndedBy, now: Now) {
         self.free(key, by, true, now);
     }
 
-    /// The leg of an offer is gone, and nobody saw it end: a conversation ended when it was last known to go on.
+    /// Releases the agent when a leg is gone and its end went unseen: a conversation ended when last known to go on.
     pub fn release_unseen(&self, key: &OfferKey, now: Now) {
         self.free(key, EndedBy::Unknown, false, now);
     }
@@ -352,8 +352,8 @@ impl Floor {
         self.agent_changed(&key.agent);
     }
 
-    /// The call will hear nothing of the leg of an offer any more. Whoever compares with FreeSWITCH releases
-    /// the agent when the leg is gone; without that the agent is released now.
+    /// The call receives no more events of the leg of an offer. With a link, the survey releases the agent when the leg
+    /// is gone; without one, the agent is released now.
     pub fn lost(&self, key: &OfferKey, now: Now) {
         if !self.supervised.load(Ordering::Relaxed) {
             self.release(key, EndedBy::Unknown, now);
@@ -362,7 +362,7 @@ impl Floor {
         }
     }
 
-    /// The caller was connected to the agent of this offer.
+    /// Records that the caller was connected to the agent of this offer.
     pub fn answered(&self, key: &OfferKey, now: Now) {
         let wrap_up = self.queues.get(&key.queue).map_or(Duration::ZERO, |q| q.settings().wrap_up);
         let left = self.leave_queue(&key.call, &key.queue, CancelCause::AnsweredElsewhere, now, |_| None);
@@ -373,7 +373,7 @@ impl Floor {
                 self.record(now, Fact::CallAnswered { offer, call, queue, agent, waited });
             }
         };
-        // While the agent is held here, the conversation cannot end before it is told to have begun.
+        // The guard on the agent keeps the conversation's end from being recorded before its beginning.
         let connected = self.watching_phone(&key.agent, |a| {
             let connected = a.connected(key.offer, wrap_up, now);
             tell();
@@ -383,8 +383,8 @@ impl Floor {
         self.watchers.tell(|| Subject::Agent(key.agent.clone()));
     }
 
-    /// The caller leaves the queue without an agent. `by`: who took the caller, if somebody did. False when the caller does
-    /// not wait there.
+    /// Takes the caller out of the queue without an agent. `by` is the user who took the caller, if known. Returns
+    /// false when the caller does not wait there.
     pub fn leave(&self, call: &CallId, queue: &QueueNumber, leave: Leave, by: Option<Arc<str>>, now: Now) -> bool {
         let cancel = match leave {
             Leave::TimedOut(_) => CancelCause::CallTimedOut,
@@ -406,7 +406,7 @@ impl Floor {
         left.is_some()
     }
 
-    /// Takes a caller out of a queue, and records `fact` of it, if there is one.
+    /// Takes a caller out of a queue, and records the fact that `fact` returns, if any.
     fn leave_queue(
         &self,
         call: &CallId,
@@ -418,7 +418,7 @@ impl Floor {
         let left = {
             let mut q = self.queues.get_mut(queue)?;
             let left = q.leave(call)?;
-            // Offers that nobody had begun to ring for end before the wait does.
+            // Offers whose phones do not ring yet end before the wait does.
             self.record_unrung(call, queue, &left.never_rang, cancel, now);
             if let Some(fact) = fact(&left) {
                 self.record(now, fact);
@@ -432,7 +432,7 @@ impl Floor {
         Some(left)
     }
 
-    /// Records that these offers were called off before anybody had begun to ring.
+    /// Records that these offers were called off before a phone rang.
     fn record_unrung(
         &self,
         call: &CallId,
@@ -457,14 +457,14 @@ impl Floor {
     /// Claims an agent for an offer.
     ///
     /// # Errors
-    /// Why the agent cannot be claimed.
+    /// Returns why the agent cannot be claimed.
     pub fn claim(&self, key: &OfferKey, now: Now) -> Result<(), Unavailable> {
         let mut agent = self.agents.get_mut(&key.agent).ok_or(Unavailable::LoggedOut)?;
         agent.claim(key.offer, key.call.clone(), key.queue.clone(), now)
     }
 
-    /// Confirms a claimed offer with the caller's queue and wakes the call; gives the claim back when the
-    /// caller is no longer there. False then.
+    /// Confirms a claimed offer with the caller's queue and wakes the call. Releases the agent and returns false when
+    /// the caller takes no more offers.
     pub fn confirm(&self, key: &OfferKey, now: Now) -> bool {
         let confirmed = self.queues.get_mut(&key.queue).is_some_and(|mut q| {
             let confirmed = q.confirm(&key.call, key.offer, key.agent.clone());
@@ -483,7 +483,7 @@ impl Floor {
             a.logins().contains_key(&key.queue)
         });
         if !still_in {
-            // Logged out between the claim and now: whoever did it found nothing to call off.
+            // The agent logged out after the claim, and the logout found no offer to call off.
             self.call_off(key, CancelCause::LoggedOut, now);
         }
         self.watchers.tell(|| Subject::Agent(key.agent.clone()));
@@ -492,12 +492,13 @@ impl Floor {
         true
     }
 
-    /// What a queue shows has changed, and no offer is possible for that.
+    /// Tells watchers of a change to a queue that makes no offer possible.
     fn queue_shows(&self, queue: &QueueNumber) {
         self.watchers.tell(|| Subject::Queue(queue.clone()));
     }
 
-    /// Orders the offer for which the agent's phone rings, or is about to, to be called off. `None` when there is none.
+    /// Orders the call to call off the agent's offer, unless it is already connected. `None` when there is no such
+    /// offer.
     pub fn call_off_offer(&self, agent: &AgentId, now: Now) -> Option<OfferKey> {
         let held = self.agents.get(agent)?.held_by_offer()?.clone();
         let key = OfferKey { offer: held.offer, call: held.call, queue: held.queue, agent: agent.clone() };
@@ -543,12 +544,12 @@ impl Floor {
         self.queues.get(queue).map(|q| read(&q))
     }
 
-    /// Works on a queue; for the dispatcher.
+    /// Changes a queue; for the dispatcher.
     pub fn with_queue<R>(&self, queue: &QueueNumber, work: impl FnOnce(&mut Queue) -> R) -> Option<R> {
         self.queues.get_mut(queue).map(|mut q| work(&mut q))
     }
 
-    /// Tells a reader from now on what changes. Its bell is rung when something has: it must not block, nor ask the
+    /// Reports changes to a new watcher from now on. A change rings its bell, which must neither block nor call the
     /// floor.
     pub fn watch(&self, bell: Wake) -> Watcher {
         self.watchers.watch(bell)
@@ -559,7 +560,7 @@ impl Floor {
         self.record_at(now.wall, fact);
     }
 
-    /// Records what became true then, and was noticed only now.
+    /// Records a fact that became true at `at` and was noticed only now.
     pub fn record_at(&self, at: Wall, fact: Fact) {
         if let Some(call) = fact.call() {
             self.watchers.tell(|| Subject::Call(call.clone()));
@@ -592,7 +593,7 @@ impl Floor {
     }
 }
 
-/// A poisoned lock means that a thread panicked while it held a plain set: the set is still a set.
+/// A poisoned lock means that a thread panicked while it held plain data, which is still valid.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! What whoever compares with FreeSWITCH sees and repairs.
+//! The floor as the survey sees it, and the repairs that the survey makes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
@@ -13,31 +13,31 @@ use super::{Floor, OfferKey, lock};
 /// An agent held by an offer or a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldView {
-    /// What holds the agent.
+    /// The offer that holds the agent.
     pub key: OfferKey,
     /// Since when.
     pub since: Since,
     /// Whether caller and agent are believed to be connected.
     pub talking: bool,
-    /// Whether a task of ours hears of the leg.
+    /// Whether a session of this daemon receives the leg's events.
     pub attended: bool,
 }
 
 impl Floor {
-    /// Tells whether somebody compares with FreeSWITCH. When nobody does any more, agents whose calls no task
-    /// hears of are released: nobody would ever do it.
+    /// Sets whether a link compares the floor with FreeSWITCH. When none does any more, agents whose legs no session
+    /// attends to are released, because nothing else would release them.
     pub fn set_supervised(&self, supervised: bool, now: Now) {
         if self.supervised.swap(supervised, Ordering::Relaxed) && !supervised {
             for held in self.held().into_iter().filter(|h| !h.attended) {
                 let key = &held.key;
-                tracing::warn!(agent = %key.agent, leg = %key.offer, "nobody can see this leg; its agent is taken to be free");
+                tracing::warn!(agent = %key.agent, leg = %key.offer, "no link can see this leg; its agent counts as free");
                 self.release_unseen(key, now);
             }
             self.close_offers();
         }
     }
 
-    /// The leg of this offer is there.
+    /// Notes that the leg of this offer exists.
     pub fn seen(&self, key: &OfferKey, now: Now) {
         if let Some(mut a) = self.agents.get_mut(&key.agent) {
             a.seen(key.offer, now);
@@ -50,7 +50,7 @@ impl Floor {
         ids.iter().filter_map(|agent| self.held_by(agent)).collect()
     }
 
-    /// What holds this agent.
+    /// The offer or conversation that holds this agent.
     pub fn held_by(&self, agent: &AgentId) -> Option<HeldView> {
         let (key, since, talking, given_up) = {
             let a = self.agents.get(agent)?;
@@ -62,8 +62,8 @@ impl Floor {
         Some(HeldView { key, since, talking, attended })
     }
 
-    /// FreeSWITCH has no leg of this offer any more, which holds its agent. The call is told, where it has a task; the
-    /// agent is released, where nobody else would ever do it.
+    /// FreeSWITCH no longer has a leg of this offer, which still holds its agent. If a session attends to the offer, it
+    /// is told and releases the agent; otherwise the agent is released here.
     pub fn legs_missing(&self, key: &OfferKey, now: Now) {
         let attended = self.held_by(&key.agent).is_some_and(|held| held.key.offer == key.offer && held.attended);
         let told = attended
@@ -77,7 +77,7 @@ impl Floor {
         }
     }
 
-    /// Takes the offers of a call that have no leg any more.
+    /// Takes the call's offers whose legs are gone.
     pub fn take_legs_missing(&self, call: &CallId) -> BTreeMap<OfferId, OfferKey> {
         if self.calls.get(call).is_none_or(|c| c.legs_missing.is_empty()) {
             return BTreeMap::new();
@@ -85,8 +85,8 @@ impl Floor {
         self.calls.get_mut(call).map(|mut c| std::mem::take(&mut c.legs_missing)).unwrap_or_default()
     }
 
-    /// A conversation that began before our time goes on: its agent is busy, and the caller was answered. False when the
-    /// agent is unknown or held by something else.
+    /// Adopts a conversation that FreeSWITCH shows and that began before this daemon did: its agent is busy, and the
+    /// caller was answered. Returns false when the agent is unknown or held by another offer.
     pub fn adopt_found(&self, key: &OfferKey, since: Since, now: Now) -> bool {
         let OfferKey { offer, call, queue, agent } = key.clone();
         let adopted = self.agents.get_mut(&key.agent).is_some_and(|mut a| {
@@ -94,12 +94,12 @@ impl Floor {
             if !a.adopt(offer, call.clone(), queue.clone(), since, now.mono.into()) {
                 return false;
             }
-            // It ended for the records when nobody saw it for long, and was answered once.
+            // The records have it as answered, and as ended unseen: both are written only once.
             if lock(&self.unclosed).has_ended(offer) {
                 return true;
             }
-            // The store knows of no conversation, or it would have been held since the start. What it does not know of
-            // either was lost with the last moments of a killed daemon, and is told now.
+            // The store has no open conversation of this offer, or its agent would be held since the start. Facts
+            // missing from the store were lost with the last moments of a killed daemon, and are recorded now.
             let at = now.wall_of(since);
             let who = lock(&self.absent).remove(&call);
             let waits = who.as_ref().map_or(since, |who| who.waits);
@@ -123,8 +123,8 @@ impl Floor {
         adopted
     }
 
-    /// A conversation that began before our time goes on, as far as was `seen`: its agent is busy. False when the agent
-    /// is unknown or held by something else.
+    /// Adopts a conversation that began before this daemon did and was last known to go on at `seen`: its agent is
+    /// busy. Returns false when the agent is unknown or held by another offer.
     pub fn adopt(&self, key: &OfferKey, since: Since, seen: Since) -> bool {
         let adopted = self
             .agents
@@ -136,7 +136,7 @@ impl Floor {
         adopted
     }
 
-    /// Who is logged in where, of all who could be.
+    /// Every participant of every queue, and whether the agent is logged in there.
     pub fn login_states(&self) -> Vec<(AgentId, QueueNumber, bool)> {
         let mut states = Vec::new();
         for queue in self.queues.iter().filter(|q| !q.is_retired()) {
@@ -157,8 +157,8 @@ mod tests {
     use super::*;
     use crate::acd::settings::{AgentSettings, Language, QueueSettings};
 
-    /// Q22: a call that has a task is told that its leg is not there, and releases the agent itself; nobody else would
-    /// do it for a call that has none.
+    /// Q22: a call with a session is told that its leg is gone, and releases the agent itself; for a call without a
+    /// session the floor releases the agent.
     #[test]
     fn q22_a_repair_tells_the_call() {
         let floor = Floor::new(Box::new(|| {}), Box::new(|_, _| {}));

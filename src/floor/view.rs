@@ -1,4 +1,4 @@
-//! Copies of the live picture, for readers: whole, or of one queue or agent. Words are made where people read them.
+//! Copies of the live picture for readers: whole, or of one queue or agent. The readers turn them into words.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub struct QueueView {
     pub strategy: Strategy,
     /// The callers in order.
     pub waiting: Vec<WaitingView>,
-    /// Why the first caller who is not being rung for waits: each participant with the reason.
+    /// Why the first caller for whom no phone rings waits: each participant with the reason.
     pub candidates: Vec<CandidateView>,
 }
 
@@ -48,9 +48,9 @@ pub struct WaitingView {
     pub number: Arc<str>,
     /// When the caller entered this queue.
     pub since: Wall,
-    /// Whose phones ring.
+    /// The agents whose phones ring.
     pub ringing: Vec<AgentId>,
-    /// Why the caller is not offered to each participant, where nobody rings; told of the first 100 callers.
+    /// Why each participant is not offered the caller, if no phone rings; given for the first 100 callers.
     #[serde(default)]
     pub candidates: Vec<CandidateView>,
 }
@@ -103,12 +103,12 @@ pub enum Reason {
     },
     /// The call comes from the agent's own phone.
     OwnCall,
-    /// Free, and held for a caller who stands in line before this one.
+    /// Free, but held for a caller who came before this one.
     HeldForEarlier {
         /// The queue of that caller.
         queue: QueueNumber,
     },
-    /// Was offered this caller, and did not take the call.
+    /// Was offered this caller and did not answer.
     Tried {
         /// When the offer failed.
         at: Wall,
@@ -194,7 +194,7 @@ impl Doing {
         }
     }
 
-    /// The word for it.
+    /// The activity as a word.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Idle { .. } => "idle",
@@ -222,20 +222,20 @@ pub struct AgentView {
     pub doing: Doing,
     /// The caller of an offer or a conversation: the UUID of the channel.
     pub call: Option<CallId>,
-    /// The agent's leg of it: the UUID of the channel. Of an agent with several phones that of the first; the others have
-    /// this in `fsq_offer`.
+    /// The agent's leg of it: the UUID of the channel. For an agent with several phones this is the first phone's leg;
+    /// the others carry it in `fsq_offer`.
     #[serde(default)]
     pub leg: Option<OfferId>,
-    /// The number of who talks with the agent in place of the caller.
+    /// The number of the party that talks with the agent in place of the caller.
     #[serde(default)]
     pub party: Option<Arc<str>>,
 }
 
-/// How many callers of a queue are explained.
+/// How many callers of a queue come with reasons.
 const EXPLAINED: usize = 100;
 
-/// What holds back a participant whoever calls, and from when on the agent is free for a caller, where somebody stands
-/// before that.
+/// The reason that holds a participant back from every caller, and the earliest caller for whom no phone rings in any
+/// queue the agent is logged in to.
 struct Participant {
     agent: AgentId,
     reason: Option<Reason>,
@@ -340,16 +340,16 @@ impl Floor {
     }
 }
 
-/// A queue, and where its first caller stands for whom nobody rings.
+/// A queue, and the place of its first caller for whom no phone rings.
 fn first_of(queue: &Queue) -> Option<(QueueNumber, Place)> {
     let (place, _) = queue.waiting().find(|(_, w)| w.offers().is_empty())?;
     Some((queue.settings().number.clone(), place))
 }
 
-/// Whether the call comes from a participant's own phone, and when an offer of that one last failed.
+/// Whether the call comes from the participant's own phone, and when an offer to the participant last failed.
 type Tried = (bool, Option<Mono>);
 
-/// Why a caller at `place` is not offered to each participant (Q24).
+/// Why each participant is not offered the caller at `place` (Q24).
 fn candidates(participants: &[Participant], tried: &[Tried], place: Place, now: Now) -> Vec<CandidateView> {
     let each = participants.iter().zip(tried);
     let reason = |participant: &Participant, (own, tried): &Tried| {

@@ -169,7 +169,7 @@ impl Output {
     fn flush_within(&self, patience: Duration) {
         let gate = self.backlog.gate.lock().unwrap_or_else(PoisonError::into_inner);
         let waits = |(): &mut ()| self.backlog.bytes.load(Ordering::Relaxed) > 0;
-        // What is not written by then stays unwritten: the process ends.
+        // Lines not written by then are lost, because the process ends.
         let _ = self.backlog.empty.wait_timeout_while(gate, patience, waits);
     }
 }

@@ -466,7 +466,7 @@ impl Up<'_> {
         }
     }
 
-    /// Ends a stray leg that was answered into silence: its caller hung up while nobody was there to call it off.
+    /// Ends a stray leg that was answered into silence: its caller hung up while no daemon was there to call it off.
     fn end_if_silent(&mut self, leg: Uuid) {
         let offer = OfferId::of_leg(leg);
         let is_owned = self.switches.floor.held().iter().any(|held| held.key.offer == offer);
@@ -478,8 +478,9 @@ impl Up<'_> {
         }
     }
 
-    /// Does what a previous process may not have lived to do: makes a conversation independent of this process, and
-    /// clears the caller's place, so that a caller who is passed on later enters another queue like anybody.
+    /// Completes work that a previous process may not have lived to do: makes a conversation independent of this
+    /// process, and clears the caller's place, so that a caller who is passed on later enters another queue like any
+    /// other caller.
     fn let_go(&self, call: &CallId) {
         // The caller may have returned and be waiting.
         if !self.switches.floor.has_call(call)

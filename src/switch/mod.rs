@@ -321,8 +321,8 @@ pub async fn keep(
     }
 }
 
-/// Watches the links: when no switch has been seen for [`BLIND_PATIENCE`], nothing shows any longer what became of legs
-/// without a task, or of callers who do not return.
+/// Watches the links: when no switch has been seen for [`BLIND_PATIENCE`], nothing shows the fate of legs without a
+/// session, or of callers who do not return.
 pub async fn watch_over(switches: Arc<Switches>) {
     let mut blind = Duration::ZERO;
     let step = Duration::from_secs(1);

@@ -29,7 +29,7 @@ pub(super) struct Troubles {
     pub(super) channels: Option<String>,
     /// Why its default domain is unknown.
     pub(super) domain: Option<String>,
-    /// Which queues its dialplan does not send to us.
+    /// The queues that its dialplan does not send to us.
     pub(super) numbers: Option<String>,
 }
 

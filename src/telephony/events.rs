@@ -189,7 +189,7 @@ mod tests {
 
     /// Q106: a call counts as abandoned only if the caller hung up.
     #[test]
-    fn what_the_phone_sent_shows_which_side_ended_the_callers_channel() {
+    fn the_message_of_the_phone_shows_which_side_ended_the_callers_channel() {
         let end = |cause: &str, variables: &str| {
             let text = format!("Event-Name: CHANNEL_HANGUP\nHangup-Cause: {cause}\n{variables}\n");
             caller_end(&Event::plain(text.into()))

@@ -1,4 +1,4 @@
-//! The end of the wait, shutting down, and callers whom others take.
+//! The end of the wait, shutting down, and callers whom other parties take.
 
 use super::*;
 
@@ -96,9 +96,9 @@ fn a_caller_moves_to_another_queue_but_never_in_a_loop() {
     s.gives(9500, end(TimeoutCause::LastAgentLoggedOut), &hung_up);
 }
 
-/// Q13: nor by way of a number that leads back.
+/// Q13: a transfer to a number that leads back to the queue is a loop as well; it ends after the message.
 #[test]
-fn a_circle_by_another_way_ends_behind_the_message() {
+fn a_loop_through_a_number_ends_after_the_message() {
     let with_message = limited(true, TimeoutAction::Transfer("1005".into()));
     let mut s = Stand { call: Call::new(q("1"), vec![q("2"), q("1")], None) };
     s.gives(0, Begin, &[desk(Desk::Enter(q("1"), None))]);
@@ -107,7 +107,7 @@ fn a_circle_by_another_way_ends_behind_the_message() {
     s.gives(0, Entered(Some((with_message.clone(), place(0), since(0)))), &[&entered[..], &ended[..]].concat());
     let hung_up = [desk(Desk::WentOn(Onward::HungUp)), wire(Wire::HangUp(Parting::Normal))];
     s.gives(3_000, Played(Playing(2)), &hung_up);
-    // A caller who returns to a place, of any queue, is in no loop.
+    // A caller who returns to a place, in any queue, is in no loop.
     let mut back = Stand { call: Call::back(q("1"), vec![q("2"), q("1")], place(0)) };
     back.gives(0, Begin, &[desk(Desk::Enter(q("1"), Some(place(0))))]);
     back.gives(0, Entered(Some((with_message, place(0), since(0)))), &[&entered[..], &[look(false)]].concat());
@@ -136,7 +136,7 @@ fn shutting_down_returns_the_caller_to_the_dialplan() {
     s.is_done();
 }
 
-/// A caller who is talking to somebody else hears no message and is not hung up.
+/// A caller whom another party took hears no message and is not hung up.
 #[test]
 fn a_caller_who_was_taken_is_let_go() {
     let mut s = Stand::waiting(limited(true, TimeoutAction::Hangup));

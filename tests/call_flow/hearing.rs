@@ -1,4 +1,4 @@
-//! What the caller hears.
+//! The sounds that the caller hears.
 
 use super::*;
 

@@ -419,8 +419,7 @@ fn the_agent_the_caller_or_a_transfer_ends_a_conversation() {
     s.is_done();
 }
 
-/// Q22: the end of a leg that nothing told of ends the conversation all the same, by nobody knows whom; of a phone that
-/// is to ring it means nothing.
+/// Q22: a conversation ends when FreeSWITCH no longer has its leg, even if no event reported the leg's end.
 #[test]
 fn a_conversation_whose_leg_is_found_to_be_missing_ends() {
     let mut s = Stand::talking();
@@ -435,21 +434,21 @@ fn a_conversation_whose_leg_is_found_to_be_missing_ends() {
 }
 
 #[test]
-fn a_conversation_that_goes_on_without_the_caller_is_ended_by_nobody() {
+fn a_conversation_that_goes_on_without_the_caller_is_not_ended() {
     let mut s = Stand::talking();
     s.gives(9000, CallerGone, &[]);
     s.at_last(14_000, &[desk(Desk::Lost(A)), closed()]);
     s.is_done();
-    // Nor is it in the way of the caller, who may come again before.
+    // The old leg does not delay a caller who arrives on a new connection meanwhile.
     let mut s = Stand::talking();
     s.gives(9000, CameAgain, &[]);
     s.at_last(10_000, &[desk(Desk::Lost(A)), closed()]);
     s.is_done();
 }
 
-/// Q106: who ended it, as far as FreeSWITCH tells.
+/// Q106: the record names the party that ended the conversation, as far as FreeSWITCH tells.
 #[test]
-fn the_end_of_a_conversation_tells_who_ended_it() {
+fn the_record_names_the_party_that_ended_a_conversation() {
     let ends = |before: &[Input], end: LegEnd| {
         let mut s = Stand::talking();
         before.iter().for_each(|input| drop(s.tell(9000, input.clone())));
@@ -461,15 +460,19 @@ fn the_end_of_a_conversation_tells_who_ended_it() {
     assert_eq!(ends(&[], LegEnd::ByAgent), Some(EndedBy::Agent));
     assert_eq!(ends(&[CallerEnded], LegEnd::ByAgent), Some(EndedBy::Agent));
     assert_eq!(ends(&[CallerGone], LegEnd::BySwitch), Some(EndedBy::Caller));
-    assert_eq!(ends(&[CallerGone, CallerEnded], LegEnd::BySwitch), Some(EndedBy::Caller), "it is told twice");
+    assert_eq!(
+        ends(&[CallerGone, CallerEnded], LegEnd::BySwitch),
+        Some(EndedBy::Caller),
+        "the caller's end is reported twice"
+    );
     assert_eq!(ends(&[CallerEnded], LegEnd::BySwitch), Some(EndedBy::Switch));
     assert_eq!(ends(&[], LegEnd::BySwitch), Some(EndedBy::Switch));
     assert_eq!(ends(&[], LegEnd::Missed(MissCause::Failed)), Some(EndedBy::Switch), "the phone died");
 }
 
-/// Q106, Q103: only who hangs up gives up.
+/// Q106, Q103: only a caller who hangs up counts as abandoned.
 #[test]
-fn the_end_of_a_wait_tells_who_ended_it() {
+fn the_cause_of_the_end_decides_how_a_waiting_caller_leaves() {
     for (input, leave) in
         [(CallerGone, Leave::Abandoned), (CallerEnded, Leave::Ended), (CallerReplaced, Leave::Replaced)]
     {

@@ -93,14 +93,14 @@ impl Ear {
     ) {
         match wire {
             Wire::Music { playing, music, replace } => {
-                assert_eq!(*replace, self.plays, "Q10: whether music is to be replaced");
-                assert!(!closing && !self.parted, "Q10: music begins for somebody who leaves");
+                assert_eq!(*replace, self.plays, "Q10: whether other music is replaced");
+                assert!(!closing && !self.parted, "Q10: music begins for a caller who leaves");
                 self.music_begins(*playing, music, queue, now);
             }
             Wire::Say(playing, Saying::Position(spoken, _)) => {
                 let true_position = position.expect("a position in the line").min(HIGHEST + 1);
                 let best = self.told.map_or(true_position, |t| t.min(true_position));
-                assert_eq!(*spoken, best, "Q11: told {:?}, stands at {true_position}", self.told);
+                assert_eq!(*spoken, best, "Q11: announced {:?}, stands at {true_position}", self.told);
                 assert!(!self.speaks(now) && !closing && !self.parted, "Q11: spoken over something else");
                 let every = self.every.expect("announcements are on");
                 let entry = self.told.is_none() && self.entry_is_due(now) && *spoken > 1;
@@ -118,7 +118,7 @@ impl Ear {
             }
             Wire::Hush => self.announcement = None,
             Wire::HangUp(_) | Wire::Transfer(_) | Wire::GiveBack => {
-                assert!(!self.parted, "told to go twice");
+                assert!(!self.parted, "sent away twice");
                 self.parted = true;
             }
             _ => {}

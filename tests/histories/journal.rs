@@ -21,7 +21,7 @@ enum Offer {
     Open,
     Over,
     Talking,
-    /// The daemon died over it.
+    /// The daemon died before its end.
     Forgotten,
 }
 

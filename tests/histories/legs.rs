@@ -102,7 +102,7 @@ impl Leg {
 
 impl World {
     pub(crate) fn leg(&mut self, id: LegId) -> &mut Leg {
-        self.legs.iter_mut().rev().find(|l| l.id == id).expect("a leg nobody ordered")
+        self.legs.iter_mut().rev().find(|l| l.id == id).expect("the leg was originated")
     }
 
     pub(crate) fn legs_of(&mut self, offer: OfferId) -> impl Iterator<Item = &mut Leg> {
@@ -156,7 +156,7 @@ impl World {
             self.legs.iter_mut().filter(|l| l.conn == conn).for_each(|l| l.touched = now);
         }
         let Input::Leg(id, news) = input else { return };
-        // The phones of one agent are waited for together.
+        // The call's patience covers all phones of one agent together.
         self.legs_of(id.offer).for_each(|l| l.touched = now);
         let leg = self.leg(*id);
         match news {
@@ -184,7 +184,7 @@ impl World {
                 let rival = legs.any(|l| l.id.offer != *offer && l.answered_at.is_some());
                 let caller = self.callers.iter().find(|c| c.call == *call);
                 let waits = caller.is_some_and(|c| c.alive && !c.away && c.with.is_none());
-                assert!(rival || !waits, "Q7: nobody else has the caller: {fact:?}");
+                assert!(rival || !waits, "Q7: no other party has the caller: {fact:?}");
             }
             _ => {}
         }
@@ -275,7 +275,7 @@ impl World {
         }
         let alone = self.caller(&call).is_some_and(|c| c.alive && c.with.is_none());
         let early = self.caller(&call).is_some_and(|c| c.alive && !c.answered);
-        assert!(!early, "a caller is cut off who has no media yet");
+        assert!(!early, "an answer cuts off a caller whose channel is not answered yet");
         if fault == Some(Fault::NotBridged) || fault == Some(Fault::Parked) {
             let delay = if fault == Some(Fault::Parked) { PARKED } else { self.rng.below(2000) };
             self.at(delay, Due::Fail(id, LegEnd::Cleared));
@@ -442,11 +442,11 @@ impl World {
         let call = self.call_of(conn);
         let other = |l: &&Leg| l.agent == *agent && l.id.offer != id.offer && l.state != State::Dead && !l.lost;
         let doubled = self.legs.iter().find(other);
-        assert!(doubled.is_none(), "Q8: a phone of {agent} is rung while there is a leg: {doubled:?}");
+        assert!(doubled.is_none(), "Q8: a phone of {agent} rings while the agent has a leg: {doubled:?}");
         let again = self.legs.iter().any(|l| l.id == id);
         assert!(!again, "a phone of {agent} is rung twice for one offer");
         let now = self.now;
-        let asked = self.asked(id.offer).expect("an offer nobody made");
+        let asked = self.asked(id.offer).expect("the offer was made");
         asked.begun.get_or_insert(now);
         let ring_over = asked.ring_over;
         let hits = self.account(agent).phones == 1 || self.rng.chance(50);
@@ -512,7 +512,7 @@ impl World {
         if cause == MissCause::Silent {
             assert!(sign_due.is_some_and(|at| at <= now) && !signs, "Q7: no sign of ringing, at {sign_due:?}: {leg:?}");
         } else {
-            assert_eq!(leg.ring_over, now, "how long the phone rings");
+            assert_eq!(leg.ring_over, now, "Q2: the phone rings for the ring time");
         }
         leg.rung_out = true;
         if leg.state == State::Ringing && leg.fault != Some(Fault::Deaf) {
@@ -520,9 +520,8 @@ impl World {
         }
     }
 
-    /// Calls a leg off. A leg that may just have answered is spared unless the caller is out of reach, and no event
-    /// reports that.
-    /// nothing is said of it.
+    /// Calls a leg off. A leg that may just have answered is spared unless the caller is out of reach; no event reports
+    /// that it was spared.
     pub(crate) fn call_off(&mut self, id: LegId, cause: CancelCause) {
         match cause {
             CancelCause::AnsweredElsewhere | CancelCause::CallerGone => self.kill(id, LegEnd::Elsewhere),

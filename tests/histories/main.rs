@@ -7,8 +7,8 @@
 //! history is shrunk while it still fails, and printed with its seed.
 //!
 //! More of them: `HISTORIES=100000 cargo test --release --test histories`; a single one, with all its events: `SEED=17
-//! cargo test --test histories`. With `SHRINK=0` the first failure is printed unshrunk: `scripts/mutants` needs no
-//! more.
+//! cargo test --test histories`. With `SHRINK=0` the first failure is printed unshrunk, which is enough for
+//! `scripts/mutants`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod check;

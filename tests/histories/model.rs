@@ -1,6 +1,6 @@
-//! The reference: who may be offered whom, said as plainly as the contract says it, with lists that are
-//! searched from end to end. It decides nothing; it is told what the daemon does and what happens to it,
-//! and objects.
+//! The reference model: the rules of the contract, as plainly as the contract states them, on lists that are searched
+//! from end to end. It makes no decisions. It follows the daemon's actions and the events around it, and fails the
+//! history at the first action that the rules forbid.
 
 use freeswitch_queue::acd::fact::{CancelCause, Fact, MissCause, TimeoutCause};
 use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
@@ -11,7 +11,7 @@ use crate::journal::{Journal, wall};
 
 const PAUSE: u64 = 5000;
 
-/// Q7: the longest time that a phone is left alone, for all callers, which fails in this way again and again.
+/// Q7: the longest time for which a phone that keeps failing in this way is left alone, for all callers.
 fn left_alone_for(cause: MissCause) -> Option<u64> {
     match cause {
         MissCause::NoAnswer | MissCause::TimeLimit | MissCause::Busy | MissCause::Declined => None,
@@ -34,9 +34,9 @@ pub(crate) struct Agent {
     pub(crate) private: bool,
     /// The last logout.
     left: Option<(QueueNumber, u64)>,
-    /// The phone is not there, and left alone until then.
+    /// The phone cannot be reached, and is left alone until then.
     pub(crate) unreachable: Option<u64>,
-    /// How long it was left alone the last time it was tried in vain since it was there.
+    /// How long the phone was left alone after its last failure; `None` since it last worked.
     left_alone: Option<u64>,
     retired: bool,
 }
@@ -47,17 +47,17 @@ pub(crate) struct Caller {
     pub(crate) place: Place,
     /// The agent from whose phone the call comes.
     own: Option<AgentId>,
-    /// When the caller entered the queue; for one who came back, before that.
+    /// When the caller's wait began, which for a returning caller is before the return.
     pub(crate) entered: u64,
     pub(crate) offers: Vec<(OfferId, AgentId)>,
-    /// Who was tried since it last started over.
+    /// The agents tried in this round.
     tried: Vec<AgentId>,
     missed: Vec<(AgentId, u64)>,
-    /// Why the wait is over, as far as the queue itself says so.
+    /// The causes for which the queue has ended the wait.
     pub(crate) over: Vec<TimeoutCause>,
-    /// The settings changed in the very instant in which the caller had waited long enough: either may count.
+    /// The settings changed at the moment when the wait reached its limit, so either limit may apply.
     due_at_change: Option<u64>,
-    /// When the call stopped the wait.
+    /// When the call closed the wait.
     pub(crate) closed: Option<u64>,
 }
 
@@ -76,11 +76,11 @@ pub(crate) struct Model {
     /// In the order of their places.
     pub(crate) callers: Vec<Caller>,
     pub(crate) draining: bool,
-    /// Conversations that this daemon found unended in the store.
+    /// The conversations without an end that this daemon found in the store.
     pub(crate) restored: Vec<OfferId>,
-    /// How many new sessions a second FreeSWITCH takes.
+    /// How many new sessions a second FreeSWITCH accepts.
     pub(crate) sessions: u32,
-    /// The offers that queues which ring everybody have made.
+    /// The offers of the `simultaneous` queues.
     pub(crate) paced: Vec<(QueueNumber, u64)>,
 }
 
@@ -105,14 +105,14 @@ impl Model {
         self.queue(queue).is_some_and(|q| q.participants.contains(agent))
     }
 
-    /// Q11: the position in the line, first is 1.
+    /// Q11: the position in the line, counted from 1.
     pub(crate) fn position(&self, call: &CallId) -> Option<u32> {
         let me = self.callers.iter().find(|c| c.call == *call)?;
         let ahead = self.callers.iter().filter(|c| c.queue == me.queue && c.place < me.place).count();
         Some(ahead as u32 + 1)
     }
 
-    // Who may be offered whom.
+    // The choice of caller and agent.
 
     /// Q5: logged in here, not in a conversation, not ringing, not in wrap-up, not on a private call,
     /// reachable.
@@ -124,11 +124,12 @@ impl Model {
             && a.unreachable.is_none_or(|until| until <= now)
     }
 
-    /// The next offer there has to be: the caller, and the agents of whom one is to be rung.
+    /// The next offer that the rules demand: the caller, and the agents of whom one must be rung.
     pub(crate) fn next_offer(&self, now: u64) -> Option<(CallId, Vec<AgentId>)> {
-        // Queues whose free agents are held for somebody ahead, but for the one who is there the caller.
+        // Queues whose free agents are held for an earlier caller, and the one agent who is not held because that
+        // caller calls from the agent's own phone.
         let mut held: Vec<(&QueueNumber, Option<&AgentId>)> = Vec::new();
-        // Q4: who has waited longest is served first, over all queues.
+        // Q4: the caller who has waited longest is served first, across all queues.
         for c in &self.callers {
             let Some(q) = self.queue(&c.queue) else { continue };
             let over = c.closed.is_some() || !c.over.is_empty();
@@ -140,13 +141,13 @@ impl Model {
                 continue;
             }
             let left = held.iter().rev().find(|(queue, _)| **queue == c.queue).map(|(_, spare)| *spare);
-            // Q6: in list order; who cannot take it now is skipped.
+            // Q6: in list order; an agent who is not free is skipped.
             let agent = |id: &AgentId| self.agents.iter().find(|a| a.id == *id);
             let free = q.participants.iter().filter_map(agent).filter(|a| Self::is_free(a, &c.queue, now));
             let free: Vec<&Agent> = free.filter(|a| left.is_none_or(|spare| spare == Some(&a.id))).collect();
-            // Q5: not the agent who calls.
+            // Q5: not the agent from whose phone the call comes.
             let (own, free): (Vec<&Agent>, Vec<&Agent>) = free.into_iter().partition(|a| c.own == Some(a.id.clone()));
-            // Q7: whoever was not tried yet; when all were, and nobody rings, it starts over.
+            // Q7: untried agents first; when all were tried and none rings, the round starts over.
             let mut turn: Vec<&Agent> = free.iter().copied().filter(|a| !c.tried.contains(&a.id)).collect();
             if turn.is_empty() && !rings {
                 turn.clone_from(&free);
@@ -156,7 +157,7 @@ impl Model {
             let mut ready: Vec<&Agent> = turn.into_iter().filter(|a| !paused(a)).collect();
             if ready.is_empty() {
                 if !rings && !free.is_empty() {
-                    // Q4: nobody behind gets the agents who are only paused for the first in line.
+                    // Q4: callers behind do not get the agents who are only paused for this caller.
                     held.push((&c.queue, own.first().map(|a| &a.id)));
                 }
                 continue;
@@ -175,7 +176,7 @@ impl Model {
         None
     }
 
-    /// A queue that rings everybody takes at most half of the new sessions of any second.
+    /// A `simultaneous` queue uses at most half of the new sessions of any second.
     fn is_at_its_share(&self, queue: &QueueNumber, now: u64) -> bool {
         let lately = self.paced.iter().filter(|(q, at)| q == queue && now < at + 1000).count();
         lately >= (self.sessions / 2) as usize
@@ -184,9 +185,9 @@ impl Model {
     fn offered(&mut self, offer: OfferId, call: &CallId, agent: &AgentId, now: u64) {
         let expected = self.next_offer(now);
         let legal = expected.as_ref().is_some_and(|(c, agents)| c == call && agents.contains(agent));
-        assert!(legal, "Q4-Q7: {agent} is offered to {call}, while the next offer is {expected:?}");
+        assert!(legal, "Q4-Q7: {agent} is offered {call}, but the next offer is {expected:?}");
         let a = self.agent(agent).expect("an agent");
-        assert_eq!(a.offer, None, "Q8: {agent} holds an offer");
+        assert_eq!(a.offer, None, "Q8: {agent} is already held by an offer");
         a.offer = Some(offer);
         let c = self.caller(call).expect("a caller");
         c.offers.push((offer, agent.clone()));
@@ -199,7 +200,7 @@ impl Model {
         }
     }
 
-    /// The leg is gone, or never was: the agent is free.
+    /// The leg is gone or never existed: the agent is free.
     pub(crate) fn released(&mut self, offer: OfferId) {
         for a in self.agents.iter_mut().filter(|a| a.offer == Some(offer)) {
             a.offer = None;
@@ -208,7 +209,7 @@ impl Model {
         self.agents.retain(|a| !a.retired || a.offer.is_some());
     }
 
-    // What is told.
+    // The events that the model follows.
 
     pub(crate) fn entered(
         &mut self,
@@ -222,9 +223,9 @@ impl Model {
         assert!(self.caller(&call).is_none(), "{call} waits twice");
         let newest = self.callers.iter().map(|c| c.place).max();
         if place.entered == wall(now) {
-            assert!(newest.is_none_or(|n| n < place), "Q4: {call} is put before somebody who was there");
+            assert!(newest.is_none_or(|n| n < place), "Q4: {call} is put before an earlier caller");
         }
-        // Q13: nobody who is led round in a circle waits.
+        // Q13: a caller whom timeouts lead back to the same queue does not wait there again.
         let circle = circle.then_some(TimeoutCause::SecondTime);
         let nobody = (self.logged_in(&queue) == 0).then_some(TimeoutCause::NobodyLoggedIn);
         let over: Vec<TimeoutCause> = circle.into_iter().chain(nobody).collect();
@@ -233,28 +234,28 @@ impl Model {
         let (due_at_change, closed) = (None, None);
         let who = Caller { call, queue, place, own, entered, offers, tried, missed, over, due_at_change, closed };
         self.callers.push(who);
-        // Before and after a restart two may get the same place; then it goes by the queue's number.
+        // A caller from before a restart and one from after it may get the same place; then the queue's number decides.
         self.callers.sort_by_key(|c| (c.place, c.queue.clone()));
     }
 
-    /// The call stopped its wait; `taken` tells that somebody else has the caller.
+    /// The call closed its wait; `taken`: another party has the caller.
     pub(crate) fn closed(&mut self, call: &CallId, taken: bool, now: u64) {
         let limit = self.limit_of(call);
         let draining = self.draining;
         let Some(c) = self.caller(call) else { return };
         let due = limit.is_some_and(|at| at <= now) || c.due_at_change == Some(now);
-        assert!(due || draining || taken || !c.over.is_empty(), "Q13: {call} is sent away before its time");
+        assert!(due || draining || taken || !c.over.is_empty(), "Q13: the wait of {call} ends too early");
         c.closed.get_or_insert(now);
     }
 
-    /// Q13: when this caller has waited long enough.
+    /// Q13: when this caller's wait reaches its limit.
     pub(crate) fn limit_of(&self, call: &CallId) -> Option<u64> {
         let c = self.callers.iter().find(|c| c.call == *call)?;
         let max = self.queue(&c.queue)?.max_wait?;
         Some(c.entered + max.as_millis() as u64)
     }
 
-    /// A fact of that moment, noticed now.
+    /// A fact that became true at `at` and was recorded at `now`.
     pub(crate) fn fact(&mut self, fact: &Fact, at: u64, now: u64) {
         match fact {
             Fact::OfferMade { offer, call, agent, .. } => self.offered(*offer, call, agent, now),
@@ -279,9 +280,9 @@ impl Model {
             }
             Fact::CallAnswered { offer, call, agent, waited, .. } => {
                 let c = self.caller(call).expect("an answered caller waits");
-                assert_eq!(waited.as_millis() as u64, now - c.entered, "how long {call} waited");
+                assert_eq!(waited.as_millis() as u64, now - c.entered, "the length of the wait of {call}");
                 let a = self.agent(agent).expect("an agent");
-                assert_eq!(a.offer, Some(*offer), "Q8: an offer that does not hold {agent} is answered");
+                assert_eq!(a.offer, Some(*offer), "Q8: an offer that does not hold {agent} was answered");
                 a.talking = true;
                 (a.unreachable, a.left_alone) = (None, None);
                 self.left(call);
@@ -290,10 +291,11 @@ impl Model {
                 let wrap_up = self.queue(queue).map(|q| q.wrap_up.as_millis() as u64);
                 let restored = self.restored.contains(offer);
                 let Some(a) = self.agent(agent).filter(|a| !restored || a.offer == Some(*offer)) else {
-                    // Of before a restart, and there was no agent to take it up: dismissed since, or in another.
-                    return assert!(restored, "a conversation of nobody ends");
+                    // It is from before a restart, and could not be resumed: its agent was removed or is held by
+                    // another offer.
+                    return assert!(restored, "a conversation ends that no agent has");
                 };
-                assert!(a.talking && a.offer == Some(*offer), "a conversation of {agent} ends that was none");
+                assert!(a.talking && a.offer == Some(*offer), "a conversation of {agent} ends that had not begun");
                 a.last_talk_end = Some(at);
                 a.rest = wrap_up.filter(|w| *w > 0 && at + w > now).map(|w| (at + w, false));
             }
@@ -301,15 +303,15 @@ impl Model {
                 let known = self.queue(queue).is_some();
                 let a = self.agent(agent).expect("an agent");
                 let until = crate::journal::since_start(*until);
-                // A queue that is gone from the file may still be there for its last callers.
+                // A queue that the file no longer has may still exist for its last callers.
                 assert!(!known || a.rest == Some((until, false)), "Q9: wrap-up of {agent} until {until}");
                 a.rest = Some((until, true));
             }
             Fact::WrapUpEnded { agent } => {
-                // Of who was dismissed over a restart.
+                // The agent was removed during a restart.
                 let Some(a) = self.agent(agent) else { return };
                 let rest = a.rest.take().map(|(until, _)| until);
-                assert_eq!(rest, Some(now), "Q9: the wrap-up of {agent} ends");
+                assert_eq!(rest, Some(now), "Q9: the end of the wrap-up of {agent}");
             }
             Fact::AgentLoggedIn { agent, queue, .. } => {
                 assert!(self.participates(agent, queue), "Q14: {agent} is no participant of {queue}");
@@ -329,17 +331,17 @@ impl Model {
             Fact::CallTimedOut { call, cause, waited, .. } => {
                 let limit = self.limit_of(call);
                 let c = self.caller(call).expect("a caller");
-                // What ended the wait first is what it ended for.
+                // The first cause that ended the wait must be the recorded one.
                 let just = c.over.first() == Some(cause)
                     || (*cause == TimeoutCause::MaxWait
                         && (limit.is_none_or(|at| c.closed.is_some_and(|t| t >= at))
                             || (c.closed.is_some() && c.closed == c.due_at_change)));
                 assert!(just, "Q13: {call} timed out for {cause:?}");
-                assert_eq!(waited.as_millis() as u64, now - c.entered, "how long {call} waited");
+                assert_eq!(waited.as_millis() as u64, now - c.entered, "the length of the wait of {call}");
                 self.left(call);
             }
             Fact::CallReturned { call, .. } => {
-                assert!(self.draining, "{call} is given back without need");
+                assert!(self.draining, "{call} is returned to the dialplan without need");
                 self.left(call);
             }
             Fact::CallAbandoned { call, .. } | Fact::CallTaken { call, .. } | Fact::CallLost { call, .. } => {
@@ -350,7 +352,7 @@ impl Model {
     }
 
     fn left(&mut self, call: &CallId) {
-        assert!(self.caller(call).is_some(), "{call} leaves, and does not wait");
+        assert!(self.caller(call).is_some(), "{call} leaves, but was not waiting");
         self.callers.retain(|c| c.call != *call);
     }
 
@@ -358,7 +360,7 @@ impl Model {
         self.callers.iter_mut().filter(|c| c.queue == *queue).for_each(|c| c.over.push(cause));
     }
 
-    /// The file was applied. Logins end by facts of their own.
+    /// A configuration was applied. The logins that it ends have facts of their own.
     pub(crate) fn configured(&mut self, agents: &[AgentSettings], queues: Vec<QueueSettings>, now: u64) {
         let due: Vec<bool> = self.callers.iter().map(|c| self.limit_of(&c.call) == Some(now)).collect();
         for (c, _) in self.callers.iter_mut().zip(due).filter(|(_, due)| *due) {
@@ -368,7 +370,7 @@ impl Model {
         for number in removed.iter().filter(|n| queues.iter().all(|q| q.number != **n)) {
             self.end_waits(number, TimeoutCause::QueueRemoved);
         }
-        // A queue that no longer rings everybody begins anew when it does.
+        // A queue that stops being `simultaneous` loses its count of offers.
         let everybody = |n: &QueueNumber| queues.iter().any(|q| q.number == *n && q.strategy == Strategy::Simultaneous);
         self.paced.retain(|(queue, _)| everybody(queue));
         self.queues = queues;
@@ -380,16 +382,16 @@ impl Model {
         }
     }
 
-    /// And then, whoever is no longer in the file is gone.
+    /// Then agents who are no longer in the configuration go.
     pub(crate) fn dismissed(&mut self, agents: &[AgentSettings]) {
         for a in &mut self.agents {
             a.retired = agents.iter().all(|s| s.id != a.id);
         }
-        // Who is in a conversation finishes it.
+        // An agent in a conversation finishes it first.
         self.agents.retain(|a| !a.retired || a.offer.is_some());
     }
 
-    /// The daemon has come back: what the journal kept is known, and nothing else.
+    /// The daemon has restarted, and knows only the contents of the journal.
     pub(crate) fn restarted(
         &mut self,
         agents: &[AgentSettings],
@@ -415,11 +417,11 @@ impl Model {
         }
     }
 
-    /// A conversation from before this daemon's time goes on.
+    /// The daemon adopted a conversation from before its start.
     pub(crate) fn adopted(&mut self, agent: &AgentId, offer: OfferId) {
         let a = self.agent(agent).expect("an agent");
         assert!(a.offer.is_none_or(|o| o == offer), "Q8: {agent} holds another offer");
-        // What is left of a wrap-up is over with that.
+        // That ends the rest of a wrap-up.
         (a.offer, a.talking, a.rest) = (Some(offer), true, None);
     }
 
@@ -451,10 +453,10 @@ impl Model {
         rests.chain(phones).chain(pauses).chain(limits).filter(|at| *at > now).min()
     }
 
-    /// What must be so whenever nothing is left to be done at a moment.
+    /// Checks the invariants that hold whenever nothing is left to be done at a moment.
     pub(crate) fn check(&self, now: u64) {
         let next = self.next_offer(now);
-        assert!(next.is_none(), "Q4-Q7: somebody waits and somebody is free, and no offer is made: {next:?}");
+        assert!(next.is_none(), "Q4-Q7: an offer that the rules demand was not made: {next:?}");
         for c in &self.callers {
             let late = self.limit_of(&c.call).is_some_and(|at| at <= now);
             assert!(c.closed.is_some() || !late, "Q13: {} has waited too long", c.call);

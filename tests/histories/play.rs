@@ -1,4 +1,4 @@
-//! The steps of a history, as they are played; and what must be so when everybody has gone home.
+//! Plays the steps of a history, and checks that nothing is left over at its end.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -13,7 +13,7 @@ use crate::sim::{Sim, open};
 use crate::step::{Step, agent_id, queue_number};
 use crate::world::Conn;
 
-/// Callers who may be there at once.
+/// The most callers at a time.
 const MOST_CALLERS: usize = 12;
 
 impl Sim {
@@ -39,7 +39,7 @@ impl Sim {
     fn restart(&mut self) {
         self.take_facts();
         self.sessions.clear();
-        // A killed daemon records nothing of it.
+        // A killed daemon records none of these facts.
         self.facts.lock().unwrap().clear();
         self.journal.interrupted();
         self.wakes.lock().unwrap().clear();
@@ -114,7 +114,7 @@ impl Sim {
             Step::Login(a, q) => {
                 let wanted = self.model.participates(&agent_id(a), &queue_number(q));
                 let done = self.floor.log_in(&agent_id(a), &queue_number(q), &Asker::Operator, time);
-                assert_eq!(matches!(done, LoginChange::Refused(_)), !wanted, "Q14: who may log in");
+                assert_eq!(matches!(done, LoginChange::Refused(_)), !wanted, "Q14: only participants may log in");
             }
             Step::Logout(a, q) => {
                 self.floor.log_out(&agent_id(a), &queue_number(q), &Asker::Operator, time);
@@ -166,9 +166,9 @@ impl Sim {
         self.take_facts();
     }
 
-    /// Everybody goes home: then nothing may be left anywhere.
+    /// Ends all calls, after which nothing may be left anywhere.
     fn go_home(&mut self) {
-        self.note(|| "== everybody goes home".to_owned());
+        self.note(|| "== all calls end".to_owned());
         self.settle();
         for _ in 0..2 {
             let calls: Vec<CallId> = self.world.callers.iter().map(|c| c.call.clone()).collect();
@@ -179,8 +179,8 @@ impl Sim {
         assert_eq!(self.floor.calls(), 0, "calls stay on the floor");
         let view = self.floor.view(self.time());
         let held = view.agents.iter().find(|a| a.call.is_some());
-        assert!(held.is_none(), "Q8: somebody is never released: {held:?}");
-        assert!(view.queues.iter().all(|q| q.waiting.is_empty()), "somebody stays in a queue");
+        assert!(held.is_none(), "Q8: an agent is never released: {held:?}");
+        assert!(view.queues.iter().all(|q| q.waiting.is_empty()), "a caller stays in a queue");
         self.journal.check_over();
     }
 
@@ -190,10 +190,10 @@ impl Sim {
         for a in &self.model.agents {
             let seen = view.agents.iter().find(|v| v.id == a.id).expect("the agent is on the floor");
             assert_eq!(seen.call.is_some(), a.offer.is_some(), "Q8: whether {} is held: {seen:?}", a.id);
-            assert_eq!(matches!(seen.doing, Doing::Talking { .. }), a.talking, "what {} does: {seen:?}", a.id);
+            assert_eq!(matches!(seen.doing, Doing::Talking { .. }), a.talking, "the activity of {}: {seen:?}", a.id);
             let mut logins = a.logins.clone();
             logins.sort();
-            assert_eq!(seen.logins, logins, "Q14: where {} is logged in", a.id);
+            assert_eq!(seen.logins, logins, "Q14: the logins of {}", a.id);
         }
         for q in &view.queues {
             let wait: Vec<&CallId> =
@@ -203,14 +203,14 @@ impl Sim {
     }
 }
 
-/// What a history came to.
+/// The failure of a history.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) why: String,
     pub(crate) trace: Vec<String>,
 }
 
-/// Runs one history; `seed` makes the delays and orders within it.
+/// Runs one history; `seed` determines its delays and orders.
 pub(crate) fn run(seed: u64, steps: &[Step], traced: bool) -> Result<Counts, Failure> {
     let mut sim = Sim::new(seed, traced);
     let done = catch_unwind(AssertUnwindSafe(|| {

@@ -1,4 +1,4 @@
-//! The daemon's core between a simulated FreeSWITCH and the reference: every history runs through here.
+//! Runs the daemon's core between a simulated FreeSWITCH and the reference model.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,24 +23,24 @@ use crate::step::Office;
 use crate::supervise::Supervisor;
 use crate::world::{Conn, News, Parted, World};
 
-/// One call's machine and all that belongs to it.
+/// One call's state machine and its surroundings.
 pub(crate) struct Session {
     pub(crate) id: CallId,
     conn: Conn,
     pub(crate) call: Call,
     desk: CallDesk,
     pub(crate) ear: Ear,
-    /// Since when somebody outside the queue has the caller, as far as the daemon was told.
     /// Offers whose agents have phones, as the daemon learned.
     pub(crate) found: Vec<OfferId>,
+    /// Since when another party has the caller, as far as the daemon knows.
     pub(crate) taken: Option<u64>,
-    /// The wait timed out, and nothing was done with the caller yet.
+    /// The wait timed out, and the caller has not gone on yet.
     pub(crate) to_go_on: bool,
     pub(crate) caller_gone: bool,
     pub(crate) ended: bool,
     disconnected: bool,
     armed_once: bool,
-    /// The daemon knows that agents can be connected.
+    /// The daemon knows that the caller's channel is answered, so that agents can be connected.
     pub(crate) can_be_connected: bool,
     /// The conversation with the agent of this offer.
     pub(crate) talks: Option<OfferId>,
@@ -48,7 +48,7 @@ pub(crate) struct Session {
 
 pub(crate) struct Sim {
     pub(crate) now: u64,
-    /// When this daemon was started.
+    /// When the present daemon started.
     pub(crate) born: u64,
     pub(crate) rng: Rng,
     pub(crate) office: Office,
@@ -85,7 +85,7 @@ impl Sim {
         let (bell, facts) = (Arc::default(), Arc::default());
         let (floor, dispatcher) = open(&bell, &facts, 0);
         let mut rng = Rng::branch(seed, 3);
-        // FreeSWITCH takes more than anybody wants, or next to nothing.
+        // FreeSWITCH accepts more sessions than a history needs, or very few.
         let sessions = if rng.chance(70) { 30 } else { 4 };
         floor.set_sessions_per_second(sessions);
         let model = Model { sessions, ..Model::default() };
@@ -130,7 +130,7 @@ impl Sim {
         }
     }
 
-    // One call's machine.
+    // The state machine of one call.
 
     pub(crate) fn feed(&mut self, conn: Conn, input: Input) {
         let Some(mut s) = self.sessions.remove(&conn) else { return };
@@ -141,7 +141,7 @@ impl Sim {
             let tick = input == Input::Tick;
             let effects = s.call.handle(input, self.time());
             let due = s.call.deadline().map(|at| self.moment(at));
-            assert!(!tick || due.is_none_or(|at| at > self.now), "a deadline of {} stays in the past", s.id);
+            assert!(!tick || due.is_none_or(|at| at > self.now), "a deadline of {} stays after it was due", s.id);
             for effect in effects {
                 self.note(|| format!("{} -> {effect:?}", s.id));
                 match effect {
@@ -151,8 +151,8 @@ impl Sim {
             }
         }
         if s.call.is_finished() {
-            assert_eq!(s.call.offers().count(), 0, "{} is done and has legs", s.id);
-            assert_eq!(s.call.deadline(), None, "{} is done and has a deadline", s.id);
+            assert_eq!(s.call.offers().count(), 0, "{} is finished and has legs", s.id);
+            assert_eq!(s.call.deadline(), None, "{} is finished and has a deadline", s.id);
         } else {
             self.sessions.insert(conn, s);
         }
@@ -195,12 +195,12 @@ impl Sim {
             Some(Input::Looked { position, .. }) => s.ear.looked(*position, self.now),
             Some(Input::Entered(None)) => {
                 let gone = !matches!(&done, Desk::Enter(q, _) if self.model.queue(q).is_some());
-                assert!(gone, "{} is turned away from a queue that is there", s.id);
+                assert!(gone, "{} is turned away from a queue that exists", s.id);
             }
             _ => {}
         }
         if done == Desk::Leave(freeswitch_queue::acd::call::Leave::Lost) {
-            // Nobody here finds out whether the call itself is gone.
+            // No survey here finds out whether the call itself is gone.
             self.floor.give_up(&s.id, self.time());
         }
         self.take_facts();
@@ -208,7 +208,7 @@ impl Sim {
             Desk::Close(_) => self.model.closed(&s.id, s.taken.is_some(), self.now),
             Desk::Gone(offer) | Desk::Ended(offer, _) => {
                 for leg in self.world.legs_of(offer) {
-                    assert!(leg.told_gone, "Q8: {} is released while a leg may be there: {leg:?}", leg.agent);
+                    assert!(leg.told_gone, "Q8: {} is released while a leg may exist: {leg:?}", leg.agent);
                 }
                 s.talks = s.talks.filter(|o| *o != offer);
                 self.model.released(offer);
@@ -217,9 +217,9 @@ impl Sim {
                 let faulty = s.disconnected || self.world.legs_of(offer).any(|l| l.is_faulty());
                 assert!(faulty, "healthy legs are given up: {:?}", self.world.legs_of(offer).collect::<Vec<_>>());
                 self.world.legs_of(offer).for_each(|l| l.lost = true);
-                self.world.asked(offer).expect("an offer nobody made").lost = true;
+                self.world.asked(offer).expect("the offer was made").lost = true;
                 s.talks = s.talks.filter(|o| *o != offer);
-                // With somebody to look after it, the agent stays held until it is gone.
+                // With a supervisor, the agent stays held until the leg is gone.
                 if self.supervisor.next.is_none() {
                     self.model.released(offer);
                 }
@@ -227,11 +227,11 @@ impl Sim {
             Desk::Answered(offer) => (s.talks, s.taken) = (Some(offer), None),
             Desk::Leave(Leave::Abandoned | Leave::Ended) => {
                 let given_up = done == Desk::Leave(Leave::Abandoned);
-                assert_ne!(given_up, s.ended, "Q106: whether {} has given up", s.id);
+                assert_ne!(given_up, s.ended, "Q106: whether {} has abandoned the call", s.id);
             }
             Desk::Leave(Leave::Taken) => {
                 let armed = self.world.caller(&s.id).is_some_and(|c| c.armed && c.conn == Some(s.conn));
-                assert!(!armed, "closing the connection would cut off {}, who is with somebody else", s.id);
+                assert!(!armed, "closing the connection would cut off {}, whom another party has", s.id);
             }
             Desk::Leave(leave) => s.to_go_on = matches!(leave, Leave::TimedOut(_)),
             Desk::WentOn(_) => {
@@ -250,7 +250,7 @@ impl Sim {
         let closing = place.is_none_or(|c| c.closed.is_some());
         let position = self.model.position(&s.id);
         let ends = matches!(wire, Wire::HangUp(_) | Wire::Transfer(_) | Wire::Say(_, Saying::Message(_)));
-        assert!(!ends || s.taken.is_none(), "{} is somebody else's, and is told to go", s.id);
+        assert!(!ends || s.taken.is_none(), "{} is with another party, and the daemon sends the caller away", s.id);
         s.ear.order(&wire, queue.as_ref().and_then(|q| self.model.queue(q)), position, closing, self.now);
         match wire {
             Wire::Music { playing, replace, .. } => self.world.music(&s.id, playing, replace),
@@ -266,7 +266,7 @@ impl Sim {
                 self.world.find_phones(conn, offer, &agent, ring_time.expect("a queue"));
             }
             Wire::Originate { leg, agent, first_wins } => {
-                assert!(s.can_be_connected, "a phone is rung for {}, who cannot be connected yet", s.id);
+                assert!(s.can_be_connected, "a phone rings for {}, who cannot be connected yet", s.id);
                 self.world.originate(conn, leg, &agent, first_wins);
             }
             Wire::CallOff(id, cause) => {
@@ -295,22 +295,22 @@ impl Sim {
         }
     }
 
-    /// Passes the facts on, to the books and to the reference.
+    /// Passes the recorded facts to the journal and to the reference model.
     pub(crate) fn take_facts(&mut self) {
         let records = std::mem::take(&mut *self.facts.lock().unwrap());
         for record in records {
             self.note(|| format!("   {:?}", record.fact));
-            // The end of what nobody saw end is noticed later than it was.
+            // An end that went unseen is recorded later than it happened.
             let late = matches!(record.fact, Fact::ConversationEnded { .. } | Fact::WrapUpStarted { .. });
             let now = wall(self.now);
-            assert!(record.at == now || (late && record.at < now), "a record is of another time: {record:?}");
+            assert!(record.at == now || (late && record.at < now), "a record has the wrong time: {record:?}");
             self.journal.take(&record);
             self.model.fact(&record.fact, since_start(record.at), self.now);
             self.world.check_cause(&record.fact);
             if let Fact::OfferCancelled { offer, .. } = &record.fact
                 && self.world.asked(*offer).is_none()
             {
-                // Nobody had begun to ring.
+                // No phone rang yet.
                 self.model.released(*offer);
             }
         }
@@ -328,7 +328,7 @@ impl Sim {
         let woken = call.clone();
         let wake = Box::new(move || wakes.lock().unwrap().push_back(woken.clone()));
         if !self.floor.admit(call, caller.number.clone(), wake) {
-            // The call's last life is not over yet: the dialplan will come again.
+            // The call's previous session is not over yet; the dialplan will try again.
             self.world.close(conn);
             return;
         }
@@ -368,11 +368,11 @@ impl Sim {
         assert!(at.is_none_or(|at| at > self.now), "the dispatcher's deadline lies in the past");
     }
 
-    /// Does whatever is due now, in any order, until nothing is left.
+    /// Runs everything that is due now, in random order, until nothing is left.
     pub(crate) fn settle(&mut self) {
         self.world.now = self.now;
         for round in 0.. {
-            assert!(round < 5000, "it never comes to rest");
+            assert!(round < 5000, "the simulation never comes to rest");
             let due = self.due_sessions();
             let wakes = usize::from(!self.wakes.lock().unwrap().is_empty());
             let bell = usize::from(self.bell.load(Ordering::Relaxed) || self.dispatch_due());
@@ -418,7 +418,7 @@ impl Sim {
     fn pass_on(&mut self, news: News) {
         match news {
             News::Tell(conn, input) => self.feed(conn, input),
-            // Who goes down takes no more calls.
+            // A draining daemon accepts no more calls.
             News::Back(call) if self.model.draining => self.world.bring_back(&call),
             News::Back(call) => self.begin(&call, true),
             News::Again(call) => {
@@ -436,7 +436,7 @@ impl Sim {
         self.model.set_private(agent, private);
     }
 
-    /// The next moment at which the daemon, FreeSWITCH or the reference expects something.
+    /// The next moment at which something is due in the daemon, FreeSWITCH or the reference model.
     pub(crate) fn next_moment(&self) -> Option<u64> {
         let sessions = self.sessions.values().filter_map(|s| s.call.deadline()).chain(self.dispatch_at);
         let core = sessions.map(|at| self.moment(at));
@@ -459,7 +459,7 @@ impl Sim {
         self.settle();
     }
 
-    /// Lets time pass up to something that is due soon.
+    /// Lets time pass until `before` milliseconds ahead of the next due action, if that is soon.
     pub(crate) fn pass_until(&mut self, before: u64) {
         self.settle();
         let Some(at) = self.next_moment().filter(|at| *at < self.now + 60_000) else { return };

@@ -1,5 +1,5 @@
-//! Whoever compares with FreeSWITCH, in the plainest way: `show channels` every few seconds, what is
-//! nobody's is ended or adopted, and who is held by nothing is released the second time it is seen.
+//! A simple stand-in for the link's survey: every few seconds it lists FreeSWITCH's channels, ends or adopts legs
+//! without an owner, and releases agents whose leg is missing for the second time in a row.
 
 use freeswitch_queue::acd::call::Input;
 use freeswitch_queue::acd::ids::{LegId, OfferId};
@@ -9,20 +9,20 @@ use freeswitch_queue::floor::{HeldView, OfferKey};
 use crate::legs::State;
 use crate::sim::Sim;
 
-/// How often it looks.
+/// How often a survey runs, in milliseconds.
 const EVERY: u64 = 3000;
-/// Whoever is held for less than this is not looked for.
+/// An agent held for a shorter time than this is not examined.
 const SETTLED: u64 = 2000;
 
 #[derive(Default)]
 pub(crate) struct Supervisor {
-    /// When it looks next; `None` when it is blind.
+    /// When the next survey runs; `None` without a link.
     pub(crate) next: Option<u64>,
     missing: Vec<OfferId>,
 }
 
 impl Sim {
-    /// The link to FreeSWITCH comes up, or is gone for good.
+    /// The link to FreeSWITCH comes up, or is lost.
     pub(crate) fn set_supervised(&mut self, supervised: bool) {
         self.supervisor = Supervisor { next: supervised.then_some(self.now + EVERY), missing: Vec::new() };
         let left: Vec<HeldView> = self.floor.held().into_iter().filter(|h| !h.attended).collect();
@@ -61,7 +61,7 @@ impl Sim {
         for h in held.iter().filter(|h| alive.iter().any(|l| l.offer == h.key.offer)) {
             self.floor.seen(&h.key, self.time());
         }
-        // A call with a task looks after the legs it rings by itself.
+        // A call with a session attends to its ringing legs itself.
         let looked_for =
             |h: &&HeldView| (h.talking || !h.attended) && self.time().lasted(h.since).as_millis() as u64 >= SETTLED;
         let is_gone = |h: &&HeldView| alive.iter().all(|l| l.offer != h.key.offer);
@@ -69,7 +69,7 @@ impl Sim {
         let missing: Vec<OfferId> = gone.iter().map(|h| h.key.offer).collect();
         let before = std::mem::replace(&mut self.supervisor.missing, missing);
         for h in gone.iter().filter(|h| before.contains(&h.key.offer)) {
-            self.note(|| format!("{} is held by nothing", h.key.agent));
+            self.note(|| format!("{} is held by a missing leg", h.key.agent));
             let conn =
                 self.sessions.iter().find(|(_, s)| s.call.agent_of(h.key.offer).is_some()).map(|(conn, _)| *conn);
             if let Some(conn) = conn.filter(|_| h.attended) {
@@ -77,7 +77,7 @@ impl Sim {
                 self.feed(conn, Input::LegsMissing(h.key.offer));
                 continue;
             }
-            // As the session does for an offer of an earlier connection.
+            // No session attends to this offer, so the survey releases the agent.
             self.floor.release_unseen(&h.key, self.time());
             self.take_facts();
             self.given_up(&h.key);

@@ -236,8 +236,8 @@ impl World {
         }
     }
 
-    /// A transfer by another party leads the caller to a queue, as a new call. The queue knows only which queues a
-    /// timeout led the call through.
+    /// A transfer by another party leads the caller to a queue, as a new call. The call keeps the list of visited
+    /// queues only if a timeout led it here.
     pub(crate) fn anew(&mut self, call: &CallId) {
         let queue = queue_number(self.rng.below(u64::from(QUEUES)) as u8);
         let c = self.caller(call).expect("a caller");
@@ -293,7 +293,7 @@ impl World {
             self.die(offer, LegEnd::Cleared, false);
         }
         if let Some(conn) = conn {
-            // Q106: which side hung up, or that FreeSWITCH did.
+            // Q106: the caller hung up, or FreeSWITCH ended the channel.
             let end = if self.rng.chance(25) { Input::CallerEnded } else { Input::CallerGone };
             self.tell(conn, end.clone());
             self.tell(conn, end);

@@ -83,9 +83,10 @@ pub fn dial(command: &str) -> Option<Dialled> {
     Some(Dialled { variables, endpoint: endpoint.to_owned(), application: application.clone() })
 }
 
-/// What a channel executes for `variable=${API ARGUMENT}` or `variable=${API(ARGUMENT)}` in an application's argument:
-/// the API, its argument, and the text around it. Written from `switch_channel_expand_variables_check`: it counts curly
-/// brackets to find the end, round ones within, and drops what follows the last of these.
+/// The API call that a channel executes for `variable=${API ARGUMENT}` or `variable=${API(ARGUMENT)}` in an
+/// application's argument: the API, its argument, and the text around it. Written from
+/// `switch_channel_expand_variables_check`: it counts curly brackets to find the end, round ones within, and drops what
+/// follows the last of these.
 pub fn expand(text: &str) -> Option<(String, String, String)> {
     let (before, inside) = text.split_once("${")?;
     let mut depth = 1;

@@ -36,7 +36,7 @@ pub enum Wire {
     Music {
         /// The ID of this playback.
         playing: Playing,
-        /// What.
+        /// The music.
         music: Music,
         /// Whether other music is playing and must be stopped.
         replace: bool,

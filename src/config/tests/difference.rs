@@ -31,7 +31,7 @@ fn lines(edits: &[(&str, &str)]) -> Vec<String> {
     diff(&config(BASE), &edited(edits)).iter().map(ToString::to_string).collect()
 }
 
-/// What waits for a restart.
+/// The differences that wait for a restart.
 fn waiting(edits: &[(&str, &str)]) -> Vec<String> {
     pending(&config(BASE), &edited(edits)).iter().map(ToString::to_string).collect()
 }

@@ -1,4 +1,5 @@
-//! What admins read: the exact message and place of every mistake (rule Q2), and the log of changes (rule Q3).
+//! The texts that admins read: the exact message and place of every mistake (rule Q2), and the log of changes (rule
+//! Q3).
 
 mod difference;
 mod file;

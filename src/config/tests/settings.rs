@@ -55,10 +55,10 @@ fn q2_addresses_and_networks_are_checked() {
     );
 }
 
-/// A port that other machines reach needs a token; one that only this machine reaches had better have one.
+/// A port that other machines can reach needs a token; a port that only this machine can reach causes a warning.
 #[test]
-fn q21_who_reaches_the_port_must_know_the_token() {
-    let open = "1:9: listen: other machines reach 10.0.0.1:8084, and nothing tells FreeSWITCH from anybody else there; set a token, and write it behind fsq_socket in FreeSWITCH's fsq/settings.xml: HOST:PORT/TOKEN; or let `listen` be an address of this machine alone, such as 127.0.0.1:8084";
+fn q21_a_port_that_others_reach_needs_a_token() {
+    let open = "1:9: listen: other machines can connect to 10.0.0.1:8084, and nothing distinguishes FreeSWITCH from them; set a token, and write it behind fsq_socket in FreeSWITCH's fsq/settings.xml: HOST:PORT/TOKEN; or let `listen` be an address of this machine alone, such as 127.0.0.1:8084";
     wrong_setting("listen: 10.0.0.1:8084\nallow: [10.0.0.2]", &[open]);
     let with_token = with_settings("listen: 10.0.0.1:8084\nallow: [10.0.0.2]\ntoken: s3cret");
     assert_eq!(with_token.warnings(), [""; 0]);

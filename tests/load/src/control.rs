@@ -1,8 +1,8 @@
-//! What the machine itself takes: a process beside the daemon that answers what a call says at once.
+//! Measures the machine's own share of a time: a process beside the daemon that answers at once.
 //!
-//! Under the same load, of one call in [`ONE_IN`] the bytes from which a time is measured go to this process as well, on
-//! a connection of that call, and the answer is waited for. It is read and written as the daemon's is, by a process of
-//! as many threads, and nothing is done between the two: whatever it takes is the machine's.
+//! Under the same load, one call in [`ONE_IN`] also sends the bytes from which a time is measured to this process, on a
+//! connection of its own, and waits for the answer. This process reads and writes as the daemon does, with as many
+//! threads, but does nothing in between: all the time it takes is the machine's.
 
 use std::io;
 use std::process::{Child, Command, Stdio};
@@ -17,13 +17,13 @@ use tokio::sync::mpsc;
 use crate::daemon::free_port;
 use crate::lean::Switch;
 
-/// One call in so many has a connection to the control: all of them would double the load.
+/// One call in this many has a connection to the control, because a connection for each would double the load.
 pub const ONE_IN: u64 = 10;
 
-/// The argument with which the program of the bench becomes the control.
+/// The argument that makes the program run as the control.
 pub const ARGUMENT: &str = "--control";
 
-/// How long the answer is: as long as an order to ring.
+/// The length of the answer, which is that of an order to ring.
 const ANSWER: usize = 1_400;
 
 /// The running control.
@@ -35,10 +35,10 @@ pub struct Control {
 }
 
 impl Control {
-    /// Starts the program that runs now once more, as the control.
+    /// Starts this program a second time, as the control.
     ///
     /// # Errors
-    /// When it does not come up.
+    /// When it does not listen in time.
     pub fn start() -> Result<Self> {
         let port = free_port()?;
         let child = Command::new(std::env::current_exe()?)
@@ -67,13 +67,13 @@ impl Drop for Control {
     }
 }
 
-/// Is the control, until the process is ended.
+/// Runs as the control until the process is ended.
 ///
 /// # Errors
 /// When it cannot listen.
 pub fn serve(port: u16) -> Result<()> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
-        // As many may wait to be accepted as with the daemon.
+        // As long a backlog as the daemon's.
         let socket = tokio::net::TcpSocket::new_v4()?;
         socket.set_reuseaddr(true)?;
         socket.bind(([127, 0, 0, 1], port).into())?;
@@ -85,7 +85,7 @@ pub fn serve(port: u16) -> Result<()> {
     })
 }
 
-/// Answers one connection: four bytes say how many follow.
+/// Answers one connection: each request begins with its length in four bytes.
 async fn answer(mut stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut said = Vec::new();
@@ -97,19 +97,19 @@ async fn answer(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// Which of the times is measured.
+/// The time that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mark {
-    /// From the caller's coming, and from the answer to `connect`.
+    /// From the caller's arrival, and from the answer to `connect`.
     Told,
     /// From the end of an agent's call.
     Free,
 }
 
-/// Bytes that were just said to the daemon, since when its answer is waited for, and which of the times that is.
+/// Bytes that were just sent to the daemon: the time that they start, when it started, and the bytes.
 pub(crate) type Said = (Mark, Instant, Vec<u8>);
 
-/// Says to the control what a call that came then says to the daemon, until the call has ended.
+/// Sends to the control the bytes that a call, which `came` then, sends to the daemon, until the call has ended.
 pub(crate) async fn follow(switch: Arc<Switch>, port: u16, came: Instant, said: mpsc::UnboundedReceiver<Said>) {
     if let Err(error) = say(&switch, port, came, said).await {
         switch.book().wrong(format!("the control was lost: {error}"));

@@ -1,6 +1,6 @@
 //! A real FreeSWITCH on 127.0.0.1 with its own configuration, for the live tests and for measurements.
 //!
-//! A failure here is the machine's, not of the code under test, so functions panic and say what is missing.
+//! A failure here is the machine's, not that of the code under test, so functions panic and name what is missing.
 
 #![allow(clippy::expect_used, clippy::panic)]
 

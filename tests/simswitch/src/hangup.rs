@@ -100,7 +100,6 @@ impl World {
         match bridge.side {
             // The originator ends: its partner is hung up with it. The order of the two varies between captures, so it
             // is random here.
-            // to capture, so it is left to chance here.
             Side::A => {
                 if bridge.up && peer_up {
                     if let Some(peer) = self.legs.get_mut(&bridge.peer) {

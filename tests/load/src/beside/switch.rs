@@ -26,7 +26,7 @@ const RINGTONE: &str = "tone_stream://%(1000,4000,425);loops=-1";
 /// Both sides choose the agent whose last conversation ended longest ago.
 const STRATEGIES: (&str, &str) = ("longest-idle", "longest-idle-agent");
 
-/// Whose turn it is.
+/// The side whose turn it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// `freeswitch-queue`.

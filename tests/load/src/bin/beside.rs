@@ -12,7 +12,7 @@ use load::beside::{Bench, Extent, Figures, Side, freeswitch};
 use load::process::load_average;
 use load::samples::{Samples, millis};
 
-/// What is measured by default; `BESIDE_TURNS`, `BESIDE_CALLS` and `BESIDE_WAITS` (seconds) change it.
+/// The default extent; `BESIDE_TURNS`, `BESIDE_CALLS` and `BESIDE_WAITS` (seconds) change it.
 const EXTENT: Extent = Extent { turns: 2, calls: 10, burst: 100, waiting: 200, waits: Duration::from_secs(8) };
 
 fn main() -> ExitCode {

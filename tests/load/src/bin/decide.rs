@@ -84,7 +84,7 @@ struct Room {
 }
 
 impl Room {
-    /// A room with `waiting` callers and with `agents`, who are talking, or free if nobody waits.
+    /// A room with `waiting` callers and with `agents`, who are talking, or free if no caller waits.
     fn new(strategy: Strategy, waiting: usize, agents: usize) -> Result<Self> {
         let queue = QueueNumber::new("99000")?;
         let ids = (0..agents).map(|n| AgentId::new(&format!("{}", 10_000 + n))).collect::<Result<Vec<_>, _>>()?;
@@ -153,7 +153,7 @@ impl Room {
     fn answer_first(&mut self) -> Result<()> {
         let call = self.waiting.pop_front().context("nobody waits")?;
         let (orders, _) = self.floor.look(&call, &self.queue, false).context("the caller is not in the queue")?;
-        let (offer, agent) = orders.ring.into_iter().next().context("the caller was not offered to anybody")?;
+        let (offer, agent) = orders.ring.into_iter().next().context("the caller was not offered to an agent")?;
         let key = OfferKey { offer, call, queue: self.queue.clone(), agent };
         self.floor.answered(&key, self.now());
         self.talking.push_back(key);

@@ -61,7 +61,7 @@ fn run() -> Result<bool> {
     Ok(good)
 }
 
-/// What to measure.
+/// A scenario to measure.
 #[derive(Clone, Copy, Debug)]
 struct Scenario {
     title: &'static str,
@@ -89,7 +89,7 @@ const WAITING: Scenario = Scenario {
 };
 
 const FLOW: Scenario = Scenario {
-    title: "nobody has to wait: 200 queues, 2,000 agents",
+    title: "no caller has to wait: 200 queues, 2,000 agents",
     queues: 200,
     agents: 2000,
     each_in: 4,
@@ -111,7 +111,7 @@ const LARGE: Scenario = Scenario {
 };
 
 const BURST: Scenario = Scenario {
-    title: "a burst of 1,000 callers on 1,000 idle agents",
+    title: "a burst of 1,000 callers for 1,000 idle agents",
     queues: 200,
     agents: 1000,
     each_in: 1,
@@ -338,7 +338,7 @@ fn row(what: &str, value: &str) {
     println!("| {what} | {value} | |");
 }
 
-/// A time, and how long the control took to answer the same bytes.
+/// Prints a time, and how long the control took to answer the same bytes.
 fn times(what: &str, daemon: &Samples, control: &Samples) {
     println!("| {what} | {daemon} | {control} |");
 }

@@ -11,7 +11,7 @@ const SAME_MOMENT: Duration = Duration::from_millis(100);
 /// Successive `originate`s may arrive in any order within this time, and so may a hang-up sent meanwhile, since each
 /// uses a connection of its own.
 const ON_THE_WAY: Duration = Duration::from_millis(50);
-/// How many mistakes are described.
+/// How many mistakes are described in words.
 const TOLD: usize = 10;
 
 /// Counts of calls and commands.
@@ -78,14 +78,14 @@ struct Caller {
     offers: u32,
 }
 
-/// What is measured.
+/// The measured times.
 #[derive(Clone, Debug, Default)]
 pub struct Times {
-    /// From an agent's last call being over to the order for the next one.
+    /// From the end of an agent's last call to the order for the next one.
     pub free_to_offer: Samples,
     /// From the caller's connection being opened to the order to ring.
     pub came_to_offer: Samples,
-    /// From the answer to `connect`, which says who calls, to the order to ring.
+    /// From the answer to `connect`, which names the caller, to the order to ring.
     pub told_to_offer: Samples,
 }
 
@@ -180,7 +180,7 @@ impl Book {
         }
     }
 
-    /// The controller originates a call to an agent; false when it must not.
+    /// The controller originates a call to an agent. Returns false when it must not.
     pub(super) fn offered(&mut self, call: u64, agent_id: &str, now: Instant) -> bool {
         self.counts.offered += 1;
         self.had_waited(call, now);
@@ -202,9 +202,9 @@ impl Book {
         let (stood, first) =
             line.map_or((false, None), |line| (line.remove(&(came, call)).is_some(), line.keys().next().copied()));
         if !stood {
-            self.wrong(format!("call {call} is rung for already, and {agent_id} is rung too"));
+            self.wrong(format!("a phone already rings for call {call}, and {agent_id} is rung too"));
         }
-        // The controller knows of those only whom it was told of.
+        // The controller knows only the callers whose answer to `connect` has reached it.
         let known = |other| self.callers.get(other).is_some_and(|other| other.told + ON_THE_WAY < now);
         if let Some((since, other)) = first
             && since + SAME_MOMENT < came
@@ -243,7 +243,7 @@ impl Book {
         self.counts.answered += 1;
     }
 
-    /// The agent's channel is about to be reported gone. True when somebody waits for the agent.
+    /// The agent's channel is about to be reported gone. Returns true when a caller waits for the agent.
     pub(super) fn free(&mut self, agent_id: &str) -> bool {
         let Some(agent) = self.agents.get_mut(agent_id) else { return false };
         agent.call = None;
@@ -303,7 +303,7 @@ mod tests {
         book.entered(1, 0, at, at);
         book.offered(1, "1", at);
         book.offered(1, "2", at);
-        assert!(mistake(&book).contains("is rung for already"));
+        assert!(mistake(&book).contains("a phone already rings for"));
     }
 
     #[test]

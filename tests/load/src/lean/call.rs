@@ -57,9 +57,10 @@ struct Call {
     out: Vec<u8>,
     /// Since the last write.
     traffic: Traffic,
-    /// What the control is told as well, in one call of some.
+    /// Sends the bytes from which a time is measured to the control as well; in one call of
+    /// [`ONE_IN`](crate::control::ONE_IN).
     control: Option<mpsc::UnboundedSender<Said>>,
-    /// A time is measured from what is about to be written.
+    /// The time that starts with the bytes about to be written.
     mark: Option<(Mark, Instant)>,
 }
 
@@ -160,7 +161,7 @@ impl Call {
                 }
                 () = alarm => self.due(),
                 _ = talk.changed() => {
-                    // Conversations that have begun end spread over that time.
+                    // The conversations under way end spread over that time.
                     let talk = (*talk.borrow()).unwrap_or_default();
                     self.end_conversation(share(talk, self.number));
                 }
@@ -180,7 +181,7 @@ impl Call {
             self.traffic.told_bytes += self.out.len() as u64;
             self.switch.book().counts.traffic.add(std::mem::take(&mut self.traffic));
             if let Some(((mark, since), control)) = self.mark.take().zip(self.control.as_ref()) {
-                // Where the control was lost, the book says so.
+                // If the control is lost, the book has an entry of that.
                 let _ = control.send((mark, since, self.out.clone()));
             }
             self.stream.write_all(&self.out).await?;
@@ -189,7 +190,7 @@ impl Call {
         Ok(())
     }
 
-    /// Executes a command; true when the connection is to end.
+    /// Executes a command. Returns true when the connection must end.
     fn obey(&mut self, command: Command) -> bool {
         match command {
             Command::Connect => {

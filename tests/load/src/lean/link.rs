@@ -61,12 +61,12 @@ fn answer(switch: &Switch, command: &Command) -> String {
     let body = match command {
         Command::Api(call) if call.starts_with("show channels") => listing(switch, row),
         Command::Api(call) if call.starts_with("show calls") => listing(switch, pair),
-        // As many sessions as in the measurements beside mod_callcenter: the controller is measured, not how it spares a
-        // FreeSWITCH that takes 30 a second.
+        // As many sessions as in the measurements beside mod_callcenter. With FreeSWITCH's default of 30 a second, the
+        // controller's restraint would be measured instead of its speed.
         Command::Api(call) if call == "status" => {
             "0 session(s) per Sec out of max 1000, peak 0, last 5min 0\n".to_owned()
         }
-        // Only legs that have just ended are asked for.
+        // The controller asks only about legs that have just ended.
         Command::Api(call) if call.starts_with("uuid_dump") => "-ERR No such channel!\n".to_owned(),
         Command::Api(_) | Command::Kill(_) => "+OK\n".to_owned(),
         _ => return "Content-Type: command/reply\nReply-Text: +OK accepted\n\n".to_owned(),

@@ -34,7 +34,7 @@ pub struct Habits {
     pub talk: Option<Duration>,
 }
 
-/// What all connections share.
+/// The state that all connections share.
 #[derive(Debug)]
 pub struct Switch {
     controller: SocketAddr,

@@ -173,7 +173,8 @@ impl Templates {
             let found = frames.iter().find(|frame| frame.head.starts_with(start));
             found.map(|frame| frame.head).context("the capture lacks a frame")
         };
-        // As the dialplan of `freeswitch-conf` hands it over: answered, and told how to go on without a controller.
+        // As the dialplan of `freeswitch-conf` hands it over: answered, and with the variables that let it continue
+        // without a controller.
         let mut channel = String::from_utf8_lossy(head(b"Event-Name: CHANNEL_DATA")?)
             .replace("Answer-State: ringing", "Answer-State: answered");
         ensure!(channel.contains("Answer-State: answered"), "the capture does not say whether the caller is answered");
@@ -234,7 +235,7 @@ fn executed(event: &[u8]) -> Vec<u8> {
     lines.collect::<String>().into_bytes()
 }
 
-/// The variables that every leg is ordered with, as its events carry them.
+/// Adds the variables of each leg's `originate`, which its events carry.
 fn ordered(event: &[u8]) -> Vec<u8> {
     let mut out = event.to_vec();
     // The blank line comes last.
