@@ -120,6 +120,8 @@ pub enum CancelCause {
     CallerGone,
     /// Another agent answered.
     AnsweredElsewhere,
+    /// A party outside the queue took the caller.
+    CallTaken,
     /// The caller's wait ended.
     CallTimedOut,
     /// The agent logged out of the queue.

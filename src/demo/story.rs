@@ -181,6 +181,7 @@ fn cancelled(cause: CancelCause) -> &'static str {
     match cause {
         CancelCause::CallerGone => "the caller has hung up",
         CancelCause::AnsweredElsewhere => "somebody else has answered",
+        CancelCause::CallTaken => "somebody else has taken the caller",
         CancelCause::CallTimedOut => "the caller has waited too long",
         CancelCause::LoggedOut => "the agent has logged out",
         CancelCause::Reconfigured => "the configuration has changed",

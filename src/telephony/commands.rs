@@ -293,6 +293,7 @@ pub(crate) fn call_off(leg: Uuid, cause: CancelCause) -> Result<(ApiCall, bool),
         | CancelCause::Reconfigured
         | CancelCause::Draining
         | CancelCause::Requested
+        | CancelCause::CallTaken
         | CancelCause::Restart => Ok((end_if_ringing(leg, Cause::LoseRace)?, false)),
     }
 }

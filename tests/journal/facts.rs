@@ -47,6 +47,7 @@ fn any_fact() -> impl Strategy<Value = Fact> {
         CancelCause::CallTimedOut,
         CancelCause::LoggedOut,
         CancelCause::Reconfigured,
+        CancelCause::CallTaken,
         CancelCause::Draining,
         CancelCause::Restart,
     ]);

@@ -28,6 +28,7 @@ mod offers;
 mod order;
 mod own;
 mod phones;
+mod pickup;
 mod privacy;
 mod races;
 mod repairs;

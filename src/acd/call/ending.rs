@@ -106,6 +106,9 @@ impl Call {
         self.desk(Desk::Close(CancelCause::AnsweredElsewhere));
         if !connecting {
             self.let_go();
+            // An agent who answered now would take the caller away from whoever has the caller. A phone that has just
+            // been answered is not called off, and connects the caller.
+            self.call_off_all(CancelCause::CallTaken, now);
         }
     }
 
@@ -148,6 +151,7 @@ impl Call {
         if !matches!(self.stage, Stage::Waiting(_) | Stage::Ending { .. }) {
             return;
         }
+        self.leave_losers_to_the_taker();
         // A leg that failed meanwhile may have re-armed the caller (`Wire::Rearm`).
         self.let_go();
         match self.stage {

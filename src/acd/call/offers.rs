@@ -144,7 +144,8 @@ impl Call {
     }
 
     fn outcome(&mut self, id: OfferId, outcome: Outcome, now: Now) {
-        let lost_the_race = outcome == Outcome::Cancelled(CancelCause::AnsweredElsewhere);
+        let elsewhere = [CancelCause::AnsweredElsewhere, CancelCause::CallTaken];
+        let lost_the_race = elsewhere.into_iter().any(|cause| outcome == Outcome::Cancelled(cause));
         // The queue's ring time is not over yet, so another time limit in FreeSWITCH ended the ringing.
         let early = self.timers.holds(Timer::Offer(id, OfferTimer::Ring));
         let outcome = match outcome {
@@ -247,8 +248,10 @@ impl Call {
             _ => true,
         };
         let answered = self.losers.iter().any(|loser| loser.answered);
+        let taken = self.is_taken_away() && !self.is_connecting();
+        let cause = if taken { CancelCause::CallTaken } else { CancelCause::AnsweredElsewhere };
         self.end_losers(|loser| match (somebody, loser.answered) {
-            (true, _) => Outcome::Cancelled(CancelCause::AnsweredElsewhere),
+            (true, _) => Outcome::Cancelled(cause),
             (false, false) => Outcome::Missed(MissCause::Cancelled),
             (false, true) => Outcome::Missed(MissCause::NotConnected),
         });
@@ -262,6 +265,11 @@ impl Call {
         let somebody = self.is_connecting();
         let cause = if somebody { CancelCause::AnsweredElsewhere } else { CancelCause::CallerGone };
         self.end_losers(|_| Outcome::Cancelled(cause));
+    }
+
+    /// Somebody outside the queue has the caller.
+    pub(super) fn leave_losers_to_the_taker(&mut self) {
+        self.end_losers(|_| Outcome::Cancelled(CancelCause::CallTaken));
     }
 
     fn end_losers(&mut self, outcome: impl Fn(&Loser) -> Outcome) {
