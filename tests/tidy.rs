@@ -146,7 +146,7 @@ fn only_the_floor_has_concurrent_maps_and_it_never_waits() {
     }
 }
 
-/// Q108: one clock, passed everywhere. What `esl` has are time limits of sockets, on tokio's own timers.
+/// Q108: one clock, passed everywhere. `esl` has only time limits of sockets, on tokio's own timers.
 #[test]
 fn only_the_clock_asks_what_time_it_is() {
     for source in sources("src").iter().filter(|s| s.module() != "clock") {

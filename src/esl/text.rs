@@ -1,4 +1,4 @@
-//! Text that may be sent: what is refused, and what text from outside is reduced to.
+//! Text that may be sent: validates our own, and reduces text from outside to safe characters.
 
 use std::borrow::Cow;
 use std::fmt;

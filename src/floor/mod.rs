@@ -50,16 +50,17 @@ pub use view::{AgentView, CandidateView, Doing, FloorView, QueueView, Reason, Wa
 /// Wakes the task of a call. Must not block.
 pub type Wake = Box<dyn Fn() + Send + Sync>;
 
-/// Takes a fact, and whether it is already stored. The floor calls it under the guard of the changed entry, so that the
-/// facts of one call or agent arrive in the order in which they became true; it must neither block nor call the floor.
+/// Takes a fact, and whether it still has to be stored. The floor calls it under the guard of the changed entry, so
+/// that the facts of one call or agent arrive in the order in which they became true; it must neither block nor call
+/// the floor.
 pub type Facts = Box<dyn Fn(Record, Written) + Send + Sync>;
 
-/// Whether a fact was stored before the floor applied it.
+/// Whether a fact still has to be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
-    /// Already stored: a login or logout, which is confirmed only once it is on disk.
+    /// No: a login or logout, which the controller stores.
     Before,
-    /// Not stored yet.
+    /// Yes.
     Not,
 }
 

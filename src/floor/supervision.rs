@@ -62,8 +62,8 @@ impl Floor {
         Some(HeldView { key, since, talking, attended })
     }
 
-    /// FreeSWITCH no longer has a leg of this offer, which still holds its agent. If a session attends to the offer, it
-    /// is told and releases the agent; otherwise the agent is released here.
+    /// FreeSWITCH no longer has a leg of this offer, which still holds its agent. If a session attends to the offer,
+    /// the floor wakes it, and it releases the agent; otherwise the floor releases the agent at once.
     pub fn legs_missing(&self, key: &OfferKey, now: Now) {
         let attended = self.held_by(&key.agent).is_some_and(|held| held.key.offer == key.offer && held.attended);
         let told = attended
@@ -157,8 +157,8 @@ mod tests {
     use super::*;
     use crate::acd::settings::{AgentSettings, Language, QueueSettings};
 
-    /// Q22: a call with a session is told that its leg is gone, and releases the agent itself; for a call without a
-    /// session the floor releases the agent.
+    /// Q22: a session learns that its leg is gone, and releases the agent itself; for a call without a session the
+    /// floor does.
     #[test]
     fn q22_a_repair_tells_the_call() {
         let floor = Floor::new(Box::new(|| {}), Box::new(|_, _| {}));

@@ -189,7 +189,7 @@ pub(crate) fn ring(
         true => originate.variable(&VariableName::new(FORWARDED)?, &SafeText::new("yes")),
     };
     if caller.withheld {
-        // The privacy flag also reaches what is behind the leg, such as a gateway.
+        // The privacy flag also reaches the network behind the leg, such as a gateway.
         let hide = SafeText::new("hide_name hide_number");
         originate = originate.variable(&VariableName::new("origination_privacy")?, &hide);
     }

@@ -137,7 +137,7 @@ impl Up<'_> {
         self.look_again |= !self.whose.asks() && !self.switches.are_in_order();
     }
 
-    /// The agent whom this user is.
+    /// The agent who is this user.
     fn agent_of(&self, user: &User) -> Option<AgentId> {
         self.agent(&user.name, &user.domain)
     }
