@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use freeswitch_queue::acd::call::{Call, Desk, Effect, Input, Leave, Saying, Wire};
-use freeswitch_queue::acd::fact::{CancelCause, Fact, Record};
+use freeswitch_queue::acd::fact::{CancelCause, Fact, Onward, Record, TimeoutCause};
 use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId};
 use freeswitch_queue::acd::leg::LegEnd;
 use freeswitch_queue::acd::offer::Found;
@@ -36,6 +36,8 @@ pub(crate) struct Session {
     pub(crate) taken: Option<u64>,
     /// The wait timed out, and the caller has not gone on yet.
     pub(crate) to_go_on: bool,
+    /// Timeouts alone led the caller to the queue again.
+    second_time: bool,
     pub(crate) caller_gone: bool,
     pub(crate) ended: bool,
     disconnected: bool,
@@ -233,8 +235,12 @@ impl Sim {
                 let armed = self.world.caller(&s.id).is_some_and(|c| c.armed && c.conn == Some(s.conn));
                 assert!(!armed, "closing the connection would cut off {}, whom another party has", s.id);
             }
-            Desk::Leave(leave) => s.to_go_on = matches!(leave, Leave::TimedOut(_)),
-            Desk::WentOn(_) => {
+            Desk::Leave(leave) => {
+                s.to_go_on = matches!(leave, Leave::TimedOut(_));
+                s.second_time = leave == Leave::TimedOut(TimeoutCause::SecondTime);
+            }
+            Desk::WentOn(onward) => {
+                assert!(!s.second_time || onward == Onward::HungUp, "Q13: {} goes round in a loop", s.id);
                 assert!(s.to_go_on, "{} goes on without having timed out", s.id);
                 s.ear.may_go_on(self.now);
                 s.to_go_on = false;
@@ -344,6 +350,7 @@ impl Sim {
             taken: None,
             found: Vec::new(),
             to_go_on: false,
+            second_time: false,
             caller_gone: false,
             ended: false,
             disconnected: false,
