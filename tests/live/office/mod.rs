@@ -3,7 +3,6 @@
 //! `OFFICE_SECONDS` (90), `OFFICE_SEED` (printed), `OFFICE_DEATHS` (one in 30 s). The actions depend on the seed and on
 //! what the calls do; each finding is printed with all events of the people it concerns.
 
-mod book;
 mod day;
 mod hands;
 mod operator;
@@ -56,7 +55,7 @@ fn a_day_in_the_office(lab: &Lab) {
     if let Err(left) = left {
         day.find(format!("a leg is left: {left}"), &[]);
     }
-    if let Err(why) = book::balanced(&lab.daemon()) {
+    if let Err(why) = crate::ledger::balanced(&lab.daemon().store()) {
         day.find(why, &[]);
     }
     let findings = day.findings();
