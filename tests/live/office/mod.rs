@@ -5,6 +5,7 @@
 
 mod day;
 mod hands;
+mod line;
 mod operator;
 mod people;
 mod watch;
@@ -40,7 +41,7 @@ const QUEUES: &str = "  - { number: \"99900\", name: Sales, strategy: longest-id
                       - { number: \"99902\", name: Repairs, strategy: simultaneous, wrap_up_seconds: 0.5, ring_seconds: 5,\n      \
                       participants: [\"1026\", \"1027\", \"1028\", \"1021\"] }\n";
 
-/// Q7 to Q9, Q19, Q22, Q23, Q102 to Q106, Q110: checked at the phones and in the store.
+/// Q4, Q7 to Q9, Q19, Q22, Q23, Q102 to Q106, Q110: checked at the phones and in the store.
 fn a_day_in_the_office(lab: &Lab) {
     let given = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seconds = given("OFFICE_SECONDS").unwrap_or(90);
