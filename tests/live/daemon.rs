@@ -111,6 +111,12 @@ impl Daemon {
         self.said.0.lock().expect("unpoisoned").facts.iter().map(|(_, record)| record.clone()).collect()
     }
 
+    /// The facts after the first `seen` ones, each with the time at which it was read.
+    pub fn facts_after(&self, seen: usize) -> Vec<(Instant, Record)> {
+        let said = self.said.0.lock().expect("unpoisoned");
+        said.facts.get(seen..).unwrap_or_default().to_vec()
+    }
+
     fn wait<T>(&self, within: Duration, look: impl Fn(&Said) -> Option<T>) -> Option<T> {
         let end = Instant::now() + within;
         let mut said = self.said.0.lock().expect("unpoisoned");

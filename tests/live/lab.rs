@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use freeswitch_queue::acd::fact::{Fact, Record};
+use freeswitch_queue::acd::fact::Fact;
 
 use crate::caller::{Caller, From};
 use crate::daemon::Daemon;
@@ -67,8 +67,6 @@ pub struct Lab {
     /// The phones of the office, once a test needs them.
     pub office: OnceCell<::phones::Phones>,
     daemon: RefCell<Option<Daemon>>,
-    /// The records of this test's earlier daemons.
-    books: RefCell<Vec<Vec<Record>>>,
     /// The number of daemons and callers so far.
     made: Cell<(u32, u32)>,
 }
@@ -93,7 +91,6 @@ impl Lab {
             phones: BTreeMap::new(),
             office: OnceCell::new(),
             daemon: RefCell::default(),
-            books: RefCell::default(),
             made: Cell::new((0, 0)),
         };
         let own = users().zip((600..).step_by(100)).map(|(user, tone)| (user.clone(), user, tone));
@@ -141,8 +138,7 @@ impl Lab {
 
     /// Starts the daemon again, with the same file and store.
     pub fn serve_again(&self) {
-        let before = self.daemon.borrow_mut().take();
-        self.books.borrow_mut().extend(before.map(|daemon| daemon.facts()));
+        drop(self.daemon.borrow_mut().take());
         *self.daemon.borrow_mut() = Some(Daemon::again(&self.daemon_folder()));
     }
 
@@ -218,7 +214,6 @@ impl Lab {
 
     /// Prepares the lab for the next test.
     pub fn fresh(&self) {
-        self.books.take();
         self.phones.values().for_each(|phone| phone.fresh(self));
     }
 
@@ -233,9 +228,7 @@ impl Lab {
         if let Some(mut daemon) = self.daemon.borrow_mut().take() {
             daemon.terminate(Duration::from_secs(12));
             left?;
-            let mut books = self.books.take();
-            books.push(daemon.facts());
-            return crate::ledger::balanced(&books).map_err(|why| format!("{why}\n{}", daemon.log()));
+            return crate::ledger::balanced(&daemon.store()).map_err(|why| format!("{why}\n{}", daemon.log()));
         }
         left
     }

@@ -8,6 +8,7 @@ use crate::caller::{Caller, From};
 use crate::lab::{Lab, SOON};
 
 crate::cases!("moved":
+    a_caller_who_is_moved_while_no_daemon_runs_goes_to_the_end_of_the_line,
     every_transfer_leads_to_the_queue_that_is_dialled,
     after_a_restart_the_first_transfer_leads_to_the_queue_that_is_dialled,
     no_chain_of_timeouts_is_an_endless_loop,
@@ -319,4 +320,41 @@ fn a_caller_hung_up_by_the_switch_has_not_given_up(lab: &Lab) {
     lab.switch.api("hupall");
     third.over(SOON);
     assert_eq!(ended(lab), EndedBy::Switch);
+}
+
+/// Q102: to the number of the very queue in which the caller waits, while the dialplan holds the call in its own context
+/// and in that of the house.
+fn a_caller_who_is_moved_while_no_daemon_runs_goes_to_the_end_of_the_line(lab: &Lab) {
+    lab.serve("  - { number: \"99900\", name: Sales, participants: [\"1001\"], ring_seconds: 60 }\n");
+    lab.log_in("99900", &["1001"]);
+    let numbers = ["0790000000", "0791111111", "0792222222"];
+    let mut callers = Vec::new();
+    for (nth, number) in numbers.iter().enumerate() {
+        callers.push(lab.call(&From::outside(number, ""), "99900"));
+        let entered = |fact: &Fact| matches!(fact, Fact::CallEntered { .. }).then_some(());
+        lab.daemon().nth_fact("another caller", nth, SOON, entered);
+    }
+    for (context, first) in [("default", "0792222222"), ("freeswitch-queue", "0791111111")] {
+        let status = lab.daemon().status();
+        let waiting = status["queues"][0]["waiting"].as_array().expect("a list");
+        let moved = if first == numbers[2] { numbers[1] } else { numbers[2] };
+        let row = waiting.iter().find(|caller| caller["number"] == moved).expect("the caller");
+        let moved_id = row["call"].as_str().expect("an ID").to_owned();
+        lab.daemon_mut().kill();
+        std::thread::sleep(Duration::from_millis(300));
+        lab.switch.api(&format!("uuid_transfer {moved_id} 99900 XML {context}"));
+        std::thread::sleep(Duration::from_millis(300));
+        lab.serve_again();
+        lab.daemon().nth_fact("all are here", 2, Duration::from_secs(8), |fact| {
+            matches!(fact, Fact::CallEntered { .. }).then_some(())
+        });
+        let status = lab.daemon().status();
+        let waiting = status["queues"][0]["waiting"].as_array().expect("a list");
+        let line: Vec<&str> = waiting.iter().filter_map(|caller| caller["number"].as_str()).collect();
+        assert_eq!(line, [numbers[0], first, moved], "in the context {context}");
+    }
+    for caller in callers {
+        caller.hang_up();
+        caller.over(SOON);
+    }
 }

@@ -1,17 +1,27 @@
 //! The day itself: it runs due actions, looks at the calls, and starts new actions at random.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use phones::{Call, Manner, Phones};
 
-use super::people::{Dice, FAITHFUL, GROUP, IVR, LINES, MOST_CALLERS, OTHERS, STAFF, caller};
+use super::people::{Dice, FAITHFUL, GROUP, IVR, LINES, MOST_CALLERS, MOST_IN_A_RUSH, OTHERS, STAFF, caller};
 use super::watch::{Found, Watch, is_offer};
 use crate::lab::{Lab, SOON};
 use crate::switch::DOMAIN;
 
 /// The interval between two looks.
 const LOOK: Duration = Duration::from_millis(20);
+/// The time in which everybody is served at the end of the day: a phone that refused everything may be left alone for a
+/// minute.
+const SERVED: Duration = Duration::from_secs(60 + 45);
+/// The interval between two looks at the lines that the daemon shows.
+const LINES_SHOWN: Duration = Duration::from_secs(1);
+/// An agent hangs up an answered call that stays silent after this time.
+const CROSSED: Duration = Duration::from_secs(2);
+/// A thread that wakes so late was kept from the processor.
+const STALL: Duration = Duration::from_millis(300);
 /// The number of events kept, to be printed with a finding.
 const STORY: usize = 6000;
 
@@ -38,7 +48,7 @@ pub struct Day<'a> {
     pub watch: Watch,
     pub began: Instant,
     end: Instant,
-    deaths: VecDeque<Instant>,
+    deaths: VecDeque<Death>,
     due: BTreeMap<(Instant, u64), (usize, Act)>,
     sequence: u64,
     /// The number of calls noticed: of all, and of those that talk.
@@ -48,7 +58,55 @@ pub struct Day<'a> {
     story: VecDeque<(Instant, String)>,
     findings: Vec<String>,
     next_idea: Instant,
+    /// When the lines are looked at again.
+    next_line: Instant,
     pub logged_in: BTreeMap<(String, String), bool>,
+    /// Everybody goes home: every call is answered and soon over.
+    pub(super) closing: bool,
+    /// The number of facts seen of this daemon.
+    pub(super) facts: usize,
+    /// The calls that were cancelled in the moment of their answer.
+    crossed: BTreeSet<usize>,
+    /// The times in which the machine stood still.
+    stalls: Receiver<Duration>,
+}
+
+/// Tells how long the machine stood still, whenever it did: another load takes the processor from FreeSWITCH too.
+fn stalls() -> Receiver<Duration> {
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        loop {
+            let asleep = Instant::now();
+            std::thread::sleep(LOOK);
+            let late = asleep.elapsed().saturating_sub(LOOK);
+            if late >= STALL && tell.send(late).is_err() {
+                return;
+            }
+        }
+    });
+    told
+}
+
+/// A planned death of the daemon.
+struct Death {
+    at: Instant,
+    /// Another one follows soon.
+    is_first: bool,
+}
+
+/// The deaths, spread over the day with none in its last moments. They come in pairs, so that callers who have just come
+/// back are on their way again.
+fn deaths_of(began: Instant, lasts: Duration, deaths: u64, dice: &mut Dice) -> VecDeque<Death> {
+    let share = lasts / (u32::try_from(deaths).unwrap_or(u32::MAX) + 1);
+    let jitter = u64::try_from(share.as_millis() / 3).unwrap_or(1).max(1);
+    let mut last = began;
+    let death = |n| {
+        let is_first = n % 2 == 1;
+        let alone = began + share * u32::try_from(n).unwrap_or(1) + dice.ms(0, jitter);
+        last = if is_first { alone } else { last + dice.ms(5000, 9000) };
+        Death { at: last, is_first }
+    };
+    (1..=deaths).map(death).collect()
 }
 
 impl<'a> Day<'a> {
@@ -57,11 +115,7 @@ impl<'a> Day<'a> {
         let before = phones.count();
         let began = Instant::now();
         let mut dice = Dice::new(seed);
-        // Spread over the day, with none in its last moments.
-        let share = lasts / (u32::try_from(deaths).unwrap_or(u32::MAX) + 1);
-        let jitter = u64::try_from(share.as_millis() / 3).unwrap_or(1);
-        let deaths = (1..=deaths).map(|n| began + share * u32::try_from(n).unwrap_or(1) + dice.ms(0, jitter.max(1)));
-        let deaths = deaths.collect();
+        let deaths = deaths_of(began, lasts, deaths, &mut dice);
         let mut day = Self {
             lab,
             phones,
@@ -78,7 +132,12 @@ impl<'a> Day<'a> {
             story: VecDeque::new(),
             findings: Vec::new(),
             next_idea: began,
+            next_line: began,
             logged_in: BTreeMap::new(),
+            closing: false,
+            facts: 0,
+            crossed: BTreeSet::new(),
+            stalls: stalls(),
         };
         for (agent, line) in FAITHFUL.iter().chain(&OTHERS) {
             day.log(agent, line, true);
@@ -99,9 +158,16 @@ impl<'a> Day<'a> {
     pub fn play(&mut self) {
         while Instant::now() < self.end {
             self.rest(LOOK);
-            if self.deaths.front().is_some_and(|at| *at <= Instant::now()) {
+            if let Some(is_first) = self.deaths.front().filter(|death| death.at <= Instant::now()).map(|d| d.is_first) {
                 self.deaths.pop_front();
+                if is_first {
+                    self.rush();
+                }
                 self.die();
+            }
+            if self.next_line <= Instant::now() {
+                self.next_line = Instant::now() + LINES_SHOWN;
+                self.line_up();
             }
             if self.next_idea <= Instant::now() {
                 self.next_idea = Instant::now() + self.dice.ms(100, 600);
@@ -110,16 +176,21 @@ impl<'a> Day<'a> {
         }
     }
 
-    /// Serves every caller and ends the day.
+    /// Serves every caller and ends the day: from now on, every call is answered and soon over.
     pub fn close(&mut self) {
         self.tell("the office closes".to_owned());
+        self.closing = true;
+        self.due.clear();
         for user in STAFF {
             self.phones.set_manner(user, Manner::Rings);
         }
-        // Agents who are consulting return to work.
-        for (n, call) in self.calls().iter().enumerate() {
-            if call.is_caller && call.ended.is_none() && STAFF.contains(&call.user.as_str()) {
-                self.phones.hang_up(self.first + n);
+        for (n, call) in self.calls().iter().enumerate().filter(|(_, call)| call.ended.is_none()) {
+            match (call.is_caller, call.answered.is_some()) {
+                // Agents who are consulting return to work.
+                (true, _) if STAFF.contains(&call.user.as_str()) => self.phones.hang_up(self.first + n),
+                (true, _) => {}
+                (false, true) => self.talk(self.first + n, call),
+                (false, false) => self.ring(self.first + n, call),
             }
         }
         for (agent, line) in FAITHFUL {
@@ -130,14 +201,14 @@ impl<'a> Day<'a> {
             let waits = |c: &&Call| c.is_up() && day.watch.is_in_line(&c.user) && c.hears().is_none();
             calls.iter().filter(waits).map(|c| c.user.clone()).collect::<Vec<_>>()
         };
-        let patience = Instant::now() + Duration::from_secs(45);
+        let patience = Instant::now() + SERVED;
         while !waits(self).is_empty() && Instant::now() < patience {
             self.rest(LOOK);
         }
         let left = waits(self);
         if !left.is_empty() {
             let status = self.lab.daemon().status().to_string();
-            self.find(format!("{left:?} still wait 45 s after all phones began to answer; {status}"), &left);
+            self.find(format!("{left:?} still wait {SERVED:?} after all phones began to answer; {status}"), &left);
         }
         let calls = self.phones.calls(self.first);
         for (n, call) in calls.iter().enumerate() {
@@ -151,7 +222,7 @@ impl<'a> Day<'a> {
 
     pub fn findings(self) -> Vec<String> {
         let file = self.lab.file("office.txt", self.told(|_| true).join("\n").as_bytes());
-        println!("the day's story: {}", file.display());
+        println!("the day's story: {}; offers judged: {}", file.display(), self.watch.line.judged);
         self.findings
     }
 
@@ -207,6 +278,11 @@ impl<'a> Day<'a> {
     }
 
     fn look(&mut self) {
+        let stalls: Vec<Duration> = self.stalls.try_iter().collect();
+        if !stalls.is_empty() {
+            self.tell(format!("the machine stood still: {stalls:?}"));
+            self.watch.stall();
+        }
         let calls = self.phones.calls(self.first);
         for (n, call) in calls.iter().enumerate().skip(self.seen - self.first) {
             let id = self.first + n;
@@ -222,6 +298,10 @@ impl<'a> Day<'a> {
         self.seen = self.first + calls.len();
         for (n, call) in calls.iter().enumerate() {
             let id = self.first + n;
+            if call.is_up() && call.cancelled.is_some() && self.crossed.insert(id) {
+                self.tell(format!("#{id} {} answered as the call was cancelled, and hears nobody", call.user));
+                self.plan(id, CROSSED, Act::HangUp);
+            }
             if call.is_up() && call.person.is_some() && self.talking.insert(id, ()).is_none() {
                 let who = call.person.as_ref().map(|(_, who)| who.clone()).unwrap_or_default();
                 self.tell(format!("#{id} {} hears {who}", call.user));
@@ -234,6 +314,13 @@ impl<'a> Day<'a> {
         let now = Instant::now();
         for Found { what, who } in self.watch.look(self.first, &calls, now) {
             self.find(what, &who);
+        }
+        let facts = self.lab.daemon().facts_after(self.facts);
+        self.facts += facts.len();
+        for (at, record) in facts {
+            if let Some(Found { what, who }) = self.watch.line.take(at, &record.fact, &calls) {
+                self.find(what, &who);
+            }
         }
         // Calls that ended long ago are not looked at again.
         let old = |c: &&Call| c.ended.is_some_and(|at| now > at + Duration::from_secs(10));
@@ -263,24 +350,53 @@ impl<'a> Day<'a> {
         }
     }
 
-    fn outside(&mut self) {
-        // Ends of this moment are noticed before the same number calls again.
+    /// Compares the lines that the daemon shows with what is known of the callers.
+    fn line_up(&mut self) {
+        let status = self.lab.daemon().status();
         self.look();
-        let calls = self.phones.calls(self.first);
-        let busy = |number: &str| calls.iter().any(|c| c.user == number && c.ended.is_none());
-        let Some(number) = (0..MOST_CALLERS).map(caller).find(|number| !busy(number)) else { return };
+        for queue in status["queues"].as_array().into_iter().flatten() {
+            let number = queue["number"].as_str().unwrap_or_default();
+            let waiting = queue["waiting"].as_array().into_iter().flatten();
+            let calls: Vec<&str> = waiting.filter_map(|call| call["call"].as_str()).collect();
+            if let Some(Found { what, who }) = self.watch.line.order(number, &calls) {
+                self.find(format!("{what}: {}", queue["waiting"]), &who);
+            }
+        }
+    }
+
+    fn outside(&mut self) {
         let to = match self.dice.below(10) {
             0 => IVR,
             1 => GROUP,
             _ => self.dice.pick(&LINES),
         };
-        self.watch.in_line(&number, true);
-        let call = self.phones.call(&number, to);
-        if self.dice.once_in(3) {
+        if let Some(call) = self.outside_to(to, MOST_CALLERS)
+            && self.dice.once_in(3)
+        {
             let patience = self.dice.ms(300, 9000);
             self.plan(call, patience, Act::HangUp);
-        } else {
-            self.plan(call, Duration::from_secs(60), Act::HangUp);
+        }
+    }
+
+    /// An outside caller dials a number, if there are not yet so many.
+    fn outside_to(&mut self, to: &str, most: usize) -> Option<usize> {
+        // Ends of this moment are noticed before the same number calls again.
+        self.look();
+        let calls = self.phones.calls(self.first);
+        let busy = |number: &str| calls.iter().any(|c| c.user == number && c.ended.is_none());
+        let number = (0..most).map(caller).find(|number| !busy(number))?;
+        self.watch.in_line(&number, true);
+        let call = self.phones.call(&number, to);
+        self.plan(call, Duration::from_secs(60), Act::HangUp);
+        Some(call)
+    }
+
+    /// Many patient callers come to one queue, a moment after each other.
+    fn rush(&mut self) {
+        let line = *self.dice.pick(&LINES);
+        while self.outside_to(line, MOST_IN_A_RUSH).is_some() {
+            let gap = self.dice.ms(50, 400);
+            self.rest(gap);
         }
     }
 

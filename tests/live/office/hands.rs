@@ -12,6 +12,10 @@ use crate::switch::DOMAIN;
 impl Day<'_> {
     /// Plans what the owner of a ringing phone does.
     pub(super) fn ring(&mut self, id: usize, call: &Call) {
+        if self.closing {
+            let after = self.dice.ms(20, 400);
+            return self.plan(id, after, Act::Answer);
+        }
         let (after, act) = match self.dice.below(20) {
             0..=11 => (self.dice.ms(20, 1800), Act::Answer),
             12..=14 => {
@@ -29,6 +33,10 @@ impl Day<'_> {
 
     /// Plans the next action of one party of a conversation.
     pub(super) fn talk(&mut self, id: usize, call: &Call) {
+        if self.closing {
+            let after = self.dice.ms(500, 1500);
+            return self.plan(id, after, Act::HangUp);
+        }
         let staff = STAFF.contains(&call.user.as_str());
         let act = match self.dice.below(20) {
             0..=9 => Act::HangUp,
@@ -128,6 +136,7 @@ impl Day<'_> {
         if let Some((_, whom)) = &call.person {
             let joined = other.hears().is_some();
             self.watch.sent(whom, if joined { "9000" } else { &other.dialled });
+            self.watch.line.moved(whom, true);
         }
         self.phones.transfer_to(id, second, DOMAIN);
         self.plan(id, Duration::from_secs(3), Act::HangUp);

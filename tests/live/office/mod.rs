@@ -3,9 +3,9 @@
 //! `OFFICE_SECONDS` (90), `OFFICE_SEED` (printed), `OFFICE_DEATHS` (one in 30 s). The actions depend on the seed and on
 //! what the calls do; each finding is printed with all events of the people it concerns.
 
-mod book;
 mod day;
 mod hands;
+mod line;
 mod operator;
 mod people;
 mod watch;
@@ -41,7 +41,7 @@ const QUEUES: &str = "  - { number: \"99900\", name: Sales, strategy: longest-id
                       - { number: \"99902\", name: Repairs, strategy: simultaneous, wrap_up_seconds: 0.5, ring_seconds: 5,\n      \
                       participants: [\"1026\", \"1027\", \"1028\", \"1021\"] }\n";
 
-/// Q7 to Q9, Q19, Q22, Q23, Q102 to Q106, Q110: checked at the phones and in the store.
+/// Q4, Q7 to Q9, Q19, Q22, Q23, Q102 to Q106, Q110: checked at the phones and in the store.
 fn a_day_in_the_office(lab: &Lab) {
     let given = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seconds = given("OFFICE_SECONDS").unwrap_or(90);
@@ -56,7 +56,7 @@ fn a_day_in_the_office(lab: &Lab) {
     if let Err(left) = left {
         day.find(format!("a leg is left: {left}"), &[]);
     }
-    if let Err(why) = book::balanced(&lab.daemon()) {
+    if let Err(why) = crate::ledger::balanced(&lab.daemon().store()) {
         day.find(why, &[]);
     }
     let findings = day.findings();

@@ -127,9 +127,11 @@ impl Day<'_> {
     pub(super) fn die(&mut self) {
         self.tell("the daemon is killed".to_owned());
         self.lab.daemon_mut().kill();
-        let pause = self.dice.ms(10, 2500);
+        let pause = self.dice.ms(50, 2500);
         self.rest(pause);
+        self.watch.line.death();
         self.lab.serve_again();
+        self.facts = 0;
         self.tell("the daemon is back".to_owned());
     }
 }

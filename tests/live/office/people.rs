@@ -28,11 +28,13 @@ pub const IVR: &str = "7900";
 pub const GROUP: &str = "7901";
 /// The most outside callers at the same time.
 pub const MOST_CALLERS: usize = 10;
+/// The most of them in a rush.
+pub const MOST_IN_A_RUSH: usize = 14;
 
 /// The tone of each person: far from the ring tone, with waves that fit whole into a packet.
 pub fn tones() -> BTreeMap<String, u32> {
     let staff = STAFF.iter().map(|user| (*user).to_owned()).zip((700..).step_by(50));
-    let callers = (0..MOST_CALLERS).map(caller).zip((1200..).step_by(50));
+    let callers = (0..MOST_IN_A_RUSH).map(caller).zip((1200..).step_by(50));
     staff.chain(callers).chain([("9000".to_owned(), NINE_THOUSAND)]).collect()
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use phones::{Call, Ended};
 
+use super::line::Line;
 use super::people::{STAFF, is_line};
 
 /// An event that may end calls, and the people it concerns.
@@ -24,16 +25,21 @@ const JUST_HEARD: Duration = Duration::from_millis(900);
 const CROSSING: Duration = Duration::from_millis(700);
 /// An agent who answers hears the caller within this time, or the call is over.
 const CONNECTED: Duration = Duration::from_secs(4);
-/// The longest silence of a wait: the ring tone pauses for 4 s, and a death takes a little longer.
-const TONE: Duration = Duration::from_secs(9);
+/// The longest silence of a wait: the ring tone pauses for 4 s, and at each of two deaths in a row the dialplan's pass
+/// may just be in its own pause.
+const TONE: Duration = Duration::from_secs(12);
 
 /// The state of the day's checks.
 #[derive(Default)]
 pub struct Watch {
+    /// The order of the callers.
+    pub line: Line,
     reasons: Vec<Reason>,
     /// Callers whom the line is responsible for, as far as the phones can tell, and since when.
     waiting: BTreeMap<String, Instant>,
     settled: BTreeSet<(usize, &'static str)>,
+    /// When the whole machine last stood still: what could not be played then is heard later.
+    stalled: Option<Instant>,
     /// Ended calls, with the time, and whether the caller waited in a line then.
     ends: Vec<(usize, Instant, bool)>,
 }
@@ -73,6 +79,7 @@ impl Watch {
 
     /// Sets whether a caller waits in a line. Staff may have several calls, and are not watched.
     pub fn in_line(&mut self, caller: &str, is: bool) {
+        self.line.moved(caller, false);
         if is && !STAFF.contains(&caller) {
             self.waiting.insert(caller.to_owned(), Instant::now());
         } else {
@@ -87,6 +94,11 @@ impl Watch {
     /// Notes the number a person was transferred to.
     pub fn sent(&mut self, person: &str, to: &str) {
         self.in_line(person, is_line(to));
+    }
+
+    /// Notes that the whole machine stood still.
+    pub fn stall(&mut self) {
+        self.stalled = Some(Instant::now());
     }
 
     fn excused(&self, at: Instant, who: &[&str]) -> bool {
@@ -161,6 +173,7 @@ impl Watch {
         let answered = call.answered.unwrap_or(now);
         let offer = is_offer(call);
         if offer
+            && call.cancelled.is_none()
             && !self.excused(answered, &[&call.user, &call.from])
             && call.person.is_none()
             && call.sound.is_none()
@@ -170,7 +183,7 @@ impl Watch {
             found.push(Found { what: format!("{} answered into silence", call.user), who: vec![call.user.clone()] });
         }
         let Some(since) = self.waiting.get(&call.user) else { return };
-        let heard = call.sound.unwrap_or(answered).max(*since);
+        let heard = call.sound.unwrap_or(answered).max(*since).max(self.stalled.unwrap_or(answered));
         if now > heard + TONE && self.settled.insert((id, "tone")) {
             let what = format!("the waiting caller {} has heard nothing for {TONE:?}", call.user);
             found.push(Found { what, who: vec![call.user.clone()] });
@@ -182,7 +195,9 @@ impl Watch {
         if !is_offer(call) || call.ringing.is_none() || !self.settled.insert((id, "ring")) {
             return;
         }
-        for (n, other) in calls.iter().enumerate().filter(|(n, other)| first + n != id && other.user == call.user) {
+        // FreeSWITCH has no channel for a call whose answer crossed its `CANCEL`, and does not end it at the phone.
+        let of_this_phone = |other: &Call| other.user == call.user && other.cancelled.is_none();
+        for (n, other) in calls.iter().enumerate().filter(|(n, other)| first + n != id && of_this_phone(other)) {
             let at = call.invited;
             let over = other.ended.is_some_and(|ended| ended < at + CROSSING);
             let who = vec![call.user.clone(), call.from.clone(), other.from.clone()];

@@ -62,6 +62,8 @@ pub struct Call {
     pub sound: Option<Instant>,
     /// Whether this phone has put it on hold.
     pub held: bool,
+    /// The time of a `CANCEL` that crossed this phone's answer.
+    pub cancelled: Option<Instant>,
     /// The time at which this phone asked for a transfer.
     pub referred: Option<Instant>,
     /// The status of the transfer in FreeSWITCH's `NOTIFY`.
@@ -103,6 +105,7 @@ impl Call {
             person: None,
             sound: None,
             held: false,
+            cancelled: None,
             referred: None,
             transferred: None,
             id: String::new(),

@@ -100,6 +100,7 @@ impl Shared {
             ("CANCEL", Some(call)) => {
                 answer(book, "200 OK", "");
                 let it = &mut book.calls[call];
+                it.cancelled = it.cancelled.or(it.answered.map(|_| now));
                 if it.answered.is_none() && it.ended.is_none() {
                     it.end(now, Ended::Switch);
                     message.header("Reason").clone_into(&mut it.reason);
