@@ -395,7 +395,8 @@ impl Up<'_> {
         for held in held.iter().filter(|h| survey.has(h.key.offer)) {
             floor.seen(&held.key, now);
         }
-        for held in held.iter().filter(|h| h.talking && !h.attended) {
+        let is_here = |call: &CallId| survey.channels.iter().any(|row| row.uuid == call.as_str());
+        for held in held.iter().filter(|h| h.talking && !h.attended && is_here(&h.key.call)) {
             if survey.has(held.key.offer) && self.let_go.insert(held.key.offer) {
                 self.let_go(&held.key.call);
             }
