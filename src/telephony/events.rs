@@ -35,6 +35,8 @@ pub(crate) fn leg_end(cause: Cause) -> LegEnd {
         Cause::GatewayDown => MissCause::GatewayDown,
         Cause::LoseRace | Cause::PickedOff | Cause::OriginatorCancel => return LegEnd::Elsewhere,
         Cause::NormalClearing | Cause::None => return LegEnd::Cleared,
+        // `hupall`, and an orderly stop.
+        Cause::ManagerRequest | Cause::SystemShutdown => return LegEnd::BySwitch,
         _ => MissCause::Failed,
     })
 }
@@ -231,6 +233,9 @@ mod tests {
         let talked = format!("{}variable_sip_hangup_disposition: recv_bye\n", said(200));
         assert_eq!(end("NORMAL_CLEARING", &talked), LegEnd::ByAgent);
         assert_eq!(end("NORMAL_CLEARING", "variable_sip_hangup_disposition: send_bye\n"), LegEnd::BySwitch);
+        for all in ["MANAGER_REQUEST", "SYSTEM_SHUTDOWN"] {
+            assert_eq!(end(all, ours), LegEnd::BySwitch);
+        }
         assert_eq!(end("USER_BUSY", "variable_proto_specific_hangup_cause: sip%3Ax\n"), missed(MissCause::Busy));
     }
 }
