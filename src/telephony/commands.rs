@@ -288,6 +288,11 @@ pub(crate) fn end_if_ringing(leg: Uuid, cause: Cause) -> Result<ApiCall, TextErr
     ApiCall::new(format!("expand uuid_kill ${{cond(${{uuid_getvar({leg} {RINGING})}} == yes ? {leg} : none)}} {cause}"))
 }
 
+/// Ends a leg that is a loopback channel, as one that cannot be rung.
+pub(crate) fn refuse_loopback(leg: Uuid) -> Result<ApiCall, TextError> {
+    end_if_ringing(leg, Cause::ChanNotImplemented)
+}
+
 /// Ends a leg unless FreeSWITCH has connected it to anybody, now or earlier, at that instant (Q8). A refusal means that
 /// the leg is or was connected, or does not exist.
 pub(crate) fn end_if_silent(leg: Uuid, cause: Cause) -> Result<ApiCall, TextError> {

@@ -77,6 +77,8 @@ pub(crate) enum Heard {
     Call(Input),
     /// The caller is connected to this channel, which is not ours.
     TakenBy(ChannelId),
+    /// FreeSWITCH made a loopback channel of this leg.
+    Loopback(LegId),
     /// The caller's channel carried out its next `originate` (true), or may not do so (false).
     CarriedOut(bool),
 }
@@ -98,6 +100,7 @@ pub(crate) fn hear(event: &Event, own: &str, call: &Call) -> Option<Heard> {
     }
     let leg = our_leg(Uuid::try_parse(&channel).ok()?, call)?;
     let news = match event.kind() {
+        EventKind::ChannelCreate if is_loopback(event) => return Some(Heard::Loopback(leg)),
         EventKind::ChannelCreate => News::Created,
         // A 180, or a 183 with early media.
         EventKind::ChannelProgress | EventKind::ChannelProgressMedia => News::Ringing,
@@ -107,6 +110,11 @@ pub(crate) fn hear(event: &Event, own: &str, call: &Call) -> Option<Heard> {
         _ => return None,
     };
     Some(Heard::Call(Input::Leg(leg, news)))
+}
+
+/// Whether the channel is one end of a loopback (mod_loopback.c names both ends like this).
+fn is_loopback(event: &Event) -> bool {
+    event.header("Channel-Name").is_some_and(|name| name.starts_with("loopback/"))
 }
 
 /// The leg, if it belongs to the call.
@@ -212,6 +220,14 @@ mod tests {
         }
         assert_eq!(end("NORMAL_CLEARING", ""), Input::CallerGone, "not a SIP channel");
         assert_eq!(end("ATTENDED_TRANSFER", sip), Input::CallerReplaced);
+    }
+
+    /// Q104: either end of a loopback is recognised by the name of its channel.
+    #[test]
+    fn a_loopback_is_recognised() {
+        let of = |name: &str| is_loopback(&Event::plain(format!("Channel-Name: {name}\n\n").into()));
+        assert!(of("loopback/1003-a") && of("loopback/1003-b"));
+        assert!(!of("sofia/internal/sip%3A1003%40loopback/") && !is_loopback(&Event::plain("\n".into())));
     }
 
     /// Q7: the phone's own final response counts, not its response to our CANCEL (tests/captures).

@@ -132,4 +132,22 @@ impl Session<'_> {
         self.filtered.insert(leg);
         Ok(())
     }
+
+    /// Ends a leg of which the directory's dial string made a loopback: that takes itself out of the conversation, and
+    /// the agent would count as free while talking (Q104).
+    pub(super) fn refuse_loopback(&mut self, leg: LegId) {
+        if let Some(agent) = self.call.agent_of(leg.offer).cloned()
+            && self.shared.floor.registrations().is_new(&agent, "loopback/")
+        {
+            tracing::warn!(
+                %agent,
+                "the directory rings an agent through `loopback/`, which FreeSWITCH takes out of the conversation, so offers to this agent fail; write where it leads in the user's dial-string, or as the agent's `dial`"
+            );
+        }
+        match wire::refuse_loopback(leg.uuid()) {
+            Ok(call) => self.out.push((Command::Api(call), None)),
+            Err(error) => tracing::error!(%error, "a command could not be built"),
+        }
+        self.tell(Input::Leg(leg, News::Created));
+    }
 }
