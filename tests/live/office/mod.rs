@@ -3,12 +3,12 @@
 //! `OFFICE_SECONDS` (90), `OFFICE_SEED` (printed), `OFFICE_DEATHS` (one in 30 s). The actions depend on the seed and on
 //! what the calls do; each finding is printed with all events of the people it concerns.
 
-mod book;
+pub mod book;
 mod day;
 mod hands;
 mod operator;
-mod people;
-mod watch;
+pub mod people;
+pub mod watch;
 
 use std::time::Duration;
 
