@@ -4,7 +4,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use freeswitch_queue::acd::fact::{Fact, Record};
 
@@ -213,6 +213,24 @@ impl Lab {
             call.answered();
             call.hang_up();
             call.over(SOON);
+        }
+        self.are_off_the_phone(agents);
+    }
+
+    /// Waits until the daemon knows that the agents' own calls are over: before that, others are rung first.
+    #[track_caller]
+    pub fn are_off_the_phone(&self, agents: &[&str]) {
+        let end = Instant::now() + SOON;
+        loop {
+            let status = self.daemon().status();
+            let all = status["agents"].as_array().expect("agents");
+            let is_busy = |agent: &&str| all.iter().any(|a| a["id"] == **agent && a["activity"] == "on another call");
+            let busy: Vec<&&str> = agents.iter().filter(|agent| is_busy(agent)).collect();
+            if busy.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < end, "{busy:?} are on the phone");
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 

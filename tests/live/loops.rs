@@ -77,12 +77,7 @@ fn an_agent_whom_the_directory_rings_through_a_loopback_is_refused(lab: &Lab) {
     lab.serve(&format!(
         "  - {{ number: \"99900\", name: Sales, participants: [\"{LOOPED}\", \"1001\"], ring_seconds: 30 }}\n"
     ));
-    lab.log_in("99900", &["1001"]);
-    let code = lab.call(&From::phone(LOOPED), "*4199900");
-    let logged_in = |fact: &Fact| matches!(fact, Fact::AgentLoggedIn { .. }).then_some(());
-    lab.daemon().nth_fact("logged in", 1, SOON, logged_in);
-    code.hang_up();
-    code.over(SOON);
+    lab.log_in("99900", &[LOOPED, "1001"]);
     let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
     let (_, missed) = lab.daemon().fact("missed", SOON, |fact| match fact {
         Fact::OfferMissed { agent, cause, .. } => Some((agent.to_string(), *cause)),
