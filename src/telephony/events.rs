@@ -170,6 +170,11 @@ fn caller_end(event: &Event) -> Input {
     if by_phone { Input::CallerGone } else { Input::CallerEnded }
 }
 
+/// Whether a caller hung up the channel that this event reports as ended.
+pub(crate) fn ended_by_caller(event: &Event) -> bool {
+    caller_end(event) == Input::CallerGone
+}
+
 /// Reads a bridge event. It may come from either leg, depending on how the two were connected.
 fn bridged(event: &Event, own: &str, call: &Call) -> Option<Heard> {
     let a = event.header("Bridge-A-Unique-ID").unwrap_or_default();

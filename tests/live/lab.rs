@@ -139,8 +139,10 @@ impl Lab {
     /// Registers every phone again.
     pub fn register_all(&self) {
         let mut busy: Vec<Sipp> = self.phones.values().map(|phone| phone.registering(self, 3600)).collect();
-        let all = busy.iter_mut().all(|sipp| sipp.ends_well(Duration::from_secs(10)));
-        assert!(all, "a phone could not register");
+        let since = Instant::now();
+        for sipp in &mut busy {
+            assert!(sipp.ends_well(Duration::from_secs(10)), "a phone could not register:\n{}", sipp.story(since));
+        }
         self.phones.values().for_each(|phone| phone.plug_in(self));
     }
 

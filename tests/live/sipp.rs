@@ -4,11 +4,12 @@ use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::lab::Programs;
-use crate::machine::{reap, udp_port};
+use crate::machine::reap;
 
 /// A SIP message, as the phone sees it.
 #[derive(Clone, Debug)]
@@ -52,6 +53,14 @@ impl Message {
 
 type Kept = Arc<(Mutex<Vec<Message>>, Condvar)>;
 
+/// Where a SIPp looks for two ports for audio. It opens them even if the scenario has no audio, and ends if it finds
+/// none within a hundred tries: with the default for all, fifty SIPps on a machine. Below the ports of FreeSWITCH's
+/// audio, and of those that systems assign automatically.
+fn audio_ports() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    6000 + (std::process::id() * 1000 + NEXT.fetch_add(4, Ordering::Relaxed)) % 10_000
+}
+
 /// A running SIPp.
 pub struct Sipp {
     pub port: u16,
@@ -74,9 +83,7 @@ impl Sipp {
             .arg(format!("127.0.0.1:{remote}"))
             .args(["-i", "127.0.0.1", "-p", &port.to_string(), "-sf"])
             .arg(scenario)
-            // It opens ports for audio even if the scenario has none, and ends if it finds none among the first hundred:
-            // with the default, fifty SIPps at a time.
-            .args(["-mp", &udp_port().to_string()])
+            .args(["-mp", &audio_ports().to_string()])
             // The test judges messages that are not in the scenario, not SIPp.
             .args(["-nostdin", "-default_behaviors", "none", "-trace_msg", "-message_file", "/dev/stderr"])
             .args(more)

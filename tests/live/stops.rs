@@ -1,6 +1,6 @@
 //! Callers whose calls FreeSWITCH ends by itself: an orderly stop, and a restart of a profile (Q20, Q106).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use freeswitch_queue::acd::fact::{Fact, LossCause};
 
@@ -9,10 +9,14 @@ use crate::lab::{Lab, SOON};
 
 crate::cases!("stops":
     a_caller_ended_by_the_restart_of_a_profile_has_not_given_up,
+    an_elegant_stop_of_freeswitch_serves_the_callers_who_wait,
     a_caller_ended_by_a_stop_of_freeswitch_has_not_given_up,
 );
 
 const ONE: &str = "  - { number: \"99900\", name: Sales, participants: [\"1001\"], ring_seconds: 30 }\n";
+
+/// How long FreeSWITCH may take to stop.
+const STOPS: Duration = Duration::from_secs(60);
 
 /// A caller waits, and the agent's phone rings.
 fn waits(lab: &Lab, nth: usize) -> Caller {
@@ -45,7 +49,12 @@ fn a_caller_ended_by_the_restart_of_a_profile_has_not_given_up(lab: &Lab) {
     lab.log_in("99900", &["1001"]);
     let caller = waits(lab, 0);
     let ring = lab.phone("1001").rings(SOON);
-    lab.switch.api("sofia profile trunk restart");
+    // A profile that has run for less than ten seconds is not restarted.
+    let end = Instant::now() + Duration::from_secs(15);
+    while lab.switch.api("sofia profile trunk restart").contains("must be up") {
+        assert!(Instant::now() < end, "the profile does not restart");
+        std::thread::sleep(Duration::from_millis(200));
+    }
     assert_eq!(lost(lab, 0, Duration::from_secs(10)), LossCause::SwitchEnded);
     nobody_gave_up(lab);
     ring.over(SOON);
@@ -55,15 +64,33 @@ fn a_caller_ended_by_the_restart_of_a_profile_has_not_given_up(lab: &Lab) {
     lab.phone("1001").rings(Duration::from_secs(8)).serves(next);
 }
 
-/// Q20, Q106: `fsctl shutdown` hangs up all calls, with `now` FreeSWITCH ends at once. (`elegant` and `asap` wait until
-/// there are no calls.)
+/// Q20: with `fsctl shutdown elegant` FreeSWITCH takes no more callers, and ends when the last call is over.
+fn an_elegant_stop_of_freeswitch_serves_the_callers_who_wait(lab: &Lab) {
+    lab.serve(ONE);
+    lab.log_in("99900", &["1001"]);
+    let callers = [0, 1].map(|nth| waits(lab, nth));
+    let ring = lab.phone("1001").rings(SOON);
+    lab.switch.order_stop("elegant");
+    let [first, second] = callers;
+    ring.serves(first);
+    assert!(!second.is_over(), "the caller was hung up");
+    lab.phone("1001").rings(SOON).serves(second);
+    lab.switch.stopped(STOPS).unwrap();
+    let lost = |fact: &Fact| matches!(fact, Fact::CallLost { .. } | Fact::CallAbandoned { .. });
+    assert!(!lab.daemon().facts().iter().any(|r| lost(&r.fact)), "{}", lab.daemon().log());
+    lab.switch.launch();
+    lab.register_all();
+}
+
+/// Q20, Q106: `fsctl shutdown` hangs up all calls; with `now`, FreeSWITCH ends at once.
 fn a_caller_ended_by_a_stop_of_freeswitch_has_not_given_up(lab: &Lab) {
     lab.serve(ONE);
     lab.log_in("99900", &["1001"]);
     for (nth, how) in ["", "now"].into_iter().enumerate() {
         let caller = waits(lab, nth);
         lab.phone("1001").rings(Duration::from_secs(8));
-        lab.switch.stop(how, Duration::from_secs(20)).unwrap();
+        lab.switch.order_stop(how);
+        lab.switch.stopped(STOPS).unwrap();
         caller.vanish();
         lab.switch.launch();
         lab.register_all();

@@ -201,15 +201,21 @@ impl Switch {
         self.running.borrow().as_ref().map(|(child, ..)| child.id())
     }
 
-    /// Stops it as `fsctl shutdown` with this argument does.
+    /// Tells it to stop, with this argument of `fsctl shutdown`.
+    pub fn order_stop(&self, how: &str) {
+        let mut running = self.running.borrow_mut();
+        let (_, esl, _) = running.as_mut().expect("a running FreeSWITCH");
+        // FreeSWITCH may end before it answers.
+        let _ = esl.send(&format!("bgapi fsctl shutdown {how}"));
+    }
+
+    /// Waits until it has ended by itself.
     ///
     /// # Errors
     /// When it still runs after this time; it is killed then.
-    pub fn stop(&self, how: &str, within: Duration) -> Result<(), String> {
-        let Some((mut child, mut esl, _)) = self.running.take() else { return Ok(()) };
-        // FreeSWITCH may end before it answers.
-        let _ = esl.send(&format!("bgapi fsctl shutdown {how}"));
-        reap(&mut child, within).map(drop).ok_or_else(|| format!("FreeSWITCH still ran {within:?} after the order"))
+    pub fn stopped(&self, within: Duration) -> Result<(), String> {
+        let Some((mut child, ..)) = self.running.take() else { return Ok(()) };
+        reap(&mut child, within).map(drop).ok_or_else(|| format!("FreeSWITCH did not stop within {within:?}"))
     }
 
     /// Kills it at once, like a power failure.
@@ -299,6 +305,10 @@ impl Esl {
             if !self.api(question)?.starts_with('=') {
                 return Err(io::ErrorKind::NotConnected.into());
             }
+        }
+        // Until then it refuses sessions.
+        if !self.api("status")?.contains("is ready") {
+            return Err(io::ErrorKind::NotConnected.into());
         }
         Ok(self)
     }
