@@ -49,8 +49,12 @@ mod hearing;
 mod hostile;
 #[path = "live/logins.rs"]
 mod logins;
+#[path = "live/loops.rs"]
+mod loops;
 #[path = "live/moved.rs"]
 mod moved;
+#[path = "live/pace.rs"]
+mod pace;
 #[path = "live/phones.rs"]
 mod phones;
 #[path = "live/pickup.rs"]
@@ -59,6 +63,8 @@ mod pickup;
 mod private;
 #[path = "live/restarts.rs"]
 mod restarts;
+#[path = "live/stops.rs"]
+mod stops;
 #[path = "live/strategies.rs"]
 mod strategies;
 #[path = "live/timeouts.rs"]
@@ -67,6 +73,8 @@ mod timeouts;
 mod trust;
 #[path = "live/truth.rs"]
 mod truth;
+#[path = "live/two.rs"]
+mod two;
 #[path = "live/wire.rs"]
 mod wire;
 
@@ -97,6 +105,7 @@ fn main() -> ExitCode {
         ends::CASES,
         elsewhere::CASES,
         moved::CASES,
+        loops::CASES,
         hearing::CASES,
         timeouts::CASES,
         logins::CASES,
@@ -107,7 +116,10 @@ fn main() -> ExitCode {
         wire::CASES,
         truth::CASES,
         deaths::CASES,
+        pace::CASES,
         restarts::CASES,
+        stops::CASES,
+        two::CASES,
         office::CASES,
     ]
     .concat();

@@ -132,7 +132,8 @@ pub enum CancelCause {
     Draining,
     /// The daemon died, and the next one found the offer without an outcome.
     Restart,
-    /// An operator or a program asked for it, so that the caller goes on to another agent.
+    /// An operator or a program asked for it, so that the caller goes on to another agent; or FreeSWITCH was told to end
+    /// all calls.
     Requested,
 }
 

@@ -26,7 +26,7 @@ pub enum LegEnd {
     ByAgent,
     /// No event reported the end; FreeSWITCH was asked for its channels and has no such leg.
     Unseen,
-    /// FreeSWITCH hung the leg up normally.
+    /// FreeSWITCH hung the leg up normally, or was told to end all calls.
     BySwitch,
 }
 

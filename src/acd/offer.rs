@@ -488,6 +488,8 @@ impl Offer {
             (None, LegEnd::Elsewhere) if !matches!(self.state, State::GivingUp(_)) => elsewhere,
             (None, LegEnd::Cleared | LegEnd::ByAgent | LegEnd::BySwitch) if answered && rival => elsewhere,
             (None, LegEnd::Missed(cause)) if !answered => Outcome::Missed(cause),
+            // The phone did nothing that an agent could be blamed for.
+            (None, LegEnd::BySwitch) if !answered => Outcome::Cancelled(CancelCause::Requested),
             (None, _) if answered => Outcome::Missed(MissCause::NotConnected),
             (None, _) => Outcome::Missed(MissCause::Failed),
         }

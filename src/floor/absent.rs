@@ -74,15 +74,22 @@ impl Floor {
         lock(&self.absent).values().all(|who| who.since.is_some()) && lock(&self.coming).is_empty()
     }
 
-    /// Gives up a caller who will not come back: the wait ended when the caller was last known to wait. Returns false
-    /// when the caller is no longer absent.
-    pub fn give_up(&self, call: &CallId, now: Now) -> bool {
+    /// Gives up a caller who will not come back: the wait ended when the caller was last known to wait. `hung_up`: an
+    /// event reported the end of the call, and whether the caller caused it. Returns false when the caller is no longer
+    /// absent.
+    pub fn give_up(&self, call: &CallId, hung_up: Option<bool>, now: Now) -> bool {
         {
             let mut absent = lock(&self.absent);
             let Some(who) = absent.remove(call) else { return false };
-            let cause = if who.since.is_some() { LossCause::SwitchGone } else { LossCause::Restart };
             let (queue, waited) = (who.queue, now.lasted(who.waits).saturating_sub(now.lasted(who.seen)));
-            self.record_at(now.wall_of(who.seen), Fact::CallLost { call: call.clone(), queue, waited, cause });
+            let lost = |cause| Fact::CallLost { call: call.clone(), queue: queue.clone(), waited, cause };
+            let fact = match hung_up {
+                Some(true) => Fact::CallAbandoned { call: call.clone(), queue: queue.clone(), waited },
+                Some(false) => lost(LossCause::SwitchEnded),
+                None if who.since.is_some() => lost(LossCause::SwitchGone),
+                None => lost(LossCause::Restart),
+            };
+            self.record_at(now.wall_of(who.seen), fact);
         }
         self.wake_dispatcher();
         true

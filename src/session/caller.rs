@@ -262,6 +262,7 @@ impl<'a> Session<'a> {
                 }
                 match heard::hear(&event, self.channel.id.as_str(), &self.call) {
                     Some(Heard::CarriedOut(done)) => self.carried_out(done),
+                    Some(Heard::Loopback(leg)) => self.refuse_loopback(leg),
                     Some(Heard::Call(input)) => {
                         self.lives_on &=
                             !matches!(input, Input::CallerGone | Input::CallerEnded | Input::CallerReplaced);

@@ -24,7 +24,7 @@ use crate::esl::{
 };
 use crate::floor::{AskedRegistrations, OfferKey};
 use crate::telephony::commands::{connected, end_if_ringing, end_if_silent, has_mod_hash};
-use crate::telephony::events::was_transferred;
+use crate::telephony::events::{ended_by_caller, was_transferred};
 use crate::telephony::status::sessions_per_second;
 
 use super::lamps::Lamps;
@@ -395,7 +395,8 @@ impl Up<'_> {
         for held in held.iter().filter(|h| survey.has(h.key.offer)) {
             floor.seen(&held.key, now);
         }
-        for held in held.iter().filter(|h| h.talking && !h.attended) {
+        let is_here = |call: &CallId| survey.channels.iter().any(|row| row.uuid == call.as_str());
+        for held in held.iter().filter(|h| h.talking && !h.attended && is_here(&h.key.call)) {
             if survey.has(held.key.offer) && self.let_go.insert(held.key.offer) {
                 self.let_go(&held.key.call);
             }
@@ -458,7 +459,9 @@ impl Up<'_> {
                 self.ask(dump, move |outcome| Answer::LeftAlone(channel, to, outcome));
             }
             Repair::GiveUp(call) => {
-                if self.switches.floor.give_up(&call, self.switches.clock.now()) {
+                // A call that ends before its first commands arrive reports its end only here.
+                let hung_up = lock(&self.switches.phones).hung_up(call.as_str());
+                if self.switches.floor.give_up(&call, hung_up, self.switches.clock.now()) && hung_up.is_none() {
                     tracing::warn!(%call, "repaired: a caller who was expected back has gone");
                     self.switches.repaired();
                 }
@@ -521,7 +524,8 @@ impl Up<'_> {
         let Some(channel) = event.channel() else { return };
         let now = self.switches.clock.now();
         self.forget_whose(&channel);
-        self.switches.private_calls(|p| p.ended(self.index, &channel, now.mono));
+        let by_caller = ended_by_caller(event);
+        self.switches.private_calls(|p| p.ended(self.index, &channel, by_caller, now.mono));
         let Some(leg) = ours(&channel, self.switches.instance) else { return };
         self.look_again |= self.ending.remove(&leg).is_some() && !self.switches.are_in_order();
         // A leg whose call has a session belongs to that session.

@@ -339,7 +339,7 @@ pub async fn watch_over(switches: Arc<Switches>) {
         }
         for (call, who) in floor.absent() {
             if now.mono.since(who.since.unwrap_or_default()) >= RETURN_PATIENCE {
-                floor.give_up(&call, now);
+                floor.give_up(&call, None, now);
             }
         }
     }

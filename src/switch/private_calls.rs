@@ -74,9 +74,9 @@ impl PrivateCalls {
         (channels.len() == 1).then_some((agent, Some(*since)))
     }
 
-    /// Notes the event that a channel, of any phone, ended.
-    pub(super) fn ended(&mut self, switch: usize, channel: &str, now: Mono) -> Option<Change> {
-        self.ended.note(channel, now);
+    /// Notes the event that a channel, of any phone, ended; `by_phone` if the phone hung up.
+    pub(super) fn ended(&mut self, switch: usize, channel: &str, by_phone: bool, now: Mono) -> Option<Change> {
+        self.ended.note(channel, by_phone, now);
         self.remove(switch, channel)
     }
 
@@ -94,7 +94,12 @@ impl PrivateCalls {
 
     /// Whether an event reported the end of a channel, even if the table still lists it.
     pub(super) fn has_ended(&self, channel: &str) -> bool {
-        self.ended.names.contains(channel)
+        self.ended.names.contains_key(channel)
+    }
+
+    /// Whether a channel, whose end an event reported, was hung up by its phone.
+    pub(super) fn hung_up(&self, channel: &str) -> Option<bool> {
+        self.ended.names.get(channel).copied()
     }
 
     /// Applies a switch's table: channels that began or ended without an event. Returns true if the table may be out of
@@ -125,18 +130,19 @@ impl PrivateCalls {
 #[derive(Debug, Default)]
 struct Ended {
     order: VecDeque<(Mono, String)>,
-    names: BTreeSet<String>,
+    /// The channels, and whether the phone hung up.
+    names: BTreeMap<String, bool>,
 }
 
 impl Ended {
-    fn note(&mut self, channel: &str, now: Mono) {
+    fn note(&mut self, channel: &str, by_phone: bool, now: Mono) {
         let old = |(at, _): &(Mono, String)| at.plus(REMEMBERED) <= now;
         while self.order.len() >= MOST_REMEMBERED || self.order.front().is_some_and(old) {
             if let Some((_, name)) = self.order.pop_front() {
                 self.names.remove(&name);
             }
         }
-        if self.names.insert(channel.to_owned()) {
+        if self.names.insert(channel.to_owned(), by_phone).is_none() {
             self.order.push_back((now, channel.to_owned()));
         }
     }
@@ -166,10 +172,10 @@ mod tests {
         assert_eq!(p.began(0, "x", a("1"), s(0)), Some((a("1"), Some(s(0).into()))));
         assert_eq!(p.began(0, "x", a("1"), s(0)), None);
         assert_eq!(p.began(1, "y", a("1"), s(0)), None);
-        assert_eq!(p.ended(0, "x", s(1)), None);
-        assert_eq!(p.ended(0, "x", s(1)), None);
-        assert_eq!(p.ended(0, "y", s(1)), None);
-        assert_eq!(p.ended(1, "y", s(1)), Some((a("1"), None)));
+        assert_eq!(p.ended(0, "x", true, s(1)), None);
+        assert_eq!(p.ended(0, "x", true, s(1)), None);
+        assert_eq!(p.ended(0, "y", false, s(1)), None);
+        assert_eq!(p.ended(1, "y", false, s(1)), Some((a("1"), None)));
     }
 
     #[test]
@@ -193,12 +199,12 @@ mod tests {
         assert_eq!(p.are(0, &table(1, &[("x", "1")])), (vec![], false));
         assert_eq!(p.are(0, &table(3, &[])), (vec![(a("1"), None)], false));
         p.began(0, "y", a("1"), s(4));
-        p.ended(0, "y", s(5));
+        p.ended(0, "y", false, s(5));
         assert_eq!(p.are(0, &table(6, &[("y", "1")])), (vec![], false));
         assert!(p.has_ended("y"));
         // The events may arrive in any order.
         assert_eq!(p.began(0, "y", a("1"), s(6)), None);
-        p.ended(0, "z", s(66));
+        p.ended(0, "z", false, s(66));
         assert!(!p.has_ended("y") && p.has_ended("z"));
     }
 
@@ -215,8 +221,8 @@ mod tests {
     #[test]
     fn only_the_last_ends_are_remembered() {
         let mut ended = Ended::default();
-        (0..=MOST_REMEMBERED).for_each(|n| ended.note(&n.to_string(), s(1)));
+        (0..=MOST_REMEMBERED).for_each(|n| ended.note(&n.to_string(), false, s(1)));
         assert_eq!((ended.order.len(), ended.names.len()), (MOST_REMEMBERED, MOST_REMEMBERED));
-        assert!(!ended.names.contains("0") && ended.names.contains("1"));
+        assert!(!ended.names.contains_key("0") && ended.names.contains_key("1"));
     }
 }

@@ -19,6 +19,7 @@ use crate::esl::text::TextError;
 use crate::esl::{ApiCall, Cause, ChannelId, Command, Endpoint, EventKind, Execute, OnAnswer, Originate, SafeText};
 
 use super::channel::Channel;
+use super::directory::Entry;
 use super::place::{Remembered, write_queues};
 use super::settings::Settings;
 use super::variables::{AWAY, FORWARDED, HELD, LAST_BRIDGE, ORDER, PLACE, RINGING, TRANSFER, VISITED, playing_uuid};
@@ -142,8 +143,8 @@ pub(crate) fn phones(agent: &AgentSettings, settings: &Settings) -> Result<ApiCa
 pub(crate) struct Contact {
     /// Where it is registered.
     pub(crate) endpoint: Endpoint,
-    /// The directory's variables for its user; see [`super::directory`].
-    pub(crate) variables: Vec<(VariableName, SafeText)>,
+    /// The directory's variables for its user.
+    pub(crate) entry: Entry,
 }
 
 /// Rings an agent's phone on the leg `leg`, at `contact` or where the directory says. Returns the filters that must
@@ -193,9 +194,12 @@ pub(crate) fn ring(
         let hide = SafeText::new("hide_name hide_number");
         originate = originate.variable(&VariableName::new("origination_privacy")?, &hide);
     }
-    if contact.is_some() {
+    if let Some(contact) = contact {
         let offer = OfferId::of_leg(job).to_string();
         originate = originate.variable(&VariableName::new("fsq_offer")?, &SafeText::new(&offer));
+        for (name, value) in &contact.entry.dialled {
+            originate = originate.variable(name, value);
+        }
     }
     if contact.is_some()
         && let Some(domain) = settings.domain.as_ref().or(caller.domain.as_ref())
@@ -229,7 +233,7 @@ fn answered(leg: &ChannelId, contact: Option<&Contact>) -> Result<OnAnswer, Text
         values.push((VariableName::new(name)?, SafeText::default()));
     }
     values.push((VariableName::new(KEEP_DISPLAY)?, SafeText::new("true")));
-    values.extend(contact.into_iter().flat_map(|contact| contact.variables.clone()));
+    values.extend(contact.into_iter().flat_map(|contact| contact.entry.answered.clone()));
     Ok(OnAnswer::SetVariables { channel: leg.clone(), values })
 }
 
@@ -307,6 +311,11 @@ pub(crate) fn ring_out(leg: Uuid, cause: MissCause) -> Result<ApiCall, TextError
 /// Ends a leg if it is still ringing.
 pub(crate) fn end_if_ringing(leg: Uuid, cause: Cause) -> Result<ApiCall, TextError> {
     ApiCall::new(format!("expand uuid_kill ${{cond(${{uuid_getvar({leg} {RINGING})}} == yes ? {leg} : none)}} {cause}"))
+}
+
+/// Ends a leg that is a loopback channel, as one that cannot be rung.
+pub(crate) fn refuse_loopback(leg: Uuid) -> Result<ApiCall, TextError> {
+    end_if_ringing(leg, Cause::ChanNotImplemented)
 }
 
 /// Ends a leg unless FreeSWITCH has connected it to anybody, now or earlier, at that instant (Q8). A refusal means that
@@ -475,8 +484,9 @@ mod tests {
             language: Language("en".into()),
             hide_withheld: true,
         };
-        let variables = vec![(VariableName::new("media_timeout").unwrap(), SafeText::new("5000"))];
-        let contact = contact.map(|c| Contact { endpoint: Endpoint::new(c).unwrap(), variables });
+        let one = |name: &str, value: &str| vec![(VariableName::new(name).unwrap(), SafeText::new(value))];
+        let entry = Entry { dialled: one("media_timeout", "5000"), answered: one("accountcode", "sales") };
+        let contact = contact.map(|c| Contact { endpoint: Endpoint::new(c).unwrap(), entry });
         let leg = OfferId(Uuid::nil()).leg(1).uuid();
         ring(leg, contact.as_ref(), true, &agent, &queue, &caller, &settings).unwrap().1
     }
@@ -510,7 +520,8 @@ mod tests {
             ",fsq_offer='00000000-0000-0000-0000-000000000000',",
             ",dialed_user='1001',dialed_domain='lab',sip_invite_domain='lab',presence_id='1001@lab',",
             ",originate_signal_bond='caller',",
-            ";originate_signal_bond=;sip_h_X-FSQ-Forwarded=;ignore_display_updates=true;media_timeout=5000',",
+            ",media_timeout='5000',",
+            ";originate_signal_bond=;sip_h_X-FSQ-Forwarded=;ignore_display_updates=true;accountcode=sales',",
             "='uuid_limit 00000000-0000-0001-0000-000000000000 hash fsq caller 1 !LOSE_RACE',",
             "='uuid_bridge caller 00000000-0000-0001-0000-000000000000',",
             "='sched_api +2 none uuid_setvar 00000000-0000-0001-0000-000000000000 ignore_display_updates'}\

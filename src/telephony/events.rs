@@ -35,6 +35,8 @@ pub(crate) fn leg_end(cause: Cause) -> LegEnd {
         Cause::GatewayDown => MissCause::GatewayDown,
         Cause::LoseRace | Cause::PickedOff | Cause::OriginatorCancel => return LegEnd::Elsewhere,
         Cause::NormalClearing | Cause::None => return LegEnd::Cleared,
+        // `hupall`, and an orderly stop.
+        Cause::ManagerRequest | Cause::SystemShutdown => return LegEnd::BySwitch,
         _ => MissCause::Failed,
     })
 }
@@ -73,6 +75,8 @@ fn tells_answer(event: &Event) -> bool {
 pub(crate) enum Heard {
     /// An input for the call.
     Call(Input),
+    /// FreeSWITCH made a loopback channel of this leg.
+    Loopback(LegId),
     /// The caller's channel carried out its next `originate` (true), or may not do so (false).
     CarriedOut(bool),
 }
@@ -94,6 +98,7 @@ pub(crate) fn hear(event: &Event, own: &str, call: &Call) -> Option<Heard> {
     }
     let leg = our_leg(Uuid::try_parse(&channel).ok()?, call)?;
     let news = match event.kind() {
+        EventKind::ChannelCreate if is_loopback(event) => return Some(Heard::Loopback(leg)),
         EventKind::ChannelCreate => News::Created,
         // A 180, or a 183 with early media.
         EventKind::ChannelProgress | EventKind::ChannelProgressMedia => News::Ringing,
@@ -103,6 +108,11 @@ pub(crate) fn hear(event: &Event, own: &str, call: &Call) -> Option<Heard> {
         _ => return None,
     };
     Some(Heard::Call(Input::Leg(leg, news)))
+}
+
+/// Whether the channel is one end of a loopback (mod_loopback.c names both ends like this).
+fn is_loopback(event: &Event) -> bool {
+    event.header("Channel-Name").is_some_and(|name| name.starts_with("loopback/"))
 }
 
 /// The leg, if it belongs to the call.
@@ -161,6 +171,11 @@ fn caller_end(event: &Event) -> Input {
     if by_phone { Input::CallerGone } else { Input::CallerEnded }
 }
 
+/// Whether a caller hung up the channel that this event reports as ended.
+pub(crate) fn ended_by_caller(event: &Event) -> bool {
+    caller_end(event) == Input::CallerGone
+}
+
 /// Reads a bridge event. It may come from either leg, depending on how the two were connected.
 fn bridged(event: &Event, own: &str, call: &Call) -> Option<Heard> {
     let a = event.header("Bridge-A-Unique-ID").unwrap_or_default();
@@ -209,6 +224,14 @@ mod tests {
         assert_eq!(end("ATTENDED_TRANSFER", sip), Input::CallerReplaced);
     }
 
+    /// Q104: either end of a loopback is recognised by the name of its channel.
+    #[test]
+    fn a_loopback_is_recognised() {
+        let of = |name: &str| is_loopback(&Event::plain(format!("Channel-Name: {name}\n\n").into()));
+        assert!(of("loopback/1003-a") && of("loopback/1003-b"));
+        assert!(!of("sofia/internal/sip%3A1003%40loopback/") && !is_loopback(&Event::plain("\n".into())));
+    }
+
     /// Q7: the phone's own final response counts, not its response to our CANCEL (tests/captures).
     #[test]
     fn a_final_response_is_the_phones_own() {
@@ -228,6 +251,9 @@ mod tests {
         let talked = format!("{}variable_sip_hangup_disposition: recv_bye\n", said(200));
         assert_eq!(end("NORMAL_CLEARING", &talked), LegEnd::ByAgent);
         assert_eq!(end("NORMAL_CLEARING", "variable_sip_hangup_disposition: send_bye\n"), LegEnd::BySwitch);
+        for all in ["MANAGER_REQUEST", "SYSTEM_SHUTDOWN"] {
+            assert_eq!(end(all, ours), LegEnd::BySwitch);
+        }
         assert_eq!(end("USER_BUSY", "variable_proto_specific_hangup_cause: sip%3Ax\n"), missed(MissCause::Busy));
     }
 }

@@ -69,6 +69,27 @@ fn q107_two_daemons_of_one_file_do_not_touch_each_other() {
     });
 }
 
+/// Q106: a caller who hangs up while the dialplan holds the call has given up. Only the link hears of this end.
+#[test]
+fn q106_a_caller_who_hangs_up_while_held_has_given_up() {
+    play(async {
+        let site = Site::linked(setting(&[SERVICE])).await;
+        let hans = site.caller("0791", "99900");
+        pass(3_000).await;
+        site.kill().await;
+        pass(100).await;
+        site.start();
+        site.link().await;
+        hans.hang_up();
+        pass(20_000).await;
+        let records = site.records().await;
+        let ends = |r: &&Record| matches!(&r.fact, Fact::CallLost { .. } | Fact::CallAbandoned { .. });
+        let ends: Vec<_> = records.iter().filter(ends).collect();
+        assert!(matches!(ends[..], [Record { fact: Fact::CallAbandoned { .. }, .. }]), "{ends:?}");
+        site.end().await;
+    });
+}
+
 /// Q108: a conversation that ends while no daemon runs is recorded as ended when it was last known to exist: the outage
 /// does not count towards it, and its wrap-up begins at that time.
 #[test]

@@ -203,7 +203,7 @@ impl Sim {
         }
         if done == Desk::Leave(freeswitch_queue::acd::call::Leave::Lost) {
             // No survey here finds out whether the call itself is gone.
-            self.floor.give_up(&s.id, self.time());
+            self.floor.give_up(&s.id, None, self.time());
         }
         self.take_facts();
         match done {

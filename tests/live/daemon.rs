@@ -35,7 +35,7 @@ impl Daemon {
     pub fn start(switch: &Switch, folder: &Path, dials: &[(&str, &str)], queues: &str) -> Daemon {
         fs::create_dir_all(folder).expect("a folder");
         let file = folder.join("queues.yaml");
-        write(&file, switch, folder, dials, queues);
+        write(&file, switch, dials, queues);
         Daemon::again(folder)
     }
 
@@ -69,6 +69,16 @@ impl Daemon {
         daemon.says("\"ready\"", Duration::from_secs(10));
         daemon.says("the link to FreeSWITCH is up", Duration::from_secs(10));
         daemon
+    }
+
+    /// Starts another daemon with the same file in another folder, except for the port where it listens.
+    pub fn beside(&self, folder: &Path, port: u16) -> Daemon {
+        fs::create_dir_all(folder).expect("a folder");
+        let text = fs::read_to_string(&self.file).expect("the daemon's file");
+        let (listen, rest) = text.split_once('\n').expect("several lines");
+        assert!(listen.starts_with("listen: "), "{listen}");
+        fs::write(folder.join("queues.yaml"), format!("listen: 127.0.0.1:{port}\n{rest}")).expect("its file");
+        Daemon::again(folder)
     }
 
     /// Waits for a line of its log.
@@ -140,7 +150,7 @@ impl Daemon {
 
     /// Rewrites the file and makes the daemon reload it.
     pub fn reload(&self, switch: &Switch, queues: &str) -> std::process::Output {
-        write(&self.file, switch, self.file.parent().expect("a folder"), &[], queues);
+        write(&self.file, switch, &[], queues);
         Command::new(PROGRAM).args(["reload", "--config"]).arg(&self.file).output().expect("the daemon's program")
     }
 
@@ -200,7 +210,7 @@ impl Drop for Daemon {
     }
 }
 
-fn write(file: &Path, switch: &Switch, folder: &Path, dials: &[(&str, &str)], queues: &str) {
+fn write(file: &Path, switch: &Switch, dials: &[(&str, &str)], queues: &str) {
     let agent = |id: String| match dials.iter().find(|(agent, _)| *agent == id) {
         Some((_, dial)) => format!("  - {{ id: \"{id}\", dial: \"{dial}\" }}\n"),
         None => format!("  - {{ id: \"{id}\" }}\n"),
@@ -208,11 +218,10 @@ fn write(file: &Path, switch: &Switch, folder: &Path, dials: &[(&str, &str)], qu
     let agents: String = crate::lab::accounts().map(agent).collect();
     let text = format!(
         "listen: 127.0.0.1:{}\nfreeswitch:\n  - {{ address: \"127.0.0.1:{}\", password: {PASSWORD} }}\n\
-         domain: {}\nstate: {}\nagents:\n{agents}queues:\n{queues}",
+         domain: {}\nstate: state.db\nagents:\n{agents}queues:\n{queues}",
         switch.controller,
         switch.event_socket,
         crate::switch::DOMAIN,
-        folder.join("state.db").display(),
     );
     fs::write(file, text).expect("the daemon's file");
 }

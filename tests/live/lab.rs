@@ -4,7 +4,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use freeswitch_queue::acd::fact::Fact;
 
@@ -40,9 +40,25 @@ pub fn users() -> impl Iterator<Item = String> {
 /// The accounts that may be registered several times: by a desk phone and a softphone, and by phones that come and go.
 pub const SHARED: [&str; 2] = ["1011", "1012"];
 
-/// Every account of the directory that may be an agent; those of the office have their own phones.
+/// A user with one phone, of which the directory limits the silence, as of those of `SHARED[0]`.
+pub const LIMITED: &str = "1010";
+
+/// A user whose calls the directory sends through a loopback to the phone of 1003.
+pub const LOOPED: &str = "1013";
+
+/// Phones for a queue that rings many; a test that needs them registers them.
+pub fn crowd() -> impl Iterator<Item = String> {
+    (1041..=1080).map(|user: u32| user.to_string())
+}
+
+/// The accounts of the directory whose phones are not the lab's own.
+fn others() -> impl Iterator<Item = String> {
+    crate::office::STAFF.map(str::to_owned).into_iter().chain(crowd())
+}
+
+/// Every account of the directory that may be an agent.
 pub fn accounts() -> impl Iterator<Item = String> {
-    users().chain(SHARED.map(str::to_owned)).chain(crate::office::STAFF.map(str::to_owned))
+    users().chain(SHARED.map(str::to_owned)).chain([LOOPED.to_owned()]).chain(others())
 }
 
 /// Further numbers of the house: an IVR and a ring group that lead to a queue, and the pickup of a call by its UUID.
@@ -56,6 +72,18 @@ const EXTENSIONS: &str = r#"
       <extension name="pickup"><condition field="destination_number" expression="^\*8([0-9a-f-]{36})$">
         <action application="answer"/>
         <action application="intercept" data="$1"/>
+      </condition></extension>"#;
+
+/// The numbers of a second daemon, which has queues 99800 to 99899.
+const BESIDE: &str = r#"
+      <extension name="beside"><condition field="destination_number" expression="^(998\d\d)$">
+        <action application="multiset" data="^^;fsq_dialled=$1;fsq_context=${context};fsq_came=${profile_created_time};fsq_away=;fsq_held=;fsq_hold=;socket_resume=true;hangup_after_bridge=true;playback_terminators=none"/>
+        <action application="answer"/>
+        <action application="socket" data="127.0.0.1:@BESIDE@ async full"/>
+      </condition></extension>
+      <extension name="beside_codes"><condition field="destination_number" expression="^(\*4[12]998\d\d)$">
+        <action application="multiset" data="^^;fsq_dialled=$1;socket_resume=true;playback_terminators=none"/>
+        <action application="socket" data="127.0.0.1:@BESIDE@ async full"/>
       </condition></extension>"#;
 
 /// Everything a test needs.
@@ -77,9 +105,12 @@ impl Lab {
         let folder = std::env::temp_dir().join(format!("fsq-live-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder");
         let plan = Plan {
-            users: users().chain(crate::office::STAFF.map(str::to_owned)).collect(),
+            users: users().chain(others()).collect(),
             shared: SHARED.map(str::to_owned).into(),
+            limited: [SHARED[0], LIMITED].map(str::to_owned).into(),
+            elsewhere: vec![(LOOPED.to_owned(), "loopback/1003/default".to_owned())],
             log: "debug",
+            first: BESIDE.to_owned(),
             extensions: EXTENSIONS.to_owned(),
             ..Plan::default()
         };
@@ -105,8 +136,10 @@ impl Lab {
     /// Registers every phone again.
     pub fn register_all(&self) {
         let mut busy: Vec<Sipp> = self.phones.values().map(|phone| phone.registering(self, 3600)).collect();
-        let all = busy.iter_mut().all(|sipp| sipp.ends_well(Duration::from_secs(10)));
-        assert!(all, "a phone could not register");
+        let since = Instant::now();
+        for sipp in &mut busy {
+            assert!(sipp.ends_well(Duration::from_secs(10)), "a phone could not register:\n{}", sipp.story(since));
+        }
         self.phones.values().for_each(|phone| phone.plug_in(self));
     }
 
@@ -142,6 +175,11 @@ impl Lab {
         *self.daemon.borrow_mut() = Some(Daemon::again(&self.daemon_folder()));
     }
 
+    /// Starts a second daemon beside the first, with the same file, for the queues 99800 to 99899.
+    pub fn serve_beside(&self) -> Daemon {
+        self.daemon().beside(&self.folder.join(format!("beside-{}", self.made.get().0)), self.switch.beside)
+    }
+
     fn daemon_folder(&self) -> PathBuf {
         self.folder.join(format!("daemon-{}", self.made.get().0))
     }
@@ -173,6 +211,24 @@ impl Lab {
             call.answered();
             call.hang_up();
             call.over(SOON);
+        }
+        self.are_off_the_phone(agents);
+    }
+
+    /// Waits until the daemon knows that the agents' own calls are over: before that, others are rung first.
+    #[track_caller]
+    pub fn are_off_the_phone(&self, agents: &[&str]) {
+        let end = Instant::now() + SOON;
+        loop {
+            let status = self.daemon().status();
+            let all = status["agents"].as_array().expect("agents");
+            let is_busy = |agent: &&str| all.iter().any(|a| a["id"] == **agent && a["activity"] == "on another call");
+            let busy: Vec<&&str> = agents.iter().filter(|agent| is_busy(agent)).collect();
+            if busy.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < end, "{busy:?} are on the phone");
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use freeswitch_queue::acd::fact::{EndedBy, Fact};
 
 use crate::caller::From;
-use crate::lab::{Lab, SOON};
+use crate::lab::{LIMITED, Lab, SHARED, SOON};
 use crate::six::Six;
-use crate::switch::NINE_THOUSAND;
+use crate::switch::{MEDIA_TIMEOUT, NINE_THOUSAND};
 
 crate::cases!("phones":
     every_phone_of_an_agent_rings_and_the_first_to_answer_gets_the_caller,
@@ -17,6 +17,8 @@ crate::cases!("phones":
     a_daemon_that_is_killed_leaves_no_phone_of_an_agent_ringing,
     a_phone_that_speaks_ipv6_rings_with_the_others,
     a_phone_that_registers_later_rings_as_well,
+    a_phone_with_the_long_address_of_push_messages_rings_with_the_others,
+    a_phone_that_dies_in_the_call_is_free_after_the_directorys_media_timeout,
 );
 
 const ONE: &str = "  - { number: \"99900\", name: Sales, participants: [\"1011\", \"1001\"], ring_seconds: 5, wrap_up_seconds: 30 }\n";
@@ -194,4 +196,60 @@ fn a_phone_that_registers_later_rings_as_well(lab: &Lab) {
     rung(&[&first, &second]);
     second.unregister();
     first.unregister();
+}
+
+/// Q8: softphones that are woken by push messages have such addresses. A phone that cannot be dialled separately keeps
+/// none of the others from ringing, and is in the log once.
+fn a_phone_with_the_long_address_of_push_messages_rings_with_the_others(lab: &Lab) {
+    let address = format!(";pn-provider=fcm;pn-prid={};pn-type=voip&silent", "f0".repeat(300));
+    let push = match Six::register_with("1011", lab.switch.six, &address) {
+        Ok(push) => push,
+        Err(error) => return eprintln!("SKIPPED: this machine has no IPv6: {error}"),
+    };
+    let odd = Six::register_with("1011", lab.switch.six, ";token=a$b").unwrap();
+    lab.serve(ONE);
+    lab.log_in("99900", &["1011"]);
+    for _ in 0..2 {
+        let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+        let rings = ["desk", "soft"].map(|phone| lab.phone(phone).rings(SOON));
+        let invite = push.rings();
+        assert!(invite.lines().next().unwrap_or_default().contains(&address), "{invite}");
+        caller.hang_up();
+        push.cancelled(&invite);
+        rings.iter().for_each(|ring| drop(ring.cancelled(SOON)));
+        caller.over(SOON);
+    }
+    let told = lab.daemon().log().matches("one of an agent's phones cannot be dialled separately").count();
+    assert_eq!(told, 1, "one line, for the phone with a `$` in its address");
+    push.unregister();
+    odd.unregister();
+}
+
+/// Q8: each phone of an agent gets the directory's variables, as a single one does: a dead phone keeps its agent busy for
+/// `media_timeout`, not for ever.
+fn a_phone_that_dies_in_the_call_is_free_after_the_directorys_media_timeout(lab: &Lab) {
+    let agents = [("99900", SHARED[0], &["desk", "soft"][..]), ("99901", LIMITED, &[LIMITED])];
+    lab.serve(
+        &agents
+            .map(|(queue, agent, _)| {
+                format!("  - {{ number: \"{queue}\", name: Sales, participants: [\"{agent}\"] }}\n")
+            })
+            .concat(),
+    );
+    for (nth, (queue, agent, phones)) in agents.into_iter().enumerate() {
+        lab.log_in(queue, &[agent]);
+        let caller = lab.call(&From::outside("0791234567", "Hans"), queue);
+        let rings: Vec<_> = phones.iter().map(|phone| lab.phone(phone).rings(SOON)).collect();
+        rings[0].connects(&caller);
+        rings[0].crash();
+        let dead = Instant::now();
+        caller.byed(MEDIA_TIMEOUT + SOON);
+        assert!(dead.elapsed() + Duration::from_millis(500) > MEDIA_TIMEOUT, "ended after {:?}", dead.elapsed());
+        let (_, by) = lab.daemon().nth_fact("the end of the conversation", nth, SOON, |fact| match fact {
+            Fact::ConversationEnded { by, .. } => Some(*by),
+            _ => None,
+        });
+        assert_eq!(by, EndedBy::Switch);
+        caller.over(SOON);
+    }
 }

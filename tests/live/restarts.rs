@@ -7,6 +7,7 @@ use freeswitch_queue::acd::fact::{EndedBy, Fact};
 use crate::caller::{Caller, From};
 use crate::daemon::Daemon;
 use crate::lab::{Lab, SOON};
+use crate::phone::Ringing;
 use crate::sound::{RING_TONE, Words};
 
 crate::cases!("restarts":
@@ -15,6 +16,8 @@ crate::cases!("restarts":
     a_drain_stops_the_ringing,
     a_phone_that_rang_when_the_daemon_was_killed_stops_and_rings_again,
     a_phone_answered_while_the_daemon_is_dead_has_a_conversation_and_its_wrap_up,
+    a_phone_answered_while_the_daemon_is_dead_is_not_left_in_silence,
+    a_phone_answered_for_nobody_is_ended_by_the_next_daemon,
     without_a_daemon_the_dialplan_runs_the_admins_action,
     a_new_file_affects_no_call_and_a_bad_one_changes_nothing,
     freeswitch_restarts_and_service_resumes,
@@ -140,6 +143,48 @@ fn a_phone_answered_while_the_daemon_is_dead_has_a_conversation_and_its_wrap_up(
     next.cancelled(SOON);
     second.over(SOON);
     caller.over(SOON);
+}
+
+/// A caller waits, the phone rings, the daemon is killed and the caller hangs up.
+fn rings_for_nobody(lab: &Lab) -> Ringing<'_> {
+    lab.serve(ONE);
+    lab.log_in("99900", &["1001"]);
+    let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+    let ring = lab.phone("1001").rings(SOON);
+    lab.daemon_mut().kill();
+    caller.hang_up();
+    caller.over(SOON);
+    assert!(!ring.is_over(), "nobody is there to stop it");
+    ring
+}
+
+/// The caller who left is in the records, and the agent is free and gets the next one.
+fn serves_the_next(lab: &Lab) {
+    lab.daemon().fact("lost", Duration::from_secs(20), |fact| matches!(fact, Fact::CallLost { .. }).then_some(()));
+    let next = lab.call(&From::outside("0792222222", "Vreni"), "99900");
+    lab.phone("1001").rings(SOON).serves(next);
+}
+
+/// Q8, Q19: FreeSWITCH itself ends the leg where no daemon is back by then.
+fn a_phone_answered_while_the_daemon_is_dead_is_not_left_in_silence(lab: &Lab) {
+    let ring = rings_for_nobody(lab);
+    let answered = ring.answer();
+    let silent = ring.byed(Duration::from_secs(6)).at.saturating_duration_since(answered);
+    println!("  FreeSWITCH ended it {silent:?} after the answer");
+    lab.serve_again();
+    serves_the_next(lab);
+}
+
+/// Q8, Q19, Q22: a daemon that is back sooner ends it, and says so.
+fn a_phone_answered_for_nobody_is_ended_by_the_next_daemon(lab: &Lab) {
+    let ring = rings_for_nobody(lab);
+    let answered = ring.answer();
+    lab.serve_again();
+    lab.daemon().says("repaired: a leg that was answered, with nobody to connect it to, was ended", SOON);
+    let silent = ring.byed(SOON).at.saturating_duration_since(answered);
+    println!("  the daemon ended it {silent:?} after the answer");
+    assert!(silent < Duration::from_millis(2900), "FreeSWITCH alone takes 3 s: {silent:?}");
+    serves_the_next(lab);
 }
 
 /// Q19: after a set time the dialplan runs the admin's own action.

@@ -4,8 +4,9 @@ use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::lab::Programs;
 use crate::machine::reap;
@@ -13,6 +14,7 @@ use crate::machine::reap;
 /// A SIP message, as the phone sees it.
 #[derive(Clone, Debug)]
 pub struct Message {
+    /// The time noted by SIPp itself, which does not depend on when this process gets to read it.
     pub at: Instant,
     pub sent: bool,
     pub text: String,
@@ -51,6 +53,14 @@ impl Message {
 
 type Kept = Arc<(Mutex<Vec<Message>>, Condvar)>;
 
+/// Where a SIPp looks for two ports for audio. It opens them even if the scenario has no audio, and ends if it finds
+/// none within a hundred tries: with the default for all, fifty SIPps on a machine. Below the ports of FreeSWITCH's
+/// audio, and of those that systems assign automatically.
+fn audio_ports() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    6000 + (std::process::id() * 1000 + NEXT.fetch_add(4, Ordering::Relaxed)) % 10_000
+}
+
 /// A running SIPp.
 pub struct Sipp {
     pub port: u16,
@@ -73,6 +83,7 @@ impl Sipp {
             .arg(format!("127.0.0.1:{remote}"))
             .args(["-i", "127.0.0.1", "-p", &port.to_string(), "-sf"])
             .arg(scenario)
+            .args(["-mp", &audio_ports().to_string()])
             // The test judges messages that are not in the scenario, not SIPp.
             .args(["-nostdin", "-default_behaviors", "none", "-trace_msg", "-message_file", "/dev/stderr"])
             .args(more)
@@ -163,15 +174,19 @@ impl Drop for Sipp {
     }
 }
 
-/// The next message of SIPp's log: a line with its length, an empty line, and that many bytes.
+/// The next message of SIPp's log: a line with the time, a line with its length, an empty line, and that many bytes.
 fn next(log: &mut impl BufRead) -> Option<Message> {
-    let mut line = Vec::new();
+    let (mut line, mut at) = (Vec::new(), Instant::now());
     loop {
         line.clear();
         if log.read_until(b'\n', &mut line).ok()? == 0 {
             return None;
         }
         let text = String::from_utf8_lossy(&line);
+        if text.starts_with("-----") {
+            at = Instant::now();
+            at = at.checked_sub(late(&text).unwrap_or_default()).unwrap_or(at);
+        }
         let sent = text.contains("message sent (");
         if !sent && !text.contains("message received [") {
             continue;
@@ -180,6 +195,19 @@ fn next(log: &mut impl BufRead) -> Option<Message> {
         log.read_until(b'\n', &mut line).ok()?;
         let mut bytes = vec![0; length];
         log.read_exact(&mut bytes).ok()?;
-        return Some(Message { at: Instant::now(), sent, text: String::from_utf8_lossy(&bytes).into_owned() });
+        return Some(Message { at, sent, text: String::from_utf8_lossy(&bytes).into_owned() });
     }
+}
+
+/// How long ago a line with the time was written: `--- 2026-11-27 18:10:09.922430`. Only the seconds count, because the
+/// rest is in local time.
+fn late(line: &str) -> Option<Duration> {
+    const MINUTE: u128 = 60_000_000;
+    let (_, seconds) = line.trim_end().rsplit_once(':')?;
+    let (whole, part) = seconds.split_once('.')?;
+    let then = whole.parse::<u128>().ok()? * 1_000_000 + part.parse::<u128>().ok()?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_micros() % MINUTE;
+    let late = (now + MINUTE - then) % MINUTE;
+    // More than half a minute is a clock that was set.
+    (late < MINUTE / 2).then(|| Duration::from_micros(u64::try_from(late).unwrap_or_default()))
 }

@@ -12,17 +12,25 @@ pub struct Six {
     user: String,
     port: u16,
     registrar: SocketAddrV6,
+    /// Further parameters of its address.
+    parameters: String,
     registered: u32,
 }
 
 impl Six {
     /// Registers the phone. Fails on a machine without IPv6.
     pub fn register(user: &str, registrar: u16) -> io::Result<Six> {
+        Self::register_with(user, registrar, "")
+    }
+
+    /// Registers the phone with further parameters of its address.
+    pub fn register_with(user: &str, registrar: u16, parameters: &str) -> io::Result<Six> {
         let socket = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0))?;
         socket.set_read_timeout(Some(Duration::from_millis(100)))?;
         let port = socket.local_addr()?.port();
         let registrar = SocketAddrV6::new(Ipv6Addr::LOCALHOST, registrar, 0, 0);
-        let mut phone = Six { socket, user: user.to_owned(), port, registrar, registered: 0 };
+        let mut phone =
+            Six { socket, user: user.to_owned(), port, registrar, parameters: parameters.to_owned(), registered: 0 };
         phone.tell_registrar(3600);
         phone.hears("SIP/2.0 200");
         Ok(phone)
@@ -30,11 +38,11 @@ impl Six {
 
     fn tell_registrar(&mut self, expires: u32) {
         self.registered += 1;
-        let Six { user, port, registered, .. } = self;
+        let Six { user, port, parameters, registered, .. } = self;
         let text = format!(
             "REGISTER sip:{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/UDP [::1]:{port};branch=z9hG4bK{port}r{registered}\r\n\
              Max-Forwards: 70\r\nFrom: <sip:{user}@{DOMAIN}>;tag={port}\r\nTo: <sip:{user}@{DOMAIN}>\r\n\
-             Call-ID: six-{port}\r\nCSeq: {registered} REGISTER\r\nContact: <sip:{user}@[::1]:{port}>\r\n\
+             Call-ID: six-{port}\r\nCSeq: {registered} REGISTER\r\nContact: <sip:{user}@[::1]:{port}{parameters}>\r\n\
              Expires: {expires}\r\nContent-Length: 0\r\n\r\n"
         );
         self.socket.send_to(text.as_bytes(), self.registrar).expect("a datagram");

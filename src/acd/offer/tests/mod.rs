@@ -70,6 +70,14 @@ fn an_outcome_is_reported_once() {
     s.hears(DESK, News::Gone(DECLINED), &[gone(DECLINED)]);
 }
 
+/// Q7, Q106: an agent whose ringing phone FreeSWITCH ends, because it was told to end all calls, missed nothing.
+#[test]
+fn a_leg_that_the_switch_ends_is_no_miss() {
+    let mut s = Stand::ringing(1);
+    s.hears(DESK, News::HungUp(LegEnd::BySwitch, false), &[LATER, cancelled(CancelCause::Requested)]);
+    s.hears(DESK, News::Gone(LegEnd::BySwitch), &[gone(LegEnd::BySwitch)]);
+}
+
 /// Q8: no phone is rung for a caller who cannot be connected yet.
 #[test]
 fn phones_are_held_back_until_the_caller_is_answered() {
