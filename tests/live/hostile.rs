@@ -85,7 +85,8 @@ fn hostile_names_connect_and_are_not_executed(lab: &Lab) {
 fn the_leg_has_the_same_variables_with_every_name(lab: &Lab) {
     lab.serve(ONE);
     lab.log_in("99900", &["1001"]);
-    let long = b"x,y='z'}|\\\"".repeat(1_000);
+    // SIPp's scenario has it several times, encoded, and is not longer than 64 kB.
+    let long = b"x,y='z'}|\\\"".repeat(600);
     let controls: Vec<u8> = (1..=31).chain([127]).chain(*b"Hans").collect();
     let zalgo = format!("e{}\u{5d0}\u{5d1}", "\u{301}\u{30e}\u{323}".repeat(20));
     // Each name with the part that must remain of it, which proves that the name came this far.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use freeswitch_queue::acd::fact::Fact;
 use phones::{Call, Phones};
 
 use crate::lab::{Lab, SOON, crowd};
@@ -51,6 +52,8 @@ fn ringing_forty_phones_at_once_refuses_no_caller(lab: &Lab) {
     }
     let over = |calls: &[Call]| calls.iter().all(|call| call.ended.is_some()).then_some(());
     phones.wait("the ends of the logins", SOON, 0, over).expect("forty logins");
+    let logged_in = |fact: &Fact| matches!(fact, Fact::AgentLoggedIn { .. }).then_some(());
+    lab.daemon().nth_fact("the last login", agents.len() - 1, SOON, logged_in);
     let first = phones.count();
     let waiting = phones.call("0790000000", "99900");
     let mut callers = Vec::new();

@@ -53,6 +53,9 @@ impl Message {
 
 type Kept = Arc<(Mutex<Vec<Message>>, Condvar)>;
 
+/// What SIPp says besides its messages.
+type Complaints = Arc<Mutex<Vec<String>>>;
+
 /// A free port of which the second next is free too: SIPp opens both for audio, even if the scenario has none, and ends
 /// at once if it cannot. (Without a number it tries a hundred, which suffices for fifty SIPps on a machine.) Below the
 /// ports of FreeSWITCH's audio, and of those that systems assign automatically.
@@ -60,10 +63,11 @@ fn audio_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let candidates = std::iter::repeat_with(|| {
         let n = std::process::id() * 100 + NEXT.fetch_add(4, Ordering::Relaxed);
-        u16::try_from(6000 + n % 10_000).expect("a port")
+        // Above the ports where SIPps take commands (8888 and up).
+        u16::try_from(9000 + n % 7000).expect("a port")
     });
     let is_free = |port: u16| UdpSocket::bind(("127.0.0.1", port)).is_ok();
-    candidates.take(2500).find(|port| is_free(*port) && is_free(*port + 2)).expect("two free ports")
+    candidates.take(1750).find(|port| is_free(*port) && is_free(*port + 2)).expect("two free ports")
 }
 
 /// A running SIPp.
@@ -71,6 +75,7 @@ pub struct Sipp {
     pub port: u16,
     child: Child,
     kept: Kept,
+    complaints: Complaints,
 }
 
 impl Sipp {
@@ -99,17 +104,18 @@ impl Sipp {
             .unwrap_or_else(|error| panic!("{}: {error}", programs.sipp.display()));
         let output = child.stderr.take().expect("its log");
         let kept: Kept = Arc::default();
-        let ours = kept.clone();
+        let complaints = Complaints::default();
+        let (ours, said) = (kept.clone(), complaints.clone());
         std::thread::spawn(move || {
             let mut log = BufReader::new(output);
-            while let Some(message) = next(&mut log) {
+            while let Some(message) = next(&mut log, &said) {
                 let mut kept = ours.0.lock().expect("unpoisoned");
                 watch(&message, &kept);
                 kept.push(message);
                 ours.1.notify_all();
             }
         });
-        Sipp { port, child, kept }
+        Sipp { port, child, kept, complaints }
     }
 
     /// Waits for the first message that `wanted` accepts.
@@ -169,7 +175,8 @@ impl Sipp {
             let first = m.text.lines().next().unwrap_or_default().to_owned();
             format!("    {ms:>6} ms {} {first}  [{}]", if m.sent { "->" } else { "<-" }, m.call())
         });
-        lines.collect::<Vec<_>>().join("\n")
+        let complaints = self.complaints.lock().expect("unpoisoned").clone();
+        lines.chain(complaints).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -180,7 +187,7 @@ impl Drop for Sipp {
 }
 
 /// The next message of SIPp's log: a line with the time, a line with its length, an empty line, and that many bytes.
-fn next(log: &mut impl BufRead) -> Option<Message> {
+fn next(log: &mut impl BufRead, complaints: &Mutex<Vec<String>>) -> Option<Message> {
     let (mut line, mut at) = (Vec::new(), Instant::now());
     loop {
         line.clear();
@@ -191,6 +198,9 @@ fn next(log: &mut impl BufRead) -> Option<Message> {
         if text.starts_with("-----") {
             at = Instant::now();
             at = at.checked_sub(late(&text).unwrap_or_default()).unwrap_or(at);
+        }
+        if text.contains("Unable") || text.contains("Error") {
+            complaints.lock().expect("unpoisoned").push(format!("    {}", text.trim_end()));
         }
         let sent = text.contains("message sent (");
         if !sent && !text.contains("message received [") {
