@@ -115,6 +115,17 @@ fn is_loopback(event: &Event) -> bool {
     event.header("Channel-Name").is_some_and(|name| name.starts_with("loopback/"))
 }
 
+/// Whether an event shows that the call on channel `own` is parked.
+pub(crate) fn shows_parked(event: &Event, own: &str) -> bool {
+    let parked = matches!(event.kind(), EventKind::ChannelPark | EventKind::ChannelExecuteComplete);
+    parked && event.channel().is_some_and(|channel| channel == own)
+}
+
+/// Whether an event is the last of channel `own`.
+pub(crate) fn is_last_of(event: &Event, own: &str) -> bool {
+    event.kind() == EventKind::ChannelHangupComplete && event.channel().is_some_and(|channel| channel == own)
+}
+
 /// The leg, if it belongs to the call.
 fn our_leg(leg: Uuid, call: &Call) -> Option<LegId> {
     let leg = LegId::of(leg);

@@ -268,7 +268,7 @@ const NO_ANSWER: LegEnd = LegEnd::Missed(MissCause::NoAnswer);
 fn a_caller_enters_and_hears_music() {
     let mut s = Stand { call: Call::new(q("1"), Vec::new(), Some(place(-5000))) };
     s.gives(0, Begin, &[desk(Desk::Enter(q("1"), Some(place(-5000))))]);
-    let entered = [wire(Wire::Remember(place(-5000))), wire(Wire::Answer), ringtone(1, false), look(false)];
+    let entered = [wire(Wire::Prepare(place(-5000))), wire(Wire::Answer), ringtone(1, false), look(false)];
     s.gives(0, Entered(Some((settings(|_| ()), place(-5000), since(-5000)))), &entered);
     assert_eq!(s.call.deadline(), None);
     assert_eq!(s.call.visited(), [q("1")]);

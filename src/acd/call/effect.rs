@@ -41,7 +41,9 @@ pub enum Wire {
         /// Whether other music is playing and must be stopped.
         replace: bool,
     },
-    /// Store on the channel what keeps the caller's place if this process dies.
+    /// Give the channel, once, what it needs to go on without this process, and the caller's place in the line.
+    Prepare(Place),
+    /// Store the caller's place in a further line on the channel, which is prepared.
     Remember(Place),
     /// Play this announcement over the music.
     Say(Playing, Saying),

@@ -134,8 +134,12 @@ pub struct Call {
     music_plays: bool,
     music_failures: u32,
     played: u32,
+    /// The channel was given what it needs to go on without this process ([`Wire::Prepare`]).
+    is_prepared: bool,
     /// The caller is connected elsewhere, and the call no longer depends on this process.
     is_let_go: bool,
+    /// The caller's channel has ended, is out of reach, or goes back to the dialplan.
+    has_left: bool,
     closed: bool,
     out: Vec<Effect>,
 }
@@ -165,7 +169,9 @@ impl Call {
             music_plays: false,
             music_failures: 0,
             played: 0,
+            is_prepared: false,
             is_let_go: false,
+            has_left: false,
             closed: false,
             out: Vec::new(),
         }
@@ -189,6 +195,16 @@ impl Call {
     /// Whether the caller waits and may get offers.
     pub fn is_in_line(&self) -> bool {
         matches!(self.stage, Stage::New | Stage::Waiting(_))
+    }
+
+    /// Whether the channel can go on without this process, and has the caller's place.
+    pub fn is_prepared(&self) -> bool {
+        self.is_prepared
+    }
+
+    /// Whether the caller's channel lives on, somewhere else, when the call is finished here.
+    pub fn lives_on(&self) -> bool {
+        !self.has_left
     }
 
     /// Whether the call is finished.

@@ -36,7 +36,8 @@ impl Call {
             return self.part(Wire::HangUp(Parting::NoSuchNumber), now);
         };
         let announcer = settings.announce_every.map(|every| Announcer::new(every, self.returned, now.mono));
-        self.wire(Wire::Remember(place));
+        let prepared = std::mem::replace(&mut self.is_prepared, true);
+        self.wire(if prepared { Wire::Remember(place) } else { Wire::Prepare(place) });
         self.answer();
         self.start_music(settings.music.clone(), now);
         let queue = settings.number.clone();
