@@ -122,6 +122,11 @@ impl CallId {
     }
 }
 
+/// One entry in a queue's line, by its own number there. A call attends to it: orders and offers reach the caller by way
+/// of that call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryId(pub u64);
+
 /// One attempt to ring one agent for one caller. It is also the UUID of the agent's leg, chosen before `originate`, so
 /// that commands can name the leg before it exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -433,7 +433,7 @@ mod tests {
     use bytes::BytesMut;
 
     use crate::acd::ids::{AgentId, CallId, QueueNumber};
-    use crate::acd::queue::Place;
+    use crate::acd::rank::Rank;
     use crate::acd::time::Wall;
 
     use super::*;
@@ -545,7 +545,7 @@ mod tests {
         let place = Remembered {
             dialled: QueueNumber::new("99900").unwrap(),
             queue: QueueNumber::new("99900").unwrap(),
-            place: Place { entered: Wall(1), seq: 2 },
+            rank: Rank::new(Wall(1), 2),
             first_entered: Wall(1),
             visited: Vec::new(),
             since: None,

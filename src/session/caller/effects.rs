@@ -30,8 +30,8 @@ impl Session<'_> {
     fn commands_for(&mut self, wish: Wire) -> Result<Option<Input>, TextError> {
         match wish {
             Wire::Answer => self.outbox.push(Execute::new("answer")?.into()),
-            Wire::Prepare(place) => self.prepare(place)?,
-            Wire::Remember(place) => self.remember(place)?,
+            Wire::Prepare(rank) => self.prepare(rank)?,
+            Wire::Remember(rank) => self.remember(rank)?,
             Wire::Music { playing, music, replace } => {
                 let command = wire::music(playing, &music)?;
                 if wire::may_take_a_while(&music) {

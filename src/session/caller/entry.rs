@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::acd::call::Call;
 use crate::acd::ids::QueueNumber;
-use crate::acd::queue::Place;
+use crate::acd::rank::Rank;
 use crate::acd::time::{Now, Since, Wall};
 use crate::esl::Command;
 use crate::esl::text::TextError;
@@ -27,21 +27,21 @@ type Entry = (Call, Option<Wall>, Option<Since>);
 pub(super) fn call(shared: &Shared, channel: &Channel, dialled: &QueueNumber, now: Now) -> Entry {
     // A call that replaces a waiting one takes its place in the line.
     if let Some(heir) = channel.replaces.as_ref().and_then(|call| shared.floor.place_of(call, now)) {
-        return (Call::back(heir.queue, Vec::new(), heir.place), Some(heir.first_entered), None);
+        return (Call::back(heir.queue, Vec::new(), heir.rank), Some(heir.first_entered), None);
     }
     if let Some(kept) = kept_place(channel, dialled) {
         let since = kept.since.zip(channel.arrival.as_ref()).and_then(|(since, arrival)| arrival.since(since));
-        let call = Call::back(kept.queue.clone(), kept.visited.clone(), kept.place);
+        let call = Call::back(kept.queue.clone(), kept.visited.clone(), kept.rank);
         return (call, Some(kept.first_entered), since.map(|lasts| now.ago(lasts)));
     }
-    let new = |place| Call::new(dialled.clone(), channel.visited.clone(), place);
+    let new = |rank| Call::new(dialled.clone(), channel.visited.clone(), rank);
     match channel.held_for {
         // A caller who arrived while no controller was there, or whose controller died before it stored the place, has
         // waited since then.
         Some(held) => {
-            let place = Place { entered: shared.floor.line(now).before(held), seq: 0 };
+            let rank = Rank::new(shared.floor.line(now).before(held), 0);
             let since = now.ago(held);
-            (new(Some(place)), Some(now.wall_of(since)), Some(since))
+            (new(Some(rank)), Some(now.wall_of(since)), Some(since))
         }
         None => (new(None), None, None),
     }
@@ -72,8 +72,8 @@ fn kept_place<'a>(channel: &'a Channel, dialled: &QueueNumber) -> Option<&'a Rem
 
 impl Session<'_> {
     /// Gives the channel what it needs to go on without this process.
-    pub(super) fn prepare(&mut self, place: Place) -> Result<(), TextError> {
-        let command = self.remembering(place, true)?;
+    pub(super) fn prepare(&mut self, rank: Rank) -> Result<(), TextError> {
+        let command = self.remembering(rank, true)?;
         if self.channel.resumes {
             // The dialplan has already set everything except the place and the start of the wait.
             self.outbox.hold_back(command);
@@ -84,13 +84,13 @@ impl Session<'_> {
     }
 
     /// Stores the caller's place in a further line on the channel.
-    pub(super) fn remember(&mut self, place: Place) -> Result<(), TextError> {
-        let command = self.remembering(place, false)?;
+    pub(super) fn remember(&mut self, rank: Rank) -> Result<(), TextError> {
+        let command = self.remembering(rank, false)?;
         self.outbox.push(command);
         Ok(())
     }
 
-    fn remembering(&self, place: Place, first: bool) -> Result<Command, TextError> {
+    fn remembering(&self, rank: Rank, first: bool) -> Result<Command, TextError> {
         let queue = self.desk.queue().unwrap_or(&self.dialled).clone();
         let language = self.shared.floor.participants(&queue).map(|queue| queue.language.clone());
         let language = language.unwrap_or_else(|| self.settings.language.clone());
@@ -100,8 +100,8 @@ impl Session<'_> {
         let remembered = Remembered {
             dialled: self.dialled.clone(),
             queue,
-            place,
-            first_entered: self.desk.first_entered().unwrap_or(place.entered),
+            rank,
+            first_entered: self.desk.first_entered().unwrap_or(rank.entered),
             visited: self.call.visited().to_vec(),
             since: self.channel.arrival.as_ref().map(|arrival| arrival.moment(passed, ago)),
         };

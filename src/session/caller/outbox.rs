@@ -150,7 +150,8 @@ mod tests {
 
     use crate::acd::call::Input;
     use crate::acd::ids::{AgentId, QueueNumber};
-    use crate::acd::queue::{Orders, Place};
+    use crate::acd::queue::Orders;
+    use crate::acd::rank::Rank;
     use crate::acd::settings::{Language, QueueSettings};
     use crate::acd::time::{Now, Since, Wall};
 
@@ -167,7 +168,7 @@ mod tests {
         let settings = QueueSettings::new(queue.clone(), "Q".into(), vec![agent.clone()], Language("en".into()));
         let mut call = Call::new(queue, Vec::new(), None);
         call.handle(Input::Begin, Now::default());
-        let place = Place { entered: Wall(0), seq: 0 };
+        let place = Rank::new(Wall(0), 0);
         call.handle(Input::Entered(Some((settings.into(), place, Since::default()))), Now::default());
         let orders = Orders { ring: vec![(OFFER, agent)], ..Orders::default() };
         call.handle(Input::Looked { orders, position: 1 }, Now::default());
