@@ -20,7 +20,7 @@ use tracing::Instrument;
 use crate::acd::call::{Call, Effect, Input};
 use crate::acd::ids::{OfferId, QueueNumber};
 use crate::acd::time::{Mono, Now};
-use crate::esl::{CloseReason, Event, Events, Incoming, Link};
+use crate::esl::{CloseReason, Connection, Event, Events, Incoming};
 use crate::floor::CallDesk;
 use crate::telephony::channel::Channel;
 use crate::telephony::events::{self as heard, Heard};
@@ -37,19 +37,19 @@ use ringing::Phones;
 pub(super) async fn run(
     shared: &Arc<Shared>,
     settings: &Arc<Settings>,
-    link: Link,
+    connection: Connection,
     events: Events,
     channel: Box<Channel>,
     dialled: QueueNumber,
 ) {
     let span = tracing::info_span!("call", call = %channel.id, queue = %dialled);
-    serve(shared, settings, link, events, channel, dialled).instrument(span).await;
+    serve(shared, settings, connection, events, channel, dialled).instrument(span).await;
 }
 
 async fn serve(
     shared: &Arc<Shared>,
     settings: &Arc<Settings>,
-    link: Link,
+    connection: Connection,
     mut events: Events,
     channel: Box<Channel>,
     dialled: QueueNumber,
@@ -60,10 +60,10 @@ async fn serve(
     let mut turn = match shared.handovers.enter(&channel.id, wake.clone()) {
         Ok(turn) => turn,
         // Boxed, so that this rare case takes no space in the task of every call.
-        Err(earlier) => return Box::pin(handover::wait(shared, &link, &mut events, &channel, earlier)).await,
+        Err(earlier) => return Box::pin(handover::wait(shared, &connection, &mut events, &channel, earlier)).await,
     };
     shared.floor.admit(&channel.id, number.clone(), Box::new(move || bell.notify_one()));
-    let mut session = Session::new(shared, settings, link, channel, dialled, number);
+    let mut session = Session::new(shared, settings, connection, channel, dialled, number);
     session.begin();
     let mut draining = shared.draining.clone();
     while !session.call.is_finished() {
@@ -78,15 +78,15 @@ async fn serve(
             () = at(due) => session.tick(),
         }
     }
-    let (link, lives_on) = (session.link.clone(), session.call.lives_on());
+    let (connection, lives_on) = (session.connection.clone(), session.call.lives_on());
     drop(session);
     if lives_on {
         Box::pin(handover::stay(&turn, &mut events, &mut draining)).await;
     }
     if turn.is_asked_for() {
-        return Box::pin(super::leave_and_see(&link)).await;
+        return Box::pin(super::leave_and_see(&connection)).await;
     }
-    super::leave(&link);
+    super::leave(&connection);
 }
 
 /// Completes at `moment`, or never.
@@ -101,11 +101,11 @@ struct Session<'a> {
     shared: &'a Shared,
     /// The current configuration: a reload reaches waiting callers too.
     settings: Arc<Settings>,
-    link: Link,
+    connection: Connection,
     channel: Box<Channel>,
     dialled: QueueNumber,
-    /// When FreeSWITCH answered `connect`.
-    connected: Mono,
+    /// When FreeSWITCH replied to `connect`.
+    replied: Mono,
     call: Call,
     desk: CallDesk,
     replies: Replies,
@@ -119,7 +119,7 @@ impl<'a> Session<'a> {
     fn new(
         shared: &'a Arc<Shared>,
         settings: &Arc<Settings>,
-        link: Link,
+        connection: Connection,
         channel: Box<Channel>,
         dialled: QueueNumber,
         number: Arc<str>,
@@ -129,10 +129,10 @@ impl<'a> Session<'a> {
         Self {
             shared,
             settings: settings.clone(),
-            link,
+            connection,
             channel,
             dialled,
-            connected: now.mono,
+            replied: now.mono,
             call,
             desk,
             replies: Replies::default(),
@@ -244,11 +244,11 @@ impl<'a> Session<'a> {
             return;
         }
         let (commands, watched): (Vec<_>, Vec<_>) = outgoing.into_iter().unzip();
-        match self.link.send_all(&commands) {
+        match self.connection.send_all(&commands) {
             Ok(sent) => sent.into_iter().zip(watched).for_each(|(pending, what)| self.replies.wait_for(pending, what)),
             Err(full) => {
                 tracing::error!(%full, "FreeSWITCH does not keep up with this call; its connection is closed");
-                self.link.close();
+                self.connection.close();
             }
         }
     }

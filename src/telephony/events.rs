@@ -8,7 +8,7 @@ use crate::acd::ids::LegId;
 use crate::acd::leg::{LegEnd, News};
 use crate::esl::{Cause, Event, EventKind, JobResult};
 
-use super::variables::{ORDER, PLAYING, TRANSFER};
+use super::variables::{ORIGINATED, PLAYING, TRANSFER};
 
 /// How a leg ended, by its hang-up cause alone: `originate` that creates no channel reports nothing else.
 pub(crate) fn leg_end(cause: Cause) -> LegEnd {
@@ -137,7 +137,7 @@ fn carried_out(event: &Event) -> Option<Heard> {
         return None;
     }
     let data = event.header("Application-Data")?;
-    let said = data.strip_prefix(ORDER)?.strip_prefix('=')?;
+    let said = data.strip_prefix(ORIGINATED)?.strip_prefix('=')?;
     Some(Heard::CarriedOut(said.starts_with("+OK")))
 }
 

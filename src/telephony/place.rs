@@ -111,10 +111,10 @@ mod tests {
         );
         assert_eq!(Remembered::read(&text), Some(place.clone()));
         assert_eq!(Remembered::read(&format!("{text},level=3")), Some(place.clone()));
-        let told = Remembered { since: Some(5), ..place.clone() };
-        assert_eq!((told.write(), Remembered::read(&told.write())), (format!("{text},since=5"), Some(told.clone())));
+        let timed = Remembered { since: Some(5), ..place.clone() };
+        assert_eq!((timed.write(), Remembered::read(&timed.write())), (format!("{text},since=5"), Some(timed.clone())));
         let rank = Rank { head_start: Duration::from_millis(60_000), ..place.rank };
-        let ahead = Remembered { rank, ..told.clone() };
+        let ahead = Remembered { rank, ..timed.clone() };
         assert_eq!(
             (ahead.write(), Remembered::read(&ahead.write())),
             (format!("{text},since=5,head=60000"), Some(ahead))

@@ -68,7 +68,7 @@ impl<'a> Courier<'a> {
 
     /// Forgets an `originate` that FreeSWITCH refused.
     pub(super) fn forget(&mut self, leg: LegId) {
-        self.to_carry_out.retain(|(ordered, _)| *ordered != leg);
+        self.to_carry_out.retain(|(queued, _)| *queued != leg);
     }
 
     /// Builds the command that gets the `originate` of a leg executed soonest.

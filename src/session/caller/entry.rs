@@ -96,7 +96,7 @@ impl Session<'_> {
         let language = language.unwrap_or_else(|| self.settings.language.clone());
         let now = self.shared.clock.now();
         let ago = self.desk.since().map_or(Duration::ZERO, |since| now.lasted(since));
-        let passed = now.mono.since(self.connected);
+        let passed = now.mono.since(self.replied);
         let remembered = Remembered {
             dialled: self.dialled.clone(),
             queue,
