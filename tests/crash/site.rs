@@ -462,7 +462,8 @@ impl Site {
             assert_eq!(self.switch.connections(), links, "only the links are left");
         }
         let kills: Vec<Wall> = self.kills.lock().unwrap().iter().map(|k| Wall(BEGAN + k.0)).collect();
-        let lives = Lives { losing: *self.losing.lock().unwrap(), blind: self.setting.links == 0 };
+        let (losing, blind) = (*self.losing.lock().unwrap(), self.setting.links == 0);
+        let lives = Lives { losing, blind, ..Lives::default() };
         book.assert_whole(&kills, lives);
         book
     }
