@@ -15,7 +15,7 @@ use crate::config::{Config, LogNumbers, Withheld};
 use crate::controller::Controller;
 use crate::dispatch::Dispatcher;
 use crate::esl::server::{Server, ServerLimits};
-use crate::esl::{Events, Link, LinkLimits};
+use crate::esl::{Connection, ConnectionLimits, Events};
 use crate::floor::{Floor, Written};
 use crate::journal::{Journal, Restored};
 use crate::observe;
@@ -86,8 +86,8 @@ impl Daemon {
         let book = journal.clone();
         let masked = Arc::new(AtomicBool::new(are_masked(&config)));
         let mask = masked.clone();
-        let (told, _) = broadcast::channel(FACTS_BEHIND);
-        let tell = told.clone();
+        let (feed, _) = broadcast::channel(FACTS_BEHIND);
+        let tell = feed.clone();
         // Every listener receives facts in the order of their numbers.
         let in_order = Mutex::new(());
         let facts = move |record: Record, written: Written| {
@@ -136,7 +136,7 @@ impl Daemon {
         let new_offer = move || instance.offer(random());
         let dispatcher = Dispatcher::new(floor.clone(), Box::new(new_offer));
         let count = config.freeswitch.len();
-        let switches = Switches::new(floor.clone(), clock.clone(), seen_by_switches, instance, told, mod_hash, count);
+        let switches = Switches::new(floor.clone(), clock.clone(), seen_by_switches, instance, feed, mod_hash, count);
         journal.set_keep(config.keep);
         let mut vital = JoinSet::new();
         let mut spawn = |name: &'static str, task: BoxFuture| {
@@ -199,12 +199,12 @@ impl Daemon {
     }
 
     /// Runs one connection in its own task; `keep` lives as long as the task.
-    pub fn serve<K: Send + 'static>(&self, link: Link, events: Events, keep: K) {
+    pub fn serve<K: Send + 'static>(&self, connection: Connection, events: Events, keep: K) {
         let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(alive) = alive else { return };
         let shared = self.shared.clone();
         tokio::spawn(async move {
-            session::run(shared, link, events).await;
+            session::run(shared, connection, events).await;
             drop((keep, alive));
         });
     }
@@ -217,7 +217,7 @@ impl Daemon {
                 accepted = server.accept(|peer| self.config().allow.iter().any(|net| net.contains(&peer))) => accepted,
                 _ = draining.wait_for(|&d| d) => return,
             };
-            self.serve(accepted.link, accepted.events, accepted.place);
+            self.serve(accepted.connection, accepted.events, accepted.place);
         }
     }
 
@@ -253,14 +253,19 @@ impl Daemon {
 }
 
 /// The limits of the server, if `files` files may be open at the same time: more calls than one FreeSWITCH carries, but
-/// few enough to leave files for the store, the links and the control socket. The limits of a link allow a queue of
+/// few enough to leave files for the store, the links and the control socket. The limits of a connection allow a queue of
 /// hundreds to ring all agents at once: each phone takes three commands, and four events when it stops ringing.
 pub fn limits(files: usize) -> ServerLimits {
     let connections = files.saturating_sub(OTHER_FILES).max(files / 2).min(MOST_CALLS);
     let usual = ServerLimits::default();
-    let link =
-        LinkLimits { commands: 4096, unwritten: 4 << 20, essential_events: 4096, event_bytes: 16 << 20, ..usual.link };
-    ServerLimits { connections, link, ..usual }
+    let connection = ConnectionLimits {
+        commands: 4096,
+        unwritten: 4 << 20,
+        essential_events: 4096,
+        event_bytes: 16 << 20,
+        ..usual.connection
+    };
+    ServerLimits { connections, connection, ..usual }
 }
 
 /// Whether the log shows only the last digits of callers' numbers.

@@ -54,29 +54,33 @@
 //! - **bench**: the free agents of one queue, ranked for the next caller.
 //! - **call**: a caller's connection from the entry to its one disposition; named by the UUID of the caller's channel.
 //! - **caller**: a person who dialled a queue's number.
+//! - **connection**: one TCP connection of the Event Socket, whichever side has opened it.
 //! - **disposition**: the way a call ended: answered, abandoned, timed out, taken, moved on or lost.
+//! - **entry**: one caller's stay in one line, with a number of its own; the call attends to it.
 //! - **fact**: a record of what happened, in the past tense, numbered in the order of happening.
 //! - **feature code**: a number that an agent dials to log in or out, such as `*4199900`.
 //! - **feed**: the facts as they happen, for readers in the process, such as `demo` and the lamps (`switch::Switches::facts`).
 //! - **floor**: the live picture of queues, agents and calls.
-//! - **handover**: a call that is here again on a second connection, so that the first has to end; see `session::Turns`.
+//! - **handover**: a call that is here again on a second connection, so that the first has to end; see `session::Handovers`.
 //! - **identity**: the random number of a daemon's store; each leg's UUID carries it, so that a daemon recognises its
 //!   own legs.
 //! - **inbound link**, or **link**: the connection that the daemon opens to a FreeSWITCH's own event socket.
 //! - **journal**: the store of facts and logins, and the thread that writes it.
 //! - **lamp**: a BLF key of a phone that lights while an agent is logged in to a queue.
 //! - **leg**: the channel of one of an agent's phones, from `originate` until FreeSWITCH has no such channel any more.
-//! - **line**: the callers who wait in a queue, in order; the line's time, in which places are measured, ignores
+//! - **line**: the callers who wait in a queue, in order; the line's time, in which entries are measured, ignores
 //!   changes of the calendar.
 //! - **login**: an agent's choice to take the calls of one queue; it survives restarts.
 //! - **lost**: FreeSWITCH or the connection ended the call, although nobody hung up.
 //! - **miss**: an offer that was not taken, with a cause, such as `no_answer` or `busy`.
 //! - **offer**: one agent rung for one caller, on one phone or several; it has one outcome.
+//! - **order**: what a queue wants of the call of a waiting caller: ring, call an offer off, end the wait.
 //! - **participant**: an agent in a queue's list in the file, logged in or not.
-//! - **place**: where a caller stands in the line: the moment of entry and the order of arrival; kept in `fsq_place`.
 //! - **position**: the number announced to the caller: one more than the callers in front.
 //! - **private call**: a call of an agent's phone that the queue did not make; it makes the agent busy.
 //! - **queue**: a line of callers with a number, a strategy and participants.
+//! - **rank**: a caller's place in the line: the moment of entry less a head start, and the order of arrival; kept in
+//!   `fsq_place`.
 //! - **reach**: whether an agent's phone works, and how long it is left alone if it does not.
 //! - **repair**: a correction that the link makes when FreeSWITCH and the daemon disagree.
 //! - **ring time**: how long one offer rings.

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use bytes::BytesMut;
-use freeswitch_queue::esl::command::{Command, EventSet, Filter, Secret, SendEvent};
+use freeswitch_queue::esl::command::{Command, EventSet, Filter, Password, SendEvent};
 use freeswitch_queue::esl::text::Line;
 use freeswitch_queue::esl::{ApiCall, Cause, ChannelId, EventKind, Execute};
 use proptest::prelude::*;
@@ -148,11 +148,11 @@ proptest! {
             commands.extend([Command::Filter(filter.clone()), Command::FilterDelete(filter)]);
             expected.extend([format!("filter Unique-ID {a}"), format!("filter delete Unique-ID {a}")]);
         }
-        if let Ok(secret) = Secret::new(&b) {
-            commands.push(Command::Auth(secret.clone()));
+        if let Ok(password) = Password::new(&b) {
+            commands.push(Command::Auth(password.clone()));
             expected.push(format!("auth {b}"));
             if let Ok(user) = Line::new(a.clone()) {
-                commands.push(Command::UserAuth { user, secret });
+                commands.push(Command::UserAuth { user, password });
                 expected.push(format!("userauth {a}:{b}"));
             }
         }

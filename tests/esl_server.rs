@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use freeswitch_queue::esl::client::{ConnectError, connect};
-use freeswitch_queue::esl::command::{Command, Secret};
-use freeswitch_queue::esl::link::{CloseReason, Incoming, LinkLimits};
+use freeswitch_queue::esl::command::{Command, Password};
+use freeswitch_queue::esl::connection::{CloseReason, ConnectionLimits, Incoming};
 use freeswitch_queue::esl::server::{Accepted, Server, ServerLimits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -70,11 +70,11 @@ async fn a_call_beyond_the_limit_returns_to_the_dialplan_once_it_is_parked() {
 async fn the_last_command_arrives_even_with_unread_bytes() {
     let (server, address) = server(ServerLimits::default()).await;
     let mut switch = TcpStream::connect(address).await.unwrap();
-    let Accepted { link, events, .. } = accept(&server).await;
+    let Accepted { connection, events, .. } = accept(&server).await;
     // Bytes left unread when the socket closes would make the system reset the connection.
     switch.write_all(&PARK.repeat(100)).await.unwrap();
-    link.send(&Command::Exit).unwrap().log_refusal("exit");
-    drop((link, events));
+    connection.send(&Command::Exit).unwrap().log_refusal("exit");
+    drop((connection, events));
     assert_eq!(read_to_end(&mut switch).await, "exit\n\n");
 }
 
@@ -87,7 +87,7 @@ async fn a_peer_that_exceeds_the_shared_memory_is_closed() {
     let mut greedy = accept(&server).await;
     let mut call = TcpStream::connect(address).await.unwrap();
     let mut served = accept(&server).await;
-    served.link.vouch();
+    served.connection.vouch();
     first.write_all(&half).await.unwrap();
     call.write_all(&half).await.unwrap();
     // The call's frame, which is complete now, no longer counts once it is handled.
@@ -120,11 +120,11 @@ async fn an_inbound_link_logs_in_or_reports_what_is_wrong() {
         stream.write_all(&[OK, PARK].concat()).await.unwrap();
         // From here on nobody listens.
     });
-    let password = Secret::new("ClueCon").unwrap();
-    let (_link, mut events) = connect(&address, &password, LinkLimits::default()).await.unwrap();
+    let password = Password::new("ClueCon").unwrap();
+    let (_connection, mut events) = connect(&address, &password, ConnectionLimits::default()).await.unwrap();
     assert!(matches!(timeout(PATIENCE, events.next()).await.unwrap(), Some(Incoming::Event(_))));
     switch.await.unwrap();
-    let error = connect(&address, &password, LinkLimits::default()).await.unwrap_err();
+    let error = connect(&address, &password, ConnectionLimits::default()).await.unwrap_err();
     assert!(matches!(error, ConnectError::Io { .. }));
     assert!(error.to_string().contains(&address), "{error}");
 }

@@ -16,12 +16,16 @@ mod daemon;
 mod lab;
 #[path = "live/lamp.rs"]
 mod lamp;
-#[path = "live/ledger.rs"]
+// Each binary needs only a part of this module.
+#[allow(dead_code)]
+#[path = "support/ledger.rs"]
 mod ledger;
 #[path = "live/office/mod.rs"]
 mod office;
 #[path = "live/phone.rs"]
 mod phone;
+#[path = "live/records.rs"]
+mod records;
 #[path = "live/refuser.rs"]
 mod refuser;
 // The office needs only a part of this module.

@@ -122,6 +122,11 @@ impl CallId {
     }
 }
 
+/// One entry in a queue's line, by its own number there. A call attends to it: orders and offers reach the caller by way
+/// of that call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryId(pub u64);
+
 /// One attempt to ring one agent for one caller. It is also the UUID of the agent's leg, chosen before `originate`, so
 /// that commands can name the leg before it exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -204,7 +209,7 @@ impl Instance {
     }
 
     /// Whether this installation originated the leg.
-    pub fn ordered(self, offer: OfferId) -> bool {
+    pub fn originated(self, offer: OfferId) -> bool {
         (offer.0.as_u128() ^ self.0.as_u128()) & MARK == 0 && offer.0.get_version_num() == 8
     }
 }
@@ -235,11 +240,11 @@ mod tests {
         let (a, b) = (Instance::new(7 << 72), Instance::new(6 << 72));
         for random in [0, u128::MAX, 0x1234_5678_9abc_def0] {
             let offer = a.offer(random);
-            assert!(a.ordered(offer) && !b.ordered(offer));
+            assert!(a.originated(offer) && !b.originated(offer));
             assert_eq!(offer.0.get_version_num(), 8);
         }
         assert_ne!(a.offer(1), a.offer(2));
-        assert!(!a.ordered(OfferId(Uuid::from_u128(7))));
+        assert!(!a.originated(OfferId(Uuid::from_u128(7))));
         assert_eq!(a.to_string().parse(), Ok(a));
     }
 
@@ -253,7 +258,7 @@ mod tests {
             for phone in [0, 1, 255] {
                 let leg = offer.leg(phone).uuid();
                 assert_eq!((OfferId::of_leg(leg), LegId::of(leg)), (offer, offer.leg(phone)));
-                assert!(us.ordered(OfferId(leg)));
+                assert!(us.originated(OfferId(leg)));
                 assert_eq!(leg.get_version_num(), 8);
             }
             assert_ne!(offer.leg(1), offer.leg(2));

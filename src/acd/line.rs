@@ -1,4 +1,4 @@
-//! The line's own time, in which places in the line are measured (Q4, Q19, Q108).
+//! The line's own time, in which entries into the line are measured (Q4, Q19, Q108).
 //!
 //! A place is stored on the caller's channel and outlives the process, so the monotonic clock cannot measure it. The
 //! calendar cannot either, because it may be set, and callers must keep their order. The line's time equals the

@@ -4,7 +4,7 @@
 //! - [`agent`]: one record per agent for all queues;
 //! - [`reach`]: whether an agent's phone works, and how long it is left alone when it does not;
 //! - [`queue`]: the waiting callers in order, and the agents who were tried for each;
-//! - [`mod@line`]: the time in which places in the line are measured;
+//! - [`rank`]: which waiting caller is ahead of which; [`mod@line`]: the time in which entries are measured;
 //! - [`pairing`]: which free agent is next for which caller; [`pace`]: how many agents may be rung at once;
 //! - [`call`]: one caller's way through the queues;
 //! - [`offer`]: one offer and its legs, from the query for phones to the end of the last leg; [`leg`]: one leg;
@@ -25,6 +25,7 @@ pub mod offer;
 pub mod pace;
 pub mod pairing;
 pub mod queue;
+pub mod rank;
 pub mod reach;
 pub mod restored;
 pub mod settings;

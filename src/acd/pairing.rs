@@ -9,7 +9,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::ids::AgentId;
-use super::queue::{PAUSE_AFTER_MISS, Place, Queue, Tried};
+use super::queue::{PAUSE_AFTER_MISS, Queue, Tried};
+use super::rank::Rank;
 use super::settings::{QueueSettings, Strategy};
 use super::time::{Mono, Since};
 
@@ -114,12 +115,12 @@ pub enum Choice {
     Pass,
 }
 
-/// Chooses for the caller at `place`: among all free agents, or only `spare` when the free agents are held for a caller
+/// Chooses for the caller of this rank: among all free agents, or only `spare` when the free agents are held for a caller
 /// ahead.
-pub fn choose(queue: &mut Queue, place: Place, bench: &Bench, spare: Option<&AgentId>, now: Mono) -> Choice {
+pub fn choose(queue: &mut Queue, rank: Rank, bench: &Bench, spare: Option<&AgentId>, now: Mono) -> Choice {
     let simultaneous = bench.settings.strategy == Strategy::Simultaneous;
     let random = bench.settings.strategy == Strategy::Random;
-    let Some(w) = queue.at(place) else { return Choice::Pass };
+    let Some(w) = queue.at(rank) else { return Choice::Pass };
     if bench.is_empty() || (!simultaneous && !w.offers.is_empty()) {
         return Choice::Pass;
     }
@@ -174,7 +175,7 @@ mod tests {
 
     use uuid::Uuid;
 
-    use super::super::ids::{CallId, OfferId};
+    use super::super::ids::{CallId, EntryId, OfferId};
     use super::super::queue::tests::settings;
     use super::super::time::{Now, Wall};
     use super::*;
@@ -194,37 +195,38 @@ mod tests {
     struct Room {
         queue: Queue,
         bench: Bench,
-        place: Place,
+        entry: EntryId,
+        rank: Rank,
         offers: u128,
     }
     impl Room {
         fn new(strategy: Strategy, agents: &[&str]) -> Self {
             let s = settings(strategy, agents);
             let mut queue = Queue::new(s.clone());
-            let place =
-                queue.enter(CallId::new("x").unwrap(), Place { entered: Wall(0), seq: 0 }, Since::default(), 7, None);
+            let (entry, rank) =
+                queue.enter(CallId::new("x").unwrap(), Rank::new(Wall(0), 0), Since::default(), 7, None);
             let mut bench = Bench::new(s);
             for a in agents {
                 bench.seat(&id(a), None);
             }
-            Self { queue, bench, place, offers: 0 }
+            Self { queue, bench, entry, rank, offers: 0 }
         }
         fn choose(&mut self, ms: u64) -> Choice {
-            choose(&mut self.queue, self.place, &self.bench, None, at(ms))
+            choose(&mut self.queue, self.rank, &self.bench, None, at(ms))
         }
         fn own(&mut self, agent: &str) {
-            self.queue.at(self.place).unwrap().own = Some(id(agent));
+            self.queue.at(self.rank).unwrap().own = Some(id(agent));
         }
         fn ring(&mut self, agent: &str) -> OfferId {
             self.offers += 1;
             let offer = OfferId(Uuid::from_u128(self.offers));
-            assert!(self.queue.confirm(&CallId::new("x").unwrap(), offer, id(agent)));
+            assert!(self.queue.confirm(self.entry, offer, id(agent)));
             self.bench.unseat(&id(agent));
             offer
         }
         fn miss(&mut self, agent: &str, ms: u64) {
             let offer = self.ring(agent);
-            self.queue.missed(&CallId::new("x").unwrap(), offer, at(ms));
+            self.queue.missed(self.entry, offer, at(ms));
             self.bench.seat(&id(agent), None);
         }
     }
@@ -258,7 +260,7 @@ mod tests {
         let two = r.ring("2");
         r.miss("1", 0);
         assert_eq!(r.choose(60_000), Choice::Pass);
-        r.queue.missed(&CallId::new("x").unwrap(), two, at(60_000));
+        r.queue.missed(r.entry, two, at(60_000));
         r.bench.seat(&id("2"), None);
         assert_eq!(r.choose(60_000), Choice::Ring(ids(&["1"])));
     }
@@ -285,7 +287,7 @@ mod tests {
         let mut counts = HashMap::new();
         for seed in 0..1000 {
             let mut r = Room::new(Strategy::Random, &agents);
-            r.queue.at(r.place).unwrap().seed = seed;
+            r.queue.at(r.rank).unwrap().seed = seed;
             let Choice::Ring(first) = r.choose(0) else { panic!("nobody was chosen") };
             assert_eq!(r.choose(0), Choice::Ring(first.clone()));
             *counts.entry(first[0].clone()).or_insert(0) += 1;
@@ -326,7 +328,7 @@ mod tests {
         let mut r = Room::new(Strategy::Simultaneous, &["1", "2"]);
         let (one, two) = (r.ring("1"), r.ring("2"));
         for (agent, offer, ms) in [("1", one, 0), ("2", two, 1_000)] {
-            r.queue.missed(&CallId::new("x").unwrap(), offer, at(ms));
+            r.queue.missed(r.entry, offer, at(ms));
             r.bench.seat(&id(agent), None);
         }
         assert_eq!(r.choose(5_000), Choice::Ring(ids(&["1"])));
@@ -355,7 +357,7 @@ mod tests {
         for seed in 0..400 {
             let mut r = Room::new(Strategy::Random, &agents);
             agents.iter().skip(2).for_each(|a| r.miss(a, 0));
-            r.queue.at(r.place).unwrap().seed = seed;
+            r.queue.at(r.rank).unwrap().seed = seed;
             let Choice::Ring(first) = r.choose(0) else { panic!("nobody was chosen") };
             *counts.entry(first[0].clone()).or_insert(0) += 1;
         }
@@ -370,7 +372,7 @@ mod tests {
         for (gone, left) in [("2", vec!["1", "3"]), ("1", vec!["3"])] {
             r.bench.unseat(&id(gone));
             for seed in 0..50 {
-                r.queue.at(r.place).unwrap().seed = seed;
+                r.queue.at(r.rank).unwrap().seed = seed;
                 let Choice::Ring(first) = r.choose(0) else { panic!("nobody was chosen") };
                 assert!(left.contains(&first[0].as_str()), "{first:?}");
             }
@@ -399,7 +401,7 @@ mod tests {
         assert_eq!(r.choose(0), Choice::Hold { until: at(5_000), spare: Some(id("1")) });
         assert_eq!(r.choose(5_000), Choice::Ring(ids(&["2"])));
         let call = CallId::new("behind").unwrap();
-        let behind = r.queue.enter(call, Place { entered: Wall(1), seq: 0 }, Since::default(), 7, None);
+        let (_, behind) = r.queue.enter(call, Rank::new(Wall(1), 0), Since::default(), 7, None);
         let spare = id("1");
         let mut choose = |spare, ms| choose(&mut r.queue, behind, &r.bench, spare, at(ms));
         assert_eq!(choose(Some(&spare), 0), Choice::Ring(ids(&["1"])));

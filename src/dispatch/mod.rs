@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::acd::ids::{AgentId, OfferId, QueueNumber};
 use crate::acd::pace::{Pace, share};
 use crate::acd::pairing::{Bench, Choice, choose};
-use crate::acd::queue::Place;
+use crate::acd::rank::Rank;
 use crate::acd::settings::Strategy;
 use crate::acd::time::{Mono, Now};
 use crate::floor::{Floor, OfferKey};
@@ -139,22 +139,21 @@ impl Dispatcher {
 
     /// Serves the callers of these queues, longest wait first across all of them.
     fn pair(&mut self, queues: BTreeSet<QueueNumber>, now: Now) {
-        let mut heads: BTreeSet<(Place, QueueNumber)> = BTreeSet::new();
+        let mut heads: BTreeSet<(Rank, QueueNumber)> = BTreeSet::new();
         for queue in queues {
-            if let Some(place) = self.next(&queue, None) {
-                heads.insert((place, queue));
+            if let Some(rank) = self.next(&queue, None) {
+                heads.insert((rank, queue));
             }
         }
         // Queues whose free agents are held for a caller ahead, each with the one agent who is not held.
         let mut spares: HashMap<QueueNumber, AgentId> = HashMap::new();
-        while let Some((place, queue)) = heads.pop_first() {
+        while let Some((rank, queue)) = heads.pop_first() {
             let Some(bench) = self.benches.get(&queue) else { continue };
             let spare = spares.get(&queue);
             if spare.is_some_and(|spare| !bench.seats(spare)) {
                 continue;
             }
-            let chosen =
-                self.floor.with_queue(&queue, |q| (q.call_at(place), choose(q, place, bench, spare, now.mono)));
+            let chosen = self.floor.with_queue(&queue, |q| (q.call_at(rank), choose(q, rank, bench, spare, now.mono)));
             match chosen {
                 Some((Some(call), Choice::Ring(agents))) => {
                     let (room, again) = self.room(&queue, now.mono);
@@ -168,7 +167,7 @@ impl Dispatcher {
                         self.offer(&key, now);
                     }
                     // An agent who is paused after a miss may have to be rung for this caller as well, later.
-                    heads.insert((place, queue));
+                    heads.insert((rank, queue));
                     continue;
                 }
                 Some((_, Choice::Hold { until, spare })) => {
@@ -181,7 +180,7 @@ impl Dispatcher {
                 }
                 _ => {}
             }
-            if let Some(next) = self.next(&queue, Some(place)) {
+            if let Some(next) = self.next(&queue, Some(rank)) {
                 heads.insert((next, queue));
             }
         }
@@ -197,7 +196,7 @@ impl Dispatcher {
     }
 
     /// The next caller to serve; `None` when no agent is free.
-    fn next(&self, queue: &QueueNumber, after: Option<Place>) -> Option<Place> {
+    fn next(&self, queue: &QueueNumber, after: Option<Rank>) -> Option<Rank> {
         if self.benches.get(queue)?.is_empty() {
             return None;
         }

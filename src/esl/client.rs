@@ -8,8 +8,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::close::CloseReason;
-use super::command::{Command, Secret};
-use super::link::{Events, Incoming, Link, LinkLimits};
+use super::command::{Command, Password};
+use super::connection::{Connection, ConnectionLimits, Events, Incoming};
 use super::reply::{NotDone, Unknown};
 use super::tcp;
 
@@ -40,11 +40,15 @@ pub enum ConnectError {
     TimedOut(Duration),
 }
 
-/// Connects to `address` (`host:port`) and logs in. Takes at most twice [`LinkLimits::reply`].
+/// Connects to `address` (`host:port`) and logs in. Takes at most twice [`ConnectionLimits::reply`].
 ///
 /// # Errors
 /// [`ConnectError`], which says what to check.
-pub async fn connect(address: &str, password: &Secret, limits: LinkLimits) -> Result<(Link, Events), ConnectError> {
+pub async fn connect(
+    address: &str,
+    password: &Password,
+    limits: ConnectionLimits,
+) -> Result<(Connection, Events), ConnectError> {
     let failed = |source| ConnectError::Io { address: address.to_owned(), source };
     let stream = match timeout(limits.reply, TcpStream::connect(address)).await {
         Ok(connected) => connected.map_err(failed)?,
@@ -54,22 +58,26 @@ pub async fn connect(address: &str, password: &Secret, limits: LinkLimits) -> Re
     login(stream, password, limits).await
 }
 
-/// Logs in on an open connection. Takes at most [`LinkLimits::reply`].
+/// Logs in on an open connection. Takes at most [`ConnectionLimits::reply`].
 ///
 /// # Errors
 /// [`ConnectError`], which says what to check.
-pub async fn login<S>(io: S, password: &Secret, limits: LinkLimits) -> Result<(Link, Events), ConnectError>
+pub async fn login<S>(
+    io: S,
+    password: &Password,
+    limits: ConnectionLimits,
+) -> Result<(Connection, Events), ConnectError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (link, mut events) = Link::open(io, limits);
-    match timeout(limits.reply, authenticate(&link, &mut events, password)).await {
-        Ok(done) => done.map(|()| (link, events)),
+    let (connection, mut events) = Connection::open(io, limits);
+    match timeout(limits.reply, authenticate(&connection, &mut events, password)).await {
+        Ok(done) => done.map(|()| (connection, events)),
         Err(_) => Err(ConnectError::TimedOut(limits.reply)),
     }
 }
 
-async fn authenticate(link: &Link, events: &mut Events, password: &Secret) -> Result<(), ConnectError> {
+async fn authenticate(connection: &Connection, events: &mut Events, password: &Password) -> Result<(), ConnectError> {
     loop {
         match events.next().await {
             Some(Incoming::AuthRequest) => break,
@@ -79,7 +87,7 @@ async fn authenticate(link: &Link, events: &mut Events, password: &Secret) -> Re
             None => return Err(ConnectError::Closed(CloseReason::Peer)),
         }
     }
-    let reply = match link.send(&Command::Auth(password.clone())) {
+    let reply = match connection.send(&Command::Auth(password.clone())) {
         Ok(pending) => pending.await,
         Err(_) => return Err(ConnectError::Closed(CloseReason::OutOfStep)),
     };

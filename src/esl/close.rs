@@ -26,7 +26,7 @@ pub enum CloseReason {
     SlowWrite(Duration),
     /// The application did not take its essential events fast enough.
     Overrun,
-    /// It needed more than its own share of its [`Pool`](super::link::Pool), and the shared part was used up.
+    /// It needed more than its own share of its [`Pool`](super::connection::Pool), and the shared part was used up.
     Crowded,
     /// Reading or writing failed.
     Io(std::io::ErrorKind),

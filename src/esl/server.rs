@@ -14,9 +14,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::command::{Command, Execute};
+use super::connection::{Connection, ConnectionLimits, Events, Incoming, Pool};
 use super::frame::FrameLimits;
 use super::kind::EventKind;
-use super::link::{Events, Incoming, Link, LinkLimits, Pool};
 use super::tcp;
 
 /// How long to pause when the system has no resources for another connection.
@@ -40,7 +40,7 @@ pub struct ServerLimits {
     /// How long to wait for a call that is turned away to park.
     pub park: Duration,
     /// Limits of each connection.
-    pub link: LinkLimits,
+    pub connection: ConnectionLimits,
     /// Bytes of unprocessed data that each connection may always hold: see [`Pool`].
     pub own: usize,
     /// Bytes of unprocessed data that all connections may hold together: see [`Pool`].
@@ -53,9 +53,9 @@ impl Default for ServerLimits {
     /// for the receive buffer of 16 kB and the usual unread events.
     fn default() -> Self {
         let frame = FrameLimits { body: 1 << 20, ..FrameLimits::default() };
-        let link = LinkLimits { frame, event_bytes: 4 << 20, ..LinkLimits::default() };
+        let connection = ConnectionLimits { frame, event_bytes: 4 << 20, ..ConnectionLimits::default() };
         let (own, shared) = (32 << 10, 256 << 20);
-        Self { connections: 4096, turned_away: 256, park: Duration::from_secs(3), link, own, shared }
+        Self { connections: 4096, turned_away: 256, park: Duration::from_secs(3), connection, own, shared }
     }
 }
 
@@ -94,7 +94,7 @@ impl Refusals {
 #[derive(Debug)]
 pub struct Accepted {
     /// Sends commands. Send `connect` within 25 s.
-    pub link: Link,
+    pub connection: Connection,
     /// Receives events.
     pub events: Events,
     /// The peer's address.
@@ -161,8 +161,8 @@ impl Server {
             // A failure here means that the peer is gone already; the first read reports it.
             let _ = tcp::prepare(&stream);
             if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-                let (link, events) = Link::open_in(stream, self.limits.link, self.pool.clone());
-                return Accepted { link, events, peer, place: Place(place) };
+                let (connection, events) = Connection::open_in(stream, self.limits.connection, self.pool.clone());
+                return Accepted { connection, events, peer, place: Place(place) };
             }
             tracing::warn!(%peer, most = self.limits.connections, "turned a call away: the limit of calls is reached");
             self.turn_away_in_background(stream).await;
@@ -175,25 +175,25 @@ impl Server {
             return;
         };
         let park = self.limits.park;
-        let (link, events) = Link::open_in(stream, self.limits.link, self.pool.clone());
+        let (connection, events) = Connection::open_in(stream, self.limits.connection, self.pool.clone());
         tokio::spawn(async move {
-            turn_away_link(link, events, park).await;
+            turn_away_connection(connection, events, park).await;
             drop(permit);
         });
     }
 }
 
 /// Returns an accepted call, which has received no command yet, to the dialplan: `connect`, then as [`give_back`].
-pub async fn turn_away<S>(io: S, park: Duration, limits: LinkLimits)
+pub async fn turn_away<S>(io: S, park: Duration, limits: ConnectionLimits)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (link, events) = Link::open(io, limits);
-    turn_away_link(link, events, park).await;
+    let (connection, events) = Connection::open(io, limits);
+    turn_away_connection(connection, events, park).await;
 }
 
-async fn turn_away_link(link: Link, mut events: Events, park: Duration) {
-    give_back_after(&[Command::Connect], &link, &mut events, park).await;
+async fn turn_away_connection(connection: Connection, mut events: Events, park: Duration) {
+    give_back_after(&[Command::Connect], &connection, &mut events, park).await;
 }
 
 /// Returns a call to the dialplan after `connect`, and ends its connection.
@@ -201,25 +201,25 @@ async fn turn_away_link(link: Link, mut events: Events, park: Duration) {
 /// A call whose connection ends before the call is parked stays parked for ever, with nobody in charge. So this waits
 /// for the park, for at most `park`. The call may have parked before we subscribe to its events (3 of 16 times on a
 /// real switch), so it is also given an application, which it executes as soon as it is parked.
-pub async fn give_back(link: &Link, events: &mut Events, park: Duration) {
-    give_back_after(&[], link, events, park).await;
+pub async fn give_back(connection: &Connection, events: &mut Events, park: Duration) {
+    give_back_after(&[], connection, events, park).await;
 }
 
-async fn give_back_after(first: &[Command], link: &Link, events: &mut Events, park: Duration) {
-    wait_for_park(first, link, events, park).await;
-    leave(link);
+async fn give_back_after(first: &[Command], connection: &Connection, events: &mut Events, park: Duration) {
+    wait_for_park(first, connection, events, park).await;
+    leave(connection);
 }
 
 /// Waits until a call is parked after `connect`, for at most `park`; see [`give_back`].
-pub async fn until_parked(link: &Link, events: &mut Events, park: Duration) {
-    wait_for_park(&[], link, events, park).await;
+pub async fn until_parked(connection: &Connection, events: &mut Events, park: Duration) {
+    wait_for_park(&[], connection, events, park).await;
 }
 
-async fn wait_for_park(first: &[Command], link: &Link, events: &mut Events, park: Duration) {
+async fn wait_for_park(first: &[Command], connection: &Connection, events: &mut Events, park: Duration) {
     let mut commands = [first, &[Command::MyEvents]].concat();
     // It consists of plain words, so building it cannot fail.
     commands.extend(Execute::with("set", "fsq_given_back=true").ok().map(Command::from));
-    match link.send_all(&commands) {
+    match connection.send_all(&commands) {
         Ok(sent) => sent.into_iter().for_each(|pending| pending.log_refusal("returning a call to the dialplan")),
         Err(full) => tracing::warn!(%full, "cannot see whether a call that returns to the dialplan is parked"),
     }
@@ -243,12 +243,12 @@ fn shows_park(kind: EventKind) -> bool {
 }
 
 /// Ends a connection with `exit`, after the commands already sent have been written.
-pub fn leave(link: &Link) {
-    match link.send(&Command::Exit) {
+pub fn leave(connection: &Connection) {
+    match connection.send(&Command::Exit) {
         Ok(pending) => pending.log_refusal("exit"),
         Err(full) => tracing::warn!(%full, "closing a connection without `exit`"),
     }
-    link.close();
+    connection.close();
 }
 
 #[cfg(test)]

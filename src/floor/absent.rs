@@ -3,7 +3,7 @@
 
 use crate::acd::fact::{CancelCause, Fact, LossCause};
 use crate::acd::ids::{CallId, QueueNumber};
-use crate::acd::queue::Place;
+use crate::acd::rank::Rank;
 use crate::acd::time::{Mono, Now, Since, Wall};
 
 use super::{Floor, lock};
@@ -26,9 +26,9 @@ pub struct Absent {
 }
 
 impl Absent {
-    /// The caller's place, as far as the records show it.
-    pub(super) fn place(&self) -> Place {
-        Place { entered: self.entered, seq: 0 }
+    /// The caller's rank, as far as the records show it.
+    pub(super) fn rank(&self) -> Rank {
+        Rank::new(self.entered, 0)
     }
 }
 
@@ -39,7 +39,7 @@ impl Floor {
         let Some(left) = self.leave_queue(call, queue, CancelCause::CallerGone, now, |_| None) else { return };
         let who = Absent {
             queue: queue.clone(),
-            entered: left.place.entered,
+            entered: left.rank.entered,
             waits: left.since,
             seen: now.mono.into(),
             first_entered,

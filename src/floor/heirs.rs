@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::acd::ids::{CallId, QueueNumber};
-use crate::acd::queue::Place;
+use crate::acd::rank::Rank;
 use crate::acd::time::{Mono, Now, Wall};
 
 use super::{Floor, lock};
@@ -19,8 +19,8 @@ const ON_THE_WAY: Duration = Duration::from_secs(10);
 pub struct Standing {
     /// The queue.
     pub queue: QueueNumber,
-    /// The place in its line.
-    pub place: Place,
+    /// The rank in its line.
+    pub rank: Rank,
     /// When the consulting caller first entered any queue.
     pub first_entered: Wall,
 }
@@ -32,9 +32,9 @@ impl Floor {
     /// The place of a waiting call.
     pub(super) fn standing(&self, call: &CallId, first_entered: Option<Wall>) -> Option<Standing> {
         self.queues.iter().find_map(|q| {
-            let place = q.place(call)?;
-            let first_entered = first_entered.unwrap_or(place.entered);
-            Some(Standing { queue: q.key().clone(), place, first_entered })
+            let rank = q.rank(q.entry_of(call)?)?;
+            let first_entered = first_entered.unwrap_or(rank.entered);
+            Some(Standing { queue: q.key().clone(), rank, first_entered })
         })
     }
 

@@ -29,7 +29,8 @@ use crate::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
 use crate::acd::line::Line;
 use crate::acd::offer::Outcome;
 use crate::acd::pace::SESSIONS_PER_SECOND;
-use crate::acd::queue::{CalledOff, Left, Orders, Place, Queue};
+use crate::acd::queue::{CalledOff, Left, Orders, Queue};
+use crate::acd::rank::Rank;
 use crate::acd::settings::QueueSettings;
 use crate::acd::time::{Now, Since, Wall};
 
@@ -205,33 +206,33 @@ impl Floor {
         self.calls.contains_key(call)
     }
 
-    /// Puts a caller into a queue, at `place` when coming back. Returns `None` when there is no such queue.
+    /// Puts a caller into a queue, at the `rank` of before when coming back. Returns `None` when there is no such queue.
     pub fn enter(
         &self,
         call: &CallId,
         queue: &QueueNumber,
-        place: Option<Place>,
+        rank: Option<Rank>,
         caller: &Caller,
         seed: u64,
         now: Now,
-    ) -> Option<(Arc<QueueSettings>, Place, Since)> {
+    ) -> Option<(Arc<QueueSettings>, Rank, Since)> {
         let back = self.comes_back(call, now);
         // A daemon killed at the very beginning of a wait has recorded the place, but not yet set it on the channel.
-        let recorded = back.as_ref().filter(|b| b.queue == *queue).map(Absent::place);
+        let recorded = back.as_ref().filter(|b| b.queue == *queue).map(Absent::rank);
         let line = *lock(&self.line);
-        let place = place.or(recorded);
-        let since = match place {
-            Some(place) => caller.since.unwrap_or_else(|| line.since(place.entered, now)),
+        let rank = rank.or(recorded);
+        let since = match rank {
+            Some(rank) => caller.since.unwrap_or_else(|| line.since(rank.entered, now)),
             None => now.ago(caller.came),
         };
         let came = line.at(now).before(caller.came);
-        let fresh = || Place { entered: came, seq: self.arrivals.fetch_add(1, Ordering::Relaxed) };
+        let fresh = || Rank::new(came, self.arrivals.fetch_add(1, Ordering::Relaxed));
         let first_entered = caller.first_entered.or(back.as_ref().map(|b| b.first_entered));
-        let (settings, place) = {
+        let (settings, rank) = {
             let mut q = self.queues.get_mut(queue).filter(|q| !q.is_retired())?;
-            let at = q.enter(call.clone(), place.unwrap_or_else(fresh), since, seed, caller.own.clone());
+            let (entry, rank) = q.enter(call.clone(), rank.unwrap_or_else(fresh), since, seed, caller.own.clone());
             if q.logged_in().is_empty() {
-                q.end_one(call, TimeoutCause::NobodyLoggedIn);
+                q.end_one(entry, TimeoutCause::NobodyLoggedIn);
             }
             self.record(
                 now,
@@ -243,17 +244,18 @@ impl Floor {
                     returned: caller.returned || back.is_some(),
                 },
             );
-            (q.settings().clone(), at)
+            (q.settings().clone(), rank)
         };
         self.queue_changed(queue);
-        Some((settings, place, since))
+        Some((settings, rank, since))
     }
 
     /// Takes the call's orders, and reads its position.
     pub fn look(&self, call: &CallId, queue: &QueueNumber, listen: bool) -> Option<(Orders, u32)> {
         let mut q = self.queues.get_mut(queue)?;
-        let orders = q.take_orders(call, listen)?;
-        let position = q.position(call, HIGHEST + 1)?;
+        let entry = q.entry_of(call)?;
+        let orders = q.take_orders(entry, listen)?;
+        let position = q.position(entry, HIGHEST + 1)?;
         Some((orders, position))
     }
 
@@ -261,7 +263,7 @@ impl Floor {
     pub fn close(&self, call: &CallId, queue: &QueueNumber, cause: CancelCause, now: Now) {
         let never_rang = match self.queues.get_mut(queue) {
             Some(mut q) => {
-                let never_rang = q.close(call);
+                let never_rang = q.entry_of(call).map(|entry| q.close(entry)).unwrap_or_default();
                 self.record_unrung(call, queue, &never_rang, cause, now);
                 never_rang
             }
@@ -279,23 +281,16 @@ impl Floor {
         }
         {
             let mut q = self.queues.get_mut(&queue);
+            let entry = q.as_ref().and_then(|q| q.entry_of(&call));
+            if let (Some(q), Some(entry)) = (&mut q, entry) {
+                match outcome {
+                    Outcome::Cancelled(cause) if !cause.passes_over() => q.cancelled(entry, offer),
+                    Outcome::Cancelled(_) | Outcome::Missed(_) => q.missed(entry, offer, now.mono),
+                }
+            }
             let fact = match outcome {
-                Outcome::Missed(cause) => {
-                    if let Some(q) = &mut q {
-                        q.missed(&call, offer, now.mono);
-                    }
-                    Fact::OfferMissed { offer, call, queue, agent, cause }
-                }
-                Outcome::Cancelled(cause) => {
-                    if let Some(q) = &mut q {
-                        if cause.passes_over() {
-                            q.missed(&call, offer, now.mono);
-                        } else {
-                            q.cancelled(&call, offer);
-                        }
-                    }
-                    Fact::OfferCancelled { offer, call, queue, agent, cause }
-                }
+                Outcome::Missed(cause) => Fact::OfferMissed { offer, call, queue, agent, cause },
+                Outcome::Cancelled(cause) => Fact::OfferCancelled { offer, call, queue, agent, cause },
             };
             self.record(now, fact);
         }
@@ -418,7 +413,8 @@ impl Floor {
     ) -> Option<Left> {
         let left = {
             let mut q = self.queues.get_mut(queue)?;
-            let left = q.leave(call)?;
+            let entry = q.entry_of(call)?;
+            let left = q.leave(entry)?;
             // Offers whose phones do not ring yet end before the wait does.
             self.record_unrung(call, queue, &left.never_rang, cancel, now);
             if let Some(fact) = fact(&left) {
@@ -468,7 +464,8 @@ impl Floor {
     /// the caller takes no more offers.
     pub fn confirm(&self, key: &OfferKey, now: Now) -> bool {
         let confirmed = self.queues.get_mut(&key.queue).is_some_and(|mut q| {
-            let confirmed = q.confirm(&key.call, key.offer, key.agent.clone());
+            let entry = q.entry_of(&key.call);
+            let confirmed = entry.is_some_and(|entry| q.confirm(entry, key.offer, key.agent.clone()));
             if confirmed {
                 let OfferKey { offer, call, queue, agent } = key.clone();
                 self.record(now, Fact::OfferMade { offer, call, queue, agent });
@@ -510,7 +507,8 @@ impl Floor {
     /// Orders an offer to be called off.
     fn call_off(&self, key: &OfferKey, cause: CancelCause, now: Now) {
         let done = self.queues.get_mut(&key.queue).map(|mut q| {
-            let done = q.call_off(&key.call, key.offer, cause, now.mono);
+            let entry = q.entry_of(&key.call);
+            let done = entry.map_or(CalledOff::Stale, |entry| q.call_off(entry, key.offer, cause, now.mono));
             if done == CalledOff::NeverRang {
                 self.record_unrung(&key.call, &key.queue, &[(key.offer, key.agent.clone())], cause, now);
             }

@@ -16,7 +16,7 @@ pub struct Registrations {
 }
 
 /// The most contacts of one account that are reported as impossible to ring.
-const MOST_TOLD: usize = 16;
+const MOST_REPORTED: usize = 16;
 
 #[derive(Debug, Default)]
 struct Account {
@@ -28,7 +28,7 @@ struct Account {
     /// The number of phones, if it is one or none.
     few: Option<u8>,
     /// The contacts already reported as impossible to ring.
-    told: Vec<Box<str>>,
+    reported: Vec<Box<str>>,
     /// The subscription under which `few` was learnt.
     listened: u64,
 }
@@ -83,9 +83,10 @@ impl Registrations {
     /// the account registers.
     pub fn is_new(&self, agent: &AgentId, contact: &str) -> bool {
         let mut account = self.accounts.entry(agent.clone()).or_default();
-        let new = account.told.len() < MOST_TOLD && account.told.iter().all(|told| **told != *contact);
+        let new =
+            account.reported.len() < MOST_REPORTED && account.reported.iter().all(|reported| **reported != *contact);
         if new {
-            account.told.push(Box::from(contact));
+            account.reported.push(Box::from(contact));
         }
         new
     }

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::acd::agent::{Activity, Agent, Unavailable};
 use crate::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
-use crate::acd::queue::{Place, Queue};
+use crate::acd::queue::Queue;
+use crate::acd::rank::Rank;
 use crate::acd::settings::Strategy;
 use crate::acd::time::{Mono, Now, Wall};
 
@@ -239,13 +240,13 @@ const EXPLAINED: usize = 100;
 struct Participant {
     agent: AgentId,
     reason: Option<Reason>,
-    before: Option<(Place, QueueNumber)>,
+    before: Option<(Rank, QueueNumber)>,
 }
 
 impl Floor {
     /// Copies the live picture.
     pub fn view(&self, now: Now) -> FloorView {
-        let firsts: BTreeMap<QueueNumber, Place> = self.queues.iter().filter_map(|q| first_of(&q)).collect();
+        let firsts: BTreeMap<QueueNumber, Rank> = self.queues.iter().filter_map(|q| first_of(&q)).collect();
         let mut queues: Vec<QueueView> =
             self.queue_numbers().iter().filter_map(|q| self.view_of(q, &firsts, now)).collect();
         queues.sort_by(|a, b| a.number.cmp(&b.number));
@@ -286,7 +287,7 @@ impl Floor {
         self.queues.iter().map(|q| q.key().clone()).collect()
     }
 
-    fn view_of(&self, number: &QueueNumber, firsts: &BTreeMap<QueueNumber, Place>, now: Now) -> Option<QueueView> {
+    fn view_of(&self, number: &QueueNumber, firsts: &BTreeMap<QueueNumber, Rank>, now: Now) -> Option<QueueView> {
         let (settings, rows) = {
             let q = self.queues.get(number)?;
             let settings = q.settings().clone();
@@ -329,7 +330,7 @@ impl Floor {
         &self,
         agent: &AgentId,
         queue: &QueueNumber,
-        firsts: &BTreeMap<QueueNumber, Place>,
+        firsts: &BTreeMap<QueueNumber, Rank>,
         now: Now,
     ) -> Participant {
         let found = self.agents.get(agent);
@@ -341,7 +342,7 @@ impl Floor {
 }
 
 /// A queue, and the place of its first caller for whom no phone rings.
-fn first_of(queue: &Queue) -> Option<(QueueNumber, Place)> {
+fn first_of(queue: &Queue) -> Option<(QueueNumber, Rank)> {
     let (place, _) = queue.waiting().find(|(_, w)| w.offers().is_empty())?;
     Some((queue.settings().number.clone(), place))
 }
@@ -350,7 +351,7 @@ fn first_of(queue: &Queue) -> Option<(QueueNumber, Place)> {
 type Tried = (bool, Option<Mono>);
 
 /// Why each participant is not offered the caller at `place` (Q24).
-fn candidates(participants: &[Participant], tried: &[Tried], place: Place, now: Now) -> Vec<CandidateView> {
+fn candidates(participants: &[Participant], tried: &[Tried], place: Rank, now: Now) -> Vec<CandidateView> {
     let each = participants.iter().zip(tried);
     let reason = |participant: &Participant, (own, tried): &Tried| {
         if *own {

@@ -41,14 +41,14 @@ impl Arrivals {
     /// How long ago the caller of this reply to `connect` arrived.
     pub(super) fn ago(&self, arrival: &Arrival, now: Mono) -> Duration {
         let ours = i128::try_from(now.0.as_micros()).unwrap_or(i128::MAX);
-        let seen = ours.saturating_sub(i128::from(arrival.told));
+        let seen = ours.saturating_sub(i128::from(arrival.replied));
         let mut clocks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if clocks.len() >= MOST_CLOCKS && !clocks.contains_key(&arrival.switch) {
             clocks.clear();
         }
         let clock = clocks.entry(arrival.switch.clone()).or_insert(Difference { least: [seen; 2], began: now });
         let ahead = clock.see(seen, now);
-        let came = if arrival.waited() <= AT_ONCE { arrival.came } else { arrival.told };
+        let came = if arrival.waited() <= AT_ONCE { arrival.came } else { arrival.replied };
         let ago = ours.saturating_sub(ahead.saturating_add(i128::from(came)));
         Duration::from_micros(u64::try_from(ago).unwrap_or(0)).min(AT_ONCE + LATEST)
     }
@@ -79,11 +79,11 @@ mod tests {
         Mono(Duration::from_millis(ms))
     }
     /// A caller who arrived, and whose `connect` was answered, at these milliseconds by FreeSWITCH's clock.
-    fn arrival(came: u64, told: u64) -> Arrival {
-        Arrival { switch: "fs".to_owned(), came: BASE + came * 1000, told: BASE + told * 1000 }
+    fn arrival(came: u64, replied: u64) -> Arrival {
+        Arrival { switch: "fs".to_owned(), came: BASE + came * 1000, replied: BASE + replied * 1000 }
     }
-    fn ago(arrivals: &Arrivals, came: u64, told: u64, read: u64) -> u64 {
-        u64::try_from(arrivals.ago(&arrival(came, told), ms(read)).as_millis()).unwrap_or(u64::MAX)
+    fn ago(arrivals: &Arrivals, came: u64, replied: u64, read: u64) -> u64 {
+        u64::try_from(arrivals.ago(&arrival(came, replied), ms(read)).as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Q4: the caller who arrived first is first in line, even if the connection is read late.

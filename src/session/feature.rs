@@ -10,7 +10,7 @@ use crate::acd::feature::{FeatureAnswer, authorise};
 use crate::acd::ids::{AgentId, QueueNumber};
 use crate::controller::LoginAnswer;
 use crate::esl::text::TextError;
-use crate::esl::{ApiCall, Cause, Command, Events, Execute, Incoming, Link};
+use crate::esl::{ApiCall, Cause, Command, Connection, Events, Execute, Incoming};
 use crate::floor::LoginRefusal;
 use crate::telephony::Settings;
 use crate::telephony::channel::Channel;
@@ -24,7 +24,7 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
 pub(super) async fn run(
     shared: &Arc<Shared>,
     settings: &Settings,
-    link: Link,
+    connection: Connection,
     mut events: Events,
     channel: Box<Channel>,
     login: bool,
@@ -33,7 +33,7 @@ pub(super) async fn run(
     let found = shared.floor.participants(&queue);
     let language = found.as_ref().map_or_else(|| settings.language.clone(), |q| q.language.clone());
     let participants = found.as_ref().map(|q| q.participants.as_slice());
-    let answer = match whose(shared, settings, &link, &channel, participants).await {
+    let answer = match whose(shared, settings, &connection, &channel, participants).await {
         Ok((by, agent)) => change(shared, &by, &agent, &queue, login).await,
         Err(refusal) => refusal,
     };
@@ -41,13 +41,13 @@ pub(super) async fn run(
     tracing::info!(call = %channel.id, %queue, user, login, ?answer, "a feature code was dialled");
     let file = format!("{}/{language}/{}.wav", settings.prompts, prompt(answer));
     match speak(&file) {
-        Ok(commands) => send(&link, &commands),
+        Ok(commands) => send(&connection, &commands),
         Err(error) => {
             tracing::error!(%error, file, "a prompt cannot be named; check `prompts`");
-            send(&link, &[Command::Hangup { channel: None, cause: Cause::NormalClearing }]);
+            send(&connection, &[Command::Hangup { channel: None, cause: Cause::NormalClearing }]);
         }
     }
-    see_off(&link, &mut events).await;
+    see_off(&connection, &mut events).await;
 }
 
 /// Logs the agent in or out.
@@ -70,12 +70,12 @@ async fn change(shared: &Shared, by: &Asker, agent: &AgentId, queue: &QueueNumbe
 async fn whose(
     shared: &Shared,
     settings: &Settings,
-    link: &Link,
+    connection: &Connection,
     channel: &Channel,
     participants: Option<&[AgentId]>,
 ) -> Result<(Asker, AgentId), FeatureAnswer> {
     let who = channel.who.as_ref().ok_or(FeatureAnswer::NotAuthenticated)?;
-    let domain = home(shared, settings, link, &who.user).await.ok_or(FeatureAnswer::Failed)?;
+    let domain = home(shared, settings, connection, &who.user).await.ok_or(FeatureAnswer::Failed)?;
     if !who.is_of(&domain) {
         let (call, user, theirs) = (&channel.id, &who.user, who.domain.as_deref().unwrap_or("none"));
         tracing::warn!(
@@ -93,13 +93,13 @@ async fn whose(
 
 /// The domain in which the agent with this user's name is rung. If neither the agent's `dial` nor the configuration
 /// names it, asks the FreeSWITCH of this call. `None` if that does not state it.
-async fn home(shared: &Shared, settings: &Settings, link: &Link, user: &str) -> Option<String> {
+async fn home(shared: &Shared, settings: &Settings, connection: &Connection, user: &str) -> Option<String> {
     let agent = AgentId::new(user).ok();
     let own = agent.and_then(|agent| shared.floor.agent(&agent, |a| a.settings().own_domain().map(str::to_owned)));
     if let Some(domain) = own.flatten().or_else(|| settings.domain.clone()) {
         return Some(domain);
     }
-    let outcome = send_one(link, Command::Api(ApiCall::default_domain())).await?;
+    let outcome = send_one(connection, Command::Api(ApiCall::default_domain())).await?;
     let domain = outcome.default_domain();
     if domain.is_none() {
         tracing::warn!(
@@ -135,20 +135,20 @@ fn speak(file: &str) -> Result<[Command; 5], TextError> {
 }
 
 /// Rejects a number that is neither a queue nor a feature code.
-pub(super) async fn refuse_number(link: &Link, events: &mut Events) {
-    send(link, &[Command::Hangup { channel: None, cause: Cause::UnallocatedNumber }]);
-    see_off(link, events).await;
+pub(super) async fn refuse_number(connection: &Connection, events: &mut Events) {
+    send(connection, &[Command::Hangup { channel: None, cause: Cause::UnallocatedNumber }]);
+    see_off(connection, events).await;
 }
 
-fn send(link: &Link, commands: &[Command]) {
-    match link.send_all(commands) {
+fn send(connection: &Connection, commands: &[Command]) {
+    match connection.send_all(commands) {
         Ok(sent) => sent.into_iter().for_each(|pending| pending.log_refusal("answering a feature code")),
         Err(full) => tracing::error!(%full, "a feature code cannot be answered"),
     }
 }
 
 /// Waits for the end of the call.
-async fn see_off(link: &Link, events: &mut Events) {
+async fn see_off(connection: &Connection, events: &mut Events) {
     let ended = async {
         loop {
             match events.next().await {
@@ -159,7 +159,7 @@ async fn see_off(link: &Link, events: &mut Events) {
     };
     if timeout(ANSWER_PATIENCE, ended).await.is_err() {
         tracing::warn!("a phone that dialled a feature code was not hung up in time");
-        send(link, &[Command::Hangup { channel: None, cause: Cause::NormalClearing }]);
+        send(connection, &[Command::Hangup { channel: None, cause: Cause::NormalClearing }]);
     }
-    leave(link);
+    leave(connection);
 }

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 use crate::acd::ids::CallId;
-use crate::esl::{Events, Incoming, Link, Outcome, server};
+use crate::esl::{Connection, Events, Incoming, Outcome, server};
 use crate::telephony::channel::Channel;
 use crate::telephony::commands as wire;
 
@@ -66,7 +66,8 @@ pub(super) struct MyTurn {
     all: Arc<All>,
     call: CallId,
     turn: Arc<Turn>,
-    told: bool,
+    /// [`MyTurn::asked_for`] has given the reason.
+    reason_given: bool,
 }
 
 /// The turn of an earlier connection's task.
@@ -91,15 +92,15 @@ impl Handovers {
         }
         let turn = Arc::new(Turn { state: Mutex::default(), wake });
         turns.insert(call.clone(), turn.clone());
-        Ok(MyTurn { all: self.0.clone(), call: call.clone(), turn, told: false })
+        Ok(MyTurn { all: self.0.clone(), call: call.clone(), turn, reason_given: false })
     }
 }
 
 impl MyTurn {
     /// Why the call has arrived on another connection; returned once.
     pub(super) fn asked_for(&mut self) -> Option<Again> {
-        let again = lock(&self.turn.state).again.filter(|_| !self.told);
-        self.told |= again.is_some();
+        let again = lock(&self.turn.state).again.filter(|_| !self.reason_given);
+        self.reason_given |= again.is_some();
         again
     }
 
@@ -175,7 +176,13 @@ async fn until_over(events: &mut Events) {
 
 /// Ends the earlier connection of the call first, and then sends the call through its dialplan again, because the end
 /// of that connection ends the park of this one too.
-pub(super) async fn wait(shared: &Shared, link: &Link, events: &mut Events, channel: &Channel, earlier: Earlier) {
+pub(super) async fn wait(
+    shared: &Shared,
+    connection: &Connection,
+    events: &mut Events,
+    channel: &Channel,
+    earlier: Earlier,
+) {
     let again = if channel.returns || channel.rescued { Again::Back } else { Again::PassedOn };
     let outlive = match again {
         Again::Back => wire::let_go(&channel.channel),
@@ -185,10 +192,10 @@ pub(super) async fn wait(shared: &Shared, link: &Link, events: &mut Events, chan
         ?again,
         "the call has arrived again before its last connection has ended, and goes through its dialplan once more"
     );
-    server::until_parked(link, events, PARK_PATIENCE).await;
+    server::until_parked(connection, events, PARK_PATIENCE).await;
     match outlive {
         Ok(command) => {
-            if let Some(Outcome::Refused(text)) = send_one(link, command).await {
+            if let Some(Outcome::Refused(text)) = send_one(connection, command).await {
                 tracing::warn!(%text, "FreeSWITCH refused to clear socket_resume on a call");
             }
         }
@@ -199,7 +206,7 @@ pub(super) async fn wait(shared: &Shared, link: &Link, events: &mut Events, chan
     }
     // Taken before leaving, because the dialplan may return the call at once.
     let turn = shared.handovers.enter(&channel.id, Arc::default());
-    leave_and_see(link).await;
+    leave_and_see(connection).await;
     drop(turn);
 }
 

@@ -18,7 +18,7 @@ use crate::acd::feature::Dialled;
 use crate::clock::Clock;
 use crate::controller::Controller;
 use crate::esl::server::{self, leave};
-use crate::esl::{Command, Events, Link, Outcome, Unknown};
+use crate::esl::{Command, Connection, Events, Outcome, Unknown};
 use crate::floor::Floor;
 use crate::telephony::Settings;
 use crate::telephony::channel::Channel;
@@ -58,16 +58,16 @@ pub struct Shared {
 }
 
 /// Runs one connection to its end.
-pub async fn run(shared: Arc<Shared>, link: Link, mut events: Events) {
+pub async fn run(shared: Arc<Shared>, connection: Connection, mut events: Events) {
     let settings = shared.settings.borrow().clone();
-    let reply = match send_one(&link, Command::Connect).await {
+    let reply = match send_one(&connection, Command::Connect).await {
         Some(Outcome::Done(reply)) => reply,
         Some(Outcome::Refused(text)) => return tracing::warn!(%text, "a connection does not belong to a call"),
         Some(Outcome::Unknown(why)) => {
             tracing::warn!(%why, "a connection did not identify its call");
             if matches!(why, Unknown::TimedOut(_)) {
                 // It may belong to a call on a switch that hangs.
-                Box::pin(give_back(&link, &mut events)).await;
+                Box::pin(give_back(&connection, &mut events)).await;
             }
             return;
         }
@@ -78,47 +78,47 @@ pub async fn run(shared: Arc<Shared>, link: Link, mut events: Events) {
         Ok(channel) => Box::new(channel),
         Err(error) => {
             tracing::warn!(%error, "a connection does not belong to a call");
-            return Box::pin(give_back(&link, &mut events)).await;
+            return Box::pin(give_back(&connection, &mut events)).await;
         }
     };
     // The reply contains the whole channel, and the call may be long.
     drop(reply);
     if settings.token.as_deref().is_some_and(|token| channel.token.as_deref() != Some(token)) {
         tracing::warn!(call = %channel.id, "a call without our token went back to the dialplan: `socket HOST:PORT/TOKEN` must end with the `token` of the configuration");
-        return Box::pin(give_back(&link, &mut events)).await;
+        return Box::pin(give_back(&connection, &mut events)).await;
     }
-    link.vouch();
+    connection.vouch();
     channel.withheld &= settings.hide_withheld;
     if channel.withheld {
         channel.hide_caller();
     }
     let drained = *shared.draining.borrow();
     match settings.codes.read(&channel.dialled) {
-        _ if drained => Box::pin(give_back(&link, &mut events)).await,
+        _ if drained => Box::pin(give_back(&connection, &mut events)).await,
         // The leg belongs to a caller who is already waiting for this agent.
         Dialled::Queue(queue) if channel.forwarded => {
             tracing::warn!(call = %channel.id, %queue, "an agent's phone forwarded its call to a queue; the forward is refused");
-            Box::pin(feature::refuse_number(&link, &mut events)).await;
+            Box::pin(feature::refuse_number(&connection, &mut events)).await;
         }
         Dialled::Queue(queue) => {
             if channel.withheld {
-                hide(&link);
+                hide(&connection);
             }
-            caller::run(&shared, &settings, link, events, channel, queue).await;
+            caller::run(&shared, &settings, connection, events, channel, queue).await;
         }
         Dialled::Feature { login, queue, lamp: _ } => {
-            Box::pin(feature::run(&shared, &settings, link, events, channel, login, queue)).await;
+            Box::pin(feature::run(&shared, &settings, connection, events, channel, login, queue)).await;
         }
         Dialled::Other => {
             tracing::warn!(call = %channel.id, dialled = %channel.dialled, "a call dialled neither a queue nor a feature code");
-            Box::pin(feature::refuse_number(&link, &mut events)).await;
+            Box::pin(feature::refuse_number(&connection, &mut events)).await;
         }
     }
 }
 
 /// Makes FreeSWITCH itself erase the caller's name and number.
-fn hide(link: &Link) {
-    let sent = commands::hide_caller().map(|commands| link.send_all(&commands));
+fn hide(connection: &Connection) {
+    let sent = commands::hide_caller().map(|commands| connection.send_all(&commands));
     match sent {
         Ok(Ok(sent)) => sent.into_iter().for_each(|pending| pending.log_refusal("hiding the caller's number")),
         Ok(Err(full)) => tracing::warn!(%full, "the command that hides the caller's number could not be sent"),
@@ -127,18 +127,18 @@ fn hide(link: &Link) {
 }
 
 /// Returns a call to the dialplan.
-async fn give_back(link: &Link, events: &mut Events) {
-    server::give_back(link, events, PARK_PATIENCE).await;
+async fn give_back(connection: &Connection, events: &mut Events) {
+    server::give_back(connection, events, PARK_PATIENCE).await;
 }
 
 /// Ends the connection, and waits until FreeSWITCH has executed all commands on it.
-async fn leave_and_see(link: &Link) {
-    send_one(link, Command::Exit).await;
-    link.close();
+async fn leave_and_see(connection: &Connection) {
+    send_one(connection, Command::Exit).await;
+    connection.close();
 }
 
-async fn send_one(link: &Link, command: Command) -> Option<Outcome> {
-    match link.send(&command) {
+async fn send_one(connection: &Connection, command: Command) -> Option<Outcome> {
+    match connection.send(&command) {
         Ok(pending) => Some(pending.await),
         Err(full) => {
             tracing::warn!(%full, "a call is given up");

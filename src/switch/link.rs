@@ -20,7 +20,7 @@ use crate::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
 use crate::acd::time::Mono;
 use crate::esl::command::EventSet;
 use crate::esl::{
-    ApiCall, Cause, ChannelId, CloseReason, Command, Event, EventKind, Events, Incoming, Link, Outcome, Reply,
+    ApiCall, Cause, ChannelId, CloseReason, Command, Connection, Event, EventKind, Events, Incoming, Outcome, Reply,
 };
 use crate::floor::{AskedRegistrations, OfferKey};
 use crate::telephony::commands::{connected, end_if_ringing, end_if_silent, has_mod_hash};
@@ -86,7 +86,7 @@ enum Answer {
 struct Up<'a> {
     switches: &'a Switches,
     index: usize,
-    link: Link,
+    connection: Connection,
     /// Agents whose phones registered here during this link: only for them does the end of a registration matter.
     registered: BTreeSet<AgentId>,
     /// Agents about whose phones to ask, and how many of these questions are under way.
@@ -121,13 +121,13 @@ struct Up<'a> {
 }
 
 /// Serves a link until it ends; returns the reason.
-pub(super) async fn run(switches: &Switches, index: usize, link: Link, mut events: Events) -> CloseReason {
+pub(super) async fn run(switches: &Switches, index: usize, connection: Connection, mut events: Events) -> CloseReason {
     let mut facts = switches.facts.subscribe();
     let mut settings = switches.settings.clone();
     let mut up = Up {
         switches,
         index,
-        link,
+        connection,
         registered: BTreeSet::new(),
         to_look_up: BTreeSet::new(),
         looking_up: 0,
@@ -236,7 +236,7 @@ impl Up<'_> {
     }
 
     fn tell(&self, commands: &[Command]) {
-        match self.link.send_all(commands) {
+        match self.connection.send_all(commands) {
             Ok(sent) => sent.into_iter().for_each(|pending| pending.log_refusal("a command of the link")),
             Err(full) => tracing::warn!(%full, "a command of the link was not sent"),
         }
@@ -244,7 +244,7 @@ impl Up<'_> {
 
     /// Sends a question. Returns false if there is no room for it.
     fn ask(&mut self, call: ApiCall, answer: impl FnOnce(Outcome) -> Answer + Send + 'static) -> bool {
-        match self.link.send(&Command::Api(call)) {
+        match self.connection.send(&Command::Api(call)) {
             Ok(pending) => {
                 self.asked.spawn(async move { answer(pending.await) });
                 true

@@ -24,9 +24,9 @@ use crate::acd::pace::SESSIONS_PER_SECOND;
 use crate::clock::Clock;
 use crate::config::SwitchAddress;
 use crate::esl::client::{self, ConnectError};
-use crate::esl::command::Secret;
+use crate::esl::command::Password;
 use crate::esl::text::TextError;
-use crate::esl::{Events, Link, LinkLimits};
+use crate::esl::{Connection, ConnectionLimits, Events};
 use crate::floor::Floor;
 use crate::telephony::Settings;
 
@@ -50,10 +50,10 @@ pub const RETURN_PATIENCE: Duration = Duration::from_secs(30);
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
 /// A link being opened.
-pub type Connecting = Pin<Box<dyn Future<Output = Result<(Link, Events), ConnectError>> + Send>>;
+pub type Connecting = Pin<Box<dyn Future<Output = Result<(Connection, Events), ConnectError>> + Send>>;
 
 /// Opens a link to a switch, given its address and password.
-pub type Connect = Arc<dyn Fn(String, Secret) -> Connecting + Send + Sync>;
+pub type Connect = Arc<dyn Fn(String, Password) -> Connecting + Send + Sync>;
 
 /// Links over TCP.
 pub fn over_tcp() -> Connect {
@@ -256,7 +256,7 @@ pub async fn keep(
     mut draining: watch::Receiver<bool>,
 ) {
     switches.change_link(index, |link| link.address.clone_from(&address.address));
-    let password = match Secret::new(address.password.expose()) {
+    let password = match Password::new(address.password.expose()) {
         Ok(password) => password,
         Err(error) => {
             switches.cannot_log_in(index, &address.address, &error);
@@ -266,7 +266,7 @@ pub async fn keep(
     };
     let mut wait = BACKOFF.0;
     // Each new reason is logged once.
-    let mut told = None;
+    let mut logged = None;
     let mut blind_since = Some(switches.clock.now().mono);
     loop {
         let connected = tokio::select! {
@@ -274,7 +274,7 @@ pub async fn keep(
             _ = draining.wait_for(|&d| d) => return,
         };
         match connected {
-            Ok((link, events)) => {
+            Ok((connection, events)) => {
                 tracing::info!(switch = address.address, "the link to FreeSWITCH is up");
                 switches.change_link(index, |link| {
                     link.up = true;
@@ -282,7 +282,7 @@ pub async fn keep(
                 });
                 switches.floor.set_supervised(true, switches.clock.now());
                 let reason = tokio::select! {
-                    reason = link::run(&switches, index, link, events) => reason,
+                    reason = link::run(&switches, index, connection, events) => reason,
                     _ = draining.wait_for(|&d| d) => return,
                 };
                 switches.change_link(index, |link| {
@@ -295,17 +295,17 @@ pub async fn keep(
                     %reason,
                     "the link to FreeSWITCH is lost; private calls and registrations are unseen until it is up again"
                 );
-                told = None;
+                logged = None;
                 wait = BACKOFF.0;
                 blind_since = Some(switches.clock.now().mono);
             }
             Err(error) => {
                 let why = error.to_string();
-                if told.as_ref() != Some(&why) {
+                if logged.as_ref() != Some(&why) {
                     tracing::warn!(switch = address.address, %error, "no link to FreeSWITCH; the daemon keeps trying");
                 }
                 switches.change_link(index, |link| link.troubles.link = Some(why.clone()));
-                told = Some(why);
+                logged = Some(why);
             }
         }
         if blind_since.is_some_and(|since| switches.clock.now().mono.since(since) >= BLIND_PATIENCE) {
@@ -346,8 +346,8 @@ pub async fn watch_over(switches: Arc<Switches>) {
 }
 
 /// The limits of a link: `show channels as json` takes 1 kB per channel.
-pub fn limits() -> LinkLimits {
-    let mut limits = LinkLimits { events: 8192, essential_events: 8192, ..LinkLimits::default() };
+pub fn limits() -> ConnectionLimits {
+    let mut limits = ConnectionLimits { events: 8192, essential_events: 8192, ..ConnectionLimits::default() };
     limits.frame.body = 64 << 20;
     limits
 }

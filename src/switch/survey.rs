@@ -182,7 +182,7 @@ impl Suspects {
 
 /// The leg, if we originated the channel.
 pub(super) fn ours(channel: &str, instance: Instance) -> Option<Uuid> {
-    Uuid::try_parse(channel).ok().filter(|leg| instance.ordered(OfferId(*leg)))
+    Uuid::try_parse(channel).ok().filter(|leg| instance.originated(OfferId(*leg)))
 }
 
 /// The offer, call, queue and agent of a leg, from the variables of its `originate`.

@@ -28,26 +28,26 @@ pub(crate) struct Arrival {
     pub(crate) switch: String,
     /// When the call arrived at this number.
     pub(crate) came: u64,
-    /// When FreeSWITCH answered `connect`.
-    pub(crate) told: u64,
+    /// When FreeSWITCH replied to `connect`.
+    pub(crate) replied: u64,
 }
 
 impl Arrival {
-    /// The moment `ago` before the present, where `passed` is the time since FreeSWITCH answered `connect`.
+    /// The moment `ago` before the present, where `passed` is the time since FreeSWITCH replied to `connect`.
     pub(crate) fn moment(&self, passed: Duration, ago: Duration) -> u64 {
         let micros = |d: Duration| u64::try_from(d.as_micros()).unwrap_or(u64::MAX);
-        self.told.saturating_add(micros(passed)).saturating_sub(micros(ago))
+        self.replied.saturating_add(micros(passed)).saturating_sub(micros(ago))
     }
 
     /// The time from `moment` to the reply to `connect`; `None` if FreeSWITCH's clock was set in between.
     pub(crate) fn since(&self, moment: u64) -> Option<Duration> {
-        let lasts = self.told.checked_sub(moment).map(Duration::from_micros);
+        let lasts = self.replied.checked_sub(moment).map(Duration::from_micros);
         lasts.filter(|lasts| *lasts <= LONGEST_HELD)
     }
 
     /// The time from the call's arrival to the reply to `connect`.
     pub(crate) fn waited(&self) -> Duration {
-        Duration::from_micros(self.told.saturating_sub(self.came))
+        Duration::from_micros(self.replied.saturating_sub(self.came))
     }
 }
 
@@ -202,7 +202,7 @@ fn arrival(reply: &Reply) -> Option<Arrival> {
     Some(Arrival {
         switch: reply.header("Core-UUID")?.into_owned(),
         came: moment("Caller-Profile-Created-Time")?,
-        told: moment("Event-Date-Timestamp")?,
+        replied: moment("Event-Date-Timestamp")?,
     })
 }
 

@@ -22,7 +22,9 @@ use super::channel::Channel;
 use super::directory::Entry;
 use super::place::{Remembered, write_queues};
 use super::settings::Settings;
-use super::variables::{AWAY, FORWARDED, HELD, LAST_BRIDGE, ORDER, PLACE, RINGING, TRANSFER, VISITED, playing_uuid};
+use super::variables::{
+    AWAY, FORWARDED, HELD, LAST_BRIDGE, ORIGINATED, PLACE, RINGING, TRANSFER, VISITED, playing_uuid,
+};
 
 /// How long the connection stays open after the caller's hang-up, so that the last events of the legs arrive.
 const LINGER_SECONDS: u16 = 10;
@@ -251,7 +253,7 @@ fn connects(leg: &ChannelId, caller: &ChannelId) -> Result<[OnAnswer; 3], TextEr
 /// An `originate` that the caller's channel carries out. `None` if the channel could not parse it unchanged, because a
 /// name in it has an unbalanced bracket.
 pub(crate) fn by_channel(leg: Uuid, call: &ApiCall) -> Option<Command> {
-    let name = VariableName::new(ORDER).ok()?;
+    let name = VariableName::new(ORIGINATED).ok()?;
     Execute::background(&name, leg, call).ok().map(Command::from)
 }
 
@@ -433,7 +435,7 @@ mod tests {
     use bytes::BytesMut;
 
     use crate::acd::ids::{AgentId, CallId, QueueNumber};
-    use crate::acd::queue::Place;
+    use crate::acd::rank::Rank;
     use crate::acd::time::Wall;
 
     use super::*;
@@ -444,11 +446,11 @@ mod tests {
         String::from_utf8(out.to_vec()).unwrap()
     }
 
-    fn order(contact: Option<&str>, domain: Option<&str>) -> String {
-        order_for("Hans", contact, domain).as_str().to_owned()
+    fn originate(contact: Option<&str>, domain: Option<&str>) -> String {
+        originate_for("Hans", contact, domain).as_str().to_owned()
     }
 
-    fn order_for(name: &str, contact: Option<&str>, domain: Option<&str>) -> ApiCall {
+    fn originate_for(name: &str, contact: Option<&str>, domain: Option<&str>) -> ApiCall {
         let agent = AgentSettings::new(AgentId::new("1001").unwrap(), "Anna".into());
         let number = QueueNumber::new("99900").unwrap();
         let queue = QueueSettings::new(number, "Service".into(), Vec::new(), Language("en".into()));
@@ -495,26 +497,29 @@ mod tests {
     #[test]
     fn the_channel_carries_out_an_originate_unless_a_bracket_is_unbalanced() {
         let leg = OfferId(Uuid::nil()).leg(1).uuid();
-        let order = written(&by_channel(leg, &order_for("Hans (Office)", None, Some("lab"))).unwrap());
+        let originate = written(&by_channel(leg, &originate_for("Hans (Office)", None, Some("lab"))).unwrap());
         let start = format!("\n\nfsq_order=${{bgapi(uuid:{leg} originate {{origination_uuid={leg},");
-        assert!(order.contains(&start) && order.ends_with("}user/1001@lab &park())}"), "{order}");
-        assert!(order.contains("name='Service - Hans (Office)'"), "{order}");
+        assert!(originate.contains(&start) && originate.ends_with("}user/1001@lab &park())}"), "{originate}");
+        assert!(originate.contains("name='Service - Hans (Office)'"), "{originate}");
         for half in ["Hans (", "Hans :)", ")("] {
-            assert_eq!(by_channel(leg, &order_for(half, None, Some("lab"))), None, "{half}");
+            assert_eq!(by_channel(leg, &originate_for(half, None, Some("lab"))), None, "{half}");
         }
     }
 
     /// Q7: a forward by an agent's phone is followed only if the admin allows it.
     #[test]
     fn a_forward_is_fatal_unless_the_agent_follows_forwards() {
-        let order = order(None, Some("lab"));
-        assert!(order.contains(",outbound_redirect_fatal='true'") && !order.contains("Forwarded='yes'"), "{order}");
+        let originate = originate(None, Some("lab"));
+        assert!(
+            originate.contains(",outbound_redirect_fatal='true'") && !originate.contains("Forwarded='yes'"),
+            "{originate}"
+        );
     }
 
     /// Q8: a phone that is dialled at its contact still belongs to the agent, for lamps and records.
     #[test]
     fn one_of_several_phones_is_dialled_as_the_directory_would() {
-        let order = order(Some("sofia/internal/sip:1001@10.0.0.2:5062"), Some("lab"));
+        let originate = originate(Some("sofia/internal/sip:1001@10.0.0.2:5062"), Some("lab"));
         for part in [
             "originate {origination_uuid=00000000-0000-0001-0000-000000000000,",
             ",fsq_offer='00000000-0000-0000-0000-000000000000',",
@@ -527,16 +532,16 @@ mod tests {
             "='sched_api +2 none uuid_setvar 00000000-0000-0001-0000-000000000000 ignore_display_updates'}\
              sofia/internal/sip:1001@10.0.0.2:5062 &park()",
         ] {
-            assert!(order.contains(part), "{part} is not in {order}");
+            assert!(originate.contains(part), "{part} is not in {originate}");
         }
     }
 
     #[test]
     fn a_single_phone_is_dialled_through_the_directory() {
-        assert!(order(None, Some("lab")).contains("}user/1001@lab &park()"));
-        let own = order(None, None);
+        assert!(originate(None, Some("lab")).contains("}user/1001@lab &park()"));
+        let own = originate(None, None);
         assert!(own.contains("}user/1001 &park()") && !own.contains("presence_id"), "{own}");
-        assert!(order(Some("sofia/internal/sip:1001@10.0.0.2"), None).contains(",presence_id='1001@of.the.call',"));
+        assert!(originate(Some("sofia/internal/sip:1001@10.0.0.2"), None).contains(",presence_id='1001@of.the.call',"));
     }
 
     /// Q19: the channel keeps what the call needs if this process dies.
@@ -545,7 +550,7 @@ mod tests {
         let place = Remembered {
             dialled: QueueNumber::new("99900").unwrap(),
             queue: QueueNumber::new("99900").unwrap(),
-            place: Place { entered: Wall(1), seq: 2 },
+            rank: Rank::new(Wall(1), 2),
             first_entered: Wall(1),
             visited: Vec::new(),
             since: None,

@@ -8,7 +8,7 @@ use crate::acd::ids::LegId;
 use crate::acd::leg::{LegEnd, News};
 use crate::esl::{Cause, Event, EventKind, JobResult};
 
-use super::variables::{ORDER, PLAYING, TRANSFER};
+use super::variables::{ORIGINATED, PLAYING, TRANSFER};
 
 /// How a leg ended, by its hang-up cause alone: `originate` that creates no channel reports nothing else.
 pub(crate) fn leg_end(cause: Cause) -> LegEnd {
@@ -115,6 +115,17 @@ fn is_loopback(event: &Event) -> bool {
     event.header("Channel-Name").is_some_and(|name| name.starts_with("loopback/"))
 }
 
+/// Whether an event shows that the call on channel `own` is parked.
+pub(crate) fn shows_parked(event: &Event, own: &str) -> bool {
+    let parked = matches!(event.kind(), EventKind::ChannelPark | EventKind::ChannelExecuteComplete);
+    parked && event.channel().is_some_and(|channel| channel == own)
+}
+
+/// Whether an event is the last of channel `own`.
+pub(crate) fn is_last_of(event: &Event, own: &str) -> bool {
+    event.kind() == EventKind::ChannelHangupComplete && event.channel().is_some_and(|channel| channel == own)
+}
+
 /// The leg, if it belongs to the call.
 fn our_leg(leg: Uuid, call: &Call) -> Option<LegId> {
     let leg = LegId::of(leg);
@@ -126,7 +137,7 @@ fn carried_out(event: &Event) -> Option<Heard> {
         return None;
     }
     let data = event.header("Application-Data")?;
-    let said = data.strip_prefix(ORDER)?.strip_prefix('=')?;
+    let said = data.strip_prefix(ORIGINATED)?.strip_prefix('=')?;
     Some(Heard::CarriedOut(said.starts_with("+OK")))
 }
 

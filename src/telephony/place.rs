@@ -1,7 +1,9 @@
 //! A caller's place in the line, kept in a channel variable so that it survives the end of this process.
 
+use std::time::Duration;
+
 use crate::acd::ids::QueueNumber;
-use crate::acd::queue::Place;
+use crate::acd::rank::Rank;
 use crate::acd::time::Wall;
 
 /// How many visited queues are kept. A longer loop is still cut, only later.
@@ -15,7 +17,7 @@ pub(crate) struct Remembered {
     pub(crate) dialled: QueueNumber,
     /// The queue; after a timeout it may differ from the dialled one.
     pub(crate) queue: QueueNumber,
-    pub(crate) place: Place,
+    pub(crate) rank: Rank,
     pub(crate) first_entered: Wall,
     pub(crate) visited: Vec<QueueNumber>,
     /// When this wait began, in microseconds by FreeSWITCH's clock, if known: our calendar must not measure the wait.
@@ -26,12 +28,16 @@ impl Remembered {
     /// Encodes the value of the variable.
     pub(crate) fn write(&self) -> String {
         let since = self.since.map_or_else(String::new, |since| format!(",since={since}"));
+        let head = match self.rank.head_start.as_millis() {
+            0 => String::new(),
+            head => format!(",head={head}"),
+        };
         format!(
-            "v=2,dialled={},queue={},entered={},seq={},first={},visited={}{since}",
+            "v=2,dialled={},queue={},entered={},seq={},first={},visited={}{since}{head}",
             self.dialled,
             self.queue,
-            self.place.entered.0,
-            self.place.seq,
+            self.rank.entered.0,
+            self.rank.seq,
             self.first_entered.0,
             write_queues(&self.visited)
         )
@@ -50,14 +56,17 @@ impl Remembered {
         let [dialled, queue, entered, seq, first, visited] =
             ["dialled", "queue", "entered", "seq", "first", "visited"].map(value);
         let since = value("since").and_then(|since| since.parse().ok());
-        Some(Self { since, ..Self::of(dialled?, queue?, entered?, seq?, first?, visited?)? })
+        let mut kept = Self { since, ..Self::of(dialled?, queue?, entered?, seq?, first?, visited?)? };
+        let head = value("head").and_then(|head| head.parse().ok()).map(Duration::from_millis);
+        kept.rank.head_start = head.unwrap_or_default();
+        Some(kept)
     }
 
     fn of(dialled: &str, queue: &str, entered: &str, seq: &str, first: &str, visited: &str) -> Option<Self> {
         Some(Self {
             dialled: QueueNumber::new(dialled).ok()?,
             queue: QueueNumber::new(queue).ok()?,
-            place: Place { entered: Wall(entered.parse().ok()?), seq: seq.parse().ok()? },
+            rank: Rank::new(Wall(entered.parse().ok()?), seq.parse().ok()?),
             first_entered: Wall(first.parse().ok()?),
             visited: read_queues(visited)?,
             since: None,
@@ -90,7 +99,7 @@ mod tests {
         let place = Remembered {
             dialled: q("99900"),
             queue: q("99901"),
-            place: Place { entered: Wall(1_795_338_329_796), seq: 7 },
+            rank: Rank::new(Wall(1_795_338_329_796), 7),
             first_entered: Wall(1_795_338_300_000),
             visited: vec![q("99900"), q("99901")],
             since: None,
@@ -102,8 +111,15 @@ mod tests {
         );
         assert_eq!(Remembered::read(&text), Some(place.clone()));
         assert_eq!(Remembered::read(&format!("{text},level=3")), Some(place.clone()));
-        let told = Remembered { since: Some(5), ..place.clone() };
-        assert_eq!((told.write(), Remembered::read(&told.write())), (format!("{text},since=5"), Some(told)));
+        let timed = Remembered { since: Some(5), ..place.clone() };
+        assert_eq!((timed.write(), Remembered::read(&timed.write())), (format!("{text},since=5"), Some(timed.clone())));
+        let rank = Rank { head_start: Duration::from_millis(60_000), ..place.rank };
+        let ahead = Remembered { rank, ..timed.clone() };
+        assert_eq!(
+            (ahead.write(), Remembered::read(&ahead.write())),
+            (format!("{text},since=5,head=60000"), Some(ahead))
+        );
+        assert_eq!(Remembered::read(&format!("{text},head=x")), Some(place.clone()));
         assert_eq!(Remembered::read("1_99900_99901_1795338329796_7_1795338300000_99900.99901"), Some(place));
         for odd in ["", "1", "2_1_2_1_1_1_2", "1_1_x_1_1_1_2", "1_1_2_1_1_1_", "1_1_2_1_1_1_2_", "v=2", "v=2,x"] {
             assert_eq!(Remembered::read(odd), None, "{odd}");

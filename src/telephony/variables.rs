@@ -31,7 +31,7 @@ pub(crate) const SINCE: &str = "fsq_since";
 pub(crate) const RINGING: &str = "fsq_ringing";
 
 /// The variable in which the caller's channel stores the reply to an `originate` that it has carried out.
-pub(crate) const ORDER: &str = "fsq_order";
+pub(crate) const ORIGINATED: &str = "fsq_order";
 
 /// The SIP header, under its mod_sofia variable name, on the leg of an agent whose forwards are followed. An incoming
 /// call with this header is such a leg, which the agent's phone has forwarded back to us.

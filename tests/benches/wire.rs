@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use freeswitch_queue::esl::frame::{Decoder, FrameLimits};
-use freeswitch_queue::esl::link::{Incoming, Link, LinkLimits};
+use freeswitch_queue::esl::connection::{Incoming, Connection, ConnectionLimits};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Runtime;
 use wire_benches::{READ, events, large_head, plain};
@@ -46,9 +46,9 @@ fn main() {
     let mut all: [Contestant; 10] = [
         contestant("bare scan for line ends (memchr)", "memory", plain, Box::new(|| scan(stream))),
         contestant("this project, `Decoder`", "memory", plain, Box::new(|| decode(stream, count))),
-        contestant("this project, `Link`", "memory", plain, Box::new(|| over_memory(&runtime, stream, count, ours))),
+        contestant("this project, `Connection`", "memory", plain, Box::new(|| over_memory(&runtime, stream, count, ours))),
         contestant("eslrs 0.1.0-rc.3", "memory", plain, Box::new(|| over_memory(&runtime, stream, count, eslrs))),
-        contestant("this project, `Link`", "TCP", plain, Box::new(|| over_tcp(&runtime, stream, count, ours))),
+        contestant("this project, `Connection`", "TCP", plain, Box::new(|| over_tcp(&runtime, stream, count, ours))),
         contestant("eslrs 0.1.0-rc.3", "TCP", plain, Box::new(|| over_tcp(&runtime, stream, count, eslrs))),
         contestant(
             "freeswitch-esl-tokio 2.8.0",
@@ -84,7 +84,7 @@ fn main() {
         println!("| {what} | {from} | {rate:.0} | {:.0} | {one:.2} \u{b5}s |", *bytes as f64 / seconds / 1e6);
     }
 
-    let [_, decoder, link, eslrs_memory, link_tcp, eslrs_tcp, esl_tokio, esl, whole, cut] = all.map(|c| c.best);
+    let [_, decoder, connection, eslrs_memory, connection_tcp, eslrs_tcp, esl_tokio, esl, whole, cut] = all.map(|c| c.best);
     println!("\n| ratio | goal | is |\n|---|---:|---:|");
     let ratio = |what: &str, goal: &str, a: Duration, b: Duration| {
         println!("| {what} | {goal} | {:.1} |", a.as_secs_f64() / b.as_secs_f64());
@@ -92,9 +92,9 @@ fn main() {
     let fastest = eslrs_memory.min(eslrs_tcp).min(esl_tokio).min(esl);
     ratio("`Decoder` : freeswitch-esl-tokio", "\u{2265} 10", esl_tokio, decoder);
     ratio("`Decoder` : fastest of the three", "\u{2265} 5", fastest, decoder);
-    ratio("`Link` : freeswitch-esl-tokio, both over TCP", "", esl_tokio, link_tcp);
-    ratio("`Link` : fastest of the three, both over TCP", "", eslrs_tcp.min(esl_tokio).min(esl), link_tcp);
-    ratio("`Link` : eslrs, both from memory", "", eslrs_memory, link);
+    ratio("`Connection` : freeswitch-esl-tokio, both over TCP", "", esl_tokio, connection_tcp);
+    ratio("`Connection` : fastest of the three, both over TCP", "", eslrs_tcp.min(esl_tokio).min(esl), connection_tcp);
+    ratio("`Connection` : eslrs, both from memory", "", eslrs_memory, connection);
     ratio("a head of 24 kB in pieces of 128 bytes : in one", "\u{2264} 3", cut, whole);
 }
 
@@ -182,8 +182,8 @@ fn switch(
 }
 
 async fn ours<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(io: S, count: usize) {
-    // Room for all events: the link never waits for the application, and would drop events not taken in time.
-    let (_link, mut events) = Link::open(io, LinkLimits { events: count, ..LinkLimits::default() });
+    // Room for all events: the connection never waits for the application, and would drop events not taken in time.
+    let (_connection, mut events) = Connection::open(io, ConnectionLimits { events: count, ..ConnectionLimits::default() });
     for _ in 0..count {
         let Some(Incoming::Event(event)) = events.next().await else { panic!("an event is missing") };
         for name in READ {

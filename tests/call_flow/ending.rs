@@ -102,7 +102,7 @@ fn a_loop_through_a_number_ends_after_the_message() {
     let with_message = limited(true, TimeoutAction::Transfer("1005".into()));
     let mut s = Stand { call: Call::new(q("1"), vec![q("2"), q("1")], None) };
     s.gives(0, Begin, &[desk(Desk::Enter(q("1"), None))]);
-    let entered = [wire(Wire::Remember(place(0))), wire(Wire::Answer), ringtone(1, false)];
+    let entered = [wire(Wire::Prepare(place(0))), wire(Wire::Answer), ringtone(1, false)];
     let ended = [close(CancelCause::CallTimedOut), sorry(2), timed_out(TimeoutCause::SecondTime)];
     s.gives(0, Entered(Some((with_message.clone(), place(0), since(0)))), &[&entered[..], &ended[..]].concat());
     let hung_up = [desk(Desk::WentOn(Onward::HungUp)), wire(Wire::HangUp(Parting::Normal))];
@@ -191,4 +191,36 @@ fn the_loser_of_a_race_has_an_outcome_when_the_connection_is_lost() {
     ];
     s.gives(660, Disconnected, &lost);
     s.is_done();
+}
+
+/// Q102: a call that somebody took lives on elsewhere; one that has ended, or goes back to the dialplan, does not.
+#[test]
+fn only_a_call_that_was_taken_lives_on_elsewhere() {
+    let after = |inputs: &[Input]| {
+        let mut s = Stand::waiting(settings(|_| ()));
+        inputs.iter().for_each(|input| drop(s.tell(700, input.clone())));
+        for ms in [60_000, 70_000] {
+            s.tell(ms, Tick);
+        }
+        assert!(s.call.is_finished(), "{inputs:?}");
+        s.call.lives_on()
+    };
+    assert!(after(&[TakenAway]));
+    assert!(after(&[CameAgain]));
+    for end in [CallerGone, CallerEnded, CallerReplaced, Disconnected, Drain] {
+        assert!(!after(std::slice::from_ref(&end)), "{end:?}");
+    }
+    assert!(!after(&[TakenAway, CallerGone]));
+    assert!(Stand::talking().call.lives_on());
+}
+
+/// Q19: the channel is prepared once, with the first place.
+#[test]
+fn a_channel_is_prepared_once() {
+    let mut s = Stand { call: Call::new(q("1"), Vec::new(), None) };
+    s.tell(0, Begin);
+    assert!(!s.call.is_prepared());
+    let entered = s.tell(0, Entered(Some((limited(false, TimeoutAction::Queue(q("2"))), place(0), since(0)))));
+    assert_eq!(entered[0], wire(Wire::Prepare(place(0))));
+    assert!(s.call.is_prepared());
 }

@@ -14,7 +14,8 @@ use freeswitch_queue::acd::ids::{AgentId, LegId, OfferId, QueueNumber};
 use freeswitch_queue::acd::leg::LegEnd;
 use freeswitch_queue::acd::leg::News::{self, *};
 use freeswitch_queue::acd::offer::{Found, Outcome};
-use freeswitch_queue::acd::queue::{Orders, Place};
+use freeswitch_queue::acd::queue::Orders;
+use freeswitch_queue::acd::rank::Rank;
 use freeswitch_queue::acd::settings::{Language, Music, QueueSettings, Strategy, Timeout, TimeoutAction};
 use freeswitch_queue::acd::time::{Mono, Now, Since, Wall};
 use uuid::Uuid;
@@ -42,8 +43,8 @@ fn settings(change: impl FnOnce(&mut QueueSettings)) -> Arc<QueueSettings> {
     Arc::new(s)
 }
 
-fn place(ms: i64) -> Place {
-    Place { entered: Wall(1_000_000 + ms), seq: 0 }
+fn place(ms: i64) -> Rank {
+    Rank::new(Wall(1_000_000 + ms), 0)
 }
 
 /// The same moment on the monotonic clock.
@@ -268,7 +269,7 @@ const NO_ANSWER: LegEnd = LegEnd::Missed(MissCause::NoAnswer);
 fn a_caller_enters_and_hears_music() {
     let mut s = Stand { call: Call::new(q("1"), Vec::new(), Some(place(-5000))) };
     s.gives(0, Begin, &[desk(Desk::Enter(q("1"), Some(place(-5000))))]);
-    let entered = [wire(Wire::Remember(place(-5000))), wire(Wire::Answer), ringtone(1, false), look(false)];
+    let entered = [wire(Wire::Prepare(place(-5000))), wire(Wire::Answer), ringtone(1, false), look(false)];
     s.gives(0, Entered(Some((settings(|_| ()), place(-5000), since(-5000)))), &entered);
     assert_eq!(s.call.deadline(), None);
     assert_eq!(s.call.visited(), [q("1")]);

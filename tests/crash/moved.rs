@@ -207,10 +207,10 @@ fn q106_a_caller_hung_up_by_the_switch_is_lost() {
         site.when_rung("1001", Behaviour::Ignore);
         let (lost, gives_up) = (site.caller("0791", "99900"), site.caller("0792", "99900"));
         pass(2_000).await;
-        let (link, _events) = hand(&site.switch).await;
+        let (connection, _events) = hand(&site.switch).await;
         let call = ApiCall::new(format!("uuid_kill {}", lost.uuid())).unwrap();
-        link.send(&Command::Api(call)).unwrap().await.done().unwrap();
-        link.close();
+        connection.send(&Command::Api(call)).unwrap().await.done().unwrap();
+        connection.close();
         gives_up.hang_up();
         let book = site.end().await;
         let mut ends = book.story_of(&["is lost", "abandons"]);

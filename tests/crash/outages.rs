@@ -255,11 +255,11 @@ fn q19_a_stranded_call_keeps_its_place() {
         assert_eq!(site.line("99900"), ["0791", "0792"]);
         let waited = site.daemon().clock().now().wall.0 - site.status().floor.queues[0].waiting[0].since.0;
         assert!((14_000..14_300).contains(&waited), "the wait counts from the call, {waited} ms ago");
-        let (link, _events) = crate::repairs::hand(&site.switch).await;
+        let (connection, _events) = crate::repairs::hand(&site.switch).await;
         let left = ApiCall::new(format!("uuid_getvar {} fsq_since", hans.uuid())).unwrap();
-        let left = link.send(&Command::Api(left)).unwrap().await.done().unwrap();
+        let left = connection.send(&Command::Api(left)).unwrap().await.done().unwrap();
         assert_eq!(left.body_text(), "_undef_", "the place counts once, not when the caller enters a queue again");
-        drop(link);
+        drop(connection);
         hans.hang_up();
         eva.hang_up();
         site.end().await;

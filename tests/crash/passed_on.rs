@@ -36,9 +36,9 @@ fn passed_on(by: By, later: u64) {
                 anna.blind_transfer("99901");
             }
             By::Hand => {
-                let (link, _events) = hand(&site.switch).await;
+                let (connection, _events) = hand(&site.switch).await;
                 let call = ApiCall::new(format!("uuid_transfer {} 99901 XML default", hans.uuid())).unwrap();
-                link.send(&Command::Api(call)).unwrap().await.done().unwrap();
+                connection.send(&Command::Api(call)).unwrap().await.done().unwrap();
             }
         }
         let at = site.now();

@@ -2,8 +2,8 @@
 //! logged with the reason.
 
 use freeswitch_queue::acd::ids::{Instance, OfferId};
-use freeswitch_queue::esl::command::Secret;
-use freeswitch_queue::esl::{ApiCall, Command, Events, Link, LinkLimits, client};
+use freeswitch_queue::esl::command::Password;
+use freeswitch_queue::esl::{ApiCall, Command, Connection, ConnectionLimits, Events, client};
 use simswitch::{Behaviour, SimSwitch};
 
 use crate::log::Log;
@@ -18,15 +18,15 @@ fn repairs(log: &Log) -> Vec<String> {
 }
 
 /// Another client of the switch, which changes calls behind the daemon's back.
-pub async fn hand(switch: &SimSwitch) -> (Link, Events) {
+pub async fn hand(switch: &SimSwitch) -> (Connection, Events) {
     let (theirs, ours) = tokio::io::duplex(64 * 1024);
     switch.accept(theirs);
-    client::login(ours, &Secret::new("ClueCon").unwrap(), LinkLimits::default()).await.unwrap()
+    client::login(ours, &Password::new("ClueCon").unwrap(), ConnectionLimits::default()).await.unwrap()
 }
 
-async fn ring(link: &Link, leg: OfferId, variables: &str, phone: &str) {
+async fn ring(connection: &Connection, leg: OfferId, variables: &str, phone: &str) {
     let call = format!("originate {{origination_uuid={leg},{variables}}}user/{phone}@lab &park()");
-    let sent = link.send(&Command::BgApi { job: leg.0, call: ApiCall::new(call).unwrap() }).unwrap();
+    let sent = connection.send(&Command::BgApi { job: leg.0, call: ApiCall::new(call).unwrap() }).unwrap();
     sent.await.done().unwrap();
 }
 
@@ -40,9 +40,9 @@ fn q22_stray_legs_are_ended() {
         pass(4_000).await;
         let ours = site.daemon().journal().identity().offer(7);
         let theirs = Instance::new(7).offer(7);
-        let (link, events) = hand(&site.switch).await;
-        ring(&link, ours, "fsq_ringing=yes", "1001").await;
-        ring(&link, theirs, "fsq_ringing=yes", "1002").await;
+        let (connection, events) = hand(&site.switch).await;
+        ring(&connection, ours, "fsq_ringing=yes", "1001").await;
+        ring(&connection, theirs, "fsq_ringing=yes", "1002").await;
         site.phone("1001").wait_ringing().await;
         // One look, and another to confirm.
         pass(3_700).await;
@@ -52,14 +52,14 @@ fn q22_stray_legs_are_ended() {
         assert_eq!(site.activity("1002"), "on another call", "and its phone is known to be busy");
         assert_eq!(site.status().repairs, 1);
         site.phone("1002").decline();
-        drop((link, events));
+        drop((connection, events));
         site.end().await;
     });
     let told = repairs(&log);
     assert!(told.len() == 1 && told[0].starts_with("a leg without an owner was ended leg="), "{told:?}");
 }
 
-/// Q22: a leg that has just ended, known to its call and not yet to the link, is no stray: nothing is repaired, at
+/// Q22: a leg that has just ended, known to its call and not yet to the connection, is no stray: nothing is repaired, at
 /// whatever moment the daemon looks at FreeSWITCH.
 #[test]
 fn q22_a_leg_that_has_just_ended_is_no_stray() {

@@ -13,10 +13,10 @@ use freeswitch_queue::admin::{self, Reloaded, Status};
 use freeswitch_queue::app::{Daemon, Random};
 use freeswitch_queue::clock::Clock;
 use freeswitch_queue::config::{self, Config};
-use freeswitch_queue::esl::Link;
+use freeswitch_queue::esl::Connection;
 use freeswitch_queue::esl::client::{self, ConnectError};
-use freeswitch_queue::esl::command::Secret;
-use freeswitch_queue::esl::link::LinkLimits;
+use freeswitch_queue::esl::command::Password;
+use freeswitch_queue::esl::connection::ConnectionLimits;
 use freeswitch_queue::journal::{Filter, Journal, Options, Restored};
 use freeswitch_queue::switch::{Connect, limits};
 use simswitch::{Behaviour, CallSpec, Caller, Registration, SimSwitch, Violation};
@@ -172,8 +172,8 @@ impl Site {
             async move {
                 let life = life.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::ConnectionRefused))?;
                 let (theirs, ours) = life.wires.pair();
-                let (link, events) = Link::open(ours, LinkLimits::default());
-                life.daemon.serve(link, events, ());
+                let (connection, events) = Connection::open(ours, ConnectionLimits::default());
+                life.daemon.serve(connection, events, ());
                 Ok(theirs)
             }
         });
@@ -261,7 +261,7 @@ impl Site {
         let connect: Connect = Arc::new(move |address, password| {
             let (switch, linked, hands) = (switch.clone(), linked.clone(), hands.clone());
             let reachable = unreachable.lock().unwrap().as_ref() != Some(&address);
-            let password = if wrong.load(Ordering::Relaxed) { Secret::new("wrong").unwrap() } else { password };
+            let password = if wrong.load(Ordering::Relaxed) { Password::new("wrong").unwrap() } else { password };
             Box::pin(async move {
                 if !reachable || !linked.load(Ordering::Relaxed) || hands.is_dead() {
                     return Err(ConnectError::Io { address, source: std::io::ErrorKind::ConnectionRefused.into() });
@@ -462,7 +462,8 @@ impl Site {
             assert_eq!(self.switch.connections(), links, "only the links are left");
         }
         let kills: Vec<Wall> = self.kills.lock().unwrap().iter().map(|k| Wall(BEGAN + k.0)).collect();
-        let lives = Lives { losing: *self.losing.lock().unwrap(), blind: self.setting.links == 0 };
+        let (losing, blind) = (*self.losing.lock().unwrap(), self.setting.links == 0);
+        let lives = Lives { losing, blind, ..Lives::default() };
         book.assert_whole(&kills, lives);
         book
     }

@@ -5,6 +5,8 @@ use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
 use freeswitch_queue::acd::restored::WrapUp;
 use freeswitch_queue::acd::time::Wall;
 
+use crate::ledger::{Ledger, Lives};
+
 /// The wall clock when a history begins.
 const START: i64 = 1_700_000_000_000;
 
@@ -14,15 +16,6 @@ pub(crate) fn wall(ms: u64) -> Wall {
 
 pub(crate) fn since_start(wall: Wall) -> u64 {
     (wall.0 - START) as u64
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Offer {
-    Open,
-    Over,
-    Talking,
-    /// The daemon died before its end.
-    Forgotten,
 }
 
 /// Counts of the outcomes of the calls.
@@ -58,19 +51,26 @@ impl Counts {
     }
 }
 
-#[derive(Default)]
 pub(crate) struct Journal {
+    ledger: Ledger,
     pub(crate) logins: Vec<(AgentId, QueueNumber, Wall)>,
     pub(crate) ends: Vec<(AgentId, Wall)>,
     pub(crate) wraps: Vec<WrapUp>,
     /// Answered calls whose conversation has not ended.
     pub(crate) conversations: Vec<Record>,
-    waiting: Vec<(CallId, QueueNumber)>,
     /// Each call's first entry, and the queues its timeouts have led to since.
     ways: Vec<(CallId, Wall, Vec<QueueNumber>)>,
-    offers: Vec<(OfferId, Offer)>,
     pub(crate) counts: Counts,
     last: Wall,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        // The restored state has no waits and no offers: a daemon that starts again knows none.
+        let ledger = Ledger::new(Lives { forgetful: true, ..Lives::default() });
+        let (logins, ends, wraps, conversations, ways) = Default::default();
+        Self { ledger, logins, ends, wraps, conversations, ways, counts: Counts::default(), last: Wall::default() }
+    }
 }
 
 impl Journal {
@@ -90,10 +90,6 @@ impl Journal {
         })
     }
 
-    pub(crate) fn has_offer(&self, offer: OfferId) -> bool {
-        self.offers.iter().rev().any(|(o, _)| *o == offer)
-    }
-
     /// A call enters a queue other than from another queue.
     pub(crate) fn anew(&mut self, call: &CallId) {
         self.ways.retain(|w| w.0 != *call);
@@ -107,75 +103,42 @@ impl Journal {
         &mut self.ways[at]
     }
 
-    fn waits(&mut self, call: &CallId, queue: &QueueNumber) {
-        let at = self.waiting.iter().position(|w| w.0 == *call && w.1 == *queue);
-        let at = at.unwrap_or_else(|| panic!("{call} leaves {queue}, and had not entered it or has left already"));
-        self.waiting.remove(at);
-    }
-
-    fn offer(&mut self, offer: OfferId, from: Offer, to: Offer) {
-        let entry = self.offers.iter_mut().rev().find(|(o, _)| *o == offer).expect("a known offer");
-        assert_eq!(entry.1, from, "an offer has one outcome: {offer} becomes {to:?}");
-        entry.1 = to;
-    }
-
     /// Q23: every call has one disposition, every offer one outcome.
     pub(crate) fn take(&mut self, record: &Record) {
         let late = matches!(record.fact, Fact::ConversationEnded { .. } | Fact::WrapUpStarted { .. });
         assert!(late || record.at >= self.last, "a record is older than the one before");
         self.last = record.at.max(self.last);
+        self.ledger.take(&record.fact).unwrap();
         match &record.fact {
             Fact::CallEntered { call, queue, first_entered, .. } => {
                 let way = self.way(call, record.at);
                 assert_eq!(*first_entered, way.1, "Q13: when {call} first entered a queue");
                 way.2.push(queue.clone());
-                assert!(self.waiting.iter().all(|w| w.0 != *call), "{call} enters {queue} and waits already");
-                self.waiting.push((call.clone(), queue.clone()));
                 self.counts.entered += 1;
             }
-            Fact::OfferMade { offer, call, queue, .. } => {
-                assert!(!self.has_offer(*offer), "{offer} is made twice");
-                assert!(self.waiting.contains(&(call.clone(), queue.clone())), "{call} does not wait");
-                self.offers.push((*offer, Offer::Open));
-                self.counts.offers += 1;
-            }
-            Fact::OfferMissed { offer, .. } | Fact::OfferCancelled { offer, .. } => {
-                self.offer(*offer, Offer::Open, Offer::Over);
-            }
-            Fact::CallAnswered { offer, call, queue, .. } => {
-                self.offer(*offer, Offer::Open, Offer::Talking);
-                self.waits(call, queue);
+            Fact::OfferMade { .. } => self.counts.offers += 1,
+            Fact::CallAnswered { .. } => {
                 self.conversations.push(record.clone());
                 self.counts.answered += 1;
             }
             Fact::ConversationEnded { offer, agent, .. } => {
                 let ended = |r: &Record| matches!(&r.fact, Fact::CallAnswered { offer: o, .. } if o == offer);
                 self.conversations.retain(|r| !ended(r));
-                self.offer(*offer, Offer::Talking, Offer::Over);
                 self.ends.retain(|e| e.0 != *agent);
                 self.ends.push((agent.clone(), record.at));
             }
-            Fact::CallAbandoned { call, queue, .. } => {
-                self.waits(call, queue);
-                self.counts.abandoned += 1;
-            }
-            Fact::CallTimedOut { call, queue, .. } => {
-                self.waits(call, queue);
-                self.counts.timed_out += 1;
-            }
-            Fact::CallReturned { call, queue, .. } | Fact::CallTaken { call, queue, .. } => {
-                self.waits(call, queue);
-                self.counts.moved += 1;
-            }
-            Fact::CallLost { call, queue, .. } => {
-                self.waits(call, queue);
-                self.counts.lost += 1;
-            }
+            Fact::CallAbandoned { .. } => self.counts.abandoned += 1,
+            Fact::CallTimedOut { .. } => self.counts.timed_out += 1,
+            Fact::CallReturned { .. } | Fact::CallTaken { .. } => self.counts.moved += 1,
+            Fact::CallLost { .. } => self.counts.lost += 1,
             Fact::CallWentOn { call, onward: Onward::Queue(to), .. } => {
                 let been = &self.way(call, record.at).2;
                 assert!(!been.contains(to), "Q13: {call} is sent to {to} once more, and has been in {been:?}");
             }
-            Fact::CallWentOn { .. } | Fact::PartyChanged { .. } => {}
+            Fact::OfferMissed { .. }
+            | Fact::OfferCancelled { .. }
+            | Fact::CallWentOn { .. }
+            | Fact::PartyChanged { .. } => {}
             Fact::AgentLoggedIn { agent, queue, .. } => self.logins.push((agent.clone(), queue.clone(), record.at)),
             Fact::AgentLoggedOut { agent, queue, .. } => self.logins.retain(|l| l.0 != *agent || l.1 != *queue),
             Fact::WrapUpStarted { agent, until, lasts, .. } => {
@@ -191,32 +154,26 @@ impl Journal {
     fn balance(&self) {
         let c = &self.counts;
         let left = c.answered + c.abandoned + c.timed_out + c.moved + c.lost + c.interrupted;
-        assert_eq!(c.entered, left + self.waiting.len() as u64, "the calls do not add up");
+        assert_eq!(c.entered, left + self.ledger.waiting() as u64, "the calls do not add up");
     }
 
     /// The daemon died: its open work produces no more events.
     pub(crate) fn interrupted(&mut self) {
-        self.counts.interrupted += self.waiting.len() as u64;
-        self.waiting.clear();
+        self.counts.interrupted += self.ledger.waiting() as u64;
+        self.ledger.died();
         // A recorded conversation continues, or is recorded as ended.
-        let told = |offer: OfferId| {
+        let recorded = |offer: OfferId| {
             self.conversations.iter().any(|r| matches!(&r.fact, Fact::CallAnswered { offer: o, .. } if *o == offer))
         };
-        for (offer, state) in self.offers.iter_mut().filter(|(_, s)| *s != Offer::Over) {
-            if !told(*offer) {
-                *state = Offer::Forgotten;
-            }
-        }
+        self.ledger.forget_talks(recorded);
     }
 
     /// The daemon adopts a conversation that it, or this run of it, did not see begin.
     pub(crate) fn adopted(&mut self, offer: OfferId) {
-        self.offers.iter_mut().filter(|o| o.0 == offer).for_each(|o| o.1 = Offer::Talking);
+        self.ledger.adopted(offer);
     }
 
     pub(crate) fn check_over(&self) {
-        assert!(self.waiting.is_empty(), "these wait for ever: {:?}", self.waiting);
-        let open: Vec<_> = self.offers.iter().filter(|o| matches!(o.1, Offer::Open | Offer::Talking)).collect();
-        assert!(open.is_empty(), "these offers never ended: {open:?}");
+        self.ledger.whole().unwrap();
     }
 }

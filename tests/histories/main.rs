@@ -14,6 +14,10 @@
 mod check;
 mod ear;
 mod journal;
+// Each binary needs only a part of this module.
+#[allow(dead_code, unreachable_pub)]
+#[path = "../support/ledger.rs"]
+mod ledger;
 mod legs;
 mod model;
 mod play;

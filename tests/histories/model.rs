@@ -4,7 +4,7 @@
 
 use freeswitch_queue::acd::fact::{CancelCause, Fact, MissCause, TimeoutCause};
 use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
-use freeswitch_queue::acd::queue::Place;
+use freeswitch_queue::acd::rank::Rank;
 use freeswitch_queue::acd::settings::{AgentSettings, QueueSettings, Strategy};
 
 use crate::journal::{Journal, wall};
@@ -44,7 +44,7 @@ pub(crate) struct Agent {
 pub(crate) struct Caller {
     pub(crate) call: CallId,
     pub(crate) queue: QueueNumber,
-    pub(crate) place: Place,
+    pub(crate) place: Rank,
     /// The agent from whose phone the call comes.
     own: Option<AgentId>,
     /// When the caller's wait began, which for a returning caller is before the return.
@@ -215,7 +215,7 @@ impl Model {
         &mut self,
         call: CallId,
         queue: QueueNumber,
-        (place, since): (Place, freeswitch_queue::acd::time::Wall),
+        (place, since): (Rank, freeswitch_queue::acd::time::Wall),
         own: Option<AgentId>,
         circle: bool,
         now: u64,

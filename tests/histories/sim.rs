@@ -41,7 +41,6 @@ pub(crate) struct Session {
     pub(crate) caller_gone: bool,
     pub(crate) ended: bool,
     disconnected: bool,
-    armed_once: bool,
     /// The daemon knows that the caller's channel is answered, so that agents can be connected.
     pub(crate) can_be_connected: bool,
     /// The conversation with the agent of this offer.
@@ -260,11 +259,11 @@ impl Sim {
         s.ear.order(&wire, queue.as_ref().and_then(|q| self.model.queue(q)), position, closing, self.now);
         match wire {
             Wire::Music { playing, replace, .. } => self.world.music(&s.id, playing, replace),
-            Wire::Remember(place) => {
+            Wire::Prepare(place) => {
                 let c = self.world.caller(&s.id).expect("a caller");
-                c.place = Some(place);
-                c.armed |= !std::mem::replace(&mut s.armed_once, true);
+                (c.place, c.armed) = (Some(place), true);
             }
+            Wire::Remember(place) => self.world.caller(&s.id).expect("a caller").place = Some(place),
             Wire::Say(playing, _) => self.world.say(&s.id, playing),
             Wire::Hush => self.world.hush(&s.id),
             Wire::FindPhones(offer, agent) => {
@@ -354,7 +353,6 @@ impl Sim {
             caller_gone: false,
             ended: false,
             disconnected: false,
-            armed_once: false,
             can_be_connected: false,
             talks: None,
         };

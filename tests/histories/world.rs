@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use freeswitch_queue::acd::call::{Input, Playing};
 use freeswitch_queue::acd::ids::{AgentId, CallId, LegId, QueueNumber};
 use freeswitch_queue::acd::leg::LegEnd;
-use freeswitch_queue::acd::queue::Place;
+use freeswitch_queue::acd::rank::Rank;
 use freeswitch_queue::acd::time::Wall;
 
 use crate::legs::{Asked, Leg, State};
@@ -75,7 +75,7 @@ pub(crate) struct Caller {
     /// A timeout's transfer leads the call to a queue again, without a conversation on the way.
     led: bool,
     /// Variables on the channel for the time after the daemon's death.
-    pub(crate) place: Option<Place>,
+    pub(crate) place: Option<Rank>,
     pub(crate) first_entered: Option<Wall>,
     /// Whether the dialplan would bring the caller back if the daemon died.
     pub(crate) armed: bool,

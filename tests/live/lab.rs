@@ -284,7 +284,7 @@ impl Lab {
         if let Some(mut daemon) = self.daemon.borrow_mut().take() {
             daemon.terminate(Duration::from_secs(12));
             left?;
-            return crate::ledger::balanced(&daemon.store()).map_err(|why| format!("{why}\n{}", daemon.log()));
+            return crate::records::balanced(&daemon.store()).map_err(|why| format!("{why}\n{}", daemon.log()));
         }
         left
     }

@@ -124,7 +124,7 @@ fn looked_through(daemon: &Daemon) -> Vec<String> {
     if answered == 0 {
         findings.push("nobody was served".to_owned());
     }
-    findings.extend(crate::ledger::balanced(&daemon.store()).err());
+    findings.extend(crate::records::balanced(&daemon.store()).err());
     findings
 }
 

@@ -5,13 +5,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use freeswitch_queue::esl::client::connect;
-use freeswitch_queue::esl::command::{EventSet, Filter, Secret, SendEvent, Unicast};
+use freeswitch_queue::esl::command::{EventSet, Filter, Password, SendEvent, Unicast};
+use freeswitch_queue::esl::connection::ConnectionLimits;
 use freeswitch_queue::esl::dial::VariableName;
-use freeswitch_queue::esl::link::LinkLimits;
 use freeswitch_queue::esl::server::{Server, ServerLimits, turn_away};
 use freeswitch_queue::esl::{
-    ApiCall, Cause, ChannelId, Command, Endpoint, Event, EventKind, Events, Execute, Incoming, JobOutcome, JobResult,
-    Link, LogLevel, Originate, Outcome, SafeText,
+    ApiCall, Cause, ChannelId, Command, Connection, Endpoint, Event, EventKind, Events, Execute, Incoming, JobOutcome,
+    JobResult, LogLevel, Originate, Outcome, SafeText,
 };
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -38,8 +38,8 @@ fn block_on(what: impl Future<Output = ()>) {
 }
 
 /// Sends FreeSWITCH a command, which it must accept; returns its reply.
-async fn told(link: &Link, command: Command) -> String {
-    match link.send(&command).unwrap().await {
+async fn told(connection: &Connection, command: Command) -> String {
+    match connection.send(&command).unwrap().await {
         Outcome::Done(reply) => reply.text(),
         other => panic!("{command:?}: {other:?}"),
     }
@@ -71,34 +71,34 @@ fn of_kind(kind: EventKind) -> impl Fn(&Incoming) -> Option<Event> {
 fn every_command_of_the_link_is_understood(lab: &Lab) {
     let address = format!("127.0.0.1:{}", lab.switch.event_socket);
     block_on(async {
-        let password = Secret::new(PASSWORD).unwrap();
-        let (link, mut events) = connect(&address, &password, LinkLimits::default()).await.unwrap();
+        let password = Password::new(PASSWORD).unwrap();
+        let (connection, mut events) = connect(&address, &password, ConnectionLimits::default()).await.unwrap();
         let custom = EventSet::of(&[EventKind::BackgroundJob]).custom("fsq::live").unwrap();
         let body = "first\nsecond: \u{fc}\n\nthird";
         let fired = SendEvent::new("CUSTOM").unwrap().header("Event-Subclass", "fsq::live").unwrap();
         let fired = fired.header("Said", "50% of a, b: \u{e9}").unwrap().body(body).unwrap();
         // The same event, plain and as JSON.
         for set in [custom.clone(), custom.clone().json()] {
-            told(&link, Command::Events(set)).await;
-            told(&link, Command::SendEvent(fired.clone())).await;
+            told(&connection, Command::Events(set)).await;
+            told(&connection, Command::SendEvent(fired.clone())).await;
             let event = comes("an event of ours", &mut events, of_kind(EventKind::Custom)).await;
             assert_eq!(event.header("Said").unwrap(), "50% of a, b: \u{e9}");
             assert_eq!(event.body_text(), body);
         }
-        told(&link, Command::BgApi { job: JOB, call: ApiCall::new("echo done").unwrap() }).await;
+        told(&connection, Command::BgApi { job: JOB, call: ApiCall::new("echo done").unwrap() }).await;
         let job = comes("the end of a job", &mut events, of_kind(EventKind::BackgroundJob)).await;
         let done = JobOutcome::Done("done".to_owned());
         assert_eq!(JobResult::of_event(&job), Some(JobResult { job: JOB, outcome: done }));
-        assert_eq!(told(&link, Command::Api(ApiCall::new("echo hello").unwrap())).await, "hello");
+        assert_eq!(told(&connection, Command::Api(ApiCall::new("echo hello").unwrap())).await, "hello");
         for filter in [Filter::job(JOB), Filter::new("Event-Subclass", "fsq::live").unwrap()] {
-            told(&link, Command::Filter(filter.clone())).await;
-            told(&link, Command::FilterDelete(filter)).await;
+            told(&connection, Command::Filter(filter.clone())).await;
+            told(&connection, Command::FilterDelete(filter)).await;
         }
-        told(&link, Command::Events(EventSet::all())).await;
-        told(&link, Command::NixEvents(custom)).await;
-        told(&link, Command::NoEvents).await;
-        told(&link, Command::Log(LogLevel::Debug)).await;
-        told(&link, Command::Api(ApiCall::new("log warning fsq: 50%25 of it").unwrap())).await;
+        told(&connection, Command::Events(EventSet::all())).await;
+        told(&connection, Command::NixEvents(custom)).await;
+        told(&connection, Command::NoEvents).await;
+        told(&connection, Command::Log(LogLevel::Debug)).await;
+        told(&connection, Command::Api(ApiCall::new("log warning fsq: 50%25 of it").unwrap())).await;
         let line = |incoming: &Incoming| match incoming {
             Incoming::Log(line) if line.text().contains("fsq: 50%25 of it") => Some(line.clone()),
             _ => None,
@@ -106,8 +106,8 @@ fn every_command_of_the_link_is_understood(lab: &Lab) {
         let line = comes("a line of the log", &mut events, line).await;
         assert_eq!(line.level(), Some(LogLevel::Warning));
         assert!(line.origin()[0].as_deref().is_some_and(|file| file.ends_with(".c")), "{line:?}");
-        told(&link, Command::NoLog).await;
-        told(&link, Command::Exit).await;
+        told(&connection, Command::NoLog).await;
+        told(&connection, Command::Exit).await;
     });
 }
 
@@ -117,8 +117,8 @@ fn every_command_of_a_call_is_understood(lab: &Lab) {
         let server = Server::bind(door, ServerLimits::default()).await.unwrap();
         let caller = lab.dial(&From::outside("0791234567", ""), "99900");
         let accepted = timeout(SOON, server.accept(|ip| ip.is_loopback())).await.expect("a call");
-        let (link, mut events) = (accepted.link, accepted.events);
-        let Outcome::Done(reply) = link.send(&Command::Connect).unwrap().await else { panic!("no channel") };
+        let (connection, mut events) = (accepted.connection, accepted.events);
+        let Outcome::Done(reply) = connection.send(&Command::Connect).unwrap().await else { panic!("no channel") };
         let channel = ChannelId::new(&reply.header("Unique-ID").unwrap()).unwrap();
         let set = |value: &str| Execute::with("set", &format!("fsq_test={value}")).unwrap();
         for command in [
@@ -130,13 +130,13 @@ fn every_command_of_a_call_is_understood(lab: &Lab) {
             Command::DivertEvents(false),
             Command::Execute(Execute::new("answer").unwrap()),
         ] {
-            told(&link, command).await;
+            told(&connection, command).await;
         }
         // In a header and in a body, with text that would be unsafe in a header.
         let long = "x".repeat(9_000);
         for value in ["short", &long, "reload mod_event_socket"] {
             let execute = set(value).on(channel.clone()).locked().loops(2).event_uuid(SAID);
-            told(&link, Command::Execute(execute)).await;
+            told(&connection, Command::Execute(execute)).await;
             let done = |incoming: &Incoming| {
                 of_kind(EventKind::ChannelExecuteComplete)(incoming).filter(|e| e.application_uuid() == Some(SAID))
             };
@@ -148,7 +148,7 @@ fn every_command_of_a_call_is_understood(lab: &Lab) {
         let phone = Endpoint::user("1001", DOMAIN).unwrap();
         let call = Originate::new(LEG, phone).caller_id(name.clone(), SafeText::new("0791234567")).call();
         let order = Execute::background(&VariableName::new("fsq_test").unwrap(), LEG, &call).unwrap();
-        told(&link, Command::Execute(order)).await;
+        told(&connection, Command::Execute(order)).await;
         let carried_out = |incoming: &Incoming| {
             let event = of_kind(EventKind::ChannelExecuteComplete)(incoming)?;
             event
@@ -160,15 +160,15 @@ fn every_command_of_a_call_is_understood(lab: &Lab) {
         assert_eq!(said.trim_end(), format!("fsq_test=+OK Job-UUID: {LEG}"));
         let ring = lab.phone("1001").rings(SOON);
         assert!(ring.invite.header("From").contains(name.as_str()), "{}", ring.invite.header("From"));
-        told(&link, Command::Api(ApiCall::uuid_kill(&ChannelId::from(LEG), Cause::OriginatorCancel))).await;
+        told(&connection, Command::Api(ApiCall::uuid_kill(&ChannelId::from(LEG), Cause::OriginatorCancel))).await;
         ring.cancelled(SOON);
         let end = |port| (Ipv4Addr::LOCALHOST, port).into();
         let (local, remote) = (end(udp_port()), end(udp_port()));
-        told(&link, Command::Unicast(Unicast { channel: None, local, remote, tcp: false, native: true })).await;
-        told(&link, Command::Hangup { channel: None, cause: Cause::UserBusy }).await;
+        told(&connection, Command::Unicast(Unicast { channel: None, local, remote, tcp: false, native: true })).await;
+        told(&connection, Command::Hangup { channel: None, cause: Cause::UserBusy }).await;
         let gone = comes("the hang-up", &mut events, of_kind(EventKind::ChannelHangupComplete)).await;
         assert_eq!(gone.hangup_cause(), Some(Cause::UserBusy));
-        told(&link, Command::Exit).await;
+        told(&connection, Command::Exit).await;
         caller.over(SOON);
     });
 }
@@ -187,7 +187,7 @@ fn a_call_beyond_the_limit_continues_in_the_dialplan(lab: &Lab) {
                 let (stream, _) = timeout(SOON, door.accept()).await.expect("a connection").unwrap();
                 away.spawn(async move {
                     let began = Instant::now();
-                    turn_away(stream, PARK, LinkLimits::default()).await;
+                    turn_away(stream, PARK, ConnectionLimits::default()).await;
                     began.elapsed()
                 });
             }

@@ -13,7 +13,7 @@ use freeswitch_queue::acd::time::Wall;
 use freeswitch_queue::app::{self, Daemon};
 use freeswitch_queue::clock::Clock;
 use freeswitch_queue::config::Config;
-use freeswitch_queue::esl::{Link, client};
+use freeswitch_queue::esl::{Connection, client};
 use freeswitch_queue::floor::LoginChange;
 use freeswitch_queue::journal::{Journal, Options, Restored};
 use freeswitch_queue::switch::{Connect, limits};
@@ -87,8 +87,8 @@ impl House {
             async move {
                 let daemon = daemon.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::ConnectionRefused))?;
                 let (ours, theirs) = tokio::io::duplex(64 * 1024);
-                let (link, events) = Link::open(theirs, app::limits(1024).link);
-                daemon.serve(link, events, ());
+                let (connection, events) = Connection::open(theirs, app::limits(1024).connection);
+                daemon.serve(connection, events, ());
                 Ok(ours)
             }
         });
@@ -160,8 +160,8 @@ impl House {
     /// Opens a further connection to the daemon's port.
     pub fn connect(&self) -> DuplexStream {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
-        let (link, events) = Link::open(theirs, app::limits(1024).link);
-        self.daemon().serve(link, events, ());
+        let (connection, events) = Connection::open(theirs, app::limits(1024).connection);
+        self.daemon().serve(connection, events, ());
         ours
     }
 

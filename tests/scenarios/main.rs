@@ -7,10 +7,14 @@
 
 #[path = "../support/book.rs"]
 mod book;
+// Each binary needs only a part of this module.
+#[allow(dead_code)]
 #[path = "../support/ledger.rs"]
 mod ledger;
 #[path = "../support/log.rs"]
 mod log;
+#[path = "../support/rules.rs"]
+mod rules;
 #[path = "../support/stage.rs"]
 mod stage;
 

@@ -1,188 +1,209 @@
-//! The rules for the facts of all runs of the daemon, once all callers have hung up.
+//! What the facts of a daemon leave open: every call that entered has one disposition, every offer one outcome, every
+//! conversation one end (Q23, Q110), whatever the daemon's deaths do to them.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
-use freeswitch_queue::acd::fact::{Fact, Record};
+use freeswitch_queue::acd::fact::Fact;
 use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
-use freeswitch_queue::acd::time::Wall;
-
-use crate::book::Book;
-
-/// The end of a call's last wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    Open,
-    Returned,
-    TimedOut,
-    Answered,
-    Taken,
-    Gone,
-}
-
-#[derive(Debug)]
-struct Call {
-    queue: QueueNumber,
-    /// The time the call entered this queue, in any run.
-    since: (Wall, usize),
-    end: End,
-    /// In line in this run.
-    here: bool,
-    offers: Vec<OfferId>,
-}
 
 /// How the daemon runs and dies.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Lives {
     /// A death loses the last facts.
     pub losing: bool,
     /// The daemon has no link.
     pub blind: bool,
+    /// A daemon that starts knows nothing of the waits and offers that were open at the last death, and ends none.
+    pub forgetful: bool,
 }
 
-#[derive(Default)]
-struct Ledger {
-    calls: HashMap<CallId, Call>,
-    offers: HashMap<OfferId, AgentId>,
-    /// Offers that were open when the daemon died: their phones ring without a caller, and they still need an outcome.
-    orphaned: HashMap<OfferId, AgentId>,
-    talks: HashMap<OfferId, AgentId>,
-    wraps: HashMap<AgentId, Wall>,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// In line in this run.
+    Here,
+    /// In line when the daemon died.
+    Away,
+    Over,
+}
+
+#[derive(Debug)]
+struct Call {
+    queue: QueueNumber,
+    wait: Wait,
+    /// The open offers of this run.
+    offers: Vec<OfferId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// Open when the daemon died: the phones ring without a caller.
+    Orphaned,
+    Talking,
+    /// It has its outcome, and its conversation has ended.
+    Over,
+}
+
+#[derive(Debug)]
+struct Offer {
+    call: CallId,
+    agent: AgentId,
+    stage: Stage,
+}
+
+/// The waits, offers and conversations of the facts so far.
+#[derive(Debug, Default)]
+pub struct Ledger {
     lives: Lives,
-}
-
-impl Book {
-    /// Every call has exactly one disposition, every offer exactly one end, no agent is held twice, no caller is
-    /// overtaken, and nothing is left open. `kills` has the times of the daemon's deaths.
-    pub fn assert_whole(&self, kills: &[Wall], lives: Lives) {
-        let mut ledger = Ledger { lives, ..Ledger::default() };
-        let mut kills = kills.iter().peekable();
-        for (at, record) in self.records.iter().enumerate() {
-            while kills.next_if(|k| record.at > **k).is_some() {
-                ledger.killed();
-            }
-            let taken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| ledger.take(at, record)));
-            if taken.is_err() {
-                let story = self.timed();
-                panic!("the last of these breaks a rule: {:#?}", &story[at.saturating_sub(60)..=at]);
-            }
-        }
-        for (call, c) in &ledger.calls {
-            assert!(!matches!(c.end, End::Open | End::Returned), "Q23: {call} has no disposition: {c:?}");
-        }
-        assert!(ledger.offers.is_empty(), "an offer has no end: {:?}", ledger.offers);
-        assert!(ledger.orphaned.is_empty(), "Q110: an offer from before a death has no end: {:?}", ledger.orphaned);
-        assert!(ledger.talks.is_empty(), "a conversation has no end: {:?}", ledger.talks);
-    }
+    calls: BTreeMap<CallId, Call>,
+    offers: BTreeMap<OfferId, Offer>,
 }
 
 impl Ledger {
-    fn killed(&mut self) {
-        self.orphaned.extend(self.offers.drain());
-        for call in self.calls.values_mut() {
-            call.here = false;
-            call.offers.clear();
-        }
-        if self.lives.blind {
-            // Their outcomes cannot be known.
-            self.talks.clear();
-        }
+    pub fn new(lives: Lives) -> Self {
+        Self { lives, ..Self::default() }
     }
 
-    fn over(&mut self, call: &CallId, queue: &QueueNumber, end: End) {
-        let Some(c) = self.calls.get_mut(call) else {
-            assert!(self.lives.losing, "{call} ends as {end:?} and never came");
-            return;
-        };
-        assert_eq!((c.end, &c.queue), (End::Open, queue), "Q23: {call} ends again, as {end:?}, or elsewhere");
-        c.end = end;
-        c.here = false;
-    }
-
-    fn take(&mut self, at: usize, record: &Record) {
-        match &record.fact {
-            Fact::CallEntered { call, queue, returned, first_entered, .. } => {
-                // A caller whom the dialplan held first has waited since then.
-                let held = *returned || !self.calls.contains_key(call);
-                self.enters(call, queue, *returned, (if held { *first_entered } else { record.at }, at));
-            }
-            Fact::OfferMade { offer, call, queue, agent } => {
-                let busy = self.offers.values().chain(self.talks.values()).any(|a| a == agent);
-                assert!(!busy, "Q8: {agent} is offered {call} at {} while held by another", record.at.0);
-                assert!(self.wraps.get(agent).is_none_or(|until| record.at >= *until), "Q9: {agent} is in wrap-up");
-                self.overtakes(call, queue, agent);
-                self.offers.insert(*offer, agent.clone());
-                let c = self.calls.get_mut(call).expect("only waiting callers are offered");
-                assert!(c.here && c.end == End::Open, "{call} is offered while not in line");
-                c.offers.push(*offer);
-            }
-            Fact::OfferMissed { offer, call, .. } | Fact::OfferCancelled { offer, call, .. } => {
-                self.offer_over(*offer, call);
-            }
+    /// Takes the next fact, or says which rule it breaks.
+    pub fn take(&mut self, fact: &Fact) -> Result<(), String> {
+        match fact {
+            Fact::CallEntered { call, queue, .. } => self.enters(call, queue),
+            Fact::OfferMade { offer, call, queue, agent } => self.made(*offer, call, queue, agent),
+            Fact::OfferMissed { offer, .. } | Fact::OfferCancelled { offer, .. } => self.ends(*offer, Stage::Over),
             Fact::CallAnswered { offer, call, queue, agent, .. } => {
-                let offered = self.offers.remove(offer).or_else(|| self.orphaned.remove(offer)).is_some();
-                assert!(offered, "{agent} answers without an offer");
-                if let Some(c) = self.calls.get_mut(call) {
-                    c.offers.retain(|o| o != offer);
-                }
-                self.over(call, queue, End::Answered);
-                self.talks.insert(*offer, agent.clone());
+                self.ends(*offer, Stage::Talking).map_err(|why| format!("{agent} answers {call}: {why}"))?;
+                self.leaves(call, queue)
             }
-            Fact::PartyChanged { offer, agent, .. } => {
-                let known = self.talks.contains_key(offer);
-                assert!(
-                    known || self.lives.losing,
-                    "{agent} talks with somebody else in a conversation that never began"
-                );
+            Fact::PartyChanged { offer, .. } => self.talks(*offer),
+            Fact::ConversationEnded { offer, .. } => {
+                self.talks(*offer)?;
+                self.set(*offer, Stage::Over);
+                Ok(())
             }
-            Fact::ConversationEnded { offer, agent, .. } => {
-                let known = self.talks.remove(offer).is_some();
-                assert!(known || self.lives.losing, "{agent} ends a conversation that never began");
-            }
-            Fact::CallTimedOut { call, queue, .. } => self.over(call, queue, End::TimedOut),
-            Fact::CallReturned { call, queue, .. } => self.over(call, queue, End::Returned),
-            Fact::CallTaken { call, queue, .. } => self.over(call, queue, End::Taken),
-            Fact::CallAbandoned { call, queue, .. } | Fact::CallLost { call, queue, .. } => {
-                self.over(call, queue, End::Gone);
-            }
-            Fact::WrapUpStarted { agent, until, .. } => drop(self.wraps.insert(agent.clone(), *until)),
-            Fact::WrapUpEnded { agent } => drop(self.wraps.remove(agent)),
-            Fact::CallWentOn { .. } | Fact::AgentLoggedIn { .. } | Fact::AgentLoggedOut { .. } => {}
+            Fact::CallAbandoned { call, queue, .. }
+            | Fact::CallTimedOut { call, queue, .. }
+            | Fact::CallReturned { call, queue, .. }
+            | Fact::CallTaken { call, queue, .. }
+            | Fact::CallLost { call, queue, .. } => self.leaves(call, queue),
+            Fact::CallWentOn { .. }
+            | Fact::AgentLoggedIn { .. }
+            | Fact::AgentLoggedOut { .. }
+            | Fact::WrapUpStarted { .. }
+            | Fact::WrapUpEnded { .. } => Ok(()),
         }
     }
 
-    fn enters(&mut self, call: &CallId, queue: &QueueNumber, returned: bool, at: (Wall, usize)) {
-        let before = self.calls.get(call);
-        let mut since = at;
-        if let Some(c) = before {
-            // A timed out call may enter the next queue, or return when the daemon died during its message.
-            // A caller who is transferred, by an agent or another party, enters another queue as a new call.
-            let passed_on = !returned && c.queue != *queue && matches!(c.end, End::Answered | End::Taken);
-            let may = matches!(c.end, End::TimedOut) || (returned && c.end == End::Returned) || passed_on;
-            assert!(may, "{call} enters {queue} (returned: {returned}) after {c:?}");
-            if c.queue == *queue {
-                since = c.since;
+    /// The daemon died.
+    pub fn died(&mut self) {
+        let forgetful = self.lives.forgetful;
+        for call in self.calls.values_mut() {
+            call.offers.clear();
+            if call.wait == Wait::Here {
+                call.wait = if forgetful { Wait::Over } else { Wait::Away };
             }
-        } else {
-            assert!(!returned || self.lives.losing, "{call} is back, and never came");
         }
-        let call_now = Call { queue: queue.clone(), since, end: End::Open, here: true, offers: Vec::new() };
-        self.calls.insert(call.clone(), call_now);
-    }
-
-    fn offer_over(&mut self, offer: OfferId, call: &CallId) {
-        let ended = self.offers.remove(&offer).or_else(|| self.orphaned.remove(&offer));
-        ended.expect("an offer ends once");
-        if let Some(c) = self.calls.get_mut(call) {
-            c.offers.retain(|o| *o != offer);
+        for offer in self.offers.values_mut() {
+            offer.stage = match offer.stage {
+                Stage::Open | Stage::Orphaned if forgetful => Stage::Over,
+                Stage::Open | Stage::Orphaned => Stage::Orphaned,
+                // Without a link, the ends of conversations cannot be known either.
+                Stage::Talking if self.lives.blind => Stage::Over,
+                stage => stage,
+            };
         }
     }
 
-    /// Q4: no caller who has waited longer is passed over.
-    fn overtakes(&self, call: &CallId, queue: &QueueNumber, agent: &AgentId) {
-        let Some(mine) = self.calls.get(call).map(|c| c.since) else { return };
-        for (other, c) in self.calls.iter().filter(|(id, c)| *id != call && c.queue == *queue) {
-            let waits = c.end == End::Open && c.here && c.offers.is_empty() && c.since < mine;
-            assert!(!waits, "Q4: {call} is offered {agent} before {other}, who waits longer");
+    /// The next daemon knows of no conversation but these.
+    pub fn forget_talks(&mut self, known: impl Fn(OfferId) -> bool) {
+        for (id, offer) in &mut self.offers {
+            if offer.stage == Stage::Talking && !known(*id) {
+                offer.stage = Stage::Over;
+            }
         }
+    }
+
+    /// The daemon took up a conversation that it did not see begin.
+    pub fn adopted(&mut self, offer: OfferId) {
+        self.set(offer, Stage::Talking);
+    }
+
+    fn set(&mut self, offer: OfferId, stage: Stage) {
+        if let Some(offer) = self.offers.get_mut(&offer) {
+            offer.stage = stage;
+        }
+    }
+
+    /// How many callers wait.
+    pub fn waiting(&self) -> usize {
+        self.calls.values().filter(|call| call.wait != Wait::Over).count()
+    }
+
+    /// Whether the caller waits in this queue, in this run, and nobody is rung for them.
+    pub fn is_unserved(&self, call: &CallId, queue: &QueueNumber) -> bool {
+        self.calls.get(call).is_some_and(|c| c.wait == Wait::Here && c.offers.is_empty() && c.queue == *queue)
+    }
+
+    /// Whether the agent is rung in this run, or talks.
+    pub fn holds(&self, agent: &AgentId) -> bool {
+        let held = |offer: &Offer| offer.agent == *agent && matches!(offer.stage, Stage::Open | Stage::Talking);
+        self.offers.values().any(held)
+    }
+
+    /// Once all callers have hung up, nothing is open.
+    pub fn whole(&self) -> Result<(), String> {
+        let waits: Vec<_> = self.calls.iter().filter(|(_, call)| call.wait != Wait::Over).collect();
+        if !waits.is_empty() {
+            return Err(format!("Q23: these calls have no disposition: {waits:?}"));
+        }
+        let offers: Vec<_> = self.offers.iter().filter(|(_, offer)| offer.stage != Stage::Over).collect();
+        if !offers.is_empty() {
+            return Err(format!("Q23, Q110: these offers have no end: {offers:?}"));
+        }
+        Ok(())
+    }
+
+    fn enters(&mut self, call: &CallId, queue: &QueueNumber) -> Result<(), String> {
+        if let Some(waits) = self.calls.get(call).filter(|c| c.wait != Wait::Over) {
+            return Err(format!("Q23: {call} enters {queue} and waits already: {waits:?}"));
+        }
+        self.calls.insert(call.clone(), Call { queue: queue.clone(), wait: Wait::Here, offers: Vec::new() });
+        Ok(())
+    }
+
+    fn made(&mut self, id: OfferId, call: &CallId, queue: &QueueNumber, agent: &AgentId) -> Result<(), String> {
+        if self.offers.contains_key(&id) {
+            return Err(format!("{id} is made twice"));
+        }
+        let waits = self.calls.get_mut(call).filter(|c| c.wait == Wait::Here && c.queue == *queue);
+        waits.ok_or_else(|| format!("{agent} is offered {call}, who does not wait in {queue}"))?.offers.push(id);
+        self.offers.insert(id, Offer { call: call.clone(), agent: agent.clone(), stage: Stage::Open });
+        Ok(())
+    }
+
+    /// An offer has its outcome.
+    fn ends(&mut self, id: OfferId, stage: Stage) -> Result<(), String> {
+        let offer = self.offers.get_mut(&id).ok_or_else(|| format!("{id} has an outcome, and was never made"))?;
+        if matches!(offer.stage, Stage::Talking | Stage::Over) {
+            return Err(format!("Q23: {id} has an outcome once more: {offer:?}"));
+        }
+        offer.stage = stage;
+        if let Some(call) = self.calls.get_mut(&offer.call) {
+            call.offers.retain(|open| *open != id);
+        }
+        Ok(())
+    }
+
+    fn talks(&self, id: OfferId) -> Result<(), String> {
+        let talks = self.offers.get(&id).is_some_and(|offer| offer.stage == Stage::Talking);
+        if talks || self.lives.losing { Ok(()) } else { Err(format!("{id} is no conversation")) }
+    }
+
+    fn leaves(&mut self, call: &CallId, queue: &QueueNumber) -> Result<(), String> {
+        match self.calls.get_mut(call) {
+            Some(waits) if waits.wait != Wait::Over && waits.queue == *queue => waits.wait = Wait::Over,
+            None if self.lives.losing => {}
+            other => return Err(format!("Q23: {call} leaves {queue}, and does not wait there: {other:?}")),
+        }
+        Ok(())
     }
 }

@@ -6,7 +6,7 @@ use super::input::Playing;
 use crate::acd::fact::{CancelCause, EndedBy, MissCause, Onward, TimeoutCause};
 use crate::acd::ids::{AgentId, LegId, OfferId, QueueNumber};
 use crate::acd::offer::Outcome;
-use crate::acd::queue::Place;
+use crate::acd::rank::Rank;
 use crate::acd::settings::{Language, Music};
 
 /// An announcement over the music.
@@ -41,8 +41,10 @@ pub enum Wire {
         /// Whether other music is playing and must be stopped.
         replace: bool,
     },
-    /// Store on the channel what keeps the caller's place if this process dies.
-    Remember(Place),
+    /// Give the channel, once, what it needs to go on without this process, and the caller's rank in the line.
+    Prepare(Rank),
+    /// Store the caller's rank in a further line on the channel, which is prepared.
+    Remember(Rank),
     /// Play this announcement over the music.
     Say(Playing, Saying),
     /// Stop the announcement.
@@ -66,7 +68,7 @@ pub enum Wire {
     EndLeg(LegId),
     /// The connection failed after the phone was answered: let the caller survive this process's death again.
     Rearm,
-    /// Caller and agent are connected: the stored place in the line is no longer needed.
+    /// Caller and agent are connected: the stored rank in the line is no longer needed.
     Connected,
     /// The caller is connected elsewhere: the end of the connection to this process must not affect the call.
     LetGo,
@@ -85,8 +87,8 @@ pub enum Wire {
 /// An effect on the floor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Desk {
-    /// Enter this queue, at the given place if the caller had one before coming back.
-    Enter(QueueNumber, Option<Place>),
+    /// Enter this queue, at the given rank if the caller had one before coming back.
+    Enter(QueueNumber, Option<Rank>),
     /// Read the orders and the position.
     Look {
         /// Whether to wake the call at the next better position.

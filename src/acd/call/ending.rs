@@ -78,6 +78,7 @@ impl Call {
         self.timers.set(Timer::Parting, now.mono.plus(PARTING_PATIENCE));
         self.music = None;
         self.stage = Stage::Parting;
+        self.has_left |= wire == Wire::GiveBack;
         self.wire(wire);
     }
 
@@ -175,6 +176,7 @@ impl Call {
 
     /// The caller's channel has ended; `how` is the way in which a waiting caller leaves the queue by that.
     pub(super) fn caller_gone(&mut self, how: Leave, now: Now) {
+        self.has_left = true;
         if !self.is_taken_away() {
             self.leave_losers();
         }
@@ -202,6 +204,7 @@ impl Call {
     }
 
     pub(super) fn disconnected(&mut self) {
+        self.has_left = true;
         match &self.stage {
             Stage::Waiting(_) | Stage::Ending { left: false, .. } => self.desk(Desk::Leave(Leave::Lost)),
             _ => {}

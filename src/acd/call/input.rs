@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::acd::ids::{AgentId, LegId, OfferId};
 use crate::acd::leg::News;
 use crate::acd::offer::Found;
-use crate::acd::queue::{Orders, Place};
+use crate::acd::queue::Orders;
+use crate::acd::rank::Rank;
 use crate::acd::settings::QueueSettings;
 use crate::acd::time::Since;
 
@@ -18,9 +19,9 @@ pub struct Playing(pub u32);
 pub enum Input {
     /// The call begins.
     Begin,
-    /// The answer to [`Desk::Enter`](super::Desk::Enter): the queue's settings, the place in the line, and since when
+    /// The answer to [`Desk::Enter`](super::Desk::Enter): the queue's settings, the rank in the line, and since when
     /// the caller waits; `None` when there is no such queue.
-    Entered(Option<(Arc<QueueSettings>, Place, Since)>),
+    Entered(Option<(Arc<QueueSettings>, Rank, Since)>),
     /// The floor wakes the call: there may be orders, or a better position.
     Woken,
     /// The answer to [`Desk::Look`](super::Desk::Look).

@@ -23,7 +23,7 @@ use super::announce::Announcer;
 use super::fact::{EndedBy, TimeoutCause};
 use super::ids::{AgentId, OfferId, QueueNumber};
 use super::offer::{Offer, OfferTimer};
-use super::queue::Place;
+use super::rank::Rank;
 use super::settings::{Music, QueueSettings};
 use super::time::{Mono, Now, Since};
 use super::timers::Timers;
@@ -117,12 +117,12 @@ struct Loser {
 /// One caller's call.
 #[derive(Clone, Debug)]
 pub struct Call {
-    first: (QueueNumber, Option<Place>),
+    first: (QueueNumber, Option<Rank>),
     /// The queues through which timeouts have led the caller, including the present one.
     visited: Vec<QueueNumber>,
     /// The caller has already timed out of the queue being entered, and timeouts alone led back to it.
     in_a_circle: bool,
-    /// The caller returned to an earlier place in the line.
+    /// The caller returned to an earlier rank in the line.
     returned: bool,
     stage: Stage,
     channel: Channel,
@@ -134,25 +134,29 @@ pub struct Call {
     music_plays: bool,
     music_failures: u32,
     played: u32,
+    /// The channel was given what it needs to go on without this process ([`Wire::Prepare`]).
+    is_prepared: bool,
     /// The caller is connected elsewhere, and the call no longer depends on this process.
     is_let_go: bool,
+    /// The caller's channel has ended, is out of reach, or goes back to the dialplan.
+    has_left: bool,
     closed: bool,
     out: Vec<Effect>,
 }
 
 impl Call {
-    /// Creates the call of a caller who comes back to `place` in `queue` after the controller was away. `visited` lists
+    /// Creates the call of a caller who comes back to `rank` in `queue` after the controller was away. `visited` lists
     /// the queues through which timeouts have led the caller, including this one.
-    pub fn back(queue: QueueNumber, mut visited: Vec<QueueNumber>, place: Place) -> Self {
+    pub fn back(queue: QueueNumber, mut visited: Vec<QueueNumber>, rank: Rank) -> Self {
         visited.retain(|v| *v != queue);
-        Self::new(queue, visited, Some(place))
+        Self::new(queue, visited, Some(rank))
     }
 
     /// Creates the call of a caller who enters `queue` after timeouts alone led through `visited`. A second entry to
-    /// the same queue ends with a hang-up (Q13). `place` is the place of a caller who has waited for a controller.
-    pub fn new(queue: QueueNumber, visited: Vec<QueueNumber>, place: Option<Place>) -> Self {
+    /// the same queue ends with a hang-up (Q13). `rank` is the rank of a caller who has waited for a controller.
+    pub fn new(queue: QueueNumber, visited: Vec<QueueNumber>, rank: Option<Rank>) -> Self {
         Self {
-            first: (queue, place),
+            first: (queue, rank),
             visited,
             in_a_circle: false,
             returned: false,
@@ -165,7 +169,9 @@ impl Call {
             music_plays: false,
             music_failures: 0,
             played: 0,
+            is_prepared: false,
             is_let_go: false,
+            has_left: false,
             closed: false,
             out: Vec::new(),
         }
@@ -191,6 +197,16 @@ impl Call {
         matches!(self.stage, Stage::New | Stage::Waiting(_))
     }
 
+    /// Whether the channel can go on without this process, and has the caller's rank.
+    pub fn is_prepared(&self) -> bool {
+        self.is_prepared
+    }
+
+    /// Whether the caller's channel lives on, somewhere else, when the call is finished here.
+    pub fn lives_on(&self) -> bool {
+        !self.has_left
+    }
+
     /// Whether the call is finished.
     pub fn is_finished(&self) -> bool {
         self.closed
@@ -205,8 +221,8 @@ impl Call {
     pub fn handle(&mut self, input: Input, now: Now) -> Vec<Effect> {
         match input {
             Input::Begin => {
-                let (queue, place) = self.first.clone();
-                self.enter(queue, place);
+                let (queue, rank) = self.first.clone();
+                self.enter(queue, rank);
             }
             Input::Woken => self.look(now),
             Input::Entered(entered) => self.entered(entered, now),

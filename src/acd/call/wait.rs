@@ -7,19 +7,20 @@ use crate::acd::announce::Announcer;
 use crate::acd::fact::{CancelCause, TimeoutCause};
 use crate::acd::ids::QueueNumber;
 use crate::acd::offer::Outcome;
-use crate::acd::queue::{Orders, Place};
+use crate::acd::queue::Orders;
+use crate::acd::rank::Rank;
 use crate::acd::settings::QueueSettings;
 use crate::acd::time::{Now, Since};
 
 impl Call {
-    pub(super) fn enter(&mut self, queue: QueueNumber, place: Option<Place>) {
+    pub(super) fn enter(&mut self, queue: QueueNumber, rank: Option<Rank>) {
         self.stage = Stage::New;
-        self.returned = place.is_some();
+        self.returned = rank.is_some();
         self.in_a_circle = self.visited.contains(&queue);
         if !self.in_a_circle {
             self.visited.push(queue.clone());
         }
-        self.desk(Desk::Enter(queue, place));
+        self.desk(Desk::Enter(queue, rank));
     }
 
     pub(super) fn look(&mut self, now: Now) {
@@ -28,15 +29,16 @@ impl Call {
         self.desk(Desk::Look { listen });
     }
 
-    pub(super) fn entered(&mut self, entered: Option<(Arc<QueueSettings>, Place, Since)>, now: Now) {
+    pub(super) fn entered(&mut self, entered: Option<(Arc<QueueSettings>, Rank, Since)>, now: Now) {
         if !matches!(self.stage, Stage::New) {
             return;
         }
-        let Some((settings, place, since)) = entered else {
+        let Some((settings, rank, since)) = entered else {
             return self.part(Wire::HangUp(Parting::NoSuchNumber), now);
         };
         let announcer = settings.announce_every.map(|every| Announcer::new(every, self.returned, now.mono));
-        self.wire(Wire::Remember(place));
+        let prepared = std::mem::replace(&mut self.is_prepared, true);
+        self.wire(if prepared { Wire::Remember(rank) } else { Wire::Prepare(rank) });
         self.answer();
         self.start_music(settings.music.clone(), now);
         let queue = settings.number.clone();

@@ -69,13 +69,13 @@ pub enum Command {
     /// Unsubscribes from the log.
     NoLog,
     /// Logs in on an inbound connection.
-    Auth(Secret),
+    Auth(Password),
     /// Logs in on an inbound connection as a user of the directory (`user@domain`).
     UserAuth {
         /// The user, `name@domain`.
         user: Line,
         /// The password.
-        secret: Secret,
+        password: Password,
     },
     /// Ends the connection.
     Exit,
@@ -109,8 +109,8 @@ impl Command {
             Self::SendEvent(event) => return event.render(out),
             Self::Log(level) => line(out, &["log ", &level.number().to_string()]),
             Self::NoLog => line(out, &["nolog"]),
-            Self::Auth(secret) => line(out, &["auth ", secret.0.as_str()]),
-            Self::UserAuth { user, secret } => line(out, &["userauth ", user.as_str(), ":", secret.0.as_str()]),
+            Self::Auth(password) => line(out, &["auth ", password.0.as_str()]),
+            Self::UserAuth { user, password } => line(out, &["userauth ", user.as_str(), ":", password.0.as_str()]),
             Self::Exit => line(out, &["exit"]),
         }
         // An argument sent as the body has ended the head already.
@@ -158,9 +158,9 @@ fn sendmsg(channel: Option<&ChannelId>, what: &str, out: &mut BytesMut) {
 
 /// A password. It is never shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Line);
+pub struct Password(Line);
 
-impl Secret {
+impl Password {
     /// Validates a password.
     ///
     /// # Errors
@@ -170,9 +170,9 @@ impl Secret {
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
+        f.write_str("Password(..)")
     }
 }
 
@@ -218,14 +218,14 @@ mod tests {
             (Command::Api(ApiCall::show_channels()), "api show channels as json\n\n"),
             (Command::Log(LogLevel::Debug), "log 7\n\n"),
             (Command::NoLog, "nolog\n\n"),
-            (Command::Auth(Secret::new("ClueCon").unwrap()), "auth ClueCon\n\n"),
+            (Command::Auth(Password::new("ClueCon").unwrap()), "auth ClueCon\n\n"),
             (Command::Exit, "exit\n\n"),
         ] {
             assert_eq!(rendered(command), text);
         }
         let job = Command::BgApi { job: JOB, call: ApiCall::uuid_exists(&channel()) };
         assert_eq!(rendered(job), format!("bgapi uuid_exists 7c2a4d50\nJob-UUID: {JOB_TEXT}\n\n"));
-        let user = Command::UserAuth { user: Line::new("a@b").unwrap(), secret: Secret::new("x").unwrap() };
+        let user = Command::UserAuth { user: Line::new("a@b").unwrap(), password: Password::new("x").unwrap() };
         assert!(!format!("{user:?}").contains("\"x\""));
         assert_eq!(rendered(user), "userauth a@b:x\n\n");
     }
@@ -317,7 +317,7 @@ mod tests {
             assert!(Filter::new("Unique-ID", bad).is_err());
             assert!(Filter::new(bad, "x").is_err());
             assert!(ChannelId::new(bad).is_err());
-            assert!(Secret::new(bad).is_err());
+            assert!(Password::new(bad).is_err());
             assert!(SendEvent::new(bad).is_err());
             assert!(EventSet::of(&[]).custom(bad).is_err());
         }

@@ -12,7 +12,8 @@ use crate::esl::{ApiCall, Command};
 use crate::session::Shared;
 use crate::telephony::commands as wire;
 
-use super::{Session, Watched};
+use super::Session;
+use super::outbox::Watched;
 
 /// If this many calls begin at once, FreeSWITCH takes longer to read a `bgapi` than the channel takes to reach its next
 /// frame (at most 20 ms), when it executes its next application.
@@ -67,7 +68,7 @@ impl<'a> Courier<'a> {
 
     /// Forgets an `originate` that FreeSWITCH refused.
     pub(super) fn forget(&mut self, leg: LegId) {
-        self.to_carry_out.retain(|(ordered, _)| *ordered != leg);
+        self.to_carry_out.retain(|(queued, _)| *queued != leg);
     }
 
     /// Builds the command that gets the `originate` of a leg executed soonest.
@@ -94,7 +95,7 @@ impl Session<'_> {
                 "FreeSWITCH does not let channels use its API; set api-expansion to true in switch.conf.xml: spoken positions and messages need it"
             );
         }
-        self.out.push((Command::BgApi { job: leg.uuid(), call }, Some(Watched::Ring(leg))));
+        self.outbox.ask(Command::BgApi { job: leg.uuid(), call }, Watched::Ring(leg));
         self.flush();
     }
 

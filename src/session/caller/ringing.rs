@@ -13,7 +13,8 @@ use crate::floor::AskedRegistrations;
 use crate::telephony::commands as wire;
 use crate::telephony::directory::{self, Entry};
 
-use super::{Session, Watched};
+use super::Session;
+use super::outbox::Watched;
 
 /// The input for a leg whose `originate` could not be sent.
 pub(super) const NOT_RUNG: News = News::Originated(Err(LegEnd::Missed(MissCause::Failed)));
@@ -42,7 +43,7 @@ impl Session<'_> {
             return Ok(Some(Input::Phones(offer, Found::Registered(known))));
         }
         let asked = phones.asking(&agent);
-        self.out.push((Command::Api(wire::phones(&phone, &self.settings)?), Some(Watched::Phones(offer))));
+        self.outbox.ask(Command::Api(wire::phones(&phone, &self.settings)?), Watched::Phones(offer));
         self.phones.insert(offer, Phones::Asked(agent, asked));
         Ok(None)
     }
@@ -80,7 +81,7 @@ impl Session<'_> {
         match domain.map(|domain| directory::ask(&agent, domain)) {
             Some(Ok(call)) => {
                 self.phones.insert(offer, Phones::Found(contacts.phones));
-                self.out.push((Command::Api(call), Some(Watched::Directory(offer))));
+                self.outbox.ask(Command::Api(call), Watched::Directory(offer));
                 self.flush();
             }
             _ => self.ring_each(offer, contacts.phones, &Entry::default()),
@@ -118,7 +119,7 @@ impl Session<'_> {
         let (Some(queue), Some(phone)) = (queue, phone) else { return Err(TextError::Empty) };
         let has_hash = self.shared.mod_hash.load(Ordering::Relaxed);
         if first_wins && !has_hash && leg.phone == 0 {
-            self.out.push((Command::Api(wire::has_mod_hash()?), Some(Watched::ModHash)));
+            self.outbox.ask(Command::Api(wire::has_mod_hash()?), Watched::ModHash);
         }
         let contact = match self.phones.get(&leg.offer) {
             Some(Phones::Known(contacts)) => contacts.get(usize::from(leg.phone)),
@@ -126,10 +127,8 @@ impl Session<'_> {
         };
         let race = first_wins && has_hash;
         let (filters, call) = wire::ring(leg.uuid(), contact, race, &phone, &queue, &self.channel, &self.settings)?;
-        self.out.extend(filters.map(|command| (command, None)));
-        let command = self.courier.send(leg, call);
-        self.out.push((command, Some(Watched::Ring(leg))));
-        self.filtered.insert(leg);
+        self.outbox.filter(leg, filters);
+        self.outbox.ask(self.courier.send(leg, call), Watched::Ring(leg));
         Ok(())
     }
 
@@ -145,7 +144,7 @@ impl Session<'_> {
             );
         }
         match wire::refuse_loopback(leg.uuid()) {
-            Ok(call) => self.out.push((Command::Api(call), None)),
+            Ok(call) => self.outbox.push(Command::Api(call)),
             Err(error) => tracing::error!(%error, "a command could not be built"),
         }
         self.tell(Input::Leg(leg, News::Created));

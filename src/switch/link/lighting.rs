@@ -100,7 +100,7 @@ impl Up<'_> {
         if commands.is_empty() {
             return;
         }
-        match self.link.send_all(&commands) {
+        match self.connection.send_all(&commands) {
             Ok(mut sent) => {
                 self.lighting = true;
                 let last = sent.pop();

@@ -56,7 +56,7 @@ fn a_day_in_the_office(lab: &Lab) {
     if let Err(left) = left {
         day.find(format!("a leg is left: {left}"), &[]);
     }
-    if let Err(why) = crate::ledger::balanced(&lab.daemon().store()) {
+    if let Err(why) = crate::records::balanced(&lab.daemon().store()) {
         day.find(why, &[]);
     }
     let findings = day.findings();

@@ -11,7 +11,7 @@ use super::super::command::Command;
 use super::super::reply::{Outcome, Reply, Unknown};
 use super::inbox::Inbox;
 use super::pool::{Pool, Share};
-use super::{CloseReason, Full, LinkLimits};
+use super::{CloseReason, ConnectionLimits, Full};
 
 /// Room for what is usually written at once: an `originate` is the longest command.
 const COMMANDS: usize = 1536;
@@ -20,7 +20,7 @@ const COMMANDS: usize = 1536;
 /// await.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) limits: LinkLimits,
+    pub(super) limits: ConnectionLimits,
     state: Mutex<State>,
     /// Wakes the writer when there is something to write, or to close.
     pub(super) wake_writer: Notify,
@@ -85,7 +85,7 @@ impl Receiver {
 }
 
 impl Shared {
-    pub(super) fn new(limits: LinkLimits, pool: Option<Arc<Pool>>) -> Self {
+    pub(super) fn new(limits: ConnectionLimits, pool: Option<Arc<Pool>>) -> Self {
         let state = State {
             unwritten: BytesMut::new(),
             owed: VecDeque::new(),

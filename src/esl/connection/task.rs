@@ -17,7 +17,7 @@ use super::super::reply::Reply;
 use super::events::Outlet;
 use super::inbox::Incoming;
 use super::shared::Shared;
-use super::{CloseReason, LinkLimits};
+use super::{CloseReason, ConnectionLimits};
 
 /// After this many bytes a connection yields to the others. Otherwise a peer that sends faster than we read would keep
 /// the thread for a hundred reads, and with a thousand such peers a call would wait for seconds.
@@ -213,7 +213,7 @@ async fn read_some<S: AsyncRead>(input: &mut ReadHalf<S>, decoder: &mut Decoder)
 
 /// Returns when the peer has been too slow.
 async fn overdue(shared: &Shared, frame_since: Option<Instant>) -> CloseReason {
-    let LinkLimits { one_frame, silence, .. } = shared.limits;
+    let ConnectionLimits { one_frame, silence, .. } = shared.limits;
     loop {
         let silent_since = shared.silent_since();
         let frame_end = frame_since.map(|since| since + one_frame);

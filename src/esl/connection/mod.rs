@@ -1,7 +1,8 @@
 //! A connection: commands are sent without waiting, replies arrive in order, events arrive at any time.
 //!
-//! [`Link`] is the handle that sends commands, [`Events`] receives what FreeSWITCH sends. One task owns the socket. It
-//! never stops reading to wait for anything else, because a peer that stops reading freezes the whole switch.
+//! [`Connection`] is the handle that sends commands, [`Events`] receives what FreeSWITCH sends. One task owns the
+//! socket. It never stops reading to wait for anything else, because a peer that stops reading freezes the whole
+//! switch.
 
 mod events;
 mod inbox;
@@ -27,7 +28,7 @@ use shared::Shared;
 
 /// Limits of a connection in bytes, items and time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LinkLimits {
+pub struct ConnectionLimits {
     /// Limits of one frame.
     pub frame: FrameLimits,
     /// Commands without a reply yet.
@@ -53,7 +54,7 @@ pub struct LinkLimits {
     pub farewell: Duration,
 }
 
-impl Default for LinkLimits {
+impl Default for ConnectionLimits {
     /// For a caller's connection. FreeSWITCH replies within milliseconds, and itself closes a connection with 256
     /// unanswered `sendmsg`.
     fn default() -> Self {
@@ -82,11 +83,11 @@ pub struct Full;
 ///
 /// Dropping the last one ends the connection, after the commands already sent have been written.
 #[derive(Clone, Debug)]
-pub struct Link {
+pub struct Connection {
     handle: Arc<Handle>,
 }
 
-/// Ends the connection when no [`Link`] is left.
+/// Ends the connection when no [`Connection`] is left.
 #[derive(Debug)]
 struct Handle(Arc<Shared>);
 
@@ -96,24 +97,24 @@ impl Drop for Handle {
     }
 }
 
-impl Link {
+impl Connection {
     /// Runs a connection on `io`, in a task of its own.
-    pub fn open<S>(io: S, limits: LinkLimits) -> (Self, Events)
+    pub fn open<S>(io: S, limits: ConnectionLimits) -> (Self, Events)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         Self::start(io, limits, None)
     }
 
-    /// Like [`Link::open`], with memory counted against `pool`.
-    pub fn open_in<S>(io: S, limits: LinkLimits, pool: Arc<Pool>) -> (Self, Events)
+    /// Like [`Connection::open`], with memory counted against `pool`.
+    pub fn open_in<S>(io: S, limits: ConnectionLimits, pool: Arc<Pool>) -> (Self, Events)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         Self::start(io, limits, Some(pool))
     }
 
-    fn start<S>(io: S, limits: LinkLimits, pool: Option<Arc<Pool>>) -> (Self, Events)
+    fn start<S>(io: S, limits: ConnectionLimits, pool: Option<Arc<Pool>>) -> (Self, Events)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 /// application has not taken.
 ///
 /// Each connection may always hold [`Pool::own`] bytes. Once all of them together hold [`Pool::shared`], a connection
-/// that needs more than its own is closed, unless it is trusted ([`Link::vouch`]). So a peer that sends large
+/// that needs more than its own is closed, unless it is trusted ([`Connection::vouch`]). So a peer that sends large
 /// incomplete frames loses its own connection and costs no call its connection.
 ///
-/// [`Link::vouch`]: super::Link::vouch
+/// [`Connection::vouch`]: super::Connection::vouch
 #[derive(Debug)]
 pub struct Pool {
     own: usize,

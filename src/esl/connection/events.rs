@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::inbox::Incoming;
 use super::shared::Shared;
-use super::{CloseReason, LinkLimits};
+use super::{CloseReason, ConnectionLimits};
 
 /// The events of a connection. Dropping it ends the connection.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl Outlet {
     /// Passes an item on without waiting. Without room, ordinary items are dropped; an essential item ends the
     /// connection instead.
     pub(super) fn pass(&mut self, incoming: Incoming) -> Result<(), CloseReason> {
-        let LinkLimits { events, essential_events, event_bytes, .. } = self.shared.limits;
+        let ConnectionLimits { events, essential_events, event_bytes, .. } = self.shared.limits;
         let most = events.max(1).saturating_add(essential_events);
         let (waiting, bytes) = self.shared.inbox.fill();
         let room = most.saturating_sub(waiting);

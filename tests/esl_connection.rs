@@ -10,8 +10,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use freeswitch_queue::esl::client::{ConnectError, login};
-use freeswitch_queue::esl::command::{Command, Secret};
-use freeswitch_queue::esl::link::{CloseReason, Events, Incoming, Link, LinkLimits};
+use freeswitch_queue::esl::command::{Command, Password};
+use freeswitch_queue::esl::connection::{CloseReason, Connection, ConnectionLimits, Events, Incoming};
 use freeswitch_queue::esl::reply::{Outcome, Unknown};
 use freeswitch_queue::esl::server::turn_away;
 use freeswitch_queue::esl::{ApiCall, EventKind, LogLevel};
@@ -27,10 +27,10 @@ const AWAY: &str =
     "myevents plain\n\nsendmsg\ncall-command: execute\nexecute-app-name: set\nexecute-app-arg: fsq_given_back=true\n\n";
 const BLUR: Duration = Duration::from_millis(5);
 
-fn open(limits: LinkLimits) -> (Link, Events, DuplexStream) {
+fn open(limits: ConnectionLimits) -> (Connection, Events, DuplexStream) {
     let (ours, theirs) = duplex(1 << 16);
-    let (link, events) = Link::open(ours, limits);
-    (link, events, theirs)
+    let (connection, events) = Connection::open(ours, limits);
+    (connection, events, theirs)
 }
 
 /// Reads until the other side has sent exactly `text`.
@@ -51,8 +51,8 @@ fn api() -> Command {
 
 #[tokio::test(start_paused = true)]
 async fn replies_belong_to_commands_in_order() {
-    let (link, _events, mut peer) = open(LinkLimits::default());
-    let mut sent = link.send_all(&[Command::Connect, api(), Command::Linger(2)]).unwrap();
+    let (connection, _events, mut peer) = open(ConnectionLimits::default());
+    let mut sent = connection.send_all(&[Command::Connect, api(), Command::Linger(2)]).unwrap();
     expect(&mut peer, "connect\n\napi status\n\nlinger 2\n\n").await;
     peer.write_all(OK).await.unwrap();
     peer.write_all(b"Content-Type: api/response\nContent-Length: 9\n\n-ERR no!\n").await.unwrap();
@@ -72,8 +72,8 @@ async fn the_default_domain_is_known_even_without_the_variable() {
         ("-ERR no reply\n", Some("freeswitch.local")),
         ("-ERR global_getvar Command not found!\n", None),
     ] {
-        let (link, _events, mut peer) = open(LinkLimits::default());
-        let asked = link.send(&Command::Api(ApiCall::default_domain())).unwrap();
+        let (connection, _events, mut peer) = open(ConnectionLimits::default());
+        let asked = connection.send(&Command::Api(ApiCall::default_domain())).unwrap();
         expect(&mut peer, "api global_getvar domain\n\n").await;
         let reply = format!("Content-Type: api/response\nContent-Length: {}\n\n{answer}", answer.len());
         peer.write_all(reply.as_bytes()).await.unwrap();
@@ -83,10 +83,10 @@ async fn the_default_domain_is_known_even_without_the_variable() {
 
 #[tokio::test(start_paused = true)]
 async fn a_late_reply_is_not_taken_for_the_next_commands() {
-    let (link, _events, mut peer) = open(LinkLimits::default());
-    let first = link.send(&Command::Connect).unwrap().within(Duration::from_secs(1));
+    let (connection, _events, mut peer) = open(ConnectionLimits::default());
+    let first = connection.send(&Command::Connect).unwrap().within(Duration::from_secs(1));
     assert_eq!(first.await, Outcome::Unknown(Unknown::TimedOut(Duration::from_secs(1))));
-    let second = link.send(&Command::Linger(1)).unwrap();
+    let second = connection.send(&Command::Linger(1)).unwrap();
     peer.write_all(NO).await.unwrap();
     peer.write_all(OK).await.unwrap();
     assert!(matches!(second.await, Outcome::Done(_)));
@@ -94,19 +94,19 @@ async fn a_late_reply_is_not_taken_for_the_next_commands() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_waits_once_the_peer_has_closed() {
-    let (link, mut events, peer) = open(LinkLimits::default());
-    let pending = link.send(&Command::Connect).unwrap();
+    let (connection, mut events, peer) = open(ConnectionLimits::default());
+    let pending = connection.send(&Command::Connect).unwrap();
     drop(peer);
     assert!(matches!(pending.await, Outcome::Unknown(Unknown::Closed(_))));
     assert!(matches!(events.next().await, Some(Incoming::Closed(_))));
     assert_eq!(events.next().await, None);
-    let later = link.send(&Command::Connect).unwrap();
+    let later = connection.send(&Command::Connect).unwrap();
     assert!(matches!(later.await, Outcome::Unknown(Unknown::Closed(_))));
 }
 
 #[tokio::test(start_paused = true)]
 async fn notices_are_typed() {
-    let (_link, mut events, mut peer) = open(LinkLimits::default());
+    let (_connection, mut events, mut peer) = open(ConnectionLimits::default());
     peer.write_all(
         b"Content-Type: text/disconnect-notice\nContent-Disposition: linger\nLinger-Time: 2\nContent-Length: 0\n\n",
     )
@@ -126,13 +126,13 @@ async fn notices_are_typed() {
 
 #[tokio::test(start_paused = true)]
 async fn ordinary_events_are_dropped_first_when_nobody_takes_them() {
-    let limits = LinkLimits { events: 2, essential_events: 3, ..LinkLimits::default() };
-    let (link, mut events, mut peer) = open(limits);
+    let limits = ConnectionLimits { events: 2, essential_events: 3, ..ConnectionLimits::default() };
+    let (connection, mut events, mut peer) = open(limits);
     for name in ["DTMF", "DTMF", "DTMF", "DTMF", "CHANNEL_ANSWER"] {
         peer.write_all(&event(name)).await.unwrap();
     }
     // A reply after them shows that they were read, and that the reader waits for nobody.
-    let pending = link.send(&Command::Connect).unwrap();
+    let pending = connection.send(&Command::Connect).unwrap();
     peer.write_all(OK).await.unwrap();
     assert!(matches!(pending.await, Outcome::Done(_)));
     let mut seen = Vec::new();
@@ -147,8 +147,8 @@ async fn ordinary_events_are_dropped_first_when_nobody_takes_them() {
 
 #[tokio::test(start_paused = true)]
 async fn the_connection_is_dropped_rather_than_essential_events() {
-    let limits = LinkLimits { events: 1, essential_events: 2, ..LinkLimits::default() };
-    let (_link, mut events, mut peer) = open(limits);
+    let limits = ConnectionLimits { events: 1, essential_events: 2, ..ConnectionLimits::default() };
+    let (_connection, mut events, mut peer) = open(limits);
     for _ in 0..4 {
         peer.write_all(&event("CHANNEL_HANGUP")).await.unwrap();
     }
@@ -163,8 +163,8 @@ async fn the_connection_is_dropped_rather_than_essential_events() {
 #[tokio::test(start_paused = true)]
 async fn untaken_events_are_also_bounded_in_bytes() {
     let one = event("DTMF").len();
-    let limits = LinkLimits { event_bytes: 2 * one, ..LinkLimits::default() };
-    let (link, mut events, mut peer) = open(limits);
+    let limits = ConnectionLimits { event_bytes: 2 * one, ..ConnectionLimits::default() };
+    let (connection, mut events, mut peer) = open(limits);
     // Taking events makes room again, however many come.
     for _ in 0..20 {
         peer.write_all(&event("CHANNEL_ANSWER")).await.unwrap();
@@ -174,21 +174,21 @@ async fn untaken_events_are_also_bounded_in_bytes() {
         peer.write_all(&event("DTMF")).await.unwrap();
     }
     peer.write_all(&event("CHANNEL_ANSWER")).await.unwrap();
-    let pending = link.send(&Command::Connect).unwrap();
+    let pending = connection.send(&Command::Connect).unwrap();
     peer.write_all(OK).await.unwrap();
     assert!(matches!(pending.await, Outcome::Done(_)), "ordinary events were dropped");
     for _ in 0..4 {
         peer.write_all(&event("CHANNEL_ANSWER")).await.unwrap();
     }
     peer.read_to_end(&mut Vec::new()).await.unwrap();
-    assert_eq!(link.closed(), Some(CloseReason::Overrun));
+    assert_eq!(connection.closed(), Some(CloseReason::Overrun));
 }
 
 #[tokio::test(start_paused = true)]
 async fn queued_commands_are_written_before_the_connection_ends() {
-    let (link, events, mut peer) = open(LinkLimits::default());
-    link.send(&Command::Exit).unwrap().log_refusal("exit");
-    drop(link);
+    let (connection, events, mut peer) = open(ConnectionLimits::default());
+    connection.send(&Command::Exit).unwrap().log_refusal("exit");
+    drop(connection);
     let mut all = String::new();
     peer.read_to_string(&mut all).await.unwrap();
     assert_eq!(all, "exit\n\n");
@@ -197,15 +197,15 @@ async fn queued_commands_are_written_before_the_connection_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn slow_peers_are_closed() {
-    let limits = LinkLimits::default();
+    let limits = ConnectionLimits::default();
     // Half a frame.
-    let (_link, mut events, mut peer) = open(limits);
+    let (_connection, mut events, mut peer) = open(limits);
     peer.write_all(b"Content-Type: comm").await.unwrap();
     let from = tokio::time::Instant::now();
     assert_eq!(events.next().await, Some(Incoming::Closed(CloseReason::SlowFrame(limits.one_frame))));
     assert!(from.elapsed() < limits.one_frame + BLUR);
     // An incomplete frame that keeps growing.
-    let (_link, mut events, mut peer) = open(limits);
+    let (_connection, mut events, mut peer) = open(limits);
     let drip = async {
         while peer.write_all(b"x").await.is_ok() {
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -214,36 +214,37 @@ async fn slow_peers_are_closed() {
     let (closed, ()) = tokio::join!(events.next(), drip);
     assert_eq!(closed, Some(Incoming::Closed(CloseReason::SlowFrame(limits.one_frame))));
     // No reply.
-    let (link, mut events, _peer) = open(limits);
-    let pending = link.send(&Command::Connect).unwrap();
+    let (connection, mut events, _peer) = open(limits);
+    let pending = connection.send(&Command::Connect).unwrap();
     assert_eq!(pending.await, Outcome::Unknown(Unknown::TimedOut(limits.reply)));
     assert_eq!(events.next().await, Some(Incoming::Closed(CloseReason::Silent(limits.silence))));
     // The peer does not read.
     let (ours, _theirs) = duplex(16);
-    let (link, mut events) = Link::open(ours, limits);
-    link.send(&Command::Events(freeswitch_queue::esl::command::EventSet::of(EventKind::NAMED)))
+    let (connection, mut events) = Connection::open(ours, limits);
+    connection
+        .send(&Command::Events(freeswitch_queue::esl::command::EventSet::of(EventKind::NAMED)))
         .unwrap()
         .log_refusal("event");
     assert_eq!(events.next().await, Some(Incoming::Closed(CloseReason::SlowWrite(limits.write))));
     // Without an outstanding reply the peer may be silent.
-    let (link, _events, _peer) = open(limits);
+    let (connection, _events, _peer) = open(limits);
     tokio::time::sleep(Duration::from_secs(3600)).await;
-    assert_eq!(link.closed(), None);
+    assert_eq!(connection.closed(), None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn garbage_and_unsolicited_replies_end_the_connection() {
-    let (_link, mut events, mut peer) = open(LinkLimits::default());
+    let (_connection, mut events, mut peer) = open(ConnectionLimits::default());
     peer.write_all(b"Content-Length: lots\n\n").await.unwrap();
     assert!(matches!(events.next().await, Some(Incoming::Closed(CloseReason::Frame(_)))));
-    let (_link, mut events, mut peer) = open(LinkLimits::default());
+    let (_connection, mut events, mut peer) = open(ConnectionLimits::default());
     peer.write_all(OK).await.unwrap();
     assert_eq!(events.next().await, Some(Incoming::Closed(CloseReason::OutOfStep)));
-    let (link, _events, mut peer) = open(LinkLimits::default());
-    let pending = link.send(&Command::Connect).unwrap();
+    let (connection, _events, mut peer) = open(ConnectionLimits::default());
+    let pending = connection.send(&Command::Connect).unwrap();
     peer.write_all(b"Content-Type: api/response\nContent-Length: 0\n\n").await.unwrap();
     assert_eq!(pending.await, Outcome::Unknown(Unknown::Closed(CloseReason::OutOfStep)));
-    let (_link, mut events, mut peer) = open(LinkLimits::default());
+    let (_connection, mut events, mut peer) = open(ConnectionLimits::default());
     peer.write_all(b"Content-Type: auth/req").await.unwrap();
     drop(peer);
     assert_eq!(events.next().await, Some(Incoming::Closed(CloseReason::CutOff)));
@@ -251,17 +252,17 @@ async fn garbage_and_unsolicited_replies_end_the_connection() {
 
 #[tokio::test(start_paused = true)]
 async fn commands_are_bounded() {
-    let limits = LinkLimits { commands: 2, ..LinkLimits::default() };
-    let (link, _events, mut peer) = open(limits);
-    assert!(link.send_all(&[Command::Connect, Command::Connect, Command::Connect]).is_err());
-    let _kept = link.send_all(&[Command::Connect, Command::MyEvents]).unwrap();
-    assert!(link.send(&Command::Exit).is_err());
+    let limits = ConnectionLimits { commands: 2, ..ConnectionLimits::default() };
+    let (connection, _events, mut peer) = open(limits);
+    assert!(connection.send_all(&[Command::Connect, Command::Connect, Command::Connect]).is_err());
+    let _kept = connection.send_all(&[Command::Connect, Command::MyEvents]).unwrap();
+    assert!(connection.send(&Command::Exit).is_err());
     expect(&mut peer, "connect\n\nmyevents plain\n\n").await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_login_succeeds_or_says_why_not() {
-    let password = Secret::new("ClueCon").unwrap();
+    let password = Password::new("ClueCon").unwrap();
     for (hello, answer, sees) in [
         (&b"Content-Type: auth/request\n\n"[..], OK, "in"),
         (b"Content-Type: auth/request\n\n", b"Content-Type: command/reply\nReply-Text: -ERR invalid\n\n", "password"),
@@ -276,12 +277,12 @@ async fn a_login_succeeds_or_says_why_not() {
                 theirs.write_all(answer).await.unwrap();
             }
         };
-        let (result, ()) = tokio::join!(login(ours, &password, LinkLimits::default()), answering);
+        let (result, ()) = tokio::join!(login(ours, &password, ConnectionLimits::default()), answering);
         match (result, sees) {
             (Ok(_), "in") => {}
             (Err(ConnectError::Password(text)), "password") => assert_eq!(text, "invalid"),
             (Err(ConnectError::Rejected(text)), "rejected") => assert_eq!(text, "Access Denied, go away."),
-            (Err(ConnectError::TimedOut(after)), "nothing") => assert_eq!(after, LinkLimits::default().reply),
+            (Err(ConnectError::TimedOut(after)), "nothing") => assert_eq!(after, ConnectionLimits::default().reply),
             (other, sees) => panic!("{other:?} in place of {sees}"),
         }
     }
@@ -291,7 +292,7 @@ async fn a_login_succeeds_or_says_why_not() {
 async fn a_call_is_turned_away_once_it_is_parked() {
     let (ours, mut theirs) = duplex(1 << 12);
     let park = Duration::from_secs(3);
-    let turning = tokio::spawn(turn_away(ours, park, LinkLimits::default()));
+    let turning = tokio::spawn(turn_away(ours, park, ConnectionLimits::default()));
     expect(&mut theirs, &format!("connect\n\n{AWAY}")).await;
     theirs.write_all(&OK.repeat(3)).await.unwrap();
     theirs.write_all(&event("CHANNEL_EXECUTE")).await.unwrap();
@@ -310,7 +311,7 @@ async fn a_call_is_turned_away_once_it_is_parked() {
 async fn a_missed_park_event_delays_nothing() {
     let (ours, mut theirs) = duplex(1 << 12);
     let began = Instant::now();
-    let turning = tokio::spawn(turn_away(ours, Duration::from_secs(3), LinkLimits::default()));
+    let turning = tokio::spawn(turn_away(ours, Duration::from_secs(3), ConnectionLimits::default()));
     expect(&mut theirs, &format!("connect\n\n{AWAY}")).await;
     theirs.write_all(&OK.repeat(3)).await.unwrap();
     theirs.write_all(&event("CHANNEL_EXECUTE_COMPLETE")).await.unwrap();
@@ -323,15 +324,15 @@ async fn a_missed_park_event_delays_nothing() {
 async fn a_refusal_is_logged_when_nobody_waits_for_it() {
     let (log, _guard) = Log::begin();
 
-    let (link, _events, mut peer) = open(LinkLimits::default());
-    link.send(&Command::Linger(1)).unwrap().log_refusal("keeping the connection");
-    drop(link.send(&Command::MyEvents).unwrap());
-    let last = link.send(&Command::Connect).unwrap();
+    let (connection, _events, mut peer) = open(ConnectionLimits::default());
+    connection.send(&Command::Linger(1)).unwrap().log_refusal("keeping the connection");
+    drop(connection.send(&Command::MyEvents).unwrap());
+    let last = connection.send(&Command::Connect).unwrap();
     peer.write_all(&[NO, NO, OK].concat()).await.unwrap();
     assert!(matches!(last.await, Outcome::Done(_)));
     // The reply to this command arrives before `log_refusal`.
-    let late = link.send(&Command::NoEvents).unwrap();
-    let last = link.send(&Command::Connect).unwrap();
+    let late = connection.send(&Command::NoEvents).unwrap();
+    let last = connection.send(&Command::Connect).unwrap();
     peer.write_all(&[NO, OK].concat()).await.unwrap();
     assert!(matches!(last.await, Outcome::Done(_)));
     late.log_refusal("leaving the events");
@@ -376,7 +377,7 @@ impl AsyncWrite for Flood {
 /// Q21: a peer that never stops sending does not starve the other connections.
 #[tokio::test]
 async fn a_flood_does_not_starve_other_tasks() {
-    let (_link, mut events) = Link::open(Flood { left: 4 << 20 }, LinkLimits::default());
+    let (_connection, mut events) = Connection::open(Flood { left: 4 << 20 }, ConnectionLimits::default());
     let mut turns = 0;
     while events.try_next().is_none() {
         turns += 1;
@@ -389,7 +390,7 @@ async fn a_flood_does_not_starve_other_tasks() {
 #[tokio::test(start_paused = true)]
 async fn log_lines_arrive_and_unreadable_events_are_logged_once() {
     let (log, _guard) = Log::begin();
-    let (_link, mut events, mut peer) = open(LinkLimits::default());
+    let (_connection, mut events, mut peer) = open(ConnectionLimits::default());
     let broken = b"Content-Type: text/event-json\nContent-Length: 1\n\n{".repeat(3);
     let line = b"Content-Type: log/data\nContent-Length: 6\nLog-Level: 3\nUser-Data: u\n\nwrong\n";
     peer.write_all(&[&broken, line.as_slice()].concat()).await.unwrap();

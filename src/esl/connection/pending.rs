@@ -15,7 +15,8 @@ use super::shared::{Queued, Shared};
 
 /// A command whose reply is outstanding: await it for the [`Outcome`], or leave a refusal to the log.
 ///
-/// From the first poll, the wait is bounded by [`LinkLimits::reply`](super::LinkLimits::reply) or [`Pending::within`].
+/// From the first poll, the wait is bounded by [`ConnectionLimits::reply`](super::ConnectionLimits::reply) or
+/// [`Pending::within`].
 /// A refusal is logged even if this is simply dropped.
 #[must_use = "a reply is done, refused or unknown, never ignored: await it, or call `log_refusal`"]
 #[derive(Debug)]
@@ -27,7 +28,7 @@ pub struct Pending {
 
 #[derive(Debug)]
 enum From {
-    Link { receiver: oneshot::Receiver<Outcome>, shared: Arc<Shared>, number: u64 },
+    Connection { receiver: oneshot::Receiver<Outcome>, shared: Arc<Shared>, number: u64 },
     Over(Option<Outcome>),
 }
 
@@ -36,7 +37,7 @@ impl Pending {
     pub(super) fn new(queued: Queued, shared: &Arc<Shared>) -> Self {
         let (from, limit) = match queued {
             Queued::Owed(receiver, number) => {
-                (From::Link { receiver, shared: Arc::clone(shared), number }, shared.limits.reply)
+                (From::Connection { receiver, shared: Arc::clone(shared), number }, shared.limits.reply)
             }
             Queued::Over(outcome) => (From::Over(Some(outcome)), Duration::ZERO),
         };
@@ -53,7 +54,7 @@ impl Pending {
     /// Does not wait; a refusal is logged under the name `what`.
     pub fn log_refusal(mut self, what: &'static str) {
         let outcome = match &mut self.from {
-            From::Link { receiver, shared, number } => {
+            From::Connection { receiver, shared, number } => {
                 if shared.log_refusal(*number, what) {
                     return;
                 }
@@ -75,7 +76,7 @@ impl Future for Pending {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
         let this = &mut *self;
         let receiver = match &mut this.from {
-            From::Link { receiver, .. } => receiver,
+            From::Connection { receiver, .. } => receiver,
             From::Over(outcome) => {
                 return Poll::Ready(outcome.take().unwrap_or(Outcome::Unknown(Unknown::Closed(CloseReason::Local))));
             }
