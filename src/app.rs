@@ -253,8 +253,8 @@ impl Daemon {
 }
 
 /// The limits of the server, if `files` files may be open at the same time: more calls than one FreeSWITCH carries, but
-/// few enough to leave files for the store, the links and the control socket. The limits of a connection allow a queue of
-/// hundreds to ring all agents at once: each phone takes three commands, and four events when it stops ringing.
+/// few enough to leave files for the store, the links and the control socket. The limits of a connection allow a queue
+/// of hundreds to ring all agents at once: each phone takes three commands, and four events when it stops ringing.
 pub fn limits(files: usize) -> ServerLimits {
     let connections = files.saturating_sub(OTHER_FILES).max(files / 2).min(MOST_CALLS);
     let usual = ServerLimits::default();

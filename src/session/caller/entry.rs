@@ -24,7 +24,7 @@ use super::Session;
 type Entry = (Call, Option<Wall>, Option<Since>);
 
 /// The call of a caller who dialled this queue.
-pub(super) fn call(shared: &Shared, channel: &Channel, dialled: &QueueNumber, now: Now) -> Entry {
+fn call(shared: &Shared, channel: &Channel, dialled: &QueueNumber, now: Now) -> Entry {
     // A call that replaces a waiting one takes its place in the line.
     if let Some(heir) = channel.replaces.as_ref().and_then(|call| shared.floor.place_of(call, now)) {
         return (Call::back(heir.queue, Vec::new(), heir.rank), Some(heir.first_entered), None);
