@@ -1,6 +1,6 @@
 //! The dialplan of `freeswitch-conf`, in the form the simulated switch understands.
 
-use simswitch::{Dialplan, Step, is_queue_number, step};
+use simswitch::{Dialplan, RouteRequest, Step, is_queue_number, step};
 
 /// The context that holds a caller while no daemon runs.
 const HOLD: &str = "freeswitch-queue";
@@ -24,7 +24,7 @@ pub fn delivered() -> Dialplan {
                 return match number {
                     _ if !is_queue_number(number) => None,
                     _ if number.starts_with('*') => Some(code(number)),
-                    _ => Some(queue(number)),
+                    _ => Some([no_place_yet(call, false), queue(number)].concat()),
                 };
             }
             if !is_queue_number(number) || number.starts_with('*') {
@@ -33,6 +33,7 @@ pub fn delivered() -> Dialplan {
             let returns = call.variables.get("fsq_hold") == Some(&number);
             let rounds = call.variables.get("fsq_away").map_or(0, |away| away.len());
             let mut steps = vec![step("multiset", if returns { RETURNS } else { ANEW })];
+            steps.extend(no_place_yet(call, returns));
             steps.extend(match returns {
                 false => queue(number),
                 true if rounds >= ROUNDS => too_long(),
@@ -49,6 +50,13 @@ pub fn delivered() -> Dialplan {
 
 const RETURNS: &str = "^^;fsq_held=true;fsq_hold=";
 const ANEW: &str = "^^;fsq_held=;fsq_hold=";
+
+/// A caller who dials anew, or is moved here, has no place, unless the daemon itself sends the call through here again.
+fn no_place_yet(call: &RouteRequest<'_>, returns: bool) -> Vec<Step> {
+    let has = |name| call.variables.get(name).is_some_and(|value| !value.is_empty());
+    let loses = has("fsq_place") && !returns && !has("fsq_since");
+    loses.then(|| step("set", "fsq_place=")).into_iter().collect()
+}
 
 fn queue(number: &str) -> Vec<Step> {
     vec![

@@ -80,6 +80,37 @@ fn q102_every_transfer_leads_to_the_queue_that_is_dialled() {
     passed_on_twice(true);
 }
 
+/// Q102: also if an operator moves the caller to the number of the same queue while no daemon runs, in the context of
+/// the house or in the one that holds the call.
+#[test]
+fn q102_a_caller_who_is_moved_while_no_daemon_runs_goes_to_the_end_of_the_line() {
+    for context in ["default", "freeswitch-queue"] {
+        play(async move {
+            let site = Site::open(setting(&[r#"number: "99900", participants: ["1001"]"#]));
+            pass(1_000).await;
+            site.when_rung("1001", Behaviour::Ignore);
+            let mut callers = Vec::new();
+            for number in ["0790", "0791", "0792"] {
+                callers.push(site.caller(number, "99900"));
+                pass(500).await;
+            }
+            assert_eq!(site.line("99900"), ["0790", "0791", "0792"]);
+            site.kill().await;
+            pass(300).await;
+            let (operator, events) = hand(&site.switch).await;
+            let moved = ApiCall::new(format!("uuid_transfer {} 99900 XML {context}", callers[1].uuid())).unwrap();
+            operator.send(&Command::Api(moved)).unwrap().await.done().unwrap();
+            drop((operator, events));
+            pass(300).await;
+            site.start();
+            pass(8_000).await;
+            assert_eq!(site.line("99900"), ["0790", "0792", "0791"], "in the context {context}");
+            callers.iter().for_each(simswitch::Caller::hang_up);
+            site.end().await;
+        });
+    }
+}
+
 /// Q13: an internal number leads back to the queue; a caller who would enter it a second time hears the message and is
 /// hung up.
 #[test]
