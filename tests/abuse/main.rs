@@ -55,7 +55,8 @@ async fn switch(listener: TcpListener) -> SimSwitch {
         ..Config::default()
     });
     for agent in agents() {
-        let (after, talk) = (Duration::from_millis(100), Duration::from_millis(400));
+        // Long enough for a busy machine to connect the two before the agent hangs up.
+        let (after, talk) = (Duration::from_millis(100), Duration::from_millis(1_500));
         let _ = switch.phone(&agent).on_ring(Behaviour::Converse { after, talk });
     }
     let inbound = switch.clone();
