@@ -66,13 +66,13 @@ impl Floor {
     /// the floor wakes it, and it releases the agent; otherwise the floor releases the agent at once.
     pub fn legs_missing(&self, key: &OfferKey, now: Now) {
         let attended = self.held_by(&key.agent).is_some_and(|held| held.key.offer == key.offer && held.attended);
-        let told = attended
+        let woken = attended
             && self.calls.get_mut(&key.call).is_some_and(|mut c| {
                 c.legs_missing.insert(key.offer, key.clone());
                 (c.wake)();
                 true
             });
-        if !told {
+        if !woken {
             self.release_unseen(key, now);
         }
     }

@@ -176,7 +176,7 @@ impl Output {
 
 /// Writes lines for ever. A line that cannot be written is lost: there is no other place to report it.
 fn write_all(file: &mut impl Write, waiting: &Receiver<Vec<u8>>, backlog: &Backlog) {
-    let mut told = lost_lines();
+    let mut reported = lost_lines();
     loop {
         let line = match waiting.try_recv() {
             Ok(line) => line,
@@ -184,9 +184,9 @@ fn write_all(file: &mut impl Write, waiting: &Receiver<Vec<u8>>, backlog: &Backl
             Err(TryRecvError::Empty) => {
                 // There is room for this line. If writing it fails, it is lost too, and counted in the next report.
                 let lost = lost_lines();
-                if lost > told {
-                    tracing::warn!(lost = lost - told, "lines of the log were lost: nobody read them");
-                    told = lost;
+                if lost > reported {
+                    tracing::warn!(lost = lost - reported, "lines of the log were lost: nobody read them");
+                    reported = lost;
                 }
                 let Ok(line) = waiting.recv() else { return };
                 line
@@ -195,7 +195,7 @@ fn write_all(file: &mut impl Write, waiting: &Receiver<Vec<u8>>, backlog: &Backl
         if file.write_all(&line).is_err() {
             // Nobody reads the log: reporting each loss would be useless.
             LOST.fetch_add(1, Ordering::Relaxed);
-            told = told.saturating_add(1);
+            reported = reported.saturating_add(1);
         }
         backlog.take(line.len());
     }

@@ -270,7 +270,7 @@ pub(super) fn gone(
 pub(super) fn ago(event: &Event, moment: &str) -> Duration {
     let at = |name: &str| event.header(name)?.parse::<u64>().ok().filter(|at| *at > 0);
     let both = at("Event-Date-Timestamp").zip(at(moment));
-    Duration::from_micros(both.map_or(0, |(told, then)| told.saturating_sub(then)))
+    Duration::from_micros(both.map_or(0, |(reported, then)| reported.saturating_sub(then)))
 }
 
 /// The time since a moment in whole seconds since 1970, as FreeSWITCH reports it; zero if the text is not a number.

@@ -23,7 +23,7 @@ pub const ONE_IN: u64 = 10;
 /// The argument that makes the program run as the control.
 pub const ARGUMENT: &str = "--control";
 
-/// The length of the answer, which is that of an order to ring.
+/// The length of the answer, which is that of an `originate`.
 const ANSWER: usize = 1_400;
 
 /// The running control.
@@ -130,7 +130,7 @@ async fn say(switch: &Switch, port: u16, came: Instant, mut said: mpsc::Unbounde
         match mark {
             Mark::Told => {
                 book.control.came_to_offer.add(now - came);
-                book.control.told_to_offer.add(now - since);
+                book.control.known_to_offer.add(now - since);
             }
             Mark::Free => book.control.free_to_offer.add(now - since),
         }

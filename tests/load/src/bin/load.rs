@@ -277,7 +277,7 @@ impl Scenario {
         );
         row("waiting, talking", &format!("{}, {}", book.waiting(), book.busy()));
         if self.first > self.agents {
-            let what = "agent free → order to ring (median / p99 / max)";
+            let what = "agent free → originate (median / p99 / max)";
             times(what, &book.times.free_to_offer, &book.control.free_to_offer);
         } else {
             callers_times(&book);
@@ -292,8 +292,8 @@ impl Scenario {
             &format!("{:.1}, {:.1}, {:.1}", each(traffic.commands), each(traffic.replies), each(traffic.events)),
         );
         row(
-            "a call: bytes ordered, told",
-            &format!("{:.0}, {:.0}", each(traffic.command_bytes), each(traffic.told_bytes)),
+            "a call: bytes of commands, of events",
+            &format!("{:.0}, {:.0}", each(traffic.command_bytes), each(traffic.sent_bytes)),
         );
         row(
             "a call: times a thread of the daemon slept",
@@ -345,8 +345,8 @@ fn times(what: &str, daemon: &Samples, control: &Samples) {
 
 fn callers_times(book: &Book) {
     let (daemon, control) = (&book.times, &book.control);
-    times("caller came → order to ring (median / p99 / max)", &daemon.came_to_offer, &control.came_to_offer);
-    times("caller known → order to ring", &daemon.told_to_offer, &control.told_to_offer);
+    times("caller came → originate (median / p99 / max)", &daemon.came_to_offer, &control.came_to_offer);
+    times("caller known → originate", &daemon.known_to_offer, &control.known_to_offer);
 }
 
 fn megabytes(bytes: u64) -> f64 {

@@ -47,7 +47,7 @@ pub struct Traffic {
     /// Events and disconnect notices.
     pub events: u64,
     /// Bytes of replies and events.
-    pub told_bytes: u64,
+    pub sent_bytes: u64,
 }
 
 impl Traffic {
@@ -56,7 +56,7 @@ impl Traffic {
         self.command_bytes += more.command_bytes;
         self.replies += more.replies;
         self.events += more.events;
-        self.told_bytes += more.told_bytes;
+        self.sent_bytes += more.sent_bytes;
     }
 }
 
@@ -74,7 +74,7 @@ struct Agent {
 struct Caller {
     queue: usize,
     came: Instant,
-    told: Instant,
+    known: Instant,
     offers: u32,
 }
 
@@ -86,7 +86,7 @@ pub struct Times {
     /// From the caller's connection being opened to the order to ring.
     pub came_to_offer: Samples,
     /// From the answer to `connect`, which names the caller, to the order to ring.
-    pub told_to_offer: Samples,
+    pub known_to_offer: Samples,
 }
 
 /// The book.
@@ -172,9 +172,9 @@ impl Book {
         }
     }
 
-    pub(super) fn entered(&mut self, call: u64, queue: usize, came: Instant, told: Instant) {
+    pub(super) fn entered(&mut self, call: u64, queue: usize, came: Instant, known: Instant) {
         self.counts.entered += 1;
-        self.callers.insert(call, Caller { queue, came, told, offers: 0 });
+        self.callers.insert(call, Caller { queue, came, known, offers: 0 });
         if let Some(waiting) = self.waiting.get_mut(queue) {
             waiting.insert((came, call), ());
         }
@@ -192,10 +192,10 @@ impl Book {
             self.wrong(format!("call {call} is gone, and {agent_id} is rung for it"));
             return false;
         };
-        let (queue, came, told) = (caller.queue, caller.came, caller.told);
+        let (queue, came, known) = (caller.queue, caller.came, caller.known);
         if caller.offers == 0 {
             self.times.came_to_offer.add(now - came);
-            self.times.told_to_offer.add(now - told);
+            self.times.known_to_offer.add(now - known);
         }
         caller.offers += 1;
         let line = self.waiting.get_mut(queue);
@@ -205,7 +205,7 @@ impl Book {
             self.wrong(format!("a phone already rings for call {call}, and {agent_id} is rung too"));
         }
         // The controller knows only the callers whose answer to `connect` has reached it.
-        let known = |other| self.callers.get(other).is_some_and(|other| other.told + ON_THE_WAY < now);
+        let known = |other| self.callers.get(other).is_some_and(|other| other.known + ON_THE_WAY < now);
         if let Some((since, other)) = first
             && since + SAME_MOMENT < came
             && known(&other)

@@ -178,7 +178,7 @@ impl Call {
 
     async fn flush(&mut self) -> io::Result<()> {
         if !self.out.is_empty() {
-            self.traffic.told_bytes += self.out.len() as u64;
+            self.traffic.sent_bytes += self.out.len() as u64;
             self.switch.book().counts.traffic.add(std::mem::take(&mut self.traffic));
             if let Some(((mark, since), control)) = self.mark.take().zip(self.control.as_ref()) {
                 // If the control is lost, the book has an entry of that.

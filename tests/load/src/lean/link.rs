@@ -16,22 +16,22 @@ use super::{Id, Switch};
 pub(super) async fn serve(
     switch: &Arc<Switch>,
     listener: TcpListener,
-    mut told: mpsc::Receiver<Vec<u8>>,
+    mut reports: mpsc::Receiver<Vec<u8>>,
 ) -> io::Result<()> {
     loop {
         let stream = tokio::select! {
             accepted = listener.accept() => accepted?.0,
-            event = told.recv() => match event {
+            event = reports.recv() => match event {
                 Some(_) => continue,
                 None => return Ok(()),
             },
         };
         // The end of a link is the controller's business.
-        let _ = link(switch, stream, &mut told).await;
+        let _ = link(switch, stream, &mut reports).await;
     }
 }
 
-async fn link(switch: &Arc<Switch>, mut stream: TcpStream, told: &mut mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
+async fn link(switch: &Arc<Switch>, mut stream: TcpStream, reports: &mut mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     stream.write_all(b"Content-Type: auth/request\n\n").await?;
     let mut received = Vec::new();
@@ -49,7 +49,7 @@ async fn link(switch: &Arc<Switch>, mut stream: TcpStream, told: &mut mpsc::Rece
                 }
                 received.drain(..done);
             }
-            event = told.recv() => match event {
+            event = reports.recv() => match event {
                 Some(event) => stream.write_all(&event).await?,
                 None => return Ok(()),
             },

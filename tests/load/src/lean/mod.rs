@@ -64,7 +64,7 @@ impl Switch {
         habits: Habits,
         listener: std::net::TcpListener,
     ) -> Result<Arc<Self>> {
-        let (link, told) = mpsc::channel(LINK_BEHIND);
+        let (link, reports) = mpsc::channel(LINK_BEHIND);
         let switch = Arc::new(Self {
             controller,
             control,
@@ -81,7 +81,7 @@ impl Switch {
         let serving = switch.clone();
         std::thread::Builder::new().name("link".to_owned()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(async { link::serve(&serving, TcpListener::from_std(listener)?, told).await })
+            runtime.block_on(async { link::serve(&serving, TcpListener::from_std(listener)?, reports).await })
         })?;
         Ok(switch)
     }
