@@ -384,7 +384,8 @@ impl Up<'_> {
         if self.switches.are_in_order() {
             self.doubtful |= self.suspects.confirm(&mut repairs);
         }
-        let seen = self.switches.note(self.index, Sight::Channels(survey.all()));
+        let all = survey.all();
+        let seen = self.switches.note(self.index, Sight::Channels(all.clone()));
         if let Some((channels, blind)) = &seen {
             // If a switch has been blind for long, only a session knows whether its leg exists.
             let doubted: Vec<_> = held.iter().filter(|h| !blind || !h.attended).cloned().collect();
@@ -395,7 +396,7 @@ impl Up<'_> {
         for held in held.iter().filter(|h| survey.has(h.key.offer)) {
             floor.seen(&held.key, now);
         }
-        let is_here = |call: &CallId| survey.channels.iter().any(|row| row.uuid == call.as_str());
+        let is_here = |call: &CallId| all.contains(call.as_str());
         for held in held.iter().filter(|h| h.talking && !h.attended && is_here(&h.key.call)) {
             if survey.has(held.key.offer) && self.let_go.insert(held.key.offer) {
                 self.let_go(&held.key.call);
@@ -412,7 +413,7 @@ impl Up<'_> {
         repairs.extend(left_alone.filter_map(|row| bring(row)));
         self.unserved = unserved.iter().map(|row| (row.uuid.clone(), since(&row.uuid))).collect();
         let agents = self.private_channels(&survey, asked, &held);
-        let listed = Listed { asked, all: survey.all(), agents };
+        let listed = Listed { asked, all, agents };
         self.switches.private_calls(|phones| {
             let (changes, doubtful) = phones.are(self.index, &listed);
             self.doubtful |= doubtful;

@@ -55,6 +55,9 @@ pub(super) struct Survey {
     pub(super) channels: Vec<ChannelRow>,
     /// The bridged channels, in both directions.
     connected: BTreeMap<String, String>,
+    /// The channels by the offer of which they would be a leg, sorted: each comparison asks for every offer, of
+    /// thousands among tens of thousands of channels.
+    legs: Vec<(OfferId, usize)>,
 }
 
 /// A difference, and how to repair it.
@@ -84,13 +87,14 @@ impl Survey {
                 connected.insert(b_uuid, uuid);
             }
         }
-        Ok(Self { channels: channels.rows, connected })
+        Ok(Self { legs: legs(&channels.rows), channels: channels.rows, connected })
     }
 
     /// Removes channels that have ended; the table lists them because it lags.
     pub(super) fn without(mut self, has_ended: impl Fn(&str) -> bool) -> Self {
         self.channels.retain(|c| !has_ended(&c.uuid));
         self.connected.retain(|a, b| !has_ended(a) && !has_ended(b));
+        self.legs = legs(&self.channels);
         self
     }
 
@@ -106,15 +110,20 @@ impl Survey {
 
     /// Whether a leg of this offer exists.
     pub(super) fn has(&self, offer: OfferId) -> bool {
-        self.channels.iter().any(|c| offer_of(&c.uuid) == Some(offer))
+        self.legs_of(offer).next().is_some()
+    }
+
+    fn legs_of(&self, offer: OfferId) -> impl Iterator<Item = &ChannelRow> {
+        let from = self.legs.partition_point(|(of, _)| *of < offer);
+        let legs = self.legs.iter().skip(from).take_while(move |(of, _)| *of == offer);
+        legs.filter_map(|(_, nth)| self.channels.get(*nth))
     }
 
     /// Conversations of our agents with another channel than the one that `with` names.
     pub(super) fn parties(&self, held: &[HeldView], with: impl Fn(&HeldView) -> CallId) -> Vec<(OfferKey, CallId)> {
         let talking = held.iter().filter(|h| h.talking);
         let other = |h: &HeldView| {
-            let mut legs = self.channels.iter().filter(|c| offer_of(&c.uuid) == Some(h.key.offer));
-            let other = CallId::new(legs.find_map(|leg| self.connected.get(&leg.uuid))?).ok()?;
+            let other = CallId::new(self.legs_of(h.key.offer).find_map(|leg| self.connected.get(&leg.uuid))?).ok()?;
             (other != with(h)).then(|| (h.key.clone(), other))
         };
         talking.filter_map(other).collect()
@@ -126,7 +135,7 @@ impl Survey {
     }
 
     /// Our legs among the channels.
-    fn legs(&self, instance: Instance) -> BTreeSet<Uuid> {
+    fn own_legs(&self, instance: Instance) -> BTreeSet<Uuid> {
         self.channels.iter().filter_map(|c| ours(&c.uuid, instance)).collect()
     }
 
@@ -146,7 +155,7 @@ impl Survey {
     /// the same agent has the caller.
     pub(super) fn strays(&self, instance: Instance, held: &[HeldView]) -> Vec<Repair> {
         let owned: BTreeSet<OfferId> = held.iter().filter(|h| h.attended || h.talking).map(|h| h.key.offer).collect();
-        let legs = self.legs(instance);
+        let legs = self.own_legs(instance);
         let other = |leg: &Uuid| self.connected.get(&leg.to_string());
         let talking: BTreeSet<OfferId> =
             legs.iter().filter(|leg| other(leg).is_some()).map(|leg| OfferId::of_leg(*leg)).collect();
@@ -193,6 +202,14 @@ pub(super) fn key_of(event: &Event, leg: Uuid) -> Option<OfferKey> {
         queue: QueueNumber::new(&event.variable("fsq_queue")?).ok()?,
         agent: AgentId::new(&event.variable("fsq_agent")?).ok()?,
     })
+}
+
+/// The channels by the offer of which they would be a leg, sorted.
+fn legs(channels: &[ChannelRow]) -> Vec<(OfferId, usize)> {
+    let offers = channels.iter().enumerate().filter_map(|(nth, row)| Some((offer_of(&row.uuid)?, nth)));
+    let mut legs: Vec<_> = offers.collect();
+    legs.sort_unstable();
+    legs
 }
 
 /// The offer of which a channel would be a leg, if its id is a UUID.

@@ -75,8 +75,8 @@ impl Up<'_> {
         self.whose.forget_all_but(survey, asked);
         let mut agents = BTreeMap::new();
         let instance = self.switches.instance;
-        let is_owned = |leg: Uuid| held.iter().any(|held| held.key.offer == OfferId::of_leg(leg));
-        let is_stray = |row: &ChannelRow, leg: Uuid| survey.is_alone(row) && !is_owned(leg);
+        let owned: BTreeSet<OfferId> = held.iter().map(|held| held.key.offer).collect();
+        let is_stray = |row: &ChannelRow, leg: Uuid| survey.is_alone(row) && !owned.contains(&OfferId::of_leg(leg));
         let counts = |row: &&ChannelRow| ours(&row.uuid, instance).is_none_or(|leg| is_stray(row, leg));
         for row in survey.channels.iter().filter(counts) {
             match self.whose.known.get(&row.uuid) {
