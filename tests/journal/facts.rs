@@ -90,7 +90,7 @@ fn any_fact() -> impl Strategy<Value = Fact> {
                 first_entered: wall,
                 returned,
                 head_start: lasted,
-                own_head_start: lasted / 2,
+                own_head_start: lasted,
             },
             1 => Fact::OfferMade { offer, call, queue, agent },
             2 => Fact::OfferMissed { offer, call, queue, agent, cause: miss },
