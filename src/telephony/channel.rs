@@ -124,16 +124,10 @@ impl Channel {
             }
             place
         });
-        let head_start = variable(HEAD_START).map_or(Duration::ZERO, |text| {
-            head_start(&text).unwrap_or_else(|| {
-                // A caller who comes back keeps the head start of the place.
-                if place.is_none() {
-                    let shown: String = text.chars().take(60).collect();
-                    tracing::warn!(call = %id, {HEAD_START} = shown, "a caller's head start is not a number of seconds, and counts as 0");
-                }
-                Duration::ZERO
-            })
-        });
+        // A caller who comes back keeps the head start of the place.
+        let head_start = variable(HEAD_START)
+            .filter(|_| place.is_none())
+            .map_or(Duration::ZERO, |text| head_start(&text).unwrap_or_else(|| no_head_start(&id, &text)));
         let context = variable("fsq_context").unwrap_or_else(|| header("Caller-Context"));
         Ok(Self {
             id,
@@ -178,6 +172,13 @@ impl Channel {
             resumes: variable("socket_resume").as_deref() == Some("true"),
         })
     }
+}
+
+/// Logs that a text is no head start, which counts as none.
+fn no_head_start(id: &CallId, text: &str) -> Duration {
+    let shown: String = text.chars().take(60).collect();
+    tracing::warn!(call = %id, {HEAD_START} = shown, "a caller's head start is not a number of seconds, and counts as 0");
+    Duration::ZERO
 }
 
 /// A head start in seconds, such as `90` or `2.5`, at most the longest (Q25); `None` for anything but such a number.
