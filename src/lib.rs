@@ -62,6 +62,8 @@
 //! - **feed**: the facts as they happen, for readers in the process, such as `demo` and the lamps (`switch::Switches::facts`).
 //! - **floor**: the live picture of queues, agents and calls.
 //! - **handover**: a call that is here again on a second connection, so that the first has to end; see `session::Handovers`.
+//! - **head start**: the time by which a caller stands ahead, as if the entry had been earlier: the queue's share plus
+//!   the caller's own.
 //! - **identity**: the random number of a daemon's store; each leg's UUID carries it, so that a daemon recognises its
 //!   own legs.
 //! - **inbound link**, or **link**: the connection that the daemon opens to a FreeSWITCH's own event socket.

@@ -57,6 +57,8 @@ mod logins;
 mod loops;
 #[path = "live/moved.rs"]
 mod moved;
+#[path = "live/order.rs"]
+mod order;
 #[path = "live/pace.rs"]
 mod pace;
 #[path = "live/phones.rs"]
@@ -104,6 +106,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let all = [
         strategies::CASES,
+        order::CASES,
         phones::CASES,
         causes::CASES,
         ends::CASES,

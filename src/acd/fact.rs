@@ -259,6 +259,22 @@ pub enum Fact {
         first_entered: Wall,
         /// Whether the call came back after the controller had been away.
         returned: bool,
+        /// The head start in the line: the queue's share and the caller's own. Absent when there is none.
+        #[serde(rename = "head_start_ms", with = "millis", default, skip_serializing_if = "Duration::is_zero")]
+        head_start: Duration,
+        /// The caller's own head start. Absent when there is none.
+        #[serde(rename = "own_head_start_ms", with = "millis", default, skip_serializing_if = "Duration::is_zero")]
+        own_head_start: Duration,
+    },
+    /// The head start of a waiting caller changed.
+    HeadStartChanged {
+        /// The caller's channel.
+        call: CallId,
+        /// The queue.
+        queue: QueueNumber,
+        /// The new head start in the line: the queue's share and the caller's own.
+        #[serde(rename = "head_start_ms", with = "millis")]
+        head_start: Duration,
     },
     /// An agent's phone began to be rung for a caller.
     OfferMade {
@@ -456,6 +472,7 @@ impl Fact {
     pub fn call(&self) -> Option<&CallId> {
         match self {
             Self::CallEntered { call, .. }
+            | Self::HeadStartChanged { call, .. }
             | Self::OfferMade { call, .. }
             | Self::OfferMissed { call, .. }
             | Self::OfferCancelled { call, .. }

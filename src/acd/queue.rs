@@ -27,6 +27,8 @@ pub struct Waiting {
     /// The call that attends to the entry.
     call: CallId,
     since: Since,
+    /// The caller's own head start, without the queue's share.
+    head_start: Duration,
     pub(super) offers: Vec<(OfferId, AgentId)>,
     pub(super) tried: HashMap<AgentId, Tried>,
     pub(super) round: u32,
@@ -89,10 +91,19 @@ pub enum CalledOff {
     Stale,
 }
 
+/// The effect of changed settings on the waiting callers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reconfigured {
+    /// Callers to wake.
+    pub wake: Vec<CallId>,
+    /// Callers whose head start changed, with the new one, in their new order.
+    pub moved: Vec<(CallId, Duration)>,
+}
+
 /// The state that a leaving caller leaves behind in a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Left {
-    /// The caller's rank.
+    /// The rank to come back with.
     pub rank: Rank,
     /// Since when the caller had waited.
     pub since: Since,
@@ -154,13 +165,47 @@ impl Queue {
         &self.settings
     }
 
-    /// Applies changed settings and passes them to the waiting callers. Returns the callers to wake.
-    pub fn set_settings(&mut self, settings: Arc<QueueSettings>) -> Vec<CallId> {
+    /// Applies changed settings and passes them to the waiting callers, who move at once if their head start changes
+    /// (Q27).
+    pub fn set_settings(&mut self, settings: Arc<QueueSettings>) -> Reconfigured {
+        let share_changed = self.settings.head_start != settings.head_start;
         self.settings = settings.clone();
         for w in self.waiting.values_mut() {
             w.orders.settings = Some(settings.clone());
         }
-        self.waiting.values().map(|w| w.call.clone()).collect()
+        let moved = if share_changed { self.rank_anew() } else { Vec::new() };
+        Reconfigured { wake: self.waiting.values().map(|w| w.call.clone()).collect(), moved }
+    }
+
+    /// Gives every caller the rank of the present settings. Returns the callers whose head start changed.
+    fn rank_anew(&mut self) -> Vec<(CallId, Duration)> {
+        let before = std::mem::take(&mut self.waiting);
+        let (unserved, listening) = (std::mem::take(&mut self.unserved), std::mem::take(&mut self.listening));
+        self.ranks.clear();
+        let mut moved = BTreeSet::new();
+        for (old, w) in before {
+            let new = self.free_rank(old.with_head_start(self.settings.head_start_with(w.head_start)));
+            if new.head_start != old.head_start {
+                moved.insert(new);
+            }
+            if unserved.contains(&old) {
+                self.unserved.insert(new);
+            }
+            if listening.contains(&old) {
+                self.listening.insert(new);
+            }
+            self.ranks.extend(self.attended.get(&w.call).map(|entry| (*entry, new)));
+            self.waiting.insert(new, w);
+        }
+        moved.iter().filter_map(|rank| Some((self.waiting.get(rank)?.call.clone(), rank.head_start))).collect()
+    }
+
+    /// The first rank from `rank` on that nobody has.
+    fn free_rank(&self, mut rank: Rank) -> Rank {
+        while self.waiting.contains_key(&rank) {
+            rank.seq += 1;
+        }
+        rank
     }
 
     /// The agents who are logged in.
@@ -223,19 +268,19 @@ impl Queue {
         self.attended.get(call).copied()
     }
 
-    /// A caller enters, having waited since `since`, and `call` attends to the entry. `seed` determines the caller's
-    /// random order of agents; `own` is the agent from whose phone the call comes.
+    /// A caller enters, having waited since `since`, and `call` attends to the entry. In `rank`, the head start is the
+    /// caller's own; the returned rank is the one in this line. `seed` determines the caller's random order of agents;
+    /// `own` is the agent from whose phone the call comes.
     pub fn enter(
         &mut self,
         call: CallId,
-        mut rank: Rank,
+        rank: Rank,
         since: Since,
         seed: u64,
         own: Option<AgentId>,
     ) -> (EntryId, Rank) {
-        while self.waiting.contains_key(&rank) {
-            rank.seq += 1;
-        }
+        let head_start = rank.head_start;
+        let rank = self.free_rank(rank.with_head_start(self.settings.head_start_with(head_start)));
         let entry = EntryId(self.entries);
         self.entries += 1;
         self.ranks.insert(entry, rank);
@@ -244,6 +289,7 @@ impl Queue {
         let w = Waiting {
             call,
             since,
+            head_start,
             offers: Vec::new(),
             tried: HashMap::new(),
             round: 0,
@@ -271,6 +317,7 @@ impl Queue {
                 self.waiting.get(p).map(|w| w.call.clone())
             })
             .collect();
+        let rank = rank.with_head_start(w.head_start);
         Some(Left { rank, since: w.since, never_rang: w.orders.ring, improved })
     }
 
@@ -346,9 +393,10 @@ impl Queue {
         Some(orders)
     }
 
-    /// The rank of an entry.
-    pub fn rank(&self, entry: EntryId) -> Option<Rank> {
-        self.ranks.get(&entry).copied()
+    /// The rank with which the caller of an entry comes back, or another takes over the place.
+    pub fn rank_to_keep(&self, entry: EntryId) -> Option<Rank> {
+        let rank = self.ranks.get(&entry)?;
+        Some(rank.with_head_start(self.waiting.get(rank)?.head_start))
     }
 
     /// The caller's position, from 1 up to `most`; any position beyond counts as `most`.
@@ -393,163 +441,4 @@ fn remove_offer(offers: &mut Vec<(OfferId, AgentId)>, offer: OfferId) -> Option<
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-pub(super) mod tests {
-    use uuid::Uuid;
-
-    use super::super::ids::QueueNumber;
-    use super::super::settings::Language;
-    use super::super::time::Wall;
-    use super::*;
-
-    pub(in crate::acd) fn settings(strategy: Strategy, participants: &[&str]) -> Arc<QueueSettings> {
-        let participants = participants.iter().map(|p| AgentId::new(p).unwrap()).collect();
-        let number = QueueNumber::new("99900").unwrap();
-        let usual = QueueSettings::new(number, "Service".into(), participants, Language("en".into()));
-        Arc::new(QueueSettings { strategy, ..usual })
-    }
-    fn call(n: &str) -> CallId {
-        CallId::new(n).unwrap()
-    }
-    fn agent(n: &str) -> AgentId {
-        AgentId::new(n).unwrap()
-    }
-    fn rank(ms: i64) -> Rank {
-        Rank::new(Wall(ms), 0)
-    }
-    /// The callers of [`three`], by the order in which they came.
-    const B: EntryId = EntryId(0);
-    const C: EntryId = EntryId(1);
-    const A: EntryId = EntryId(2);
-    fn offer(n: u128) -> OfferId {
-        OfferId(Uuid::from_u128(n))
-    }
-    fn three() -> Queue {
-        let mut q = Queue::new(settings(Strategy::AsListed, &["1001"]));
-        q.enter(call("b"), rank(20), Since::default(), 0, None);
-        q.enter(call("c"), rank(30), Since::default(), 0, None);
-        q.enter(call("a"), rank(10), Since::default(), 0, None);
-        q
-    }
-
-    /// Q4: callers stand in the order of their entry, also when they come back with an older entry.
-    #[test]
-    fn callers_stand_in_the_order_of_their_entry() {
-        let q = three();
-        let order: Vec<_> = q.waiting().map(|(_, w)| w.call().as_str().to_owned()).collect();
-        assert_eq!(order, ["a", "b", "c"]);
-        assert_eq!(q.position(A, 31), Some(1));
-        assert_eq!(q.position(C, 31), Some(3));
-        assert_eq!(q.position(C, 2), Some(2));
-        assert_eq!(q.position(EntryId(9), 31), None);
-    }
-
-    #[test]
-    fn two_callers_of_the_same_millisecond_get_two_ranks() {
-        let mut q = three();
-        let (_, got) = q.enter(call("d"), rank(20), Since::default(), 0, None);
-        assert_eq!(got, Rank::new(Wall(20), 1));
-        assert_eq!(q.len(), 4);
-    }
-
-    /// An entry is the line's own: it has its number also when the same call comes again, and is found by its call.
-    #[test]
-    fn an_entry_has_an_id_of_its_own() {
-        let mut q = three();
-        assert_eq!(q.entry_of(&call("a")), Some(A));
-        q.leave(A);
-        assert_eq!((q.entry_of(&call("a")), q.rank(A)), (None, None));
-        let (again, at) = q.enter(call("a"), rank(10), Since::default(), 0, None);
-        assert_eq!((q.entry_of(&call("a")), q.rank(again)), (Some(again), Some(at)));
-        assert!(again != A && q.take_orders(A, false).is_none(), "no order reaches an entry that is gone");
-    }
-
-    /// A caller with a head start stands where an earlier entry would.
-    #[test]
-    fn a_head_start_puts_a_caller_ahead_of_earlier_ones() {
-        let mut q = three();
-        let ahead = Rank { head_start: Duration::from_millis(25), ..rank(40) };
-        let (d, at) = q.enter(call("d"), ahead, Since::default(), 0, None);
-        assert_eq!((at, q.position(d, 31), q.position(B, 31)), (ahead, Some(2), Some(3)));
-        assert_eq!(q.next_to_serve(Some(rank(10))), Some(ahead));
-    }
-
-    /// Q8: an offer is not confirmed when its caller is no longer waiting.
-    #[test]
-    fn an_offer_is_confirmed_only_for_a_caller_who_waits() {
-        let mut q = three();
-        assert!(q.confirm(A, offer(1), agent("1001")));
-        assert_eq!(q.next_to_serve(None), Some(rank(20)));
-        assert!(q.close(B).is_empty());
-        assert!(!q.confirm(B, offer(2), agent("1001")));
-        assert!(!q.confirm(EntryId(9), offer(2), agent("1001")));
-        assert_eq!(q.next_to_serve(None), Some(rank(30)));
-        q.missed(A, offer(1), Mono::default());
-        assert_eq!(q.next_to_serve(None), Some(rank(10)));
-        assert_eq!(q.next_to_serve(Some(rank(10))), Some(rank(30)));
-    }
-
-    /// Q8: no agent is kept for a caller who is about to leave.
-    #[test]
-    fn closing_frees_agents_whose_phones_do_not_ring_yet() {
-        let mut q = three();
-        q.confirm(A, offer(1), agent("1001"));
-        q.take_orders(A, false).unwrap();
-        q.confirm(A, offer(2), agent("1002"));
-        assert_eq!(q.close(A), [(offer(2), agent("1002"))]);
-        assert!(q.take_orders(A, false).unwrap().ring.is_empty());
-        assert!(q.leave(A).unwrap().never_rang.is_empty());
-    }
-
-    /// Q15: an offer whose phone has not begun to ring has no leg to end.
-    #[test]
-    fn calling_off_knows_whether_it_rang() {
-        let mut q = three();
-        q.confirm(A, offer(1), agent("1001"));
-        assert_eq!(q.call_off(A, offer(1), CancelCause::LoggedOut, Mono::default()), CalledOff::NeverRang);
-        assert_eq!(q.call_off(A, offer(1), CancelCause::LoggedOut, Mono::default()), CalledOff::Stale);
-        q.confirm(A, offer(2), agent("1001"));
-        assert_eq!(q.take_orders(A, false).unwrap().ring, [(offer(2), agent("1001"))]);
-        assert_eq!(q.call_off(A, offer(2), CancelCause::LoggedOut, Mono::default()), CalledOff::Ordered);
-        let orders = q.take_orders(A, false).unwrap();
-        assert_eq!(orders.call_off, [(offer(2), CancelCause::LoggedOut)]);
-        assert!(orders.ring.is_empty());
-        q.cancelled(A, offer(2));
-        assert_eq!(q.next_to_serve(None), Some(rank(10)));
-        assert_eq!(q.at(rank(10)).unwrap().tried_at(&agent("1001")), None);
-    }
-
-    /// Q7: an offer that never rang and was called off on request counts as tried: others come first.
-    #[test]
-    fn calling_off_on_request_passes_the_agent_over() {
-        let mut q = three();
-        q.confirm(A, offer(1), agent("1001"));
-        let now = Mono(std::time::Duration::from_secs(7));
-        assert_eq!(q.call_off(A, offer(1), CancelCause::Requested, now), CalledOff::NeverRang);
-        assert_eq!(q.at(rank(10)).unwrap().tried_at(&agent("1001")), Some(now));
-    }
-
-    /// Q11: only callers behind a leaving caller move up, and only those who listen are woken.
-    #[test]
-    fn a_leaving_caller_wakes_the_listening_callers_behind() {
-        let mut q = three();
-        q.take_orders(A, true);
-        q.take_orders(C, true);
-        let left = q.leave(B).unwrap();
-        assert_eq!(left.rank, rank(20));
-        assert_eq!(left.improved, [call("c")]);
-        assert_eq!(q.leave(B), None);
-        assert!(q.leave(A).unwrap().improved.is_empty());
-    }
-
-    /// Q13: the last logout ends every wait, and nothing is offered to those who leave.
-    #[test]
-    fn the_last_logout_ends_every_wait() {
-        let mut q = three();
-        q.login(agent("1001"));
-        q.login(agent("1002"));
-        assert!(q.logout(&agent("1002")).is_empty());
-        assert_eq!(q.logout(&agent("1001")).len(), 3);
-        assert_eq!(q.take_orders(A, false).unwrap().end, Some(TimeoutCause::LastAgentLoggedOut));
-        assert_eq!(q.next_to_serve(None), None);
-    }
-}
+pub(super) mod tests;

@@ -1,9 +1,12 @@
-//! A caller's rank in the line: who is served before whom (Q4).
+//! A caller's rank in the line: who is served before whom (Q4, Q25).
 
 use std::cmp::Ordering;
 use std::time::Duration;
 
 use super::time::Wall;
+
+/// The longest head start: the queue's share and the caller's own together (Q25).
+pub const LONGEST_HEAD_START: Duration = Duration::from_secs(3600);
 
 /// Where a caller stands in the line, in one queue and among callers of several queues: the earlier the time of entry,
 /// the further ahead, with a head start as if the caller had entered that much earlier.
@@ -12,8 +15,9 @@ use super::time::Wall;
 /// the calendar; it does not measure the length of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rank {
-    /// By how much the caller stands ahead of others who entered at the same time, to the millisecond; zero for a
-    /// caller without priority.
+    /// By how much the caller stands ahead of others who entered at the same time, to the millisecond. In a line it is
+    /// the queue's share plus the caller's own, at most [`LONGEST_HEAD_START`]; in a rank to enter or to come back with,
+    /// it is the caller's own.
     pub head_start: Duration,
     /// When the caller entered this queue, by the line's time.
     pub entered: Wall,
@@ -25,6 +29,11 @@ impl Rank {
     /// The rank of a caller without a head start.
     pub const fn new(entered: Wall, seq: u64) -> Self {
         Self { head_start: Duration::ZERO, entered, seq }
+    }
+
+    /// The same place with another head start.
+    pub const fn with_head_start(self, head_start: Duration) -> Self {
+        Self { head_start, ..self }
     }
 
     /// What the order goes by. The entry time comes last, so that only equal ranks compare as equal.
@@ -60,7 +69,7 @@ mod tests {
         assert!(ranks.is_sorted_by(|a, b| a < b));
     }
 
-    /// A head start counts as an earlier entry, and as no more.
+    /// Q25: a head start counts as an earlier entry, and as no more.
     #[test]
     fn a_head_start_counts_as_an_earlier_entry() {
         let ahead = with(5_000, 20_000, 7);

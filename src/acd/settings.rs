@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{AgentId, QueueNumber};
+use super::rank::LONGEST_HEAD_START;
 
 /// The order in which a queue offers a caller to its candidates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -105,6 +106,8 @@ pub struct QueueSettings {
     pub wrap_up: Duration,
     /// How long one offer rings.
     pub ring_time: Duration,
+    /// The head start of every caller of this queue, beside callers of other queues.
+    pub head_start: Duration,
     /// The music that waiting callers hear.
     pub music: Music,
     /// The language of every prompt in this queue.
@@ -127,11 +130,17 @@ impl QueueSettings {
             max_wait: None,
             wrap_up: Duration::ZERO,
             ring_time: Duration::from_secs(20),
+            head_start: Duration::ZERO,
             music: Music::default(),
             language,
             announce_every: None,
             timeout: Timeout::default(),
         }
+    }
+
+    /// The head start in this queue of a caller whose own head start is `own` (Q25).
+    pub fn head_start_with(&self, own: Duration) -> Duration {
+        self.head_start.saturating_add(own).min(LONGEST_HEAD_START)
     }
 }
 

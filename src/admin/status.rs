@@ -1,6 +1,7 @@
 //! The live picture as a table for people.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use crate::acd::time::Wall;
 use crate::floor::{AgentView, Doing, QueueView, Reason};
@@ -58,6 +59,10 @@ fn write_queue(out: &mut String, queue: &QueueView, agents: &[AgentView], now: W
     for (i, caller) in queue.waiting.iter().enumerate() {
         let ringing: Vec<&str> = caller.ringing.iter().map(|a| a.as_str()).collect();
         let ringing = if ringing.is_empty() { String::new() } else { format!(", ringing {}", ringing.join(",")) };
+        let ahead = match caller.head_start_ms {
+            0 => String::new(),
+            ms => format!(", {} s ahead", Duration::from_millis(ms).as_secs_f64()),
+        };
         // A reason that also holds for the first caller is printed once, below.
         let own =
             caller.candidates.iter().zip(&queue.candidates).filter(|(own, first)| own.held_back != first.held_back);
@@ -65,7 +70,7 @@ fn write_queue(out: &mut String, queue: &QueueView, agents: &[AgentView], now: W
         let own: String = own.collect();
         let _ = writeln!(
             out,
-            "  {:>digits$}. {:<20} waits {}{ringing}{own}",
+            "  {:>digits$}. {:<20} waits {}{ahead}{ringing}{own}",
             i + 1,
             if caller.number.is_empty() { "anonymous" } else { &caller.number },
             lasting(now, caller.since),
@@ -99,7 +104,7 @@ pub fn reason(why: &Reason, now: Wall) -> String {
         }
         Reason::OnAnotherCall { since } => format!("on another call for {} s", seconds(since)),
         Reason::Unreachable { since, cause } => format!("phone not reachable for {} s: {cause}", seconds(since)),
-        Reason::HeldForEarlier { queue } => format!("held for an earlier caller of {queue}"),
+        Reason::HeldForEarlier { queue } => format!("held for a caller further ahead in {queue}"),
         Reason::OwnCall => "calls from this phone".to_owned(),
         Reason::Tried { at } => format!("tried {} s ago", seconds(at)),
     }
@@ -147,7 +152,7 @@ mod tests {
         let status: Status = serde_json::from_str(
             r#"{"version":"1","switches":1,"linked":1,"links":[{"address":"pbx:8021","up":true,"troubles":["refuses everything"]}],"log_lines_lost":3,"repairs":0,"store":null,"calls":1,"at":1000000,
             "queues":[{"number":"99900","name":"Service","strategy":"as-listed",
-              "waiting":[{"call":"x","number":"0791234567","since":925000,"ringing":[]}],
+              "waiting":[{"call":"x","number":"0791234567","since":925000,"head_start_ms":90000,"ringing":[]}],
               "candidates":[{"agent":"1001","reason":"words","held_back":{"is":"wrap_up","until":1012000}}]}],
             "agents":[{"id":"1001","name":"Anna","logins":["99900"],"activity":"wrap-up","moment":1012000,"call":null}]}"#,
         )
@@ -157,7 +162,7 @@ mod tests {
             "  FreeSWITCH at pbx:8021: refuses everything",
             "  3 lines of the log were lost",
             "99900 Service (as-listed): 1 waiting",
-            "   1. 0791234567           waits 1:15",
+            "   1. 0791234567           waits 1:15, 90 s ahead",
             "1001 Anna: wrap-up for another 12 s",
             "1001          Anna                  99900                 wrap-up for another 12 s",
         ] {

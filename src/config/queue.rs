@@ -58,6 +58,7 @@ fn one(
     let max_wait = time(raw.max_wait_minutes, "max_wait_minutes", 60.0, 0.01, 1440.0, "minutes");
     let wrap_up = time(raw.wrap_up_seconds, "wrap_up_seconds", 1.0, 0.0, 3600.0, "seconds");
     let ring_time = time(raw.ring_seconds, "ring_seconds", 1.0, 1.0, 300.0, "seconds");
+    let head_start = time(raw.head_start_seconds, "head_start_seconds", 1.0, 0.0, 3600.0, "seconds");
     let key = here.key("music");
     let music = optional(raw.music, &key, text::music, report);
     if let Some(Music::File(path)) = &music
@@ -74,6 +75,7 @@ fn one(
         max_wait,
         wrap_up: wrap_up.unwrap_or(usual.wrap_up),
         ring_time: ring_time.unwrap_or(usual.ring_time),
+        head_start: head_start.unwrap_or(usual.head_start),
         music: music.unwrap_or(usual.music),
         announce_every,
         timeout,

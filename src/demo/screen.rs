@@ -150,6 +150,7 @@ mod tests {
             call: CallId::new(&format!("c{n}")).unwrap(),
             number: "079".into(),
             since: Wall(0),
+            head_start_ms: 0,
             ringing: if n == 0 { vec![AgentId::new("1001").unwrap()] } else { Vec::new() },
             candidates: Vec::new(),
         };

@@ -89,6 +89,9 @@ impl Story {
         let (agent, queue, caller) = (|a| self.agent(a), |q| self.queue(q), |c| self.caller(c));
         match fact {
             Fact::CallEntered { call, queue: q, .. } => format!("{} enters {}", caller(call), queue(q)),
+            Fact::HeadStartChanged { call, head_start, .. } => {
+                format!("{} has a head start of {}", caller(call), seconds(*head_start))
+            }
             Fact::OfferMade { agent: a, call, .. } => format!("{}'s phone rings for {}", agent(a), caller(call)),
             Fact::OfferMissed { agent: a, call, cause, .. } => {
                 format!("{} {}: {} goes on to the next", agent(a), missed(*cause), caller(call))
@@ -238,6 +241,8 @@ mod tests {
                 caller: "0791234567".into(),
                 first_entered: Wall(2_000),
                 returned,
+                head_start: Duration::ZERO,
+                own_head_start: Duration::ZERO,
             },
         };
         assert_eq!(story.tell(&entered(2_000, false)), "00:01  0791234567 enters Service");

@@ -1,6 +1,8 @@
 //! Waiting callers whose connection is gone: either FreeSWITCH's dialplan brings them back to their place, or they are
 //! lost (Q19, Q20).
 
+use std::time::Duration;
+
 use crate::acd::fact::{CancelCause, Fact, LossCause};
 use crate::acd::ids::{CallId, QueueNumber};
 use crate::acd::rank::Rank;
@@ -15,6 +17,8 @@ pub struct Absent {
     pub queue: QueueNumber,
     /// When the caller entered it, in the line's time.
     pub entered: Wall,
+    /// The caller's own head start.
+    pub head_start: Duration,
     /// When the wait began.
     pub waits: Since,
     /// When the caller was last known to wait.
@@ -28,7 +32,7 @@ pub struct Absent {
 impl Absent {
     /// The caller's rank, as far as the records show it.
     pub(super) fn rank(&self) -> Rank {
-        Rank::new(self.entered, 0)
+        Rank::new(self.entered, 0).with_head_start(self.head_start)
     }
 }
 
@@ -40,6 +44,7 @@ impl Floor {
         let who = Absent {
             queue: queue.clone(),
             entered: left.rank.entered,
+            head_start: left.rank.head_start,
             waits: left.since,
             seen: now.mono.into(),
             first_entered,
@@ -56,6 +61,11 @@ impl Floor {
         let (queue, waited) = (who.queue.clone(), now.lasted(who.waits));
         self.record(now, Fact::CallReturned { call: call.clone(), queue, waited });
         Some(who)
+    }
+
+    /// The own head start with which a caller who is absent waited (Q25).
+    pub fn head_start_of_absent(&self, call: &CallId) -> Option<Duration> {
+        lock(&self.absent).get(call).map(|who| who.head_start)
     }
 
     /// All absent callers.

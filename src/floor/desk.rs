@@ -26,6 +26,8 @@ pub struct Caller {
     pub own: Option<AgentId>,
     /// The Call-ID of the caller's phone, if it is a SIP phone.
     pub dialog: Option<Arc<str>>,
+    /// The caller's own head start, which counts in every queue.
+    pub head_start: Duration,
     /// How long ago the caller came and began to stand in line. Later queues count from the moment of entry.
     pub came: Duration,
 }
@@ -68,6 +70,11 @@ impl CallDesk {
     /// When the caller first entered any queue.
     pub fn first_entered(&self) -> Option<Wall> {
         self.caller.first_entered
+    }
+
+    /// The caller's own head start.
+    pub fn head_start(&self) -> Duration {
+        self.caller.head_start
     }
 
     /// Carries out one wish, and returns the answer if there is one.

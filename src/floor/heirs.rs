@@ -32,7 +32,7 @@ impl Floor {
     /// The place of a waiting call.
     pub(super) fn standing(&self, call: &CallId, first_entered: Option<Wall>) -> Option<Standing> {
         self.queues.iter().find_map(|q| {
-            let rank = q.rank(q.entry_of(call)?)?;
+            let rank = q.rank_to_keep(q.entry_of(call)?)?;
             let first_entered = first_entered.unwrap_or(rank.entered);
             Some(Standing { queue: q.key().clone(), rank, first_entered })
         })

@@ -6,6 +6,7 @@
 mod absent;
 mod changes;
 mod desk;
+mod entry;
 mod heirs;
 mod parties;
 mod registrations;
@@ -24,15 +25,13 @@ use dashmap::DashMap;
 use crate::acd::agent::{Activity, Agent, Released, Unavailable};
 use crate::acd::announce::HIGHEST;
 use crate::acd::call::Leave;
-use crate::acd::fact::{CancelCause, EndedBy, Fact, LossCause, Record, TimeoutCause};
+use crate::acd::fact::{CancelCause, EndedBy, Fact, LossCause, Record};
 use crate::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
 use crate::acd::line::Line;
 use crate::acd::offer::Outcome;
 use crate::acd::pace::SESSIONS_PER_SECOND;
 use crate::acd::queue::{CalledOff, Left, Orders, Queue};
-use crate::acd::rank::Rank;
-use crate::acd::settings::QueueSettings;
-use crate::acd::time::{Now, Since, Wall};
+use crate::acd::time::{Now, Wall};
 
 use resume::Unclosed;
 
@@ -204,50 +203,6 @@ impl Floor {
     /// Whether a call's task is here.
     pub fn has_call(&self, call: &CallId) -> bool {
         self.calls.contains_key(call)
-    }
-
-    /// Puts a caller into a queue, at the `rank` of before when coming back. Returns `None` when there is no such queue.
-    pub fn enter(
-        &self,
-        call: &CallId,
-        queue: &QueueNumber,
-        rank: Option<Rank>,
-        caller: &Caller,
-        seed: u64,
-        now: Now,
-    ) -> Option<(Arc<QueueSettings>, Rank, Since)> {
-        let back = self.comes_back(call, now);
-        // A daemon killed at the very beginning of a wait has recorded the place, but not yet set it on the channel.
-        let recorded = back.as_ref().filter(|b| b.queue == *queue).map(Absent::rank);
-        let line = *lock(&self.line);
-        let rank = rank.or(recorded);
-        let since = match rank {
-            Some(rank) => caller.since.unwrap_or_else(|| line.since(rank.entered, now)),
-            None => now.ago(caller.came),
-        };
-        let came = line.at(now).before(caller.came);
-        let fresh = || Rank::new(came, self.arrivals.fetch_add(1, Ordering::Relaxed));
-        let first_entered = caller.first_entered.or(back.as_ref().map(|b| b.first_entered));
-        let (settings, rank) = {
-            let mut q = self.queues.get_mut(queue).filter(|q| !q.is_retired())?;
-            let (entry, rank) = q.enter(call.clone(), rank.unwrap_or_else(fresh), since, seed, caller.own.clone());
-            if q.logged_in().is_empty() {
-                q.end_one(entry, TimeoutCause::NobodyLoggedIn);
-            }
-            self.record(
-                now,
-                Fact::CallEntered {
-                    call: call.clone(),
-                    queue: queue.clone(),
-                    caller: caller.number.clone(),
-                    first_entered: first_entered.unwrap_or_else(|| now.wall_of(since)),
-                    returned: caller.returned || back.is_some(),
-                },
-            );
-            (q.settings().clone(), rank)
-        };
-        self.queue_changed(queue);
-        Some((settings, rank, since))
     }
 
     /// Takes the call's orders, and reads its position.

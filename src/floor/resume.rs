@@ -142,10 +142,11 @@ impl Floor {
     fn expect_back(&self, waiting: &[Record], death: Death) {
         let mut absent = lock(&self.absent);
         for record in waiting {
-            if let Fact::CallEntered { call, queue, first_entered, .. } = &record.fact {
+            if let Fact::CallEntered { call, queue, first_entered, own_head_start, .. } = &record.fact {
                 let who = Absent {
                     queue: queue.clone(),
                     entered: death.alive.line.before(death.alive.wall.since(record.at)),
+                    head_start: *own_head_start,
                     waits: death.moment(record.at),
                     seen: death.at,
                     first_entered: *first_entered,

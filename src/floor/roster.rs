@@ -7,7 +7,7 @@ use crate::acd::agent::Agent;
 use crate::acd::fact::{Asker, CancelCause, Fact, Record, TimeoutCause};
 use crate::acd::feature::Authenticated;
 use crate::acd::ids::{AgentId, QueueNumber};
-use crate::acd::queue::Queue;
+use crate::acd::queue::{Queue, Reconfigured};
 use crate::acd::settings::{AgentSettings, QueueSettings};
 use crate::acd::time::{Now, Since, Wall};
 
@@ -61,7 +61,7 @@ impl Floor {
             }
         }
         for (number, settings) in &queues {
-            self.configure_queue(number, settings);
+            self.configure_queue(number, settings, now);
         }
         // Sorted sets, because DashMaps iterate in any order, and the same change must always have the same effects.
         let gone: BTreeSet<QueueNumber> =
@@ -88,21 +88,26 @@ impl Floor {
         logged_out
     }
 
-    fn configure_queue(&self, number: &QueueNumber, settings: &QueueSettings) {
-        let wake = {
+    fn configure_queue(&self, number: &QueueNumber, settings: &QueueSettings, now: Now) {
+        let done = {
             let mut fresh = false;
             let mut queue = self.queues.entry(number.clone()).or_insert_with(|| {
                 fresh = true;
                 Queue::new(Arc::new(settings.clone()))
             });
             let returned = queue.revive();
-            if fresh || (!returned && **queue.settings() == *settings) {
-                Vec::new()
+            let done = if fresh || (!returned && **queue.settings() == *settings) {
+                Reconfigured::default()
             } else {
                 queue.set_settings(Arc::new(settings.clone()))
+            };
+            for (call, head_start) in &done.moved {
+                let (call, queue, head_start) = (call.clone(), number.clone(), *head_start);
+                self.record(now, Fact::HeadStartChanged { call, queue, head_start });
             }
+            done
         };
-        self.wake_all(&wake);
+        self.wake_all(&done.wake);
         self.queue_changed(number);
     }
 

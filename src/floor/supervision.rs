@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::acd::agent::Activity;
 use crate::acd::fact::Fact;
@@ -105,7 +106,15 @@ impl Floor {
             let waits = who.as_ref().map_or(since, |who| who.waits);
             if who.is_none() && !self.has_call(&call) {
                 let (call, queue) = (call.clone(), queue.clone());
-                let unknown = Fact::CallEntered { call, queue, caller: "".into(), first_entered: at, returned: false };
+                let unknown = Fact::CallEntered {
+                    call,
+                    queue,
+                    caller: "".into(),
+                    first_entered: at,
+                    returned: false,
+                    head_start: Duration::ZERO,
+                    own_head_start: Duration::ZERO,
+                };
                 self.record_at(at, unknown);
             }
             if !self.close_offer(offer) && !known {

@@ -49,6 +49,9 @@ pub struct WaitingView {
     pub number: Arc<str>,
     /// When the caller entered this queue.
     pub since: Wall,
+    /// The head start in the line, in milliseconds: the queue's share and the caller's own.
+    #[serde(default)]
+    pub head_start_ms: u64,
     /// The agents whose phones ring.
     pub ringing: Vec<AgentId>,
     /// Why each participant is not offered the caller, if no phone rings; given for the first 100 callers.
@@ -104,7 +107,7 @@ pub enum Reason {
     },
     /// The call comes from the agent's own phone.
     OwnCall,
-    /// Free, but held for a caller who came before this one.
+    /// Free, but held for a caller who is further ahead.
     HeldForEarlier {
         /// The queue of that caller.
         queue: QueueNumber,
@@ -316,6 +319,7 @@ impl Floor {
                 number: self.number_of(&call),
                 call,
                 since,
+                head_start_ms: u64::try_from(place.head_start.as_millis()).unwrap_or(u64::MAX),
                 ringing,
                 candidates: tried.map(|tried| candidates(&participants, &tried, place, now)).unwrap_or_default(),
             })

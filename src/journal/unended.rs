@@ -37,6 +37,7 @@ impl Unended {
             | Fact::CallTaken { call, .. }
             | Fact::CallLost { call, .. } => (false, self.waiting.remove(call)),
             Fact::CallWentOn { .. }
+            | Fact::HeadStartChanged { .. }
             | Fact::PartyChanged { .. }
             | Fact::AgentLoggedIn { .. }
             | Fact::AgentLoggedOut { .. }

@@ -47,6 +47,8 @@ pub fn log(record: &Record, masked: bool) {
         party_channel = text("party_channel"),
         first_entered = moment("first_entered"),
         returned,
+        head_start_ms = count("head_start_ms"),
+        own_head_start_ms = count("own_head_start_ms"),
         cause = text("cause"),
         sip_status = count("sip_status"),
         waited_ms = count("waited_ms"),

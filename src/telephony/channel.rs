@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use crate::acd::feature::Authenticated;
 use crate::acd::ids::{CallId, IdError, QueueNumber};
+use crate::acd::rank::LONGEST_HEAD_START;
 use crate::esl::{ChannelId, Event, Reply, SafeText};
 
 use super::place::{Remembered, read_queues};
-use super::variables::{AWAY, CAME, FORWARDED, HELD, LAST_BRIDGE, PLACE, SINCE, VISITED};
+use super::variables::{AWAY, CAME, FORWARDED, HEAD_START, HELD, LAST_BRIDGE, PLACE, SINCE, VISITED};
 
 /// Why a connection cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +84,8 @@ pub(crate) struct Channel {
     /// The place to which the caller returns, after the dialplan held the caller or no controller served the call. Any
     /// other caller enters anew, even if the channel still carries the place of an earlier wait.
     pub(crate) place: Option<Remembered>,
+    /// The caller's own head start, as the dialplan set it.
+    pub(crate) head_start: Duration,
     /// The queues that the caller has timed out of, if timeouts alone brought the call here.
     pub(crate) visited: Vec<QueueNumber>,
     /// The dialplan has held the caller and now returns the call.
@@ -121,6 +124,10 @@ impl Channel {
             }
             place
         });
+        // A caller who comes back keeps the head start of the place.
+        let head_start = variable(HEAD_START)
+            .filter(|_| place.is_none())
+            .map_or(Duration::ZERO, |text| head_start(&text).unwrap_or_else(|| no_head_start(&id, &text)));
         let context = variable("fsq_context").unwrap_or_else(|| header("Caller-Context"));
         Ok(Self {
             id,
@@ -148,6 +155,7 @@ impl Channel {
             context: SafeText::new(&context).or(SafeText::new("default")),
             arrival: arrival(reply),
             place,
+            head_start,
             // After a conversation, somebody who talked with the caller sent the call here, not a timeout.
             visited: variable(VISITED)
                 .filter(|_| variable(LAST_BRIDGE).is_none())
@@ -164,6 +172,22 @@ impl Channel {
             resumes: variable("socket_resume").as_deref() == Some("true"),
         })
     }
+}
+
+/// Logs that a text is no head start, which counts as none.
+fn no_head_start(id: &CallId, text: &str) -> Duration {
+    let shown: String = text.chars().take(60).collect();
+    tracing::warn!(call = %id, {HEAD_START} = shown, "a caller's head start is not a number of seconds, and counts as 0");
+    Duration::ZERO
+}
+
+/// A head start in seconds, such as `90` or `2.5`, at most the longest (Q25); `None` for anything but such a number.
+fn head_start(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let seconds: f64 = text.parse().ok().filter(|_| digits(whole) && digits(fraction))?;
+    Some(Duration::from_millis((seconds.min(LONGEST_HEAD_START.as_secs_f64()) * 1000.0).round() as u64))
 }
 
 /// The Call-ID in the `Replaces` parameter of a `Refer-To` (RFC 3891). mod_sofia stores the `Refer-To` on the channel
@@ -281,6 +305,20 @@ mod tests {
             assert_eq!(of(none), None, "{none}");
         }
         assert_eq!(of("<sip:lab?Replaces=100%>").as_deref(), Some("100%"));
+    }
+
+    /// Q25: more than an hour counts as an hour, and anything that is no number of seconds as nothing.
+    #[test]
+    fn q25_the_channel_states_the_head_start() {
+        let of = |text: &str| channel(&format!("variable_fsq_head_start: {text}\n")).map(|c| c.head_start.as_millis());
+        let read = [("90", 90_000), ("2.5", 2_500), ("0", 0), ("3600", 3_600_000), ("3600.001", 3_600_000)];
+        let huge = "9".repeat(400);
+        for (text, ms) in read.into_iter().chain([("99999999999999999999", 3_600_000), (huge.as_str(), 3_600_000)]) {
+            assert_eq!(of(text), Some(ms), "{text}");
+        }
+        for odd in ["", "-1", "-0", "+5", "1e3", "inf", "NaN", "1,5", "1.", ".5", "90s", "_undef_", "0x10", "é"] {
+            assert_eq!(of(odd), Some(0), "{odd}");
+        }
     }
 
     /// Q4, Q19: an impossible time is ignored.

@@ -469,6 +469,7 @@ mod tests {
             domain: Some("of.the.call".into()),
             context: SafeText::new("default"),
             place: None,
+            head_start: std::time::Duration::ZERO,
             visited: Vec::new(),
             returns: false,
             dialog: None,

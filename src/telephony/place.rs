@@ -17,6 +17,7 @@ pub(crate) struct Remembered {
     pub(crate) dialled: QueueNumber,
     /// The queue; after a timeout it may differ from the dialled one.
     pub(crate) queue: QueueNumber,
+    /// The rank in the line, with the caller's own head start.
     pub(crate) rank: Rank,
     pub(crate) first_entered: Wall,
     pub(crate) visited: Vec<QueueNumber>,

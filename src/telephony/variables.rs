@@ -7,6 +7,9 @@ use crate::acd::call::Playing;
 /// A caller's place in the line; see [`super::place`].
 pub(crate) const PLACE: &str = "fsq_place";
 
+/// The caller's own head start, in seconds. The dialplan may set it before `socket` (Q25).
+pub(crate) const HEAD_START: &str = "fsq_head_start";
+
 /// Whether the dialplan has just held the caller, who returns to a kept place. The dialplan sets it in every pass, so
 /// the value never dates from an earlier one.
 pub(crate) const HELD: &str = "fsq_held";

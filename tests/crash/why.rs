@@ -53,14 +53,14 @@ fn q24_every_participant_has_a_reason() {
             "1007 tried 3 s ago",
         ];
         assert_eq!(reasons, expected);
-        // For the next caller as well: a free agent is offered to the earlier caller first.
+        // For the next caller as well: a free agent is offered to the caller ahead first.
         let of_eva: Vec<&str> = queue["waiting"][1]["candidates"]
             .as_array()
             .unwrap()
             .iter()
             .filter_map(|c| c["reason"].as_str().filter(|_| c["agent"] == "1007" || c["agent"] == "1001"))
             .collect();
-        assert_eq!(of_eva, ["logged out", "held for an earlier caller of 99900"]);
+        assert_eq!(of_eva, ["logged out", "held for a caller further ahead in 99900"]);
         // Calls that an admin can act on are named by their channels.
         let talking = &status["agents"].as_array().unwrap().iter().find(|a| a["id"] == "1002").unwrap().clone();
         assert_eq!(talking["call"], talks.uuid());
@@ -75,7 +75,7 @@ fn q24_every_participant_has_a_reason() {
             assert!(table.lines().any(|l| l.contains(agent) && l.ends_with(words)), "{reason} is not in\n{table}");
         }
         let of_eva = table.lines().find(|line| line.contains("0792")).unwrap();
-        assert!(of_eva.ends_with("waits 3 s, 1007 held for an earlier caller of 99900"), "{of_eva}");
+        assert!(of_eva.ends_with("waits 3 s, 1007 held for a caller further ahead in 99900"), "{of_eva}");
         for caller in [talks, ringing, private, hans, eva] {
             caller.hang_up();
         }

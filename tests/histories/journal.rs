@@ -138,6 +138,7 @@ impl Journal {
             Fact::OfferMissed { .. }
             | Fact::OfferCancelled { .. }
             | Fact::CallWentOn { .. }
+            | Fact::HeadStartChanged { .. }
             | Fact::PartyChanged { .. } => {}
             Fact::AgentLoggedIn { agent, queue, .. } => self.logins.push((agent.clone(), queue.clone(), record.at)),
             Fact::AgentLoggedOut { agent, queue, .. } => self.logins.retain(|l| l.0 != *agent || l.1 != *queue),

@@ -2,6 +2,8 @@
 //! from end to end. It makes no decisions. It follows the daemon's actions and the events around it, and fails the
 //! history at the first action that the rules forbid.
 
+use std::time::Duration;
+
 use freeswitch_queue::acd::fact::{CancelCause, Fact, MissCause, TimeoutCause};
 use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
 use freeswitch_queue::acd::rank::Rank;
@@ -45,8 +47,12 @@ pub(crate) struct Caller {
     pub(crate) call: CallId,
     pub(crate) queue: QueueNumber,
     pub(crate) place: Rank,
+    /// The head start in the line, according to the records.
+    told: Duration,
     /// The agent from whose phone the call comes.
     own: Option<AgentId>,
+    /// The caller's own head start.
+    head_start: Duration,
     /// When the caller's wait began, which for a returning caller is before the return.
     pub(crate) entered: u64,
     pub(crate) offers: Vec<(OfferId, AgentId)>,
@@ -129,7 +135,8 @@ impl Model {
         // Queues whose free agents are held for an earlier caller, and the one agent who is not held because that
         // caller calls from the agent's own phone.
         let mut held: Vec<(&QueueNumber, Option<&AgentId>)> = Vec::new();
-        // Q4: the caller who has waited longest is served first, across all queues.
+        // Q4, Q25: the caller who has waited longest, with a head start as part of the wait, is served first, across
+        // all queues.
         for c in &self.callers {
             let Some(q) = self.queue(&c.queue) else { continue };
             let over = c.closed.is_some() || !c.over.is_empty();
@@ -186,6 +193,7 @@ impl Model {
         let expected = self.next_offer(now);
         let legal = expected.as_ref().is_some_and(|(c, agents)| c == call && agents.contains(agent));
         assert!(legal, "Q4-Q7: {agent} is offered {call}, but the next offer is {expected:?}");
+        self.check_overtaking(call, agent);
         let a = self.agent(agent).expect("an agent");
         assert_eq!(a.offer, None, "Q8: {agent} is already held by an offer");
         a.offer = Some(offer);
@@ -198,6 +206,31 @@ impl Model {
         if self.queue(&queue).is_some_and(|q| q.strategy == Strategy::Simultaneous) {
             self.paced.push((queue, now));
         }
+    }
+
+    /// Q25: a caller is overtaken only by one who came no more than the largest head start in use later.
+    fn check_overtaking(&self, call: &CallId, agent: &AgentId) {
+        let most = self.callers.iter().map(|c| c.place.head_start).max().unwrap_or_default();
+        let mine = self.callers.iter().find(|c| c.call == *call).expect("a caller");
+        let waits = |c: &&Caller| c.closed.is_none() && c.over.is_empty() && c.offers.is_empty();
+        let others = self.callers.iter().filter(|c| c.queue == mine.queue && c.own.as_ref() != Some(agent));
+        for other in others.filter(waits) {
+            let later = mine.place.entered.since(other.place.entered);
+            assert!(later <= most, "Q25: {call} overtakes {} by {later:?}, more than {most:?}", other.call);
+        }
+    }
+
+    /// Q25, Q27: puts the callers into their order, by the head starts of the present settings.
+    fn line_up(&mut self) {
+        for c in &mut self.callers {
+            let share = self.queues.iter().find(|q| q.number == c.queue).map(|q| q.head_start);
+            // A queue that the file no longer has keeps its order for its last callers.
+            if let Some(share) = share {
+                c.place.head_start = (share + c.head_start).min(Duration::from_secs(3600));
+            }
+        }
+        // A caller from before a restart and one from after it may get the same place; then the queue's number decides.
+        self.callers.sort_by_key(|c| (c.place, c.queue.clone()));
     }
 
     /// The leg is gone or never existed: the agent is free.
@@ -216,14 +249,15 @@ impl Model {
         call: CallId,
         queue: QueueNumber,
         (place, since): (Rank, freeswitch_queue::acd::time::Wall),
-        own: Option<AgentId>,
+        (own, head_start): (Option<AgentId>, Duration),
         circle: bool,
         now: u64,
     ) {
         assert!(self.caller(&call).is_none(), "{call} waits twice");
-        let newest = self.callers.iter().map(|c| c.place).max();
+        let arrival = |place: &Rank| (place.entered, place.seq);
+        let newest = self.callers.iter().map(|c| arrival(&c.place)).max();
         if place.entered == wall(now) {
-            assert!(newest.is_none_or(|n| n < place), "Q4: {call} is put before an earlier caller");
+            assert!(newest.is_none_or(|n| n < arrival(&place)), "Q4: {call} is put before an earlier caller");
         }
         // Q13: a caller whom timeouts lead back to the same queue does not wait there again.
         let circle = circle.then_some(TimeoutCause::SecondTime);
@@ -232,10 +266,24 @@ impl Model {
         let entered = crate::journal::since_start(since);
         let (offers, tried, missed) = (Vec::new(), Vec::new(), Vec::new());
         let (due_at_change, closed) = (None, None);
-        let who = Caller { call, queue, place, own, entered, offers, tried, missed, over, due_at_change, closed };
-        self.callers.push(who);
-        // A caller from before a restart and one from after it may get the same place; then the queue's number decides.
-        self.callers.sort_by_key(|c| (c.place, c.queue.clone()));
+        let line = place.head_start;
+        self.callers.push(Caller {
+            call: call.clone(),
+            queue,
+            place,
+            told: line,
+            own,
+            head_start,
+            entered,
+            offers,
+            tried,
+            missed,
+            over,
+            due_at_change,
+            closed,
+        });
+        self.line_up();
+        assert_eq!(self.caller(&call).map(|c| c.place.head_start), Some(line), "Q25: the head start of {call}");
     }
 
     /// The call closed its wait; `taken`: another party has the caller.
@@ -347,6 +395,11 @@ impl Model {
             Fact::CallAbandoned { call, .. } | Fact::CallTaken { call, .. } | Fact::CallLost { call, .. } => {
                 self.left(call);
             }
+            Fact::HeadStartChanged { call, head_start, .. } => {
+                let c = self.caller(call).expect("a caller");
+                assert_eq!(c.place.head_start, *head_start, "Q27: the head start of {call}");
+                assert_ne!(std::mem::replace(&mut c.told, *head_start), *head_start, "Q27: nothing changes for {call}");
+            }
             Fact::CallEntered { .. } | Fact::CallWentOn { .. } | Fact::PartyChanged { .. } => {}
         }
     }
@@ -374,6 +427,7 @@ impl Model {
         let everybody = |n: &QueueNumber| queues.iter().any(|q| q.number == *n && q.strategy == Strategy::Simultaneous);
         self.paced.retain(|(queue, _)| everybody(queue));
         self.queues = queues;
+        self.line_up();
         for a in agents {
             match self.agent(&a.id) {
                 Some(known) => known.retired = false,
@@ -458,6 +512,7 @@ impl Model {
         let next = self.next_offer(now);
         assert!(next.is_none(), "Q4-Q7: an offer that the rules demand was not made: {next:?}");
         for c in &self.callers {
+            assert_eq!(c.told, c.place.head_start, "Q27: the records do not tell the head start of {}", c.call);
             let late = self.limit_of(&c.call).is_some_and(|at| at <= now);
             assert!(c.closed.is_some() || !late, "Q13: {} has waited too long", c.call);
             assert!(c.closed.is_some() || c.over.is_empty(), "Q13: {} waits on: {:?}", c.call, c.over);

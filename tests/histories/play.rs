@@ -1,6 +1,7 @@
 //! Plays the steps of a history, and checks that nothing is left over at its end.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use freeswitch_queue::acd::call::Input;
 use freeswitch_queue::acd::fact::Asker;
@@ -29,10 +30,10 @@ impl Sim {
         self.model.dismissed(&agents);
     }
 
-    fn somebody_calls(&mut self, queue: u8, own: Option<AgentId>) {
+    fn somebody_calls(&mut self, queue: u8, own: Option<AgentId>, head_start: u64) {
         self.callers += 1;
         let call = CallId::new(&format!("c{}", self.callers)).unwrap();
-        self.world.call(call.clone(), queue_number(queue), own);
+        self.world.call(call.clone(), queue_number(queue), own, Duration::from_millis(head_start));
         self.begin(&call, false);
     }
 
@@ -106,9 +107,10 @@ impl Sim {
         match step {
             Step::Wait(ms) => self.pass(ms),
             Step::Until(before) => self.pass_until(before),
-            Step::Call(q) if waiting.len() < MOST_CALLERS => self.somebody_calls(q, None),
-            Step::CallFrom(a, q) if waiting.len() < MOST_CALLERS => self.somebody_calls(q, Some(agent_id(a))),
-            Step::Call(_) | Step::CallFrom(..) => {}
+            Step::Call(q) if waiting.len() < MOST_CALLERS => self.somebody_calls(q, None, 0),
+            Step::CallFrom(a, q) if waiting.len() < MOST_CALLERS => self.somebody_calls(q, Some(agent_id(a)), 0),
+            Step::CallAhead(q, ms) if waiting.len() < MOST_CALLERS => self.somebody_calls(q, None, ms),
+            Step::Call(_) | Step::CallFrom(..) | Step::CallAhead(..) => {}
             Step::GiveUp(n) => nth(n).iter().for_each(|c| self.world.hang_up_caller(c)),
             Step::Press(n) => nth(n).iter().for_each(|c| self.world.press(c)),
             Step::Login(a, q) => {

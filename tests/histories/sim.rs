@@ -185,8 +185,9 @@ impl Sim {
                 let returned = matches!(&done, Desk::Enter(_, Some(_)));
                 let circle = !returned && self.world.caller(&s.id).is_some_and(|c| c.visited.contains(&queue));
                 let since = self.time().wall_of(*since);
-                let own = self.world.caller(&s.id).and_then(|c| c.own.clone());
-                self.model.entered(s.id.clone(), queue.clone(), (*place, since), own, circle, self.now);
+                let c = self.world.caller(&s.id).expect("a caller");
+                let who = (c.own.clone(), c.head_start);
+                self.model.entered(s.id.clone(), queue.clone(), (*place, since), who, circle, self.now);
                 s.ear.entered(self.model.queue(&queue), returned, self.now);
                 if let Some(c) = self.world.caller(&s.id) {
                     (c.queue, c.visited) = (queue, s.call.visited().to_vec());
@@ -325,8 +326,8 @@ impl Sim {
         let conn = self.world.connect(call);
         let c = self.world.caller(call).expect("a caller");
         let number = "0791234567".into();
-        let (first_entered, own, came) = (c.first_entered, c.own.clone(), Duration::ZERO);
-        let caller = Caller { number, first_entered, returned, since: None, came, own, dialog: None };
+        let (first_entered, own, head_start, came) = (c.first_entered, c.own.clone(), c.head_start, Duration::ZERO);
+        let caller = Caller { number, first_entered, returned, since: None, own, dialog: None, head_start, came };
         let (queue, visited, place) = (c.queue.clone(), c.visited.clone(), c.place);
         let answered = c.answered;
         let wakes = self.wakes.clone();

@@ -22,6 +22,8 @@ pub(crate) enum Step {
     Call(u8),
     /// An agent calls this queue from the own phone.
     CallFrom(u8, u8),
+    /// A caller calls this queue with this own head start.
+    CallAhead(u8, u64),
     /// A caller hangs up.
     GiveUp(u8),
     /// A caller presses a key.
@@ -145,6 +147,7 @@ pub(crate) enum Change {
     WrapUp(u64),
     MaxWait(Option<u64>),
     Ring(u64),
+    HeadStart(u64),
     Music(u8),
     Announce(Option<u64>),
     Message(bool),
@@ -191,6 +194,7 @@ impl Office {
             Change::WrapUp(ms) => s.wrap_up = Duration::from_millis(ms),
             Change::MaxWait(ms) => s.max_wait = ms.map(Duration::from_millis),
             Change::Ring(ms) => s.ring_time = Duration::from_millis(ms),
+            Change::HeadStart(ms) => s.head_start = Duration::from_millis(ms),
             Change::Music(0) => s.music = Music::Ringtone,
             Change::Music(n) => s.music = Music::File(format!("/{n}.wav").into()),
             Change::Announce(ms) => s.announce_every = ms.map(Duration::from_millis),
@@ -236,6 +240,7 @@ enum Kind {
     Until,
     Call,
     CallFrom,
+    CallAhead,
     GiveUp,
     Press,
     Login,
@@ -282,6 +287,7 @@ impl Taste {
         ];
         let rare = [
             (3, CallFrom),
+            (5, CallAhead),
             (3, Private),
             (3, Reachable),
             (3, Phone),
@@ -328,8 +334,13 @@ fn some_wait(rng: &mut Rng) -> u64 {
     }
 }
 
+/// A head start, in milliseconds: of the length of some waits, or of the longest allowed.
+fn some_head_start(rng: &mut Rng) -> u64 {
+    *rng.pick(&[0, 1, 700, 5000, 20_000, 3_599_000, 3_600_000])
+}
+
 fn some_change(rng: &mut Rng, taste: &Taste) -> Change {
-    match rng.below(12) {
+    match rng.below(13) {
         0 | 1 => Change::Strategy(*rng.pick(&taste.strategies)),
         2 | 3 => Change::Participants(rng.below(32) as u8 | rng.below(32) as u8, rng.below(5) as u8),
         4 => Change::WrapUp(*rng.pick(&[0, 700, 5000, 30_000])),
@@ -338,7 +349,8 @@ fn some_change(rng: &mut Rng, taste: &Taste) -> Change {
         7 => Change::Music(rng.below(3) as u8),
         8 => Change::Announce(*rng.pick(&[None, Some(5000), Some(20_000), Some(45_000)])),
         9 => Change::Message(rng.chance(50)),
-        10 => *rng.pick(&[Change::Hangup, Change::Transfer, Change::OnTo(0), Change::OnTo(1), Change::OnTo(2)]),
+        10 => Change::HeadStart(some_head_start(rng)),
+        11 => *rng.pick(&[Change::Hangup, Change::Transfer, Change::OnTo(0), Change::OnTo(1), Change::OnTo(2)]),
         _ => Change::Removed(rng.chance(60)),
     }
 }
@@ -407,6 +419,7 @@ fn some_step(rng: &mut Rng, taste: &Taste) -> Step {
         Kind::Until => Step::Until(*rng.pick(&[0, 0, 1, 12])),
         Kind::Call => Step::Call(queue),
         Kind::CallFrom => Step::CallFrom(agent, queue),
+        Kind::CallAhead => Step::CallAhead(queue, some_head_start(rng)),
         Kind::GiveUp => Step::GiveUp(nth),
         Kind::Press => Step::Press(nth),
         Kind::Login => Step::Login(agent, queue),

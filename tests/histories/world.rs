@@ -3,6 +3,7 @@
 //! connection; commands run at once. The agents' legs are in [`crate::legs`].
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use freeswitch_queue::acd::call::{Input, Playing};
 use freeswitch_queue::acd::ids::{AgentId, CallId, LegId, QueueNumber};
@@ -70,6 +71,8 @@ pub(crate) struct Caller {
     pub(crate) conn: Option<Conn>,
     /// From this agent's phone.
     pub(crate) own: Option<AgentId>,
+    /// The own head start, as a variable on the channel.
+    pub(crate) head_start: Duration,
     pub(crate) queue: QueueNumber,
     pub(crate) visited: Vec<QueueNumber>,
     /// A timeout's transfer leads the call to a queue again, without a conversation on the way.
@@ -246,12 +249,13 @@ impl World {
         (c.armed, c.away) = (true, false);
     }
 
-    pub(crate) fn call(&mut self, call: CallId, queue: QueueNumber, own: Option<AgentId>) {
+    pub(crate) fn call(&mut self, call: CallId, queue: QueueNumber, own: Option<AgentId>, head_start: Duration) {
         self.callers.push(Caller {
             call,
             alive: true,
             conn: None,
             own,
+            head_start,
             queue,
             visited: Vec::new(),
             led: false,

@@ -73,7 +73,7 @@ fn any_fact() -> impl Strategy<Value = Fact> {
     ];
     let subjects = (offer, call, queue, agent);
     let details = ((miss, cancel, timeout, loss), by, onward, text, any::<bool>(), wall, lasted);
-    (0..17, subjects, details).prop_map(|(kind, subjects, details)| {
+    (0..18, subjects, details).prop_map(|(kind, subjects, details)| {
         let (offer, call, queue, agent) = subjects;
         let ((miss, cancel, timeout, loss), by, onward, caller, returned, wall, lasted) = details;
         let asker = match lasted.as_millis() % 4 {
@@ -83,7 +83,15 @@ fn any_fact() -> impl Strategy<Value = Fact> {
             _ => Asker::Api,
         };
         match kind {
-            0 => Fact::CallEntered { call, queue, caller, first_entered: wall, returned },
+            0 => Fact::CallEntered {
+                call,
+                queue,
+                caller,
+                first_entered: wall,
+                returned,
+                head_start: lasted,
+                own_head_start: lasted,
+            },
             1 => Fact::OfferMade { offer, call, queue, agent },
             2 => Fact::OfferMissed { offer, call, queue, agent, cause: miss },
             3 => Fact::OfferCancelled { offer, call, queue, agent, cause: cancel },
@@ -99,6 +107,7 @@ fn any_fact() -> impl Strategy<Value = Fact> {
             13 => Fact::WrapUpStarted { agent, queue, until: wall, lasts: lasted },
             14 => Fact::WrapUpEnded { agent },
             15 => Fact::PartyChanged { offer, agent, queue, party: caller, party_channel: call.clone(), call },
+            16 => Fact::HeadStartChanged { call, queue, head_start: lasted },
             _ => Fact::CallTaken { call, queue, waited: lasted, by: Some("1002".into()) },
         }
     })

@@ -91,6 +91,8 @@ fn entered(n: usize, at: i64) -> Record {
         caller: Arc::from("0791234567"),
         first_entered: Wall(at),
         returned: false,
+        head_start: Duration::ZERO,
+        own_head_start: Duration::ZERO,
     };
     Record { at: Wall(at), fact }
 }

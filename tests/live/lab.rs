@@ -61,13 +61,18 @@ pub fn accounts() -> impl Iterator<Item = String> {
     users().chain(SHARED.map(str::to_owned)).chain([LOOPED.to_owned()]).chain(others())
 }
 
-/// Further numbers of the house: an IVR and a ring group that lead to a queue, and the pickup of a call by its UUID.
+/// Further numbers of the house: an IVR and a ring group that lead to a queue, the queue for callers with a head start,
+/// and the pickup of a call by its UUID.
 const EXTENSIONS: &str = r#"
       <extension name="ivr"><condition field="destination_number" expression="^7900$">
         <action application="transfer" data="99900 XML default"/>
       </condition></extension>
       <extension name="group"><condition field="destination_number" expression="^7901$">
         <action application="bridge" data="loopback/99901/default"/>
+      </condition></extension>
+      <extension name="ahead"><condition field="destination_number" expression="^7902$">
+        <action application="set" data="fsq_head_start=600"/>
+        <action application="transfer" data="99900 XML default"/>
       </condition></extension>
       <extension name="pickup"><condition field="destination_number" expression="^\*8([0-9a-f-]{36})$">
         <action application="answer"/>
@@ -229,6 +234,16 @@ impl Lab {
             }
             assert!(Instant::now() < end, "{busy:?} are on the phone");
             std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until it is so.
+    #[track_caller]
+    pub fn until(&self, what: &str, is_so: impl Fn() -> bool) {
+        let end = Instant::now() + SOON;
+        while !is_so() {
+            assert!(Instant::now() < end, "not so within {SOON:?}: {what}");
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
 

@@ -29,7 +29,7 @@ fn name(sound: &Sound) -> String {
 }
 
 /// The start times of the prompts and their names, in whole seconds.
-fn prompts(caller: &Caller) -> Vec<(u64, String)> {
+pub fn prompts(caller: &Caller) -> Vec<(u64, String)> {
     let history = caller.history().into_iter();
     let prompts = history.filter(|s| matches!(&s.sound, Sound::Playing(f) if f.starts_with("/prompts")));
     prompts.map(|s| (s.at.as_secs(), name(&s.sound))).collect()

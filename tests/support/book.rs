@@ -117,6 +117,9 @@ fn words_of(fact: &Fact, numbers: &HashMap<CallId, String>) -> String {
     match fact {
         Fact::CallEntered { call, queue, returned: false, .. } => format!("{} enters {queue}", n(call)),
         Fact::CallEntered { call, queue, returned: true, .. } => format!("{} is back in {queue}", n(call)),
+        Fact::HeadStartChanged { call, head_start, .. } => {
+            format!("{} has {} s ahead", n(call), head_start.as_secs_f64())
+        }
         Fact::OfferMade { call, agent, .. } => format!("{agent} is offered {}", n(call)),
         Fact::OfferMissed { call, agent, cause, .. } => format!("{agent} misses {}: {}", n(call), word(cause)),
         Fact::OfferCancelled { call, agent, cause, .. } => {

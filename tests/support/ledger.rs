@@ -86,6 +86,7 @@ impl Ledger {
             | Fact::CallTaken { call, queue, .. }
             | Fact::CallLost { call, queue, .. } => self.leaves(call, queue),
             Fact::CallWentOn { .. }
+            | Fact::HeadStartChanged { .. }
             | Fact::AgentLoggedIn { .. }
             | Fact::AgentLoggedOut { .. }
             | Fact::WrapUpStarted { .. }

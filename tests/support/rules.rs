@@ -1,6 +1,7 @@
 //! The rules for the facts of all runs of the daemon, once all callers have hung up.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use freeswitch_queue::acd::fact::{Fact, Record};
 use freeswitch_queue::acd::ids::{AgentId, CallId, QueueNumber};
@@ -25,6 +26,7 @@ struct Wait {
     queue: QueueNumber,
     /// The time the call entered this queue, in any run.
     since: (Wall, usize),
+    head_start: Duration,
     end: End,
 }
 
@@ -67,11 +69,13 @@ impl Rules {
     fn take(&mut self, at: usize, record: &Record) -> Result<(), String> {
         let fact = &record.fact;
         match fact {
-            Fact::CallEntered { call, queue, returned, first_entered, .. } => {
+            Fact::CallEntered { call, queue, returned, first_entered, head_start, .. } => {
                 // A caller whom the dialplan held first has waited since then.
                 let held = *returned || !self.waits.contains_key(call);
                 self.enters(call, queue, *returned, (if held { *first_entered } else { record.at }, at))?;
+                self.has_head_start(call, *head_start);
             }
+            Fact::HeadStartChanged { call, head_start, .. } => self.has_head_start(call, *head_start),
             Fact::OfferMade { call, queue, agent, .. } => {
                 let busy = self.ledger.holds(agent);
                 hold(!busy, || format!("Q8: {agent} is offered {call} at {} while held by another", record.at.0))?;
@@ -96,6 +100,12 @@ impl Rules {
         }
     }
 
+    fn has_head_start(&mut self, call: &CallId, head_start: Duration) {
+        if let Some(wait) = self.waits.get_mut(call) {
+            wait.head_start = head_start;
+        }
+    }
+
     fn enters(&mut self, call: &CallId, queue: &QueueNumber, returned: bool, at: (Wall, usize)) -> Result<(), String> {
         let mut since = at;
         if let Some(wait) = self.waits.get(call) {
@@ -110,16 +120,17 @@ impl Rules {
         } else {
             hold(!returned || self.lives.losing, || format!("{call} is back, and never came"))?;
         }
-        self.waits.insert(call.clone(), Wait { queue: queue.clone(), since, end: End::Open });
+        self.waits
+            .insert(call.clone(), Wait { queue: queue.clone(), since, head_start: Duration::ZERO, end: End::Open });
         Ok(())
     }
 
-    /// Q4: no caller who has waited longer is passed over.
+    /// Q4, Q25: no caller who is ahead is passed over.
     fn overtakes(&self, call: &CallId, queue: &QueueNumber, agent: &AgentId) -> Result<(), String> {
-        let Some(mine) = self.waits.get(call).map(|wait| wait.since) else { return Ok(()) };
-        let longer = |(other, wait): &(&CallId, &Wait)| *other != call && wait.queue == *queue && wait.since < mine;
-        let other = self.waits.iter().filter(longer).find(|(other, _)| self.ledger.is_unserved(other, queue));
-        other
-            .map_or(Ok(()), |(other, _)| Err(format!("Q4: {call} is offered {agent} before {other}, who waits longer")))
+        let rank = |wait: &Wait| (wait.since.0.before(wait.head_start), wait.since.1);
+        let Some(mine) = self.waits.get(call).map(rank) else { return Ok(()) };
+        let ahead = |(other, wait): &(&CallId, &Wait)| *other != call && wait.queue == *queue && rank(wait) < mine;
+        let other = self.waits.iter().filter(ahead).find(|(other, _)| self.ledger.is_unserved(other, queue));
+        other.map_or(Ok(()), |(other, _)| Err(format!("Q4: {call} is offered {agent} before {other}, who is ahead")))
     }
 }

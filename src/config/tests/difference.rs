@@ -57,7 +57,7 @@ fn q3_queues_are_compared_key_by_key() {
         ("name: Support", "name: Sales"),
         (
             "max_wait_minutes: 10",
-            "max_wait_minutes: 0.5\n    strategy: random\n    wrap_up_seconds: 30\n    ring_seconds: 15\n    music: local_stream://moh\n    language: fr\n    position_announcement: { every_seconds: 45 }\n    timeout: { message: /x.wav, action: { queue: \"99901\" } }",
+            "max_wait_minutes: 0.5\n    strategy: random\n    wrap_up_seconds: 30\n    ring_seconds: 15\n    head_start_seconds: 90\n    music: local_stream://moh\n    language: fr\n    position_announcement: { every_seconds: 45 }\n    timeout: { message: /x.wav, action: { queue: \"99901\" } }",
         ),
     ];
     assert_eq!(
@@ -68,6 +68,7 @@ fn q3_queues_are_compared_key_by_key() {
             "queue 99900: max_wait_minutes: 10 → 0.5",
             "queue 99900: wrap_up_seconds: 0 → 30",
             "queue 99900: ring_seconds: 20 → 15",
+            "queue 99900: head_start_seconds: 0 → 90",
             "queue 99900: music: ringtone → local_stream://moh",
             "queue 99900: language: en → fr",
             "queue 99900: position_announcement.every_seconds: off → 45",
@@ -189,6 +190,7 @@ fn q3_no_key_is_forgotten() {
         max_wait: _,
         wrap_up: _,
         ring_time: _,
+        head_start: _,
         music: _,
         language: _,
         announce_every: _,

@@ -69,10 +69,12 @@ fn q2_strategies_are_checked() {
 
 #[test]
 fn q2_times_have_units_and_bounds() {
-    let queue = &with_queue("max_wait_minutes: 0.5\nwrap_up_seconds: 1.5\nring_seconds: 300").queues[0];
+    let queue = &with_queue("max_wait_minutes: 0.5\nwrap_up_seconds: 1.5\nring_seconds: 300\nhead_start_seconds: 3600")
+        .queues[0];
     assert_eq!(queue.max_wait, Some(Duration::from_secs(30)));
     assert_eq!(queue.wrap_up, Duration::from_millis(1500));
     assert_eq!(queue.ring_time, Duration::from_secs(300));
+    assert_eq!(queue.head_start, Duration::from_secs(3600));
     for (text, shown) in [("0", "0"), ("-1", "-1"), ("1441", "1441"), ("99999999999999999999", "100000000000000000000")]
     {
         wrong_queue(
@@ -89,6 +91,10 @@ fn q2_times_have_units_and_bounds() {
     wrong_queue(
         "ring_seconds: 0",
         &["7:19: queues[0].ring_seconds: 0 seconds is out of range; write 1 to 300 seconds"],
+    );
+    wrong_queue(
+        "head_start_seconds: 3601",
+        &["7:25: queues[0].head_start_seconds: 3601 seconds is out of range; write 0 to 3600 seconds"],
     );
     wrong_queue(
         "position_announcement: { every_seconds: 1 }",

@@ -19,21 +19,31 @@ use crate::telephony::{Settings, variables::SINCE};
 
 use super::Session;
 
-/// A call that enters, when its caller first entered any queue, and since when the caller waits, where something else
-/// than the place tells.
-type Entry = (Call, Option<Wall>, Option<Since>);
+/// A call that enters, with what the channel or the floor knows of its caller.
+struct Entry {
+    call: Call,
+    /// When the caller first entered any queue.
+    first_entered: Option<Wall>,
+    /// Since when the caller waits, where something else than the place tells.
+    since: Option<Since>,
+    /// The caller's own head start.
+    head_start: Duration,
+}
 
 /// The call of a caller who dialled this queue.
 fn call(shared: &Shared, channel: &Channel, dialled: &QueueNumber, now: Now) -> Entry {
     // A call that replaces a waiting one takes its place in the line.
     if let Some(heir) = channel.replaces.as_ref().and_then(|call| shared.floor.place_of(call, now)) {
-        return (Call::back(heir.queue, Vec::new(), heir.rank), Some(heir.first_entered), None);
+        let (first_entered, head_start) = (Some(heir.first_entered), heir.rank.head_start);
+        return Entry { call: Call::back(heir.queue, Vec::new(), heir.rank), first_entered, since: None, head_start };
     }
     if let Some(kept) = kept_place(channel, dialled) {
         let since = kept.since.zip(channel.arrival.as_ref()).and_then(|(since, arrival)| arrival.since(since));
         let call = Call::back(kept.queue.clone(), kept.visited.clone(), kept.rank);
-        return (call, Some(kept.first_entered), since.map(|lasts| now.ago(lasts)));
+        let (first_entered, since) = (Some(kept.first_entered), since.map(|lasts| now.ago(lasts)));
+        return Entry { call, first_entered, since, head_start: kept.rank.head_start };
     }
+    let head_start = shared.floor.head_start_of_absent(&channel.id).unwrap_or(channel.head_start);
     let new = |rank| Call::new(dialled.clone(), channel.visited.clone(), rank);
     match channel.held_for {
         // A caller who arrived while no controller was there, or whose controller died before it stored the place, has
@@ -41,9 +51,10 @@ fn call(shared: &Shared, channel: &Channel, dialled: &QueueNumber, now: Now) -> 
         Some(held) => {
             let rank = Rank::new(shared.floor.line(now).before(held), 0);
             let since = now.ago(held);
-            (new(Some(rank)), Some(now.wall_of(since)), Some(since))
+            let (call, first_entered) = (new(Some(rank)), Some(now.wall_of(since)));
+            Entry { call, first_entered, since: Some(since), head_start }
         }
-        None => (new(None), None, None),
+        None => Entry { call: new(None), first_entered: None, since: None, head_start },
     }
 }
 
@@ -56,12 +67,13 @@ pub(super) fn enter(
     number: Arc<str>,
     now: Now,
 ) -> (Call, CallDesk) {
-    let (call, first_entered, since) = call(shared, channel, dialled, now);
+    let Entry { call, first_entered, since, head_start } = call(shared, channel, dialled, now);
     let who = channel.who.as_ref().or(channel.dialled_user.as_ref());
     let own = who.and_then(|who| shared.floor.agent_of(who, settings.domain.as_deref()));
     let came = channel.arrival.as_ref().map(|arrival| shared.arrivals.ago(arrival, now.mono)).unwrap_or_default();
     let returned = kept_place(channel, dialled).is_some();
-    let caller = Caller { number, first_entered, returned, since, came, own, dialog: channel.dialog.clone() };
+    let dialog = channel.dialog.clone();
+    let caller = Caller { number, first_entered, returned, since, own, dialog, head_start, came };
     (call, CallDesk::new(shared.floor.clone(), channel.id.clone(), caller, (shared.random)()))
 }
 
@@ -100,7 +112,7 @@ impl Session<'_> {
         let remembered = Remembered {
             dialled: self.dialled.clone(),
             queue,
-            rank,
+            rank: rank.with_head_start(self.desk.head_start()),
             first_entered: self.desk.first_entered().unwrap_or(rank.entered),
             visited: self.call.visited().to_vec(),
             since: self.channel.arrival.as_ref().map(|arrival| arrival.moment(passed, ago)),

@@ -142,6 +142,7 @@ impl Room {
             came: Duration::ZERO,
             own: None,
             dialog: None,
+            head_start: Duration::ZERO,
         };
         ensure!(self.floor.admit(&call, caller.number.clone(), Box::new(|| {})), "a call was there already");
         self.floor.enter(&call, &self.queue, None, &caller, self.callers, self.now()).context("there is no queue")?;
