@@ -37,6 +37,7 @@ fn q2_the_sample_file_is_read_as_written() {
             max_wait: Some(Duration::from_secs(600)),
             wrap_up: Duration::from_secs(30),
             ring_time: Duration::from_secs(20),
+            ring_at_most: 1000,
             head_start: Duration::ZERO,
             music: Music::Ringtone,
             language: Language("fr".into()),

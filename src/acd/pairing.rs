@@ -17,7 +17,7 @@ use super::time::{Mono, Since};
 /// A free agent's seat; the smallest is chosen first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Seat {
-    /// For `longest-idle`, the end of the last conversation; an agent without one comes first.
+    /// For `longest-idle` and `simultaneous`, the end of the last conversation; an agent without one comes first.
     idle_since: Option<Since>,
     /// The position in the queue's list of participants.
     listed: u32,
@@ -56,7 +56,8 @@ impl Bench {
     pub fn seat(&mut self, agent: &AgentId, last_conversation_end: Option<Since>) {
         self.unseat(agent);
         let Some(&listed) = self.listed.get(agent) else { return };
-        let idle_since = if self.settings.strategy == Strategy::LongestIdle { last_conversation_end } else { None };
+        let by_idleness = matches!(self.settings.strategy, Strategy::LongestIdle | Strategy::Simultaneous);
+        let idle_since = last_conversation_end.filter(|_| by_idleness);
         let seat = Seat { idle_since, listed, agent: agent.clone() };
         self.seats.insert(seat.clone());
         self.seated.insert(agent.clone(), (seat, self.lots.len()));
@@ -121,7 +122,9 @@ pub fn choose(queue: &mut Queue, rank: Rank, bench: &Bench, spare: Option<&Agent
     let simultaneous = bench.settings.strategy == Strategy::Simultaneous;
     let random = bench.settings.strategy == Strategy::Random;
     let Some(w) = queue.at(rank) else { return Choice::Pass };
-    if bench.is_empty() || (!simultaneous && !w.offers.is_empty()) {
+    let at_most = if simultaneous { bench.settings.ring_at_most } else { 1 };
+    let room = at_most.saturating_sub(w.offers.len());
+    if bench.is_empty() || room == 0 {
         return Choice::Pass;
     }
     let own = w.own.as_ref();
@@ -139,7 +142,7 @@ pub fn choose(queue: &mut Queue, rank: Rank, bench: &Bench, spare: Option<&Agent
     let due = |t: &Tried| t.at.plus(PAUSE_AFTER_MISS);
     let may = |a: &&AgentId| is_candidate(a) && w.tried.get(*a).is_none_or(|t| t.round < round && due(t) <= now);
     let chosen: Vec<AgentId> = if simultaneous {
-        bench.agents().filter(may).cloned().collect()
+        bench.agents().filter(may).take(room).cloned().collect()
     } else if random {
         bench.draw(shuffle(w.seed, round), may).cloned().into_iter().collect()
     } else {
@@ -251,6 +254,25 @@ mod tests {
         assert_eq!(r.choose(0), Choice::Pass);
         r.bench.seat(&id("2"), None);
         assert_eq!(r.choose(0), Choice::Ring(ids(&["2"])));
+    }
+
+    /// Q37: the longest idle ring, no more at a time than the limit; an agent who misses makes room for the next.
+    #[test]
+    fn q37_simultaneous_rings_the_longest_idle_up_to_a_limit() {
+        let mut r = Room::new(Strategy::Simultaneous, &["1", "2", "3", "4"]);
+        let settings = QueueSettings { ring_at_most: 2, ..(**r.bench.settings()).clone() };
+        r.bench = Bench::new(Arc::new(settings));
+        for (agent, idle) in [("1", 10), ("2", 40), ("3", 20), ("4", 30)] {
+            r.bench.seat(&id(agent), Some(Now::default().ago(Duration::from_secs(idle))));
+        }
+        assert_eq!(r.choose(0), Choice::Ring(ids(&["2", "4"])));
+        let (two, _) = (r.ring("2"), r.ring("4"));
+        assert_eq!(r.choose(0), Choice::Pass);
+        r.queue.missed(r.entry, two, at(1_000));
+        r.bench.seat(&id("2"), Some(Now::default().ago(Duration::from_secs(40))));
+        assert_eq!(r.choose(60_000), Choice::Ring(ids(&["3"])), "others come first");
+        r.ring("3");
+        assert_eq!(r.choose(60_000), Choice::Pass);
     }
 
     /// Q6, Q7: an agent who declined is not rung again while others still ring for this caller.

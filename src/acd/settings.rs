@@ -16,7 +16,7 @@ pub enum Strategy {
     /// In the order of the queue's list of participants.
     #[default]
     AsListed,
-    /// Every candidate at once; the first to answer gets the caller.
+    /// Every candidate at once, up to a limit, the longest idle first; the first to answer gets the caller.
     Simultaneous,
     /// The agent whose last queue conversation ended longest ago comes first.
     LongestIdle,
@@ -89,6 +89,9 @@ pub struct Timeout {
     pub action: TimeoutAction,
 }
 
+/// The highest number of phones that may ring for one caller at a time.
+pub const MOST_AT_ONCE: usize = 1000;
+
 /// The settings of one queue. Everything but number, name and participants has a default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueSettings {
@@ -106,6 +109,8 @@ pub struct QueueSettings {
     pub wrap_up: Duration,
     /// How long one offer rings.
     pub ring_time: Duration,
+    /// How many phones may ring for one caller at a time, with `simultaneous`.
+    pub ring_at_most: usize,
     /// The head start of every caller of this queue, beside callers of other queues.
     pub head_start: Duration,
     /// The music that waiting callers hear.
@@ -130,6 +135,7 @@ impl QueueSettings {
             max_wait: None,
             wrap_up: Duration::ZERO,
             ring_time: Duration::from_secs(20),
+            ring_at_most: MOST_AT_ONCE,
             head_start: Duration::ZERO,
             music: Music::default(),
             language,

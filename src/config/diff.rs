@@ -175,7 +175,7 @@ const AGENT_KEYS: [Shown<AgentSettings>; 3] = [
     ("follow_forwards", |agent| agent.follow_forwards.to_string()),
 ];
 
-const QUEUE_KEYS: [Shown<QueueSettings>; 11] = [
+const QUEUE_KEYS: [Shown<QueueSettings>; 12] = [
     ("name", |queue| queue.name.to_string()),
     ("strategy", |queue| queue.strategy.to_string()),
     ("max_wait_minutes", |queue| {
@@ -183,6 +183,7 @@ const QUEUE_KEYS: [Shown<QueueSettings>; 11] = [
     }),
     ("wrap_up_seconds", |queue| queue.wrap_up.as_secs_f64().to_string()),
     ("ring_seconds", |queue| queue.ring_time.as_secs_f64().to_string()),
+    ("ring_at_most", |queue| queue.ring_at_most.to_string()),
     ("head_start_seconds", |queue| queue.head_start.as_secs_f64().to_string()),
     ("music", |queue| music(&queue.music)),
     ("language", |queue| queue.language.to_string()),

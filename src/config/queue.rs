@@ -11,7 +11,7 @@ use super::report::Report;
 use super::scalar::quoted;
 use super::text;
 use crate::acd::ids::{AgentId, QueueNumber};
-use crate::acd::settings::{Language, Music, QueueSettings, Timeout, TimeoutAction};
+use crate::acd::settings::{Language, MOST_AT_ONCE, Music, QueueSettings, Strategy, Timeout, TimeoutAction};
 
 /// The rest of the configuration that a queue depends on.
 pub(super) struct Context<'a> {
@@ -50,7 +50,9 @@ fn one(
     let own = raw.number.clone();
     let number = required(raw.number, &here.key("number"), text::queue_number, "number: \"99900\"", report);
     let name = required(raw.name, &here.key("name"), text::name, "name: Service client", report);
+    let is_usual = raw.strategy.is_none();
     let strategy = optional(raw.strategy, &here.key("strategy"), text::strategy, report);
+    let strategy = strategy.or_else(|| is_usual.then(Strategy::default));
     let participants = participants(raw.participants, &here.key("participants"), context, report);
     let mut time = |value: Option<f64>, key: &str, unit, least, most, name| {
         value.and_then(|value| report.take(&here.key(key), text::span(value, unit, least, most, name)))
@@ -59,6 +61,12 @@ fn one(
     let wrap_up = time(raw.wrap_up_seconds, "wrap_up_seconds", 1.0, 0.0, 3600.0, "seconds");
     let ring_time = time(raw.ring_seconds, "ring_seconds", 1.0, 1.0, 300.0, "seconds");
     let head_start = time(raw.head_start_seconds, "head_start_seconds", 1.0, 0.0, 3600.0, "seconds");
+    let key = here.key("ring_at_most");
+    let ring_at_most = raw.ring_at_most.and_then(|value| report.take(&key, text::count(value, MOST_AT_ONCE, "phones")));
+    if ring_at_most.is_some() && strategy.is_some_and(|strategy| strategy != Strategy::Simultaneous) {
+        let fix = "write strategy: simultaneous, or remove this key";
+        report.add(&key, Fault::new("only simultaneous rings several agents at a time", fix));
+    }
     let key = here.key("music");
     let music = optional(raw.music, &key, text::music, report);
     if let Some(Music::File(path)) = &music
@@ -75,6 +83,7 @@ fn one(
         max_wait,
         wrap_up: wrap_up.unwrap_or(usual.wrap_up),
         ring_time: ring_time.unwrap_or(usual.ring_time),
+        ring_at_most: ring_at_most.unwrap_or(usual.ring_at_most),
         head_start: head_start.unwrap_or(usual.head_start),
         music: music.unwrap_or(usual.music),
         announce_every,

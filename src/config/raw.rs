@@ -78,6 +78,7 @@ pub(super) struct RawQueue {
     pub(super) max_wait_minutes: Option<f64>,
     pub(super) wrap_up_seconds: Option<f64>,
     pub(super) ring_seconds: Option<f64>,
+    pub(super) ring_at_most: Option<f64>,
     pub(super) head_start_seconds: Option<f64>,
     pub(super) music: Option<String>,
     pub(super) language: Option<String>,

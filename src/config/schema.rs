@@ -79,6 +79,7 @@ pub(super) const QUEUE: &[Field] = &[
     field("max_wait_minutes", Shape::Number),
     field("wrap_up_seconds", Shape::Number),
     field("ring_seconds", Shape::Number),
+    field("ring_at_most", Shape::Number),
     field("head_start_seconds", Shape::Number),
     field("music", Shape::Text),
     field("language", Shape::Text),

@@ -308,6 +308,16 @@ pub(super) fn present(path: &str) -> Checked<()> {
     }
 }
 
+/// A whole number from 1 to `most`.
+pub(super) fn count(value: f64, most: usize, name: &str) -> Checked<usize> {
+    if !(1.0..=most as f64).contains(&value) || value.fract() != 0.0 {
+        let what = format!("{} {name} is not a whole number in range", show(&value.to_string()));
+        return Err(Fault::new(what, format!("write 1 to {most} {name}")));
+    }
+    // The value is whole and within bounds, so the cast does not change it.
+    Ok(value as usize)
+}
+
 /// A duration of `value` units of `unit` seconds each, rounded to the millisecond.
 pub(super) fn span(value: f64, unit: f64, least: f64, most: f64, name: &str) -> Checked<Duration> {
     if !(least..=most).contains(&value) {

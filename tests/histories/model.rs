@@ -144,7 +144,9 @@ impl Model {
                 continue;
             }
             let rings = !c.offers.is_empty();
-            if over || (rings && q.strategy != Strategy::Simultaneous) {
+            // Q37: so many phones ring for a caller at a time.
+            let at_most = if q.strategy == Strategy::Simultaneous { q.ring_at_most } else { 1 };
+            if over || c.offers.len() >= at_most {
                 continue;
             }
             let left = held.iter().rev().find(|(queue, _)| **queue == c.queue).map(|(_, spare)| *spare);
@@ -171,12 +173,12 @@ impl Model {
             }
             match q.strategy {
                 Strategy::AsListed => ready.truncate(1),
-                Strategy::LongestIdle => {
+                Strategy::LongestIdle | Strategy::Simultaneous => {
                     let longest = ready.iter().map(|a| a.last_talk_end).min();
                     ready.retain(|a| Some(a.last_talk_end) == longest);
                     ready.truncate(1);
                 }
-                Strategy::Simultaneous | Strategy::Random => {}
+                Strategy::Random => {}
             }
             return Some((c.call.clone(), ready.into_iter().map(|a| a.id.clone()).collect()));
         }

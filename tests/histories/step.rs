@@ -148,6 +148,7 @@ pub(crate) enum Change {
     MaxWait(Option<u64>),
     Ring(u64),
     HeadStart(u64),
+    RingAtMost(usize),
     Music(u8),
     Announce(Option<u64>),
     Message(bool),
@@ -194,6 +195,7 @@ impl Office {
             Change::WrapUp(ms) => s.wrap_up = Duration::from_millis(ms),
             Change::MaxWait(ms) => s.max_wait = ms.map(Duration::from_millis),
             Change::Ring(ms) => s.ring_time = Duration::from_millis(ms),
+            Change::RingAtMost(phones) => s.ring_at_most = phones,
             Change::HeadStart(ms) => s.head_start = Duration::from_millis(ms),
             Change::Music(0) => s.music = Music::Ringtone,
             Change::Music(n) => s.music = Music::File(format!("/{n}.wav").into()),
@@ -340,7 +342,7 @@ fn some_head_start(rng: &mut Rng) -> u64 {
 }
 
 fn some_change(rng: &mut Rng, taste: &Taste) -> Change {
-    match rng.below(13) {
+    match rng.below(14) {
         0 | 1 => Change::Strategy(*rng.pick(&taste.strategies)),
         2 | 3 => Change::Participants(rng.below(32) as u8 | rng.below(32) as u8, rng.below(5) as u8),
         4 => Change::WrapUp(*rng.pick(&[0, 700, 5000, 30_000])),
@@ -350,7 +352,8 @@ fn some_change(rng: &mut Rng, taste: &Taste) -> Change {
         8 => Change::Announce(*rng.pick(&[None, Some(5000), Some(20_000), Some(45_000)])),
         9 => Change::Message(rng.chance(50)),
         10 => Change::HeadStart(some_head_start(rng)),
-        11 => *rng.pick(&[Change::Hangup, Change::Transfer, Change::OnTo(0), Change::OnTo(1), Change::OnTo(2)]),
+        11 => Change::RingAtMost(*rng.pick(&[1, 2, 2, 3, 1000])),
+        12 => *rng.pick(&[Change::Hangup, Change::Transfer, Change::OnTo(0), Change::OnTo(1), Change::OnTo(2)]),
         _ => Change::Removed(rng.chance(60)),
     }
 }

@@ -11,6 +11,7 @@ crate::cases!("strategies":
     as_listed_rings_in_list_order_and_moves_on,
     simultaneous_rings_all_free_agents_and_the_first_to_answer_gets_the_caller,
     simultaneous_also_rings_an_agent_who_becomes_free_meanwhile,
+    simultaneous_rings_as_many_as_the_file_says,
     two_phones_answered_at_once_make_one_conversation,
     longest_idle_rings_the_agent_whose_last_conversation_is_oldest,
     random_rings_in_a_fresh_order_for_every_caller,
@@ -102,6 +103,24 @@ fn simultaneous_also_rings_an_agent_who_becomes_free_meanwhile(lab: &Lab) {
     second.hang_up();
     caller.over(SOON);
     code.over(SOON);
+}
+
+/// Q37.
+fn simultaneous_rings_as_many_as_the_file_says(lab: &Lab) {
+    lab.serve(
+        "  - { number: \"99900\", name: Sales, strategy: simultaneous, ring_at_most: 2, participants: [\"1001\", \"1002\", \"1003\"] }\n",
+    );
+    lab.log_in("99900", &["1001", "1002", "1003"]);
+    let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+    let rings = ["1001", "1002"].map(|user| lab.phone(user).rings(SOON));
+    lab.phone("1003").stays_quiet(Duration::from_secs(1));
+    rings[0].decline();
+    let third = lab.phone("1003").rings(SOON);
+    assert!(!rings[1].is_over(), "the other phone stopped ringing");
+    third.connects(&caller);
+    rings[1].cancelled(SOON);
+    third.hang_up();
+    caller.over(SOON);
 }
 
 /// Q6, Q8: with offsets of a few milliseconds.

@@ -64,6 +64,50 @@ fn q6_simultaneous() {
     });
 }
 
+/// Q37 `simultaneous`: the longest idle ring, as many as the file says; who misses makes room, and a limit that the file
+/// raises applies to the caller who waits.
+#[test]
+fn q37_simultaneous_rings_the_longest_idle_up_to_a_limit() {
+    play(async {
+        let names = ["1001", "1002", "1003", "1004"];
+        let limited = |n: u32| {
+            let all = queue("99900", &names).with("strategy: simultaneous").with("ring_seconds: 300");
+            all.with(&format!("ring_at_most: {n}"))
+        };
+        let house = House::open(&[limited(2)]);
+        house.settled().await;
+        // 1001 has just talked, so the others are idle for longer.
+        let before = house.caller("0790", "99900");
+        house.take("1001").await;
+        before.hang_up();
+        house.phone("1001").wait_idle().await;
+        house.phone("1002").wait_idle().await;
+        pass(1_000).await;
+        let rung = |house: &House| names.into_iter().filter(|n| house.phone(n).is_ringing()).collect::<Vec<_>>();
+        let hans = house.caller("0791", "99900");
+        pass(1_000).await;
+        assert_eq!(rung(&house), ["1002", "1003"]);
+        assert!(house.phone("1003").decline());
+        pass(1_000).await;
+        assert_eq!(rung(&house), ["1002", "1004"]);
+        house.reconfigure(&[limited(3)]);
+        pass(1_000).await;
+        assert_eq!(rung(&house), ["1001", "1002", "1004"]);
+        house.reconfigure(&[limited(1)]);
+        pass(1_000).await;
+        assert_eq!(rung(&house), ["1001", "1002", "1004"], "a lower limit calls nothing off");
+        // Another caller gets the agents for whom there is no room here.
+        pass(5_000).await;
+        let eva = house.caller("0792", "99900");
+        pass(1_000).await;
+        assert_eq!(rung(&house), names);
+        assert_eq!(house.phone("1003").wait_ringing().await.number, "0792");
+        hans.hang_up();
+        eva.hang_up();
+        house.end().await;
+    });
+}
+
 /// Q6, Q8 `simultaneous`: a queue of two hundred rings two hundred phones, and all but the answering one stop.
 #[test]
 fn q6_simultaneous_rings_a_great_many() {

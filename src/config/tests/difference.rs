@@ -190,6 +190,7 @@ fn q3_no_key_is_forgotten() {
         max_wait: _,
         wrap_up: _,
         ring_time: _,
+        ring_at_most: _,
         head_start: _,
         music: _,
         language: _,

@@ -67,6 +67,29 @@ fn q2_strategies_are_checked() {
     );
 }
 
+/// Q37: the limit is a whole number, and means something only where several agents ring.
+#[test]
+fn q37_the_limit_of_phones_belongs_to_simultaneous() {
+    assert_eq!(with_queue("strategy: simultaneous").queues[0].ring_at_most, 1000);
+    assert_eq!(with_queue("strategy: simultaneous\nring_at_most: 3").queues[0].ring_at_most, 3);
+    for (text, shown) in [("0", "0"), ("1001", "1001"), ("2.5", "2.5"), ("-1", "-1")] {
+        wrong_queue(
+            &format!("ring_at_most: {text}\nstrategy: simultaneous"),
+            &[&format!(
+                "7:19: queues[0].ring_at_most: {shown} phones is not a whole number in range; write 1 to 1000 phones"
+            )],
+        );
+    }
+    for other in ["", "\nstrategy: random"] {
+        wrong_queue(
+            &format!("ring_at_most: 3{other}"),
+            &[
+                "7:19: queues[0].ring_at_most: only simultaneous rings several agents at a time; write strategy: simultaneous, or remove this key",
+            ],
+        );
+    }
+}
+
 #[test]
 fn q2_times_have_units_and_bounds() {
     let queue = &with_queue("max_wait_minutes: 0.5\nwrap_up_seconds: 1.5\nring_seconds: 300\nhead_start_seconds: 3600")
