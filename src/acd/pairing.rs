@@ -6,6 +6,7 @@
 //! agent from whose phone a call comes is no candidate for that call, and so is not held for it.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::ids::AgentId;
@@ -93,6 +94,21 @@ impl Bench {
         self.seats.is_empty()
     }
 
+    /// The agents in list order, beginning behind `last`, around. Begins with the first when the list no longer has
+    /// `last`.
+    fn around(&self, last: Option<&AgentId>) -> impl Iterator<Item = &AgentId> {
+        let seat =
+            |agent: &AgentId| Some(Seat { idle_since: None, listed: *self.listed.get(agent)?, agent: agent.clone() });
+        let (behind, before) = match last.and_then(seat) {
+            Some(last) => {
+                let behind = self.seats.range((Bound::Excluded(&last), Bound::Unbounded));
+                (behind, Some(self.seats.range(..=&last)))
+            }
+            None => (self.seats.range::<Seat, _>(..), None),
+        };
+        behind.chain(before.into_iter().flatten()).map(|s| &s.agent)
+    }
+
     fn agents(&self) -> impl Iterator<Item = &AgentId> {
         self.seats.iter().map(|s| &s.agent)
     }
@@ -121,6 +137,7 @@ pub enum Choice {
 pub fn choose(queue: &mut Queue, rank: Rank, bench: &Bench, spare: Option<&AgentId>, now: Mono) -> Choice {
     let simultaneous = bench.settings.strategy == Strategy::Simultaneous;
     let random = bench.settings.strategy == Strategy::Random;
+    let last_offered = queue.last_offered().filter(|_| bench.settings.strategy == Strategy::RoundRobin).cloned();
     let Some(w) = queue.at(rank) else { return Choice::Pass };
     let at_most = if simultaneous { bench.settings.ring_at_most } else { 1 };
     let room = at_most.saturating_sub(w.offers.len());
@@ -146,7 +163,7 @@ pub fn choose(queue: &mut Queue, rank: Rank, bench: &Bench, spare: Option<&Agent
     } else if random {
         bench.draw(shuffle(w.seed, round), may).cloned().into_iter().collect()
     } else {
-        bench.agents().find(may).cloned().into_iter().collect()
+        bench.around(last_offered.as_ref()).find(may).cloned().into_iter().collect()
     };
     if !chosen.is_empty() {
         w.round = round;
@@ -299,6 +316,25 @@ mod tests {
         assert_eq!(r.choose(0), Choice::Ring(ids(&["2"])));
         r.bench.unseat(&id("2"));
         assert_eq!(r.choose(0), Choice::Ring(ids(&["3"])));
+    }
+
+    /// Q34: the next one behind the agent last offered, in list order, around; a miss moves on like an answer, and an
+    /// agent who is not free comes again in the next round.
+    #[test]
+    fn q34_round_robin_goes_around() {
+        let mut r = Room::new(Strategy::RoundRobin, &["3", "1", "2"]);
+        assert_eq!(r.choose(0), Choice::Ring(ids(&["3"])));
+        r.miss("3", 0);
+        assert_eq!(r.choose(60_000), Choice::Ring(ids(&["1"])));
+        r.bench.unseat(&id("1"));
+        assert_eq!(r.choose(60_000), Choice::Ring(ids(&["2"])));
+        r.miss("2", 60_000);
+        r.bench.seat(&id("1"), None);
+        assert_eq!(r.choose(90_000), Choice::Ring(ids(&["1"])), "who was never tried comes first");
+        r.miss("1", 90_000);
+        assert_eq!(r.choose(120_000), Choice::Ring(ids(&["2"])));
+        r.queue.restore_last_offered(id("9"));
+        assert_eq!(r.choose(120_000), Choice::Ring(ids(&["3"])), "nobody is behind who is not in the list");
     }
 
     /// Q6 `random`: a fresh order for every caller, stable for the same caller.

@@ -126,6 +126,8 @@ pub struct Queue {
     entries: u64,
     unserved: BTreeSet<Rank>,
     listening: BTreeSet<Rank>,
+    /// The agent to whom a caller of this queue was offered last, whatever came of it (Q34).
+    last_offered: Option<AgentId>,
     retired: bool,
 }
 
@@ -141,13 +143,15 @@ impl Queue {
             entries: 0,
             unserved: BTreeSet::new(),
             listening: BTreeSet::new(),
+            last_offered: None,
             retired: false,
         }
     }
 
-    /// The configuration no longer has the queue: it accepts no new callers.
+    /// The configuration no longer has the queue: it accepts no new callers, and begins anew should it be configured
+    /// again.
     pub fn retire(&mut self) {
-        self.retired = true;
+        (self.retired, self.last_offered) = (true, None);
     }
 
     /// The queue is configured (again). Returns true when it had been removed.
@@ -332,12 +336,23 @@ impl Queue {
         never_rang
     }
 
+    /// The agent to whom a caller of this queue was offered last.
+    pub fn last_offered(&self) -> Option<&AgentId> {
+        self.last_offered.as_ref()
+    }
+
+    /// Restores the agent to whom the last daemon offered a caller last.
+    pub fn restore_last_offered(&mut self, agent: AgentId) {
+        self.last_offered = Some(agent);
+    }
+
     /// Confirms a claimed offer. Returns false when the caller can no longer be served; release the claim then.
     pub fn confirm(&mut self, entry: EntryId, offer: OfferId, agent: AgentId) -> bool {
         match self.entry(entry) {
             Some((rank, w)) if !w.closing => {
                 w.offers.push((offer, agent.clone()));
-                w.orders.ring.push((offer, agent));
+                w.orders.ring.push((offer, agent.clone()));
+                self.last_offered = Some(agent);
                 self.unserved.remove(&rank);
                 true
             }

@@ -33,6 +33,8 @@ pub struct Restored {
     pub logins: Vec<(AgentId, QueueNumber, Wall)>,
     /// When each agent's last queue conversation ended, in the order of the ends.
     pub last_conversation_end: Vec<(AgentId, Wall)>,
+    /// The agent to whom each queue offered a caller last.
+    pub last_offered: Vec<(QueueNumber, AgentId)>,
     /// The wrap-ups without a recorded end.
     pub wrap_ups: Vec<WrapUp>,
     /// The [`CallEntered`](super::fact::Fact::CallEntered) records of waits without a recorded end.

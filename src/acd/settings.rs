@@ -20,13 +20,15 @@ pub enum Strategy {
     Simultaneous,
     /// The agent whose last queue conversation ended longest ago comes first.
     LongestIdle,
+    /// The next one behind the agent whom this queue offered a caller last, in list order, around.
+    RoundRobin,
     /// A fresh random order for every caller.
     Random,
 }
 
 impl Strategy {
     /// Every strategy.
-    pub const ALL: [Self; 4] = [Self::AsListed, Self::Simultaneous, Self::LongestIdle, Self::Random];
+    pub const ALL: [Self; 5] = [Self::AsListed, Self::Simultaneous, Self::LongestIdle, Self::RoundRobin, Self::Random];
 
     /// Its name in the configuration file and everywhere else.
     pub fn as_str(self) -> &'static str {
@@ -34,6 +36,7 @@ impl Strategy {
             Self::AsListed => "as-listed",
             Self::Simultaneous => "simultaneous",
             Self::LongestIdle => "longest-idle",
+            Self::RoundRobin => "round-robin",
             Self::Random => "random",
         }
     }

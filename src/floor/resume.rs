@@ -74,6 +74,11 @@ impl Floor {
         let death = Death { alive, at: now.ago(away) };
         self.resume_line(restored.alive.map(|alive| (alive.line, away)), now);
         self.resume_ends(restored, death);
+        for (queue, agent) in &restored.last_offered {
+            if let Some(mut q) = self.queues.get_mut(queue) {
+                q.restore_last_offered(agent.clone());
+            }
+        }
         for wrap_up in &restored.wrap_ups {
             self.resume_wrap_up(wrap_up, death, now);
         }

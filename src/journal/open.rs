@@ -191,7 +191,7 @@ fn prepare(path: &Path, lock: Option<Connection>) -> Result<Opened, Refusal> {
     db.execute_batch("PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;")?;
     migrate(&mut db, MIGRATIONS, version)?;
     // Only the tables read at start are checked, so that the start does not slow down as the records grow.
-    for table in ["logins", "agents", "life"] {
+    for table in ["logins", "agents", "queues", "life"] {
         let finding: String = db.query_row(&format!("PRAGMA quick_check({table})"), [], |row| row.get(0))?;
         if finding != "ok" {
             return Err(Refusal::Damaged(finding));

@@ -62,6 +62,9 @@ pub(super) const MIGRATIONS: &[&str] = &[
     );
     INSERT INTO life SELECT 1, NULL, NULL, NULL, coalesce(max(id), 0), coalesce(max(id), 0) - 100000 FROM records;
 ",
+    "
+    CREATE TABLE queues (queue TEXT PRIMARY KEY, last_offered TEXT NOT NULL) WITHOUT ROWID;
+",
 ];
 /// Marks a SQLite file as this daemon's: `FSQ1`.
 pub(super) const APPLICATION: i64 = 0x4653_5131;
@@ -130,6 +133,9 @@ impl Sqlite {
                  ORDER BY last_line, agent",
                 |row| Ok((agent(row)?, Wall(row.get(1)?))),
             )?,
+            last_offered: rows(db, "SELECT last_offered, queue FROM queues ORDER BY queue", |row| {
+                Ok((id(row, 1, QueueNumber::new)?, agent(row)?))
+            })?,
             wrap_ups: rows(
                 db,
                 "SELECT agent, wrap_up_until, wrap_up_ms FROM agents WHERE wrap_up_until IS NOT NULL ORDER BY agent",
@@ -268,9 +274,12 @@ fn write(db: &Transaction<'_>, next: &Numbered, line: Wall) -> rusqlite::Result<
             set_agent(db, agent, ["wrap_up_until", "wrap_up_ms"], [Some(until.0), Some(lasts)])?;
         }
         Fact::WrapUpEnded { agent } => set_agent(db, agent, ["wrap_up_until", "wrap_up_ms"], [None, Some(0)])?,
+        Fact::OfferMade { queue, agent, .. } => {
+            db.prepare_cached("INSERT INTO queues VALUES (?1, ?2) ON CONFLICT DO UPDATE SET last_offered = ?2")?
+                .execute([queue.as_str(), agent.as_str()])?;
+        }
         Fact::CallEntered { .. }
         | Fact::HeadStartChanged { .. }
-        | Fact::OfferMade { .. }
         | Fact::OfferMissed { .. }
         | Fact::OfferCancelled { .. }
         | Fact::CallAnswered { .. }

@@ -55,6 +55,8 @@ pub(crate) struct Journal {
     ledger: Ledger,
     pub(crate) logins: Vec<(AgentId, QueueNumber, Wall)>,
     pub(crate) ends: Vec<(AgentId, Wall)>,
+    /// The agent to whom each queue offered a caller last.
+    pub(crate) pointers: Vec<(QueueNumber, AgentId)>,
     pub(crate) wraps: Vec<WrapUp>,
     /// Answered calls whose conversation has not ended.
     pub(crate) conversations: Vec<Record>,
@@ -68,8 +70,18 @@ impl Default for Journal {
     fn default() -> Self {
         // The restored state has no waits and no offers: a daemon that starts again knows none.
         let ledger = Ledger::new(Lives { forgetful: true, ..Lives::default() });
-        let (logins, ends, wraps, conversations, ways) = Default::default();
-        Self { ledger, logins, ends, wraps, conversations, ways, counts: Counts::default(), last: Wall::default() }
+        let (logins, ends, pointers, wraps, conversations, ways) = Default::default();
+        Self {
+            ledger,
+            logins,
+            ends,
+            pointers,
+            wraps,
+            conversations,
+            ways,
+            counts: Counts::default(),
+            last: Wall::default(),
+        }
     }
 }
 
@@ -116,7 +128,11 @@ impl Journal {
                 way.2.push(queue.clone());
                 self.counts.entered += 1;
             }
-            Fact::OfferMade { .. } => self.counts.offers += 1,
+            Fact::OfferMade { queue, agent, .. } => {
+                self.pointers.retain(|(q, _)| q != queue);
+                self.pointers.push((queue.clone(), agent.clone()));
+                self.counts.offers += 1;
+            }
             Fact::CallAnswered { .. } => {
                 self.conversations.push(record.clone());
                 self.counts.answered += 1;

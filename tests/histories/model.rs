@@ -86,6 +86,8 @@ pub(crate) struct Model {
     pub(crate) restored: Vec<OfferId>,
     /// How many new sessions a second FreeSWITCH accepts.
     pub(crate) sessions: u32,
+    /// The agent to whom each queue offered a caller last.
+    pub(crate) pointers: Vec<(QueueNumber, AgentId)>,
     /// The offers of the `simultaneous` queues.
     pub(crate) paced: Vec<(QueueNumber, u64)>,
 }
@@ -178,6 +180,15 @@ impl Model {
                     ready.retain(|a| Some(a.last_talk_end) == longest);
                     ready.truncate(1);
                 }
+                // Q34: the next one behind the agent offered last, in list order, around.
+                Strategy::RoundRobin => {
+                    let listed = |id: &AgentId| q.participants.iter().position(|p| p == id);
+                    let last = self.pointers.iter().find(|(queue, _)| *queue == c.queue);
+                    let begins = last.and_then(|(_, agent)| listed(agent)).map_or(0, |at| at + 1);
+                    let all = q.participants.len();
+                    ready.sort_by_key(|a| (listed(&a.id).unwrap_or_default() + all - begins) % all);
+                    ready.truncate(1);
+                }
                 Strategy::Random => {}
             }
             return Some((c.call.clone(), ready.into_iter().map(|a| a.id.clone()).collect()));
@@ -205,6 +216,8 @@ impl Model {
         if c.tried.contains(agent) {
             c.tried.clear();
         }
+        self.pointers.retain(|(q, _)| *q != queue);
+        self.pointers.push((queue.clone(), agent.clone()));
         if self.queue(&queue).is_some_and(|q| q.strategy == Strategy::Simultaneous) {
             self.paced.push((queue, now));
         }
@@ -425,6 +438,7 @@ impl Model {
         for number in removed.iter().filter(|n| queues.iter().all(|q| q.number != **n)) {
             self.end_waits(number, TimeoutCause::QueueRemoved);
         }
+        self.pointers.retain(|(queue, _)| queues.iter().any(|q| q.number == *queue));
         // A queue that stops being `simultaneous` loses its count of offers.
         let everybody = |n: &QueueNumber| queues.iter().any(|q| q.number == *n && q.strategy == Strategy::Simultaneous);
         self.paced.retain(|(queue, _)| everybody(queue));
@@ -459,7 +473,10 @@ impl Model {
             Fact::CallAnswered { offer, .. } => Some(*offer),
             _ => None,
         });
-        *self = Self { queues, restored: restored.collect(), sessions: self.sessions, ..Self::default() };
+        let mut pointers = journal.pointers.clone();
+        pointers.retain(|(queue, _)| queues.iter().any(|q| q.number == *queue));
+        let (restored, sessions) = (restored.collect(), self.sessions);
+        *self = Self { queues, restored, sessions, pointers, ..Self::default() };
         for s in agents {
             let mut a = Agent::new(s.id.clone());
             a.logins = journal.logins.iter().filter(|l| l.0 == s.id).map(|l| l.1.clone()).collect();

@@ -63,6 +63,7 @@ impl Sim {
                 ends.sort_by_key(|(_, at)| *at);
                 ends
             },
+            last_offered: j.pointers.clone(),
             wrap_ups: j.wraps.clone(),
             conversations: j.conversations.clone(),
             alive: Some(Alive { wall: wall(self.now), line }),

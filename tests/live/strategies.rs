@@ -14,6 +14,7 @@ crate::cases!("strategies":
     simultaneous_rings_as_many_as_the_file_says,
     two_phones_answered_at_once_make_one_conversation,
     longest_idle_rings_the_agent_whose_last_conversation_is_oldest,
+    round_robin_goes_around_over_a_restart,
     random_rings_in_a_fresh_order_for_every_caller,
     busy_declined_and_unregistered_phones_cost_no_time,
     no_phone_rings_again_for_the_same_caller_within_five_seconds,
@@ -103,6 +104,24 @@ fn simultaneous_also_rings_an_agent_who_becomes_free_meanwhile(lab: &Lab) {
     second.hang_up();
     caller.over(SOON);
     code.over(SOON);
+}
+
+/// Q34.
+fn round_robin_goes_around_over_a_restart(lab: &Lab) {
+    lab.serve(
+        "  - { number: \"99900\", name: Sales, strategy: round-robin, participants: [\"1001\", \"1002\", \"1003\"] }\n",
+    );
+    lab.log_in("99900", &["1001", "1002", "1003"]);
+    for (turn, user) in ["1001", "1002", "1003", "1001", "1002"].into_iter().enumerate() {
+        if turn == 4 {
+            lab.daemon_mut().kill();
+            lab.serve_again();
+        }
+        let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+        lab.phone(user).rings(SOON).serves(caller);
+        // The records of the last moments may be lost with a daemon that is killed.
+        std::thread::sleep(Duration::from_millis(300));
+    }
 }
 
 /// Q37.

@@ -108,6 +108,43 @@ fn q37_simultaneous_rings_the_longest_idle_up_to_a_limit() {
     });
 }
 
+/// Q34 `round-robin`: the turn goes on with every offer, missed or answered, passes over who is not free, is not moved
+/// by another queue, and outlives the daemon.
+#[test]
+fn q34_round_robin() {
+    play(async {
+        let turns = queue("99900", &["1001", "1002", "1003", "1004"]).with("strategy: round-robin");
+        let house = House::durable("q34", &[turns, queue("99901", &["1004"])]);
+        house.settled().await;
+        for (n, agent) in ["1001", "1002"].into_iter().enumerate() {
+            let caller = house.caller(&format!("079{n}"), "99900");
+            house.take(agent).await;
+            caller.hang_up();
+            house.phone(agent).wait_idle().await;
+            pass(1_000).await;
+        }
+        let elsewhere = house.caller("0793", "99901");
+        house.take("1004").await;
+        house.when_rung("1003", simswitch::Behaviour::Busy);
+        let caller = house.caller("0794", "99900");
+        assert_eq!(house.take("1001").await, "0794", "1003 is busy, 1004 in conversation");
+        caller.hang_up();
+        elsewhere.hang_up();
+        for agent in ["1001", "1004"] {
+            house.phone(agent).wait_idle().await;
+        }
+        pass(1_000).await;
+        house.kill().await;
+        house.start_again();
+        house.settled().await;
+        pass(1_000).await;
+        let caller = house.caller("0795", "99900");
+        assert_eq!(house.take("1002").await, "0795");
+        caller.hang_up();
+        house.end().await;
+    });
+}
+
 /// Q6, Q8 `simultaneous`: a queue of two hundred rings two hundred phones, and all but the answering one stop.
 #[test]
 fn q6_simultaneous_rings_a_great_many() {

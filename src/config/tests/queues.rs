@@ -51,6 +51,7 @@ fn q2_strategies_are_checked() {
         ("as-listed", Strategy::AsListed),
         ("simultaneous", Strategy::Simultaneous),
         ("longest-idle", Strategy::LongestIdle),
+        ("round-robin", Strategy::RoundRobin),
         ("random", Strategy::Random),
     ] {
         assert_eq!(with_queue(&format!("strategy: {word}")).queues[0].strategy, strategy);
@@ -62,7 +63,7 @@ fn q2_strategies_are_checked() {
     wrong_queue(
         "strategy: best",
         &[
-            "7:15: queues[0].strategy: \"best\" is not a strategy; write one of as-listed, simultaneous, longest-idle, random",
+            "7:15: queues[0].strategy: \"best\" is not a strategy; write one of as-listed, simultaneous, longest-idle, round-robin, random",
         ],
     );
 }
