@@ -275,6 +275,14 @@ fn a_call_that_comes_back_from_the_controller_finds_it_again() {
     // Q4: the dialplan keeps the time of the caller's arrival, wherever the wait begins.
     assert!(place("fsq_came=${profile_created_time}") < socket);
     assert!(socket < place("application=\"transfer\" data=\"$1 XML freeswitch-queue\""));
+    for file in ["default/00_freeswitch_queue.xml", "freeswitch_queue.xml"] {
+        let text = without_comments(&fs::read_to_string(conf.join(file)).unwrap(), true);
+        let text = text.split("<extension name=\"freeswitch_queue_codes\">").next().unwrap();
+        // Q8: a caller who is being connected does not go on in the dialplan.
+        let behind = text.split("data=\"$${fsq_socket} async full\"/>").skip(1).map(str::trim_start);
+        let waits = |behind: &str| behind.starts_with("<action application=\"set\" data=\"fsq_waited=${msleep(");
+        assert!(behind.clone().count() > 0 && behind.clone().all(waits), "{file}: {:?}", behind.collect::<Vec<_>>());
+    }
 
     let hold = without_comments(&fs::read_to_string(conf.join("freeswitch_queue.xml")).unwrap(), true);
     let pass = hold.split("<extension name=\"fsq_away\">").nth(1).unwrap().split("</extension>").next().unwrap();
@@ -292,10 +300,12 @@ fn a_call_that_comes_back_from_the_controller_finds_it_again() {
             action.split_once(from).map(|(_, rest)| rest.split(to).next().unwrap().parse().unwrap())
         };
         if action.contains("tone_stream") {
-            assert!(action.contains("%(1000,600,425)"), "{action}");
-            pieces.push(1600);
+            assert!(action.contains("%(1000,550,425)"), "{action}");
+            pieces.push(1550);
         } else if let Some(silence) = number("silence_stream://", '"') {
             pieces.push(silence);
+        } else if let Some(wait) = number("msleep(", ')') {
+            pieces.push(wait);
         } else if action.contains("application=\"socket\"") {
             pieces.push(0);
         }

@@ -85,6 +85,7 @@ const BESIDE: &str = r#"
         <action application="multiset" data="^^;fsq_dialled=$1;fsq_context=${context};fsq_came=${profile_created_time};fsq_away=;fsq_held=;fsq_hold=;socket_resume=true;hangup_after_bridge=true;playback_terminators=none"/>
         <action application="answer"/>
         <action application="socket" data="127.0.0.1:@BESIDE@ async full"/>
+        <action application="set" data="fsq_waited=${msleep(50)}"/>
       </condition></extension>
       <extension name="beside_codes"><condition field="destination_number" expression="^(\*4[12]998\d\d)$">
         <action application="multiset" data="^^;fsq_dialled=$1;socket_resume=true;playback_terminators=none"/>
