@@ -175,7 +175,8 @@ impl Line {
         };
         let first = |wait: &&Wait| {
             let before = |other: &Wait| other.latest < wait.latest || other.earliest.is_none();
-            let up = |other: &Wait| phone(&other.caller, calls).is_some_and(Call::is_up);
+            // The staff may have a second call up beside the one that waits.
+            let up = |other: &Wait| !is_outside(&other.caller) || phone(&other.caller, calls).is_some_and(Call::is_up);
             let unserved = |other: &&Wait| other.queue == wait.queue && other.offers.is_empty() && up(other);
             !self.waits.values().filter(unserved).any(|other| !std::ptr::eq(other, *wait) && before(other))
         };
