@@ -42,6 +42,8 @@ fn q2_the_sample_file_is_read_as_written() {
             language: Language("fr".into()),
             announce_every: Some(Duration::from_secs(30)),
             timeout: Timeout { message: None, action: TimeoutAction::Queue(overflow.clone()) },
+            max_callers: Some(50),
+            full: Timeout { message: None, action: TimeoutAction::Transfer("1005".into()) },
         },
         QueueSettings::new(overflow, "Overflow".into(), ids(&["1003", "1001"]), Language("en".into())),
     ];
@@ -130,6 +132,8 @@ fn bad_edits() -> Vec<(String, usize)> {
         ("language: fr ", "language: no "),
         ("language: fr ", "language: rm "),
         ("{ every_seconds: 30 }", ""),
+        ("max_callers: 50", "max_callers: 0.5"),
+        ("full: {", "full: { action: full } #"),
         ("{ queue: \"99901\" }", "{ queue: \"99902\" }"),
         ("{ queue: \"99901\" }", "{ queue: \"99900\" }"),
         ("{ queue: \"99901\" }", "call-back"),

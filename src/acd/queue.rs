@@ -263,6 +263,11 @@ impl Queue {
         self.waiting.get(&rank).map(|w| w.call.clone())
     }
 
+    /// The agent from whose phone the caller at this rank calls.
+    pub fn own_at(&self, rank: Rank) -> Option<AgentId> {
+        self.waiting.get(&rank).and_then(|w| w.own.clone())
+    }
+
     /// The entry that a call attends to, while it waits here.
     pub fn entry_of(&self, call: &CallId) -> Option<EntryId> {
         self.attended.get(call).copied()

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::fact::RefusalCause;
 use super::ids::{AgentId, QueueNumber};
 use super::rank::LONGEST_HEAD_START;
 
@@ -80,7 +81,7 @@ pub enum TimeoutAction {
     Queue(QueueNumber),
 }
 
-/// The treatment of callers whose wait times out, or who come when nobody is logged in.
+/// The treatment of callers whose wait ends without an agent, or who are not let in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timeout {
     /// A sound file on the FreeSWITCH machine, played to its end before the action.
@@ -116,6 +117,11 @@ pub struct QueueSettings {
     pub announce_every: Option<Duration>,
     /// The treatment of callers whose wait ends without an agent.
     pub timeout: Timeout,
+    /// How many callers may wait; `None` means any number. With 0 a caller is let in only if a phone can be rung at
+    /// once.
+    pub max_callers: Option<u32>,
+    /// The treatment of callers who are one too many.
+    pub full: Timeout,
 }
 
 impl QueueSettings {
@@ -135,6 +141,15 @@ impl QueueSettings {
             language,
             announce_every: None,
             timeout: Timeout::default(),
+            max_callers: None,
+            full: Timeout::default(),
+        }
+    }
+
+    /// The treatment of callers who are not let in for this reason.
+    pub fn refusal(&self, cause: RefusalCause) -> &Timeout {
+        match cause {
+            RefusalCause::Full => &self.full,
         }
     }
 

@@ -67,8 +67,13 @@ fn one(
         report.take(&key, text::present(path));
     }
     let (language, announce_every) = spoken(raw.language, raw.position_announcement, here, context, report);
-    let timeout =
-        timeout(raw.timeout.unwrap_or_default(), own.as_deref(), &here.key("timeout"), numbers, context, report);
+    let mut treatment = |raw: Option<RawTimeout>, key: &str| {
+        raw.map(|raw| treatment(raw, own.as_deref(), &here.key(key), numbers, context, report))
+    };
+    let timeout = treatment(raw.timeout, "timeout").unwrap_or_default();
+    let full = treatment(raw.full, "full");
+    let max_callers = limit(raw.max_callers, &here.key("max_callers"), 0, report);
+    needs(full.is_some(), "max_callers: 50", raw.max_callers.is_some(), &here.key("full"), report);
     let usual = QueueSettings::new(number?, name?, participants, language);
     Some(QueueSettings {
         strategy: strategy.unwrap_or(usual.strategy),
@@ -79,6 +84,8 @@ fn one(
         music: music.unwrap_or(usual.music),
         announce_every,
         timeout,
+        max_callers,
+        full: full.unwrap_or_default(),
         ..usual
     })
 }
@@ -147,7 +154,22 @@ fn spoken(
     (language, Some(every.unwrap_or(DEFAULT_ANNOUNCE_EVERY)))
 }
 
-fn timeout(
+/// A limit on callers.
+fn limit(raw: Option<f64>, key: &KeyPath<'_>, least: u32, report: &mut Report<'_>) -> Option<u32> {
+    raw.and_then(|value| report.take(key, text::count(value, least, 10_000)))
+}
+
+/// Reports a treatment that no caller would ever get, because the key that leads to it is missing.
+fn needs(is_given: bool, other: &str, other_is_given: bool, key: &KeyPath<'_>, report: &mut Report<'_>) {
+    if is_given && !other_is_given {
+        let name = other.split(':').next().unwrap_or(other);
+        let what = format!("it has no effect without {name}");
+        report.add(key, Fault::new(what, format!("add {other} to the queue, or remove this key")));
+    }
+}
+
+/// A message and the action behind it.
+fn treatment(
     raw: RawTimeout,
     own: Option<&str>,
     key: &KeyPath<'_>,

@@ -83,6 +83,8 @@ pub(super) struct RawQueue {
     pub(super) language: Option<String>,
     pub(super) position_announcement: Option<RawAnnouncement>,
     pub(super) timeout: Option<RawTimeout>,
+    pub(super) max_callers: Option<f64>,
+    pub(super) full: Option<RawTimeout>,
 }
 
 #[derive(Default, Deserialize)]

@@ -158,6 +158,7 @@ mod tests {
             number: QueueNumber::new("99900").unwrap(),
             name: "Service".into(),
             strategy: crate::acd::settings::Strategy::Random,
+            max_callers: None,
             waiting: (0..6).map(waiting).collect(),
             candidates: Vec::new(),
         };

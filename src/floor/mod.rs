@@ -40,6 +40,7 @@ use changes::Watchers;
 pub use absent::Absent;
 pub use changes::{News, Subject, Watcher};
 pub use desk::{CallDesk, Caller};
+pub use entry::Admission;
 pub use heirs::Standing;
 pub use parties::Party;
 pub use registrations::{AskedRegistrations, Registrations};
@@ -114,6 +115,8 @@ pub struct Floor {
     facts: Facts,
     arrivals: AtomicU64,
     line: Mutex<Line>,
+    /// Held while a caller enters a queue in which nobody may wait.
+    gate: Mutex<()>,
     sessions_per_second: AtomicU32,
 }
 
@@ -138,6 +141,7 @@ impl Floor {
             facts,
             arrivals: AtomicU64::new(0),
             line: Mutex::default(),
+            gate: Mutex::default(),
             sessions_per_second: AtomicU32::new(SESSIONS_PER_SECOND),
         }
     }

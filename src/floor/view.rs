@@ -34,6 +34,9 @@ pub struct QueueView {
     pub name: Arc<str>,
     /// How agents are chosen.
     pub strategy: Strategy,
+    /// How many callers may wait; `None` means any number.
+    #[serde(default)]
+    pub max_callers: Option<u32>,
     /// The callers in order.
     pub waiting: Vec<WaitingView>,
     /// Why the first caller for whom no phone rings waits: each participant with the reason.
@@ -326,8 +329,8 @@ impl Floor {
             .collect();
         let first = waiting.iter().find(|w| w.ringing.is_empty());
         let candidates = first.map(|w| w.candidates.clone()).unwrap_or_default();
-        let (name, strategy) = (settings.name.clone(), settings.strategy);
-        Some(QueueView { number: number.clone(), name, strategy, waiting, candidates })
+        let (name, strategy, max_callers) = (settings.name.clone(), settings.strategy, settings.max_callers);
+        Some(QueueView { number: number.clone(), name, strategy, max_callers, waiting, candidates })
     }
 
     fn participant(

@@ -270,6 +270,7 @@ fn write(db: &Transaction<'_>, next: &Numbered, line: Wall) -> rusqlite::Result<
         Fact::WrapUpEnded { agent } => set_agent(db, agent, ["wrap_up_until", "wrap_up_ms"], [None, Some(0)])?,
         Fact::CallEntered { .. }
         | Fact::HeadStartChanged { .. }
+        | Fact::CallRefused { .. }
         | Fact::OfferMade { .. }
         | Fact::OfferMissed { .. }
         | Fact::OfferCancelled { .. }

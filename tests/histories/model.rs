@@ -250,7 +250,7 @@ impl Model {
         queue: QueueNumber,
         (place, since): (Rank, freeswitch_queue::acd::time::Wall),
         (own, head_start): (Option<AgentId>, Duration),
-        circle: bool,
+        (kept, circle): (bool, bool),
         now: u64,
     ) {
         assert!(self.caller(&call).is_none(), "{call} waits twice");
@@ -259,6 +259,9 @@ impl Model {
         if place.entered == wall(now) {
             assert!(newest.is_none_or(|n| n < arrival(&place)), "Q4: {call} is put before an earlier caller");
         }
+        // Q38: a caller who has no place yet is let in only if there is room.
+        let full = self.is_full(&queue, own.as_ref(), now);
+        assert!(kept || full != Some(true), "Q38: {call} is let into {queue}, which is full");
         // Q13: a caller whom timeouts lead back to the same queue does not wait there again.
         let circle = circle.then_some(TimeoutCause::SecondTime);
         let nobody = (self.logged_in(&queue) == 0).then_some(TimeoutCause::NobodyLoggedIn);
@@ -284,6 +287,29 @@ impl Model {
         });
         self.line_up();
         assert_eq!(self.caller(&call).map(|c| c.place.head_start), Some(line), "Q25: the head start of {call}");
+    }
+
+    /// The caller was not let in.
+    pub(crate) fn refused(&self, call: &CallId, queue: &QueueNumber, own: Option<&AgentId>, now: u64) {
+        assert!(self.is_full(queue, own, now) != Some(false), "Q38: {call} is refused by {queue}, which is not full");
+    }
+
+    /// Q38: whether one more caller would be one too many. `None` where that depends on which agents are about to be
+    /// rung for the callers ahead.
+    fn is_full(&self, queue: &QueueNumber, own: Option<&AgentId>, now: u64) -> Option<bool> {
+        let q = self.queue(queue)?;
+        let most = q.max_callers.unwrap_or(u32::MAX);
+        if most > 0 {
+            return Some(self.callers.iter().filter(|c| c.queue == *queue).count() >= most as usize);
+        }
+        let free: Vec<&Agent> = self.agents.iter().filter(|a| Self::is_free(a, queue, now)).collect();
+        let rings = free.iter().any(|a| own != Some(&a.id) && q.participants.contains(&a.id));
+        let wants =
+            |c: &Caller| c.closed.is_none() && c.over.is_empty() && free.iter().any(|a| a.logins.contains(&c.queue));
+        match self.callers.iter().any(wants) {
+            true if rings => None,
+            _ => Some(!rings),
+        }
     }
 
     /// The call closed its wait; `taken`: another party has the caller.
@@ -400,7 +426,10 @@ impl Model {
                 assert_eq!(c.place.head_start, *head_start, "Q27: the head start of {call}");
                 assert_ne!(std::mem::replace(&mut c.told, *head_start), *head_start, "Q27: nothing changes for {call}");
             }
-            Fact::CallEntered { .. } | Fact::CallWentOn { .. } | Fact::PartyChanged { .. } => {}
+            Fact::CallEntered { .. }
+            | Fact::CallRefused { .. }
+            | Fact::CallWentOn { .. }
+            | Fact::PartyChanged { .. } => {}
         }
     }
 
