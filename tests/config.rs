@@ -44,6 +44,7 @@ fn q2_the_sample_file_is_read_as_written() {
             timeout: Timeout { message: None, action: TimeoutAction::Queue(overflow.clone()) },
             max_callers: Some(50),
             full: Timeout { message: None, action: TimeoutAction::Transfer("1005".into()) },
+            max_conversations: Some(20),
         },
         QueueSettings::new(overflow, "Overflow".into(), ids(&["1003", "1001"]), Language("en".into())),
     ];
@@ -133,6 +134,7 @@ fn bad_edits() -> Vec<(String, usize)> {
         ("language: fr ", "language: rm "),
         ("{ every_seconds: 30 }", ""),
         ("max_callers: 50", "max_callers: 0.5"),
+        ("max_conversations: 20", "max_conversations: 0"),
         ("full: {", "full: { action: full } #"),
         ("{ queue: \"99901\" }", "{ queue: \"99902\" }"),
         ("{ queue: \"99901\" }", "{ queue: \"99900\" }"),

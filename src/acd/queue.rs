@@ -126,6 +126,10 @@ pub struct Queue {
     entries: u64,
     unserved: BTreeSet<Rank>,
     listening: BTreeSet<Rank>,
+    /// The callers for whom phones ring.
+    rung: BTreeSet<Rank>,
+    /// The conversations of the queue's callers.
+    talks: BTreeSet<OfferId>,
     retired: bool,
 }
 
@@ -141,6 +145,8 @@ impl Queue {
             entries: 0,
             unserved: BTreeSet::new(),
             listening: BTreeSet::new(),
+            rung: BTreeSet::new(),
+            talks: BTreeSet::new(),
             retired: false,
         }
     }
@@ -181,6 +187,7 @@ impl Queue {
     fn rank_anew(&mut self) -> Vec<(CallId, Duration)> {
         let before = std::mem::take(&mut self.waiting);
         let (unserved, listening) = (std::mem::take(&mut self.unserved), std::mem::take(&mut self.listening));
+        self.rung.clear();
         self.ranks.clear();
         let mut moved = BTreeSet::new();
         for (old, w) in before {
@@ -193,6 +200,9 @@ impl Queue {
             }
             if listening.contains(&old) {
                 self.listening.insert(new);
+            }
+            if !w.offers.is_empty() {
+                self.rung.insert(new);
             }
             self.ranks.extend(self.attended.get(&w.call).map(|entry| (*entry, new)));
             self.waiting.insert(new, w);
@@ -221,6 +231,27 @@ impl Queue {
     /// How many callers wait.
     pub fn len(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// The conversations of the queue's callers, by the offers that led to them.
+    pub fn talks(&mut self) -> &mut BTreeSet<OfferId> {
+        &mut self.talks
+    }
+
+    /// How many more callers may be rung for, so that no more talk at once than may (Q38); `None` means any number.
+    pub fn room(&self) -> Option<usize> {
+        let most = self.settings.max_conversations?;
+        Some((most as usize).saturating_sub(self.talks.len() + self.rung.len()))
+    }
+
+    /// How many of the queue's callers talk.
+    pub fn talking(&self) -> usize {
+        self.talks.len()
+    }
+
+    /// How many callers wait for whom no phone rings.
+    pub fn unserved(&self) -> usize {
+        self.unserved.len()
     }
 
     /// Whether nobody waits.
@@ -311,6 +342,7 @@ impl Queue {
     pub fn leave(&mut self, entry: EntryId) -> Option<Left> {
         let rank = self.ranks.remove(&entry)?;
         self.unserved.remove(&rank);
+        self.rung.remove(&rank);
         self.listening.remove(&rank);
         let w = self.waiting.remove(&rank)?;
         self.attended.remove(&w.call);
@@ -333,6 +365,9 @@ impl Queue {
         w.closing = true;
         let never_rang = std::mem::take(&mut w.orders.ring);
         w.offers.retain(|o| !never_rang.contains(o));
+        if w.offers.is_empty() {
+            self.rung.remove(&rank);
+        }
         self.unserved.remove(&rank);
         never_rang
     }
@@ -344,6 +379,7 @@ impl Queue {
                 w.offers.push((offer, agent.clone()));
                 w.orders.ring.push((offer, agent));
                 self.unserved.remove(&rank);
+                self.rung.insert(rank);
                 true
             }
             _ => false,
@@ -415,10 +451,13 @@ impl Queue {
     /// callers for whom agents already ring.
     pub fn next_to_serve(&self, after: Option<Rank>) -> Option<Rank> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let has_room = self.room() != Some(0);
         match self.settings.strategy {
             Strategy::Simultaneous => {
-                self.waiting.range((from, Bound::Unbounded)).find(|(_, w)| !w.closing).map(|(p, _)| *p)
+                let may = |w: &Waiting| !w.closing && (has_room || !w.offers.is_empty());
+                self.waiting.range((from, Bound::Unbounded)).find(|(_, w)| may(w)).map(|(p, _)| *p)
             }
+            _ if !has_room => None,
             _ => self.unserved.range((from, Bound::Unbounded)).next().copied(),
         }
     }
@@ -433,7 +472,9 @@ impl Queue {
     }
 
     fn unserve(&mut self, rank: Rank) {
-        if self.waiting.get(&rank).is_some_and(|w| w.offers.is_empty() && !w.closing) {
+        let Some(w) = self.waiting.get(&rank).filter(|w| w.offers.is_empty()) else { return };
+        self.rung.remove(&rank);
+        if !w.closing {
             self.unserved.insert(rank);
         }
     }

@@ -122,6 +122,8 @@ pub struct QueueSettings {
     pub max_callers: Option<u32>,
     /// The treatment of callers who are one too many.
     pub full: Timeout,
+    /// How many of the queue's callers may talk at once; `None` means any number.
+    pub max_conversations: Option<u32>,
 }
 
 impl QueueSettings {
@@ -143,6 +145,7 @@ impl QueueSettings {
             timeout: Timeout::default(),
             max_callers: None,
             full: Timeout::default(),
+            max_conversations: None,
         }
     }
 

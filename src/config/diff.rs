@@ -175,7 +175,7 @@ const AGENT_KEYS: [Shown<AgentSettings>; 3] = [
     ("follow_forwards", |agent| agent.follow_forwards.to_string()),
 ];
 
-const QUEUE_KEYS: [Shown<QueueSettings>; 14] = [
+const QUEUE_KEYS: [Shown<QueueSettings>; 15] = [
     ("name", |queue| queue.name.to_string()),
     ("strategy", |queue| queue.strategy.to_string()),
     ("max_wait_minutes", |queue| {
@@ -194,6 +194,7 @@ const QUEUE_KEYS: [Shown<QueueSettings>; 14] = [
     ("max_callers", |queue| shown(queue.max_callers.as_ref())),
     ("full.message", |queue| shown(queue.full.message.as_ref())),
     ("full.action", |queue| action(&queue.full)),
+    ("max_conversations", |queue| shown(queue.max_conversations.as_ref())),
 ];
 
 /// How an absent value and an empty list are shown.

@@ -73,6 +73,7 @@ fn one(
     let timeout = treatment(raw.timeout, "timeout").unwrap_or_default();
     let full = treatment(raw.full, "full");
     let max_callers = limit(raw.max_callers, &here.key("max_callers"), 0, report);
+    let max_conversations = limit(raw.max_conversations, &here.key("max_conversations"), 1, report);
     needs(full.is_some(), "max_callers: 50", raw.max_callers.is_some(), &here.key("full"), report);
     let usual = QueueSettings::new(number?, name?, participants, language);
     Some(QueueSettings {
@@ -86,6 +87,7 @@ fn one(
         timeout,
         max_callers,
         full: full.unwrap_or_default(),
+        max_conversations,
         ..usual
     })
 }

@@ -85,6 +85,7 @@ pub(super) struct RawQueue {
     pub(super) timeout: Option<RawTimeout>,
     pub(super) max_callers: Option<f64>,
     pub(super) full: Option<RawTimeout>,
+    pub(super) max_conversations: Option<f64>,
 }
 
 #[derive(Default, Deserialize)]

@@ -9,30 +9,7 @@ use crate::acd::fact::{EndedBy, Fact, RefusalCause};
 use crate::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
 use crate::acd::time::{Now, Since, Wall};
 
-use super::{Admission, Floor, OfferKey};
-
-/// The state of a caller when the call comes to the floor.
-#[derive(Clone, Debug, Default)]
-pub struct Caller {
-    /// The number, reduced to safe characters.
-    pub number: Arc<str>,
-    /// When the caller first came to any queue, if that was before.
-    pub first_entered: Option<Wall>,
-    /// Whether the caller comes back after the daemon was away.
-    pub returned: bool,
-    /// Why the queue has refused the caller before, who comes back without having gone on.
-    pub refused: Option<RefusalCause>,
-    /// Since when the caller has waited, if a source other than the place tells.
-    pub since: Option<Since>,
-    /// The agent from whose phone the call comes.
-    pub own: Option<AgentId>,
-    /// The Call-ID of the caller's phone, if it is a SIP phone.
-    pub dialog: Option<Arc<str>>,
-    /// The caller's own head start, which counts in every queue.
-    pub head_start: Duration,
-    /// How long ago the caller came and began to stand in line. Later queues count from the moment of entry.
-    pub came: Duration,
-}
+use super::{Admission, Caller, Floor, OfferKey};
 
 /// Carries out one call's wishes. Dropping it takes the call off the floor.
 pub struct CallDesk {

@@ -3,15 +3,39 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::acd::fact::{Fact, RefusalCause, TimeoutCause};
 use crate::acd::gate::{Ahead, is_anybody_left, is_full};
 use crate::acd::ids::{AgentId, CallId, QueueNumber};
 use crate::acd::rank::Rank;
 use crate::acd::settings::{QueueSettings, Strategy};
-use crate::acd::time::{Now, Since};
+use crate::acd::time::{Now, Since, Wall};
 
-use super::{Absent, Caller, Floor, lock};
+use super::{Absent, Floor, lock};
+
+/// The state of a caller when the call comes to the floor.
+#[derive(Clone, Debug, Default)]
+pub struct Caller {
+    /// The number, reduced to safe characters.
+    pub number: Arc<str>,
+    /// When the caller first came to any queue, if that was before.
+    pub first_entered: Option<Wall>,
+    /// Whether the caller comes back after the daemon was away.
+    pub returned: bool,
+    /// Why the queue has refused the caller before, who comes back without having gone on.
+    pub refused: Option<RefusalCause>,
+    /// Since when the caller has waited, if a source other than the place tells.
+    pub since: Option<Since>,
+    /// The agent from whose phone the call comes.
+    pub own: Option<AgentId>,
+    /// The Call-ID of the caller's phone, if it is a SIP phone.
+    pub dialog: Option<Arc<str>>,
+    /// The caller's own head start, which counts in every queue.
+    pub head_start: Duration,
+    /// How long ago the caller came and began to stand in line. Later queues count from the moment of entry.
+    pub came: Duration,
+}
 
 /// What became of a caller who came to a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +129,10 @@ impl Floor {
             Some((agent.clone(), logins.flatten()?))
         };
         let free: Vec<(AgentId, BTreeSet<QueueNumber>)> = participants.iter().filter_map(logins).collect();
+        let room = self.queue(queue, |q| q.room().is_none_or(|room| room > q.unserved()));
+        if room != Some(true) {
+            return false;
+        }
         let queues: BTreeSet<&QueueNumber> = free.iter().flat_map(|(_, queues)| queues).collect();
         let ahead = queues.into_iter().flat_map(|queue| self.first_to_serve(queue, free.len())).collect();
         is_anybody_left(free, ahead, |agent| own != Some(agent))

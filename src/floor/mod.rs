@@ -39,8 +39,8 @@ use changes::Watchers;
 
 pub use absent::Absent;
 pub use changes::{News, Subject, Watcher};
-pub use desk::{CallDesk, Caller};
-pub use entry::Admission;
+pub use desk::CallDesk;
+pub use entry::{Admission, Caller};
 pub use heirs::Standing;
 pub use parties::Party;
 pub use registrations::{AskedRegistrations, Registrations};
@@ -303,6 +303,9 @@ impl Floor {
                 }
             }
         }
+        if self.with_queue(&key.queue, |q| q.talks().remove(&key.offer)) == Some(true) {
+            self.queue_changed(&key.queue);
+        }
         self.agents.remove_if(&key.agent, |_, a| a.is_retired());
         self.agent_changed(&key.agent);
     }
@@ -320,6 +323,7 @@ impl Floor {
     /// Records that the caller was connected to the agent of this offer.
     pub fn answered(&self, key: &OfferKey, now: Now) {
         let wrap_up = self.queues.get(&key.queue).map_or(Duration::ZERO, |q| q.settings().wrap_up);
+        self.with_queue(&key.queue, |q| q.talks().insert(key.offer));
         let left = self.leave_queue(&key.call, &key.queue, CancelCause::AnsweredElsewhere, now, |_| None);
         let tell = || {
             if let Some(left) = left {

@@ -95,6 +95,14 @@ impl Journal {
         })
     }
 
+    /// The queue of that conversation.
+    pub(crate) fn talks_for(&self, agent: &AgentId) -> Option<QueueNumber> {
+        self.conversations.iter().find_map(|r| match &r.fact {
+            Fact::CallAnswered { queue, agent: a, .. } if a == agent => Some(queue.clone()),
+            _ => None,
+        })
+    }
+
     /// A call enters a queue other than from another queue.
     pub(crate) fn anew(&mut self, call: &CallId) {
         self.ways.retain(|w| w.0 != *call);

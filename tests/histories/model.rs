@@ -30,6 +30,8 @@ pub(crate) struct Agent {
     /// The offer that holds the agent, until its leg is gone.
     pub(crate) offer: Option<OfferId>,
     pub(crate) talking: bool,
+    /// The queue whose caller the agent talks with.
+    talks_for: Option<QueueNumber>,
     /// When the wrap-up ends, and whether a record of it was seen.
     pub(crate) rest: Option<(u64, bool)>,
     last_talk_end: Option<u64>,
@@ -144,6 +146,10 @@ impl Model {
                 continue;
             }
             let rings = !c.offers.is_empty();
+            // Q38: not while as many callers of the queue talk, or are being rung for, as may.
+            if !rings && !self.has_room(q) {
+                continue;
+            }
             if over || (rings && q.strategy != Strategy::Simultaneous) {
                 continue;
             }
@@ -181,6 +187,13 @@ impl Model {
             return Some((c.call.clone(), ready.into_iter().map(|a| a.id.clone()).collect()));
         }
         None
+    }
+
+    /// Q38: whether one more caller of the queue may be rung for.
+    fn has_room(&self, q: &QueueSettings) -> bool {
+        let talk = self.agents.iter().filter(|a| a.talks_for.as_ref() == Some(&q.number)).count();
+        let rung = self.callers.iter().filter(|c| c.queue == q.number && !c.offers.is_empty()).count();
+        q.max_conversations.is_none_or(|most| talk + rung < most as usize)
     }
 
     /// A `simultaneous` queue uses at most half of the new sessions of any second.
@@ -238,6 +251,7 @@ impl Model {
         for a in self.agents.iter_mut().filter(|a| a.offer == Some(offer)) {
             a.offer = None;
             a.talking = false;
+            a.talks_for = None;
         }
         self.agents.retain(|a| !a.retired || a.offer.is_some());
     }
@@ -303,7 +317,7 @@ impl Model {
             return Some(self.callers.iter().filter(|c| c.queue == *queue).count() >= most as usize);
         }
         let free: Vec<&Agent> = self.agents.iter().filter(|a| Self::is_free(a, queue, now)).collect();
-        let rings = free.iter().any(|a| own != Some(&a.id) && q.participants.contains(&a.id));
+        let rings = self.has_room(q) && free.iter().any(|a| own != Some(&a.id) && q.participants.contains(&a.id));
         let wants =
             |c: &Caller| c.closed.is_none() && c.over.is_empty() && free.iter().any(|a| a.logins.contains(&c.queue));
         match self.callers.iter().any(wants) {
@@ -352,12 +366,13 @@ impl Model {
                     }
                 }
             }
-            Fact::CallAnswered { offer, call, agent, waited, .. } => {
+            Fact::CallAnswered { offer, call, queue, agent, waited } => {
                 let c = self.caller(call).expect("an answered caller waits");
                 assert_eq!(waited.as_millis() as u64, now - c.entered, "the length of the wait of {call}");
                 let a = self.agent(agent).expect("an agent");
                 assert_eq!(a.offer, Some(*offer), "Q8: an offer that does not hold {agent} was answered");
                 a.talking = true;
+                a.talks_for = Some(queue.clone());
                 (a.unreachable, a.left_alone) = (None, None);
                 self.left(call);
             }
@@ -495,17 +510,18 @@ impl Model {
             a.rest = journal.wrap_up(&s.id).map(|until| (until.max(now), true));
             a.offer = journal.conversation(&s.id);
             a.talking = a.offer.is_some();
+            a.talks_for = journal.talks_for(&s.id);
             a.rest = a.rest.filter(|(until, _)| !a.talking || *until == now);
             self.agents.push(a);
         }
     }
 
     /// The daemon adopted a conversation from before its start.
-    pub(crate) fn adopted(&mut self, agent: &AgentId, offer: OfferId) {
+    pub(crate) fn adopted(&mut self, agent: &AgentId, offer: OfferId, queue: QueueNumber) {
         let a = self.agent(agent).expect("an agent");
         assert!(a.offer.is_none_or(|o| o == offer), "Q8: {agent} holds another offer");
         // That ends the rest of a wrap-up.
-        (a.offer, a.talking, a.rest) = (Some(offer), true, None);
+        (a.offer, a.talking, a.rest, a.talks_for) = (Some(offer), true, None, Some(queue));
     }
 
     /// Q15: whether the agent has logged out of this queue, or did so this moment.
@@ -560,6 +576,7 @@ impl Agent {
             logins: Vec::new(),
             offer: None,
             talking: false,
+            talks_for: None,
             rest: None,
             last_talk_end: None,
             private: false,

@@ -155,6 +155,7 @@ pub(crate) enum Change {
     Transfer,
     OnTo(u8),
     MaxCallers(Option<u32>),
+    MaxConversations(Option<u32>),
     /// What callers get whom a full queue does not let in.
     Full(bool, u8),
     Removed(bool),
@@ -206,6 +207,7 @@ impl Office {
             Change::Transfer => s.timeout.action = TimeoutAction::Transfer("1005".into()),
             Change::OnTo(q) => s.timeout.action = TimeoutAction::Queue(queue_number(q)),
             Change::MaxCallers(most) => s.max_callers = most,
+            Change::MaxConversations(most) => s.max_conversations = most,
             Change::Full(message, action) => {
                 s.full.message = message.then(|| "/full.wav".into());
                 s.full.action = match action {
@@ -354,7 +356,7 @@ fn some_head_start(rng: &mut Rng) -> u64 {
 }
 
 fn some_change(rng: &mut Rng, taste: &Taste) -> Change {
-    match rng.below(15) {
+    match rng.below(16) {
         0 | 1 => Change::Strategy(*rng.pick(&taste.strategies)),
         2 | 3 => Change::Participants(rng.below(32) as u8 | rng.below(32) as u8, rng.below(5) as u8),
         4 => Change::WrapUp(*rng.pick(&[0, 700, 5000, 30_000])),
@@ -367,6 +369,7 @@ fn some_change(rng: &mut Rng, taste: &Taste) -> Change {
         11 => *rng.pick(&[Change::Hangup, Change::Transfer, Change::OnTo(0), Change::OnTo(1), Change::OnTo(2)]),
         12 => Change::MaxCallers(*rng.pick(&[None, Some(0), Some(1), Some(2)])),
         13 => Change::Full(rng.chance(50), rng.below(5) as u8),
+        14 => Change::MaxConversations(*rng.pick(&[None, Some(1), Some(2)])),
         _ => Change::Removed(rng.chance(60)),
     }
 }

@@ -13,6 +13,7 @@ crate::cases!("gates":
     a_full_queue_plays_its_message_without_music_and_transfers,
     a_refusal_outlives_the_daemon,
     a_queue_where_nobody_may_wait_takes_as_many_callers_as_phones,
+    a_caller_over_the_limit_of_conversations_waits_although_an_agent_is_free,
 );
 
 const MESSAGE: u32 = 2800;
@@ -110,4 +111,27 @@ fn a_queue_where_nobody_may_wait_takes_as_many_callers_as_phones(lab: &Lab) {
         }
         call.over(SOON);
     }
+}
+
+fn a_caller_over_the_limit_of_conversations_waits_although_an_agent_is_free(lab: &Lab) {
+    lab.serve("  - { number: \"99900\", name: Sales, participants: [\"1001\", \"1002\"], max_conversations: 1 }\n");
+    lab.log_in("99900", &["1001", "1002"]);
+    let first = lab.call(&From::outside("0791111111", "Anna"), "99900");
+    let talk = lab.phone("1001").rings(SOON);
+    talk.connects(&first);
+    let second = lab.call(&From::outside("0792222222", "Hans"), "99900");
+    lab.daemon().nth_fact("entered", 1, SOON, entered);
+    lab.phone("1002").stays_quiet(Duration::from_secs(3));
+    assert!(!second.is_over(), "the caller waits");
+    // The conversation counts over the daemon's death.
+    lab.daemon_mut().kill();
+    lab.serve_again();
+    lab.daemon().nth_fact("back", 2, Duration::from_secs(8), entered);
+    lab.phone("1002").stays_quiet(Duration::from_secs(2));
+    talk.hang_up();
+    first.over(SOON);
+    let ring = lab.phone("1001").rings(SOON);
+    ring.connects(&second);
+    ring.hang_up();
+    second.over(SOON);
 }

@@ -207,3 +207,81 @@ fn q44_a_refusal_outlives_the_daemon() {
         assert!(first.history().iter().any(|s| matches!(s.sound, Sound::Playing(_))));
     });
 }
+
+/// Q38: no more callers talk at once than may; the next one waits although an agent is free, and is served when one of
+/// the conversations is over.
+#[test]
+fn q38_no_more_callers_talk_than_may() {
+    for strategy in ["as-listed", "simultaneous", "longest-idle", "random"] {
+        play(async move {
+            let agents = ["1001", "1002", "1003", "1004"];
+            let service = queue("99900", &agents).with("max_conversations: 2").with(&format!("strategy: {strategy}"));
+            let house = open(&[service, queue("99901", &["1004"])]);
+            for agent in agents {
+                house.when_rung(agent, answers(700));
+            }
+            let callers: Vec<Caller> = (0..4).map(|n| house.caller(&format!("079{n}"), "99900")).collect();
+            pass(10_000).await;
+            assert_eq!(house.line("99900"), ["0792", "0793"], "{strategy}");
+            assert!(agents.iter().all(|agent| !house.phone(agent).is_ringing()), "{strategy}");
+            let free = agents.iter().find(|agent| house.activity(agent) == "idle").expect("two agents are free");
+            let why = house.why(free, "99900");
+            let limit = "2 callers of the queue may talk at once, and talk or are being rung for";
+            assert_eq!(why.as_deref(), Some(limit), "{strategy}");
+            callers[0].hang_up();
+            pass(5_000).await;
+            assert_eq!(house.line("99900"), ["0793"], "{strategy}");
+            callers[1..].iter().for_each(Caller::hang_up);
+            let book = house.end().await;
+            assert_eq!(book.answered().len(), 3, "{strategy}");
+        });
+    }
+}
+
+/// Q38, Q3: the agents who are free meanwhile serve their other queues, and a raised limit lets the next caller through.
+#[test]
+fn q38_agents_at_the_limit_serve_other_queues() {
+    play(async {
+        let limited = |most: u32| queue("99900", &["1001", "1002"]).with(&format!("max_conversations: {most}"));
+        let other = || queue("99901", &["1002"]);
+        let house = open(&[limited(1), other()]);
+        let first = house.caller("0791", "99900");
+        house.take("1001").await;
+        pass(500).await;
+        let second = house.caller("0792", "99900");
+        pass(3_000).await;
+        assert!(!house.phone("1002").is_ringing());
+        let third = house.caller("0793", "99901");
+        assert_eq!(house.take("1002").await, "0793", "although 0792 has waited longer");
+        third.hang_up();
+        pass(500).await;
+        house.reconfigure(&[limited(2), other()]);
+        assert_eq!(house.take("1002").await, "0792");
+        [first, second].iter().for_each(Caller::hang_up);
+        house.end().await;
+    });
+}
+
+/// Q19, Q38: conversations that go on over the daemon's death count at the next daemon.
+#[test]
+fn q38_conversations_count_over_the_death_of_the_daemon() {
+    play(async {
+        let house = House::durable("q38-talks", &[queue("99900", &["1001", "1002"]).with("max_conversations: 1")]);
+        let first = house.caller("0791", "99900");
+        house.take("1001").await;
+        pass(1_000).await;
+        house.kill().await;
+        pass(3_000).await;
+        house.start_again();
+        pass(1_000).await;
+        let second = house.caller("0792", "99900");
+        pass(5_000).await;
+        assert!(!house.phone("1002").is_ringing());
+        assert_eq!(house.view().queues[0].talking, 1);
+        first.hang_up();
+        house.phone("1001").wait_idle().await;
+        assert!(matches!(house.phone("1001").wait_ringing().await.number.as_str(), "0792"));
+        second.hang_up();
+        house.end().await;
+    });
+}

@@ -300,4 +300,9 @@ fn q38_limits_on_callers_are_checked() {
             "8:58: queues[0].full.action.queue: the queue would send its callers to itself; choose another queue, or write action: hangup",
         ],
     );
+    assert_eq!(with_queue("max_conversations: 1").queues[0].max_conversations, Some(1));
+    wrong_queue(
+        "max_conversations: 0",
+        &["7:24: queues[0].max_conversations: 0 is not between 1 and 10000; write a whole number from 1 to 10000"],
+    );
 }
