@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::fact::RefusalCause;
 use super::ids::{AgentId, QueueNumber};
 use super::rank::LONGEST_HEAD_START;
 
@@ -83,7 +84,7 @@ pub enum TimeoutAction {
     Queue(QueueNumber),
 }
 
-/// The treatment of callers whose wait times out, or who come when nobody is logged in.
+/// The treatment of callers whose wait ends without an agent, or who are not let in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timeout {
     /// A sound file on the FreeSWITCH machine, played to its end before the action.
@@ -93,7 +94,7 @@ pub struct Timeout {
 }
 
 /// The highest number of phones that may ring for one caller at a time.
-pub const MOST_AT_ONCE: usize = 1000;
+pub const MOST_AT_ONCE: u32 = 1000;
 
 /// The settings of one queue. Everything but number, name and participants has a default.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +125,13 @@ pub struct QueueSettings {
     pub announce_every: Option<Duration>,
     /// The treatment of callers whose wait ends without an agent.
     pub timeout: Timeout,
+    /// How many callers may wait; `None` means any number. With 0 a caller is let in only if a phone can be rung at
+    /// once.
+    pub max_callers: Option<u32>,
+    /// The treatment of callers who are one too many.
+    pub full: Timeout,
+    /// How many of the queue's callers may talk at once; `None` means any number.
+    pub max_conversations: Option<u32>,
 }
 
 impl QueueSettings {
@@ -138,12 +146,22 @@ impl QueueSettings {
             max_wait: None,
             wrap_up: Duration::ZERO,
             ring_time: Duration::from_secs(20),
-            ring_at_most: MOST_AT_ONCE,
+            ring_at_most: MOST_AT_ONCE as usize,
             head_start: Duration::ZERO,
             music: Music::default(),
             language,
             announce_every: None,
             timeout: Timeout::default(),
+            max_callers: None,
+            full: Timeout::default(),
+            max_conversations: None,
+        }
+    }
+
+    /// The treatment of callers who are not let in for this reason.
+    pub fn refusal(&self, cause: RefusalCause) -> &Timeout {
+        match cause {
+            RefusalCause::Full => &self.full,
         }
     }
 

@@ -158,6 +158,9 @@ mod tests {
             number: QueueNumber::new("99900").unwrap(),
             name: "Service".into(),
             strategy: crate::acd::settings::Strategy::Random,
+            max_callers: None,
+            talking: 0,
+            max_conversations: None,
             waiting: (0..6).map(waiting).collect(),
             candidates: Vec::new(),
         };

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::acd::agent::Agent;
+use crate::acd::agent::{Activity, Agent};
 use crate::acd::fact::{Asker, CancelCause, Fact, Record, TimeoutCause};
 use crate::acd::feature::Authenticated;
-use crate::acd::ids::{AgentId, QueueNumber};
+use crate::acd::ids::{AgentId, OfferId, QueueNumber};
 use crate::acd::queue::{Queue, Reconfigured};
 use crate::acd::settings::{AgentSettings, QueueSettings};
 use crate::acd::time::{Now, Since, Wall};
@@ -89,11 +89,15 @@ impl Floor {
     }
 
     fn configure_queue(&self, number: &QueueNumber, settings: &QueueSettings, now: Now) {
+        let is_new = !self.queues.contains_key(number);
+        let talks = if is_new { self.talks_of(number) } else { Vec::new() };
         let done = {
             let mut fresh = false;
             let mut queue = self.queues.entry(number.clone()).or_insert_with(|| {
                 fresh = true;
-                Queue::new(Arc::new(settings.clone()))
+                let mut queue = Queue::new(Arc::new(settings.clone()));
+                queue.talks().extend(talks);
+                queue
             });
             let returned = queue.revive();
             let done = if fresh || (!returned && **queue.settings() == *settings) {
@@ -109,6 +113,15 @@ impl Floor {
         };
         self.wake_all(&done.wake);
         self.queue_changed(number);
+    }
+
+    /// The conversations of a queue that was removed and is configured again.
+    fn talks_of(&self, queue: &QueueNumber) -> Vec<OfferId> {
+        let talk = |agent: &Agent| match agent.activity() {
+            Activity::Talking(held) if held.queue == *queue => Some(held.offer),
+            _ => None,
+        };
+        self.agents.iter().filter_map(|agent| talk(&agent)).collect()
     }
 
     /// Logs agents out of the queues in which they are no longer participants.

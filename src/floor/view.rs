@@ -34,6 +34,15 @@ pub struct QueueView {
     pub name: Arc<str>,
     /// How agents are chosen.
     pub strategy: Strategy,
+    /// How many callers may wait; `None` means any number.
+    #[serde(default)]
+    pub max_callers: Option<u32>,
+    /// How many of the queue's callers talk.
+    #[serde(default)]
+    pub talking: usize,
+    /// How many may talk at once; `None` means any number.
+    #[serde(default)]
+    pub max_conversations: Option<u32>,
     /// The callers in order.
     pub waiting: Vec<WaitingView>,
     /// Why the first caller for whom no phone rings waits: each participant with the reason.
@@ -111,6 +120,11 @@ pub enum Reason {
     HeldForEarlier {
         /// The queue of that caller.
         queue: QueueNumber,
+    },
+    /// Free, but as many of the queue's callers talk, or are being rung for, as may.
+    MaxConversations {
+        /// How many.
+        most: u32,
     },
     /// Was offered this caller and did not answer.
     Tried {
@@ -291,9 +305,10 @@ impl Floor {
     }
 
     fn view_of(&self, number: &QueueNumber, firsts: &BTreeMap<QueueNumber, Rank>, now: Now) -> Option<QueueView> {
-        let (settings, rows) = {
+        let (settings, talking, is_at_its_limit, rows) = {
             let q = self.queues.get(number)?;
             let settings = q.settings().clone();
+            let (talking, is_at_its_limit) = (q.talking(), q.room() == Some(0));
             let rows: Vec<_> = q
                 .waiting()
                 .enumerate()
@@ -306,13 +321,18 @@ impl Floor {
                     (w.call().clone(), place, now.wall_of(w.since()), ringing, tried)
                 })
                 .collect();
-            (settings, rows)
+            (settings, talking, is_at_its_limit, rows)
         };
-        let participants: Vec<Participant> = if rows.iter().any(|(.., tried)| tried.is_some()) {
+        let mut participants: Vec<Participant> = if rows.iter().any(|(.., tried)| tried.is_some()) {
             settings.participants.iter().map(|agent| self.participant(agent, number, firsts, now)).collect()
         } else {
             Vec::new()
         };
+        if let Some(most) = settings.max_conversations.filter(|_| is_at_its_limit) {
+            for one in &mut participants {
+                one.reason.get_or_insert(Reason::MaxConversations { most });
+            }
+        }
         let waiting: Vec<WaitingView> = rows
             .into_iter()
             .map(|(call, place, since, ringing, tried)| WaitingView {
@@ -326,8 +346,16 @@ impl Floor {
             .collect();
         let first = waiting.iter().find(|w| w.ringing.is_empty());
         let candidates = first.map(|w| w.candidates.clone()).unwrap_or_default();
-        let (name, strategy) = (settings.name.clone(), settings.strategy);
-        Some(QueueView { number: number.clone(), name, strategy, waiting, candidates })
+        Some(QueueView {
+            number: number.clone(),
+            name: settings.name.clone(),
+            strategy: settings.strategy,
+            max_callers: settings.max_callers,
+            talking,
+            max_conversations: settings.max_conversations,
+            waiting,
+            candidates,
+        })
     }
 
     fn participant(
@@ -347,6 +375,9 @@ impl Floor {
 
 /// A queue, and the place of its first caller for whom no phone rings.
 fn first_of(queue: &Queue) -> Option<(QueueNumber, Rank)> {
+    if queue.room() == Some(0) {
+        return None;
+    }
     let (place, _) = queue.waiting().find(|(_, w)| w.offers().is_empty())?;
     Some((queue.settings().number.clone(), place))
 }

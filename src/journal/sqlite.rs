@@ -280,6 +280,7 @@ fn write(db: &Transaction<'_>, next: &Numbered, line: Wall) -> rusqlite::Result<
         }
         Fact::CallEntered { .. }
         | Fact::HeadStartChanged { .. }
+        | Fact::CallRefused { .. }
         | Fact::OfferMissed { .. }
         | Fact::OfferCancelled { .. }
         | Fact::CallAnswered { .. }

@@ -21,6 +21,9 @@ pub(crate) fn since_start(wall: Wall) -> u64 {
 /// Counts of the outcomes of the calls.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
+    /// The callers who came to a queue, let in or not.
+    pub(crate) offered: u64,
+    pub(crate) refused: u64,
     pub(crate) entered: u64,
     pub(crate) answered: u64,
     pub(crate) abandoned: u64,
@@ -33,6 +36,8 @@ pub(crate) struct Counts {
 
 impl Counts {
     pub(crate) fn add(&mut self, other: &Self) {
+        self.offered += other.offered;
+        self.refused += other.refused;
         self.entered += other.entered;
         self.answered += other.answered;
         self.abandoned += other.abandoned;
@@ -47,7 +52,7 @@ impl Counts {
     pub(crate) fn is_lively(&self) -> bool {
         let kinds =
             [self.answered, self.abandoned, self.timed_out, self.moved, self.lost, self.interrupted, self.offers];
-        kinds.iter().all(|n| *n > 100)
+        kinds.iter().chain([&self.refused]).all(|n| *n > 100)
     }
 }
 
@@ -102,6 +107,14 @@ impl Journal {
         })
     }
 
+    /// The queue of that conversation.
+    pub(crate) fn talks_for(&self, agent: &AgentId) -> Option<QueueNumber> {
+        self.conversations.iter().find_map(|r| match &r.fact {
+            Fact::CallAnswered { queue, agent: a, .. } if a == agent => Some(queue.clone()),
+            _ => None,
+        })
+    }
+
     /// A call enters a queue other than from another queue.
     pub(crate) fn anew(&mut self, call: &CallId) {
         self.ways.retain(|w| w.0 != *call);
@@ -122,11 +135,17 @@ impl Journal {
         self.last = record.at.max(self.last);
         self.ledger.take(&record.fact).unwrap();
         match &record.fact {
-            Fact::CallEntered { call, queue, first_entered, .. } => {
+            Fact::CallEntered { call, queue, first_entered, caller, .. } => {
+                // An entry whose record a dead daemon lost is recorded by the next.
+                self.counts.offered += u64::from(caller.is_empty());
                 let way = self.way(call, record.at);
                 assert_eq!(*first_entered, way.1, "Q13: when {call} first entered a queue");
                 way.2.push(queue.clone());
                 self.counts.entered += 1;
+            }
+            Fact::CallRefused { call, queue, .. } => {
+                self.way(call, record.at).2.push(queue.clone());
+                self.counts.refused += 1;
             }
             Fact::OfferMade { queue, agent, .. } => {
                 self.pointers.retain(|(q, _)| q != queue);
@@ -172,6 +191,13 @@ impl Journal {
         let c = &self.counts;
         let left = c.answered + c.abandoned + c.timed_out + c.moved + c.lost + c.interrupted;
         assert_eq!(c.entered, left + self.ledger.waiting() as u64, "the calls do not add up");
+    }
+
+    /// A caller has come to a queue, and the facts of it are taken.
+    pub(crate) fn offered(&mut self) {
+        self.counts.offered += 1;
+        let c = &self.counts;
+        assert_eq!(c.offered, c.entered + c.refused, "Q44: the callers who came do not add up");
     }
 
     /// The daemon died: its open work produces no more events.

@@ -30,6 +30,8 @@ pub(crate) struct Agent {
     /// The offer that holds the agent, until its leg is gone.
     pub(crate) offer: Option<OfferId>,
     pub(crate) talking: bool,
+    /// The queue whose caller the agent talks with.
+    talks_for: Option<QueueNumber>,
     /// When the wrap-up ends, and whether a record of it was seen.
     pub(crate) rest: Option<(u64, bool)>,
     last_talk_end: Option<u64>,
@@ -146,6 +148,10 @@ impl Model {
                 continue;
             }
             let rings = !c.offers.is_empty();
+            // Q38: not while as many callers of the queue talk, or are being rung for, as may.
+            if !rings && !self.has_room(q) {
+                continue;
+            }
             // Q37: so many phones ring for a caller at a time.
             let at_most = if q.strategy == Strategy::Simultaneous { q.ring_at_most } else { 1 };
             if over || c.offers.len() >= at_most {
@@ -194,6 +200,13 @@ impl Model {
             return Some((c.call.clone(), ready.into_iter().map(|a| a.id.clone()).collect()));
         }
         None
+    }
+
+    /// Q38: whether one more caller of the queue may be rung for.
+    fn has_room(&self, q: &QueueSettings) -> bool {
+        let talk = self.agents.iter().filter(|a| a.talks_for.as_ref() == Some(&q.number)).count();
+        let rung = self.callers.iter().filter(|c| c.queue == q.number && !c.offers.is_empty()).count();
+        q.max_conversations.is_none_or(|most| talk + rung < most as usize)
     }
 
     /// A `simultaneous` queue uses at most half of the new sessions of any second.
@@ -253,6 +266,7 @@ impl Model {
         for a in self.agents.iter_mut().filter(|a| a.offer == Some(offer)) {
             a.offer = None;
             a.talking = false;
+            a.talks_for = None;
         }
         self.agents.retain(|a| !a.retired || a.offer.is_some());
     }
@@ -265,7 +279,7 @@ impl Model {
         queue: QueueNumber,
         (place, since): (Rank, freeswitch_queue::acd::time::Wall),
         (own, head_start): (Option<AgentId>, Duration),
-        circle: bool,
+        (kept, circle): (bool, bool),
         now: u64,
     ) {
         assert!(self.caller(&call).is_none(), "{call} waits twice");
@@ -274,6 +288,9 @@ impl Model {
         if place.entered == wall(now) {
             assert!(newest.is_none_or(|n| n < arrival(&place)), "Q4: {call} is put before an earlier caller");
         }
+        // Q38: a caller who has no place yet is let in only if there is room.
+        let full = self.is_full(&queue, own.as_ref(), now);
+        assert!(kept || full != Some(true), "Q38: {call} is let into {queue}, which is full");
         // Q13: a caller whom timeouts lead back to the same queue does not wait there again.
         let circle = circle.then_some(TimeoutCause::SecondTime);
         let nobody = (self.logged_in(&queue) == 0).then_some(TimeoutCause::NobodyLoggedIn);
@@ -299,6 +316,29 @@ impl Model {
         });
         self.line_up();
         assert_eq!(self.caller(&call).map(|c| c.place.head_start), Some(line), "Q25: the head start of {call}");
+    }
+
+    /// The caller was not let in.
+    pub(crate) fn refused(&self, call: &CallId, queue: &QueueNumber, own: Option<&AgentId>, now: u64) {
+        assert!(self.is_full(queue, own, now) != Some(false), "Q38: {call} is refused by {queue}, which is not full");
+    }
+
+    /// Q38: whether one more caller would be one too many. `None` where that depends on which agents are about to be
+    /// rung for the callers ahead.
+    fn is_full(&self, queue: &QueueNumber, own: Option<&AgentId>, now: u64) -> Option<bool> {
+        let q = self.queue(queue)?;
+        let most = q.max_callers.unwrap_or(u32::MAX);
+        if most > 0 {
+            return Some(self.callers.iter().filter(|c| c.queue == *queue).count() >= most as usize);
+        }
+        let free: Vec<&Agent> = self.agents.iter().filter(|a| Self::is_free(a, queue, now)).collect();
+        let rings = self.has_room(q) && free.iter().any(|a| own != Some(&a.id) && q.participants.contains(&a.id));
+        let wants =
+            |c: &Caller| c.closed.is_none() && c.over.is_empty() && free.iter().any(|a| a.logins.contains(&c.queue));
+        match self.callers.iter().any(wants) {
+            true if rings => None,
+            _ => Some(!rings),
+        }
     }
 
     /// The call closed its wait; `taken`: another party has the caller.
@@ -341,12 +381,13 @@ impl Model {
                     }
                 }
             }
-            Fact::CallAnswered { offer, call, agent, waited, .. } => {
+            Fact::CallAnswered { offer, call, queue, agent, waited } => {
                 let c = self.caller(call).expect("an answered caller waits");
                 assert_eq!(waited.as_millis() as u64, now - c.entered, "the length of the wait of {call}");
                 let a = self.agent(agent).expect("an agent");
                 assert_eq!(a.offer, Some(*offer), "Q8: an offer that does not hold {agent} was answered");
                 a.talking = true;
+                a.talks_for = Some(queue.clone());
                 (a.unreachable, a.left_alone) = (None, None);
                 self.left(call);
             }
@@ -415,7 +456,10 @@ impl Model {
                 assert_eq!(c.place.head_start, *head_start, "Q27: the head start of {call}");
                 assert_ne!(std::mem::replace(&mut c.told, *head_start), *head_start, "Q27: nothing changes for {call}");
             }
-            Fact::CallEntered { .. } | Fact::CallWentOn { .. } | Fact::PartyChanged { .. } => {}
+            Fact::CallEntered { .. }
+            | Fact::CallRefused { .. }
+            | Fact::CallWentOn { .. }
+            | Fact::PartyChanged { .. } => {}
         }
     }
 
@@ -485,17 +529,18 @@ impl Model {
             a.rest = journal.wrap_up(&s.id).map(|until| (until.max(now), true));
             a.offer = journal.conversation(&s.id);
             a.talking = a.offer.is_some();
+            a.talks_for = journal.talks_for(&s.id);
             a.rest = a.rest.filter(|(until, _)| !a.talking || *until == now);
             self.agents.push(a);
         }
     }
 
     /// The daemon adopted a conversation from before its start.
-    pub(crate) fn adopted(&mut self, agent: &AgentId, offer: OfferId) {
+    pub(crate) fn adopted(&mut self, agent: &AgentId, offer: OfferId, queue: QueueNumber) {
         let a = self.agent(agent).expect("an agent");
         assert!(a.offer.is_none_or(|o| o == offer), "Q8: {agent} holds another offer");
         // That ends the rest of a wrap-up.
-        (a.offer, a.talking, a.rest) = (Some(offer), true, None);
+        (a.offer, a.talking, a.rest, a.talks_for) = (Some(offer), true, None, Some(queue));
     }
 
     /// Q15: whether the agent has logged out of this queue, or did so this moment.
@@ -550,6 +595,7 @@ impl Agent {
             logins: Vec::new(),
             offer: None,
             talking: false,
+            talks_for: None,
             rest: None,
             last_talk_end: None,
             private: false,

@@ -94,7 +94,9 @@ impl Book {
 
     fn numbers(&self) -> HashMap<CallId, String> {
         let entered = |r: &Record| match &r.fact {
-            Fact::CallEntered { call, caller, .. } => Some((call.clone(), caller.to_string())),
+            Fact::CallEntered { call, caller, .. } | Fact::CallRefused { call, caller, .. } => {
+                Some((call.clone(), caller.to_string()))
+            }
             _ => None,
         };
         self.records.iter().filter_map(entered).collect()
@@ -119,6 +121,9 @@ fn words_of(fact: &Fact, numbers: &HashMap<CallId, String>) -> String {
         Fact::CallEntered { call, queue, returned: true, .. } => format!("{} is back in {queue}", n(call)),
         Fact::HeadStartChanged { call, head_start, .. } => {
             format!("{} has {} s ahead", n(call), head_start.as_secs_f64())
+        }
+        Fact::CallRefused { call, queue, cause, returned, .. } => {
+            format!("{} is refused by {queue}{}: {}", n(call), if *returned { " again" } else { "" }, word(cause))
         }
         Fact::OfferMade { call, agent, .. } => format!("{agent} is offered {}", n(call)),
         Fact::OfferMissed { call, agent, cause, .. } => format!("{agent} misses {}: {}", n(call), word(cause)),

@@ -68,6 +68,7 @@ impl Ledger {
     pub fn take(&mut self, fact: &Fact) -> Result<(), String> {
         match fact {
             Fact::CallEntered { call, queue, .. } => self.enters(call, queue),
+            Fact::CallRefused { call, queue, .. } => self.refused(call, queue),
             Fact::OfferMade { offer, call, queue, agent } => self.made(*offer, call, queue, agent),
             Fact::OfferMissed { offer, .. } | Fact::OfferCancelled { offer, .. } => self.ends(*offer, Stage::Over),
             Fact::CallAnswered { offer, call, queue, agent, .. } => {
@@ -169,6 +170,14 @@ impl Ledger {
         }
         self.calls.insert(call.clone(), Call { queue: queue.clone(), wait: Wait::Here, offers: Vec::new() });
         Ok(())
+    }
+
+    /// Q44: a caller who is not let in does not wait, and so neither abandons nor times out.
+    fn refused(&self, call: &CallId, queue: &QueueNumber) -> Result<(), String> {
+        match self.calls.get(call).filter(|c| c.wait != Wait::Over) {
+            Some(waits) => Err(format!("Q44: {call} is refused by {queue} and waits already: {waits:?}")),
+            None => Ok(()),
+        }
     }
 
     fn made(&mut self, id: OfferId, call: &CallId, queue: &QueueNumber, agent: &AgentId) -> Result<(), String> {

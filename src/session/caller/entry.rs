@@ -73,7 +73,8 @@ pub(super) fn enter(
     let came = channel.arrival.as_ref().map(|arrival| shared.arrivals.ago(arrival, now.mono)).unwrap_or_default();
     let returned = kept_place(channel, dialled).is_some();
     let dialog = channel.dialog.clone();
-    let caller = Caller { number, first_entered, returned, since, own, dialog, head_start, came };
+    let refused = kept_place(channel, dialled).and_then(|kept| kept.refused);
+    let caller = Caller { number, first_entered, returned, refused, since, own, dialog, head_start, came };
     (call, CallDesk::new(shared.floor.clone(), channel.id.clone(), caller, (shared.random)()))
 }
 
@@ -115,6 +116,7 @@ impl Session<'_> {
             rank: rank.with_head_start(self.desk.head_start()),
             first_entered: self.desk.first_entered().unwrap_or(rank.entered),
             visited: self.call.visited().to_vec(),
+            refused: self.desk.refused(),
             since: self.channel.arrival.as_ref().map(|arrival| arrival.moment(passed, ago)),
         };
         wire::prepare(&remembered, &language, first, self.channel.resumes)
