@@ -118,7 +118,8 @@ pub struct Left {
 pub struct Queue {
     settings: Arc<QueueSettings>,
     logged_in: BTreeSet<AgentId>,
-    waiting: BTreeMap<Rank, Waiting>,
+    /// Boxed, because the nodes of the map are only half full.
+    waiting: BTreeMap<Rank, Box<Waiting>>,
     ranks: HashMap<EntryId, Rank>,
     /// The entry that each call attends to.
     attended: HashMap<CallId, EntryId>,
@@ -229,7 +230,7 @@ impl Queue {
 
     /// The waiting callers in order.
     pub fn waiting(&self) -> impl Iterator<Item = (Rank, &Waiting)> {
-        self.waiting.iter().map(|(p, w)| (*p, w))
+        self.waiting.iter().map(|(p, w)| (*p, w.as_ref()))
     }
 
     /// How many callers wait.
@@ -338,7 +339,7 @@ impl Queue {
             closing: false,
             orders: Orders::default(),
         };
-        self.waiting.insert(rank, w);
+        self.waiting.insert(rank, Box::new(w));
         (entry, rank)
     }
 
@@ -478,12 +479,12 @@ impl Queue {
     }
 
     pub(super) fn at(&mut self, rank: Rank) -> Option<&mut Waiting> {
-        self.waiting.get_mut(&rank)
+        self.waiting.get_mut(&rank).map(Box::as_mut)
     }
 
     fn entry(&mut self, entry: EntryId) -> Option<(Rank, &mut Waiting)> {
         let rank = *self.ranks.get(&entry)?;
-        self.waiting.get_mut(&rank).map(|w| (rank, w))
+        self.waiting.get_mut(&rank).map(|w| (rank, w.as_mut()))
     }
 
     fn unserve(&mut self, rank: Rank) {

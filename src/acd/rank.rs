@@ -36,7 +36,7 @@ impl Rank {
         Self { head_start, ..self }
     }
 
-    /// What the order goes by. The entry time comes last, so that only equal ranks compare as equal.
+    /// The order of ranks. The entry time comes last, so that only equal ranks compare as equal.
     fn key(&self) -> (Wall, u64, Wall) {
         (self.entered.before(self.head_start), self.seq, self.entered)
     }

@@ -64,6 +64,7 @@ impl Default for ServerLimits {
 pub struct Server {
     listener: TcpListener,
     limits: ServerLimits,
+    of_connections: Arc<ConnectionLimits>,
     places: Arc<Semaphore>,
     turning_away: Arc<Semaphore>,
     pool: Arc<Pool>,
@@ -121,7 +122,8 @@ impl Server {
         let places = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
         let turning_away = Arc::new(Semaphore::new(limits.turned_away.clamp(1, Semaphore::MAX_PERMITS)));
         let pool = Arc::new(Pool::new(limits.own, limits.shared));
-        Ok(Self { listener, limits, places, turning_away, pool, refusals: Mutex::default() })
+        let of_connections = Arc::new(limits.connection);
+        Ok(Self { listener, limits, of_connections, places, turning_away, pool, refusals: Mutex::default() })
     }
 
     /// The address it listens on.
@@ -161,7 +163,7 @@ impl Server {
             // A failure here means that the peer is gone already; the first read reports it.
             let _ = tcp::prepare(&stream);
             if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-                let (connection, events) = Connection::open_in(stream, self.limits.connection, self.pool.clone());
+                let (connection, events) = Connection::open_in(stream, self.of_connections.clone(), self.pool.clone());
                 return Accepted { connection, events, peer, place: Place(place) };
             }
             tracing::warn!(%peer, most = self.limits.connections, "turned a call away: the limit of calls is reached");
@@ -175,7 +177,7 @@ impl Server {
             return;
         };
         let park = self.limits.park;
-        let (connection, events) = Connection::open_in(stream, self.limits.connection, self.pool.clone());
+        let (connection, events) = Connection::open_in(stream, self.of_connections.clone(), self.pool.clone());
         tokio::spawn(async move {
             turn_away_connection(connection, events, park).await;
             drop(permit);

@@ -22,7 +22,7 @@ use crate::acd::ids::{OfferId, QueueNumber};
 use crate::acd::time::{Mono, Now};
 use crate::esl::{CloseReason, Connection, Event, Events, Incoming};
 use crate::floor::CallDesk;
-use crate::telephony::channel::Channel;
+use crate::telephony::channel::{Channel, NewCall};
 use crate::telephony::events::{self as heard, Heard};
 use crate::telephony::{Settings, commands as wire};
 
@@ -34,36 +34,33 @@ use replies::Replies;
 use ringing::Phones;
 
 /// Serves a caller to the end.
-pub(super) async fn run(
+pub(super) fn run(
     shared: &Arc<Shared>,
-    settings: &Arc<Settings>,
+    settings: Arc<Settings>,
     connection: Connection,
     events: Events,
-    channel: Box<Channel>,
+    call: Box<NewCall>,
     dialled: QueueNumber,
-) {
-    let span = tracing::info_span!("call", call = %channel.id, queue = %dialled);
-    serve(shared, settings, connection, events, channel, dialled).instrument(span).await;
+) -> impl Future<Output = ()> {
+    let span = tracing::info_span!("call", call = %call.channel.id, queue = %dialled);
+    serve(shared, settings, connection, events, call, dialled).instrument(span)
 }
 
 async fn serve(
     shared: &Arc<Shared>,
-    settings: &Arc<Settings>,
+    settings: Arc<Settings>,
     connection: Connection,
     mut events: Events,
-    channel: Box<Channel>,
+    call: Box<NewCall>,
     dialled: QueueNumber,
 ) {
     let wake = Arc::new(Notify::new());
-    let bell = wake.clone();
-    let number: Arc<str> = Arc::from(channel.number.as_str());
-    let mut turn = match shared.handovers.enter(&channel.id, wake.clone()) {
+    let mut turn = match shared.handovers.enter(&call.channel.id, wake.clone()) {
         Ok(turn) => turn,
         // Boxed, so that this rare case takes no space in the task of every call.
-        Err(earlier) => return Box::pin(handover::wait(shared, &connection, &mut events, &channel, earlier)).await,
+        Err(earlier) => return Box::pin(handover::wait(shared, &connection, &mut events, &call, earlier)).await,
     };
-    shared.floor.admit(&channel.id, number.clone(), Box::new(move || bell.notify_one()));
-    let mut session = Session::new(shared, settings, connection, channel, dialled, number);
+    let mut session = Session::new(shared, settings, connection, *call, dialled, wake.clone());
     session.begin();
     let mut draining = shared.draining.clone();
     while !session.call.is_finished() {
@@ -75,7 +72,7 @@ async fn serve(
             (what, outcome) = session.replies.next() => session.outcome(what, outcome),
             () = wake.notified() => session.woken(turn.asked_for()),
             () = drained(&mut draining) => session.tell(Input::Drain),
-            () = at(due) => session.tick(),
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => session.tick(),
         }
     }
     let (connection, lives_on) = (session.connection.clone(), session.call.lives_on());
@@ -89,20 +86,12 @@ async fn serve(
     super::leave(&connection);
 }
 
-/// Completes at `moment`, or never.
-async fn at(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
-        None => std::future::pending().await,
-    }
-}
-
 struct Session<'a> {
     shared: &'a Shared,
     /// The current configuration: a reload reaches waiting callers too.
     settings: Arc<Settings>,
     connection: Connection,
-    channel: Box<Channel>,
+    channel: Channel,
     dialled: QueueNumber,
     /// When FreeSWITCH replied to `connect`.
     replied: Mono,
@@ -116,21 +105,23 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
+    /// Admits the call to the floor, which notifies `wake` when something has changed for the caller.
     fn new(
         shared: &'a Arc<Shared>,
-        settings: &Arc<Settings>,
+        settings: Arc<Settings>,
         connection: Connection,
-        channel: Box<Channel>,
+        new: NewCall,
         dialled: QueueNumber,
-        number: Arc<str>,
+        wake: Arc<Notify>,
     ) -> Self {
-        let now = shared.clock.now();
-        let (call, desk) = entry::enter(shared, settings, &channel, &dialled, number, now);
+        let (now, number) = (shared.clock.now(), Arc::from(new.channel.number.as_str()));
+        shared.floor.admit(&new.channel.id, Arc::clone(&number), Box::new(move || wake.notify_one()));
+        let (call, desk) = entry::enter(shared, &settings, &new, &dialled, number, now);
         Self {
             shared,
-            settings: settings.clone(),
+            settings,
             connection,
-            channel,
+            channel: new.channel,
             dialled,
             replied: now.mono,
             call,

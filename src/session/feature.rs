@@ -13,7 +13,7 @@ use crate::esl::text::TextError;
 use crate::esl::{ApiCall, Cause, Command, Connection, Events, Execute, Incoming};
 use crate::floor::LoginRefusal;
 use crate::telephony::Settings;
-use crate::telephony::channel::Channel;
+use crate::telephony::channel::NewCall;
 
 use super::{Shared, leave, send_one};
 
@@ -26,19 +26,19 @@ pub(super) async fn run(
     settings: &Settings,
     connection: Connection,
     mut events: Events,
-    channel: Box<Channel>,
+    call: Box<NewCall>,
     login: bool,
     queue: QueueNumber,
 ) {
     let found = shared.floor.participants(&queue);
     let language = found.as_ref().map_or_else(|| settings.language.clone(), |q| q.language.clone());
     let participants = found.as_ref().map(|q| q.participants.as_slice());
-    let answer = match whose(shared, settings, &connection, &channel, participants).await {
+    let answer = match whose(shared, settings, &connection, &call, participants).await {
         Ok((by, agent)) => change(shared, &by, &agent, &queue, login).await,
         Err(refusal) => refusal,
     };
-    let user = channel.who.as_ref().map_or("nobody", |w| &w.user);
-    tracing::info!(call = %channel.id, %queue, user, login, ?answer, "a feature code was dialled");
+    let user = call.who.as_ref().map_or("nobody", |w| &w.user);
+    tracing::info!(call = %call.channel.id, %queue, user, login, ?answer, "a feature code was dialled");
     let file = format!("{}/{language}/{}.wav", settings.prompts, prompt(answer));
     match speak(&file) {
         Ok(commands) => send(&connection, &commands),
@@ -71,24 +71,24 @@ async fn whose(
     shared: &Shared,
     settings: &Settings,
     connection: &Connection,
-    channel: &Channel,
+    call: &NewCall,
     participants: Option<&[AgentId]>,
 ) -> Result<(Asker, AgentId), FeatureAnswer> {
-    let who = channel.who.as_ref().ok_or(FeatureAnswer::NotAuthenticated)?;
+    let who = call.who.as_ref().ok_or(FeatureAnswer::NotAuthenticated)?;
     let domain = home(shared, settings, connection, &who.user).await.ok_or(FeatureAnswer::Failed)?;
     if !who.is_of(&domain) {
-        let (call, user, theirs) = (&channel.id, &who.user, who.domain.as_deref().unwrap_or("none"));
+        let (call, user, theirs) = (&call.channel.id, &who.user, who.domain.as_deref().unwrap_or("none"));
         tracing::warn!(
             %call, user, theirs, domain,
             "a feature code was refused: its phone is in another domain than the agent of this name; if the phone is the agent's, name its domain in `domain` or in the agent's `dial`, as in user/1001@example.com"
         );
     }
     if !who.placed {
-        let (call, user) = (&channel.id, &who.user);
+        let (call, user) = (&call.channel.id, &who.user);
         tracing::warn!(%call, user, "a call was transferred to a feature code, and refused: the agent must dial the code");
     }
     let agent = authorise(Some(who), &domain, participants)?;
-    Ok((Asker::Phone { user: Arc::from(who.user.as_str()), call: channel.id.clone() }, agent))
+    Ok((Asker::Phone { user: Arc::from(who.user.as_str()), call: call.channel.id.clone() }, agent))
 }
 
 /// The domain in which the agent with this user's name is rung. If neither the agent's `dial` nor the configuration

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::acd::ids::CallId;
 use crate::esl::{Connection, Events, Incoming, Outcome, server};
-use crate::telephony::channel::Channel;
+use crate::telephony::channel::NewCall;
 use crate::telephony::commands as wire;
 
 use super::{PARK_PATIENCE, Shared, drained, leave_and_see, send_one};
@@ -180,13 +180,13 @@ pub(super) async fn wait(
     shared: &Shared,
     connection: &Connection,
     events: &mut Events,
-    channel: &Channel,
+    call: &NewCall,
     earlier: Earlier,
 ) {
-    let again = if channel.returns || channel.rescued { Again::Back } else { Again::PassedOn };
+    let again = if call.returns || call.channel.rescued { Again::Back } else { Again::PassedOn };
     let outlive = match again {
-        Again::Back => wire::let_go(&channel.channel),
-        Again::PassedOn => wire::passed_on(&channel.channel),
+        Again::Back => wire::let_go(&call.channel.channel),
+        Again::PassedOn => wire::passed_on(&call.channel.channel),
     };
     tracing::info!(
         ?again,
@@ -205,7 +205,7 @@ pub(super) async fn wait(
         tracing::warn!("the last connection of a call did not end in time");
     }
     // Taken before leaving, because the dialplan may return the call at once.
-    let turn = shared.handovers.enter(&channel.id, Arc::default());
+    let turn = shared.handovers.enter(&call.channel.id, Arc::default());
     leave_and_see(connection).await;
     drop(turn);
 }

@@ -21,7 +21,7 @@ use crate::esl::server::{self, leave};
 use crate::esl::{Command, Connection, Events, Outcome, Unknown};
 use crate::floor::Floor;
 use crate::telephony::Settings;
-use crate::telephony::channel::Channel;
+use crate::telephony::channel::NewCall;
 use crate::telephony::commands;
 
 pub use arrivals::Arrivals;
@@ -60,60 +60,68 @@ pub struct Shared {
 /// Runs one connection to its end.
 pub async fn run(shared: Arc<Shared>, connection: Connection, mut events: Events) {
     let settings = shared.settings.borrow().clone();
-    let reply = match send_one(&connection, Command::Connect).await {
-        Some(Outcome::Done(reply)) => reply,
-        Some(Outcome::Refused(text)) => return tracing::warn!(%text, "a connection does not belong to a call"),
-        Some(Outcome::Unknown(why)) => {
-            tracing::warn!(%why, "a connection did not identify its call");
-            if matches!(why, Unknown::TimedOut(_)) {
-                // It may belong to a call on a switch that hangs.
-                Box::pin(give_back(&connection, &mut events)).await;
-            }
-            return;
-        }
-        None => return,
-    };
-    let mut channel = match Channel::read(&reply) {
-        // Boxed, because every future that it passes through would reserve space for it.
-        Ok(channel) => Box::new(channel),
-        Err(error) => {
-            tracing::warn!(%error, "a connection does not belong to a call");
-            return Box::pin(give_back(&connection, &mut events)).await;
-        }
-    };
-    // The reply contains the whole channel, and the call may be long.
-    drop(reply);
-    if settings.token.as_deref().is_some_and(|token| channel.token.as_deref() != Some(token)) {
-        tracing::warn!(call = %channel.id, "a call without our token went back to the dialplan: `socket HOST:PORT/TOKEN` must end with the `token` of the configuration");
-        return Box::pin(give_back(&connection, &mut events)).await;
-    }
-    connection.vouch();
-    channel.withheld &= settings.hide_withheld;
-    if channel.withheld {
-        channel.hide_caller();
-    }
+    // Boxed, like everything here that a waiting caller does not need: its space would be part of every call's task.
+    let Some(call) = Box::pin(identify(&settings, &connection, &mut events)).await else { return };
     let drained = *shared.draining.borrow();
-    match settings.codes.read(&channel.dialled) {
+    match settings.codes.read(&call.dialled) {
         _ if drained => Box::pin(give_back(&connection, &mut events)).await,
         // The leg belongs to a caller who is already waiting for this agent.
-        Dialled::Queue(queue) if channel.forwarded => {
-            tracing::warn!(call = %channel.id, %queue, "an agent's phone forwarded its call to a queue; the forward is refused");
+        Dialled::Queue(queue) if call.forwarded => {
+            tracing::warn!(call = %call.channel.id, %queue, "an agent's phone forwarded its call to a queue; the forward is refused");
             Box::pin(feature::refuse_number(&connection, &mut events)).await;
         }
         Dialled::Queue(queue) => {
-            if channel.withheld {
+            if call.channel.withheld {
                 hide(&connection);
             }
-            caller::run(&shared, &settings, connection, events, channel, queue).await;
+            caller::run(&shared, settings, connection, events, call, queue).await;
         }
         Dialled::Feature { login, queue, lamp: _ } => {
-            Box::pin(feature::run(&shared, &settings, connection, events, channel, login, queue)).await;
+            Box::pin(feature::run(&shared, &settings, connection, events, call, login, queue)).await;
         }
         Dialled::Other => {
-            tracing::warn!(call = %channel.id, dialled = %channel.dialled, "a call dialled neither a queue nor a feature code");
+            tracing::warn!(call = %call.channel.id, dialled = call.dialled, "a call dialled neither a queue nor a feature code");
             Box::pin(feature::refuse_number(&connection, &mut events)).await;
         }
     }
+}
+
+/// Finds out which call the connection belongs to. `None` if it cannot be served, or not here; it is over then.
+async fn identify(settings: &Settings, connection: &Connection, events: &mut Events) -> Option<Box<NewCall>> {
+    let reply = match send_one(connection, Command::Connect).await? {
+        Outcome::Done(reply) => reply,
+        Outcome::Refused(text) => {
+            tracing::warn!(%text, "a connection does not belong to a call");
+            return None;
+        }
+        Outcome::Unknown(why) => {
+            tracing::warn!(%why, "a connection did not identify its call");
+            if matches!(why, Unknown::TimedOut(_)) {
+                // It may belong to a call on a switch that hangs.
+                give_back(connection, events).await;
+            }
+            return None;
+        }
+    };
+    let mut call = match NewCall::read(&reply) {
+        Ok(call) => Box::new(call),
+        Err(error) => {
+            tracing::warn!(%error, "a connection does not belong to a call");
+            give_back(connection, events).await;
+            return None;
+        }
+    };
+    if settings.token.as_deref().is_some_and(|token| call.token.as_deref() != Some(token)) {
+        tracing::warn!(call = %call.channel.id, "a call without our token went back to the dialplan: `socket HOST:PORT/TOKEN` must end with the `token` of the configuration");
+        give_back(connection, events).await;
+        return None;
+    }
+    connection.vouch();
+    call.channel.withheld &= settings.hide_withheld;
+    if call.channel.withheld {
+        call.channel.hide_caller();
+    }
+    Some(call)
 }
 
 /// Makes FreeSWITCH itself erase the caller's name and number.

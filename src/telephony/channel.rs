@@ -34,12 +34,6 @@ pub(crate) struct Arrival {
 }
 
 impl Arrival {
-    /// The moment `ago` before the present, where `passed` is the time since FreeSWITCH replied to `connect`.
-    pub(crate) fn moment(&self, passed: Duration, ago: Duration) -> u64 {
-        let micros = |d: Duration| u64::try_from(d.as_micros()).unwrap_or(u64::MAX);
-        self.replied.saturating_add(micros(passed)).saturating_sub(micros(ago))
-    }
-
     /// The time from `moment` to the reply to `connect`; `None` if FreeSWITCH's clock was set in between.
     pub(crate) fn since(&self, moment: u64) -> Option<Duration> {
         let lasts = self.replied.checked_sub(moment).map(Duration::from_micros);
@@ -52,21 +46,38 @@ impl Arrival {
     }
 }
 
-/// A call as FreeSWITCH hands it over.
+/// The channel of a call, with what is needed of it as long as the call lasts: every waiting caller has one, so it is
+/// small.
 #[derive(Clone, Debug)]
 pub(crate) struct Channel {
     pub(crate) id: CallId,
     pub(crate) channel: ChannelId,
     /// Whether the dialplan has answered it.
     pub(crate) answered: bool,
-    /// The number that was dialled.
-    pub(crate) dialled: String,
     /// The caller's name, reduced.
     pub(crate) name: SafeText,
     /// The caller's number, reduced.
     pub(crate) number: SafeText,
     /// The caller withholds name and number.
     pub(crate) withheld: bool,
+    /// The directory's domain, from the dialplan.
+    pub(crate) domain: Option<String>,
+    /// The dialplan context that a transfer uses.
+    pub(crate) context: SafeText,
+    /// When FreeSWITCH replied to `connect`, in microseconds by its own clock, if it states when the caller arrived.
+    pub(crate) replied: Option<u64>,
+    /// No controller served the call, and our repair brought it back ([`SINCE`]).
+    pub(crate) rescued: bool,
+    /// `socket_resume` is already set: the dialplan continues behind `socket` if this process dies.
+    pub(crate) resumes: bool,
+}
+
+/// A call as FreeSWITCH hands it over: its channel, and what only its way in needs.
+#[derive(Clone, Debug)]
+pub(crate) struct NewCall {
+    pub(crate) channel: Channel,
+    /// The number that was dialled.
+    pub(crate) dialled: String,
     /// The authenticated user, if the phone belongs to the directory.
     pub(crate) who: Option<Authenticated>,
     /// The user of the phone, if FreeSWITCH dialled it. A phone that calls us cannot set this.
@@ -75,10 +86,6 @@ pub(crate) struct Channel {
     pub(crate) forwarded: bool,
     /// The text behind the `/` in the argument of `socket`.
     pub(crate) token: Option<String>,
-    /// The directory's domain, from the dialplan.
-    pub(crate) domain: Option<String>,
-    /// The dialplan context that a transfer uses.
-    pub(crate) context: SafeText,
     /// When the caller arrived, if FreeSWITCH states it.
     pub(crate) arrival: Option<Arrival>,
     /// The place to which the caller returns, after the dialplan held the caller or no controller served the call. Any
@@ -96,13 +103,9 @@ pub(crate) struct Channel {
     pub(crate) replaces: Option<String>,
     /// How long the caller has been without a controller: held by the dialplan, or abandoned by a controller that died.
     pub(crate) held_for: Option<Duration>,
-    /// No controller served the call, and our repair brought it back ([`SINCE`]).
-    pub(crate) rescued: bool,
-    /// `socket_resume` is already set: the dialplan continues behind `socket` if this process dies.
-    pub(crate) resumes: bool,
 }
 
-impl Channel {
+impl NewCall {
     /// Reads the reply. The captures show the names of its headers and variables.
     pub(crate) fn read(reply: &Reply) -> Result<Self, NoCall> {
         let header = |name: &str| reply.header(name).map(|v| v.into_owned()).unwrap_or_default();
@@ -129,13 +132,23 @@ impl Channel {
             .filter(|_| place.is_none())
             .map_or(Duration::ZERO, |text| head_start(&text).unwrap_or_else(|| no_head_start(&id, &text)));
         let context = variable("fsq_context").unwrap_or_else(|| header("Caller-Context"));
-        Ok(Self {
+        let arrival = arrival(reply);
+        let channel = Channel {
             id,
             channel,
             answered: header("Answer-State") == "answered",
-            dialled,
             name: SafeText::new(&header("Caller-Caller-ID-Name")),
             number: SafeText::new(&header("Caller-Caller-ID-Number")),
+            withheld: withheld(&header, &variable),
+            domain: variable("domain_name"),
+            context: SafeText::new(&context).or(SafeText::new("default")),
+            replied: arrival.as_ref().map(|arrival| arrival.replied),
+            rescued,
+            resumes: variable("socket_resume").as_deref() == Some("true"),
+        };
+        Ok(Self {
+            channel,
+            dialled,
             // mod_sofia sets `sip_auth_username` from the credentials that it checked; the phone merely claims the
             // rest.
             who: variable("sip_auth_username").filter(|_| variable("sip_authorized").as_deref() == Some("true")).map(
@@ -149,11 +162,8 @@ impl Channel {
                 .filter(|_| header("Call-Direction") == "outbound")
                 .map(|user| Authenticated { user, domain: variable("dialed_domain"), placed: false }),
             forwarded: variable(FORWARDED).is_some_and(|_| header("Call-Direction") == "inbound"),
-            withheld: withheld(&header, &variable),
             token: variable("socket_path"),
-            domain: variable("domain_name"),
-            context: SafeText::new(&context).or(SafeText::new("default")),
-            arrival: arrival(reply),
+            arrival,
             place,
             head_start,
             // After a conversation, somebody who talked with the caller sent the call here, not a timeout.
@@ -168,8 +178,6 @@ impl Channel {
                 variable(SINCE).or_else(|| variable(AWAY).and_then(|_| variable(CAME))).as_deref(),
                 &header("Event-Date-Timestamp"),
             ),
-            rescued,
-            resumes: variable("socket_resume").as_deref() == Some("true"),
         })
     }
 }
@@ -272,6 +280,13 @@ pub(crate) fn user_of(event: &Event) -> Option<User> {
 }
 
 impl Channel {
+    /// The moment `ago` before the present, in microseconds by FreeSWITCH's own clock, where `passed` is the time since
+    /// it replied to `connect`; `None` if it does not state when the caller arrived.
+    pub(crate) fn moment(&self, passed: Duration, ago: Duration) -> Option<u64> {
+        let micros = |d: Duration| u64::try_from(d.as_micros()).unwrap_or(u64::MAX);
+        Some(self.replied?.saturating_add(micros(passed)).saturating_sub(micros(ago)))
+    }
+
     /// Erases the caller's name and number, so that nothing can reveal a withheld identity from here on.
     pub(crate) fn hide_caller(&mut self) {
         self.name = SafeText::new("");
@@ -310,7 +325,7 @@ mod tests {
     /// Q25: more than an hour counts as an hour, and anything that is no number of seconds as nothing.
     #[test]
     fn q25_the_channel_states_the_head_start() {
-        let of = |text: &str| channel(&format!("variable_fsq_head_start: {text}\n")).map(|c| c.head_start.as_millis());
+        let of = |text: &str| call(&format!("variable_fsq_head_start: {text}\n")).map(|c| c.head_start.as_millis());
         let read = [("90", 90_000), ("2.5", 2_500), ("0", 0), ("3600", 3_600_000), ("3600.001", 3_600_000)];
         let huge = "9".repeat(400);
         for (text, ms) in read.into_iter().chain([("99999999999999999999", 3_600_000), (huge.as_str(), 3_600_000)]) {
@@ -333,20 +348,20 @@ mod tests {
         assert_eq!(held_for(None, "5"), None);
     }
 
-    fn channel(variables: &str) -> Option<Channel> {
+    fn call(variables: &str) -> Option<NewCall> {
         let text = format!(
             "Content-Type: command/reply\nReply-Text: %2BOK%0A\nUnique-ID: a\nCaller-Caller-ID-Number: 0791\n{variables}\n"
         );
         let mut decoder = Decoder::new(FrameLimits::default());
         decoder.feed(text.as_bytes());
         let frame = decoder.decode().ok().flatten();
-        frame.and_then(Reply::of_frame).and_then(|reply| Channel::read(&reply).ok())
+        frame.and_then(Reply::of_frame).and_then(|reply| NewCall::read(&reply).ok())
     }
 
     /// Q17: every way in which a caller can withhold the number is recognised.
     #[test]
     fn every_way_to_withhold_a_number_is_recognised() {
-        let is_withheld = |variables: &str| channel(variables).map(|channel| channel.withheld);
+        let is_withheld = |variables: &str| call(variables).map(|call| call.channel.withheld);
         for open in [
             "",
             "Caller-Privacy-Hide-Number: false\nCaller-Privacy-Hide-Name: false\n",
@@ -371,7 +386,7 @@ mod tests {
     #[test]
     fn a_transferred_call_is_not_placed_by_its_user() {
         let user = "variable_sip_auth_username: 1001\nvariable_sip_authorized: true\n";
-        let placed = |more: &str| channel(&format!("{user}{more}")).and_then(|c| c.who).map(|who| who.placed);
+        let placed = |more: &str| call(&format!("{user}{more}")).and_then(|c| c.who).map(|who| who.placed);
         assert_eq!(placed(""), Some(true));
         assert_eq!(
             placed("variable_transfer_source: 1:a:bl_xfer:*4199900/default/XML\n"),
@@ -394,8 +409,8 @@ mod tests {
             let mut decoder = Decoder::new(FrameLimits::default());
             decoder.feed(text.as_bytes());
             let frame = decoder.decode().ok().flatten();
-            let channel = frame.and_then(Reply::of_frame).and_then(|reply| Channel::read(&reply).ok());
-            channel.map(|channel| (channel.held_for.map(|held| held.as_secs()), channel.rescued))
+            let call = frame.and_then(Reply::of_frame).and_then(|reply| NewCall::read(&reply).ok());
+            call.map(|call| (call.held_for.map(|held| held.as_secs()), call.channel.rescued))
         };
         assert_eq!(of(""), Some((None, false)));
         assert_eq!(of("variable_fsq_away: xx\n"), Some((Some(4), false)));

@@ -31,7 +31,7 @@ const OURS: [&str; 9] = [
 /// The prefix of parameters that are variables of the `originate`.
 const DIAL_VARIABLE: &str = "dial-var-";
 
-/// What the directory sets on a leg to a user's phone.
+/// The variables that the directory sets on a leg to a user's phone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Entry {
     /// From the `originate` on.

@@ -1,4 +1,4 @@
-//! What the facts of a daemon leave open: every call that entered has one disposition, every offer one outcome, every
+//! The ledger of the facts of a daemon: every call that entered has one disposition, every offer one outcome, every
 //! conversation one end (Q23, Q110), whatever the daemon's deaths do to them.
 
 use std::collections::BTreeMap;

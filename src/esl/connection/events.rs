@@ -1,5 +1,6 @@
 //! Passing events from the connection's task ([`Outlet`]) to the application ([`Events`]).
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::inbox::Incoming;
@@ -21,26 +22,30 @@ impl Events {
     /// Waits for the next item; [`Incoming::Closed`] is the last, then `None` for ever. Cancel safe.
     pub async fn next(&mut self) -> Option<Incoming> {
         loop {
-            match self.shared.inbox.take() {
-                (Some(incoming), _) => return Some(self.taken(incoming)),
-                (None, true) => return self.end(),
-                (None, false) => self.shared.inbox.arrived().await,
+            // No item stays in a variable over the wait, where it would take its space in every waiting call's task.
+            match self.look() {
+                ControlFlow::Break(next) => return next,
+                ControlFlow::Continue(()) => {}
             }
+            self.shared.inbox.arrived().await;
         }
     }
 
     /// The next item if one has arrived, without waiting.
     pub fn try_next(&mut self) -> Option<Incoming> {
-        match self.shared.inbox.take() {
-            (Some(incoming), _) => Some(self.taken(incoming)),
-            (None, true) => self.end(),
-            (None, false) => None,
-        }
+        self.look().break_value().flatten()
     }
 
-    fn taken(&self, incoming: Incoming) -> Incoming {
-        self.shared.share.give(incoming.size());
-        incoming
+    /// The next item, unless there is none yet.
+    fn look(&mut self) -> ControlFlow<Option<Incoming>> {
+        match self.shared.inbox.take() {
+            (Some(incoming), _) => {
+                self.shared.share.give(incoming.size());
+                ControlFlow::Break(Some(incoming))
+            }
+            (None, true) => ControlFlow::Break(self.end()),
+            (None, false) => ControlFlow::Continue(()),
+        }
     }
 
     fn end(&mut self) -> Option<Incoming> {
@@ -74,7 +79,7 @@ impl Outlet {
     /// Passes an item on without waiting. Without room, ordinary items are dropped; an essential item ends the
     /// connection instead.
     pub(super) fn pass(&mut self, incoming: Incoming) -> Result<(), CloseReason> {
-        let ConnectionLimits { events, essential_events, event_bytes, .. } = self.shared.limits;
+        let ConnectionLimits { events, essential_events, event_bytes, .. } = *self.shared.limits;
         let most = events.max(1).saturating_add(essential_events);
         let (waiting, bytes) = self.shared.inbox.fill();
         let room = most.saturating_sub(waiting);

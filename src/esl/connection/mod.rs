@@ -103,18 +103,18 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        Self::start(io, limits, None)
+        Self::start(io, Arc::new(limits), None)
     }
 
-    /// Like [`Connection::open`], with memory counted against `pool`.
-    pub fn open_in<S>(io: S, limits: ConnectionLimits, pool: Arc<Pool>) -> (Self, Events)
+    /// Like [`Connection::open`], with memory counted against `pool`. Thousands of connections share the limits.
+    pub fn open_in<S>(io: S, limits: Arc<ConnectionLimits>, pool: Arc<Pool>) -> (Self, Events)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         Self::start(io, limits, Some(pool))
     }
 
-    fn start<S>(io: S, limits: ConnectionLimits, pool: Option<Arc<Pool>>) -> (Self, Events)
+    fn start<S>(io: S, limits: Arc<ConnectionLimits>, pool: Option<Arc<Pool>>) -> (Self, Events)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {

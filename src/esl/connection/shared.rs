@@ -20,7 +20,7 @@ const COMMANDS: usize = 1536;
 /// await.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) limits: ConnectionLimits,
+    pub(super) limits: Arc<ConnectionLimits>,
     state: Mutex<State>,
     /// Wakes the writer when there is something to write, or to close.
     pub(super) wake_writer: Notify,
@@ -85,7 +85,7 @@ impl Receiver {
 }
 
 impl Shared {
-    pub(super) fn new(limits: ConnectionLimits, pool: Option<Arc<Pool>>) -> Self {
+    pub(super) fn new(limits: Arc<ConnectionLimits>, pool: Option<Arc<Pool>>) -> Self {
         let state = State {
             unwritten: BytesMut::new(),
             owed: VecDeque::new(),

@@ -213,7 +213,7 @@ async fn read_some<S: AsyncRead>(input: &mut ReadHalf<S>, decoder: &mut Decoder)
 
 /// Returns when the peer has been too slow.
 async fn overdue(shared: &Shared, frame_since: Option<Instant>) -> CloseReason {
-    let ConnectionLimits { one_frame, silence, .. } = shared.limits;
+    let ConnectionLimits { one_frame, silence, .. } = *shared.limits;
     loop {
         let silent_since = shared.silent_since();
         let frame_end = frame_since.map(|since| since + one_frame);

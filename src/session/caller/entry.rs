@@ -12,7 +12,7 @@ use crate::esl::Command;
 use crate::esl::text::TextError;
 use crate::floor::{CallDesk, Caller};
 use crate::session::Shared;
-use crate::telephony::channel::Channel;
+use crate::telephony::channel::NewCall;
 use crate::telephony::commands as wire;
 use crate::telephony::place::Remembered;
 use crate::telephony::{Settings, variables::SINCE};
@@ -31,30 +31,30 @@ struct Entry {
 }
 
 /// The call of a caller who dialled this queue.
-fn call(shared: &Shared, channel: &Channel, dialled: &QueueNumber, now: Now) -> Entry {
+fn call(shared: &Shared, new: &NewCall, dialled: &QueueNumber, now: Now) -> Entry {
     // A call that replaces a waiting one takes its place in the line.
-    if let Some(heir) = channel.replaces.as_ref().and_then(|call| shared.floor.place_of(call, now)) {
+    if let Some(heir) = new.replaces.as_ref().and_then(|call| shared.floor.place_of(call, now)) {
         let (first_entered, head_start) = (Some(heir.first_entered), heir.rank.head_start);
         return Entry { call: Call::back(heir.queue, Vec::new(), heir.rank), first_entered, since: None, head_start };
     }
-    if let Some(kept) = kept_place(channel, dialled) {
-        let since = kept.since.zip(channel.arrival.as_ref()).and_then(|(since, arrival)| arrival.since(since));
+    if let Some(kept) = kept_place(new, dialled) {
+        let since = kept.since.zip(new.arrival.as_ref()).and_then(|(since, arrival)| arrival.since(since));
         let call = Call::back(kept.queue.clone(), kept.visited.clone(), kept.rank);
         let (first_entered, since) = (Some(kept.first_entered), since.map(|lasts| now.ago(lasts)));
         return Entry { call, first_entered, since, head_start: kept.rank.head_start };
     }
-    let head_start = shared.floor.head_start_of_absent(&channel.id).unwrap_or(channel.head_start);
-    let new = |rank| Call::new(dialled.clone(), channel.visited.clone(), rank);
-    match channel.held_for {
+    let head_start = shared.floor.head_start_of_absent(&new.channel.id).unwrap_or(new.head_start);
+    let enters = |rank| Call::new(dialled.clone(), new.visited.clone(), rank);
+    match new.held_for {
         // A caller who arrived while no controller was there, or whose controller died before it stored the place, has
         // waited since then.
         Some(held) => {
             let rank = Rank::new(shared.floor.line(now).before(held), 0);
             let since = now.ago(held);
-            let (call, first_entered) = (new(Some(rank)), Some(now.wall_of(since)));
+            let (call, first_entered) = (enters(Some(rank)), Some(now.wall_of(since)));
             Entry { call, first_entered, since: Some(since), head_start }
         }
-        None => Entry { call: new(None), first_entered: None, since: None, head_start },
+        None => Entry { call: enters(None), first_entered: None, since: None, head_start },
     }
 }
 
@@ -62,25 +62,25 @@ fn call(shared: &Shared, channel: &Channel, dialled: &QueueNumber, now: Now) -> 
 pub(super) fn enter(
     shared: &Arc<Shared>,
     settings: &Settings,
-    channel: &Channel,
+    new: &NewCall,
     dialled: &QueueNumber,
     number: Arc<str>,
     now: Now,
 ) -> (Call, CallDesk) {
-    let Entry { call, first_entered, since, head_start } = call(shared, channel, dialled, now);
-    let who = channel.who.as_ref().or(channel.dialled_user.as_ref());
+    let Entry { call, first_entered, since, head_start } = call(shared, new, dialled, now);
+    let who = new.who.as_ref().or(new.dialled_user.as_ref());
     let own = who.and_then(|who| shared.floor.agent_of(who, settings.domain.as_deref()));
-    let came = channel.arrival.as_ref().map(|arrival| shared.arrivals.ago(arrival, now.mono)).unwrap_or_default();
-    let returned = kept_place(channel, dialled).is_some();
-    let dialog = channel.dialog.clone();
-    let refused = kept_place(channel, dialled).and_then(|kept| kept.refused);
+    let came = new.arrival.as_ref().map(|arrival| shared.arrivals.ago(arrival, now.mono)).unwrap_or_default();
+    let returned = kept_place(new, dialled).is_some();
+    let refused = kept_place(new, dialled).and_then(|kept| kept.refused);
+    let dialog = new.dialog.clone();
     let caller = Caller { number, first_entered, returned, refused, since, own, dialog, head_start, came };
-    (call, CallDesk::new(shared.floor.clone(), channel.id.clone(), caller, (shared.random)()))
+    (call, CallDesk::new(shared.floor.clone(), new.channel.id.clone(), caller, (shared.random)()))
 }
 
 /// The place that the channel keeps, unless the caller has dialled another number since.
-fn kept_place<'a>(channel: &'a Channel, dialled: &QueueNumber) -> Option<&'a Remembered> {
-    channel.place.as_ref().filter(|kept| kept.dialled == *dialled)
+fn kept_place<'a>(new: &'a NewCall, dialled: &QueueNumber) -> Option<&'a Remembered> {
+    new.place.as_ref().filter(|kept| kept.dialled == *dialled)
 }
 
 impl Session<'_> {
@@ -117,7 +117,7 @@ impl Session<'_> {
             first_entered: self.desk.first_entered().unwrap_or(rank.entered),
             visited: self.call.visited().to_vec(),
             refused: self.desk.refused(),
-            since: self.channel.arrival.as_ref().map(|arrival| arrival.moment(passed, ago)),
+            since: self.channel.moment(passed, ago),
         };
         wire::prepare(&remembered, &language, first, self.channel.resumes)
     }

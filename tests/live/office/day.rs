@@ -419,7 +419,10 @@ impl<'a> Day<'a> {
             0 if !faithful(user) => Manner::Dead,
             1 => Manner::Refuses(*self.dice.pick(&[486, 487, 480, 408, 503, 404, 603, 600, 500, 403])),
             2 => {
-                let to = (*self.dice.pick(&["9000", "99901", "1022", "1025"])).to_owned();
+                // No phone forwards to one that forwards: FreeSWITCH follows such a loop of private calls as fast as it
+                // can, and is late for everybody else.
+                let others: &[&str] = if ["1022", "1025"].contains(&user) { &[] } else { &["1022", "1025"] };
+                let to = (*self.dice.pick(&[&["9000", "99901"], others].concat())).to_owned();
                 Manner::Forwards { to, port: self.lab.switch.trunk }
             }
             _ => Manner::Rings,

@@ -46,7 +46,7 @@ struct Move {
     inherits: bool,
 }
 
-/// Who waits in which line.
+/// The callers who wait, by line.
 #[derive(Default)]
 pub struct Line {
     waits: BTreeMap<CallId, Wait>,
