@@ -132,16 +132,26 @@ pub enum Choice {
     Pass,
 }
 
-/// Chooses for the caller of this rank: among all free agents, or only `spare` when the free agents are held for a caller
-/// ahead.
-pub fn choose(queue: &mut Queue, rank: Rank, bench: &Bench, spare: Option<&AgentId>, now: Mono) -> Choice {
+/// What is held for callers ahead: the free agents, and the conversations that may yet begin (Q38).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The one free agent who is not held.
+    pub spare: AgentId,
+    /// For how many callers.
+    pub callers: usize,
+}
+
+/// Chooses for the caller of this rank, from what is not `held` for callers ahead.
+pub fn choose(queue: &mut Queue, rank: Rank, bench: &Bench, held: Option<&Held>, now: Mono) -> Choice {
+    let spare = held.map(|held| &held.spare);
+    let no_room = held.zip(queue.room()).is_some_and(|(held, room)| room <= held.callers);
     let simultaneous = bench.settings.strategy == Strategy::Simultaneous;
     let random = bench.settings.strategy == Strategy::Random;
     let last_offered = queue.last_offered().filter(|_| bench.settings.strategy == Strategy::RoundRobin).cloned();
     let Some(w) = queue.at(rank) else { return Choice::Pass };
     let at_most = if simultaneous { bench.settings.ring_at_most } else { 1 };
     let room = at_most.saturating_sub(w.offers.len());
-    if bench.is_empty() || room == 0 {
+    if bench.is_empty() || room == 0 || (no_room && w.offers.is_empty()) {
         return Choice::Pass;
     }
     let own = w.own.as_ref();
@@ -290,6 +300,23 @@ mod tests {
         assert_eq!(r.choose(60_000), Choice::Ring(ids(&["3"])), "others come first");
         r.ring("3");
         assert_eq!(r.choose(60_000), Choice::Pass);
+    }
+
+    /// Q38: the caller for whom agents are held keeps one of the conversations that may yet begin; a caller for whom
+    /// phones ring has one already.
+    #[test]
+    fn q38_the_last_conversation_is_held_for_the_caller_ahead() {
+        let mut r = Room::new(Strategy::Simultaneous, &["1", "2"]);
+        let settings = |most| QueueSettings { max_conversations: Some(most), ..(**r.bench.settings()).clone() };
+        let (one, two) = (Arc::new(settings(1)), Arc::new(settings(2)));
+        let held = Held { spare: id("2"), callers: 1 };
+        for (settings, choice) in [(&one, Choice::Pass), (&two, Choice::Ring(ids(&["2"])))] {
+            r.queue.set_settings(settings.clone());
+            assert_eq!(choose(&mut r.queue, r.rank, &r.bench, Some(&held), at(0)), choice);
+        }
+        r.ring("1");
+        r.queue.set_settings(one);
+        assert_eq!(choose(&mut r.queue, r.rank, &r.bench, Some(&held), at(0)), Choice::Ring(ids(&["2"])));
     }
 
     /// Q6, Q7: an agent who declined is not rung again while others still ring for this caller.
@@ -460,10 +487,12 @@ mod tests {
         assert_eq!(r.choose(5_000), Choice::Ring(ids(&["2"])));
         let call = CallId::new("behind").unwrap();
         let (_, behind) = r.queue.enter(call, Rank::new(Wall(1), 0), Since::default(), 7, None);
-        let spare = id("1");
-        let mut choose = |spare, ms| choose(&mut r.queue, behind, &r.bench, spare, at(ms));
-        assert_eq!(choose(Some(&spare), 0), Choice::Ring(ids(&["1"])));
-        assert_eq!(choose(Some(&id("3")), 0), Choice::Pass);
+        let mut choose = |spare: &str| {
+            let held = Held { spare: id(spare), callers: 1 };
+            choose(&mut r.queue, behind, &r.bench, Some(&held), at(0))
+        };
+        assert_eq!(choose("1"), Choice::Ring(ids(&["1"])));
+        assert_eq!(choose("3"), Choice::Pass);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::acd::ids::{AgentId, OfferId, QueueNumber};
 use crate::acd::pace::{Pace, share};
-use crate::acd::pairing::{Bench, Choice, choose};
+use crate::acd::pairing::{Bench, Choice, Held, choose};
 use crate::acd::rank::Rank;
 use crate::acd::settings::Strategy;
 use crate::acd::time::{Mono, Now};
@@ -145,15 +145,14 @@ impl Dispatcher {
                 heads.insert((rank, queue));
             }
         }
-        // Queues whose free agents are held for a caller ahead, each with the one agent who is not held.
-        let mut spares: HashMap<QueueNumber, AgentId> = HashMap::new();
+        let mut all_held: HashMap<QueueNumber, Held> = HashMap::new();
         while let Some((rank, queue)) = heads.pop_first() {
             let Some(bench) = self.benches.get(&queue) else { continue };
-            let spare = spares.get(&queue);
-            if spare.is_some_and(|spare| !bench.seats(spare)) {
+            let held = all_held.get(&queue);
+            if held.is_some_and(|held| !bench.seats(&held.spare)) {
                 continue;
             }
-            let chosen = self.floor.with_queue(&queue, |q| (q.call_at(rank), choose(q, rank, bench, spare, now.mono)));
+            let chosen = self.floor.with_queue(&queue, |q| (q.call_at(rank), choose(q, rank, bench, held, now.mono)));
             match chosen {
                 Some((Some(call), Choice::Ring(agents))) => {
                     let (room, again) = self.room(&queue, now.mono);
@@ -173,7 +172,8 @@ impl Dispatcher {
                 Some((_, Choice::Hold { until, spare })) => {
                     self.due.insert((until, Due::Queue(queue.clone())));
                     let Some(spare) = spare else { continue };
-                    spares.insert(queue.clone(), spare);
+                    let callers = held.map_or(0, |held| held.callers) + 1;
+                    all_held.insert(queue.clone(), Held { spare, callers });
                 }
                 Some((_, Choice::Later(at))) => {
                     self.due.insert((at, Due::Queue(queue.clone())));

@@ -40,8 +40,10 @@ enum Stage {
     /// Open when the daemon died: the phones ring without a caller.
     Orphaned,
     Talking,
-    /// It has its outcome, and its conversation has ended.
+    /// It has its outcome, and no conversation.
     Over,
+    /// Its conversation has ended, and is recorded so, once for all.
+    Ended,
 }
 
 #[derive(Debug)]
@@ -78,7 +80,7 @@ impl Ledger {
             Fact::PartyChanged { offer, .. } => self.talks(*offer),
             Fact::ConversationEnded { offer, .. } => {
                 self.talks(*offer)?;
-                self.set(*offer, Stage::Over);
+                self.set(*offer, Stage::Ended);
                 Ok(())
             }
             Fact::CallAbandoned { call, queue, .. }
@@ -124,9 +126,12 @@ impl Ledger {
         }
     }
 
-    /// The daemon took up a conversation that it did not see begin.
+    /// The daemon took up a conversation that it did not see begin. One that was recorded as ended without being seen to
+    /// end gets no second end.
     pub fn adopted(&mut self, offer: OfferId) {
-        self.set(offer, Stage::Talking);
+        if self.offers.get(&offer).is_some_and(|offer| offer.stage != Stage::Ended) {
+            self.set(offer, Stage::Talking);
+        }
     }
 
     fn set(&mut self, offer: OfferId, stage: Stage) {
@@ -157,7 +162,8 @@ impl Ledger {
         if !waits.is_empty() {
             return Err(format!("Q23: these calls have no disposition: {waits:?}"));
         }
-        let offers: Vec<_> = self.offers.iter().filter(|(_, offer)| offer.stage != Stage::Over).collect();
+        let offers: Vec<_> =
+            self.offers.iter().filter(|(_, offer)| !matches!(offer.stage, Stage::Over | Stage::Ended)).collect();
         if !offers.is_empty() {
             return Err(format!("Q23, Q110: these offers have no end: {offers:?}"));
         }
@@ -193,7 +199,7 @@ impl Ledger {
     /// An offer has its outcome.
     fn ends(&mut self, id: OfferId, stage: Stage) -> Result<(), String> {
         let offer = self.offers.get_mut(&id).ok_or_else(|| format!("{id} has an outcome, and was never made"))?;
-        if matches!(offer.stage, Stage::Talking | Stage::Over) {
+        if matches!(offer.stage, Stage::Talking | Stage::Over | Stage::Ended) {
             return Err(format!("Q23: {id} has an outcome once more: {offer:?}"));
         }
         offer.stage = stage;
