@@ -42,7 +42,7 @@ enum Stage {
     Talking,
     /// It has its outcome, and no conversation.
     Over,
-    /// Its conversation has ended, and is recorded so, once for all.
+    /// Its conversation has ended, and this run of the daemon has recorded it.
     Ended,
 }
 
@@ -112,6 +112,7 @@ impl Ledger {
                 Stage::Open | Stage::Orphaned => Stage::Orphaned,
                 // Without a link, the ends of conversations cannot be known either.
                 Stage::Talking if self.lives.blind => Stage::Over,
+                Stage::Ended => Stage::Over,
                 stage => stage,
             };
         }
@@ -126,8 +127,8 @@ impl Ledger {
         }
     }
 
-    /// The daemon took up a conversation that it did not see begin. One that was recorded as ended without being seen to
-    /// end gets no second end.
+    /// The daemon took up a conversation that it did not see begin. One whose end it has recorded, without seeing it,
+    /// gets no second end.
     pub fn adopted(&mut self, offer: OfferId) {
         if self.offers.get(&offer).is_some_and(|offer| offer.stage != Stage::Ended) {
             self.set(offer, Stage::Talking);
