@@ -473,6 +473,17 @@ pub enum Fact {
         #[serde(flatten, deserialize_with = "known_asker")]
         by: Asker,
     },
+    /// An agent logged in after having been out of all queues: a shift begins (Q35). It begins with the least work of
+    /// those present in the queue, not with none.
+    ShiftBegan {
+        /// The agent.
+        agent: AgentId,
+        /// The queue conversations it begins with.
+        calls: u32,
+        /// The length of the conversations it begins with.
+        #[serde(rename = "talked_ms", with = "millis")]
+        talked: Duration,
+    },
     /// An agent logged out of a queue.
     AgentLoggedOut {
         /// The agent.

@@ -2,6 +2,7 @@
 //! Events come in as values together with [`time::Now`]; effects go out as values.
 //!
 //! - [`agent`]: one record per agent for all queues;
+//! - [`shift`]: an agent's work in the present shift;
 //! - [`reach`]: whether an agent's phone works, and how long it is left alone when it does not;
 //! - [`gate`]: whether a caller is let into a queue;
 //! - [`queue`]: the waiting callers in order, and the agents who were tried for each;
@@ -31,5 +32,6 @@ pub mod rank;
 pub mod reach;
 pub mod restored;
 pub mod settings;
+pub mod shift;
 pub mod time;
 pub mod timers;

@@ -13,12 +13,15 @@ use super::ids::AgentId;
 use super::queue::{PAUSE_AFTER_MISS, Queue, Tried};
 use super::rank::Rank;
 use super::settings::{QueueSettings, Strategy};
+use super::shift::Shift;
 use super::time::{Mono, Since};
 
 /// A free agent's seat; the smallest is chosen first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Seat {
-    /// For `longest-idle` and `simultaneous`, the end of the last conversation; an agent without one comes first.
+    /// For `fewest-calls` and `least-talk-time`, the work of the present shift.
+    load: u64,
+    /// For these, `longest-idle` and `simultaneous`, the end of the last conversation; an agent without one comes first.
     idle_since: Option<Since>,
     /// The position in the queue's list of participants.
     listed: u32,
@@ -53,13 +56,18 @@ impl Bench {
         &self.settings
     }
 
-    /// Seats a free agent, with the end of the last conversation. An agent who is not a participant is not seated.
-    pub fn seat(&mut self, agent: &AgentId, last_conversation_end: Option<Since>) {
+    /// Seats a free agent, with the end of the last conversation and the work of the present shift. An agent who is not a
+    /// participant is not seated.
+    pub fn seat(&mut self, agent: &AgentId, last_conversation_end: Option<Since>, shift: Shift) {
         self.unseat(agent);
         let Some(&listed) = self.listed.get(agent) else { return };
-        let by_idleness = matches!(self.settings.strategy, Strategy::LongestIdle | Strategy::Simultaneous);
+        let by_idleness = match self.settings.strategy {
+            Strategy::LongestIdle | Strategy::Simultaneous | Strategy::FewestCalls | Strategy::LeastTalkTime => true,
+            Strategy::AsListed | Strategy::RoundRobin | Strategy::Random => false,
+        };
         let idle_since = last_conversation_end.filter(|_| by_idleness);
-        let seat = Seat { idle_since, listed, agent: agent.clone() };
+        let load = shift.load(self.settings.strategy);
+        let seat = Seat { load, idle_since, listed, agent: agent.clone() };
         self.seats.insert(seat.clone());
         self.seated.insert(agent.clone(), (seat, self.lots.len()));
         self.lots.push(agent.clone());
@@ -97,8 +105,9 @@ impl Bench {
     /// The agents in list order, beginning behind `last`, around. Begins with the first when the list no longer has
     /// `last`.
     fn around(&self, last: Option<&AgentId>) -> impl Iterator<Item = &AgentId> {
-        let seat =
-            |agent: &AgentId| Some(Seat { idle_since: None, listed: *self.listed.get(agent)?, agent: agent.clone() });
+        let seat = |agent: &AgentId| {
+            Some(Seat { load: 0, idle_since: None, listed: *self.listed.get(agent)?, agent: agent.clone() })
+        };
         let (behind, before) = match last.and_then(seat) {
             Some(last) => {
                 let behind = self.seats.range((Bound::Excluded(&last), Bound::Unbounded));
@@ -237,7 +246,7 @@ mod tests {
                 queue.enter(CallId::new("x").unwrap(), Rank::new(Wall(0), 0), Since::default(), 7, None);
             let mut bench = Bench::new(s);
             for a in agents {
-                bench.seat(&id(a), None);
+                bench.seat(&id(a), None, Shift::default());
             }
             Self { queue, bench, entry, rank, offers: 0 }
         }
@@ -257,7 +266,7 @@ mod tests {
         fn miss(&mut self, agent: &str, ms: u64) {
             let offer = self.ring(agent);
             self.queue.missed(self.entry, offer, at(ms));
-            self.bench.seat(&id(agent), None);
+            self.bench.seat(&id(agent), None, Shift::default());
         }
     }
 
@@ -279,7 +288,7 @@ mod tests {
         r.ring("1");
         r.ring("3");
         assert_eq!(r.choose(0), Choice::Pass);
-        r.bench.seat(&id("2"), None);
+        r.bench.seat(&id("2"), None, Shift::default());
         assert_eq!(r.choose(0), Choice::Ring(ids(&["2"])));
     }
 
@@ -290,13 +299,13 @@ mod tests {
         let settings = QueueSettings { ring_at_most: 2, ..(**r.bench.settings()).clone() };
         r.bench = Bench::new(Arc::new(settings));
         for (agent, idle) in [("1", 10), ("2", 40), ("3", 20), ("4", 30)] {
-            r.bench.seat(&id(agent), Some(Now::default().ago(Duration::from_secs(idle))));
+            r.bench.seat(&id(agent), Some(Now::default().ago(Duration::from_secs(idle))), Shift::default());
         }
         assert_eq!(r.choose(0), Choice::Ring(ids(&["2", "4"])));
         let (two, _) = (r.ring("2"), r.ring("4"));
         assert_eq!(r.choose(0), Choice::Pass);
         r.queue.missed(r.entry, two, at(1_000));
-        r.bench.seat(&id("2"), Some(Now::default().ago(Duration::from_secs(40))));
+        r.bench.seat(&id("2"), Some(Now::default().ago(Duration::from_secs(40))), Shift::default());
         assert_eq!(r.choose(60_000), Choice::Ring(ids(&["3"])), "others come first");
         r.ring("3");
         assert_eq!(r.choose(60_000), Choice::Pass);
@@ -327,7 +336,7 @@ mod tests {
         r.miss("1", 0);
         assert_eq!(r.choose(60_000), Choice::Pass);
         r.queue.missed(r.entry, two, at(60_000));
-        r.bench.seat(&id("2"), None);
+        r.bench.seat(&id("2"), None, Shift::default());
         assert_eq!(r.choose(60_000), Choice::Ring(ids(&["1"])));
     }
 
@@ -335,9 +344,9 @@ mod tests {
     #[test]
     fn longest_idle_follows_the_end_of_the_last_conversation() {
         let mut r = Room::new(Strategy::LongestIdle, &["1", "2", "3", "4"]);
-        r.bench.seat(&id("1"), Some(Now::default().ago(Duration::from_secs(30))));
-        r.bench.seat(&id("2"), Some(Now::default().ago(Duration::from_secs(40))));
-        r.bench.seat(&id("3"), Some(Now::default().ago(Duration::from_secs(40))));
+        r.bench.seat(&id("1"), Some(Now::default().ago(Duration::from_secs(30))), Shift::default());
+        r.bench.seat(&id("2"), Some(Now::default().ago(Duration::from_secs(40))), Shift::default());
+        r.bench.seat(&id("3"), Some(Now::default().ago(Duration::from_secs(40))), Shift::default());
         assert_eq!(r.choose(0), Choice::Ring(ids(&["4"])));
         r.bench.unseat(&id("4"));
         assert_eq!(r.choose(0), Choice::Ring(ids(&["2"])));
@@ -356,7 +365,7 @@ mod tests {
         r.bench.unseat(&id("1"));
         assert_eq!(r.choose(60_000), Choice::Ring(ids(&["2"])));
         r.miss("2", 60_000);
-        r.bench.seat(&id("1"), None);
+        r.bench.seat(&id("1"), None, Shift::default());
         assert_eq!(r.choose(90_000), Choice::Ring(ids(&["1"])), "who was never tried comes first");
         r.miss("1", 90_000);
         assert_eq!(r.choose(120_000), Choice::Ring(ids(&["2"])));
@@ -403,7 +412,7 @@ mod tests {
         r.miss("1", 0);
         assert_eq!(r.choose(5_000), Choice::Ring(ids(&["1"])));
         r.miss("1", 6_000);
-        r.bench.seat(&id("2"), None);
+        r.bench.seat(&id("2"), None, Shift::default());
         assert_eq!(r.choose(6_000), Choice::Ring(ids(&["2"])));
     }
 
@@ -414,7 +423,7 @@ mod tests {
         let (one, two) = (r.ring("1"), r.ring("2"));
         for (agent, offer, ms) in [("1", one, 0), ("2", two, 1_000)] {
             r.queue.missed(r.entry, offer, at(ms));
-            r.bench.seat(&id(agent), None);
+            r.bench.seat(&id(agent), None, Shift::default());
         }
         assert_eq!(r.choose(5_000), Choice::Ring(ids(&["1"])));
         r.ring("1");
@@ -429,7 +438,7 @@ mod tests {
         r.bench.unseat(&id("2"));
         r.miss("1", 0);
         assert_eq!(r.choose(0), hold(5_000));
-        r.bench.seat(&id("2"), None);
+        r.bench.seat(&id("2"), None, Shift::default());
         assert_eq!(r.choose(6_000), Choice::Ring(ids(&["2"])));
     }
 
@@ -499,7 +508,7 @@ mod tests {
     fn an_agent_outside_the_list_is_not_seated() {
         let mut r = Room::new(Strategy::AsListed, &["1"]);
         r.bench.unseat(&id("1"));
-        r.bench.seat(&id("9"), None);
+        r.bench.seat(&id("9"), None, Shift::default());
         assert!(r.bench.is_empty());
         assert_eq!(r.choose(0), Choice::Pass);
     }

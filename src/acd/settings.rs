@@ -23,13 +23,26 @@ pub enum Strategy {
     LongestIdle,
     /// The next one behind the agent whom this queue offered a caller last, in list order, around.
     RoundRobin,
+    /// The agent with the fewest queue conversations in the present shift comes first, then the longest idle.
+    FewestCalls,
+    /// The agent who has talked least in the queue conversations of the present shift comes first, then the longest
+    /// idle.
+    LeastTalkTime,
     /// A fresh random order for every caller.
     Random,
 }
 
 impl Strategy {
     /// Every strategy.
-    pub const ALL: [Self; 5] = [Self::AsListed, Self::Simultaneous, Self::LongestIdle, Self::RoundRobin, Self::Random];
+    pub const ALL: [Self; 7] = [
+        Self::AsListed,
+        Self::Simultaneous,
+        Self::LongestIdle,
+        Self::RoundRobin,
+        Self::FewestCalls,
+        Self::LeastTalkTime,
+        Self::Random,
+    ];
 
     /// Its name in the configuration file and everywhere else.
     pub fn as_str(self) -> &'static str {
@@ -38,6 +51,8 @@ impl Strategy {
             Self::Simultaneous => "simultaneous",
             Self::LongestIdle => "longest-idle",
             Self::RoundRobin => "round-robin",
+            Self::FewestCalls => "fewest-calls",
+            Self::LeastTalkTime => "least-talk-time",
             Self::Random => "random",
         }
     }

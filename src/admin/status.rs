@@ -38,7 +38,7 @@ pub fn table(status: &Status) -> String {
     let head = ["AGENT", "NAME", "LOGGED IN TO"].map(str::to_owned);
     let widest = |column: usize, least: usize| rows.iter().map(|r| r[column].chars().count()).fold(least, usize::max);
     let (id, name, logins) = (widest(0, 13), widest(1, 21), widest(2, 21));
-    let said = status.floor.agents.iter().map(|agent| doing(agent, now));
+    let said = status.floor.agents.iter().map(|agent| format!("{}{}", doing(agent, now), shift(agent)));
     let _ = writeln!(out);
     for (row, doing) in std::iter::once(&head).chain(&rows).zip(std::iter::once("DOING".to_owned()).chain(said)) {
         let _ = writeln!(out, "{:<id$} {:<name$} {:<logins$} {doing}", row[0], row[1], row[2]);
@@ -138,8 +138,21 @@ fn doing(agent: &AgentView, now: Wall) -> String {
     }
 }
 
+/// The work of the present shift.
+fn shift(agent: &AgentView) -> String {
+    let of = match agent.calls {
+        0 => return String::new(),
+        1 => "1 conversation".to_owned(),
+        calls => format!("{calls} conversations"),
+    };
+    format!("; {of} in this shift, {}", clock(Duration::from_millis(agent.talked_ms).as_secs()))
+}
+
 fn lasting(to: Wall, from: Wall) -> String {
-    let seconds = to.since(from).as_secs();
+    clock(to.since(from).as_secs())
+}
+
+fn clock(seconds: u64) -> String {
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, s) => format!("{s} s"),
         (0, m, s) => format!("{m}:{s:02}"),
@@ -160,7 +173,7 @@ mod tests {
             "queues":[{"number":"99900","name":"Service","strategy":"as-listed","max_callers":50,"talking":3,"max_conversations":20,
               "waiting":[{"call":"x","number":"0791234567","since":925000,"head_start_ms":90000,"ringing":[]}],
               "candidates":[{"agent":"1001","reason":"words","held_back":{"is":"wrap_up","until":1012000}}]}],
-            "agents":[{"id":"1001","name":"Anna","logins":["99900"],"activity":"wrap-up","moment":1012000,"call":null}]}"#,
+            "agents":[{"id":"1001","name":"Anna","logins":["99900"],"activity":"wrap-up","moment":1012000,"calls":3,"talked_ms":250000,"call":null}]}"#,
         )
         .unwrap();
         let text = table(&status);
@@ -170,7 +183,7 @@ mod tests {
             "99900 Service (as-listed): 1 waiting of at most 50, 3 talking of at most 20",
             "   1. 0791234567           waits 1:15, 90 s ahead",
             "1001 Anna: wrap-up for another 12 s",
-            "1001          Anna                  99900                 wrap-up for another 12 s",
+            "1001          Anna                  99900                 wrap-up for another 12 s; 3 conversations in this shift, 4:10",
         ] {
             assert!(text.contains(part), "{part:?} is not in\n{text}");
         }

@@ -169,6 +169,8 @@ mod tests {
             name: "Anna".into(),
             logins: vec![queue.number.clone()],
             doing: Doing::WrapUp { until: Wall(64_500) },
+            calls: 0,
+            talked_ms: 0,
             call: None,
             leg: None,
             party: None,

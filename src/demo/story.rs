@@ -126,6 +126,7 @@ impl Story {
             }
             Fact::CallLost { call, .. } => format!("{} is lost with FreeSWITCH", caller(call)),
             Fact::AgentLoggedIn { agent: a, queue: q, .. } => format!("{} logs in to {}", agent(a), queue(q)),
+            Fact::ShiftBegan { agent: a, .. } => format!("the shift of {} begins", agent(a)),
             Fact::AgentLoggedOut { agent: a, queue: q, .. } => format!("{} logs out of {}", agent(a), queue(q)),
             Fact::WrapUpStarted { agent: a, .. } => format!("{} wraps up", agent(a)),
             Fact::WrapUpEnded { agent: a } => format!("{} is free again", agent(a)),

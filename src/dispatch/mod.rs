@@ -88,9 +88,11 @@ impl Dispatcher {
         }
         let mut bench = Bench::new(settings.clone());
         for agent in &settings.participants {
-            let free = self.floor.agent(agent, |a| a.available(queue).is_ok().then(|| a.last_conversation_end()));
-            if let Some(Some(last)) = free {
-                bench.seat(agent, last);
+            let free = self
+                .floor
+                .agent(agent, |a| a.available(queue).is_ok().then(|| (a.last_conversation_end(), *a.shift())));
+            if let Some(Some((last, shift))) = free {
+                bench.seat(agent, last, shift);
                 let seats = self.seated.entry(agent.clone()).or_default();
                 if !seats.contains(queue) {
                     seats.push(queue.clone());
@@ -111,16 +113,16 @@ impl Dispatcher {
         let known = self.floor.agent(agent, |a| {
             let free = a.free().is_ok();
             let logins: Vec<QueueNumber> = if free { a.logins().keys().cloned().collect() } else { Vec::new() };
-            (logins, a.last_conversation_end(), a.deadline())
+            (logins, (a.last_conversation_end(), *a.shift()), a.deadline())
         });
-        let Some((logins, last, deadline)) = known else { return };
+        let Some((logins, (last, shift), deadline)) = known else { return };
         if let Some(at) = deadline {
             self.due.insert((at.max(now.mono), Due::Agent(agent.clone())));
         }
         for queue in &logins {
             self.refresh_bench(queue);
             if let Some(bench) = self.benches.get_mut(queue) {
-                bench.seat(agent, last);
+                bench.seat(agent, last, shift);
             }
         }
         wanted.extend(logins.iter().cloned());

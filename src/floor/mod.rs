@@ -293,6 +293,8 @@ impl Floor {
             let Some(released) = a.release(key.offer, wrap_up, seen, now) else { return };
             if let Released::Conversation { talked, ended, wrap_up } = released {
                 if lock(&self.unclosed).end(key.offer, seen) {
+                    // As the store counts: with the record.
+                    a.shift_mut().count(talked);
                     let OfferKey { offer, call, queue, agent } = key.clone();
                     let at = now.wall_of(ended);
                     self.record_at(at, Fact::ConversationEnded { offer, call, queue, agent, talked, by });

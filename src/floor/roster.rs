@@ -9,6 +9,7 @@ use crate::acd::feature::Authenticated;
 use crate::acd::ids::{AgentId, OfferId, QueueNumber};
 use crate::acd::queue::{Queue, Reconfigured};
 use crate::acd::settings::{AgentSettings, QueueSettings};
+use crate::acd::shift::Shift;
 use crate::acd::time::{Now, Since, Wall};
 
 use super::{Floor, OfferKey, Written};
@@ -194,10 +195,17 @@ impl Floor {
     }
 
     fn apply_login(&self, agent: &AgentId, queue: &QueueNumber, at: Wall, fact: Option<Fact>) {
+        let least = self.least_work(queue);
         let changed = self.agents.get_mut(agent).is_some_and(|mut a| {
+            let begins = a.logins().is_empty();
             let changed = a.login(queue.clone(), at);
             if let Some(fact) = fact.filter(|_| changed) {
                 (self.facts)(Record { at, fact }, Written::Before);
+                if begins {
+                    *a.shift_mut() = least;
+                    let Shift { calls, talked } = least;
+                    self.record_at(at, Fact::ShiftBegan { agent: agent.clone(), calls, talked });
+                }
             }
             changed
         });
@@ -208,6 +216,12 @@ impl Floor {
             self.queue_shows(queue);
             self.agent_changed(agent);
         }
+    }
+
+    /// The least work of the agents logged in to a queue, with which a shift begins beside them (Q35).
+    fn least_work(&self, queue: &QueueNumber) -> Shift {
+        let present = self.queues.get(queue).map(|q| q.logged_in().clone()).unwrap_or_default();
+        Shift::beside(present.iter().filter_map(|agent| self.agent(agent, |a| *a.shift())))
     }
 
     /// Logs an agent out, if that is a change, and calls off a phone that rings for the queue. When no agent is left,

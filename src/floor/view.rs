@@ -238,6 +238,12 @@ pub struct AgentView {
     /// The agent's activity.
     #[serde(flatten)]
     pub doing: Doing,
+    /// The queue conversations that count in the present shift (Q35).
+    #[serde(default)]
+    pub calls: u32,
+    /// Their length together.
+    #[serde(default)]
+    pub talked_ms: u64,
     /// The caller of an offer or a conversation: the UUID of the channel.
     pub call: Option<CallId>,
     /// The agent's leg of it: the UUID of the channel. For an agent with several phones this is the first phone's leg;
@@ -289,6 +295,8 @@ impl Floor {
             name: agent.settings().name.clone(),
             logins: agent.logins().keys().cloned().collect(),
             doing: Doing::of(agent, now),
+            calls: agent.shift().calls,
+            talked_ms: u64::try_from(agent.shift().talked.as_millis()).unwrap_or(u64::MAX),
             call: agent.held().map(|h| h.call.clone()),
             leg: agent.held().map(|h| h.offer),
             party: agent.held().and_then(|h| self.party(h.offer)).map(|party| party.number),

@@ -41,6 +41,7 @@ impl Unended {
             | Fact::HeadStartChanged { .. }
             | Fact::PartyChanged { .. }
             | Fact::AgentLoggedIn { .. }
+            | Fact::ShiftBegan { .. }
             | Fact::AgentLoggedOut { .. }
             | Fact::WrapUpStarted { .. }
             | Fact::WrapUpEnded { .. } => (false, None),

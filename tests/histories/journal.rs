@@ -3,6 +3,7 @@
 use freeswitch_queue::acd::fact::{Fact, Onward, Record};
 use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
 use freeswitch_queue::acd::restored::WrapUp;
+use freeswitch_queue::acd::shift::Shift;
 use freeswitch_queue::acd::time::Wall;
 
 use crate::ledger::{Ledger, Lives};
@@ -62,6 +63,8 @@ pub(crate) struct Journal {
     pub(crate) ends: Vec<(AgentId, Wall)>,
     /// The agent to whom each queue offered a caller last.
     pub(crate) pointers: Vec<(QueueNumber, AgentId)>,
+    /// Each agent's work in the present shift.
+    pub(crate) shifts: Vec<(AgentId, Shift)>,
     pub(crate) wraps: Vec<WrapUp>,
     /// Answered calls whose conversation has not ended.
     pub(crate) conversations: Vec<Record>,
@@ -75,12 +78,13 @@ impl Default for Journal {
     fn default() -> Self {
         // The restored state has no waits and no offers: a daemon that starts again knows none.
         let ledger = Ledger::new(Lives { forgetful: true, ..Lives::default() });
-        let (logins, ends, pointers, wraps, conversations, ways) = Default::default();
+        let (logins, ends, pointers, shifts, wraps, conversations, ways) = Default::default();
         Self {
             ledger,
             logins,
             ends,
             pointers,
+            shifts,
             wraps,
             conversations,
             ways,
@@ -93,6 +97,11 @@ impl Default for Journal {
 impl Journal {
     pub(crate) fn last_end(&self, agent: &AgentId) -> Option<u64> {
         self.ends.iter().find(|e| e.0 == *agent).map(|e| since_start(e.1))
+    }
+
+    pub(crate) fn shift(&self, agent: &AgentId) -> (u32, u64) {
+        let shift = self.shifts.iter().find(|s| s.0 == *agent).map(|s| s.1).unwrap_or_default();
+        (shift.calls, shift.talked.as_millis() as u64)
     }
 
     pub(crate) fn wrap_up(&self, agent: &AgentId) -> Option<u64> {
@@ -156,7 +165,16 @@ impl Journal {
                 self.conversations.push(record.clone());
                 self.counts.answered += 1;
             }
-            Fact::ConversationEnded { offer, agent, .. } => {
+            Fact::ShiftBegan { agent, calls, talked } => {
+                self.shifts.retain(|s| s.0 != *agent);
+                self.shifts.push((agent.clone(), Shift { calls: *calls, talked: *talked }));
+            }
+            Fact::ConversationEnded { offer, agent, talked, .. } => {
+                let known = self.shifts.iter().find(|s| s.0 == *agent);
+                let mut shift = known.map(|(_, shift)| *shift).unwrap_or_default();
+                shift.count(*talked);
+                self.shifts.retain(|s| s.0 != *agent);
+                self.shifts.push((agent.clone(), shift));
                 let ended = |r: &Record| matches!(&r.fact, Fact::CallAnswered { offer: o, .. } if o == offer);
                 self.conversations.retain(|r| !ended(r));
                 self.ends.retain(|e| e.0 != *agent);
@@ -175,7 +193,12 @@ impl Journal {
             | Fact::CallWentOn { .. }
             | Fact::HeadStartChanged { .. }
             | Fact::PartyChanged { .. } => {}
-            Fact::AgentLoggedIn { agent, queue, .. } => self.logins.push((agent.clone(), queue.clone(), record.at)),
+            Fact::AgentLoggedIn { agent, queue, .. } => {
+                if self.logins.iter().all(|l| l.0 != *agent) {
+                    self.shifts.retain(|s| s.0 != *agent);
+                }
+                self.logins.push((agent.clone(), queue.clone(), record.at));
+            }
             Fact::AgentLoggedOut { agent, queue, .. } => self.logins.retain(|l| l.0 != *agent || l.1 != *queue),
             Fact::WrapUpStarted { agent, until, lasts, .. } => {
                 self.wraps.retain(|w| w.agent != *agent);

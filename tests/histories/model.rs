@@ -37,6 +37,8 @@ pub(crate) struct Agent {
     /// When the wrap-up ends, and whether a record of it was seen.
     pub(crate) rest: Option<(u64, bool)>,
     last_talk_end: Option<u64>,
+    /// The queue conversations of the present shift, and their length.
+    shift: (u32, u64),
     pub(crate) private: bool,
     /// The last logout.
     left: Option<(QueueNumber, u64)>,
@@ -270,7 +272,10 @@ impl Model {
                 (a.unreachable, a.left_alone) = (None, None);
                 self.left(call);
             }
-            Fact::ConversationEnded { offer, queue, agent, .. } => {
+            Fact::ConversationEnded { offer, queue, agent, talked, .. } => {
+                if let Some(a) = self.agent(agent) {
+                    a.shift = (a.shift.0 + 1, a.shift.1 + talked.as_millis() as u64);
+                }
                 let wrap_up = self.queue(queue).map(|q| q.wrap_up.as_millis() as u64);
                 let restored = self.restored.contains(offer);
                 let Some(a) = self.agent(agent).filter(|a| !restored || a.offer == Some(*offer)) else {
@@ -300,7 +305,20 @@ impl Model {
                 assert!(self.participates(agent, queue), "Q14: {agent} is no participant of {queue}");
                 let a = self.agent(agent).expect("an agent");
                 assert!(!a.logins.contains(queue), "Q14: {agent} is logged in to {queue} twice");
+                // Q35: a shift begins with the least work of those present in the queue.
+                let begins = a.logins.is_empty();
+                let present = self.agents.iter().filter(|a| a.logins.contains(queue)).map(|a| a.shift);
+                let (calls, talked): (Vec<u32>, Vec<u64>) = present.unzip();
+                let least = (calls.into_iter().min().unwrap_or(0), talked.into_iter().min().unwrap_or(0));
+                let a = self.agent(agent).expect("an agent");
                 a.logins.push(queue.clone());
+                if begins {
+                    a.shift = least;
+                }
+            }
+            Fact::ShiftBegan { agent, calls, talked } => {
+                let shift = self.agent(agent).expect("an agent").shift;
+                assert_eq!((*calls, talked.as_millis() as u64), shift, "Q35: the shift of {agent} begins");
             }
             Fact::AgentLoggedOut { agent, queue, .. } => {
                 let a = self.agent(agent).expect("an agent");
@@ -404,6 +422,7 @@ impl Model {
             let mut a = Agent::new(s.id.clone());
             a.logins = journal.logins.iter().filter(|l| l.0 == s.id).map(|l| l.1.clone()).collect();
             a.last_talk_end = journal.last_end(&s.id);
+            a.shift = journal.shift(&s.id);
             // One that has ended meanwhile is reported to end now.
             a.rest = journal.wrap_up(&s.id).map(|until| (until.max(now), true));
             a.offer = journal.conversation(&s.id);
@@ -477,6 +496,7 @@ impl Agent {
             talks_for: None,
             rest: None,
             last_talk_end: None,
+            shift: (0, 0),
             private: false,
             left: None,
             unreachable: None,

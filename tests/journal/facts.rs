@@ -73,7 +73,7 @@ fn any_fact() -> impl Strategy<Value = Fact> {
     ];
     let subjects = (offer, call, queue, agent);
     let details = ((miss, cancel, timeout, loss), by, onward, text, any::<bool>(), wall, lasted);
-    (0..19, subjects, details).prop_map(|(kind, subjects, details)| {
+    (0..20, subjects, details).prop_map(|(kind, subjects, details)| {
         let (offer, call, queue, agent) = subjects;
         let ((miss, cancel, timeout, loss), by, onward, caller, returned, wall, lasted) = details;
         let asker = match lasted.as_millis() % 4 {
@@ -109,6 +109,7 @@ fn any_fact() -> impl Strategy<Value = Fact> {
             15 => Fact::PartyChanged { offer, agent, queue, party: caller, party_channel: call.clone(), call },
             16 => Fact::HeadStartChanged { call, queue, head_start: lasted },
             17 => Fact::CallRefused { call, queue, caller, cause: RefusalCause::Full, returned },
+            18 => Fact::ShiftBegan { agent, calls: 7, talked: lasted },
             _ => Fact::CallTaken { call, queue, waited: lasted, by: Some("1002".into()) },
         }
     })

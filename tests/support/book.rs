@@ -145,6 +145,9 @@ fn words_of(fact: &Fact, numbers: &HashMap<CallId, String>) -> String {
         Fact::CallTaken { call, queue, by: None, .. } => format!("{} is taken out of {queue}", n(call)),
         Fact::CallLost { call, queue, .. } => format!("{} is lost by {queue}", n(call)),
         Fact::AgentLoggedIn { agent, queue, .. } => format!("{agent} logs in to {queue}"),
+        Fact::ShiftBegan { agent, calls, talked } => {
+            format!("the shift of {agent} begins with {calls} calls and {} s", talked.as_secs())
+        }
         Fact::AgentLoggedOut { agent, queue, .. } => format!("{agent} logs out of {queue}"),
         Fact::WrapUpStarted { agent, .. } => format!("{agent} wraps up"),
         Fact::WrapUpEnded { agent } => format!("{agent} is ready"),

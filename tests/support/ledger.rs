@@ -91,6 +91,7 @@ impl Ledger {
             Fact::CallWentOn { .. }
             | Fact::HeadStartChanged { .. }
             | Fact::AgentLoggedIn { .. }
+            | Fact::ShiftBegan { .. }
             | Fact::AgentLoggedOut { .. }
             | Fact::WrapUpStarted { .. }
             | Fact::WrapUpEnded { .. } => Ok(()),

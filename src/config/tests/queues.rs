@@ -52,6 +52,8 @@ fn q2_strategies_are_checked() {
         ("simultaneous", Strategy::Simultaneous),
         ("longest-idle", Strategy::LongestIdle),
         ("round-robin", Strategy::RoundRobin),
+        ("fewest-calls", Strategy::FewestCalls),
+        ("least-talk-time", Strategy::LeastTalkTime),
         ("random", Strategy::Random),
     ] {
         assert_eq!(with_queue(&format!("strategy: {word}")).queues[0].strategy, strategy);
@@ -63,7 +65,7 @@ fn q2_strategies_are_checked() {
     wrong_queue(
         "strategy: best",
         &[
-            "7:15: queues[0].strategy: \"best\" is not a strategy; write one of as-listed, simultaneous, longest-idle, round-robin, random",
+            "7:15: queues[0].strategy: \"best\" is not a strategy; write one of as-listed, simultaneous, longest-idle, round-robin, fewest-calls, least-talk-time, random",
         ],
     );
 }

@@ -64,7 +64,15 @@ impl Model {
             }
             match q.strategy {
                 Strategy::AsListed => ready.truncate(1),
-                Strategy::LongestIdle | Strategy::Simultaneous => {
+                Strategy::LongestIdle | Strategy::Simultaneous | Strategy::FewestCalls | Strategy::LeastTalkTime => {
+                    // Q35: the least work of the shift first; ties: longest idle.
+                    let work = |a: &Agent| match q.strategy {
+                        Strategy::FewestCalls => u64::from(a.shift.0),
+                        Strategy::LeastTalkTime => a.shift.1,
+                        _ => 0,
+                    };
+                    let least = ready.iter().map(|a| work(a)).min();
+                    ready.retain(|a| Some(work(a)) == least);
                     let longest = ready.iter().map(|a| a.last_talk_end).min();
                     ready.retain(|a| Some(a.last_talk_end) == longest);
                     ready.truncate(1);
