@@ -47,6 +47,8 @@ mod deaths;
 mod elsewhere;
 #[path = "live/ends.rs"]
 mod ends;
+#[path = "live/gates.rs"]
+mod gates;
 #[path = "live/hearing.rs"]
 mod hearing;
 #[path = "live/hostile.rs"]
@@ -115,6 +117,7 @@ fn main() -> ExitCode {
         loops::CASES,
         hearing::CASES,
         timeouts::CASES,
+        gates::CASES,
         logins::CASES,
         hostile::CASES,
         pickup::CASES,

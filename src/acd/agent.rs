@@ -10,6 +10,7 @@ use super::fact::MissCause;
 use super::ids::{CallId, OfferId, QueueNumber};
 use super::reach::Reach;
 use super::settings::AgentSettings;
+use super::shift::Shift;
 use super::time::{Mono, Now, Since, Wall};
 
 /// The offer that holds an agent, from the claim to the end of its leg.
@@ -110,6 +111,7 @@ pub struct Agent {
     logins: BTreeMap<QueueNumber, Wall>,
     activity: Activity,
     last_conversation_end: Option<Since>,
+    shift: Shift,
     elsewhere: Option<Since>,
     reach: Reach,
     retired: bool,
@@ -123,6 +125,7 @@ impl Agent {
             logins: BTreeMap::new(),
             activity: Activity::Idle,
             last_conversation_end: None,
+            shift: Shift::default(),
             elsewhere: None,
             reach: Reach::default(),
             retired: false,
@@ -171,6 +174,16 @@ impl Agent {
     /// When the last queue conversation ended.
     pub fn last_conversation_end(&self) -> Option<Since> {
         self.last_conversation_end
+    }
+
+    /// The work of the present shift.
+    pub fn shift(&self) -> &Shift {
+        &self.shift
+    }
+
+    /// The work of the present shift, to begin it or to count a conversation.
+    pub fn shift_mut(&mut self) -> &mut Shift {
+        &mut self.shift
     }
 
     /// The offer or conversation that holds the agent.

@@ -166,7 +166,29 @@ pub enum TimeoutCause {
     SecondTime,
 }
 
-/// The way on of a caller whose wait had timed out.
+/// Why a caller was not let into a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalCause {
+    /// As many callers waited as the queue lets in; or none may wait, and no phone could be rung at once.
+    Full,
+}
+
+impl RefusalCause {
+    /// Its name in the records and on the channel.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+        }
+    }
+
+    /// The cause of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Full].into_iter().find(|cause| cause.as_str() == name)
+    }
+}
+
+/// The way on of a caller whose wait had timed out, or who was not let in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Onward {
@@ -255,7 +277,7 @@ pub enum Fact {
         queue: QueueNumber,
         /// The caller's number as presented, reduced to safe characters.
         caller: Arc<str>,
-        /// When the caller first entered any queue.
+        /// When the caller first came to any queue.
         first_entered: Wall,
         /// Whether the call came back after the controller had been away.
         returned: bool,
@@ -275,6 +297,19 @@ pub enum Fact {
         /// The new head start in the line: the queue's share and the caller's own.
         #[serde(rename = "head_start_ms", with = "millis")]
         head_start: Duration,
+    },
+    /// A caller was not let into a queue, and never waited there.
+    CallRefused {
+        /// The caller's channel.
+        call: CallId,
+        /// The queue.
+        queue: QueueNumber,
+        /// The caller's number as presented, reduced to safe characters.
+        caller: Arc<str>,
+        /// Why.
+        cause: RefusalCause,
+        /// Whether the call had been refused before, and came back after the controller had been away.
+        returned: bool,
     },
     /// An agent's phone began to be rung for a caller.
     OfferMade {
@@ -382,7 +417,7 @@ pub enum Fact {
         #[serde(rename = "waited_ms", with = "millis")]
         waited: Duration,
     },
-    /// A caller whose wait had timed out was hung up or moved on.
+    /// A caller whose wait had timed out, or who was not let in, was hung up or moved on.
     CallWentOn {
         /// The caller's channel.
         call: CallId,
@@ -438,6 +473,17 @@ pub enum Fact {
         #[serde(flatten, deserialize_with = "known_asker")]
         by: Asker,
     },
+    /// An agent logged in after having been out of all queues: a shift begins (Q35). It begins with the least work of
+    /// those present in the queue, not with none.
+    ShiftBegan {
+        /// The agent.
+        agent: AgentId,
+        /// The queue conversations it begins with.
+        calls: u32,
+        /// The length of the conversations it begins with.
+        #[serde(rename = "talked_ms", with = "millis")]
+        talked: Duration,
+    },
     /// An agent logged out of a queue.
     AgentLoggedOut {
         /// The agent.
@@ -473,6 +519,7 @@ impl Fact {
         match self {
             Self::CallEntered { call, .. }
             | Self::HeadStartChanged { call, .. }
+            | Self::CallRefused { call, .. }
             | Self::OfferMade { call, .. }
             | Self::OfferMissed { call, .. }
             | Self::OfferCancelled { call, .. }

@@ -2,7 +2,9 @@
 //! Events come in as values together with [`time::Now`]; effects go out as values.
 //!
 //! - [`agent`]: one record per agent for all queues;
+//! - [`shift`]: an agent's work in the present shift;
 //! - [`reach`]: whether an agent's phone works, and how long it is left alone when it does not;
+//! - [`gate`]: whether a caller is let into a queue;
 //! - [`queue`]: the waiting callers in order, and the agents who were tried for each;
 //! - [`rank`]: which waiting caller is ahead of which; [`mod@line`]: the time in which entries are measured;
 //! - [`pairing`]: which free agent is next for which caller; [`pace`]: how many agents may be rung at once;
@@ -18,6 +20,7 @@ pub mod announce;
 pub mod call;
 pub mod fact;
 pub mod feature;
+pub mod gate;
 pub mod ids;
 pub mod leg;
 pub mod line;
@@ -29,5 +32,6 @@ pub mod rank;
 pub mod reach;
 pub mod restored;
 pub mod settings;
+pub mod shift;
 pub mod time;
 pub mod timers;

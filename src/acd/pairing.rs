@@ -13,12 +13,15 @@ use super::ids::AgentId;
 use super::queue::{PAUSE_AFTER_MISS, Queue, Tried};
 use super::rank::Rank;
 use super::settings::{QueueSettings, Strategy};
+use super::shift::Shift;
 use super::time::{Mono, Since};
 
 /// A free agent's seat; the smallest is chosen first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Seat {
-    /// For `longest-idle` and `simultaneous`, the end of the last conversation; an agent without one comes first.
+    /// For `fewest-calls` and `least-talk-time`, the work of the present shift.
+    load: u64,
+    /// For these, `longest-idle` and `simultaneous`, the end of the last conversation; an agent without one comes first.
     idle_since: Option<Since>,
     /// The position in the queue's list of participants.
     listed: u32,
@@ -53,13 +56,18 @@ impl Bench {
         &self.settings
     }
 
-    /// Seats a free agent, with the end of the last conversation. An agent who is not a participant is not seated.
-    pub fn seat(&mut self, agent: &AgentId, last_conversation_end: Option<Since>) {
+    /// Seats a free agent, with the end of the last conversation and the work of the present shift. An agent who is not a
+    /// participant is not seated.
+    pub fn seat(&mut self, agent: &AgentId, last_conversation_end: Option<Since>, shift: Shift) {
         self.unseat(agent);
         let Some(&listed) = self.listed.get(agent) else { return };
-        let by_idleness = matches!(self.settings.strategy, Strategy::LongestIdle | Strategy::Simultaneous);
+        let by_idleness = match self.settings.strategy {
+            Strategy::LongestIdle | Strategy::Simultaneous | Strategy::FewestCalls | Strategy::LeastTalkTime => true,
+            Strategy::AsListed | Strategy::RoundRobin | Strategy::Random => false,
+        };
         let idle_since = last_conversation_end.filter(|_| by_idleness);
-        let seat = Seat { idle_since, listed, agent: agent.clone() };
+        let load = shift.load(self.settings.strategy);
+        let seat = Seat { load, idle_since, listed, agent: agent.clone() };
         self.seats.insert(seat.clone());
         self.seated.insert(agent.clone(), (seat, self.lots.len()));
         self.lots.push(agent.clone());
@@ -97,8 +105,9 @@ impl Bench {
     /// The agents in list order, beginning behind `last`, around. Begins with the first when the list no longer has
     /// `last`.
     fn around(&self, last: Option<&AgentId>) -> impl Iterator<Item = &AgentId> {
-        let seat =
-            |agent: &AgentId| Some(Seat { idle_since: None, listed: *self.listed.get(agent)?, agent: agent.clone() });
+        let seat = |agent: &AgentId| {
+            Some(Seat { load: 0, idle_since: None, listed: *self.listed.get(agent)?, agent: agent.clone() })
+        };
         let (behind, before) = match last.and_then(seat) {
             Some(last) => {
                 let behind = self.seats.range((Bound::Excluded(&last), Bound::Unbounded));
@@ -132,16 +141,26 @@ pub enum Choice {
     Pass,
 }
 
-/// Chooses for the caller of this rank: among all free agents, or only `spare` when the free agents are held for a caller
-/// ahead.
-pub fn choose(queue: &mut Queue, rank: Rank, bench: &Bench, spare: Option<&AgentId>, now: Mono) -> Choice {
+/// What is held for callers ahead: the free agents, and the conversations that may yet begin (Q38).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The one free agent who is not held.
+    pub spare: AgentId,
+    /// For how many callers.
+    pub callers: usize,
+}
+
+/// Chooses for the caller of this rank, from what is not `held` for callers ahead.
+pub fn choose(queue: &mut Queue, rank: Rank, bench: &Bench, held: Option<&Held>, now: Mono) -> Choice {
+    let spare = held.map(|held| &held.spare);
+    let no_room = held.zip(queue.room()).is_some_and(|(held, room)| room <= held.callers);
     let simultaneous = bench.settings.strategy == Strategy::Simultaneous;
     let random = bench.settings.strategy == Strategy::Random;
     let last_offered = queue.last_offered().filter(|_| bench.settings.strategy == Strategy::RoundRobin).cloned();
     let Some(w) = queue.at(rank) else { return Choice::Pass };
     let at_most = if simultaneous { bench.settings.ring_at_most } else { 1 };
     let room = at_most.saturating_sub(w.offers.len());
-    if bench.is_empty() || room == 0 {
+    if bench.is_empty() || room == 0 || (no_room && w.offers.is_empty()) {
         return Choice::Pass;
     }
     let own = w.own.as_ref();
@@ -227,7 +246,7 @@ mod tests {
                 queue.enter(CallId::new("x").unwrap(), Rank::new(Wall(0), 0), Since::default(), 7, None);
             let mut bench = Bench::new(s);
             for a in agents {
-                bench.seat(&id(a), None);
+                bench.seat(&id(a), None, Shift::default());
             }
             Self { queue, bench, entry, rank, offers: 0 }
         }
@@ -247,7 +266,7 @@ mod tests {
         fn miss(&mut self, agent: &str, ms: u64) {
             let offer = self.ring(agent);
             self.queue.missed(self.entry, offer, at(ms));
-            self.bench.seat(&id(agent), None);
+            self.bench.seat(&id(agent), None, Shift::default());
         }
     }
 
@@ -269,7 +288,7 @@ mod tests {
         r.ring("1");
         r.ring("3");
         assert_eq!(r.choose(0), Choice::Pass);
-        r.bench.seat(&id("2"), None);
+        r.bench.seat(&id("2"), None, Shift::default());
         assert_eq!(r.choose(0), Choice::Ring(ids(&["2"])));
     }
 
@@ -280,16 +299,33 @@ mod tests {
         let settings = QueueSettings { ring_at_most: 2, ..(**r.bench.settings()).clone() };
         r.bench = Bench::new(Arc::new(settings));
         for (agent, idle) in [("1", 10), ("2", 40), ("3", 20), ("4", 30)] {
-            r.bench.seat(&id(agent), Some(Now::default().ago(Duration::from_secs(idle))));
+            r.bench.seat(&id(agent), Some(Now::default().ago(Duration::from_secs(idle))), Shift::default());
         }
         assert_eq!(r.choose(0), Choice::Ring(ids(&["2", "4"])));
         let (two, _) = (r.ring("2"), r.ring("4"));
         assert_eq!(r.choose(0), Choice::Pass);
         r.queue.missed(r.entry, two, at(1_000));
-        r.bench.seat(&id("2"), Some(Now::default().ago(Duration::from_secs(40))));
+        r.bench.seat(&id("2"), Some(Now::default().ago(Duration::from_secs(40))), Shift::default());
         assert_eq!(r.choose(60_000), Choice::Ring(ids(&["3"])), "others come first");
         r.ring("3");
         assert_eq!(r.choose(60_000), Choice::Pass);
+    }
+
+    /// Q38: the caller for whom agents are held keeps one of the conversations that may yet begin; a caller for whom
+    /// phones ring has one already.
+    #[test]
+    fn q38_the_last_conversation_is_held_for_the_caller_ahead() {
+        let mut r = Room::new(Strategy::Simultaneous, &["1", "2"]);
+        let settings = |most| QueueSettings { max_conversations: Some(most), ..(**r.bench.settings()).clone() };
+        let (one, two) = (Arc::new(settings(1)), Arc::new(settings(2)));
+        let held = Held { spare: id("2"), callers: 1 };
+        for (settings, choice) in [(&one, Choice::Pass), (&two, Choice::Ring(ids(&["2"])))] {
+            r.queue.set_settings(settings.clone());
+            assert_eq!(choose(&mut r.queue, r.rank, &r.bench, Some(&held), at(0)), choice);
+        }
+        r.ring("1");
+        r.queue.set_settings(one);
+        assert_eq!(choose(&mut r.queue, r.rank, &r.bench, Some(&held), at(0)), Choice::Ring(ids(&["2"])));
     }
 
     /// Q6, Q7: an agent who declined is not rung again while others still ring for this caller.
@@ -300,7 +336,7 @@ mod tests {
         r.miss("1", 0);
         assert_eq!(r.choose(60_000), Choice::Pass);
         r.queue.missed(r.entry, two, at(60_000));
-        r.bench.seat(&id("2"), None);
+        r.bench.seat(&id("2"), None, Shift::default());
         assert_eq!(r.choose(60_000), Choice::Ring(ids(&["1"])));
     }
 
@@ -308,9 +344,9 @@ mod tests {
     #[test]
     fn longest_idle_follows_the_end_of_the_last_conversation() {
         let mut r = Room::new(Strategy::LongestIdle, &["1", "2", "3", "4"]);
-        r.bench.seat(&id("1"), Some(Now::default().ago(Duration::from_secs(30))));
-        r.bench.seat(&id("2"), Some(Now::default().ago(Duration::from_secs(40))));
-        r.bench.seat(&id("3"), Some(Now::default().ago(Duration::from_secs(40))));
+        r.bench.seat(&id("1"), Some(Now::default().ago(Duration::from_secs(30))), Shift::default());
+        r.bench.seat(&id("2"), Some(Now::default().ago(Duration::from_secs(40))), Shift::default());
+        r.bench.seat(&id("3"), Some(Now::default().ago(Duration::from_secs(40))), Shift::default());
         assert_eq!(r.choose(0), Choice::Ring(ids(&["4"])));
         r.bench.unseat(&id("4"));
         assert_eq!(r.choose(0), Choice::Ring(ids(&["2"])));
@@ -329,7 +365,7 @@ mod tests {
         r.bench.unseat(&id("1"));
         assert_eq!(r.choose(60_000), Choice::Ring(ids(&["2"])));
         r.miss("2", 60_000);
-        r.bench.seat(&id("1"), None);
+        r.bench.seat(&id("1"), None, Shift::default());
         assert_eq!(r.choose(90_000), Choice::Ring(ids(&["1"])), "who was never tried comes first");
         r.miss("1", 90_000);
         assert_eq!(r.choose(120_000), Choice::Ring(ids(&["2"])));
@@ -376,7 +412,7 @@ mod tests {
         r.miss("1", 0);
         assert_eq!(r.choose(5_000), Choice::Ring(ids(&["1"])));
         r.miss("1", 6_000);
-        r.bench.seat(&id("2"), None);
+        r.bench.seat(&id("2"), None, Shift::default());
         assert_eq!(r.choose(6_000), Choice::Ring(ids(&["2"])));
     }
 
@@ -387,7 +423,7 @@ mod tests {
         let (one, two) = (r.ring("1"), r.ring("2"));
         for (agent, offer, ms) in [("1", one, 0), ("2", two, 1_000)] {
             r.queue.missed(r.entry, offer, at(ms));
-            r.bench.seat(&id(agent), None);
+            r.bench.seat(&id(agent), None, Shift::default());
         }
         assert_eq!(r.choose(5_000), Choice::Ring(ids(&["1"])));
         r.ring("1");
@@ -402,7 +438,7 @@ mod tests {
         r.bench.unseat(&id("2"));
         r.miss("1", 0);
         assert_eq!(r.choose(0), hold(5_000));
-        r.bench.seat(&id("2"), None);
+        r.bench.seat(&id("2"), None, Shift::default());
         assert_eq!(r.choose(6_000), Choice::Ring(ids(&["2"])));
     }
 
@@ -460,17 +496,19 @@ mod tests {
         assert_eq!(r.choose(5_000), Choice::Ring(ids(&["2"])));
         let call = CallId::new("behind").unwrap();
         let (_, behind) = r.queue.enter(call, Rank::new(Wall(1), 0), Since::default(), 7, None);
-        let spare = id("1");
-        let mut choose = |spare, ms| choose(&mut r.queue, behind, &r.bench, spare, at(ms));
-        assert_eq!(choose(Some(&spare), 0), Choice::Ring(ids(&["1"])));
-        assert_eq!(choose(Some(&id("3")), 0), Choice::Pass);
+        let mut choose = |spare: &str| {
+            let held = Held { spare: id(spare), callers: 1 };
+            choose(&mut r.queue, behind, &r.bench, Some(&held), at(0))
+        };
+        assert_eq!(choose("1"), Choice::Ring(ids(&["1"])));
+        assert_eq!(choose("3"), Choice::Pass);
     }
 
     #[test]
     fn an_agent_outside_the_list_is_not_seated() {
         let mut r = Room::new(Strategy::AsListed, &["1"]);
         r.bench.unseat(&id("1"));
-        r.bench.seat(&id("9"), None);
+        r.bench.seat(&id("9"), None, Shift::default());
         assert!(r.bench.is_empty());
         assert_eq!(r.choose(0), Choice::Pass);
     }

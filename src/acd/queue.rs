@@ -129,6 +129,10 @@ pub struct Queue {
     listening: BTreeSet<Rank>,
     /// The agent to whom a caller of this queue was offered last, whatever came of it (Q34).
     last_offered: Option<AgentId>,
+    /// The callers for whom phones ring.
+    rung: BTreeSet<Rank>,
+    /// The conversations of the queue's callers.
+    talks: BTreeSet<OfferId>,
     retired: bool,
 }
 
@@ -145,6 +149,8 @@ impl Queue {
             unserved: BTreeSet::new(),
             listening: BTreeSet::new(),
             last_offered: None,
+            rung: BTreeSet::new(),
+            talks: BTreeSet::new(),
             retired: false,
         }
     }
@@ -186,6 +192,7 @@ impl Queue {
     fn rank_anew(&mut self) -> Vec<(CallId, Duration)> {
         let before = std::mem::take(&mut self.waiting);
         let (unserved, listening) = (std::mem::take(&mut self.unserved), std::mem::take(&mut self.listening));
+        self.rung.clear();
         self.ranks.clear();
         let mut moved = BTreeSet::new();
         for (old, w) in before {
@@ -198,6 +205,9 @@ impl Queue {
             }
             if listening.contains(&old) {
                 self.listening.insert(new);
+            }
+            if !w.offers.is_empty() {
+                self.rung.insert(new);
             }
             self.ranks.extend(self.attended.get(&w.call).map(|entry| (*entry, new)));
             self.waiting.insert(new, w);
@@ -226,6 +236,27 @@ impl Queue {
     /// How many callers wait.
     pub fn len(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// The conversations of the queue's callers, by the offers that led to them.
+    pub fn talks(&mut self) -> &mut BTreeSet<OfferId> {
+        &mut self.talks
+    }
+
+    /// How many more callers may be rung for, so that no more talk at once than may (Q38); `None` means any number.
+    pub fn room(&self) -> Option<usize> {
+        let most = self.settings.max_conversations?;
+        Some((most as usize).saturating_sub(self.talks.len() + self.rung.len()))
+    }
+
+    /// How many of the queue's callers talk.
+    pub fn talking(&self) -> usize {
+        self.talks.len()
+    }
+
+    /// How many callers wait for whom no phone rings.
+    pub fn unserved(&self) -> usize {
+        self.unserved.len()
     }
 
     /// Whether nobody waits.
@@ -266,6 +297,11 @@ impl Queue {
     /// The call that attends to the entry at this rank.
     pub fn call_at(&self, rank: Rank) -> Option<CallId> {
         self.waiting.get(&rank).map(|w| w.call.clone())
+    }
+
+    /// The agent from whose phone the caller at this rank calls.
+    pub fn own_at(&self, rank: Rank) -> Option<AgentId> {
+        self.waiting.get(&rank).and_then(|w| w.own.clone())
     }
 
     /// The entry that a call attends to, while it waits here.
@@ -311,6 +347,7 @@ impl Queue {
     pub fn leave(&mut self, entry: EntryId) -> Option<Left> {
         let rank = self.ranks.remove(&entry)?;
         self.unserved.remove(&rank);
+        self.rung.remove(&rank);
         self.listening.remove(&rank);
         let w = self.waiting.remove(&rank)?;
         self.attended.remove(&w.call);
@@ -333,6 +370,9 @@ impl Queue {
         w.closing = true;
         let never_rang = std::mem::take(&mut w.orders.ring);
         w.offers.retain(|o| !never_rang.contains(o));
+        if w.offers.is_empty() {
+            self.rung.remove(&rank);
+        }
         self.unserved.remove(&rank);
         never_rang
     }
@@ -355,6 +395,7 @@ impl Queue {
                 w.orders.ring.push((offer, agent.clone()));
                 self.last_offered = Some(agent);
                 self.unserved.remove(&rank);
+                self.rung.insert(rank);
                 true
             }
             _ => false,
@@ -426,10 +467,13 @@ impl Queue {
     /// callers for whom agents already ring.
     pub fn next_to_serve(&self, after: Option<Rank>) -> Option<Rank> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let has_room = self.room() != Some(0);
         match self.settings.strategy {
             Strategy::Simultaneous => {
-                self.waiting.range((from, Bound::Unbounded)).find(|(_, w)| !w.closing).map(|(p, _)| *p)
+                let may = |w: &Waiting| !w.closing && (has_room || !w.offers.is_empty());
+                self.waiting.range((from, Bound::Unbounded)).find(|(_, w)| may(w)).map(|(p, _)| *p)
             }
+            _ if !has_room => None,
             _ => self.unserved.range((from, Bound::Unbounded)).next().copied(),
         }
     }
@@ -444,7 +488,9 @@ impl Queue {
     }
 
     fn unserve(&mut self, rank: Rank) {
-        if self.waiting.get(&rank).is_some_and(|w| w.offers.is_empty() && !w.closing) {
+        let Some(w) = self.waiting.get(&rank).filter(|w| w.offers.is_empty()) else { return };
+        self.rung.remove(&rank);
+        if !w.closing {
             self.unserved.insert(rank);
         }
     }

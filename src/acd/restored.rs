@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::fact::Record;
 use super::ids::{AgentId, QueueNumber};
+use super::shift::Shift;
 use super::time::Wall;
 
 /// The moment when a daemon was last known to live.
@@ -33,6 +34,8 @@ pub struct Restored {
     pub logins: Vec<(AgentId, QueueNumber, Wall)>,
     /// When each agent's last queue conversation ended, in the order of the ends.
     pub last_conversation_end: Vec<(AgentId, Wall)>,
+    /// The work of each agent in the present shift.
+    pub shifts: Vec<(AgentId, Shift)>,
     /// The agent to whom each queue offered a caller last.
     pub last_offered: Vec<(QueueNumber, AgentId)>,
     /// The wrap-ups without a recorded end.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::fact::RefusalCause;
 use super::ids::{AgentId, QueueNumber};
 use super::rank::LONGEST_HEAD_START;
 
@@ -22,13 +23,26 @@ pub enum Strategy {
     LongestIdle,
     /// The next one behind the agent whom this queue offered a caller last, in list order, around.
     RoundRobin,
+    /// The agent with the fewest queue conversations in the present shift comes first, then the longest idle.
+    FewestCalls,
+    /// The agent who has talked least in the queue conversations of the present shift comes first, then the longest
+    /// idle.
+    LeastTalkTime,
     /// A fresh random order for every caller.
     Random,
 }
 
 impl Strategy {
     /// Every strategy.
-    pub const ALL: [Self; 5] = [Self::AsListed, Self::Simultaneous, Self::LongestIdle, Self::RoundRobin, Self::Random];
+    pub const ALL: [Self; 7] = [
+        Self::AsListed,
+        Self::Simultaneous,
+        Self::LongestIdle,
+        Self::RoundRobin,
+        Self::FewestCalls,
+        Self::LeastTalkTime,
+        Self::Random,
+    ];
 
     /// Its name in the configuration file and everywhere else.
     pub fn as_str(self) -> &'static str {
@@ -37,6 +51,8 @@ impl Strategy {
             Self::Simultaneous => "simultaneous",
             Self::LongestIdle => "longest-idle",
             Self::RoundRobin => "round-robin",
+            Self::FewestCalls => "fewest-calls",
+            Self::LeastTalkTime => "least-talk-time",
             Self::Random => "random",
         }
     }
@@ -83,7 +99,7 @@ pub enum TimeoutAction {
     Queue(QueueNumber),
 }
 
-/// The treatment of callers whose wait times out, or who come when nobody is logged in.
+/// The treatment of callers whose wait ends without an agent, or who are not let in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timeout {
     /// A sound file on the FreeSWITCH machine, played to its end before the action.
@@ -93,7 +109,7 @@ pub struct Timeout {
 }
 
 /// The highest number of phones that may ring for one caller at a time.
-pub const MOST_AT_ONCE: usize = 1000;
+pub const MOST_AT_ONCE: u32 = 1000;
 
 /// The settings of one queue. Everything but number, name and participants has a default.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +140,13 @@ pub struct QueueSettings {
     pub announce_every: Option<Duration>,
     /// The treatment of callers whose wait ends without an agent.
     pub timeout: Timeout,
+    /// How many callers may wait; `None` means any number. With 0 a caller is let in only if a phone can be rung at
+    /// once.
+    pub max_callers: Option<u32>,
+    /// The treatment of callers who are one too many.
+    pub full: Timeout,
+    /// How many of the queue's callers may talk at once; `None` means any number.
+    pub max_conversations: Option<u32>,
 }
 
 impl QueueSettings {
@@ -138,12 +161,22 @@ impl QueueSettings {
             max_wait: None,
             wrap_up: Duration::ZERO,
             ring_time: Duration::from_secs(20),
-            ring_at_most: MOST_AT_ONCE,
+            ring_at_most: MOST_AT_ONCE as usize,
             head_start: Duration::ZERO,
             music: Music::default(),
             language,
             announce_every: None,
             timeout: Timeout::default(),
+            max_callers: None,
+            full: Timeout::default(),
+            max_conversations: None,
+        }
+    }
+
+    /// The treatment of callers who are not let in for this reason.
+    pub fn refusal(&self, cause: RefusalCause) -> &Timeout {
+        match cause {
+            RefusalCause::Full => &self.full,
         }
     }
 

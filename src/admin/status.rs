@@ -38,7 +38,7 @@ pub fn table(status: &Status) -> String {
     let head = ["AGENT", "NAME", "LOGGED IN TO"].map(str::to_owned);
     let widest = |column: usize, least: usize| rows.iter().map(|r| r[column].chars().count()).fold(least, usize::max);
     let (id, name, logins) = (widest(0, 13), widest(1, 21), widest(2, 21));
-    let said = status.floor.agents.iter().map(|agent| doing(agent, now));
+    let said = status.floor.agents.iter().map(|agent| format!("{}{}", doing(agent, now), shift(agent)));
     let _ = writeln!(out);
     for (row, doing) in std::iter::once(&head).chain(&rows).zip(std::iter::once("DOING".to_owned()).chain(said)) {
         let _ = writeln!(out, "{:<id$} {:<name$} {:<logins$} {doing}", row[0], row[1], row[2]);
@@ -54,7 +54,10 @@ fn columns(agent: &AgentView) -> [String; 3] {
 }
 
 fn write_queue(out: &mut String, queue: &QueueView, agents: &[AgentView], now: Wall) {
-    let _ = writeln!(out, "\n{} {} ({}): {} waiting", queue.number, queue.name, queue.strategy, queue.waiting.len());
+    let most = queue.max_callers.map(|most| format!(" of at most {most}")).unwrap_or_default();
+    let talking = queue.max_conversations.map(|most| format!(", {} talking of at most {most}", queue.talking));
+    let (waiting, talking) = (queue.waiting.len(), talking.unwrap_or_default());
+    let _ = writeln!(out, "\n{} {} ({}): {waiting} waiting{most}{talking}", queue.number, queue.name, queue.strategy);
     let digits = queue.waiting.len().to_string().len().max(4);
     for (i, caller) in queue.waiting.iter().enumerate() {
         let ringing: Vec<&str> = caller.ringing.iter().map(|a| a.as_str()).collect();
@@ -104,6 +107,9 @@ pub fn reason(why: &Reason, now: Wall) -> String {
         }
         Reason::OnAnotherCall { since } => format!("on another call for {} s", seconds(since)),
         Reason::Unreachable { since, cause } => format!("phone not reachable for {} s: {cause}", seconds(since)),
+        Reason::MaxConversations { most } => {
+            format!("{most} callers of the queue may talk at once, and talk or are being rung for")
+        }
         Reason::HeldForEarlier { queue } => format!("held for a caller further ahead in {queue}"),
         Reason::OwnCall => "calls from this phone".to_owned(),
         Reason::Tried { at } => format!("tried {} s ago", seconds(at)),
@@ -132,8 +138,21 @@ fn doing(agent: &AgentView, now: Wall) -> String {
     }
 }
 
+/// The work of the present shift.
+fn shift(agent: &AgentView) -> String {
+    let of = match agent.calls {
+        0 => return String::new(),
+        1 => "1 conversation".to_owned(),
+        calls => format!("{calls} conversations"),
+    };
+    format!("; {of} in this shift, {}", clock(Duration::from_millis(agent.talked_ms).as_secs()))
+}
+
 fn lasting(to: Wall, from: Wall) -> String {
-    let seconds = to.since(from).as_secs();
+    clock(to.since(from).as_secs())
+}
+
+fn clock(seconds: u64) -> String {
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, s) => format!("{s} s"),
         (0, m, s) => format!("{m}:{s:02}"),
@@ -151,20 +170,20 @@ mod tests {
     fn the_table_names_the_waiting_callers_and_the_reasons() {
         let status: Status = serde_json::from_str(
             r#"{"version":"1","switches":1,"linked":1,"links":[{"address":"pbx:8021","up":true,"troubles":["refuses everything"]}],"log_lines_lost":3,"repairs":0,"store":null,"calls":1,"at":1000000,
-            "queues":[{"number":"99900","name":"Service","strategy":"as-listed",
+            "queues":[{"number":"99900","name":"Service","strategy":"as-listed","max_callers":50,"talking":3,"max_conversations":20,
               "waiting":[{"call":"x","number":"0791234567","since":925000,"head_start_ms":90000,"ringing":[]}],
               "candidates":[{"agent":"1001","reason":"words","held_back":{"is":"wrap_up","until":1012000}}]}],
-            "agents":[{"id":"1001","name":"Anna","logins":["99900"],"activity":"wrap-up","moment":1012000,"call":null}]}"#,
+            "agents":[{"id":"1001","name":"Anna","logins":["99900"],"activity":"wrap-up","moment":1012000,"calls":3,"talked_ms":250000,"call":null}]}"#,
         )
         .unwrap();
         let text = table(&status);
         for part in [
             "  FreeSWITCH at pbx:8021: refuses everything",
             "  3 lines of the log were lost",
-            "99900 Service (as-listed): 1 waiting",
+            "99900 Service (as-listed): 1 waiting of at most 50, 3 talking of at most 20",
             "   1. 0791234567           waits 1:15, 90 s ahead",
             "1001 Anna: wrap-up for another 12 s",
-            "1001          Anna                  99900                 wrap-up for another 12 s",
+            "1001          Anna                  99900                 wrap-up for another 12 s; 3 conversations in this shift, 4:10",
         ] {
             assert!(text.contains(part), "{part:?} is not in\n{text}");
         }

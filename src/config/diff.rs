@@ -175,7 +175,7 @@ const AGENT_KEYS: [Shown<AgentSettings>; 3] = [
     ("follow_forwards", |agent| agent.follow_forwards.to_string()),
 ];
 
-const QUEUE_KEYS: [Shown<QueueSettings>; 12] = [
+const QUEUE_KEYS: [Shown<QueueSettings>; 16] = [
     ("name", |queue| queue.name.to_string()),
     ("strategy", |queue| queue.strategy.to_string()),
     ("max_wait_minutes", |queue| {
@@ -190,8 +190,12 @@ const QUEUE_KEYS: [Shown<QueueSettings>; 12] = [
     ("position_announcement.every_seconds", |queue| {
         queue.announce_every.map_or_else(|| "off".to_owned(), |d| d.as_secs_f64().to_string())
     }),
-    ("timeout.message", |queue| queue.timeout.message.as_ref().map_or_else(|| NONE.to_owned(), ToString::to_string)),
+    ("timeout.message", |queue| shown(queue.timeout.message.as_ref())),
     ("timeout.action", |queue| action(&queue.timeout)),
+    ("max_callers", |queue| shown(queue.max_callers.as_ref())),
+    ("full.message", |queue| shown(queue.full.message.as_ref())),
+    ("full.action", |queue| action(&queue.full)),
+    ("max_conversations", |queue| shown(queue.max_conversations.as_ref())),
 ];
 
 /// How an absent value and an empty list are shown.
@@ -270,6 +274,10 @@ fn differing<'a, T>(
 fn join<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
     if items.is_empty() { NONE.to_owned() } else { items.join(", ") }
+}
+
+fn shown<T: ToString>(value: Option<&T>) -> String {
+    value.map_or_else(|| NONE.to_owned(), T::to_string)
 }
 
 fn music(music: &Music) -> String {

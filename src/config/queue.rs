@@ -62,7 +62,7 @@ fn one(
     let ring_time = time(raw.ring_seconds, "ring_seconds", 1.0, 1.0, 300.0, "seconds");
     let head_start = time(raw.head_start_seconds, "head_start_seconds", 1.0, 0.0, 3600.0, "seconds");
     let key = here.key("ring_at_most");
-    let ring_at_most = raw.ring_at_most.and_then(|value| report.take(&key, text::count(value, MOST_AT_ONCE, "phones")));
+    let ring_at_most = raw.ring_at_most.and_then(|value| report.take(&key, text::count(value, 1, MOST_AT_ONCE)));
     if ring_at_most.is_some() && strategy.is_some_and(|strategy| strategy != Strategy::Simultaneous) {
         let fix = "write strategy: simultaneous, or remove this key";
         report.add(&key, Fault::new("only simultaneous rings several agents at a time", fix));
@@ -75,19 +75,28 @@ fn one(
         report.take(&key, text::present(path));
     }
     let (language, announce_every) = spoken(raw.language, raw.position_announcement, here, context, report);
-    let timeout =
-        timeout(raw.timeout.unwrap_or_default(), own.as_deref(), &here.key("timeout"), numbers, context, report);
+    let mut treatment = |raw: Option<RawTimeout>, key: &str| {
+        raw.map(|raw| treatment(raw, own.as_deref(), &here.key(key), numbers, context, report))
+    };
+    let timeout = treatment(raw.timeout, "timeout").unwrap_or_default();
+    let full = treatment(raw.full, "full");
+    let max_callers = limit(raw.max_callers, &here.key("max_callers"), 0, report);
+    let max_conversations = limit(raw.max_conversations, &here.key("max_conversations"), 1, report);
+    needs(full.is_some(), "max_callers: 50", raw.max_callers.is_some(), &here.key("full"), report);
     let usual = QueueSettings::new(number?, name?, participants, language);
     Some(QueueSettings {
         strategy: strategy.unwrap_or(usual.strategy),
         max_wait,
         wrap_up: wrap_up.unwrap_or(usual.wrap_up),
         ring_time: ring_time.unwrap_or(usual.ring_time),
-        ring_at_most: ring_at_most.unwrap_or(usual.ring_at_most),
+        ring_at_most: ring_at_most.map_or(usual.ring_at_most, |most| most as usize),
         head_start: head_start.unwrap_or(usual.head_start),
         music: music.unwrap_or(usual.music),
         announce_every,
         timeout,
+        max_callers,
+        full: full.unwrap_or_default(),
+        max_conversations,
         ..usual
     })
 }
@@ -156,7 +165,22 @@ fn spoken(
     (language, Some(every.unwrap_or(DEFAULT_ANNOUNCE_EVERY)))
 }
 
-fn timeout(
+/// A limit on callers.
+fn limit(raw: Option<f64>, key: &KeyPath<'_>, least: u32, report: &mut Report<'_>) -> Option<u32> {
+    raw.and_then(|value| report.take(key, text::count(value, least, 10_000)))
+}
+
+/// Reports a treatment that no caller would ever get, because the key that leads to it is missing.
+fn needs(is_given: bool, other: &str, other_is_given: bool, key: &KeyPath<'_>, report: &mut Report<'_>) {
+    if is_given && !other_is_given {
+        let name = other.split(':').next().unwrap_or(other);
+        let what = format!("it has no effect without {name}");
+        report.add(key, Fault::new(what, format!("add {other} to the queue, or remove this key")));
+    }
+}
+
+/// A message and the action behind it.
+fn treatment(
     raw: RawTimeout,
     own: Option<&str>,
     key: &KeyPath<'_>,

@@ -84,6 +84,9 @@ pub(super) struct RawQueue {
     pub(super) language: Option<String>,
     pub(super) position_announcement: Option<RawAnnouncement>,
     pub(super) timeout: Option<RawTimeout>,
+    pub(super) max_callers: Option<f64>,
+    pub(super) full: Option<RawTimeout>,
+    pub(super) max_conversations: Option<f64>,
 }
 
 #[derive(Default, Deserialize)]

@@ -85,6 +85,9 @@ pub(super) const QUEUE: &[Field] = &[
     field("language", Shape::Text),
     field("position_announcement", Shape::Map(ANNOUNCEMENT)),
     field("timeout", Shape::Map(TIMEOUT)),
+    field("max_callers", Shape::Number),
+    field("full", Shape::Map(TIMEOUT)),
+    field("max_conversations", Shape::Number),
 ];
 pub(super) const ANNOUNCEMENT: &[Field] = &[field("language", Shape::Text), field("every_seconds", Shape::Number)];
 pub(super) const TIMEOUT: &[Field] = &[field("message", Shape::Text), field("action", Shape::WordOrMap(ACTION))];

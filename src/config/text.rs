@@ -56,6 +56,19 @@ pub(super) fn name(text: &str) -> Checked<Arc<str>> {
     Ok(Arc::from(text.trim()))
 }
 
+/// A whole number within bounds.
+pub(super) fn count(value: f64, least: u32, most: u32) -> Checked<u32> {
+    let fix = format!("write a whole number from {least} to {most}");
+    if value.fract() != 0.0 {
+        return Err(Fault::new(format!("{value} is not a whole number"), fix));
+    }
+    if !(f64::from(least)..=f64::from(most)).contains(&value) {
+        return Err(Fault::new(format!("{value} is not between {least} and {most}"), fix));
+    }
+    // The bounds make the conversion exact.
+    Ok(value as u32)
+}
+
 /// A queue's short number.
 pub(super) fn queue_number(text: &str) -> Checked<QueueNumber> {
     QueueNumber::new(text).map_err(|e| {
@@ -306,16 +319,6 @@ pub(super) fn present(path: &str) -> Checked<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// A whole number from 1 to `most`.
-pub(super) fn count(value: f64, most: usize, name: &str) -> Checked<usize> {
-    if !(1.0..=most as f64).contains(&value) || value.fract() != 0.0 {
-        let what = format!("{} {name} is not a whole number in range", show(&value.to_string()));
-        return Err(Fault::new(what, format!("write 1 to {most} {name}")));
-    }
-    // The value is whole and within bounds, so the cast does not change it.
-    Ok(value as usize)
 }
 
 /// A duration of `value` units of `unit` seconds each, rounded to the millisecond.

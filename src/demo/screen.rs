@@ -158,6 +158,9 @@ mod tests {
             number: QueueNumber::new("99900").unwrap(),
             name: "Service".into(),
             strategy: crate::acd::settings::Strategy::Random,
+            max_callers: None,
+            talking: 0,
+            max_conversations: None,
             waiting: (0..6).map(waiting).collect(),
             candidates: Vec::new(),
         };
@@ -166,6 +169,8 @@ mod tests {
             name: "Anna".into(),
             logins: vec![queue.number.clone()],
             doing: Doing::WrapUp { until: Wall(64_500) },
+            calls: 0,
+            talked_ms: 0,
             call: None,
             leg: None,
             party: None,

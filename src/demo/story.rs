@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::acd::fact::{CancelCause, EndedBy, Fact, MissCause, Onward, Record, TimeoutCause};
+use crate::acd::fact::{CancelCause, EndedBy, Fact, MissCause, Onward, Record, RefusalCause, TimeoutCause};
 use crate::acd::ids::{AgentId, CallId, QueueNumber};
 use crate::acd::time::Wall;
 use crate::config::Config;
@@ -64,7 +64,7 @@ impl Story {
 
     fn count(&mut self, record: &Record) {
         match &record.fact {
-            Fact::CallEntered { call, caller, .. } => {
+            Fact::CallEntered { call, caller, .. } | Fact::CallRefused { call, caller, .. } => {
                 // A call that a timeout moves, or that comes back, enters again.
                 if !self.callers.contains_key(call) {
                     self.calls += 1;
@@ -91,6 +91,9 @@ impl Story {
             Fact::CallEntered { call, queue: q, .. } => format!("{} enters {}", caller(call), queue(q)),
             Fact::HeadStartChanged { call, head_start, .. } => {
                 format!("{} has a head start of {}", caller(call), seconds(*head_start))
+            }
+            Fact::CallRefused { call, queue: q, cause, .. } => {
+                format!("{} is not let into {}: {}", caller(call), queue(q), refused(*cause))
             }
             Fact::OfferMade { agent: a, call, .. } => format!("{}'s phone rings for {}", agent(a), caller(call)),
             Fact::OfferMissed { agent: a, call, cause, .. } => {
@@ -123,6 +126,7 @@ impl Story {
             }
             Fact::CallLost { call, .. } => format!("{} is lost with FreeSWITCH", caller(call)),
             Fact::AgentLoggedIn { agent: a, queue: q, .. } => format!("{} logs in to {}", agent(a), queue(q)),
+            Fact::ShiftBegan { agent: a, .. } => format!("the shift of {} begins", agent(a)),
             Fact::AgentLoggedOut { agent: a, queue: q, .. } => format!("{} logs out of {}", agent(a), queue(q)),
             Fact::WrapUpStarted { agent: a, .. } => format!("{} wraps up", agent(a)),
             Fact::WrapUpEnded { agent: a } => format!("{} is free again", agent(a)),
@@ -191,6 +195,12 @@ fn cancelled(cause: CancelCause) -> &'static str {
         CancelCause::Draining => "the daemon is shutting down",
         CancelCause::Restart => "the daemon had died",
         CancelCause::Requested => "an operator asked for it",
+    }
+}
+
+fn refused(cause: RefusalCause) -> &'static str {
+    match cause {
+        RefusalCause::Full => "the line is full",
     }
 }
 

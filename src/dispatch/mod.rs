@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::acd::ids::{AgentId, OfferId, QueueNumber};
 use crate::acd::pace::{Pace, share};
-use crate::acd::pairing::{Bench, Choice, choose};
+use crate::acd::pairing::{Bench, Choice, Held, choose};
 use crate::acd::rank::Rank;
 use crate::acd::settings::Strategy;
 use crate::acd::time::{Mono, Now};
@@ -88,9 +88,11 @@ impl Dispatcher {
         }
         let mut bench = Bench::new(settings.clone());
         for agent in &settings.participants {
-            let free = self.floor.agent(agent, |a| a.available(queue).is_ok().then(|| a.last_conversation_end()));
-            if let Some(Some(last)) = free {
-                bench.seat(agent, last);
+            let free = self
+                .floor
+                .agent(agent, |a| a.available(queue).is_ok().then(|| (a.last_conversation_end(), *a.shift())));
+            if let Some(Some((last, shift))) = free {
+                bench.seat(agent, last, shift);
                 let seats = self.seated.entry(agent.clone()).or_default();
                 if !seats.contains(queue) {
                     seats.push(queue.clone());
@@ -111,16 +113,16 @@ impl Dispatcher {
         let known = self.floor.agent(agent, |a| {
             let free = a.free().is_ok();
             let logins: Vec<QueueNumber> = if free { a.logins().keys().cloned().collect() } else { Vec::new() };
-            (logins, a.last_conversation_end(), a.deadline())
+            (logins, (a.last_conversation_end(), *a.shift()), a.deadline())
         });
-        let Some((logins, last, deadline)) = known else { return };
+        let Some((logins, (last, shift), deadline)) = known else { return };
         if let Some(at) = deadline {
             self.due.insert((at.max(now.mono), Due::Agent(agent.clone())));
         }
         for queue in &logins {
             self.refresh_bench(queue);
             if let Some(bench) = self.benches.get_mut(queue) {
-                bench.seat(agent, last);
+                bench.seat(agent, last, shift);
             }
         }
         wanted.extend(logins.iter().cloned());
@@ -145,15 +147,14 @@ impl Dispatcher {
                 heads.insert((rank, queue));
             }
         }
-        // Queues whose free agents are held for a caller ahead, each with the one agent who is not held.
-        let mut spares: HashMap<QueueNumber, AgentId> = HashMap::new();
+        let mut all_held: HashMap<QueueNumber, Held> = HashMap::new();
         while let Some((rank, queue)) = heads.pop_first() {
             let Some(bench) = self.benches.get(&queue) else { continue };
-            let spare = spares.get(&queue);
-            if spare.is_some_and(|spare| !bench.seats(spare)) {
+            let held = all_held.get(&queue);
+            if held.is_some_and(|held| !bench.seats(&held.spare)) {
                 continue;
             }
-            let chosen = self.floor.with_queue(&queue, |q| (q.call_at(rank), choose(q, rank, bench, spare, now.mono)));
+            let chosen = self.floor.with_queue(&queue, |q| (q.call_at(rank), choose(q, rank, bench, held, now.mono)));
             match chosen {
                 Some((Some(call), Choice::Ring(agents))) => {
                     let (room, again) = self.room(&queue, now.mono);
@@ -173,7 +174,8 @@ impl Dispatcher {
                 Some((_, Choice::Hold { until, spare })) => {
                     self.due.insert((until, Due::Queue(queue.clone())));
                     let Some(spare) = spare else { continue };
-                    spares.insert(queue.clone(), spare);
+                    let callers = held.map_or(0, |held| held.callers) + 1;
+                    all_held.insert(queue.clone(), Held { spare, callers });
                 }
                 Some((_, Choice::Later(at))) => {
                     self.due.insert((at, Due::Queue(queue.clone())));

@@ -5,32 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::acd::call::{Desk, Input, Leave};
-use crate::acd::fact::{EndedBy, Fact};
+use crate::acd::fact::{EndedBy, Fact, RefusalCause};
 use crate::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
 use crate::acd::time::{Now, Since, Wall};
 
-use super::{Floor, OfferKey};
-
-/// The state of a caller when the call comes to the floor.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    /// The number, reduced to safe characters.
-    pub number: Arc<str>,
-    /// When the caller first entered any queue, if that was before.
-    pub first_entered: Option<Wall>,
-    /// Whether the caller comes back after the daemon was away.
-    pub returned: bool,
-    /// Since when the caller has waited, if a source other than the place tells.
-    pub since: Option<Since>,
-    /// The agent from whose phone the call comes.
-    pub own: Option<AgentId>,
-    /// The Call-ID of the caller's phone, if it is a SIP phone.
-    pub dialog: Option<Arc<str>>,
-    /// The caller's own head start, which counts in every queue.
-    pub head_start: Duration,
-    /// How long ago the caller came and began to stand in line. Later queues count from the moment of entry.
-    pub came: Duration,
-}
+use super::{Admission, Caller, Floor, OfferKey};
 
 /// Carries out one call's wishes. Dropping it takes the call off the floor.
 pub struct CallDesk {
@@ -40,6 +19,7 @@ pub struct CallDesk {
     queue: Option<QueueNumber>,
     /// Since when the call waits, or waited, in that queue.
     since: Option<Since>,
+    refused: Option<RefusalCause>,
     offers: HashMap<OfferId, (AgentId, QueueNumber)>,
     taken_by: Option<Arc<str>>,
     seed: u64,
@@ -54,7 +34,7 @@ impl CallDesk {
             floor.dialogs.insert(dialog.clone(), call.clone());
         }
         let (offers, last) = (HashMap::new(), Now::default());
-        Self { floor, call, caller, queue: None, since: None, offers, taken_by: None, seed, last }
+        Self { floor, call, caller, queue: None, since: None, refused: None, offers, taken_by: None, seed, last }
     }
 
     /// The queue the call is in, or was in last.
@@ -67,7 +47,12 @@ impl CallDesk {
         self.since
     }
 
-    /// When the caller first entered any queue.
+    /// Why the queue in which the call is last has not let it in.
+    pub fn refused(&self) -> Option<RefusalCause> {
+        self.refused
+    }
+
+    /// When the caller first came to any queue.
     pub fn first_entered(&self) -> Option<Wall> {
         self.caller.first_entered
     }
@@ -82,13 +67,18 @@ impl CallDesk {
         self.last = now;
         match wish {
             Desk::Enter(queue, place) => {
-                let entered = self.floor.enter(&self.call, &queue, place, &self.caller, self.seed, now);
-                if let Some((_, _, since)) = &entered {
-                    self.caller.first_entered.get_or_insert(now.wall_of(*since));
-                    (self.queue, self.since) = (Some(queue), Some(*since));
-                }
+                let admission = self.floor.enter(&self.call, &queue, place, &self.caller, self.seed, now);
                 (self.caller.returned, self.caller.since, self.caller.came) = (false, None, Duration::ZERO);
-                return Some(Input::Entered(entered));
+                self.caller.refused = None;
+                let Admission::At { settings, rank, since, refused } = admission else {
+                    return Some(Input::Entered(None));
+                };
+                self.caller.first_entered.get_or_insert(now.wall_of(since));
+                (self.queue, self.since, self.refused) = (Some(queue), Some(since), refused);
+                return Some(match refused {
+                    None => Input::Entered(Some((settings, rank, since))),
+                    Some(cause) => Input::Refused(settings, rank, cause),
+                });
             }
             Desk::Look { listen } => {
                 let queue = self.queue.clone()?;

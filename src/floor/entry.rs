@@ -1,18 +1,63 @@
-//! A caller's entry into a queue's line.
+//! How a caller comes to a queue: let in, or refused at the gate (Q38, Q44).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use crate::acd::fact::{Fact, TimeoutCause};
-use crate::acd::ids::{CallId, QueueNumber};
+use crate::acd::fact::{Fact, RefusalCause, TimeoutCause};
+use crate::acd::gate::{Ahead, is_anybody_left, is_full};
+use crate::acd::ids::{AgentId, CallId, QueueNumber};
 use crate::acd::rank::Rank;
-use crate::acd::settings::QueueSettings;
-use crate::acd::time::{Now, Since};
+use crate::acd::settings::{QueueSettings, Strategy};
+use crate::acd::time::{Now, Since, Wall};
 
-use super::{Absent, Caller, Floor, lock};
+use super::{Absent, Floor, lock};
+
+/// The state of a caller when the call comes to the floor.
+#[derive(Clone, Debug, Default)]
+pub struct Caller {
+    /// The number, reduced to safe characters.
+    pub number: Arc<str>,
+    /// When the caller first came to any queue, if that was before.
+    pub first_entered: Option<Wall>,
+    /// Whether the caller comes back after the daemon was away.
+    pub returned: bool,
+    /// Why the queue has refused the caller before, who comes back without having gone on.
+    pub refused: Option<RefusalCause>,
+    /// Since when the caller has waited, if a source other than the place tells.
+    pub since: Option<Since>,
+    /// The agent from whose phone the call comes.
+    pub own: Option<AgentId>,
+    /// The Call-ID of the caller's phone, if it is a SIP phone.
+    pub dialog: Option<Arc<str>>,
+    /// The caller's own head start, which counts in every queue.
+    pub head_start: Duration,
+    /// How long ago the caller came and began to stand in line. Later queues count from the moment of entry.
+    pub came: Duration,
+}
+
+/// What became of a caller who came to a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// There is no such queue.
+    NoSuchQueue,
+    /// The caller is in the line, or is not let in.
+    At {
+        /// The queue's settings.
+        settings: Arc<QueueSettings>,
+        /// The rank in the line, or the one that the caller would have had.
+        rank: Rank,
+        /// Since when the caller waits.
+        since: Since,
+        /// Why the caller is not let in.
+        refused: Option<RefusalCause>,
+    },
+}
 
 impl Floor {
-    /// Puts a caller into a queue, at the `rank` of before when coming back. Returns `None` when there is no such queue.
+    /// Puts a caller into a queue, at the `rank` of before when coming back, or refuses the caller. A caller who comes
+    /// back to a place in the line is always let in (Q38).
     pub fn enter(
         &self,
         call: &CallId,
@@ -21,7 +66,7 @@ impl Floor {
         caller: &Caller,
         seed: u64,
         now: Now,
-    ) -> Option<(Arc<QueueSettings>, Rank, Since)> {
+    ) -> Admission {
         let back = self.comes_back(call, now);
         // A daemon killed at the very beginning of a wait has recorded the place, but not yet set it on the channel.
         let recorded = back.as_ref().filter(|b| b.queue == *queue).map(Absent::rank);
@@ -33,30 +78,75 @@ impl Floor {
         };
         let came = line.at(now).before(caller.came);
         let fresh = || Rank::new(came, self.arrivals.fetch_add(1, Ordering::Relaxed));
+        let first_entered = caller.first_entered.or(back.as_ref().map(|b| b.first_entered));
+        let returned = caller.returned || back.is_some();
+        let is_judged = rank.is_none();
         let own_head_start = caller.head_start;
         let rank = rank.unwrap_or_else(fresh).with_head_start(own_head_start);
-        let first_entered = caller.first_entered.or(back.as_ref().map(|b| b.first_entered));
-        let (settings, rank) = {
-            let mut q = self.queues.get_mut(queue).filter(|q| !q.is_retired())?;
+        let limit = self.queue(queue, |q| q.settings().max_callers).flatten().filter(|_| is_judged);
+        // Two callers at the same instant must not be let in for the same phone.
+        let _turn = (limit == Some(0)).then(|| lock(&self.gate));
+        let rings = limit == Some(0) && self.rings_at_once(queue, caller.own.as_ref());
+        let absent = if limit.is_some() { self.absent_from(queue) } else { 0 };
+        let admission = {
+            let Some(mut q) = self.queues.get_mut(queue).filter(|q| !q.is_retired()) else {
+                return Admission::NoSuchQueue;
+            };
+            let settings = q.settings().clone();
+            let full = limit.is_some() && is_full(limit, q.len() + absent, rings);
+            let (call, queue, number) = (call.clone(), queue.clone(), caller.number.clone());
+            if let Some(cause) = caller.refused.or(full.then_some(RefusalCause::Full)) {
+                self.record(now, Fact::CallRefused { call, queue, caller: number, cause, returned });
+                return Admission::At { settings, rank, since, refused: Some(cause) };
+            }
             let (entry, rank) = q.enter(call.clone(), rank, since, seed, caller.own.clone());
             if q.logged_in().is_empty() {
                 q.end_one(entry, TimeoutCause::NobodyLoggedIn);
             }
+            let first_entered = first_entered.unwrap_or_else(|| now.wall_of(since));
+            let head_start = rank.head_start;
             self.record(
                 now,
-                Fact::CallEntered {
-                    call: call.clone(),
-                    queue: queue.clone(),
-                    caller: caller.number.clone(),
-                    first_entered: first_entered.unwrap_or_else(|| now.wall_of(since)),
-                    returned: caller.returned || back.is_some(),
-                    head_start: rank.head_start,
-                    own_head_start,
-                },
+                Fact::CallEntered { call, queue, caller: number, first_entered, returned, head_start, own_head_start },
             );
-            (q.settings().clone(), rank)
+            Admission::At { settings, rank, since, refused: None }
         };
         self.queue_changed(queue);
-        Some((settings, rank, since))
+        admission
+    }
+
+    /// How many callers of this queue are on their way back to their places.
+    fn absent_from(&self, queue: &QueueNumber) -> usize {
+        lock(&self.absent).values().filter(|absent| absent.queue == *queue).count()
+    }
+
+    /// Whether a phone can be rung at once for a caller at the end of this queue's line.
+    fn rings_at_once(&self, queue: &QueueNumber, own: Option<&AgentId>) -> bool {
+        let participants = self.participants(queue).map(|settings| settings.participants.clone()).unwrap_or_default();
+        let logins = |agent: &AgentId| {
+            let logins =
+                self.agent(agent, |a| a.available(queue).is_ok().then(|| a.logins().keys().cloned().collect()));
+            Some((agent.clone(), logins.flatten()?))
+        };
+        let free: Vec<(AgentId, BTreeSet<QueueNumber>)> = participants.iter().filter_map(logins).collect();
+        let room = self.queue(queue, |q| q.room().is_none_or(|room| room > q.unserved()));
+        if room != Some(true) {
+            return false;
+        }
+        let queues: BTreeSet<&QueueNumber> = free.iter().flat_map(|(_, queues)| queues).collect();
+        let ahead = queues.into_iter().flat_map(|queue| self.first_to_serve(queue, free.len())).collect();
+        is_anybody_left(free, ahead, |agent| own != Some(agent))
+    }
+
+    /// The first callers of a queue for whom an agent may be chosen, `most` of them.
+    fn first_to_serve(&self, queue: &QueueNumber, most: usize) -> Vec<Ahead> {
+        let first = self.queue(queue, |q| {
+            let all = q.settings().strategy == Strategy::Simultaneous;
+            let ranks = std::iter::successors(q.next_to_serve(None), |rank| q.next_to_serve(Some(*rank)));
+            let ahead = |rank| Ahead { rank, queue: queue.clone(), all, own: q.own_at(rank) };
+            // One more, because the agents must not be left over for a caller who cannot have one of them.
+            ranks.take(most + 1).map(ahead).collect()
+        });
+        first.unwrap_or_default()
     }
 }

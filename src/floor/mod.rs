@@ -39,7 +39,8 @@ use changes::Watchers;
 
 pub use absent::Absent;
 pub use changes::{News, Subject, Watcher};
-pub use desk::{CallDesk, Caller};
+pub use desk::CallDesk;
+pub use entry::{Admission, Caller};
 pub use heirs::Standing;
 pub use parties::Party;
 pub use registrations::{AskedRegistrations, Registrations};
@@ -114,6 +115,8 @@ pub struct Floor {
     facts: Facts,
     arrivals: AtomicU64,
     line: Mutex<Line>,
+    /// Held while a caller enters a queue in which nobody may wait.
+    gate: Mutex<()>,
     sessions_per_second: AtomicU32,
 }
 
@@ -138,6 +141,7 @@ impl Floor {
             facts,
             arrivals: AtomicU64::new(0),
             line: Mutex::default(),
+            gate: Mutex::default(),
             sessions_per_second: AtomicU32::new(SESSIONS_PER_SECOND),
         }
     }
@@ -289,6 +293,8 @@ impl Floor {
             let Some(released) = a.release(key.offer, wrap_up, seen, now) else { return };
             if let Released::Conversation { talked, ended, wrap_up } = released {
                 if lock(&self.unclosed).end(key.offer, seen) {
+                    // As the store counts: with the record.
+                    a.shift_mut().count(talked);
                     let OfferKey { offer, call, queue, agent } = key.clone();
                     let at = now.wall_of(ended);
                     self.record_at(at, Fact::ConversationEnded { offer, call, queue, agent, talked, by });
@@ -298,6 +304,9 @@ impl Floor {
                     self.record_at(at, Fact::WrapUpStarted { agent, queue, until: at.plus(lasts), lasts });
                 }
             }
+        }
+        if self.with_queue(&key.queue, |q| q.talks().remove(&key.offer)) == Some(true) {
+            self.queue_changed(&key.queue);
         }
         self.agents.remove_if(&key.agent, |_, a| a.is_retired());
         self.agent_changed(&key.agent);
@@ -316,6 +325,7 @@ impl Floor {
     /// Records that the caller was connected to the agent of this offer.
     pub fn answered(&self, key: &OfferKey, now: Now) {
         let wrap_up = self.queues.get(&key.queue).map_or(Duration::ZERO, |q| q.settings().wrap_up);
+        self.with_queue(&key.queue, |q| q.talks().insert(key.offer));
         let left = self.leave_queue(&key.call, &key.queue, CancelCause::AnsweredElsewhere, now, |_| None);
         let tell = || {
             if let Some(left) = left {

@@ -79,6 +79,12 @@ impl Floor {
                 q.restore_last_offered(agent.clone());
             }
         }
+        for (agent, shift) in &restored.shifts {
+            if let Some(mut a) = self.agents.get_mut(agent) {
+                *a.shift_mut() = *shift;
+            }
+            self.agent_changed(agent);
+        }
         for wrap_up in &restored.wrap_ups {
             self.resume_wrap_up(wrap_up, death, now);
         }
@@ -168,8 +174,11 @@ impl Floor {
         if !self.adopt(&key, death.moment(answered.at), death.at) {
             lock(&self.unclosed).end(key.offer, false);
             let OfferKey { offer, call, queue, agent } = key;
-            let talked = death.alive.wall.since(answered.at);
+            let (talked, counted) = (death.alive.wall.since(answered.at), agent.clone());
             let ended = Fact::ConversationEnded { offer, call, queue, agent, talked, by: EndedBy::Unknown };
+            if let Some(mut a) = self.agents.get_mut(&counted) {
+                a.shift_mut().count(talked);
+            }
             self.record_at(death.alive.wall, ended);
         } else if !linked {
             self.release_unseen(&key, now);

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::acd::agent::Agent;
+use crate::acd::agent::{Activity, Agent};
 use crate::acd::fact::{Asker, CancelCause, Fact, Record, TimeoutCause};
 use crate::acd::feature::Authenticated;
-use crate::acd::ids::{AgentId, QueueNumber};
+use crate::acd::ids::{AgentId, OfferId, QueueNumber};
 use crate::acd::queue::{Queue, Reconfigured};
 use crate::acd::settings::{AgentSettings, QueueSettings};
+use crate::acd::shift::Shift;
 use crate::acd::time::{Now, Since, Wall};
 
 use super::{Floor, OfferKey, Written};
@@ -89,11 +90,15 @@ impl Floor {
     }
 
     fn configure_queue(&self, number: &QueueNumber, settings: &QueueSettings, now: Now) {
+        let is_new = !self.queues.contains_key(number);
+        let talks = if is_new { self.talks_of(number) } else { Vec::new() };
         let done = {
             let mut fresh = false;
             let mut queue = self.queues.entry(number.clone()).or_insert_with(|| {
                 fresh = true;
-                Queue::new(Arc::new(settings.clone()))
+                let mut queue = Queue::new(Arc::new(settings.clone()));
+                queue.talks().extend(talks);
+                queue
             });
             let returned = queue.revive();
             let done = if fresh || (!returned && **queue.settings() == *settings) {
@@ -109,6 +114,15 @@ impl Floor {
         };
         self.wake_all(&done.wake);
         self.queue_changed(number);
+    }
+
+    /// The conversations of a queue that was removed and is configured again.
+    fn talks_of(&self, queue: &QueueNumber) -> Vec<OfferId> {
+        let talk = |agent: &Agent| match agent.activity() {
+            Activity::Talking(held) if held.queue == *queue => Some(held.offer),
+            _ => None,
+        };
+        self.agents.iter().filter_map(|agent| talk(&agent)).collect()
     }
 
     /// Logs agents out of the queues in which they are no longer participants.
@@ -181,10 +195,17 @@ impl Floor {
     }
 
     fn apply_login(&self, agent: &AgentId, queue: &QueueNumber, at: Wall, fact: Option<Fact>) {
+        let least = self.least_work(queue);
         let changed = self.agents.get_mut(agent).is_some_and(|mut a| {
+            let begins = a.logins().is_empty();
             let changed = a.login(queue.clone(), at);
             if let Some(fact) = fact.filter(|_| changed) {
                 (self.facts)(Record { at, fact }, Written::Before);
+                if begins {
+                    *a.shift_mut() = least;
+                    let Shift { calls, talked } = least;
+                    self.record_at(at, Fact::ShiftBegan { agent: agent.clone(), calls, talked });
+                }
             }
             changed
         });
@@ -195,6 +216,12 @@ impl Floor {
             self.queue_shows(queue);
             self.agent_changed(agent);
         }
+    }
+
+    /// The least work of the agents logged in to a queue, with which a shift begins beside them (Q35).
+    fn least_work(&self, queue: &QueueNumber) -> Shift {
+        let present = self.queues.get(queue).map(|q| q.logged_in().clone()).unwrap_or_default();
+        Shift::beside(present.iter().filter_map(|agent| self.agent(agent, |a| *a.shift())))
     }
 
     /// Logs an agent out, if that is a change, and calls off a phone that rings for the queue. When no agent is left,

@@ -126,6 +126,7 @@ impl Floor {
             true
         });
         if adopted {
+            self.with_queue(&key.queue, |q| q.talks().insert(key.offer));
             self.agent_changed(&key.agent);
             self.wake_dispatcher();
         }
@@ -140,6 +141,7 @@ impl Floor {
             .get_mut(&key.agent)
             .is_some_and(|mut a| a.adopt(key.offer, key.call.clone(), key.queue.clone(), since, seen));
         if adopted {
+            self.with_queue(&key.queue, |q| q.talks().insert(key.offer));
             self.agent_changed(&key.agent);
         }
         adopted

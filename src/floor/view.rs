@@ -34,6 +34,15 @@ pub struct QueueView {
     pub name: Arc<str>,
     /// How agents are chosen.
     pub strategy: Strategy,
+    /// How many callers may wait; `None` means any number.
+    #[serde(default)]
+    pub max_callers: Option<u32>,
+    /// How many of the queue's callers talk.
+    #[serde(default)]
+    pub talking: usize,
+    /// How many may talk at once; `None` means any number.
+    #[serde(default)]
+    pub max_conversations: Option<u32>,
     /// The callers in order.
     pub waiting: Vec<WaitingView>,
     /// Why the first caller for whom no phone rings waits: each participant with the reason.
@@ -111,6 +120,11 @@ pub enum Reason {
     HeldForEarlier {
         /// The queue of that caller.
         queue: QueueNumber,
+    },
+    /// Free, but as many of the queue's callers talk, or are being rung for, as may.
+    MaxConversations {
+        /// How many.
+        most: u32,
     },
     /// Was offered this caller and did not answer.
     Tried {
@@ -224,6 +238,12 @@ pub struct AgentView {
     /// The agent's activity.
     #[serde(flatten)]
     pub doing: Doing,
+    /// The queue conversations that count in the present shift (Q35).
+    #[serde(default)]
+    pub calls: u32,
+    /// Their length together.
+    #[serde(default)]
+    pub talked_ms: u64,
     /// The caller of an offer or a conversation: the UUID of the channel.
     pub call: Option<CallId>,
     /// The agent's leg of it: the UUID of the channel. For an agent with several phones this is the first phone's leg;
@@ -275,6 +295,8 @@ impl Floor {
             name: agent.settings().name.clone(),
             logins: agent.logins().keys().cloned().collect(),
             doing: Doing::of(agent, now),
+            calls: agent.shift().calls,
+            talked_ms: u64::try_from(agent.shift().talked.as_millis()).unwrap_or(u64::MAX),
             call: agent.held().map(|h| h.call.clone()),
             leg: agent.held().map(|h| h.offer),
             party: agent.held().and_then(|h| self.party(h.offer)).map(|party| party.number),
@@ -291,9 +313,10 @@ impl Floor {
     }
 
     fn view_of(&self, number: &QueueNumber, firsts: &BTreeMap<QueueNumber, Rank>, now: Now) -> Option<QueueView> {
-        let (settings, rows) = {
+        let (settings, talking, is_at_its_limit, rows) = {
             let q = self.queues.get(number)?;
             let settings = q.settings().clone();
+            let (talking, is_at_its_limit) = (q.talking(), q.room() == Some(0));
             let rows: Vec<_> = q
                 .waiting()
                 .enumerate()
@@ -306,13 +329,18 @@ impl Floor {
                     (w.call().clone(), place, now.wall_of(w.since()), ringing, tried)
                 })
                 .collect();
-            (settings, rows)
+            (settings, talking, is_at_its_limit, rows)
         };
-        let participants: Vec<Participant> = if rows.iter().any(|(.., tried)| tried.is_some()) {
+        let mut participants: Vec<Participant> = if rows.iter().any(|(.., tried)| tried.is_some()) {
             settings.participants.iter().map(|agent| self.participant(agent, number, firsts, now)).collect()
         } else {
             Vec::new()
         };
+        if let Some(most) = settings.max_conversations.filter(|_| is_at_its_limit) {
+            for one in &mut participants {
+                one.reason.get_or_insert(Reason::MaxConversations { most });
+            }
+        }
         let waiting: Vec<WaitingView> = rows
             .into_iter()
             .map(|(call, place, since, ringing, tried)| WaitingView {
@@ -326,8 +354,16 @@ impl Floor {
             .collect();
         let first = waiting.iter().find(|w| w.ringing.is_empty());
         let candidates = first.map(|w| w.candidates.clone()).unwrap_or_default();
-        let (name, strategy) = (settings.name.clone(), settings.strategy);
-        Some(QueueView { number: number.clone(), name, strategy, waiting, candidates })
+        Some(QueueView {
+            number: number.clone(),
+            name: settings.name.clone(),
+            strategy: settings.strategy,
+            max_callers: settings.max_callers,
+            talking,
+            max_conversations: settings.max_conversations,
+            waiting,
+            candidates,
+        })
     }
 
     fn participant(
@@ -347,6 +383,9 @@ impl Floor {
 
 /// A queue, and the place of its first caller for whom no phone rings.
 fn first_of(queue: &Queue) -> Option<(QueueNumber, Rank)> {
+    if queue.room() == Some(0) {
+        return None;
+    }
     let (place, _) = queue.waiting().find(|(_, w)| w.offers().is_empty())?;
     Some((queue.settings().number.clone(), place))
 }

@@ -16,6 +16,7 @@ use super::unended::Unended;
 use crate::acd::fact::Fact;
 use crate::acd::ids::{AgentId, IdError, Instance, QueueNumber};
 use crate::acd::restored::{Alive, Restored, WrapUp};
+use crate::acd::shift::Shift;
 use crate::acd::time::Wall;
 
 /// How many old records one step deletes.
@@ -64,6 +65,10 @@ pub(super) const MIGRATIONS: &[&str] = &[
 ",
     "
     CREATE TABLE queues (queue TEXT PRIMARY KEY, last_offered TEXT NOT NULL) WITHOUT ROWID;
+",
+    "
+    ALTER TABLE agents ADD COLUMN shift_calls INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE agents ADD COLUMN shift_talked_ms INTEGER NOT NULL DEFAULT 0;
 ",
 ];
 /// Marks a SQLite file as this daemon's: `FSQ1`.
@@ -132,6 +137,16 @@ impl Sqlite {
                 "SELECT agent, last_conversation_end FROM agents WHERE last_conversation_end IS NOT NULL
                  ORDER BY last_line, agent",
                 |row| Ok((agent(row)?, Wall(row.get(1)?))),
+            )?,
+            shifts: rows(
+                db,
+                "SELECT agent, shift_calls, shift_talked_ms FROM agents WHERE shift_calls > 0 OR shift_talked_ms > 0
+                 ORDER BY agent",
+                |row| {
+                    let calls = u32::try_from(row.get::<_, i64>(1)?).unwrap_or(u32::MAX);
+                    let talked = Duration::from_millis(row.get::<_, i64>(2)?.unsigned_abs());
+                    Ok((agent(row)?, Shift { calls, talked }))
+                },
             )?,
             last_offered: rows(db, "SELECT last_offered, queue FROM queues ORDER BY queue", |row| {
                 Ok((id(row, 1, QueueNumber::new)?, agent(row)?))
@@ -248,6 +263,10 @@ fn number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
+fn millis(lasts: Duration) -> i64 {
+    i64::try_from(lasts.as_millis()).unwrap_or(i64::MAX)
+}
+
 /// Writes one record and the state that it changes.
 fn write(db: &Transaction<'_>, next: &Numbered, line: Wall) -> rusqlite::Result<()> {
     let Numbered { number: n, record } = next;
@@ -256,6 +275,12 @@ fn write(db: &Transaction<'_>, next: &Numbered, line: Wall) -> rusqlite::Result<
     let at = record.at.0;
     match &record.fact {
         Fact::AgentLoggedIn { agent, queue, .. } => {
+            // A shift begins. What it begins with follows as a fact of its own.
+            db.prepare_cached(
+                "UPDATE agents SET shift_calls = 0, shift_talked_ms = 0
+                 WHERE agent = ?1 AND NOT EXISTS (SELECT 1 FROM logins WHERE agent = ?1)",
+            )?
+            .execute([agent.as_str()])?;
             db.prepare_cached("INSERT INTO logins VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?.execute(params![
                 agent.as_str(),
                 queue.as_str(),
@@ -266,12 +291,20 @@ fn write(db: &Transaction<'_>, next: &Numbered, line: Wall) -> rusqlite::Result<
             db.prepare_cached("DELETE FROM logins WHERE agent = ?1 AND queue = ?2")?
                 .execute([agent.as_str(), queue.as_str()])?;
         }
-        Fact::ConversationEnded { agent, .. } => {
+        Fact::ConversationEnded { agent, talked, .. } => {
             set_agent(db, agent, ["last_conversation_end", "last_line"], [Some(at), Some(line.0)])?;
+            db.prepare_cached(
+                "UPDATE agents SET shift_calls = shift_calls + 1, shift_talked_ms = shift_talked_ms + ?2
+                 WHERE agent = ?1",
+            )?
+            .execute(params![agent.as_str(), millis(*talked)])?;
+        }
+        Fact::ShiftBegan { agent, calls, talked } => {
+            let (calls, talked) = (i64::from(*calls), millis(*talked));
+            set_agent(db, agent, ["shift_calls", "shift_talked_ms"], [Some(calls), Some(talked)])?;
         }
         Fact::WrapUpStarted { agent, until, lasts, .. } => {
-            let lasts = i64::try_from(lasts.as_millis()).unwrap_or(i64::MAX);
-            set_agent(db, agent, ["wrap_up_until", "wrap_up_ms"], [Some(until.0), Some(lasts)])?;
+            set_agent(db, agent, ["wrap_up_until", "wrap_up_ms"], [Some(until.0), Some(millis(*lasts))])?;
         }
         Fact::WrapUpEnded { agent } => set_agent(db, agent, ["wrap_up_until", "wrap_up_ms"], [None, Some(0)])?,
         Fact::OfferMade { queue, agent, .. } => {
@@ -280,6 +313,7 @@ fn write(db: &Transaction<'_>, next: &Numbered, line: Wall) -> rusqlite::Result<
         }
         Fact::CallEntered { .. }
         | Fact::HeadStartChanged { .. }
+        | Fact::CallRefused { .. }
         | Fact::OfferMissed { .. }
         | Fact::OfferCancelled { .. }
         | Fact::CallAnswered { .. }

@@ -36,10 +36,12 @@ impl Unended {
             | Fact::CallReturned { call, .. }
             | Fact::CallTaken { call, .. }
             | Fact::CallLost { call, .. } => (false, self.waiting.remove(call)),
-            Fact::CallWentOn { .. }
+            Fact::CallRefused { .. }
+            | Fact::CallWentOn { .. }
             | Fact::HeadStartChanged { .. }
             | Fact::PartyChanged { .. }
             | Fact::AgentLoggedIn { .. }
+            | Fact::ShiftBegan { .. }
             | Fact::AgentLoggedOut { .. }
             | Fact::WrapUpStarted { .. }
             | Fact::WrapUpEnded { .. } => (false, None),

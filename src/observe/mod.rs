@@ -53,6 +53,7 @@ pub fn log(record: &Record, masked: bool) {
         sip_status = count("sip_status"),
         waited_ms = count("waited_ms"),
         talked_ms = count("talked_ms"),
+        calls = count("calls"),
         by = text("by"),
         user = text("user"),
         onward = onward.map_or(text("onward"), |(word, _)| Some(word.as_str())),

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 use tracing::Instrument;
 
 use crate::acd::call::{Call, Effect, Input};
@@ -65,14 +65,14 @@ async fn serve(
     let mut draining = shared.draining.clone();
     while !session.call.is_finished() {
         let due = session.call.deadline().into_iter().chain(session.outbox.deadline()).min();
-        let due = due.map(|at| shared.clock.instant(at));
+        let at = shared.clock.instant(due.unwrap_or_default());
         tokio::select! {
             biased;
             incoming = events.next() => session.incoming(incoming),
             (what, outcome) = session.replies.next() => session.outcome(what, outcome),
             () = wake.notified() => session.woken(turn.asked_for()),
             () = drained(&mut draining) => session.tell(Input::Drain),
-            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => session.tick(),
+            () = sleep_until(at), if due.is_some() => session.tick(),
         }
     }
     let (connection, lives_on) = (session.connection.clone(), session.call.lives_on());

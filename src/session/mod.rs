@@ -80,7 +80,7 @@ pub async fn run(shared: Arc<Shared>, connection: Connection, mut events: Events
             Box::pin(feature::run(&shared, &settings, connection, events, call, login, queue)).await;
         }
         Dialled::Other => {
-            tracing::warn!(call = %call.channel.id, dialled = call.dialled, "a call dialled neither a queue nor a feature code");
+            tracing::warn!(call = %call.channel.id, dialled = %call.dialled, "a call dialled neither a queue nor a feature code");
             Box::pin(feature::refuse_number(&connection, &mut events)).await;
         }
     }

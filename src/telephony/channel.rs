@@ -149,15 +149,7 @@ impl NewCall {
         Ok(Self {
             channel,
             dialled,
-            // mod_sofia sets `sip_auth_username` from the credentials that it checked; the phone merely claims the
-            // rest.
-            who: variable("sip_auth_username").filter(|_| variable("sip_authorized").as_deref() == Some("true")).map(
-                |user| Authenticated {
-                    user,
-                    domain: variable("domain_name").or_else(|| variable("sip_auth_realm")),
-                    placed: !SENT_HERE.iter().any(|name| variable(name).is_some()),
-                },
-            ),
+            who: caller_of(&variable),
             dialled_user: variable("dialed_user")
                 .filter(|_| header("Call-Direction") == "outbound")
                 .map(|user| Authenticated { user, domain: variable("dialed_domain"), placed: false }),
@@ -180,6 +172,16 @@ impl NewCall {
             ),
         })
     }
+}
+
+/// The user whose credentials mod_sofia checked: it sets `sip_auth_username` from them; the phone merely claims the rest.
+fn caller_of(variable: &impl Fn(&str) -> Option<String>) -> Option<Authenticated> {
+    variable("sip_authorized").filter(|authorized| authorized == "true")?;
+    Some(Authenticated {
+        user: variable("sip_auth_username")?,
+        domain: variable("domain_name").or_else(|| variable("sip_auth_realm")),
+        placed: !SENT_HERE.iter().any(|name| variable(name).is_some()),
+    })
 }
 
 /// Logs that a text is no head start, which counts as none.

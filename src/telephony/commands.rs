@@ -542,6 +542,7 @@ mod tests {
             rank: Rank::new(Wall(1), 2),
             first_entered: Wall(1),
             visited: Vec::new(),
+            refused: None,
             since: None,
         };
         let german = Language("de".into());

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::acd::fact::RefusalCause;
 use crate::acd::ids::QueueNumber;
 use crate::acd::rank::Rank;
 use crate::acd::time::Wall;
@@ -21,6 +22,8 @@ pub(crate) struct Remembered {
     pub(crate) rank: Rank,
     pub(crate) first_entered: Wall,
     pub(crate) visited: Vec<QueueNumber>,
+    /// Why the queue has not let the caller in, who has no place then.
+    pub(crate) refused: Option<RefusalCause>,
     /// When this wait began, in microseconds by FreeSWITCH's clock, if known: our calendar must not measure the wait.
     pub(crate) since: Option<u64>,
 }
@@ -33,8 +36,9 @@ impl Remembered {
             0 => String::new(),
             head => format!(",head={head}"),
         };
+        let refused = self.refused.map_or_else(String::new, |cause| format!(",refused={}", cause.as_str()));
         format!(
-            "v=2,dialled={},queue={},entered={},seq={},first={},visited={}{since}{head}",
+            "v=2,dialled={},queue={},entered={},seq={},first={},visited={}{since}{head}{refused}",
             self.dialled,
             self.queue,
             self.rank.entered.0,
@@ -57,7 +61,8 @@ impl Remembered {
         let [dialled, queue, entered, seq, first, visited] =
             ["dialled", "queue", "entered", "seq", "first", "visited"].map(value);
         let since = value("since").and_then(|since| since.parse().ok());
-        let mut kept = Self { since, ..Self::of(dialled?, queue?, entered?, seq?, first?, visited?)? };
+        let refused = value("refused").and_then(RefusalCause::named);
+        let mut kept = Self { since, refused, ..Self::of(dialled?, queue?, entered?, seq?, first?, visited?)? };
         let head = value("head").and_then(|head| head.parse().ok()).map(Duration::from_millis);
         kept.rank.head_start = head.unwrap_or_default();
         Some(kept)
@@ -70,6 +75,7 @@ impl Remembered {
             rank: Rank::new(Wall(entered.parse().ok()?), seq.parse().ok()?),
             first_entered: Wall(first.parse().ok()?),
             visited: read_queues(visited)?,
+            refused: None,
             since: None,
         })
     }
@@ -103,6 +109,7 @@ mod tests {
             rank: Rank::new(Wall(1_795_338_329_796), 7),
             first_entered: Wall(1_795_338_300_000),
             visited: vec![q("99900"), q("99901")],
+            refused: None,
             since: None,
         };
         let text = place.write();
@@ -119,6 +126,11 @@ mod tests {
         assert_eq!(
             (ahead.write(), Remembered::read(&ahead.write())),
             (format!("{text},since=5,head=60000"), Some(ahead))
+        );
+        let refused = Remembered { refused: Some(RefusalCause::Full), ..place.clone() };
+        assert_eq!(
+            (refused.write(), Remembered::read(&refused.write())),
+            (format!("{text},refused=full"), Some(refused))
         );
         assert_eq!(Remembered::read(&format!("{text},head=x")), Some(place.clone()));
         assert_eq!(Remembered::read("1_99900_99901_1795338329796_7_1795338300000_99900.99901"), Some(place));

@@ -3,6 +3,7 @@
 
 mod ending;
 mod hearing;
+mod refused;
 
 use std::sync::Arc;
 use std::time::Duration;

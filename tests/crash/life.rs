@@ -356,16 +356,7 @@ fn q109_a_dead_task_leaves_no_ghost_in_the_line() {
             let daemon = site.daemon();
             let call = CallId::new("ghost").unwrap();
             let (number, came) = ("0790".into(), Duration::ZERO);
-            let caller = Caller {
-                number,
-                first_entered: None,
-                returned: false,
-                since: None,
-                own: None,
-                dialog: None,
-                head_start: Duration::ZERO,
-                came,
-            };
+            let caller = Caller { number, came, ..Caller::default() };
             assert!(daemon.floor().admit(&call, "0790".into(), Box::new(|| {})));
             let mut desk = CallDesk::new(daemon.floor().clone(), call, caller, 1);
             drop(desk.carry_out(Desk::Enter(QueueNumber::new("99900").unwrap(), None), daemon.clock().now()));

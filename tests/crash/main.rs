@@ -25,6 +25,7 @@ mod wire;
 
 mod changes;
 mod door;
+mod gates;
 mod lamps;
 mod life;
 mod logs;

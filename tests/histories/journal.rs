@@ -3,6 +3,7 @@
 use freeswitch_queue::acd::fact::{Fact, Onward, Record};
 use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
 use freeswitch_queue::acd::restored::WrapUp;
+use freeswitch_queue::acd::shift::Shift;
 use freeswitch_queue::acd::time::Wall;
 
 use crate::ledger::{Ledger, Lives};
@@ -21,6 +22,9 @@ pub(crate) fn since_start(wall: Wall) -> u64 {
 /// Counts of the outcomes of the calls.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
+    /// The callers who came to a queue, let in or not.
+    pub(crate) offered: u64,
+    pub(crate) refused: u64,
     pub(crate) entered: u64,
     pub(crate) answered: u64,
     pub(crate) abandoned: u64,
@@ -33,6 +37,8 @@ pub(crate) struct Counts {
 
 impl Counts {
     pub(crate) fn add(&mut self, other: &Self) {
+        self.offered += other.offered;
+        self.refused += other.refused;
         self.entered += other.entered;
         self.answered += other.answered;
         self.abandoned += other.abandoned;
@@ -47,7 +53,7 @@ impl Counts {
     pub(crate) fn is_lively(&self) -> bool {
         let kinds =
             [self.answered, self.abandoned, self.timed_out, self.moved, self.lost, self.interrupted, self.offers];
-        kinds.iter().all(|n| *n > 100)
+        kinds.iter().chain([&self.refused]).all(|n| *n > 100)
     }
 }
 
@@ -57,6 +63,8 @@ pub(crate) struct Journal {
     pub(crate) ends: Vec<(AgentId, Wall)>,
     /// The agent to whom each queue offered a caller last.
     pub(crate) pointers: Vec<(QueueNumber, AgentId)>,
+    /// Each agent's work in the present shift.
+    pub(crate) shifts: Vec<(AgentId, Shift)>,
     pub(crate) wraps: Vec<WrapUp>,
     /// Answered calls whose conversation has not ended.
     pub(crate) conversations: Vec<Record>,
@@ -70,12 +78,13 @@ impl Default for Journal {
     fn default() -> Self {
         // The restored state has no waits and no offers: a daemon that starts again knows none.
         let ledger = Ledger::new(Lives { forgetful: true, ..Lives::default() });
-        let (logins, ends, pointers, wraps, conversations, ways) = Default::default();
+        let (logins, ends, pointers, shifts, wraps, conversations, ways) = Default::default();
         Self {
             ledger,
             logins,
             ends,
             pointers,
+            shifts,
             wraps,
             conversations,
             ways,
@@ -90,6 +99,11 @@ impl Journal {
         self.ends.iter().find(|e| e.0 == *agent).map(|e| since_start(e.1))
     }
 
+    pub(crate) fn shift(&self, agent: &AgentId) -> (u32, u64) {
+        let shift = self.shifts.iter().find(|s| s.0 == *agent).map(|s| s.1).unwrap_or_default();
+        (shift.calls, shift.talked.as_millis() as u64)
+    }
+
     pub(crate) fn wrap_up(&self, agent: &AgentId) -> Option<u64> {
         self.wraps.iter().find(|w| w.agent == *agent).map(|w| since_start(w.until))
     }
@@ -98,6 +112,14 @@ impl Journal {
     pub(crate) fn conversation(&self, agent: &AgentId) -> Option<OfferId> {
         self.conversations.iter().find_map(|r| match &r.fact {
             Fact::CallAnswered { offer, agent: a, .. } if a == agent => Some(*offer),
+            _ => None,
+        })
+    }
+
+    /// The queue of that conversation.
+    pub(crate) fn talks_for(&self, agent: &AgentId) -> Option<QueueNumber> {
+        self.conversations.iter().find_map(|r| match &r.fact {
+            Fact::CallAnswered { queue, agent: a, .. } if a == agent => Some(queue.clone()),
             _ => None,
         })
     }
@@ -122,11 +144,17 @@ impl Journal {
         self.last = record.at.max(self.last);
         self.ledger.take(&record.fact).unwrap();
         match &record.fact {
-            Fact::CallEntered { call, queue, first_entered, .. } => {
+            Fact::CallEntered { call, queue, first_entered, caller, .. } => {
+                // An entry whose record a dead daemon lost is recorded by the next.
+                self.counts.offered += u64::from(caller.is_empty());
                 let way = self.way(call, record.at);
                 assert_eq!(*first_entered, way.1, "Q13: when {call} first entered a queue");
                 way.2.push(queue.clone());
                 self.counts.entered += 1;
+            }
+            Fact::CallRefused { call, queue, .. } => {
+                self.way(call, record.at).2.push(queue.clone());
+                self.counts.refused += 1;
             }
             Fact::OfferMade { queue, agent, .. } => {
                 self.pointers.retain(|(q, _)| q != queue);
@@ -137,7 +165,16 @@ impl Journal {
                 self.conversations.push(record.clone());
                 self.counts.answered += 1;
             }
-            Fact::ConversationEnded { offer, agent, .. } => {
+            Fact::ShiftBegan { agent, calls, talked } => {
+                self.shifts.retain(|s| s.0 != *agent);
+                self.shifts.push((agent.clone(), Shift { calls: *calls, talked: *talked }));
+            }
+            Fact::ConversationEnded { offer, agent, talked, .. } => {
+                let known = self.shifts.iter().find(|s| s.0 == *agent);
+                let mut shift = known.map(|(_, shift)| *shift).unwrap_or_default();
+                shift.count(*talked);
+                self.shifts.retain(|s| s.0 != *agent);
+                self.shifts.push((agent.clone(), shift));
                 let ended = |r: &Record| matches!(&r.fact, Fact::CallAnswered { offer: o, .. } if o == offer);
                 self.conversations.retain(|r| !ended(r));
                 self.ends.retain(|e| e.0 != *agent);
@@ -156,7 +193,12 @@ impl Journal {
             | Fact::CallWentOn { .. }
             | Fact::HeadStartChanged { .. }
             | Fact::PartyChanged { .. } => {}
-            Fact::AgentLoggedIn { agent, queue, .. } => self.logins.push((agent.clone(), queue.clone(), record.at)),
+            Fact::AgentLoggedIn { agent, queue, .. } => {
+                if self.logins.iter().all(|l| l.0 != *agent) {
+                    self.shifts.retain(|s| s.0 != *agent);
+                }
+                self.logins.push((agent.clone(), queue.clone(), record.at));
+            }
             Fact::AgentLoggedOut { agent, queue, .. } => self.logins.retain(|l| l.0 != *agent || l.1 != *queue),
             Fact::WrapUpStarted { agent, until, lasts, .. } => {
                 self.wraps.retain(|w| w.agent != *agent);
@@ -172,6 +214,13 @@ impl Journal {
         let c = &self.counts;
         let left = c.answered + c.abandoned + c.timed_out + c.moved + c.lost + c.interrupted;
         assert_eq!(c.entered, left + self.ledger.waiting() as u64, "the calls do not add up");
+    }
+
+    /// A caller has come to a queue, and the facts of it are taken.
+    pub(crate) fn offered(&mut self) {
+        self.counts.offered += 1;
+        let c = &self.counts;
+        assert_eq!(c.offered, c.entered + c.refused, "Q44: the callers who came do not add up");
     }
 
     /// The daemon died: its open work produces no more events.

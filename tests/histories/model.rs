@@ -2,6 +2,8 @@
 //! from end to end. It makes no decisions. It follows the daemon's actions and the events around it, and fails the
 //! history at the first action that the rules forbid.
 
+mod choice;
+
 use std::time::Duration;
 
 use freeswitch_queue::acd::fact::{CancelCause, Fact, MissCause, TimeoutCause};
@@ -30,9 +32,13 @@ pub(crate) struct Agent {
     /// The offer that holds the agent, until its leg is gone.
     pub(crate) offer: Option<OfferId>,
     pub(crate) talking: bool,
+    /// The queue whose caller the agent talks with.
+    talks_for: Option<QueueNumber>,
     /// When the wrap-up ends, and whether a record of it was seen.
     pub(crate) rest: Option<(u64, bool)>,
     last_talk_end: Option<u64>,
+    /// The queue conversations of the present shift, and their length.
+    shift: (u32, u64),
     pub(crate) private: bool,
     /// The last logout.
     left: Option<(QueueNumber, u64)>,
@@ -120,88 +126,6 @@ impl Model {
         Some(ahead as u32 + 1)
     }
 
-    // The choice of caller and agent.
-
-    /// Q5: logged in here, not in a conversation, not ringing, not in wrap-up, not on a private call,
-    /// reachable.
-    fn is_free(a: &Agent, queue: &QueueNumber, now: u64) -> bool {
-        a.logins.contains(queue)
-            && a.offer.is_none()
-            && a.rest.is_none_or(|(until, _)| until <= now)
-            && !a.private
-            && a.unreachable.is_none_or(|until| until <= now)
-    }
-
-    /// The next offer that the rules demand: the caller, and the agents of whom one must be rung.
-    pub(crate) fn next_offer(&self, now: u64) -> Option<(CallId, Vec<AgentId>)> {
-        // Queues whose free agents are held for an earlier caller, and the one agent who is not held because that
-        // caller calls from the agent's own phone.
-        let mut held: Vec<(&QueueNumber, Option<&AgentId>)> = Vec::new();
-        // Q4, Q25: the caller who has waited longest, with a head start as part of the wait, is served first, across
-        // all queues.
-        for c in &self.callers {
-            let Some(q) = self.queue(&c.queue) else { continue };
-            let over = c.closed.is_some() || !c.over.is_empty();
-            if q.strategy == Strategy::Simultaneous && self.is_at_its_share(&c.queue, now) {
-                continue;
-            }
-            let rings = !c.offers.is_empty();
-            // Q37: so many phones ring for a caller at a time.
-            let at_most = if q.strategy == Strategy::Simultaneous { q.ring_at_most } else { 1 };
-            if over || c.offers.len() >= at_most {
-                continue;
-            }
-            let left = held.iter().rev().find(|(queue, _)| **queue == c.queue).map(|(_, spare)| *spare);
-            // Q6: in list order; an agent who is not free is skipped.
-            let agent = |id: &AgentId| self.agents.iter().find(|a| a.id == *id);
-            let free = q.participants.iter().filter_map(agent).filter(|a| Self::is_free(a, &c.queue, now));
-            let free: Vec<&Agent> = free.filter(|a| left.is_none_or(|spare| spare == Some(&a.id))).collect();
-            // Q5: not the agent from whose phone the call comes.
-            let (own, free): (Vec<&Agent>, Vec<&Agent>) = free.into_iter().partition(|a| c.own == Some(a.id.clone()));
-            // Q7: untried agents first; when all were tried and none rings, the round starts over.
-            let mut turn: Vec<&Agent> = free.iter().copied().filter(|a| !c.tried.contains(&a.id)).collect();
-            if turn.is_empty() && !rings {
-                turn.clone_from(&free);
-            }
-            // Q7: never within 5 s of a failed offer.
-            let paused = |a: &Agent| c.missed.iter().any(|(id, at)| *id == a.id && now < at + PAUSE);
-            let mut ready: Vec<&Agent> = turn.into_iter().filter(|a| !paused(a)).collect();
-            if ready.is_empty() {
-                if !rings && !free.is_empty() {
-                    // Q4: callers behind do not get the agents who are only paused for this caller.
-                    held.push((&c.queue, own.first().map(|a| &a.id)));
-                }
-                continue;
-            }
-            match q.strategy {
-                Strategy::AsListed => ready.truncate(1),
-                Strategy::LongestIdle | Strategy::Simultaneous => {
-                    let longest = ready.iter().map(|a| a.last_talk_end).min();
-                    ready.retain(|a| Some(a.last_talk_end) == longest);
-                    ready.truncate(1);
-                }
-                // Q34: the next one behind the agent offered last, in list order, around.
-                Strategy::RoundRobin => {
-                    let listed = |id: &AgentId| q.participants.iter().position(|p| p == id);
-                    let last = self.pointers.iter().find(|(queue, _)| *queue == c.queue);
-                    let begins = last.and_then(|(_, agent)| listed(agent)).map_or(0, |at| at + 1);
-                    let all = q.participants.len();
-                    ready.sort_by_key(|a| (listed(&a.id).unwrap_or_default() + all - begins) % all);
-                    ready.truncate(1);
-                }
-                Strategy::Random => {}
-            }
-            return Some((c.call.clone(), ready.into_iter().map(|a| a.id.clone()).collect()));
-        }
-        None
-    }
-
-    /// A `simultaneous` queue uses at most half of the new sessions of any second.
-    fn is_at_its_share(&self, queue: &QueueNumber, now: u64) -> bool {
-        let lately = self.paced.iter().filter(|(q, at)| q == queue && now < at + 1000).count();
-        lately >= (self.sessions / 2) as usize
-    }
-
     fn offered(&mut self, offer: OfferId, call: &CallId, agent: &AgentId, now: u64) {
         let expected = self.next_offer(now);
         let legal = expected.as_ref().is_some_and(|(c, agents)| c == call && agents.contains(agent));
@@ -223,18 +147,6 @@ impl Model {
         }
     }
 
-    /// Q25: a caller is overtaken only by one who came no more than the largest head start in use later.
-    fn check_overtaking(&self, call: &CallId, agent: &AgentId) {
-        let most = self.callers.iter().map(|c| c.place.head_start).max().unwrap_or_default();
-        let mine = self.callers.iter().find(|c| c.call == *call).expect("a caller");
-        let waits = |c: &&Caller| c.closed.is_none() && c.over.is_empty() && c.offers.is_empty();
-        let others = self.callers.iter().filter(|c| c.queue == mine.queue && c.own.as_ref() != Some(agent));
-        for other in others.filter(waits) {
-            let later = mine.place.entered.since(other.place.entered);
-            assert!(later <= most, "Q25: {call} overtakes {} by {later:?}, more than {most:?}", other.call);
-        }
-    }
-
     /// Q25, Q27: puts the callers into their order, by the head starts of the present settings.
     fn line_up(&mut self) {
         for c in &mut self.callers {
@@ -253,6 +165,7 @@ impl Model {
         for a in self.agents.iter_mut().filter(|a| a.offer == Some(offer)) {
             a.offer = None;
             a.talking = false;
+            a.talks_for = None;
         }
         self.agents.retain(|a| !a.retired || a.offer.is_some());
     }
@@ -265,7 +178,7 @@ impl Model {
         queue: QueueNumber,
         (place, since): (Rank, freeswitch_queue::acd::time::Wall),
         (own, head_start): (Option<AgentId>, Duration),
-        circle: bool,
+        (kept, circle): (bool, bool),
         now: u64,
     ) {
         assert!(self.caller(&call).is_none(), "{call} waits twice");
@@ -274,6 +187,9 @@ impl Model {
         if place.entered == wall(now) {
             assert!(newest.is_none_or(|n| n < arrival(&place)), "Q4: {call} is put before an earlier caller");
         }
+        // Q38: a caller who has no place yet is let in only if there is room.
+        let full = self.is_full(&queue, own.as_ref(), now);
+        assert!(kept || full != Some(true), "Q38: {call} is let into {queue}, which is full");
         // Q13: a caller whom timeouts lead back to the same queue does not wait there again.
         let circle = circle.then_some(TimeoutCause::SecondTime);
         let nobody = (self.logged_in(&queue) == 0).then_some(TimeoutCause::NobodyLoggedIn);
@@ -299,6 +215,11 @@ impl Model {
         });
         self.line_up();
         assert_eq!(self.caller(&call).map(|c| c.place.head_start), Some(line), "Q25: the head start of {call}");
+    }
+
+    /// The caller was not let in.
+    pub(crate) fn refused(&self, call: &CallId, queue: &QueueNumber, own: Option<&AgentId>, now: u64) {
+        assert!(self.is_full(queue, own, now) != Some(false), "Q38: {call} is refused by {queue}, which is not full");
     }
 
     /// The call closed its wait; `taken`: another party has the caller.
@@ -341,16 +262,20 @@ impl Model {
                     }
                 }
             }
-            Fact::CallAnswered { offer, call, agent, waited, .. } => {
+            Fact::CallAnswered { offer, call, queue, agent, waited } => {
                 let c = self.caller(call).expect("an answered caller waits");
                 assert_eq!(waited.as_millis() as u64, now - c.entered, "the length of the wait of {call}");
                 let a = self.agent(agent).expect("an agent");
                 assert_eq!(a.offer, Some(*offer), "Q8: an offer that does not hold {agent} was answered");
                 a.talking = true;
+                a.talks_for = Some(queue.clone());
                 (a.unreachable, a.left_alone) = (None, None);
                 self.left(call);
             }
-            Fact::ConversationEnded { offer, queue, agent, .. } => {
+            Fact::ConversationEnded { offer, queue, agent, talked, .. } => {
+                if let Some(a) = self.agent(agent) {
+                    a.shift = (a.shift.0 + 1, a.shift.1 + talked.as_millis() as u64);
+                }
                 let wrap_up = self.queue(queue).map(|q| q.wrap_up.as_millis() as u64);
                 let restored = self.restored.contains(offer);
                 let Some(a) = self.agent(agent).filter(|a| !restored || a.offer == Some(*offer)) else {
@@ -380,7 +305,20 @@ impl Model {
                 assert!(self.participates(agent, queue), "Q14: {agent} is no participant of {queue}");
                 let a = self.agent(agent).expect("an agent");
                 assert!(!a.logins.contains(queue), "Q14: {agent} is logged in to {queue} twice");
+                // Q35: a shift begins with the least work of those present in the queue.
+                let begins = a.logins.is_empty();
+                let present = self.agents.iter().filter(|a| a.logins.contains(queue)).map(|a| a.shift);
+                let (calls, talked): (Vec<u32>, Vec<u64>) = present.unzip();
+                let least = (calls.into_iter().min().unwrap_or(0), talked.into_iter().min().unwrap_or(0));
+                let a = self.agent(agent).expect("an agent");
                 a.logins.push(queue.clone());
+                if begins {
+                    a.shift = least;
+                }
+            }
+            Fact::ShiftBegan { agent, calls, talked } => {
+                let shift = self.agent(agent).expect("an agent").shift;
+                assert_eq!((*calls, talked.as_millis() as u64), shift, "Q35: the shift of {agent} begins");
             }
             Fact::AgentLoggedOut { agent, queue, .. } => {
                 let a = self.agent(agent).expect("an agent");
@@ -415,7 +353,10 @@ impl Model {
                 assert_eq!(c.place.head_start, *head_start, "Q27: the head start of {call}");
                 assert_ne!(std::mem::replace(&mut c.told, *head_start), *head_start, "Q27: nothing changes for {call}");
             }
-            Fact::CallEntered { .. } | Fact::CallWentOn { .. } | Fact::PartyChanged { .. } => {}
+            Fact::CallEntered { .. }
+            | Fact::CallRefused { .. }
+            | Fact::CallWentOn { .. }
+            | Fact::PartyChanged { .. } => {}
         }
     }
 
@@ -481,21 +422,23 @@ impl Model {
             let mut a = Agent::new(s.id.clone());
             a.logins = journal.logins.iter().filter(|l| l.0 == s.id).map(|l| l.1.clone()).collect();
             a.last_talk_end = journal.last_end(&s.id);
+            a.shift = journal.shift(&s.id);
             // One that has ended meanwhile is reported to end now.
             a.rest = journal.wrap_up(&s.id).map(|until| (until.max(now), true));
             a.offer = journal.conversation(&s.id);
             a.talking = a.offer.is_some();
+            a.talks_for = journal.talks_for(&s.id);
             a.rest = a.rest.filter(|(until, _)| !a.talking || *until == now);
             self.agents.push(a);
         }
     }
 
     /// The daemon adopted a conversation from before its start.
-    pub(crate) fn adopted(&mut self, agent: &AgentId, offer: OfferId) {
+    pub(crate) fn adopted(&mut self, agent: &AgentId, offer: OfferId, queue: QueueNumber) {
         let a = self.agent(agent).expect("an agent");
         assert!(a.offer.is_none_or(|o| o == offer), "Q8: {agent} holds another offer");
         // That ends the rest of a wrap-up.
-        (a.offer, a.talking, a.rest) = (Some(offer), true, None);
+        (a.offer, a.talking, a.rest, a.talks_for) = (Some(offer), true, None, Some(queue));
     }
 
     /// Q15: whether the agent has logged out of this queue, or did so this moment.
@@ -550,8 +493,10 @@ impl Agent {
             logins: Vec::new(),
             offer: None,
             talking: false,
+            talks_for: None,
             rest: None,
             last_talk_end: None,
+            shift: (0, 0),
             private: false,
             left: None,
             unreachable: None,

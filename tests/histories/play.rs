@@ -64,6 +64,7 @@ impl Sim {
                 ends
             },
             last_offered: j.pointers.clone(),
+            shifts: j.shifts.clone(),
             wrap_ups: j.wraps.clone(),
             conversations: j.conversations.clone(),
             alive: Some(Alive { wall: wall(self.now), line }),

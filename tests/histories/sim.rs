@@ -187,8 +187,25 @@ impl Sim {
                 let since = self.time().wall_of(*since);
                 let c = self.world.caller(&s.id).expect("a caller");
                 let who = (c.own.clone(), c.head_start);
-                self.model.entered(s.id.clone(), queue.clone(), (*place, since), who, circle, self.now);
+                self.model.entered(s.id.clone(), queue.clone(), (*place, since), who, (returned, circle), self.now);
                 s.ear.entered(self.model.queue(&queue), returned, self.now);
+                if let Some(c) = self.world.caller(&s.id) {
+                    (c.queue, c.visited) = (queue, s.call.visited().to_vec());
+                    c.first_entered = s.desk.first_entered();
+                }
+            }
+            Some(Input::Refused(settings, _, cause)) => {
+                let queue = settings.number.clone();
+                let again = self.world.caller(&s.id).and_then(|c| c.refused);
+                let own = self.world.caller(&s.id).and_then(|c| c.own.clone());
+                let circle = self.world.caller(&s.id).is_some_and(|c| c.visited.contains(&queue));
+                match &done {
+                    // Q38: a place in the line is never refused; only the refusal itself stands over a restart.
+                    Desk::Enter(_, Some(_)) => assert_eq!(again, Some(*cause), "Q38: {} loses the place", s.id),
+                    _ => self.model.refused(&s.id, &queue, own.as_ref(), self.now),
+                }
+                (s.to_go_on, s.second_time) = (true, circle && again.is_none());
+                s.ear.entered(self.model.queue(&queue), false, self.now);
                 if let Some(c) = self.world.caller(&s.id) {
                     (c.queue, c.visited) = (queue, s.call.visited().to_vec());
                     c.first_entered = s.desk.first_entered();
@@ -206,6 +223,9 @@ impl Sim {
             self.floor.give_up(&s.id, None, self.time());
         }
         self.take_facts();
+        if matches!(answer, Some(Input::Entered(Some(_)) | Input::Refused(..))) {
+            self.journal.offered();
+        }
         match done {
             Desk::Close(_) => self.model.closed(&s.id, s.taken.is_some(), self.now),
             Desk::Gone(offer) | Desk::Ended(offer, _) => {
@@ -262,9 +282,12 @@ impl Sim {
             Wire::Music { playing, replace, .. } => self.world.music(&s.id, playing, replace),
             Wire::Prepare(place) => {
                 let c = self.world.caller(&s.id).expect("a caller");
-                (c.place, c.armed) = (Some(place), true);
+                (c.place, c.armed, c.refused) = (Some(place), true, s.desk.refused());
             }
-            Wire::Remember(place) => self.world.caller(&s.id).expect("a caller").place = Some(place),
+            Wire::Remember(place) => {
+                let c = self.world.caller(&s.id).expect("a caller");
+                (c.place, c.refused) = (Some(place), s.desk.refused());
+            }
             Wire::Say(playing, _) => self.world.say(&s.id, playing),
             Wire::Hush => self.world.hush(&s.id),
             Wire::FindPhones(offer, agent) => {
@@ -327,7 +350,9 @@ impl Sim {
         let c = self.world.caller(call).expect("a caller");
         let number = "0791234567".into();
         let (first_entered, own, head_start, came) = (c.first_entered, c.own.clone(), c.head_start, Duration::ZERO);
-        let caller = Caller { number, first_entered, returned, since: None, own, dialog: None, head_start, came };
+        let refused = c.refused;
+        let caller =
+            Caller { number, first_entered, returned, refused, since: None, own, dialog: None, head_start, came };
         let (queue, visited, place) = (c.queue.clone(), c.visited.clone(), c.place);
         let answered = c.answered;
         let wakes = self.wakes.clone();

@@ -155,6 +155,10 @@ pub(crate) enum Change {
     Hangup,
     Transfer,
     OnTo(u8),
+    MaxCallers(Option<u32>),
+    MaxConversations(Option<u32>),
+    /// What callers get whom a full queue does not let in.
+    Full(bool, u8),
     Removed(bool),
 }
 
@@ -204,6 +208,16 @@ impl Office {
             Change::Hangup => s.timeout.action = TimeoutAction::Hangup,
             Change::Transfer => s.timeout.action = TimeoutAction::Transfer("1005".into()),
             Change::OnTo(q) => s.timeout.action = TimeoutAction::Queue(queue_number(q)),
+            Change::MaxCallers(most) => s.max_callers = most,
+            Change::MaxConversations(most) => s.max_conversations = most,
+            Change::Full(message, action) => {
+                s.full.message = message.then(|| "/full.wav".into());
+                s.full.action = match action {
+                    0 => TimeoutAction::Hangup,
+                    1 => TimeoutAction::Transfer("1005".into()),
+                    n => TimeoutAction::Queue(queue_number(n)),
+                };
+            }
             Change::Removed(gone) => *there = !gone,
         }
     }
@@ -222,8 +236,10 @@ impl Office {
             self.queues.iter().filter(|(there, _)| *there).map(|(_, s)| s.clone()).collect();
         for s in &mut queues {
             s.participants.retain(|p| agents.iter().any(|a| a.id == *p));
-            if matches!(&s.timeout.action, TimeoutAction::Queue(to) if !there.contains(to)) {
-                s.timeout.action = TimeoutAction::Hangup;
+            for action in [&mut s.timeout.action, &mut s.full.action] {
+                if matches!(action, TimeoutAction::Queue(to) if !there.contains(to)) {
+                    *action = TimeoutAction::Hangup;
+                }
             }
         }
         queues
@@ -342,7 +358,7 @@ fn some_head_start(rng: &mut Rng) -> u64 {
 }
 
 fn some_change(rng: &mut Rng, taste: &Taste) -> Change {
-    match rng.below(14) {
+    match rng.below(17) {
         0 | 1 => Change::Strategy(*rng.pick(&taste.strategies)),
         2 | 3 => Change::Participants(rng.below(32) as u8 | rng.below(32) as u8, rng.below(5) as u8),
         4 => Change::WrapUp(*rng.pick(&[0, 700, 5000, 30_000])),
@@ -354,6 +370,9 @@ fn some_change(rng: &mut Rng, taste: &Taste) -> Change {
         10 => Change::HeadStart(some_head_start(rng)),
         11 => Change::RingAtMost(*rng.pick(&[1, 2, 2, 3, 1000])),
         12 => *rng.pick(&[Change::Hangup, Change::Transfer, Change::OnTo(0), Change::OnTo(1), Change::OnTo(2)]),
+        13 => Change::MaxCallers(*rng.pick(&[None, Some(0), Some(1), Some(2)])),
+        14 => Change::Full(rng.chance(50), rng.below(5) as u8),
+        15 => Change::MaxConversations(*rng.pick(&[None, Some(1), Some(2)])),
         _ => Change::Removed(rng.chance(60)),
     }
 }

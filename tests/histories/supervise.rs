@@ -54,7 +54,7 @@ impl Sim {
             let key = OfferKey { offer, call, queue, agent };
             let since = self.time().mono.into();
             if self.floor.adopt(&key, since, since) {
-                self.model.adopted(&key.agent, offer);
+                self.model.adopted(&key.agent, offer, key.queue.clone());
                 self.journal.adopted(offer);
             }
         }

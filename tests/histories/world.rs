@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use freeswitch_queue::acd::call::{Input, Playing};
+use freeswitch_queue::acd::fact::RefusalCause;
 use freeswitch_queue::acd::ids::{AgentId, CallId, LegId, QueueNumber};
 use freeswitch_queue::acd::leg::LegEnd;
 use freeswitch_queue::acd::rank::Rank;
@@ -80,6 +81,7 @@ pub(crate) struct Caller {
     /// Variables on the channel for the time after the daemon's death.
     pub(crate) place: Option<Rank>,
     pub(crate) first_entered: Option<Wall>,
+    pub(crate) refused: Option<RefusalCause>,
     /// Whether the dialplan would bring the caller back if the daemon died.
     pub(crate) armed: bool,
     /// The caller's own channel is answered.
@@ -245,7 +247,7 @@ impl World {
         let queue = queue_number(self.rng.below(u64::from(QUEUES)) as u8);
         let c = self.caller(call).expect("a caller");
         let visited = if std::mem::take(&mut c.led) { std::mem::take(&mut c.visited) } else { Vec::new() };
-        (c.queue, c.visited, c.place, c.first_entered) = (queue, visited, None, None);
+        (c.queue, c.visited, c.place, c.first_entered, c.refused) = (queue, visited, None, None, None);
         (c.armed, c.away) = (true, false);
     }
 
@@ -261,6 +263,7 @@ impl World {
             led: false,
             place: None,
             first_entered: None,
+            refused: None,
             armed: false,
             answered: false,
             music: None,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use freeswitch_queue::acd::fact::{
-    Asker, CancelCause, EndedBy, Fact, LossCause, MissCause, Onward, Record, TimeoutCause,
+    Asker, CancelCause, EndedBy, Fact, LossCause, MissCause, Onward, Record, RefusalCause, TimeoutCause,
 };
 use freeswitch_queue::acd::ids::{AgentId, CallId, OfferId, QueueNumber};
 use freeswitch_queue::acd::time::Wall;
@@ -73,7 +73,7 @@ fn any_fact() -> impl Strategy<Value = Fact> {
     ];
     let subjects = (offer, call, queue, agent);
     let details = ((miss, cancel, timeout, loss), by, onward, text, any::<bool>(), wall, lasted);
-    (0..18, subjects, details).prop_map(|(kind, subjects, details)| {
+    (0..20, subjects, details).prop_map(|(kind, subjects, details)| {
         let (offer, call, queue, agent) = subjects;
         let ((miss, cancel, timeout, loss), by, onward, caller, returned, wall, lasted) = details;
         let asker = match lasted.as_millis() % 4 {
@@ -108,6 +108,8 @@ fn any_fact() -> impl Strategy<Value = Fact> {
             14 => Fact::WrapUpEnded { agent },
             15 => Fact::PartyChanged { offer, agent, queue, party: caller, party_channel: call.clone(), call },
             16 => Fact::HeadStartChanged { call, queue, head_start: lasted },
+            17 => Fact::CallRefused { call, queue, caller, cause: RefusalCause::Full, returned },
+            18 => Fact::ShiftBegan { agent, calls: 7, talked: lasted },
             _ => Fact::CallTaken { call, queue, waited: lasted, by: Some("1002".into()) },
         }
     })

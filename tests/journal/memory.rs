@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use freeswitch_queue::acd::fact::Fact;
 use freeswitch_queue::acd::ids::{AgentId, Instance};
+use freeswitch_queue::acd::shift::Shift;
 use freeswitch_queue::acd::time::Wall;
 use freeswitch_queue::journal::{Alive, Batch, Filter, Numbered, Reader, Restored, Store, StoreError, Unended, WrapUp};
 
@@ -53,13 +54,23 @@ impl Store for Memory {
             let at = next.record.at;
             match &next.record.fact {
                 Fact::AgentLoggedIn { agent, queue, .. } => {
+                    if restored.logins.iter().all(|(a, ..)| a != agent) {
+                        restored.shifts.retain(|(a, _)| a != agent);
+                    }
                     let known = restored.logins.iter().any(|(a, q, _)| (a, q) == (agent, queue));
                     restored.logins.extend((!known).then(|| (agent.clone(), queue.clone(), at)));
                 }
                 Fact::AgentLoggedOut { agent, queue, .. } => {
                     restored.logins.retain(|(a, q, _)| (a, q) != (agent, queue));
                 }
-                Fact::ConversationEnded { agent, .. } => {
+                Fact::ShiftBegan { agent, calls, talked } => {
+                    shift_of(&mut restored.shifts, agent, Shift { calls: *calls, talked: *talked });
+                }
+                Fact::ConversationEnded { agent, talked, .. } => {
+                    let known = restored.shifts.iter().find(|(a, _)| a == agent);
+                    let mut shift = known.map(|(_, shift)| *shift).unwrap_or_default();
+                    shift.count(*talked);
+                    shift_of(&mut restored.shifts, agent, shift);
                     ends.retain(|(_, a, _)| a != agent);
                     ends.push((*line, agent.clone(), at));
                 }
@@ -115,6 +126,12 @@ impl Reader for Memory {
         };
         Ok(self.kept().records.iter().filter(passes).take(filter.limit as usize).cloned().collect())
     }
+}
+
+fn shift_of(shifts: &mut Vec<(AgentId, Shift)>, agent: &AgentId, shift: Shift) {
+    shifts.retain(|(a, _)| a != agent);
+    shifts.push((agent.clone(), shift));
+    shifts.sort_by(|(a, _), (b, _)| a.cmp(b));
 }
 
 fn forget(wrap_ups: &mut Vec<WrapUp>, agent: &AgentId) {

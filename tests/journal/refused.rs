@@ -41,7 +41,7 @@ async fn a_newer_file_is_refused_and_left_as_it_is() {
     Connection::open(place.file()).unwrap().execute_batch("PRAGMA user_version = 7").unwrap();
     let before = std::fs::read(place.file()).unwrap();
     let said = refusal(&place.file());
-    assert!(said.contains("written by a newer freeswitch-queue (schema 7, this one knows 3)"), "{said}");
+    assert!(said.contains("written by a newer freeswitch-queue (schema 7, this one knows 4)"), "{said}");
     assert_eq!(std::fs::read(place.file()).unwrap(), before);
 }
 

@@ -15,6 +15,8 @@ crate::cases!("strategies":
     two_phones_answered_at_once_make_one_conversation,
     longest_idle_rings_the_agent_whose_last_conversation_is_oldest,
     round_robin_goes_around_over_a_restart,
+    fewest_calls_counts_conversations,
+    least_talk_time_counts_their_length,
     random_rings_in_a_fresh_order_for_every_caller,
     busy_declined_and_unregistered_phones_cost_no_time,
     no_phone_rings_again_for_the_same_caller_within_five_seconds,
@@ -121,6 +123,32 @@ fn round_robin_goes_around_over_a_restart(lab: &Lab) {
         lab.phone(user).rings(SOON).serves(caller);
         // The records of the last moments may be lost with a daemon that is killed.
         std::thread::sleep(Duration::from_millis(300));
+    }
+}
+
+/// Q35.
+fn fewest_calls_counts_conversations(lab: &Lab) {
+    share_work_out(lab, "fewest-calls", "1001");
+}
+
+/// Q35.
+fn least_talk_time_counts_their_length(lab: &Lab) {
+    share_work_out(lab, "least-talk-time", "1002");
+}
+
+/// Each agent has one conversation, 1001 the longer one, and is idle for longer after it.
+fn share_work_out(lab: &Lab, strategy: &str, next: &str) {
+    lab.serve(&format!(
+        "  - {{ number: \"99900\", name: Sales, strategy: {strategy}, participants: [\"1001\", \"1002\"] }}\n"
+    ));
+    lab.log_in("99900", &["1001", "1002"]);
+    for (user, talks) in [("1001", 2000), ("1002", 0), (next, 0)] {
+        let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+        let rung = lab.phone(user).rings(SOON);
+        rung.connects(&caller);
+        std::thread::sleep(Duration::from_millis(talks));
+        rung.hang_up();
+        caller.over(SOON);
     }
 }
 

@@ -176,8 +176,9 @@ impl House {
         let (agent, queue) = (AgentId::new(agent).unwrap(), QueueNumber::new(queue).unwrap());
         let daemon = self.daemon();
         let now = daemon.clock().now();
+        // Stored first, as the controller does.
+        drop(daemon.journal().login(agent.clone(), queue.clone(), now.wall));
         assert_eq!(daemon.floor().log_in(&agent, &queue, &Asker::Operator, now), LoginChange::Changed);
-        drop(daemon.journal().login(agent, queue, now.wall));
     }
 
     /// Logs the agent out without dialling a code.

@@ -25,6 +25,7 @@ mod setting;
 mod causes;
 mod codes;
 mod crowd;
+mod gates;
 mod head_start;
 mod hearing;
 mod hostile;

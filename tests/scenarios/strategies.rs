@@ -145,6 +145,60 @@ fn q34_round_robin() {
     });
 }
 
+/// Q35 `fewest-calls` and `least-talk-time`: the work of the shift is shared out, whoever begins a shift has no less than
+/// the others, and the counts outlive the daemon.
+#[test]
+fn q35_the_work_of_the_shift_is_shared_out() {
+    // With the agent who has had the least work when 1001 goes.
+    for (strategy, least) in [("fewest-calls", "1003"), ("least-talk-time", "1002")] {
+        play(async move {
+            let shared = queue("99900", &["1001", "1002", "1003"]).with(&format!("strategy: {strategy}"));
+            let house = House::durable(&format!("q35-{strategy}"), &[shared, queue("99901", &["1002"])]);
+            house.settled().await;
+            // 1001 talks for 9 s, 1002 twice for 1 s, 1003 once for 4 s. Conversations of every queue count.
+            for (number, agent, ms) in
+                [("99900", "1001", 9_000), ("99900", "1002", 1_000), ("99900", "1003", 4_000), ("99901", "1002", 1_000)]
+            {
+                let caller = house.caller("0791", number);
+                house.take(agent).await;
+                pass(ms).await;
+                caller.hang_up();
+                house.phone(agent).wait_idle().await;
+                pass(500).await;
+            }
+            house.log_out("1001", "99900");
+            house.settled().await;
+            let caller = house.caller("0792", "99900");
+            assert_eq!(house.take(least).await, "0792", "{strategy}");
+            caller.hang_up();
+            house.phone(least).wait_idle().await;
+            pass(500).await;
+            // A shift begins with the least work of those present: whoever comes back is not flooded.
+            house.log_in("1001", "99900");
+            house.settled().await;
+            house.kill().await;
+            house.start_again();
+            house.settled().await;
+            pass(1_000).await;
+            let caller = house.caller("0793", "99900");
+            assert_eq!(
+                house.take("1001").await,
+                "0793",
+                "{strategy}: as little work as the least, and idle for longest"
+            );
+            pass(3_000).await;
+            caller.hang_up();
+            house.phone("1001").wait_idle().await;
+            pass(500).await;
+            let caller = house.caller("0794", "99900");
+            let next = if strategy == "fewest-calls" { "1002" } else { least };
+            assert_eq!(house.take(next).await, "0794", "{strategy}");
+            caller.hang_up();
+            house.end().await;
+        });
+    }
+}
+
 /// Q6, Q8 `simultaneous`: a queue of two hundred rings two hundred phones, and all but the answering one stop.
 #[test]
 fn q6_simultaneous_rings_a_great_many() {

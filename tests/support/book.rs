@@ -94,7 +94,9 @@ impl Book {
 
     fn numbers(&self) -> HashMap<CallId, String> {
         let entered = |r: &Record| match &r.fact {
-            Fact::CallEntered { call, caller, .. } => Some((call.clone(), caller.to_string())),
+            Fact::CallEntered { call, caller, .. } | Fact::CallRefused { call, caller, .. } => {
+                Some((call.clone(), caller.to_string()))
+            }
             _ => None,
         };
         self.records.iter().filter_map(entered).collect()
@@ -120,6 +122,9 @@ fn words_of(fact: &Fact, numbers: &HashMap<CallId, String>) -> String {
         Fact::HeadStartChanged { call, head_start, .. } => {
             format!("{} has {} s ahead", n(call), head_start.as_secs_f64())
         }
+        Fact::CallRefused { call, queue, cause, returned, .. } => {
+            format!("{} is refused by {queue}{}: {}", n(call), if *returned { " again" } else { "" }, word(cause))
+        }
         Fact::OfferMade { call, agent, .. } => format!("{agent} is offered {}", n(call)),
         Fact::OfferMissed { call, agent, cause, .. } => format!("{agent} misses {}: {}", n(call), word(cause)),
         Fact::OfferCancelled { call, agent, cause, .. } => {
@@ -140,6 +145,9 @@ fn words_of(fact: &Fact, numbers: &HashMap<CallId, String>) -> String {
         Fact::CallTaken { call, queue, by: None, .. } => format!("{} is taken out of {queue}", n(call)),
         Fact::CallLost { call, queue, .. } => format!("{} is lost by {queue}", n(call)),
         Fact::AgentLoggedIn { agent, queue, .. } => format!("{agent} logs in to {queue}"),
+        Fact::ShiftBegan { agent, calls, talked } => {
+            format!("the shift of {agent} begins with {calls} calls and {} s", talked.as_secs())
+        }
         Fact::AgentLoggedOut { agent, queue, .. } => format!("{agent} logs out of {queue}"),
         Fact::WrapUpStarted { agent, .. } => format!("{agent} wraps up"),
         Fact::WrapUpEnded { agent } => format!("{agent} is ready"),

@@ -40,8 +40,10 @@ enum Stage {
     /// Open when the daemon died: the phones ring without a caller.
     Orphaned,
     Talking,
-    /// It has its outcome, and its conversation has ended.
+    /// It has its outcome, and no conversation.
     Over,
+    /// Its conversation has ended, and this run of the daemon has recorded it.
+    Ended,
 }
 
 #[derive(Debug)]
@@ -68,6 +70,7 @@ impl Ledger {
     pub fn take(&mut self, fact: &Fact) -> Result<(), String> {
         match fact {
             Fact::CallEntered { call, queue, .. } => self.enters(call, queue),
+            Fact::CallRefused { call, queue, .. } => self.refused(call, queue),
             Fact::OfferMade { offer, call, queue, agent } => self.made(*offer, call, queue, agent),
             Fact::OfferMissed { offer, .. } | Fact::OfferCancelled { offer, .. } => self.ends(*offer, Stage::Over),
             Fact::CallAnswered { offer, call, queue, agent, .. } => {
@@ -77,7 +80,7 @@ impl Ledger {
             Fact::PartyChanged { offer, .. } => self.talks(*offer),
             Fact::ConversationEnded { offer, .. } => {
                 self.talks(*offer)?;
-                self.set(*offer, Stage::Over);
+                self.set(*offer, Stage::Ended);
                 Ok(())
             }
             Fact::CallAbandoned { call, queue, .. }
@@ -88,6 +91,7 @@ impl Ledger {
             Fact::CallWentOn { .. }
             | Fact::HeadStartChanged { .. }
             | Fact::AgentLoggedIn { .. }
+            | Fact::ShiftBegan { .. }
             | Fact::AgentLoggedOut { .. }
             | Fact::WrapUpStarted { .. }
             | Fact::WrapUpEnded { .. } => Ok(()),
@@ -109,6 +113,7 @@ impl Ledger {
                 Stage::Open | Stage::Orphaned => Stage::Orphaned,
                 // Without a link, the ends of conversations cannot be known either.
                 Stage::Talking if self.lives.blind => Stage::Over,
+                Stage::Ended => Stage::Over,
                 stage => stage,
             };
         }
@@ -123,9 +128,12 @@ impl Ledger {
         }
     }
 
-    /// The daemon took up a conversation that it did not see begin.
+    /// The daemon took up a conversation that it did not see begin. One whose end it has recorded, without seeing it,
+    /// gets no second end.
     pub fn adopted(&mut self, offer: OfferId) {
-        self.set(offer, Stage::Talking);
+        if self.offers.get(&offer).is_some_and(|offer| offer.stage != Stage::Ended) {
+            self.set(offer, Stage::Talking);
+        }
     }
 
     fn set(&mut self, offer: OfferId, stage: Stage) {
@@ -156,7 +164,8 @@ impl Ledger {
         if !waits.is_empty() {
             return Err(format!("Q23: these calls have no disposition: {waits:?}"));
         }
-        let offers: Vec<_> = self.offers.iter().filter(|(_, offer)| offer.stage != Stage::Over).collect();
+        let offers: Vec<_> =
+            self.offers.iter().filter(|(_, offer)| !matches!(offer.stage, Stage::Over | Stage::Ended)).collect();
         if !offers.is_empty() {
             return Err(format!("Q23, Q110: these offers have no end: {offers:?}"));
         }
@@ -169,6 +178,14 @@ impl Ledger {
         }
         self.calls.insert(call.clone(), Call { queue: queue.clone(), wait: Wait::Here, offers: Vec::new() });
         Ok(())
+    }
+
+    /// Q44: a caller who is not let in does not wait, and so neither abandons nor times out.
+    fn refused(&self, call: &CallId, queue: &QueueNumber) -> Result<(), String> {
+        match self.calls.get(call).filter(|c| c.wait != Wait::Over) {
+            Some(waits) => Err(format!("Q44: {call} is refused by {queue} and waits already: {waits:?}")),
+            None => Ok(()),
+        }
     }
 
     fn made(&mut self, id: OfferId, call: &CallId, queue: &QueueNumber, agent: &AgentId) -> Result<(), String> {
@@ -184,7 +201,7 @@ impl Ledger {
     /// An offer has its outcome.
     fn ends(&mut self, id: OfferId, stage: Stage) -> Result<(), String> {
         let offer = self.offers.get_mut(&id).ok_or_else(|| format!("{id} has an outcome, and was never made"))?;
-        if matches!(offer.stage, Stage::Talking | Stage::Over) {
+        if matches!(offer.stage, Stage::Talking | Stage::Over | Stage::Ended) {
             return Err(format!("Q23: {id} has an outcome once more: {offer:?}"));
         }
         offer.stage = stage;

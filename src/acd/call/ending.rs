@@ -1,12 +1,14 @@
 //! The end of a wait and of a call, from any cause.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Call, Desk, LONGEST_MESSAGE, Leave, Parting, Saying, Stage, Timer, Why, Wire};
-use crate::acd::fact::{CancelCause, EndedBy, Onward, TimeoutCause};
+use super::{Call, Desk, LONGEST_MESSAGE, Leave, Parting, Playing, Saying, Stage, Timer, Why, Wire};
+use crate::acd::fact::{CancelCause, EndedBy, Onward, RefusalCause, TimeoutCause};
 use crate::acd::ids::{AgentId, QueueNumber};
 use crate::acd::offer::{LEG_PATIENCE, OfferTimer};
-use crate::acd::settings::TimeoutAction;
+use crate::acd::rank::Rank;
+use crate::acd::settings::{QueueSettings, Timeout, TimeoutAction};
 use crate::acd::time::Now;
 
 /// How long FreeSWITCH may take to carry out a hang-up, a transfer or the return to the dialplan.
@@ -33,9 +35,13 @@ impl Call {
         for timer in [Timer::MaxWait, Timer::Announce, Timer::Announcement, Timer::MusicGrace] {
             self.timers.clear(timer);
         }
-        let cause = match why {
-            Why::Timeout(_) => CancelCause::CallTimedOut,
-            Why::Drain => CancelCause::Draining,
+        let (cause, leave, then) = match why {
+            Why::Timeout(cause) => {
+                let second = cause == TimeoutCause::SecondTime;
+                let action = if second { TimeoutAction::Hangup } else { wait.settings.timeout.action.clone() };
+                (CancelCause::CallTimedOut, Leave::TimedOut(cause), Some(action))
+            }
+            Why::Drain => (CancelCause::Draining, Leave::Returned, None),
         };
         self.desk(Desk::Close(cause));
         if wait.announcement.is_some() {
@@ -46,17 +52,32 @@ impl Call {
             (Why::Timeout(_), Some(file)) => Some(file.clone()),
             _ => None,
         };
-        let message = message.map(|file| {
-            let playing = self.next_playing();
-            self.timers.set(Timer::Message, now.mono.plus(LONGEST_MESSAGE));
-            self.wire(Wire::Say(playing, Saying::Message(file)));
-            playing
-        });
-        self.stage = Stage::Ending { wait, why, message, left: false };
+        let message = message.map(|file| self.say_message(file, now));
+        self.stage = Stage::Ending { queue: wait.queue, then, message, leave: Some(leave) };
     }
 
-    pub(super) fn go_on(&mut self, from: &QueueNumber, cause: TimeoutCause, action: TimeoutAction, now: Now) {
-        let action = if cause == TimeoutCause::SecondTime { TimeoutAction::Hangup } else { action };
+    /// The queue does not let the caller in: the message is played without music, then the action follows.
+    pub(super) fn refused(&mut self, settings: &QueueSettings, rank: Rank, cause: RefusalCause, now: Now) {
+        if !matches!(self.stage, Stage::New) {
+            return;
+        }
+        self.prepare(rank);
+        self.answer();
+        let Timeout { message, action } = settings.refusal(cause).clone();
+        // Otherwise an action that leads back to a full queue would lead round for ever (Q13).
+        let then = if self.in_a_circle { TimeoutAction::Hangup } else { action };
+        let message = message.map(|file| self.say_message(file, now));
+        self.stage = Stage::Ending { queue: settings.number.clone(), then: Some(then), message, leave: None };
+    }
+
+    fn say_message(&mut self, file: Arc<str>, now: Now) -> Playing {
+        let playing = self.next_playing();
+        self.timers.set(Timer::Message, now.mono.plus(LONGEST_MESSAGE));
+        self.wire(Wire::Say(playing, Saying::Message(file)));
+        playing
+    }
+
+    pub(super) fn go_on(&mut self, from: &QueueNumber, action: TimeoutAction, now: Now) {
         match action {
             TimeoutAction::Queue(to) if to != *from && !self.visited.contains(&to) => {
                 self.desk(Desk::WentOn(Onward::Queue(to.clone())));
@@ -156,12 +177,10 @@ impl Call {
         // A leg that failed meanwhile may have re-armed the caller (`Wire::Rearm`).
         self.let_go();
         match self.stage {
-            Stage::Waiting(_) | Stage::Ending { why: Why::Drain, left: false, .. } => {
+            Stage::Waiting(_) | Stage::Ending { leave: Some(Leave::Returned), .. } => {
                 self.desk(Desk::Leave(Leave::Taken));
             }
-            Stage::Ending { why: Why::Timeout(cause), left: false, .. } => {
-                self.desk(Desk::Leave(Leave::TimedOut(cause)));
-            }
+            Stage::Ending { leave: Some(leave), .. } => self.desk(Desk::Leave(leave)),
             _ => {}
         }
         self.over();
@@ -182,11 +201,8 @@ impl Call {
         }
         match &mut self.stage {
             Stage::Waiting(_) => self.desk(Desk::Leave(how)),
-            Stage::Ending { why, left: false, .. } => {
-                let leave = match why {
-                    Why::Timeout(cause) => Leave::TimedOut(*cause),
-                    Why::Drain => how,
-                };
+            Stage::Ending { leave: Some(leave), .. } => {
+                let leave = if *leave == Leave::Returned { how } else { *leave };
                 self.desk(Desk::Leave(leave));
             }
             // The agent may go on talking with somebody else, so the leg is watched instead of ended.
@@ -206,7 +222,7 @@ impl Call {
     pub(super) fn disconnected(&mut self) {
         self.has_left = true;
         match &self.stage {
-            Stage::Waiting(_) | Stage::Ending { left: false, .. } => self.desk(Desk::Leave(Leave::Lost)),
+            Stage::Waiting(_) | Stage::Ending { leave: Some(_), .. } => self.desk(Desk::Leave(Leave::Lost)),
             _ => {}
         }
         // Losers first: `Lost` ends an offer, and an ended offer takes no outcome.

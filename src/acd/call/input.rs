@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::acd::fact::RefusalCause;
 use crate::acd::ids::{AgentId, LegId, OfferId};
 use crate::acd::leg::News;
 use crate::acd::offer::Found;
@@ -22,6 +23,9 @@ pub enum Input {
     /// The answer to [`Desk::Enter`](super::Desk::Enter): the queue's settings, the rank in the line, and since when
     /// the caller waits; `None` when there is no such queue.
     Entered(Option<(Arc<QueueSettings>, Rank, Since)>),
+    /// The answer to [`Desk::Enter`](super::Desk::Enter) when the caller is not let in: the queue's settings, the rank
+    /// that the caller would have had, and why.
+    Refused(Arc<QueueSettings>, Rank, RefusalCause),
     /// The floor wakes the call: there may be orders, or a better position.
     Woken,
     /// The answer to [`Desk::Look`](super::Desk::Look).

@@ -24,7 +24,7 @@ use super::fact::{EndedBy, TimeoutCause};
 use super::ids::{AgentId, OfferId, QueueNumber};
 use super::offer::{Offer, OfferTimer};
 use super::rank::Rank;
-use super::settings::{Music, QueueSettings};
+use super::settings::{Music, QueueSettings, TimeoutAction};
 use super::time::{Mono, Now, Since};
 use super::timers::Timers;
 
@@ -68,7 +68,8 @@ enum Why {
 ///
 /// | stage     | goes on                                                                                               |
 /// |-----------|-------------------------------------------------------------------------------------------------------|
-/// | `New`     | entered: `Waiting`; no such queue, or the daemon goes down: `Parting`; the caller hangs up: `Over`      |
+/// | `New`     | entered: `Waiting`; not let in: `Ending`; no such queue, or the daemon goes down: `Parting`; the      |
+/// |           | caller hangs up: `Over`                                                                               |
 /// | `Waiting` | connected: `Talking`; the wait ends, or the daemon goes down: `Ending`; the caller hangs up, somebody |
 /// |           | else has them, or the connection is lost: `Over`                                                      |
 /// | `Ending`  | no offer is left and the message has been played: `New` (the next queue) or `Parting`; a phone is      |
@@ -83,8 +84,9 @@ enum Stage {
     New,
     /// In line.
     Waiting(Wait),
-    /// The wait is over; legs are ended, the message is played.
-    Ending { wait: Wait, why: Why, message: Option<Playing>, left: bool },
+    /// The wait is over, or the caller was not let in; legs are ended, the message is played. `then` is the action that
+    /// follows, or else the return to the dialplan; `leave` is how the caller leaves the line, until that is recorded.
+    Ending { queue: QueueNumber, then: Option<TimeoutAction>, message: Option<Playing>, leave: Option<Leave> },
     /// Connected to an agent. `caller_gone` says who ended the caller's channel, once it has ended.
     Talking { offer: OfferId, caller_gone: Option<EndedBy>, transferred: bool },
     /// A hang-up, a transfer or the return to the dialplan has been ordered.
@@ -226,6 +228,7 @@ impl Call {
             }
             Input::Woken => self.look(now),
             Input::Entered(entered) => self.entered(entered, now),
+            Input::Refused(settings, rank, cause) => self.refused(&settings, rank, cause, now),
             Input::Looked { orders, position } => self.looked(orders, position, now),
             Input::CallerAnswered => self.caller_answered(now),
             Input::Phones(offer, found) => self.found(offer, found, now),
@@ -283,23 +286,18 @@ impl Call {
             self.tell_losers(now);
         }
         let taken_away = self.is_taken_away();
-        if let Stage::Ending { wait, why, message, left } = &mut self.stage
+        if let Stage::Ending { queue, then, message, leave } = &mut self.stage
             && self.offers.is_empty()
             && !taken_away
         {
-            let (why, done, first) = (*why, message.is_none(), !*left);
-            let (queue, action) = (wait.queue.clone(), wait.settings.timeout.action.clone());
-            *left = true;
-            if first {
-                self.desk(Desk::Leave(match why {
-                    Why::Timeout(cause) => Leave::TimedOut(cause),
-                    Why::Drain => Leave::Returned,
-                }));
+            let (queue, then, done, leave) = (queue.clone(), then.clone(), message.is_none(), leave.take());
+            if let Some(leave) = leave {
+                self.desk(Desk::Leave(leave));
             }
             if done {
-                match why {
-                    Why::Drain => self.part(Wire::GiveBack, now),
-                    Why::Timeout(cause) => self.go_on(&queue, cause, action, now),
+                match then {
+                    None => self.part(Wire::GiveBack, now),
+                    Some(action) => self.go_on(&queue, action, now),
                 }
             }
         }

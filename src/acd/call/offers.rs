@@ -59,7 +59,7 @@ impl Call {
     pub(super) fn heard(&mut self, leg: LegId, news: News, now: Now) {
         let welcome = match &self.stage {
             Stage::Waiting(_) => true,
-            Stage::Ending { left, .. } => !left,
+            Stage::Ending { leave, .. } => leave.is_some(),
             _ => false,
         };
         let around = Around { rival: self.has_rival(leg.offer), welcome };

@@ -37,8 +37,7 @@ impl Call {
             return self.part(Wire::HangUp(Parting::NoSuchNumber), now);
         };
         let announcer = settings.announce_every.map(|every| Announcer::new(every, self.returned, now.mono));
-        let prepared = std::mem::replace(&mut self.is_prepared, true);
-        self.wire(if prepared { Wire::Remember(rank) } else { Wire::Prepare(rank) });
+        self.prepare(rank);
         self.answer();
         self.start_music(settings.music.clone(), now);
         let queue = settings.number.clone();
@@ -48,6 +47,12 @@ impl Call {
         }
         self.set_max_wait(now);
         self.look(now);
+    }
+
+    /// Gives the channel what it needs to go on without this process, or only the rank if it has the rest.
+    pub(super) fn prepare(&mut self, rank: Rank) {
+        let prepared = std::mem::replace(&mut self.is_prepared, true);
+        self.wire(if prepared { Wire::Remember(rank) } else { Wire::Prepare(rank) });
     }
 
     pub(super) fn looked(&mut self, orders: Orders, position: u32, now: Now) {

@@ -57,7 +57,7 @@ fn q3_queues_are_compared_key_by_key() {
         ("name: Support", "name: Sales"),
         (
             "max_wait_minutes: 10",
-            "max_wait_minutes: 0.5\n    strategy: random\n    wrap_up_seconds: 30\n    ring_seconds: 15\n    head_start_seconds: 90\n    music: local_stream://moh\n    language: fr\n    position_announcement: { every_seconds: 45 }\n    timeout: { message: /x.wav, action: { queue: \"99901\" } }",
+            "max_wait_minutes: 0.5\n    strategy: random\n    wrap_up_seconds: 30\n    ring_seconds: 15\n    head_start_seconds: 90\n    music: local_stream://moh\n    language: fr\n    position_announcement: { every_seconds: 45 }\n    timeout: { message: /x.wav, action: { queue: \"99901\" } }\n    max_callers: 0\n    full: { message: /f.wav, action: { transfer: \"1005\" } }\n    max_conversations: 3",
         ),
     ];
     assert_eq!(
@@ -74,6 +74,10 @@ fn q3_queues_are_compared_key_by_key() {
             "queue 99900: position_announcement.every_seconds: off → 45",
             "queue 99900: timeout.message: none → /x.wav",
             "queue 99900: timeout.action: hangup → queue 99901",
+            "queue 99900: max_callers: none → 0",
+            "queue 99900: full.message: none → /f.wav",
+            "queue 99900: full.action: hangup → transfer to 1005",
+            "queue 99900: max_conversations: none → 3",
         ]
     );
 }
@@ -196,5 +200,8 @@ fn q3_no_key_is_forgotten() {
         language: _,
         announce_every: _,
         timeout: Timeout { message: _, action: _ },
+        max_callers: _,
+        full: _,
+        max_conversations: _,
     } = queues[0].clone();
 }

@@ -87,7 +87,7 @@ fn q2_keys_without_a_value_are_reported() {
     wrong(
         "queues:\n  -\n",
         &[
-            "2:4: queues[0]: there is no value here; write a mapping with the keys number, name, strategy, participants, max_wait_minutes, wrap_up_seconds, ring_seconds, ring_at_most, head_start_seconds, music, language, position_announcement, timeout",
+            "2:4: queues[0]: there is no value here; write a mapping with the keys number, name, strategy, participants, max_wait_minutes, wrap_up_seconds, ring_seconds, ring_at_most, head_start_seconds, music, language, position_announcement, timeout, max_callers, full, max_conversations",
         ],
     );
 }
@@ -133,7 +133,7 @@ fn q2_unknown_keys_are_reported_with_a_suggestion() {
         "wrap-up-seconds: 5\ncolour: red",
         &[
             "7:5: queues[0].wrap-up-seconds: there is no such key; did you mean wrap_up_seconds?",
-            "8:5: queues[0].colour: there is no such key; the keys here are: number, name, strategy, participants, max_wait_minutes, wrap_up_seconds, ring_seconds, ring_at_most, head_start_seconds, music, language, position_announcement, timeout",
+            "8:5: queues[0].colour: there is no such key; the keys here are: number, name, strategy, participants, max_wait_minutes, wrap_up_seconds, ring_seconds, ring_at_most, head_start_seconds, music, language, position_announcement, timeout, max_callers, full, max_conversations",
         ],
     );
     wrong_queue(

@@ -52,6 +52,8 @@ fn q2_strategies_are_checked() {
         ("simultaneous", Strategy::Simultaneous),
         ("longest-idle", Strategy::LongestIdle),
         ("round-robin", Strategy::RoundRobin),
+        ("fewest-calls", Strategy::FewestCalls),
+        ("least-talk-time", Strategy::LeastTalkTime),
         ("random", Strategy::Random),
     ] {
         assert_eq!(with_queue(&format!("strategy: {word}")).queues[0].strategy, strategy);
@@ -63,7 +65,7 @@ fn q2_strategies_are_checked() {
     wrong_queue(
         "strategy: best",
         &[
-            "7:15: queues[0].strategy: \"best\" is not a strategy; write one of as-listed, simultaneous, longest-idle, round-robin, random",
+            "7:15: queues[0].strategy: \"best\" is not a strategy; write one of as-listed, simultaneous, longest-idle, round-robin, fewest-calls, least-talk-time, random",
         ],
     );
 }
@@ -73,12 +75,15 @@ fn q2_strategies_are_checked() {
 fn q37_the_limit_of_phones_belongs_to_simultaneous() {
     assert_eq!(with_queue("strategy: simultaneous").queues[0].ring_at_most, 1000);
     assert_eq!(with_queue("strategy: simultaneous\nring_at_most: 3").queues[0].ring_at_most, 3);
-    for (text, shown) in [("0", "0"), ("1001", "1001"), ("2.5", "2.5"), ("-1", "-1")] {
+    for (text, what) in [
+        ("0", "between 1 and 1000"),
+        ("1001", "between 1 and 1000"),
+        ("2.5", "a whole number"),
+        ("-1", "between 1 and 1000"),
+    ] {
         wrong_queue(
             &format!("ring_at_most: {text}\nstrategy: simultaneous"),
-            &[&format!(
-                "7:19: queues[0].ring_at_most: {shown} phones is not a whole number in range; write 1 to 1000 phones"
-            )],
+            &[&format!("7:19: queues[0].ring_at_most: {text} is not {what}; write a whole number from 1 to 1000")],
         );
     }
     for other in ["", "\nstrategy: random"] {
@@ -289,5 +294,44 @@ fn q2_timeout_actions_are_checked() {
         &[
             "7:36: queues[0].timeout.action.transfer: \"1005 XML x\" may not contain ' '; write one internal number, such as \"1005\"",
         ],
+    );
+}
+
+/// Q38: a limit is a whole number, and a treatment of those who are one too many needs it.
+#[test]
+fn q38_limits_on_callers_are_checked() {
+    assert_eq!((with_queue("").queues[0].max_callers, &with_queue("").queues[0].full), (None, &Timeout::default()));
+    for most in [0, 1, 10_000] {
+        assert_eq!(with_queue(&format!("max_callers: {most}")).queues[0].max_callers, Some(most));
+    }
+    let fix = "write a whole number from 0 to 10000";
+    for (value, why) in [
+        ("0.5", "0.5 is not a whole number"),
+        ("-1", "-1 is not between 0 and 10000"),
+        ("10001", "10001 is not between 0 and 10000"),
+    ] {
+        wrong_queue(&format!("max_callers: {value}"), &[&format!("7:18: queues[0].max_callers: {why}; {fix}")]);
+    }
+    let full =
+        with_queue("max_callers: 1\nfull: { message: \"${sounds_dir}/full.wav\", action: { transfer: \"1005\" } }");
+    let message = Some("${sounds_dir}/full.wav".into());
+    assert_eq!(full.queues[0].full, Timeout { message, action: TimeoutAction::Transfer("1005".into()) });
+    wrong_queue(
+        "full: { action: hangup }",
+        &[
+            "7:11: queues[0].full: it has no effect without max_callers; add max_callers: 50 to the queue, or remove this key",
+        ],
+    );
+    wrong_queue(
+        "max_callers: 1\nfull: { message: /no/such/file.wav, action: { queue: \"99900\" } }",
+        &[
+            "8:22: queues[0].full.message: the file /no/such/file.wav does not exist; put it there, or, if only FreeSWITCH can see it, write a path such as ${sounds_dir}/sorry.wav",
+            "8:58: queues[0].full.action.queue: the queue would send its callers to itself; choose another queue, or write action: hangup",
+        ],
+    );
+    assert_eq!(with_queue("max_conversations: 1").queues[0].max_conversations, Some(1));
+    wrong_queue(
+        "max_conversations: 0",
+        &["7:24: queues[0].max_conversations: 0 is not between 1 and 10000; write a whole number from 1 to 10000"],
     );
 }

@@ -72,8 +72,9 @@ pub(super) fn enter(
     let own = who.and_then(|who| shared.floor.agent_of(who, settings.domain.as_deref()));
     let came = new.arrival.as_ref().map(|arrival| shared.arrivals.ago(arrival, now.mono)).unwrap_or_default();
     let returned = kept_place(new, dialled).is_some();
+    let refused = kept_place(new, dialled).and_then(|kept| kept.refused);
     let dialog = new.dialog.clone();
-    let caller = Caller { number, first_entered, returned, since, own, dialog, head_start, came };
+    let caller = Caller { number, first_entered, returned, refused, since, own, dialog, head_start, came };
     (call, CallDesk::new(shared.floor.clone(), new.channel.id.clone(), caller, (shared.random)()))
 }
 
@@ -115,6 +116,7 @@ impl Session<'_> {
             rank: rank.with_head_start(self.desk.head_start()),
             first_entered: self.desk.first_entered().unwrap_or(rank.entered),
             visited: self.call.visited().to_vec(),
+            refused: self.desk.refused(),
             since: self.channel.moment(passed, ago),
         };
         wire::prepare(&remembered, &language, first, self.channel.resumes)

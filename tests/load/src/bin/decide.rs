@@ -12,7 +12,7 @@ use freeswitch_queue::acd::restored::Restored;
 use freeswitch_queue::acd::settings::{AgentSettings, Language, QueueSettings, Strategy};
 use freeswitch_queue::acd::time::{Mono, Now, Wall};
 use freeswitch_queue::dispatch::Dispatcher;
-use freeswitch_queue::floor::{Caller, Floor, OfferKey};
+use freeswitch_queue::floor::{Admission, Caller, Floor, OfferKey};
 use load::process::load_average;
 use uuid::Uuid;
 
@@ -143,9 +143,11 @@ impl Room {
             own: None,
             dialog: None,
             head_start: Duration::ZERO,
+            refused: None,
         };
         ensure!(self.floor.admit(&call, caller.number.clone(), Box::new(|| {})), "a call was there already");
-        self.floor.enter(&call, &self.queue, None, &caller, self.callers, self.now()).context("there is no queue")?;
+        let admission = self.floor.enter(&call, &self.queue, None, &caller, self.callers, self.now());
+        ensure!(matches!(admission, Admission::At { refused: None, .. }), "a caller is not let in");
         self.waiting.push_back(call);
         Ok(())
     }
