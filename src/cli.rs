@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::acd::ids::{AgentId, QueueNumber};
+
 /// The call queue (ACD) beside FreeSWITCH.
 #[derive(Debug, Parser)]
 #[command(name = "freeswitch-queue", version, about)]
@@ -42,6 +44,10 @@ pub enum Action {
         #[arg(long, value_name = "PATH")]
         control: Option<PathBuf>,
     },
+    /// Log an agent in: to one queue, or to every queue in which the agent is a participant.
+    Login(LoginArgs),
+    /// Log an agent out: of one queue, or of every queue.
+    Logout(LoginArgs),
     /// Show the queue at work without a FreeSWITCH: callers, agents and queues on a simulated one, for a minute.
     Demo {
         /// The duration in seconds; 0 runs until Ctrl-C.
@@ -50,6 +56,20 @@ pub enum Action {
     },
     /// Check the configuration file: print every problem with its position; exit code 0 or 1.
     Check,
+}
+
+/// An agent, a queue, and where the daemon is.
+#[derive(Clone, Debug, clap::Args)]
+pub struct LoginArgs {
+    /// The agent's `id` in the configuration.
+    #[arg(value_parser = AgentId::new)]
+    pub agent: AgentId,
+    /// The queue's `number`.
+    #[arg(value_parser = QueueNumber::new)]
+    pub queue: Option<QueueNumber>,
+    /// The running daemon's socket; by default the one in the configuration.
+    #[arg(long, value_name = "PATH")]
+    pub control: Option<PathBuf>,
 }
 
 /// The format of the log.

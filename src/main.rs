@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use clap::Parser;
-use freeswitch_queue::admin::{self, Door, Reloaded, Request, Status};
+use freeswitch_queue::admin::{self, Door, LoginsChanged, Reloaded, Request, Status, Whose};
 use freeswitch_queue::app::{Daemon, MOST_CALLS, limits, system_random};
-use freeswitch_queue::cli::{Action, Cli, LogFormat, check, complain, print};
+use freeswitch_queue::cli::{Action, Cli, LogFormat, LoginArgs, check, complain, print};
 use freeswitch_queue::clock::Clock;
 use freeswitch_queue::config;
 use freeswitch_queue::demo;
@@ -26,6 +26,8 @@ fn main() -> ExitCode {
         Action::Check => check(&cli.config).context("the answer cannot be written").map(exit_code),
         Action::Status { json, control } => status(&cli.config, control, json).map(|()| ExitCode::SUCCESS),
         Action::Reload { control } => reload(&cli.config, control).map(|()| ExitCode::SUCCESS),
+        Action::Login(args) => change_logins(&cli.config, args, Request::Login).map(|()| ExitCode::SUCCESS),
+        Action::Logout(args) => change_logins(&cli.config, args, Request::Logout).map(|()| ExitCode::SUCCESS),
         Action::Demo { seconds } => {
             // The log would overwrite the picture, so it is on only if RUST_LOG asks for it.
             let log = std::env::var_os(EnvFilter::DEFAULT_ENV).map(|_| start_log(cli.log)).transpose();
@@ -166,12 +168,12 @@ async fn watch_signals(signals: &mut Signals, daemon: &Arc<Daemon>, path: &Path)
 async fn ask(file: &Path, control: Option<PathBuf>, request: Request) -> anyhow::Result<String> {
     let control = match control {
         Some(path) => path,
-        None => config::control(file).map_err(|problems| anyhow!("{problems}")).with_context(|| match request {
+        None => config::control(file).map_err(|problems| anyhow!("{problems}")).with_context(|| match &request {
             Request::Reload => "nothing was changed: the file is refused, and does not state the daemon's socket",
-            Request::Status => "the file does not state the daemon's socket; name it with --control",
+            _ => "the file does not state the daemon's socket; name it with --control",
         })?,
     };
-    admin::ask(&control, request).await.with_context(|| {
+    admin::ask(&control, &request).await.with_context(|| {
         format!("no daemon answers at {}; is it running, and do you run this as its user?", control.display())
     })
 }
@@ -197,4 +199,13 @@ fn reload(file: &Path, control: Option<PathBuf>) -> anyhow::Result<()> {
             Reloaded::Refused(problems) => return Err(anyhow!("nothing was changed\n{problems}")),
         };
     print(&answer).context("the answer cannot be written")
+}
+
+fn change_logins(file: &Path, args: LoginArgs, request: fn(Whose) -> Request) -> anyhow::Result<()> {
+    let LoginArgs { agent, queue, control } = args;
+    let text = ask(file, control, request(Whose { agent, queue }))?;
+    match serde_json::from_str(&text).context("the daemon's answer cannot be read; is it of this version?")? {
+        LoginsChanged::Done(said) => print(&format!("{}\n", said.join("\n"))).context("the answer cannot be written"),
+        LoginsChanged::Refused(said) => Err(anyhow!("{}", said.join("\n"))),
+    }
 }

@@ -1,7 +1,8 @@
-//! The daemon's control socket: a Unix socket for `freeswitch-queue status` and `freeswitch-queue reload`.
+//! The daemon's control socket: a Unix socket for the commands `status`, `reload`, `login` and `logout`.
 //!
 //! A request is one line; the answer is everything up to the end of the connection.
 
+mod logins;
 mod status;
 
 use std::io;
@@ -24,6 +25,7 @@ use crate::floor::{CandidateView, FloorView};
 use crate::observe;
 use crate::switch::LinkView;
 
+pub use logins::{LoginsChanged, Whose};
 pub use status::{reason, table};
 
 /// How long a request may take, from connecting to the last byte of the answer.
@@ -38,24 +40,37 @@ const ANSWERS_AT_ONCE: usize = 8;
 const LONGEST: u64 = 256;
 
 /// A request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// The live picture, as JSON.
     Status,
     /// Reload the configuration.
     Reload,
+    /// Log an agent in.
+    Login(Whose),
+    /// Log an agent out.
+    Logout(Whose),
 }
 
 impl Request {
-    fn word(self) -> &'static str {
+    fn line(&self) -> String {
         match self {
-            Self::Status => "status",
-            Self::Reload => "reload",
+            Self::Status => "status\n".to_owned(),
+            Self::Reload => "reload\n".to_owned(),
+            Self::Login(whose) => format!("login {whose}\n"),
+            Self::Logout(whose) => format!("logout {whose}\n"),
         }
     }
 
     fn read(line: &str) -> Option<Self> {
-        [Self::Status, Self::Reload].into_iter().find(|r| r.word() == line.trim())
+        let (word, rest) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
+        match (word, rest) {
+            ("status", "") => Some(Self::Status),
+            ("reload", "") => Some(Self::Reload),
+            ("login", whose) => Whose::read(whose).map(Self::Login),
+            ("logout", whose) => Whose::read(whose).map(Self::Logout),
+            _ => None,
+        }
     }
 }
 
@@ -169,7 +184,9 @@ async fn answer(stream: UnixStream, answers: &Semaphore, daemon: &Arc<Daemon>, f
     let text = match Request::read(&line) {
         Some(Request::Status) => json(&status_of(daemon)).map(|status| status.to_string()),
         Some(Request::Reload) => serde_json::to_string(&reload_aside(daemon, file).await),
-        None => Ok("unknown request; ask for status or reload".to_owned()),
+        Some(Request::Login(whose)) => serde_json::to_string(&logins::change(daemon, &whose, true).await),
+        Some(Request::Logout(whose)) => serde_json::to_string(&logins::change(daemon, &whose, false).await),
+        None => Ok("unknown request; ask for status, reload, login AGENT [QUEUE] or logout AGENT [QUEUE]".to_owned()),
     };
     output.write_all(text.unwrap_or_else(|error| error.to_string()).as_bytes()).await?;
     output.shutdown().await
@@ -254,10 +271,10 @@ pub fn reload(daemon: &Daemon, file: &Path) -> Reloaded {
 ///
 /// # Errors
 /// The system's error, when no daemon answers there.
-pub async fn ask(path: &Path, request: Request) -> io::Result<String> {
+pub async fn ask(path: &Path, request: &Request) -> io::Result<String> {
     let asked = async {
         let mut stream = UnixStream::connect(path).await?;
-        stream.write_all(format!("{}\n", request.word()).as_bytes()).await?;
+        stream.write_all(request.line().as_bytes()).await?;
         let mut text = String::new();
         stream.read_to_string(&mut text).await?;
         Ok(text)

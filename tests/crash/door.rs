@@ -1,5 +1,5 @@
-//! Q3, Q24: the real program on real ports, without a FreeSWITCH: `serve`, `status`, `reload`, `check`, signals, and
-//! `kill -9`.
+//! Q3, Q24: the real program on real ports, without a FreeSWITCH: `serve`, `status`, `reload`, `login`, `logout`,
+//! `check`, signals, and `kill -9`.
 
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
@@ -8,6 +8,7 @@ use std::time::Duration;
 use freeswitch_queue::acd::fact::{Asker, Fact, Record};
 use freeswitch_queue::acd::ids::{AgentId, QueueNumber};
 use freeswitch_queue::acd::time::Wall;
+use freeswitch_queue::admin::Status;
 use freeswitch_queue::journal::{Journal, Options};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
@@ -87,6 +88,51 @@ pub async fn signal(daemon: &Child, name: &str) {
 pub const GOOD: &str = "  - { number: \"99900\", name: Service, participants: [\"1001\", \"1002\"] }\n";
 const OTHER: &str = "  - { number: \"99900\", name: Service, participants: [\"1001\"], strategy: random }\n";
 const BAD: &str = "  - { number: 99900, name: Service, participants: [\"1009\"] }\n";
+
+/// Q14, Q18: a command logs an agent in and out as a code does, and says what is true now.
+#[tokio::test]
+async fn agents_are_logged_in_and_out_by_command() {
+    let place = Place::new(GOOD);
+    let more = "  - { number: \"99901\", name: Sales, participants: [\"1001\"] }\n";
+    let text_of = std::fs::read_to_string(place.file()).unwrap().replace("agents: [", "agents: [{ id: \"1003\" }, ");
+    std::fs::write(place.file(), format!("{text_of}{more}")).unwrap();
+    let (mut daemon, _log) = place.serve().await;
+    let said = async |arguments: &[&str]| {
+        let done = place.ask(arguments).await;
+        (done.status.code(), text(if done.status.success() { &done.stdout } else { &done.stderr }))
+    };
+    let is_in = async || -> Vec<String> {
+        let status: Status = serde_json::from_slice(&place.ask(&["status", "--json"]).await.stdout).unwrap();
+        let anna = status.floor.agents.iter().find(|agent| agent.id.as_str() == "1001").unwrap();
+        anna.logins.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(said(&["login", "1001", "99901"]).await, (Some(0), "1001 is logged in to 99901\n".into()));
+    assert_eq!(is_in().await, ["99901"]);
+    let both = "1001 is logged in to 99900\n1001 is logged in to 99901\n";
+    assert_eq!(said(&["login", "1001"]).await, (Some(0), both.into()), "again is no mistake");
+    assert_eq!(is_in().await, ["99900", "99901"]);
+    assert_eq!(said(&["logout", "1001", "99900"]).await, (Some(0), "1001 is logged out of 99900\n".into()));
+    // The logins are stored.
+    daemon.kill().await.unwrap();
+    let (mut daemon, mut log) = place.serve().await;
+    assert_eq!(is_in().await, ["99901"]);
+    assert_eq!(said(&["logout", "1001"]).await, (Some(0), "1001 is logged out of 99901\n".into()));
+    assert_eq!(said(&["logout", "1001"]).await, (Some(0), "1001 is logged in to no queue\n".into()));
+    for (arguments, part) in [
+        (["login", "1009", "99900"], "the configuration has no agent 1009"),
+        (["login", "1002", "99905"], "the configuration has no queue 99905"),
+        (["login", "1002", "99901"], "1002 is no participant of queue 99901"),
+    ] {
+        let (code, words) = said(&arguments).await;
+        assert!(code == Some(1) && words.contains(part), "{arguments:?}: {words}");
+    }
+    assert!(said(&["login", "1003"]).await.1.contains("1003 is a participant of no queue"));
+    assert_eq!(said(&["login", "10/01"]).await.0, Some(2), "no agent's id");
+    assert!(is_in().await.is_empty());
+    signal(&daemon, "-TERM").await;
+    self::said(&mut log, "shutting down").await;
+    timeout(PATIENCE, daemon.wait()).await.unwrap().unwrap();
+}
 
 #[tokio::test]
 async fn the_program_is_asked_reloaded_killed_and_stopped() {

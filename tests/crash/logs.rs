@@ -50,7 +50,7 @@ impl Running {
     }
 
     async fn ask(&self, request: Request) -> String {
-        admin::ask(&self.place.file().with_file_name("freeswitch-queue.sock"), request).await.unwrap()
+        admin::ask(&self.place.file().with_file_name("freeswitch-queue.sock"), &request).await.unwrap()
     }
 
     /// An agent logs in, and a caller is connected.
