@@ -23,7 +23,7 @@ use source::{Source, read, sources, tracked};
 /// daemon. Everything that changes the floor at somebody's request goes through `controller`.
 const LAYERS: &[(&str, &[&str])] = &[
     ("main", &["admin", "demo", "app", "cli", "clock", "config", "esl", "journal", "observe"]),
-    ("admin", &["app", "config", "journal", "observe", "switch", "floor", "acd"]),
+    ("admin", &["app", "config", "controller", "journal", "observe", "switch", "floor", "acd"]),
     ("demo", &["app", "config", "journal", "clock", "floor", "esl", "acd"]),
     (
         "app",
@@ -42,7 +42,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "acd",
         ],
     ),
-    ("cli", &["config"]),
+    ("cli", &["config", "acd"]),
     ("switch", &["controller", "telephony", "config", "clock", "floor", "esl", "acd"]),
     ("session", &["controller", "telephony", "clock", "floor", "esl", "acd"]),
     ("dispatch", &["floor", "acd"]),

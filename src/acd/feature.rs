@@ -2,18 +2,20 @@
 
 use super::ids::{AgentId, QueueNumber};
 
-/// The prefixes of the feature codes.
+/// The prefixes of the feature codes, and what a lamp key does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeatureCodes {
     /// Dialled before the queue's number to log in.
     pub login: String,
     /// Dialled before the queue's number to log out.
     pub logout: String,
+    /// Whether the lamp key of the agent's own phone logs out when its lamp is lit.
+    pub toggle: bool,
 }
 
 impl Default for FeatureCodes {
     fn default() -> Self {
-        Self { login: "*41".to_owned(), logout: "*42".to_owned() }
+        Self { login: "*41".to_owned(), logout: "*42".to_owned(), toggle: false }
     }
 }
 
@@ -37,6 +39,12 @@ pub enum Dialled {
 }
 
 impl FeatureCodes {
+    /// Whether a dialled code logs `agent` in, who dialled it. `login` and `lamp` are of [`Dialled::Feature`]; `is_in` is
+    /// whether the agent is logged in to the queue, so that a lamp for this agent is lit.
+    pub fn logs_in(&self, login: bool, lamp: Option<&AgentId>, agent: &AgentId, is_in: bool) -> bool {
+        login && !(self.toggle && is_in && lamp == Some(agent))
+    }
+
     /// Parses a dialled number.
     pub fn read(&self, dialled: &str) -> Dialled {
         let feature = |prefix: &str, login| {
@@ -130,6 +138,20 @@ mod tests {
         for odd in ["", "*41", "*42x", "*4199900*", "*4199900*10;1", "*4399900", "1001@x", "*4199900*1*1"] {
             assert_eq!(codes.read(odd), Dialled::Other, "{odd}");
         }
+    }
+
+    /// Q16: with `toggle`, only the key for the agent's own lamp logs out, and only while the lamp is lit.
+    #[test]
+    fn a_lamp_key_may_toggle() {
+        let (anna, bruno) = (AgentId::new("1001").unwrap(), AgentId::new("1002").unwrap());
+        let usual = FeatureCodes::default();
+        let toggles = FeatureCodes { toggle: true, ..usual.clone() };
+        assert!(!toggles.logs_in(true, Some(&anna), &anna, true));
+        for (lamp, is_in) in [(Some(&anna), false), (Some(&bruno), true), (None, true)] {
+            assert!(toggles.logs_in(true, lamp, &anna, is_in), "{lamp:?} {is_in}");
+        }
+        assert!(usual.logs_in(true, Some(&anna), &anna, true));
+        assert!(!toggles.logs_in(false, Some(&anna), &anna, false));
     }
 
     /// Q14: only an authenticated user of the agent's domain who is a participant is authorised.

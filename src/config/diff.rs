@@ -163,6 +163,8 @@ fn settings(old: &Config, new: &Config) -> Vec<Change> {
     note("log.numbers", numbers(old), numbers(new), LIVE);
     note("feature_codes.login", old.feature_codes.login.clone(), new.feature_codes.login.clone(), LIVE);
     note("feature_codes.logout", old.feature_codes.logout.clone(), new.feature_codes.logout.clone(), LIVE);
+    let toggle = |config: &Config| config.feature_codes.toggle.to_string();
+    note("feature_codes.toggle", toggle(old), toggle(new), LIVE);
     changes
 }
 

@@ -41,6 +41,7 @@ pub(super) struct RawSwitch {
 pub(super) struct RawFeatureCodes {
     pub(super) login: Option<String>,
     pub(super) logout: Option<String>,
+    pub(super) toggle: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]

@@ -62,7 +62,8 @@ pub(super) const FILE: &[Field] = &[
     field("queues", Shape::List(&Shape::Map(QUEUE))),
 ];
 pub(super) const SWITCH: &[Field] = &[field("address", Shape::Text), field("password", Shape::Secret)];
-pub(super) const FEATURE_CODES: &[Field] = &[field("login", Shape::Text), field("logout", Shape::Text)];
+pub(super) const FEATURE_CODES: &[Field] =
+    &[field("login", Shape::Text), field("logout", Shape::Text), field("toggle", Shape::Truth)];
 pub(super) const CALLERS: &[Field] = &[field("withheld", Shape::Text)];
 pub(super) const LOG: &[Field] = &[field("numbers", Shape::Text)];
 pub(super) const AGENT: &[Field] = &[

@@ -173,7 +173,7 @@ fn feature_codes(raw: Option<RawFeatureCodes>, report: &mut Report<'_>) -> Featu
         let what = format!("login {} and logout {} cannot be told apart when dialled", quoted(&login), quoted(&logout));
         report.add(&place, Fault::new(what, "choose codes of which neither begins with the other"));
     }
-    FeatureCodes { login, logout }
+    FeatureCodes { login, logout, toggle: raw.toggle.unwrap_or(usual.toggle) }
 }
 
 fn callers(raw: RawCallers, report: &mut Report<'_>) -> Callers {

@@ -20,6 +20,13 @@ use super::{Shared, leave, send_one};
 /// How long the answer may take, up to the hang-up.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
 
+/// The code that was dialled: see [`Dialled::Feature`](crate::acd::feature::Dialled::Feature).
+pub(super) struct Code {
+    pub(super) login: bool,
+    pub(super) queue: QueueNumber,
+    pub(super) lamp: Option<AgentId>,
+}
+
 /// Logs the phone's user in or out, plays the answer, and hangs up.
 pub(super) async fn run(
     shared: &Arc<Shared>,
@@ -27,14 +34,17 @@ pub(super) async fn run(
     connection: Connection,
     mut events: Events,
     call: Box<NewCall>,
-    login: bool,
-    queue: QueueNumber,
+    Code { login, queue, lamp }: Code,
 ) {
     let found = shared.floor.participants(&queue);
     let language = found.as_ref().map_or_else(|| settings.language.clone(), |q| q.language.clone());
     let participants = found.as_ref().map(|q| q.participants.as_slice());
     let answer = match whose(shared, settings, &connection, &call, participants).await {
-        Ok((by, agent)) => change(shared, &by, &agent, &queue, login).await,
+        Ok((by, agent)) => {
+            let is_in = shared.floor.agent(&agent, |a| a.logins().contains_key(&queue)).unwrap_or_default();
+            let login = settings.codes.logs_in(login, lamp.as_ref(), &agent, is_in);
+            change(shared, &by, &agent, &queue, login).await
+        }
         Err(refusal) => refusal,
     };
     let user = call.who.as_ref().map_or("nobody", |w| &w.user);

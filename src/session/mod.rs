@@ -76,8 +76,9 @@ pub async fn run(shared: Arc<Shared>, connection: Connection, mut events: Events
             }
             caller::run(&shared, settings, connection, events, call, queue).await;
         }
-        Dialled::Feature { login, queue, lamp: _ } => {
-            Box::pin(feature::run(&shared, &settings, connection, events, call, login, queue)).await;
+        Dialled::Feature { login, queue, lamp } => {
+            let code = feature::Code { login, queue, lamp };
+            Box::pin(feature::run(&shared, &settings, connection, events, call, code)).await;
         }
         Dialled::Other => {
             tracing::warn!(call = %call.channel.id, dialled = %call.dialled, "a call dialled neither a queue nor a feature code");

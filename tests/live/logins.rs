@@ -11,6 +11,7 @@ use crate::sound::Words;
 crate::cases!("logins":
     logging_in_and_out_is_confirmed_in_the_queues_language_however_often,
     a_lamp_key_logs_in_like_the_code,
+    a_lamp_key_for_the_own_agent_toggles,
     a_lamp_shows_a_login,
     the_authenticated_user_counts_not_the_from_header,
     an_unknown_caller_is_refused,
@@ -58,6 +59,23 @@ fn a_lamp_key_logs_in_like_the_code(lab: &Lab) {
     lab.serve(ONE);
     dial(lab, &From::phone("1001"), "*4199900*1001", "fr", "logged-in");
     assert_eq!(changes(lab), ["+1001"]);
+}
+
+/// Q16.
+fn a_lamp_key_for_the_own_agent_toggles(lab: &Lab) {
+    lab.serve(ONE);
+    lab.daemon_mut().terminate(SOON);
+    lab.daemon().rewrite("state: state.db\n", "state: state.db\nfeature_codes: { toggle: true }\n");
+    lab.serve_again();
+    let lamp = lab.lamp("1001", "*4199900*1001");
+    lamp.shows(false, SOON);
+    for (answer, lit) in [("logged-in", true), ("logged-out", false), ("logged-in", true)] {
+        dial(lab, &From::phone("1001"), "*4199900*1001", "fr", answer);
+        lamp.shows(lit, SOON);
+    }
+    // The key for a colleague's lamp still logs in only.
+    dial(lab, &From::phone("1001"), "*4199900*1002", "fr", "logged-in");
+    assert_eq!(changes(lab), ["+1001", "-1001", "+1001"]);
 }
 
 /// Q16: on a phone that subscribed before the login, and on one that subscribes after it.

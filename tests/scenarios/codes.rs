@@ -238,6 +238,28 @@ fn q16_the_lamp_keys_code() {
     });
 }
 
+/// Q16: with `toggle`, the lamp key for the own agent logs in and out by turns; a key for another agent only in.
+#[test]
+fn q16_a_lamp_key_toggles() {
+    play(async {
+        let service = configuration(&[queue("99900", &["1001", "1002"])], "feature_codes: { toggle: true }\n");
+        let house = House::with(simswitch::Config::default(), service, 1);
+        house.log_out("1001", "99900");
+        for (code, said, is_in) in [
+            ("*4199900*1001", "en/logged-in", true),
+            ("*4199900*1001", "en/logged-out", false),
+            ("*4199900*1002", "en/logged-in", true),
+            ("*4199900*1002", "en/logged-in", true),
+            ("*4199900", "en/logged-in", true),
+            ("*4199900*1001", "en/logged-out", false),
+        ] {
+            assert_eq!(dial(&house, &CallSpec::phone("1001", code)).await, said, "{code}");
+            assert_eq!(house.is_in("1001", "99900"), is_in, "{code}");
+        }
+        house.end().await;
+    });
+}
+
 /// Q17: the phone shows the caller's number, and the name with the queue's name in front.
 #[test]
 fn q17_what_the_phone_shows() {

@@ -122,7 +122,7 @@ fn q3_settings_that_need_a_restart_say_so_and_secrets_stay_secret() {
     let edits = [
         (
             "listen: 127.0.0.1:8084\ntoken: one",
-            "listen: 127.0.0.1:8085\nallow: [10.0.0.0/8]\ntoken: two\nstate: s.db\nkeep_days: 30\ncontrol: c.sock\ndomain: x.ch\nprompts: /p\nlanguages: [de]\nfeature_codes: { login: \"*51\", logout: \"*52\" }",
+            "listen: 127.0.0.1:8085\nallow: [10.0.0.0/8]\ntoken: two\nstate: s.db\nkeep_days: 30\ncontrol: c.sock\ndomain: x.ch\nprompts: /p\nlanguages: [de]\nfeature_codes: { login: \"*51\", logout: \"*52\", toggle: true }",
         ),
         ("password: old", "password: new"),
     ];
@@ -138,6 +138,7 @@ fn q3_settings_that_need_a_restart_say_so_and_secrets_stay_secret() {
             "language: en → de",
             "feature_codes.login: *41 → *51",
             "feature_codes.logout: *42 → *52",
+            "feature_codes.toggle: false → true",
             "queue 99900: language: en → de",
             "queue 99901: language: en → de",
         ]
@@ -179,7 +180,7 @@ fn q3_no_key_is_forgotten() {
         prompts: _,
         languages: _,
         language: _,
-        feature_codes: FeatureCodes { login: _, logout: _ },
+        feature_codes: FeatureCodes { login: _, logout: _, toggle: _ },
         callers: Callers { withheld: _ },
         log: LogSettings { numbers: _ },
         agents,

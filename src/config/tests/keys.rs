@@ -111,7 +111,7 @@ fn q2_values_of_the_wrong_kind_are_reported() {
     );
     wrong_setting(
         "feature_codes: \"*41\"",
-        &["1:16: feature_codes: \"*41\" is text; write a mapping with the keys login, logout"],
+        &["1:16: feature_codes: \"*41\" is text; write a mapping with the keys login, logout, toggle"],
     );
     wrong_queue("ring_seconds: \"20\"", &["7:19: queues[0].ring_seconds: \"20\" is text; write it without quotes: 20"]);
     wrong_queue(

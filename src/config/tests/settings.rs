@@ -199,6 +199,7 @@ fn q2_languages_are_checked() {
 #[test]
 fn q2_feature_codes_are_checked() {
     let codes = with_settings("feature_codes: { login: \"#1\" }").feature_codes;
+    assert!(!codes.toggle && with_settings("feature_codes: { toggle: true }").feature_codes.toggle);
     assert_eq!((codes.login.as_str(), codes.logout.as_str()), ("#1", "*42"));
     let fix = "write * or # and up to 7 digits, * or #, such as \"*41\"";
     wrong_setting(
