@@ -58,7 +58,7 @@ impl Daemon {
     pub(crate) async fn status(&self) -> Status {
         let asking = async {
             loop {
-                if let Ok(text) = ask(&self.control(), Request::Status).await {
+                if let Ok(text) = ask(&self.control(), &Request::Status).await {
                     return text;
                 }
             }
