@@ -16,7 +16,7 @@ use crate::controller::Controller;
 use crate::dispatch::Dispatcher;
 use crate::esl::server::{Server, ServerLimits};
 use crate::esl::{Connection, ConnectionLimits, Events};
-use crate::floor::{Floor, Written};
+use crate::floor::{Floor, Stored};
 use crate::journal::{Journal, Restored};
 use crate::observe;
 use crate::session::{self, Arrivals, Handovers, Shared};
@@ -90,12 +90,12 @@ impl Daemon {
         let tell = feed.clone();
         // Every listener receives facts in the order of their numbers.
         let in_order = Mutex::new(());
-        let facts = move |record: Record, written: Written| {
+        let facts = move |record: Record, stored: Stored| {
             {
                 let _one_at_a_time = in_order.lock().unwrap_or_else(PoisonError::into_inner);
                 // There is no listener while no switch is linked.
                 let _ = tell.send(record.clone());
-                if written == Written::Not {
+                if stored == Stored::NotYet {
                     book.record(record.clone());
                 }
             }

@@ -66,8 +66,8 @@ impl CallDesk {
     pub fn carry_out(&mut self, wish: Desk, now: Now) -> Option<Input> {
         self.last = now;
         match wish {
-            Desk::Enter(queue, place) => {
-                let admission = self.floor.enter(&self.call, &queue, place, &self.caller, self.seed, now);
+            Desk::Enter(queue, rank) => {
+                let admission = self.floor.enter(&self.call, &queue, rank, &self.caller, self.seed, now);
                 (self.caller.returned, self.caller.since, self.caller.came) = (false, None, Duration::ZERO);
                 self.caller.refused = None;
                 let Admission::At { settings, rank, since, refused } = admission else {

@@ -54,15 +54,15 @@ pub type Wake = Box<dyn Fn() + Send + Sync>;
 /// Takes a fact, and whether it still has to be stored. The floor calls it under the guard of the changed entry, so
 /// that the facts of one call or agent arrive in the order in which they became true; it must neither block nor call
 /// the floor.
-pub type Facts = Box<dyn Fn(Record, Written) + Send + Sync>;
+pub type Facts = Box<dyn Fn(Record, Stored) + Send + Sync>;
 
-/// Whether a fact still has to be stored.
+/// Whether a fact is in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
-    /// No: a login or logout, which the controller stores.
-    Before,
-    /// Yes.
-    Not,
+pub enum Stored {
+    /// A login or logout, which the controller stores before it takes effect.
+    Already,
+    /// Any other fact.
+    NotYet,
 }
 
 /// The changes since the dispatcher last looked.
@@ -529,7 +529,7 @@ impl Floor {
         if let Some(call) = fact.call() {
             self.watchers.tell(|| Subject::Call(call.clone()));
         }
-        (self.facts)(Record { at, fact }, Written::Not);
+        (self.facts)(Record { at, fact }, Stored::NotYet);
     }
 
     fn wake_all(&self, calls: &[CallId]) {

@@ -12,7 +12,7 @@ use crate::acd::ids::OfferId;
 use crate::acd::restored::{Alive, Restored, WrapUp};
 use crate::acd::time::{Now, Since, Wall};
 
-use super::{Absent, Floor, OfferKey, Written, lock};
+use super::{Absent, Floor, OfferKey, Stored, lock};
 
 /// Stands in for the length of a wrap-up that an earlier version recorded without it: the longest wrap-up allowed.
 const LONGEST_WRAP_UP: Duration = Duration::from_secs(3600);
@@ -103,7 +103,7 @@ impl Floor {
             if !self.restore_login(agent, queue, *since) {
                 let (agent, queue) = (agent.clone(), queue.clone());
                 let fact = Fact::AgentLoggedOut { agent, queue, by: Asker::File };
-                (self.facts)(Record { at: now.wall, fact }, Written::Not);
+                (self.facts)(Record { at: now.wall, fact }, Stored::NotYet);
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::acd::settings::{AgentSettings, QueueSettings};
 use crate::acd::shift::Shift;
 use crate::acd::time::{Now, Since, Wall};
 
-use super::{Floor, OfferKey, Written};
+use super::{Floor, OfferKey, Stored};
 
 /// The result of a login or logout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,7 +200,7 @@ impl Floor {
             let begins = a.logins().is_empty();
             let changed = a.login(queue.clone(), at);
             if let Some(fact) = fact.filter(|_| changed) {
-                (self.facts)(Record { at, fact }, Written::Before);
+                (self.facts)(Record { at, fact }, Stored::Already);
                 if begins {
                     *a.shift_mut() = least;
                     let Shift { calls, talked } = least;
@@ -233,7 +233,7 @@ impl Floor {
                 let changed = a.logout(queue);
                 if changed {
                     let fact = Fact::AgentLoggedOut { agent: agent.clone(), queue: queue.clone(), by: by.clone() };
-                    (self.facts)(Record { at: now.wall, fact }, Written::Before);
+                    (self.facts)(Record { at: now.wall, fact }, Stored::Already);
                 }
                 (changed, a.ringing_for(queue).cloned())
             }

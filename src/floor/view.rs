@@ -320,13 +320,13 @@ impl Floor {
             let rows: Vec<_> = q
                 .waiting()
                 .enumerate()
-                .map(|(at, (place, w))| {
+                .map(|(at, (rank, w))| {
                     let ringing: Vec<AgentId> = w.offers().iter().map(|(_, a)| a.clone()).collect();
                     let is_explained = ringing.is_empty() && at < EXPLAINED;
                     let tried = |a: &AgentId| (w.own() == Some(a), w.tried_at(a));
                     let tried: Option<Vec<Tried>> =
                         is_explained.then(|| settings.participants.iter().map(tried).collect());
-                    (w.call().clone(), place, now.wall_of(w.since()), ringing, tried)
+                    (w.call().clone(), rank, now.wall_of(w.since()), ringing, tried)
                 })
                 .collect();
             (settings, talking, is_at_its_limit, rows)
@@ -343,13 +343,13 @@ impl Floor {
         }
         let waiting: Vec<WaitingView> = rows
             .into_iter()
-            .map(|(call, place, since, ringing, tried)| WaitingView {
+            .map(|(call, rank, since, ringing, tried)| WaitingView {
                 number: self.number_of(&call),
                 call,
                 since,
-                head_start_ms: u64::try_from(place.head_start.as_millis()).unwrap_or(u64::MAX),
+                head_start_ms: u64::try_from(rank.head_start.as_millis()).unwrap_or(u64::MAX),
                 ringing,
-                candidates: tried.map(|tried| candidates(&participants, &tried, place, now)).unwrap_or_default(),
+                candidates: tried.map(|tried| candidates(&participants, &tried, rank, now)).unwrap_or_default(),
             })
             .collect();
         let first = waiting.iter().find(|w| w.ringing.is_empty());
@@ -386,22 +386,22 @@ fn first_of(queue: &Queue) -> Option<(QueueNumber, Rank)> {
     if queue.room() == Some(0) {
         return None;
     }
-    let (place, _) = queue.waiting().find(|(_, w)| w.offers().is_empty())?;
-    Some((queue.settings().number.clone(), place))
+    let (rank, _) = queue.waiting().find(|(_, w)| w.offers().is_empty())?;
+    Some((queue.settings().number.clone(), rank))
 }
 
 /// Whether the call comes from the participant's own phone, and when an offer to the participant last failed.
 type Tried = (bool, Option<Mono>);
 
 /// Why each participant is not offered the caller at `place` (Q24).
-fn candidates(participants: &[Participant], tried: &[Tried], place: Rank, now: Now) -> Vec<CandidateView> {
+fn candidates(participants: &[Participant], tried: &[Tried], rank: Rank, now: Now) -> Vec<CandidateView> {
     let each = participants.iter().zip(tried);
     let reason = |participant: &Participant, (own, tried): &Tried| {
         if *own {
             return Some(Reason::OwnCall);
         }
         let tried = tried.map(|at| Reason::Tried { at: now.wall_of(at.into()) });
-        let before = participant.before.as_ref().filter(|(first, _)| *first < place);
+        let before = participant.before.as_ref().filter(|(first, _)| *first < rank);
         let held = before.map(|(_, queue)| Reason::HeldForEarlier { queue: queue.clone() });
         participant.reason.clone().or(tried).or(held)
     };

@@ -52,7 +52,7 @@ pub(crate) struct Agent {
 pub(crate) struct Caller {
     pub(crate) call: CallId,
     pub(crate) queue: QueueNumber,
-    pub(crate) place: Rank,
+    pub(crate) rank: Rank,
     /// The head start in the line, according to the records.
     told: Duration,
     /// The agent from whose phone the call comes.
@@ -122,7 +122,7 @@ impl Model {
     /// Q11: the position in the line, counted from 1.
     pub(crate) fn position(&self, call: &CallId) -> Option<u32> {
         let me = self.callers.iter().find(|c| c.call == *call)?;
-        let ahead = self.callers.iter().filter(|c| c.queue == me.queue && c.place < me.place).count();
+        let ahead = self.callers.iter().filter(|c| c.queue == me.queue && c.rank < me.rank).count();
         Some(ahead as u32 + 1)
     }
 
@@ -153,11 +153,11 @@ impl Model {
             let share = self.queues.iter().find(|q| q.number == c.queue).map(|q| q.head_start);
             // A queue that the file no longer has keeps its order for its last callers.
             if let Some(share) = share {
-                c.place.head_start = (share + c.head_start).min(Duration::from_secs(3600));
+                c.rank.head_start = (share + c.head_start).min(Duration::from_secs(3600));
             }
         }
         // A caller from before a restart and one from after it may get the same place; then the queue's number decides.
-        self.callers.sort_by_key(|c| (c.place, c.queue.clone()));
+        self.callers.sort_by_key(|c| (c.rank, c.queue.clone()));
     }
 
     /// The leg is gone or never existed: the agent is free.
@@ -176,16 +176,16 @@ impl Model {
         &mut self,
         call: CallId,
         queue: QueueNumber,
-        (place, since): (Rank, freeswitch_queue::acd::time::Wall),
+        (rank, since): (Rank, freeswitch_queue::acd::time::Wall),
         (own, head_start): (Option<AgentId>, Duration),
         (kept, circle): (bool, bool),
         now: u64,
     ) {
         assert!(self.caller(&call).is_none(), "{call} waits twice");
-        let arrival = |place: &Rank| (place.entered, place.seq);
-        let newest = self.callers.iter().map(|c| arrival(&c.place)).max();
-        if place.entered == wall(now) {
-            assert!(newest.is_none_or(|n| n < arrival(&place)), "Q4: {call} is put before an earlier caller");
+        let arrival = |rank: &Rank| (rank.entered, rank.seq);
+        let newest = self.callers.iter().map(|c| arrival(&c.rank)).max();
+        if rank.entered == wall(now) {
+            assert!(newest.is_none_or(|n| n < arrival(&rank)), "Q4: {call} is put before an earlier caller");
         }
         // Q38: a caller who has no place yet is let in only if there is room.
         let full = self.is_full(&queue, own.as_ref(), now);
@@ -197,11 +197,11 @@ impl Model {
         let entered = crate::journal::since_start(since);
         let (offers, tried, missed) = (Vec::new(), Vec::new(), Vec::new());
         let (due_at_change, closed) = (None, None);
-        let line = place.head_start;
+        let line = rank.head_start;
         self.callers.push(Caller {
             call: call.clone(),
             queue,
-            place,
+            rank,
             told: line,
             own,
             head_start,
@@ -214,7 +214,7 @@ impl Model {
             closed,
         });
         self.line_up();
-        assert_eq!(self.caller(&call).map(|c| c.place.head_start), Some(line), "Q25: the head start of {call}");
+        assert_eq!(self.caller(&call).map(|c| c.rank.head_start), Some(line), "Q25: the head start of {call}");
     }
 
     /// The caller was not let in.
@@ -350,7 +350,7 @@ impl Model {
             }
             Fact::HeadStartChanged { call, head_start, .. } => {
                 let c = self.caller(call).expect("a caller");
-                assert_eq!(c.place.head_start, *head_start, "Q27: the head start of {call}");
+                assert_eq!(c.rank.head_start, *head_start, "Q27: the head start of {call}");
                 assert_ne!(std::mem::replace(&mut c.told, *head_start), *head_start, "Q27: nothing changes for {call}");
             }
             Fact::CallEntered { .. }
@@ -474,7 +474,7 @@ impl Model {
         let next = self.next_offer(now);
         assert!(next.is_none(), "Q4-Q7: an offer that the rules demand was not made: {next:?}");
         for c in &self.callers {
-            assert_eq!(c.told, c.place.head_start, "Q27: the records do not tell the head start of {}", c.call);
+            assert_eq!(c.told, c.rank.head_start, "Q27: the records do not tell the head start of {}", c.call);
             let late = self.limit_of(&c.call).is_some_and(|at| at <= now);
             assert!(c.closed.is_some() || !late, "Q13: {} has waited too long", c.call);
             assert!(c.closed.is_some() || c.over.is_empty(), "Q13: {} waits on: {:?}", c.call, c.over);

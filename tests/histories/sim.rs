@@ -177,9 +177,9 @@ impl Sim {
         let done = wish.clone();
         let answer = s.desk.carry_out(wish, self.time());
         match &answer {
-            Some(Input::Entered(Some((_, place, since)))) => {
+            Some(Input::Entered(Some((_, rank, since)))) => {
                 if let Desk::Enter(_, Some(before)) = &done {
-                    assert_eq!(place.entered, before.entered, "Q19: {} loses the place in the line", s.id);
+                    assert_eq!(rank.entered, before.entered, "Q19: {} loses the place in the line", s.id);
                 }
                 let queue = s.desk.queue().expect("a queue").clone();
                 let returned = matches!(&done, Desk::Enter(_, Some(_)));
@@ -187,7 +187,7 @@ impl Sim {
                 let since = self.time().wall_of(*since);
                 let c = self.world.caller(&s.id).expect("a caller");
                 let who = (c.own.clone(), c.head_start);
-                self.model.entered(s.id.clone(), queue.clone(), (*place, since), who, (returned, circle), self.now);
+                self.model.entered(s.id.clone(), queue.clone(), (*rank, since), who, (returned, circle), self.now);
                 s.ear.entered(self.model.queue(&queue), returned, self.now);
                 if let Some(c) = self.world.caller(&s.id) {
                     (c.queue, c.visited) = (queue, s.call.visited().to_vec());
@@ -271,22 +271,22 @@ impl Sim {
     }
 
     fn wire(&mut self, conn: Conn, s: &mut Session, wire: Wire) {
-        let place = self.model.callers.iter().find(|c| c.call == s.id);
-        let queue = place.map(|c| c.queue.clone());
-        let closing = place.is_none_or(|c| c.closed.is_some());
+        let waits = self.model.callers.iter().find(|c| c.call == s.id);
+        let queue = waits.map(|c| c.queue.clone());
+        let closing = waits.is_none_or(|c| c.closed.is_some());
         let position = self.model.position(&s.id);
         let ends = matches!(wire, Wire::HangUp(_) | Wire::Transfer(_) | Wire::Say(_, Saying::Message(_)));
         assert!(!ends || s.taken.is_none(), "{} is with another party, and the daemon sends the caller away", s.id);
         s.ear.order(&wire, queue.as_ref().and_then(|q| self.model.queue(q)), position, closing, self.now);
         match wire {
             Wire::Music { playing, replace, .. } => self.world.music(&s.id, playing, replace),
-            Wire::Prepare(place) => {
+            Wire::Prepare(rank) => {
                 let c = self.world.caller(&s.id).expect("a caller");
-                (c.place, c.armed, c.refused) = (Some(place), true, s.desk.refused());
+                (c.rank, c.armed, c.refused) = (Some(rank), true, s.desk.refused());
             }
-            Wire::Remember(place) => {
+            Wire::Remember(rank) => {
                 let c = self.world.caller(&s.id).expect("a caller");
-                (c.place, c.refused) = (Some(place), s.desk.refused());
+                (c.rank, c.refused) = (Some(rank), s.desk.refused());
             }
             Wire::Say(playing, _) => self.world.say(&s.id, playing),
             Wire::Hush => self.world.hush(&s.id),
@@ -353,7 +353,7 @@ impl Sim {
         let refused = c.refused;
         let caller =
             Caller { number, first_entered, returned, refused, since: None, own, dialog: None, head_start, came };
-        let (queue, visited, place) = (c.queue.clone(), c.visited.clone(), c.place);
+        let (queue, visited, rank) = (c.queue.clone(), c.visited.clone(), c.rank);
         let answered = c.answered;
         let wakes = self.wakes.clone();
         let woken = call.clone();
@@ -366,8 +366,8 @@ impl Sim {
         let session = Session {
             id: call.clone(),
             conn,
-            call: match place {
-                Some(place) => Call::back(queue, visited, place),
+            call: match rank {
+                Some(rank) => Call::back(queue, visited, rank),
                 None => Call::new(queue, visited, None),
             },
             desk: CallDesk::new(self.floor.clone(), call.clone(), caller, self.rng.next()),

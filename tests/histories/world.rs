@@ -79,7 +79,7 @@ pub(crate) struct Caller {
     /// A timeout's transfer leads the call to a queue again, without a conversation on the way.
     led: bool,
     /// Variables on the channel for the time after the daemon's death.
-    pub(crate) place: Option<Rank>,
+    pub(crate) rank: Option<Rank>,
     pub(crate) first_entered: Option<Wall>,
     pub(crate) refused: Option<RefusalCause>,
     /// Whether the dialplan would bring the caller back if the daemon died.
@@ -236,7 +236,7 @@ impl World {
 
     /// Q12: once the channel has the variable for it, no key ends a sound.
     pub(crate) fn press(&mut self, call: &CallId) {
-        if self.caller(call).is_some_and(|c| c.place.is_none()) {
+        if self.caller(call).is_some_and(|c| c.rank.is_none()) {
             self.silence(call);
         }
     }
@@ -247,7 +247,7 @@ impl World {
         let queue = queue_number(self.rng.below(u64::from(QUEUES)) as u8);
         let c = self.caller(call).expect("a caller");
         let visited = if std::mem::take(&mut c.led) { std::mem::take(&mut c.visited) } else { Vec::new() };
-        (c.queue, c.visited, c.place, c.first_entered, c.refused) = (queue, visited, None, None, None);
+        (c.queue, c.visited, c.rank, c.first_entered, c.refused) = (queue, visited, None, None, None);
         (c.armed, c.away) = (true, false);
     }
 
@@ -261,7 +261,7 @@ impl World {
             queue,
             visited: Vec::new(),
             led: false,
-            place: None,
+            rank: None,
             first_entered: None,
             refused: None,
             armed: false,

@@ -108,7 +108,7 @@ impl Model {
 
     /// Q25: a caller is overtaken only by one who came no more than the largest head start in use later.
     pub(super) fn check_overtaking(&self, call: &CallId, agent: &AgentId) {
-        let most = self.callers.iter().map(|c| c.place.head_start).max().unwrap_or_default();
+        let most = self.callers.iter().map(|c| c.rank.head_start).max().unwrap_or_default();
         let mine = self.callers.iter().find(|c| c.call == *call).expect("a caller");
         // Q38: further phones may ring for a caller for whom some do while the limit lets nobody else be rung.
         if !mine.offers.is_empty() && self.queue(&mine.queue).is_some_and(|q| !self.has_room(q, 0)) {
@@ -117,7 +117,7 @@ impl Model {
         let waits = |c: &&Caller| c.closed.is_none() && c.over.is_empty() && c.offers.is_empty();
         let others = self.callers.iter().filter(|c| c.queue == mine.queue && c.own.as_ref() != Some(agent));
         for other in others.filter(waits) {
-            let later = mine.place.entered.since(other.place.entered);
+            let later = mine.rank.entered.since(other.rank.entered);
             assert!(later <= most, "Q25: {call} overtakes {} by {later:?}, more than {most:?}", other.call);
         }
     }
