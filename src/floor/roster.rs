@@ -269,3 +269,46 @@ impl Floor {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::acd::fact::EndedBy;
+    use crate::acd::ids::CallId;
+    use crate::acd::settings::Language;
+
+    /// Q35: a shift begins with the first login, with the least work of those present; a second login changes nothing.
+    #[test]
+    fn q35_a_shift_begins_beside_those_present() {
+        let floor = Floor::new(Box::new(|| {}), Box::new(|_, _| {}));
+        let agents = ["1001", "1002"].map(|id| AgentSettings::new(AgentId::new(id).unwrap(), id.into()));
+        let ids: Vec<AgentId> = agents.iter().map(|agent| agent.id.clone()).collect();
+        let numbers = ["99900", "99901"].map(|number| QueueNumber::new(number).unwrap());
+        let queue = |number: &QueueNumber| {
+            QueueSettings::new(number.clone(), "Service".into(), ids.clone(), Language("en".into()))
+        };
+        floor.configure(&agents, &numbers.each_ref().map(queue), Now::default());
+        let log_in =
+            |agent: &AgentId, queue: &QueueNumber| floor.log_in(agent, queue, &Asker::Operator, Now::default());
+        let calls = |agent: &AgentId| floor.agent(agent, |a| a.shift().calls).unwrap();
+        let talk = |agent: &AgentId, n: u128| {
+            let (offer, call) = (OfferId(uuid::Uuid::from_u128(n)), CallId::new("c").unwrap());
+            let key = OfferKey { offer, call, queue: numbers[0].clone(), agent: agent.clone() };
+            assert!(floor.adopt(&key, Since::default(), Since::default()));
+            floor.release(&key, EndedBy::Agent, Now::default());
+        };
+        log_in(&ids[0], &numbers[0]);
+        talk(&ids[0], 1);
+        talk(&ids[0], 2);
+        assert_eq!(calls(&ids[0]), 2);
+        log_in(&ids[1], &numbers[0]);
+        assert_eq!(calls(&ids[1]), 2, "the least of those present");
+        talk(&ids[1], 3);
+        log_in(&ids[1], &numbers[1]);
+        assert_eq!(calls(&ids[1]), 3, "the shift goes on");
+        floor.log_out(&ids[0], &numbers[0], &Asker::Operator, Now::default());
+        log_in(&ids[0], &numbers[1]);
+        assert_eq!(calls(&ids[0]), 3, "another shift, beside the other agent");
+    }
+}
