@@ -37,6 +37,8 @@ pub(crate) struct Agent {
     /// When the wrap-up ends, and whether a record of it was seen.
     pub(crate) rest: Option<(u64, bool)>,
     last_talk_end: Option<u64>,
+    /// That end is from before a restart.
+    restored_end: bool,
     /// The queue conversations of the present shift, and their length.
     shift: (u32, u64),
     pub(crate) private: bool,
@@ -284,7 +286,7 @@ impl Model {
                     return assert!(restored, "a conversation ends that no agent has");
                 };
                 assert!(a.talking && a.offer == Some(*offer), "a conversation of {agent} ends that had not begun");
-                a.last_talk_end = Some(at);
+                (a.last_talk_end, a.restored_end) = (Some(at), false);
                 a.rest = wrap_up.filter(|w| *w > 0 && at + w > now).map(|w| (at + w, false));
             }
             Fact::WrapUpStarted { agent, queue, until, .. } => {
@@ -422,6 +424,7 @@ impl Model {
             let mut a = Agent::new(s.id.clone());
             a.logins = journal.logins.iter().filter(|l| l.0 == s.id).map(|l| l.1.clone()).collect();
             a.last_talk_end = journal.last_end(&s.id);
+            a.restored_end = a.last_talk_end.is_some();
             a.shift = journal.shift(&s.id);
             // One that has ended meanwhile is reported to end now.
             a.rest = journal.wrap_up(&s.id).map(|until| (until.max(now), true));
@@ -496,6 +499,7 @@ impl Agent {
             talks_for: None,
             rest: None,
             last_talk_end: None,
+            restored_end: false,
             shift: (0, 0),
             private: false,
             left: None,

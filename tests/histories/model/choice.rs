@@ -75,7 +75,11 @@ impl Model {
                     ready.retain(|a| Some(work(a)) == least);
                     let longest = ready.iter().map(|a| a.last_talk_end).min();
                     ready.retain(|a| Some(a.last_talk_end) == longest);
-                    ready.truncate(1);
+                    // Q6: list order breaks ties; of ends in the same millisecond before a restart, the order of the
+                    // records does.
+                    if !ready.iter().any(|a| a.restored_end) {
+                        ready.truncate(1);
+                    }
                 }
                 // Q34: the next one behind the agent offered last, in list order, around.
                 Strategy::RoundRobin => {
