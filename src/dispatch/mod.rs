@@ -116,8 +116,11 @@ impl Dispatcher {
             (logins, (a.last_conversation_end(), *a.shift()), a.deadline())
         });
         let Some((logins, (last, shift), deadline)) = known else { return };
-        if let Some(at) = deadline {
-            self.due.insert((at.max(now.mono), Due::Agent(agent.clone())));
+        match deadline {
+            // It passed while an offer held the agent. That changes the agent, who is seated in the next round.
+            Some(at) if at <= now.mono => return self.floor.tick_agent(agent, now),
+            Some(at) => _ = self.due.insert((at, Due::Agent(agent.clone()))),
+            None => {}
         }
         for queue in &logins {
             self.refresh_bench(queue);
