@@ -2,9 +2,10 @@
 //!
 //! Only a caller who has no place in the line yet is judged, once, on entry.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::ids::{AgentId, QueueNumber};
+use super::pairing::{Bench, Choice, Held};
 use super::rank::Rank;
 
 /// Whether one more caller would be one too many, when so many wait; `rings` tells whether a phone can be rung for the
@@ -17,45 +18,52 @@ pub fn is_full(max_callers: Option<u32>, waiting: usize, rings: bool) -> bool {
     }
 }
 
-/// A caller for whom an agent will be chosen before the one at the gate.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ahead {
-    /// The rank in the line.
-    pub rank: Rank,
-    /// The queue.
-    pub queue: QueueNumber,
-    /// Whether every free agent of the queue is rung for the caller.
-    pub all: bool,
-    /// The agent from whose phone the call comes.
-    pub own: Option<AgentId>,
-}
-
-/// Whether one of `wanted` is left among the free agents, each given with the queues that may ring them, when each
-/// caller ahead has taken one of them, or all. An agent whose phone has just missed a call is held for its caller, and so
-/// counts as taken too.
+/// Whether a free agent other than `own` is left in the queue `at`, once the callers `ahead` have got theirs. The benches
+/// are those of every queue that may ring one of its agents; `look` chooses for one caller, as the dispatcher will.
 pub fn is_anybody_left(
-    mut free: Vec<(AgentId, BTreeSet<QueueNumber>)>,
-    mut ahead: Vec<Ahead>,
-    wanted: impl Fn(&AgentId) -> bool,
+    at: &QueueNumber,
+    own: Option<&AgentId>,
+    mut benches: BTreeMap<QueueNumber, Bench>,
+    ahead: BTreeSet<(Rank, QueueNumber)>,
+    look: impl Fn(&QueueNumber, Rank, &Bench, Option<&Held>) -> Choice,
 ) -> bool {
-    ahead.sort();
-    for caller in ahead {
-        let takes = |(agent, queues): &(AgentId, _)| {
-            BTreeSet::contains(queues, &caller.queue) && caller.own.as_ref() != Some(agent)
-        };
-        if caller.all {
-            free.retain(|agent| !takes(agent));
-        } else if let Some(at) = free.iter().position(takes) {
-            free.remove(at);
+    // The queues whose agents are held for a caller ahead, each with what is not.
+    let mut all_held: BTreeMap<QueueNumber, Option<Held>> = BTreeMap::new();
+    for (rank, queue) in ahead {
+        let (Some(bench), held) = (benches.get(&queue), all_held.get(&queue)) else { continue };
+        if matches!(held, Some(None)) {
+            continue;
+        }
+        let held = held.and_then(Option::as_ref);
+        match look(&queue, rank, bench, held) {
+            Choice::Ring(agents) => {
+                for bench in benches.values_mut() {
+                    agents.iter().for_each(|agent| bench.unseat(agent));
+                }
+            }
+            Choice::Hold { spare, .. } => {
+                let callers = held.map_or(0, |held| held.callers) + 1;
+                all_held.insert(queue, spare.map(|spare| Held { spare, callers }));
+            }
+            Choice::Later(_) | Choice::Pass => {}
         }
     }
-    free.iter().any(|(agent, _)| wanted(agent))
+    let held = all_held.get(at);
+    let is_left = |agent: &AgentId| match held {
+        None => true,
+        Some(held) => held.as_ref().is_some_and(|held| held.spare == *agent),
+    };
+    benches.get(at).is_some_and(|bench| bench.agents().any(|agent| own != Some(agent) && is_left(agent)))
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::time::Wall;
+    use std::sync::Arc;
+
+    use super::super::settings::{Language, QueueSettings};
+    use super::super::shift::Shift;
+    use super::super::time::{Mono, Wall};
     use super::*;
 
     fn q(n: &str) -> QueueNumber {
@@ -64,11 +72,19 @@ mod tests {
     fn a(n: &str) -> AgentId {
         AgentId::new(n).unwrap()
     }
-    fn free(n: &str, queues: &[&str]) -> (AgentId, BTreeSet<QueueNumber>) {
-        (a(n), queues.iter().map(|n| q(n)).collect())
+    /// The free agents of a queue.
+    fn bench(queue: &str, agents: &[&str]) -> (QueueNumber, Bench) {
+        let ids = agents.iter().map(|n| a(n)).collect();
+        let mut bench = Bench::new(Arc::new(QueueSettings::new(q(queue), "Q".into(), ids, Language("en".into()))));
+        agents.iter().for_each(|n| bench.seat(&a(n), None, Shift::default()));
+        (q(queue), bench)
     }
-    fn ahead(ms: i64, queue: &str, all: bool, own: Option<&str>) -> Ahead {
-        Ahead { rank: Rank::new(Wall(ms), 0), queue: q(queue), all, own: own.map(a) }
+    fn at(ms: i64, queue: &str) -> (Rank, QueueNumber) {
+        (Rank::new(Wall(ms), 0), q(queue))
+    }
+    /// Rings the first agent of the bench.
+    fn first(_: &QueueNumber, _: Rank, bench: &Bench, _: Option<&Held>) -> Choice {
+        bench.agents().next().map_or(Choice::Pass, |agent| Choice::Ring(vec![agent.clone()]))
     }
 
     /// Q38: the line is full from the caller on who would be one more than it takes; 0 asks only for a phone.
@@ -82,14 +98,30 @@ mod tests {
     /// Q38: an agent who is about to be rung for a caller ahead is not rung for the one at the gate.
     #[test]
     fn callers_ahead_take_the_free_agents_first() {
-        let both = || vec![free("1001", &["1"]), free("1002", &["1", "2"])];
-        let left = |callers: &[Ahead]| is_anybody_left(both(), callers.to_vec(), |agent| *agent != a("1009"));
-        assert!(left(&[]) && left(&[ahead(1, "1", false, None)]));
-        assert!(!left(&[ahead(1, "1", false, None), ahead(2, "2", false, None)]));
-        assert!(!left(&[ahead(1, "1", true, None)]), "every phone rings for the caller ahead");
-        assert!(left(&[ahead(1, "3", true, None)]), "in a queue without these agents");
-        assert!(left(&[ahead(1, "2", false, Some("1002"))]), "no caller is rung at the own phone");
-        let own = is_anybody_left(vec![free("1001", &["1"])], Vec::new(), |agent| *agent != a("1001"));
-        assert!(!own, "nor is the one at the gate");
+        let both = || BTreeMap::from([bench("1", &["1001", "1002"]), bench("2", &["1002"])]);
+        let left = |ahead: &[(Rank, QueueNumber)]| {
+            is_anybody_left(&q("1"), None, both(), ahead.iter().cloned().collect(), first)
+        };
+        assert!(left(&[]) && left(&[at(1, "1")]) && left(&[at(1, "2")]));
+        assert!(!left(&[at(1, "1"), at(2, "2")]), "an agent of both queues is taken in both");
+        assert!(left(&[at(1, "2"), at(2, "2")]), "the second caller finds nobody");
+        let own = |agent| is_anybody_left(&q("2"), Some(&a(agent)), both(), BTreeSet::new(), first);
+        assert!(own("1001") && !own("1002"), "no caller is rung at the own phone");
+    }
+
+    /// Q4: the agents who are held for a caller ahead are not rung for the one at the gate, but for the one who is spared;
+    /// they are held in that queue alone.
+    #[test]
+    fn held_agents_are_not_left() {
+        let both = || BTreeMap::from([bench("1", &["1001", "1002"]), bench("2", &["1001", "1002"])]);
+        let left = |gate: &str, own: Option<&str>, spare: Option<&str>| {
+            let hold = |_: &QueueNumber, _: Rank, _: &Bench, _: Option<&Held>| Choice::Hold {
+                until: Mono::default(),
+                spare: spare.map(a),
+            };
+            is_anybody_left(&q(gate), own.map(a).as_ref(), both(), BTreeSet::from([at(1, "1")]), hold)
+        };
+        assert!(!left("1", None, None) && left("2", None, None));
+        assert!(left("1", None, Some("1001")) && !left("1", Some("1001"), Some("1001")));
     }
 }

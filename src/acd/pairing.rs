@@ -118,7 +118,8 @@ impl Bench {
         behind.chain(before.into_iter().flatten()).map(|s| &s.agent)
     }
 
-    fn agents(&self) -> impl Iterator<Item = &AgentId> {
+    /// The agents, in the order of the strategy.
+    pub fn agents(&self) -> impl Iterator<Item = &AgentId> {
         self.seats.iter().map(|s| &s.agent)
     }
 }
@@ -152,26 +153,36 @@ pub struct Held {
 
 /// Chooses for the caller of this rank, from what is not `held` for callers ahead.
 pub fn choose(queue: &mut Queue, rank: Rank, bench: &Bench, held: Option<&Held>, now: Mono) -> Choice {
+    let (choice, round) = look(queue, rank, bench, held, now);
+    if let (Choice::Ring(_), Some(w)) = (&choice, queue.at(rank)) {
+        w.round = round;
+    }
+    choice
+}
+
+/// As [`choose`], without the choice taking effect. The number is the round of a choice that rings.
+pub fn look(queue: &Queue, rank: Rank, bench: &Bench, held: Option<&Held>, now: Mono) -> (Choice, u32) {
     let spare = held.map(|held| &held.spare);
     let no_room = held.zip(queue.room()).is_some_and(|(held, room)| room <= held.callers);
     let simultaneous = bench.settings.strategy == Strategy::Simultaneous;
     let random = bench.settings.strategy == Strategy::Random;
     let last_offered = queue.last_offered().filter(|_| bench.settings.strategy == Strategy::RoundRobin).cloned();
-    let Some(w) = queue.at(rank) else { return Choice::Pass };
+    let pass = (Choice::Pass, 0);
+    let Some(w) = queue.peek(rank) else { return pass };
     let at_most = if simultaneous { bench.settings.ring_at_most } else { 1 };
     let room = at_most.saturating_sub(w.offers.len());
     if bench.is_empty() || room == 0 || (no_room && w.offers.is_empty()) {
-        return Choice::Pass;
+        return pass;
     }
     let own = w.own.as_ref();
     let is_candidate = |a: &AgentId| own != Some(a) && spare.is_none_or(|spare| spare == a);
     let mut candidates = bench.agents().filter(|a| is_candidate(a)).peekable();
     if candidates.peek().is_none() {
-        return Choice::Pass;
+        return pass;
     }
     let over_again = candidates.all(|a| w.tried.get(a).is_some_and(|t| t.round >= w.round));
     if over_again && !w.offers.is_empty() {
-        return Choice::Pass;
+        return pass;
     }
     // The new round starts with the next offer, not before: until then an agent who was never tried may become free.
     let round = w.round + u32::from(over_again);
@@ -185,18 +196,18 @@ pub fn choose(queue: &mut Queue, rank: Rank, bench: &Bench, held: Option<&Held>,
         bench.around(last_offered.as_ref()).find(may).cloned().into_iter().collect()
     };
     if !chosen.is_empty() {
-        w.round = round;
-        return Choice::Ring(chosen);
+        return (Choice::Ring(chosen), round);
     }
     let paused = bench.agents().filter(|a| is_candidate(a)).filter_map(|a| w.tried.get(a));
-    match paused.filter(|t| t.round < round).map(due).min() {
+    let choice = match paused.filter(|t| t.round < round).map(due).min() {
         Some(until) if w.offers.is_empty() => {
             let spare = own.filter(|own| spare.is_none_or(|spare| spare == *own) && bench.seats(own)).cloned();
             Choice::Hold { until, spare }
         }
         Some(at) => Choice::Later(at),
         None => Choice::Pass,
-    }
+    };
+    (choice, round)
 }
 
 /// The `n`th number of a caller's own random sequence (SplitMix64).

@@ -299,11 +299,6 @@ impl Queue {
         self.waiting.get(&rank).map(|w| w.call.clone())
     }
 
-    /// The agent from whose phone the caller at this rank calls.
-    pub fn own_at(&self, rank: Rank) -> Option<AgentId> {
-        self.waiting.get(&rank).and_then(|w| w.own.clone())
-    }
-
     /// The entry that a call attends to, while it waits here.
     pub fn entry_of(&self, call: &CallId) -> Option<EntryId> {
         self.attended.get(call).copied()
@@ -476,6 +471,10 @@ impl Queue {
             _ if !has_room => None,
             _ => self.unserved.range((from, Bound::Unbounded)).next().copied(),
         }
+    }
+
+    pub(super) fn peek(&self, rank: Rank) -> Option<&Waiting> {
+        self.waiting.get(&rank).map(Box::as_ref)
     }
 
     pub(super) fn at(&mut self, rank: Rank) -> Option<&mut Waiting> {

@@ -1,13 +1,14 @@
 //! Logging an agent in and out by command, for one who has no desk phone to dial a code.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::acd::fact::Asker;
 use crate::acd::ids::{AgentId, QueueNumber};
 use crate::app::Daemon;
-use crate::controller::LoginAnswer;
+use crate::controller::{Controller, LoginAnswer};
 use crate::floor::LoginRefusal;
 
 /// The agent, and the queue; without one, every queue that it concerns.
@@ -69,20 +70,24 @@ pub(super) async fn change(daemon: &Daemon, whose: &Whose, login: bool) -> Login
             false => LoginsChanged::Done(vec![format!("{agent} is logged in to no queue")]),
         };
     }
+    // In tasks of their own: a client that does not wait must not interrupt a change that is being stored.
+    let begun: Vec<_> = queues
+        .into_iter()
+        .map(|queue| tokio::spawn(change_one(daemon.controller().clone(), agent.clone(), queue, login)))
+        .collect();
     let (mut said, mut well) = (Vec::new(), true);
-    for queue in &queues {
-        let (done, line) = change_one(daemon, agent, queue, login).await;
+    for change in begun {
+        let (done, line) = change.await.unwrap_or_else(|error| (false, format!("the daemon failed: {error}")));
         well &= done;
         said.push(line);
     }
     if well { LoginsChanged::Done(said) } else { LoginsChanged::Refused(said) }
 }
 
-async fn change_one(daemon: &Daemon, agent: &AgentId, queue: &QueueNumber, login: bool) -> (bool, String) {
-    let controller = daemon.controller();
+async fn change_one(controller: Arc<Controller>, agent: AgentId, queue: QueueNumber, login: bool) -> (bool, String) {
     let answer = match login {
-        true => controller.log_in(&Asker::Operator, agent, queue).await,
-        false => controller.log_out(&Asker::Operator, agent, queue).await,
+        true => controller.log_in(&Asker::Operator, &agent, &queue).await,
+        false => controller.log_out(&Asker::Operator, &agent, &queue).await,
     };
     let is_now = if login { "logged in to" } else { "logged out of" };
     match answer {

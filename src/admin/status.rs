@@ -141,11 +141,12 @@ fn doing(agent: &AgentView, now: Wall) -> String {
 /// The work of the present shift.
 fn shift(agent: &AgentView) -> String {
     let of = match agent.calls {
+        _ if agent.logins.is_empty() => return String::new(),
         0 => return String::new(),
         1 => "1 conversation".to_owned(),
         calls => format!("{calls} conversations"),
     };
-    format!("; {of} in this shift, {}", clock(Duration::from_millis(agent.talked_ms).as_secs()))
+    format!("; counts as {of} in this shift, {}", clock(Duration::from_millis(agent.talked_ms).as_secs()))
 }
 
 fn lasting(to: Wall, from: Wall) -> String {
@@ -183,7 +184,7 @@ mod tests {
             "99900 Service (as-listed): 1 waiting of at most 50, 3 talking of at most 20",
             "   1. 0791234567           waits 1:15, 90 s ahead",
             "1001 Anna: wrap-up for another 12 s",
-            "1001          Anna                  99900                 wrap-up for another 12 s; 3 conversations in this shift, 4:10",
+            "1001          Anna                  99900                 wrap-up for another 12 s; counts as 3 conversations in this shift, 4:10",
         ] {
             assert!(text.contains(part), "{part:?} is not in\n{text}");
         }

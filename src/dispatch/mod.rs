@@ -211,7 +211,7 @@ impl Dispatcher {
     fn offer(&mut self, key: &OfferKey, now: Now) {
         self.unseat(&key.agent);
         // A failed claim or confirmation marks what changed on the floor, so the loop in `run` comes round again.
-        if self.floor.claim(key, now).is_ok() && self.floor.confirm(key, now) {
+        if self.floor.offer(key, now) {
             self.paces.entry(key.queue.clone()).and_modify(|pace| pace.count(now.mono));
         }
     }

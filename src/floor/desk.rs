@@ -69,7 +69,7 @@ impl CallDesk {
             Desk::Enter(queue, rank) => {
                 let admission = self.floor.enter(&self.call, &queue, rank, &self.caller, self.seed, now);
                 (self.caller.returned, self.caller.since, self.caller.came) = (false, None, Duration::ZERO);
-                self.caller.refused = None;
+                (self.caller.refused, self.caller.passed_on) = (None, false);
                 let Admission::At { settings, rank, since, refused } = admission else {
                     return Some(Input::Entered(None));
                 };

@@ -1,15 +1,18 @@
 //! How a caller comes to a queue: let in, or refused at the gate (Q38, Q44).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::acd::agent::Agent;
 use crate::acd::fact::{Fact, RefusalCause, TimeoutCause};
-use crate::acd::gate::{Ahead, is_anybody_left, is_full};
+use crate::acd::gate::{is_anybody_left, is_full};
 use crate::acd::ids::{AgentId, CallId, QueueNumber};
+use crate::acd::pairing::{Bench, Choice, look};
+use crate::acd::queue::Queue;
 use crate::acd::rank::Rank;
-use crate::acd::settings::{QueueSettings, Strategy};
+use crate::acd::settings::QueueSettings;
 use crate::acd::time::{Now, Since, Wall};
 
 use super::{Absent, Floor, lock};
@@ -25,6 +28,8 @@ pub struct Caller {
     pub returned: bool,
     /// Why the queue has refused the caller before, who comes back without having gone on.
     pub refused: Option<RefusalCause>,
+    /// Whether another party has just passed the caller on: the caller enters like any other (Q102).
+    pub passed_on: bool,
     /// Since when the caller has waited, if a source other than the place tells.
     pub since: Option<Since>,
     /// The agent from whose phone the call comes.
@@ -80,13 +85,15 @@ impl Floor {
         let fresh = || Rank::new(came, self.arrivals.fetch_add(1, Ordering::Relaxed));
         let first_entered = caller.first_entered.or(back.as_ref().map(|b| b.first_entered));
         let returned = caller.returned || back.is_some();
-        let is_judged = rank.is_none();
+        let is_judged = rank.is_none() || caller.passed_on;
         let own_head_start = caller.head_start;
         let rank = rank.unwrap_or_else(fresh).with_head_start(own_head_start);
-        let limit = self.queue(queue, |q| q.settings().max_callers).flatten().filter(|_| is_judged);
+        // Where nobody is logged in, that decides (Q13).
+        let limit = |q: &Queue| q.settings().max_callers.filter(|_| !q.logged_in().is_empty());
+        let limit = self.queue(queue, limit).flatten().filter(|_| is_judged);
         // Two callers at the same instant must not be let in for the same phone.
         let _turn = (limit == Some(0)).then(|| lock(&self.gate));
-        let rings = limit == Some(0) && self.rings_at_once(queue, caller.own.as_ref());
+        let rings = limit == Some(0) && self.rings_at_once(queue, caller.own.as_ref(), now);
         let absent = if limit.is_some() { self.absent_from(queue) } else { 0 };
         let admission = {
             let Some(mut q) = self.queues.get_mut(queue).filter(|q| !q.is_retired()) else {
@@ -121,31 +128,39 @@ impl Floor {
     }
 
     /// Whether a phone can be rung at once for a caller at the end of this queue's line.
-    fn rings_at_once(&self, queue: &QueueNumber, own: Option<&AgentId>) -> bool {
-        let participants = self.participants(queue).map(|settings| settings.participants.clone()).unwrap_or_default();
-        let logins = |agent: &AgentId| {
-            let logins =
-                self.agent(agent, |a| a.available(queue).is_ok().then(|| a.logins().keys().cloned().collect()));
-            Some((agent.clone(), logins.flatten()?))
-        };
-        let free: Vec<(AgentId, BTreeSet<QueueNumber>)> = participants.iter().filter_map(logins).collect();
-        let room = self.queue(queue, |q| q.room().is_none_or(|room| room > q.unserved()));
-        if room != Some(true) {
-            return false;
+    fn rings_at_once(&self, queue: &QueueNumber, own: Option<&AgentId>, now: Now) -> bool {
+        let has_room = self.queue(queue, |q| q.room().is_none_or(|room| room > q.unserved()));
+        let Some(bench) = self.bench(queue).filter(|_| has_room == Some(true)) else { return false };
+        let shared = |agent: &AgentId| self.agent(agent, |a| a.logins().keys().cloned().collect::<Vec<_>>());
+        let queues: BTreeSet<QueueNumber> =
+            bench.agents().filter_map(shared).flatten().filter(|shared| shared != queue).collect();
+        let others = queues.into_iter().filter_map(|queue| Some((queue.clone(), self.bench(&queue)?)));
+        let benches: BTreeMap<QueueNumber, Bench> = others.chain([(queue.clone(), bench)]).collect();
+        let ahead = benches.iter().flat_map(|(queue, bench)| self.first_to_serve(queue, bench.agents().count()));
+        let ahead = ahead.collect();
+        is_anybody_left(queue, own, benches, ahead, |queue, rank, bench, held| {
+            self.queue(queue, |q| look(q, rank, bench, held, now.mono).0).unwrap_or(Choice::Pass)
+        })
+    }
+
+    /// The free agents of a queue.
+    fn bench(&self, queue: &QueueNumber) -> Option<Bench> {
+        let mut bench = Bench::new(self.participants(queue)?);
+        for agent in self.queue(queue, |q| q.logged_in().clone()).unwrap_or_default() {
+            let free = |a: &Agent| a.available(queue).is_ok().then(|| (a.last_conversation_end(), *a.shift()));
+            if let Some((last, shift)) = self.agent(&agent, free).flatten() {
+                bench.seat(&agent, last, shift);
+            }
         }
-        let queues: BTreeSet<&QueueNumber> = free.iter().flat_map(|(_, queues)| queues).collect();
-        let ahead = queues.into_iter().flat_map(|queue| self.first_to_serve(queue, free.len())).collect();
-        is_anybody_left(free, ahead, |agent| own != Some(agent))
+        Some(bench)
     }
 
     /// The first callers of a queue for whom an agent may be chosen, `most` of them.
-    fn first_to_serve(&self, queue: &QueueNumber, most: usize) -> Vec<Ahead> {
+    fn first_to_serve(&self, queue: &QueueNumber, most: usize) -> Vec<(Rank, QueueNumber)> {
         let first = self.queue(queue, |q| {
-            let all = q.settings().strategy == Strategy::Simultaneous;
             let ranks = std::iter::successors(q.next_to_serve(None), |rank| q.next_to_serve(Some(*rank)));
-            let ahead = |rank| Ahead { rank, queue: queue.clone(), all, own: q.own_at(rank) };
             // One more, because the agents must not be left over for a caller who cannot have one of them.
-            ranks.take(most + 1).map(ahead).collect()
+            ranks.take(most + 1).map(|rank| (rank, queue.clone())).collect()
         });
         first.unwrap_or_default()
     }

@@ -115,7 +115,7 @@ pub struct Floor {
     facts: Facts,
     arrivals: AtomicU64,
     line: Mutex<Line>,
-    /// Held while a caller enters a queue in which nobody may wait.
+    /// Held while a caller enters a queue in which nobody may wait, and while an offer is made.
     gate: Mutex<()>,
     sessions_per_second: AtomicU32,
 }
@@ -305,11 +305,21 @@ impl Floor {
                 }
             }
         }
+        self.talks_no_longer(key);
+        self.agents.remove_if(&key.agent, |_, a| a.is_retired());
+        self.agent_changed(&key.agent);
+    }
+
+    /// Counts a conversation against its queue's `max_conversations`, before its agent is known to talk: the end of the
+    /// conversation comes behind that. Returns false when it counts already.
+    fn counts_as_talking(&self, key: &OfferKey) -> bool {
+        self.with_queue(&key.queue, |q| q.talks().insert(key.offer)) == Some(true)
+    }
+
+    fn talks_no_longer(&self, key: &OfferKey) {
         if self.with_queue(&key.queue, |q| q.talks().remove(&key.offer)) == Some(true) {
             self.queue_changed(&key.queue);
         }
-        self.agents.remove_if(&key.agent, |_, a| a.is_retired());
-        self.agent_changed(&key.agent);
     }
 
     /// The call receives no more events of the leg of an offer. With a link, the survey releases the agent when the leg
@@ -325,7 +335,7 @@ impl Floor {
     /// Records that the caller was connected to the agent of this offer.
     pub fn answered(&self, key: &OfferKey, now: Now) {
         let wrap_up = self.queues.get(&key.queue).map_or(Duration::ZERO, |q| q.settings().wrap_up);
-        self.with_queue(&key.queue, |q| q.talks().insert(key.offer));
+        self.counts_as_talking(key);
         let left = self.leave_queue(&key.call, &key.queue, CancelCause::AnsweredElsewhere, now, |_| None);
         let tell = || {
             if let Some(left) = left {
@@ -414,6 +424,14 @@ impl Floor {
             let key = OfferKey { offer: *offer, call: call.clone(), queue: queue.clone(), agent: agent.clone() };
             self.release(&key, EndedBy::Unknown, now);
         }
+    }
+
+    /// Offers an agent a caller: claims the agent, and confirms that with the caller's queue. Returns false when one of
+    /// them cannot any more.
+    pub fn offer(&self, key: &OfferKey, now: Now) -> bool {
+        // No caller is let in for an agent who is just being claimed.
+        let _turn = lock(&self.gate);
+        self.claim(key, now).is_ok() && self.confirm(key, now)
     }
 
     /// Claims an agent for an offer.

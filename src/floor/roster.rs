@@ -97,7 +97,7 @@ impl Floor {
             let mut queue = self.queues.entry(number.clone()).or_insert_with(|| {
                 fresh = true;
                 let mut queue = Queue::new(Arc::new(settings.clone()));
-                queue.talks().extend(talks);
+                queue.talks().extend(talks.iter().copied());
                 queue
             });
             let returned = queue.revive();
@@ -112,6 +112,11 @@ impl Floor {
             }
             done
         };
+        // Conversations that ended while the queue was being made found none to leave.
+        let goes_on = |offer| self.agents.iter().any(|a| a.held().is_some_and(|held| held.offer == offer));
+        for over in talks.into_iter().filter(|offer| !goes_on(*offer)) {
+            self.with_queue(number, |q| q.talks().remove(&over));
+        }
         self.wake_all(&done.wake);
         self.queue_changed(number);
     }
@@ -195,7 +200,7 @@ impl Floor {
     }
 
     fn apply_login(&self, agent: &AgentId, queue: &QueueNumber, at: Wall, fact: Option<Fact>) {
-        let least = self.least_work(queue);
+        let least = self.least_work(agent);
         let changed = self.agents.get_mut(agent).is_some_and(|mut a| {
             let begins = a.logins().is_empty();
             let changed = a.login(queue.clone(), at);
@@ -218,9 +223,12 @@ impl Floor {
         }
     }
 
-    /// The least work of the agents logged in to a queue, with which a shift begins beside them (Q35).
-    fn least_work(&self, queue: &QueueNumber) -> Shift {
-        let present = self.queues.get(queue).map(|q| q.logged_in().clone()).unwrap_or_default();
+    /// The least work of those logged in to any queue of this agent, with which a shift begins beside them (Q35).
+    fn least_work(&self, agent: &AgentId) -> Shift {
+        let mut present = BTreeSet::new();
+        for queue in self.queues.iter().filter(|q| q.settings().participants.contains(agent)) {
+            present.extend(queue.logged_in().iter().cloned());
+        }
         Shift::beside(present.iter().filter_map(|agent| self.agent(agent, |a| *a.shift())))
     }
 

@@ -90,6 +90,7 @@ impl Floor {
     /// caller was answered. Returns false when the agent is unknown or held by another offer.
     pub fn adopt_found(&self, key: &OfferKey, since: Since, now: Now) -> bool {
         let OfferKey { offer, call, queue, agent } = key.clone();
+        let is_new = self.counts_as_talking(key);
         let adopted = self.agents.get_mut(&key.agent).is_some_and(|mut a| {
             let known = a.held().is_some_and(|h| h.offer == offer);
             if !a.adopt(offer, call.clone(), queue.clone(), since, now.mono.into()) {
@@ -126,9 +127,10 @@ impl Floor {
             true
         });
         if adopted {
-            self.with_queue(&key.queue, |q| q.talks().insert(key.offer));
             self.agent_changed(&key.agent);
             self.wake_dispatcher();
+        } else if is_new {
+            self.talks_no_longer(key);
         }
         adopted
     }
@@ -136,13 +138,15 @@ impl Floor {
     /// Adopts a conversation that began before this daemon did and was last known to go on at `seen`: its agent is
     /// busy. Returns false when the agent is unknown or held by another offer.
     pub fn adopt(&self, key: &OfferKey, since: Since, seen: Since) -> bool {
+        let is_new = self.counts_as_talking(key);
         let adopted = self
             .agents
             .get_mut(&key.agent)
             .is_some_and(|mut a| a.adopt(key.offer, key.call.clone(), key.queue.clone(), since, seen));
         if adopted {
-            self.with_queue(&key.queue, |q| q.talks().insert(key.offer));
             self.agent_changed(&key.agent);
+        } else if is_new {
+            self.talks_no_longer(key);
         }
         adopted
     }

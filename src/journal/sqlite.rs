@@ -275,12 +275,6 @@ fn write(db: &Transaction<'_>, next: &Numbered, line: Wall) -> rusqlite::Result<
     let at = record.at.0;
     match &record.fact {
         Fact::AgentLoggedIn { agent, queue, .. } => {
-            // A shift begins. What it begins with follows as a fact of its own.
-            db.prepare_cached(
-                "UPDATE agents SET shift_calls = 0, shift_talked_ms = 0
-                 WHERE agent = ?1 AND NOT EXISTS (SELECT 1 FROM logins WHERE agent = ?1)",
-            )?
-            .execute([agent.as_str()])?;
             db.prepare_cached("INSERT INTO logins VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?.execute(params![
                 agent.as_str(),
                 queue.as_str(),

@@ -9,7 +9,7 @@ use crate::acd::rank::LONGEST_HEAD_START;
 use crate::esl::{ChannelId, Event, Reply, SafeText};
 
 use super::place::{Remembered, read_queues};
-use super::variables::{AWAY, CAME, FORWARDED, HEAD_START, HELD, LAST_BRIDGE, PLACE, SINCE, VISITED};
+use super::variables::{AWAY, CAME, FORWARDED, HEAD_START, HELD, LAST_BRIDGE, PASSED_ON, PLACE, SINCE, VISITED};
 
 /// Why a connection cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +101,8 @@ pub(crate) struct NewCall {
     pub(crate) dialog: Option<Arc<str>>,
     /// The Call-ID of the call that this one replaces: an attended transfer was completed while that call waited.
     pub(crate) replaces: Option<String>,
+    /// Another party has passed the caller on, and the caller was held until the earlier connection had ended.
+    pub(crate) passed_on: bool,
     /// How long the caller has been without a controller: held by the dialplan, or abandoned by a controller that died.
     pub(crate) held_for: Option<Duration>,
 }
@@ -164,6 +166,7 @@ impl NewCall {
                 .and_then(|text| read_queues(&text))
                 .unwrap_or_default(),
             returns,
+            passed_on: variable(PASSED_ON).is_some(),
             dialog: variable("sip_call_id").map(Arc::from),
             replaces: variable("sip_refer_to").and_then(|refer_to| replaced(&refer_to)),
             held_for: held_for(

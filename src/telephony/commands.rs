@@ -23,7 +23,7 @@ use super::directory::Entry;
 use super::place::{Remembered, write_queues};
 use super::settings::Settings;
 use super::variables::{
-    AWAY, FORWARDED, HELD, LAST_BRIDGE, ORIGINATED, PLACE, RINGING, TRANSFER, VISITED, playing_uuid,
+    AWAY, FORWARDED, HELD, LAST_BRIDGE, ORIGINATED, PASSED_ON, PLACE, RINGING, TRANSFER, VISITED, playing_uuid,
 };
 
 /// How long the connection stays open after the caller's hang-up, so that the last events of the legs arrive.
@@ -362,14 +362,14 @@ pub(crate) fn prepare(
     let place = format!("fsq_language={language};{PLACE}={}", place.write());
     let resume = if resumes { "" } else { "socket_resume=true;" };
     let once = format!(
-        "{resume}hangup_after_bridge=true;playback_terminators=none;{}={};{AWAY}=;{HELD}=;{VISITED}=;",
+        "{resume}hangup_after_bridge=true;playback_terminators=none;{}={};{AWAY}=;{HELD}=;{VISITED}=;{PASSED_ON}=;",
         TAKE_BACK.0, TAKE_BACK.1
     );
     Ok(Execute::with("multiset", &format!("^^;{}{place}", if first { &once } else { "" }))?.into())
 }
 
 /// Our own variables on a call that has been served.
-const OURS: &str = "fsq_dialled fsq_language fsq_came fsq_away fsq_held fsq_since fsq_order";
+const OURS: &str = "fsq_dialled fsq_language fsq_came fsq_away fsq_held fsq_since fsq_order fsq_passed_on";
 
 /// The variable that FreeSWITCH executes when somebody transfers the channel, and its value, which clears our settings.
 const TAKE_BACK: (&str, &str) = (
@@ -382,9 +382,11 @@ pub(crate) fn let_go(channel: &ChannelId) -> Result<Command, TextError> {
     Ok(Command::Api(ApiCall::new(format!("uuid_setvar {channel} socket_resume false"))?))
 }
 
-/// For a caller who was passed on: as [`let_go`], and clears the caller's former place in the line.
+/// For a caller who was passed on: as [`let_go`], clears the caller's former place in the line, and marks the caller.
 pub(crate) fn passed_on(channel: &ChannelId) -> Result<Command, TextError> {
-    Ok(Command::Api(ApiCall::new(format!("uuid_setvar_multi {channel} socket_resume=false;{PLACE}="))?))
+    Ok(Command::Api(ApiCall::new(format!(
+        "uuid_setvar_multi {channel} socket_resume=false;{PLACE}=;{PASSED_ON}=true"
+    ))?))
 }
 
 /// For a caller who was connected: as [`passed_on`], and if the agent passes the caller on, all our variables are
@@ -549,7 +551,7 @@ mod tests {
         let first = written(&prepare(&place, &german, true, false).unwrap());
         for all in [
             "^^;socket_resume=true;hangup_after_bridge=true;playback_terminators=none;execute_on_blind_transfer=multiunset ",
-            " execute_on_blind_transfer;fsq_away=;fsq_held=;fsq_visited=;fsq_language=de;fsq_place=v=2,dialled=99900,",
+            " execute_on_blind_transfer;fsq_away=;fsq_held=;fsq_visited=;fsq_passed_on=;fsq_language=de;fsq_place=v=2,dialled=99900,",
         ] {
             assert!(first.contains(all), "{all} is not in {first}");
         }

@@ -30,6 +30,9 @@ pub(crate) const CAME: &str = "fsq_came";
 /// overwrites [`CAME`].
 pub(crate) const SINCE: &str = "fsq_since";
 
+/// `true` on a caller whom another party has passed on, until the caller enters the queue.
+pub(crate) const PASSED_ON: &str = "fsq_passed_on";
+
 /// A variable of the leg: `yes` until the phone answers.
 pub(crate) const RINGING: &str = "fsq_ringing";
 

@@ -2,7 +2,7 @@
 //! conversation still exists: neither affects the other.
 
 use freeswitch_queue::esl::{ApiCall, Command};
-use simswitch::Behaviour;
+use simswitch::{Behaviour, Caller};
 
 use crate::repairs::hand;
 use crate::site::{Site, pass, play, setting};
@@ -18,6 +18,26 @@ enum By {
     Agent,
 }
 
+impl By {
+    /// Transfers a caller, for whom 1001 rings, to 99901.
+    async fn passes_on(self, site: &Site, caller: &Caller) {
+        match self {
+            By::Agent => {
+                let anna = site.phone("1001");
+                assert!(anna.answer());
+                caller.wait_talking().await;
+                pass(1_000).await;
+                anna.blind_transfer("99901");
+            }
+            By::Hand => {
+                let (connection, _events) = hand(&site.switch).await;
+                let call = ApiCall::new(format!("uuid_transfer {} 99901 XML default", caller.uuid())).unwrap();
+                connection.send(&Command::Api(call)).unwrap().await.done().unwrap();
+            }
+        }
+    }
+}
+
 /// Transfers a caller, and kills the daemon `later` milliseconds after that; 0 means never.
 fn passed_on(by: By, later: u64) {
     println!("{by:?}, {later} ms");
@@ -28,19 +48,7 @@ fn passed_on(by: By, later: u64) {
         let anna = site.phone("1001");
         anna.wait_ringing().await;
         pass(500).await;
-        match by {
-            By::Agent => {
-                assert!(anna.answer());
-                hans.wait_talking().await;
-                pass(1_000).await;
-                anna.blind_transfer("99901");
-            }
-            By::Hand => {
-                let (connection, _events) = hand(&site.switch).await;
-                let call = ApiCall::new(format!("uuid_transfer {} 99901 XML default", hans.uuid())).unwrap();
-                connection.send(&Command::Api(call)).unwrap().await.done().unwrap();
-            }
-        }
+        by.passes_on(&site, &hans).await;
         let at = site.now();
         if later > 0 {
             pass(later).await;
@@ -85,6 +93,28 @@ fn q19_a_transferred_caller_outlives_the_daemon() {
         for later in (1..60).step_by(4).chain((60..1_400).step_by(23)) {
             passed_on(by, later);
         }
+    }
+}
+
+/// Q38, Q102: a caller who is passed on enters like any other, and is refused by a queue that is full.
+#[test]
+fn q38_a_transferred_caller_may_find_a_full_queue() {
+    for by in [By::Hand, By::Agent] {
+        play(async move {
+            let site = Site::open(setting(&[BOTH[0], r#"number: "99901", participants: ["1002"], max_callers: 1"#]));
+            pass(1_000).await;
+            let eva = site.caller("0790", "99901");
+            site.phone("1002").wait_ringing().await;
+            let hans = site.caller("0791", "99900");
+            site.phone("1001").wait_ringing().await;
+            pass(500).await;
+            by.passes_on(&site, &hans).await;
+            hans.wait_ended().await;
+            assert_eq!(site.line("99901"), ["0790"], "{by:?}");
+            eva.hang_up();
+            let book = site.end().await;
+            assert_eq!(book.story_of(&["refused"]), ["0791 is refused by 99901: full"], "{by:?}");
+        });
     }
 }
 

@@ -193,12 +193,7 @@ impl Journal {
             | Fact::CallWentOn { .. }
             | Fact::HeadStartChanged { .. }
             | Fact::PartyChanged { .. } => {}
-            Fact::AgentLoggedIn { agent, queue, .. } => {
-                if self.logins.iter().all(|l| l.0 != *agent) {
-                    self.shifts.retain(|s| s.0 != *agent);
-                }
-                self.logins.push((agent.clone(), queue.clone(), record.at));
-            }
+            Fact::AgentLoggedIn { agent, queue, .. } => self.logins.push((agent.clone(), queue.clone(), record.at)),
             Fact::AgentLoggedOut { agent, queue, .. } => self.logins.retain(|l| l.0 != *agent || l.1 != *queue),
             Fact::WrapUpStarted { agent, until, lasts, .. } => {
                 self.wraps.retain(|w| w.agent != *agent);

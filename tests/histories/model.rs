@@ -307,9 +307,10 @@ impl Model {
                 assert!(self.participates(agent, queue), "Q14: {agent} is no participant of {queue}");
                 let a = self.agent(agent).expect("an agent");
                 assert!(!a.logins.contains(queue), "Q14: {agent} is logged in to {queue} twice");
-                // Q35: a shift begins with the least work of those present in the queue.
+                // Q35: a shift begins with the least work of those logged in to any queue of the agent.
                 let begins = a.logins.is_empty();
-                let present = self.agents.iter().filter(|a| a.logins.contains(queue)).map(|a| a.shift);
+                let own = |q: &QueueNumber| self.participates(agent, q);
+                let present = self.agents.iter().filter(|a| a.logins.iter().any(own)).map(|a| a.shift);
                 let (calls, talked): (Vec<u32>, Vec<u64>) = present.unzip();
                 let least = (calls.into_iter().min().unwrap_or(0), talked.into_iter().min().unwrap_or(0));
                 let a = self.agent(agent).expect("an agent");

@@ -351,8 +351,7 @@ impl Sim {
         let number = "0791234567".into();
         let (first_entered, own, head_start, came) = (c.first_entered, c.own.clone(), c.head_start, Duration::ZERO);
         let refused = c.refused;
-        let caller =
-            Caller { number, first_entered, returned, refused, since: None, own, dialog: None, head_start, came };
+        let caller = Caller { number, first_entered, returned, refused, own, head_start, came, ..Caller::default() };
         let (queue, visited, rank) = (c.queue.clone(), c.visited.clone(), c.rank);
         let answered = c.answered;
         let wakes = self.wakes.clone();

@@ -54,9 +54,6 @@ impl Store for Memory {
             let at = next.record.at;
             match &next.record.fact {
                 Fact::AgentLoggedIn { agent, queue, .. } => {
-                    if restored.logins.iter().all(|(a, ..)| a != agent) {
-                        restored.shifts.retain(|(a, _)| a != agent);
-                    }
                     let known = restored.logins.iter().any(|(a, q, _)| (a, q) == (agent, queue));
                     restored.logins.extend((!known).then(|| (agent.clone(), queue.clone(), at)));
                 }

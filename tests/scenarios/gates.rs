@@ -128,6 +128,45 @@ fn q38_nobody_waits_where_nobody_may_wait() {
     }
 }
 
+/// Q38: with 0 the same agents count as the dispatcher would ring: `ring_at_most` leaves one for the next caller, and those
+/// who have just missed the first caller are held for that caller.
+#[test]
+fn q38_a_phone_can_be_rung_at_once_if_the_dispatcher_would_ring_it() {
+    play(async {
+        let house = open(&[takes(0, FULL).with("strategy: simultaneous").with("ring_at_most: 1")]);
+        let callers: Vec<Caller> = (0..3).map(|n| house.caller(&format!("079{n}"), "99900")).collect();
+        pass(1_000).await;
+        assert_eq!(house.line("99900"), ["0790", "0791"]);
+        callers.iter().for_each(Caller::hang_up);
+        pass(5_000).await;
+        house.when_rung("1001", Behaviour::Busy);
+        house.when_rung("1002", Behaviour::Busy);
+        let first = house.caller("0794", "99900");
+        pass(1_000).await;
+        let second = house.caller("0795", "99900");
+        pass(500).await;
+        assert_eq!(house.line("99900"), ["0794"], "both phones are held for the first caller");
+        second.wait_ended().await;
+        first.hang_up();
+        assert_eq!(house.end().await.story_of(&["refused"]).len(), 2);
+    });
+}
+
+/// Q38, Q13: where nobody is logged in, that decides and not the line's length.
+#[test]
+fn q38_a_queue_without_agents_is_not_full() {
+    play(async {
+        let house =
+            open(&[takes(0, FULL).with("timeout: { action: { queue: \"99901\" } }"), queue("99901", &["1003"])]);
+        house.log_out("1001", "99900");
+        house.log_out("1002", "99900");
+        let caller = house.caller("0791", "99900");
+        assert_eq!(house.take("1003").await, "0791");
+        caller.hang_up();
+        assert_eq!(house.end().await.story_of(&["refused"]), Vec::<String>::new());
+    });
+}
+
 /// Q44: refused and entered callers are all who came.
 #[test]
 fn q44_refused_and_entered_are_all_who_came() {
@@ -204,7 +243,8 @@ fn q44_a_refusal_outlives_the_daemon() {
             matches!(r.fact, Fact::CallRefused { returned: false, .. } | Fact::CallEntered { returned: false, .. })
         };
         assert_eq!(book.records.iter().filter(again).count(), 2, "each caller counts once");
-        assert!(first.history().iter().any(|s| matches!(s.sound, Sound::Playing(_))));
+        let message = |s: &simswitch::Segment| matches!(&s.sound, Sound::Playing(file) if file.contains("full"));
+        assert_eq!(second.history().iter().filter(|s| message(s)).count(), 2, "the message begins again");
     });
 }
 

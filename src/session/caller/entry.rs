@@ -74,7 +74,8 @@ pub(super) fn enter(
     let returned = kept_place(new, dialled).is_some();
     let refused = kept_place(new, dialled).and_then(|kept| kept.refused);
     let dialog = new.dialog.clone();
-    let caller = Caller { number, first_entered, returned, refused, since, own, dialog, head_start, came };
+    let passed_on = new.passed_on;
+    let caller = Caller { number, first_entered, returned, refused, passed_on, since, own, dialog, head_start, came };
     (call, CallDesk::new(shared.floor.clone(), new.channel.id.clone(), caller, (shared.random)()))
 }
 

@@ -130,7 +130,8 @@ impl Model {
     /// rung for the callers ahead.
     pub(super) fn is_full(&self, queue: &QueueNumber, own: Option<&AgentId>, now: u64) -> Option<bool> {
         let q = self.queue(queue)?;
-        let most = q.max_callers.unwrap_or(u32::MAX);
+        // Q13: where nobody is logged in, that decides.
+        let most = q.max_callers.filter(|_| self.logged_in(queue) > 0).unwrap_or(u32::MAX);
         if most > 0 {
             return Some(self.callers.iter().filter(|c| c.queue == *queue).count() >= most as usize);
         }

@@ -144,6 +144,7 @@ impl Room {
             dialog: None,
             head_start: Duration::ZERO,
             refused: None,
+            passed_on: false,
         };
         ensure!(self.floor.admit(&call, caller.number.clone(), Box::new(|| {})), "a call was there already");
         let admission = self.floor.enter(&call, &self.queue, None, &caller, self.callers, self.now());
