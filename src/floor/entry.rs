@@ -165,3 +165,34 @@ impl Floor {
         first.unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::acd::fact::Asker;
+    use crate::acd::settings::{AgentSettings, Language};
+
+    /// Q38, Q102: a caller who was held between two connections, after somebody passed the caller on, has no place yet.
+    #[test]
+    fn q38_a_caller_who_was_passed_on_is_judged() {
+        let floor = Floor::new(Box::new(|| {}), Box::new(|_, _| {}));
+        let (agent, queue) = (AgentId::new("1001").unwrap(), QueueNumber::new("99900").unwrap());
+        let agents = [AgentSettings::new(agent.clone(), "Anna".into())];
+        let mut full = QueueSettings::new(queue.clone(), "Service".into(), vec![agent.clone()], Language("en".into()));
+        full.max_callers = Some(1);
+        floor.configure(&agents, &[full], Now::default());
+        floor.log_in(&agent, &queue, &Asker::Operator, Now::default());
+        let enters = |call: &str, passed_on| {
+            let caller = Caller { passed_on, ..Caller::default() };
+            let (call, held) = (CallId::new(call).unwrap(), Rank::new(Wall(1), 0));
+            match floor.enter(&call, &queue, Some(held), &caller, 0, Now::default()) {
+                Admission::At { refused, .. } => refused,
+                Admission::NoSuchQueue => panic!("no such queue"),
+            }
+        };
+        assert_eq!(enters("a", false), None);
+        assert_eq!(enters("b", false), None, "a kept place");
+        assert_eq!(enters("c", true), Some(RefusalCause::Full));
+    }
+}
