@@ -11,7 +11,8 @@ use super::store::Numbered;
 /// The records of all calls, offers and conversations that have begun and not ended.
 #[derive(Debug, Default)]
 pub struct Unended {
-    all: BTreeMap<u64, Record>,
+    /// Boxed, because the nodes of the map are only half full.
+    all: BTreeMap<u64, Box<Record>>,
     waiting: HashMap<CallId, u64>,
     offers: HashMap<OfferId, u64>,
     talks: HashMap<OfferId, u64>,
@@ -50,7 +51,7 @@ impl Unended {
             self.all.remove(&before);
         }
         if begun {
-            self.all.insert(*number, record.clone());
+            self.all.insert(*number, Box::new(record.clone()));
         }
     }
 
@@ -67,7 +68,7 @@ impl Unended {
                 Fact::OfferMade { .. } => &mut into.offers,
                 _ => &mut into.conversations,
             };
-            kind.push(record.clone());
+            kind.push(Record::clone(record));
         }
     }
 }

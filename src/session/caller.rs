@@ -60,7 +60,7 @@ async fn serve(
         // Boxed, so that this rare case takes no space in the task of every call.
         Err(earlier) => return Box::pin(handover::wait(shared, &connection, &mut events, &call, earlier)).await,
     };
-    let mut session = Session::new(shared, settings, connection, *call, dialled, wake.clone());
+    let mut session = Session::new(shared, settings, connection, call, dialled, wake.clone());
     session.begin();
     let mut draining = shared.draining.clone();
     while !session.call.is_finished() {
@@ -105,12 +105,13 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// Admits the call to the floor, which notifies `wake` when something has changed for the caller.
+    /// Admits the call to the floor, which notifies `wake` when something has changed for the caller. Frees `new`, of which
+    /// only the channel is kept.
     fn new(
         shared: &'a Arc<Shared>,
         settings: Arc<Settings>,
         connection: Connection,
-        new: NewCall,
+        new: Box<NewCall>,
         dialled: QueueNumber,
         wake: Arc<Notify>,
     ) -> Self {
