@@ -22,6 +22,11 @@ const MOST_LINES: usize = 8192;
 /// The maximum number of bytes in those lines: a line may contain a peer's whole error reply.
 const MOST_BYTES: usize = 8 << 20;
 
+/// How long the writing thread lets lines gather after the first one, and how many it writes at once: waking and writing
+/// for every line cost a tenth of the daemon's CPU time (measured).
+const GATHERS: Duration = Duration::from_millis(2);
+const TOGETHER: u64 = 64;
+
 /// How long the end of the process waits until the last lines are written.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
@@ -178,7 +183,7 @@ impl Output {
 fn write_all(file: &mut impl Write, waiting: &Receiver<Vec<u8>>, backlog: &Backlog) {
     let mut reported = lost_lines();
     loop {
-        let line = match waiting.try_recv() {
+        let mut lines = match waiting.try_recv() {
             Ok(line) => line,
             Err(TryRecvError::Disconnected) => return,
             Err(TryRecvError::Empty) => {
@@ -189,15 +194,23 @@ fn write_all(file: &mut impl Write, waiting: &Receiver<Vec<u8>>, backlog: &Backl
                     reported = lost;
                 }
                 let Ok(line) = waiting.recv() else { return };
+                std::thread::sleep(GATHERS);
                 line
             }
         };
-        if file.write_all(&line).is_err() {
-            // Nobody reads the log: reporting each loss would be useless.
-            LOST.fetch_add(1, Ordering::Relaxed);
-            reported = reported.saturating_add(1);
+        let mut count = 1;
+        while count < TOGETHER
+            && let Ok(line) = waiting.try_recv()
+        {
+            lines.extend(line);
+            count += 1;
         }
-        backlog.take(line.len());
+        if file.write_all(&lines).is_err() {
+            // Nobody reads the log: reporting each loss would be useless.
+            LOST.fetch_add(count, Ordering::Relaxed);
+            reported = reported.saturating_add(count);
+        }
+        backlog.take(lines.len());
     }
 }
 
@@ -258,15 +271,16 @@ mod tests {
         let (wrote, written) = channel();
         let output = Output::to(Slow(reading, wrote)).unwrap();
         let before = lost_lines();
-        // The writing thread has already taken one of them.
-        for _ in 0..MOST_LINES + 11 {
+        // The writing thread has already taken some of them.
+        for _ in 0..MOST_LINES as u64 + TOGETHER + 10 {
             output.put(b"x\n");
         }
-        assert!((10..=11).contains(&(lost_lines() - before)));
+        let lost = lost_lines() - before;
+        assert!((10..=10 + TOGETHER).contains(&lost), "{lost}");
         output.put(&[b'x'; MOST_BYTES]);
-        assert!((11..=12).contains(&(lost_lines() - before)), "neither does a line of any length wait");
+        assert_eq!(lost_lines() - before, lost + 1, "neither does a line of any length wait");
         read.send(()).unwrap();
-        assert_eq!(written.recv().unwrap(), b"x\n");
+        assert!(written.recv().unwrap().starts_with(b"x\n"));
         drop(read);
         output.flush_within(Duration::from_secs(60));
         output.put(b"again\n");
