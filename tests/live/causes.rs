@@ -78,6 +78,7 @@ fn a_refusal_after_ringing_is_recorded_with_its_own_cause(lab: &Lab) {
     lab.log_in("99900", &["1001", "1002", "1003"]);
     let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
     let ring = lab.phone("1003").rings(SOON);
+    missed(lab, MissCause::Cancelled);
     let told = [("1001".to_owned(), MissCause::Unavailable), ("1002".to_owned(), MissCause::Cancelled)];
     assert_eq!(misses(lab), told);
     caller.hang_up();
@@ -119,6 +120,7 @@ fn a_forward_never_leads_into_a_queue(lab: &Lab) {
     lab.log_in("99900", &["1001", "1002"]);
     let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
     let ring = lab.phone("1002").rings(SOON);
+    missed(lab, MissCause::Refused { sip_status: 482 });
     assert_eq!(misses(lab), [("1001".to_owned(), MissCause::Refused { sip_status: 482 })]);
     let entered = lab.daemon().facts().iter().filter(|r| matches!(r.fact, Fact::CallEntered { .. })).count();
     assert_eq!(entered, 1);
