@@ -150,6 +150,7 @@ async fn q21_thousands_of_hostile_connections_disturb_no_call() {
         ("call_entered", CALLS),
         ("conversation_ended", CALLS),
         ("offer_made", CALLS),
+        ("shift_began", AGENTS),
     ];
     assert_eq!(kinds, expected.map(|(kind, count)| (kind.to_owned(), u32::try_from(count).unwrap())).into());
 }
