@@ -148,10 +148,15 @@ impl Daemon {
         said.lines.iter().map(|line| format!("    {}\n", readable(line))).collect()
     }
 
+    /// The output of the program, asked for the running daemon.
+    pub fn ask(&self, arguments: &[&str]) -> std::process::Output {
+        Command::new(PROGRAM).args(arguments).arg("--config").arg(&self.file).output().expect("the daemon's program")
+    }
+
     /// Rewrites the file and makes the daemon reload it.
     pub fn reload(&self, switch: &Switch, queues: &str) -> std::process::Output {
         write(&self.file, switch, &[], queues);
-        Command::new(PROGRAM).args(["reload", "--config"]).arg(&self.file).output().expect("the daemon's program")
+        self.ask(&["reload"])
     }
 
     /// The path of the store.
@@ -162,8 +167,7 @@ impl Daemon {
     /// The output of `freeswitch-queue status --json`.
     #[track_caller]
     pub fn status(&self) -> Value {
-        let told = Command::new(PROGRAM).args(["status", "--json", "--config"]).arg(&self.file).output();
-        let told = told.expect("the daemon's program");
+        let told = self.ask(&["status", "--json"]);
         assert!(told.status.success(), "status: {}", String::from_utf8_lossy(&told.stderr));
         serde_json::from_slice(&told.stdout).expect("JSON")
     }

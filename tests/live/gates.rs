@@ -13,6 +13,7 @@ crate::cases!("gates":
     a_full_queue_plays_its_message_without_music_and_transfers,
     a_refusal_outlives_the_daemon,
     a_queue_where_nobody_may_wait_takes_as_many_callers_as_phones,
+    a_transferred_caller_finds_a_full_queue,
     a_caller_over_the_limit_of_conversations_waits_although_an_agent_is_free,
 );
 
@@ -111,6 +112,29 @@ fn a_queue_where_nobody_may_wait_takes_as_many_callers_as_phones(lab: &Lab) {
         }
         call.over(SOON);
     }
+}
+
+/// Q38, Q102: the connection of the conversation is still open when the caller comes to the next queue.
+fn a_transferred_caller_finds_a_full_queue(lab: &Lab) {
+    lab.serve(
+        "  - { number: \"99900\", name: Sales, participants: [\"1001\"] }\n  \
+         - { number: \"99901\", name: Support, participants: [\"1002\"], max_callers: 1 }\n",
+    );
+    lab.log_in("99900", &["1001"]);
+    lab.log_in("99901", &["1002"]);
+    let waits = lab.call(&From::outside("0791111111", "Anna"), "99901");
+    let rung = lab.phone("1002").rings(SOON);
+    let caller = lab.call(&From::outside("0792222222", "Hans"), "99900");
+    let ring = lab.phone("1001").rings(SOON);
+    ring.connects(&caller);
+    ring.transfer("99901");
+    assert!(!refused(lab, 0));
+    caller.over(SOON);
+    ring.over(SOON);
+    assert!(!waits.is_over(), "the caller who was there waits on");
+    waits.hang_up();
+    rung.cancelled(SOON);
+    waits.over(SOON);
 }
 
 fn a_caller_over_the_limit_of_conversations_waits_although_an_agent_is_free(lab: &Lab) {

@@ -13,6 +13,7 @@ crate::cases!("logins":
     a_lamp_key_logs_in_like_the_code,
     a_lamp_key_for_the_own_agent_toggles,
     a_lamp_shows_a_login,
+    a_command_logs_in_and_out,
     the_authenticated_user_counts_not_the_from_header,
     an_unknown_caller_is_refused,
     a_user_of_the_same_name_in_another_domain_is_a_different_user,
@@ -98,6 +99,19 @@ fn a_lamp_shows_a_login(lab: &Lab) {
     late.shows(false, SOON);
     out.over(SOON);
     assert!(!other.ever_lit(), "the lamp of another agent was lit");
+}
+
+/// Q14, Q16: an agent who is logged in by command is rung, and the lamp shows it.
+fn a_command_logs_in_and_out(lab: &Lab) {
+    lab.serve(ONE);
+    let lamp = lab.lamp("1005", "*4199900*1001");
+    lamp.shows(false, SOON);
+    assert!(lab.daemon().ask(&["login", "1001", "99900"]).status.success());
+    lamp.shows(true, SOON);
+    let caller = lab.call(&From::outside("0791234567", "Hans"), "99900");
+    lab.phone("1001").rings(SOON).serves(caller);
+    assert!(lab.daemon().ask(&["logout", "1001"]).status.success());
+    lamp.shows(false, SOON);
 }
 
 /// Q14.
