@@ -474,7 +474,7 @@ pub enum Fact {
         by: Asker,
     },
     /// An agent logged in after having been out of all queues: a shift begins (Q35). It begins with the least work of
-    /// those present in the queue, not with none.
+    /// those logged in to any of the agent's queues, not with none.
     ShiftBegan {
         /// The agent.
         agent: AgentId,

@@ -142,7 +142,7 @@ pub enum Choice {
     Pass,
 }
 
-/// What is held for callers ahead: the free agents, and the conversations that may yet begin (Q38).
+/// The free agents and the conversations that may yet begin (Q38), as far as they are held for callers ahead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     /// The one free agent who is not held.
@@ -166,7 +166,7 @@ pub fn look(queue: &Queue, rank: Rank, bench: &Bench, held: Option<&Held>, now: 
     let no_room = held.zip(queue.room()).is_some_and(|(held, room)| room <= held.callers);
     let simultaneous = bench.settings.strategy == Strategy::Simultaneous;
     let random = bench.settings.strategy == Strategy::Random;
-    let last_offered = queue.last_offered().filter(|_| bench.settings.strategy == Strategy::RoundRobin).cloned();
+    let last_offered = queue.last_offered().filter(|_| bench.settings.strategy == Strategy::RoundRobin);
     let pass = (Choice::Pass, 0);
     let Some(w) = queue.peek(rank) else { return pass };
     let at_most = if simultaneous { bench.settings.ring_at_most } else { 1 };
@@ -193,7 +193,7 @@ pub fn look(queue: &Queue, rank: Rank, bench: &Bench, held: Option<&Held>, now: 
     } else if random {
         bench.draw(shuffle(w.seed, round), may).cloned().into_iter().collect()
     } else {
-        bench.around(last_offered.as_ref()).find(may).cloned().into_iter().collect()
+        bench.around(last_offered).find(may).cloned().into_iter().collect()
     };
     if !chosen.is_empty() {
         return (Choice::Ring(chosen), round);

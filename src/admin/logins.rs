@@ -55,7 +55,9 @@ pub(super) async fn change(daemon: &Daemon, whose: &Whose, login: bool) -> Login
     let Whose { agent, .. } = whose;
     let config = daemon.config();
     if config.agents.iter().all(|known| known.id != *agent) {
-        return LoginsChanged::Refused(vec![format!("the configuration has no agent {agent}")]);
+        return LoginsChanged::Refused(vec![format!(
+            "the configuration has no agent {agent}; the id is the one in `agents`"
+        )]);
     }
     let queues: Vec<QueueNumber> = match (&whose.queue, login) {
         (Some(queue), _) => vec![queue.clone()],
@@ -66,7 +68,9 @@ pub(super) async fn change(daemon: &Daemon, whose: &Whose, login: bool) -> Login
     };
     if queues.is_empty() {
         return match login {
-            true => LoginsChanged::Refused(vec![format!("{agent} is a participant of no queue")]),
+            true => LoginsChanged::Refused(vec![format!(
+                "{agent} is a participant of no queue; add the agent to one, and reload"
+            )]),
             false => LoginsChanged::Done(vec![format!("{agent} is logged in to no queue")]),
         };
     }
@@ -77,7 +81,9 @@ pub(super) async fn change(daemon: &Daemon, whose: &Whose, login: bool) -> Login
         .collect();
     let (mut said, mut well) = (Vec::new(), true);
     for change in begun {
-        let (done, line) = change.await.unwrap_or_else(|error| (false, format!("the daemon failed: {error}")));
+        let (done, line) = change
+            .await
+            .unwrap_or_else(|error| (false, format!("the daemon failed ({error}); report its log as a defect")));
         well &= done;
         said.push(line);
     }
@@ -92,9 +98,11 @@ async fn change_one(controller: Arc<Controller>, agent: AgentId, queue: QueueNum
     let is_now = if login { "logged in to" } else { "logged out of" };
     match answer {
         LoginAnswer::Done => (true, format!("{agent} is {is_now} {queue}")),
-        LoginAnswer::Refused(LoginRefusal::NoSuchQueue) => (false, format!("the configuration has no queue {queue}")),
+        LoginAnswer::Refused(LoginRefusal::NoSuchQueue) => {
+            (false, format!("the configuration has no queue {queue}; name it by its `number`"))
+        }
         LoginAnswer::Refused(LoginRefusal::NotAMember) => {
-            (false, format!("{agent} is no participant of queue {queue}"))
+            (false, format!("{agent} is no participant of queue {queue}; add the agent there, and reload"))
         }
         LoginAnswer::Failed => (
             false,

@@ -86,17 +86,11 @@ impl Dispatcher {
         if self.benches.get(queue).is_some_and(|b| Arc::ptr_eq(b.settings(), &settings)) {
             return;
         }
-        let mut bench = Bench::new(settings.clone());
-        for agent in &settings.participants {
-            let free = self
-                .floor
-                .agent(agent, |a| a.available(queue).is_ok().then(|| (a.last_conversation_end(), *a.shift())));
-            if let Some(Some((last, shift))) = free {
-                bench.seat(agent, last, shift);
-                let seats = self.seated.entry(agent.clone()).or_default();
-                if !seats.contains(queue) {
-                    seats.push(queue.clone());
-                }
+        let Some(bench) = self.floor.bench(queue) else { return };
+        for agent in bench.agents() {
+            let seats = self.seated.entry(agent.clone()).or_default();
+            if !seats.contains(queue) {
+                seats.push(queue.clone());
             }
         }
         if settings.strategy == Strategy::Simultaneous {

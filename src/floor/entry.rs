@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::acd::agent::Agent;
 use crate::acd::fact::{Fact, RefusalCause, TimeoutCause};
 use crate::acd::gate::{is_anybody_left, is_full};
 use crate::acd::ids::{AgentId, CallId, QueueNumber};
@@ -42,7 +41,7 @@ pub struct Caller {
     pub came: Duration,
 }
 
-/// What became of a caller who came to a queue.
+/// The answer of a queue to a caller who comes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// There is no such queue.
@@ -143,18 +142,6 @@ impl Floor {
         })
     }
 
-    /// The free agents of a queue.
-    fn bench(&self, queue: &QueueNumber) -> Option<Bench> {
-        let mut bench = Bench::new(self.participants(queue)?);
-        for agent in self.queue(queue, |q| q.logged_in().clone()).unwrap_or_default() {
-            let free = |a: &Agent| a.available(queue).is_ok().then(|| (a.last_conversation_end(), *a.shift()));
-            if let Some((last, shift)) = self.agent(&agent, free).flatten() {
-                bench.seat(&agent, last, shift);
-            }
-        }
-        Some(bench)
-    }
-
     /// The first callers of a queue for whom an agent may be chosen, `most` of them.
     fn first_to_serve(&self, queue: &QueueNumber, most: usize) -> Vec<(Rank, QueueNumber)> {
         let first = self.queue(queue, |q| {
@@ -171,17 +158,12 @@ impl Floor {
 mod tests {
     use super::*;
     use crate::acd::fact::Asker;
-    use crate::acd::settings::{AgentSettings, Language};
+    use crate::floor::testing::open;
 
     /// Q38, Q102: a caller who was held between two connections, after somebody passed the caller on, has no place yet.
     #[test]
     fn q38_a_caller_who_was_passed_on_is_judged() {
-        let floor = Floor::new(Box::new(|| {}), Box::new(|_, _| {}));
-        let (agent, queue) = (AgentId::new("1001").unwrap(), QueueNumber::new("99900").unwrap());
-        let agents = [AgentSettings::new(agent.clone(), "Anna".into())];
-        let mut full = QueueSettings::new(queue.clone(), "Service".into(), vec![agent.clone()], Language("en".into()));
-        full.max_callers = Some(1);
-        floor.configure(&agents, &[full], Now::default());
+        let (floor, [agent], [queue]) = open(["1001"], ["99900"], |queue| queue.max_callers = Some(1));
         floor.log_in(&agent, &queue, &Asker::Operator, Now::default());
         let enters = |call: &str, passed_on| {
             let caller = Caller { passed_on, ..Caller::default() };

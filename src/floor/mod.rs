@@ -13,6 +13,9 @@ mod registrations;
 mod resume;
 mod roster;
 mod supervision;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod testing;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -7,6 +7,7 @@ use crate::acd::agent::{Activity, Agent};
 use crate::acd::fact::{Asker, CancelCause, Fact, Record, TimeoutCause};
 use crate::acd::feature::Authenticated;
 use crate::acd::ids::{AgentId, OfferId, QueueNumber};
+use crate::acd::pairing::Bench;
 use crate::acd::queue::{Queue, Reconfigured};
 use crate::acd::settings::{AgentSettings, QueueSettings};
 use crate::acd::shift::Shift;
@@ -87,6 +88,18 @@ impl Floor {
             self.agent_changed(&id);
         }
         logged_out
+    }
+
+    /// The free agents of a queue that takes callers.
+    pub fn bench(&self, queue: &QueueNumber) -> Option<Bench> {
+        let mut bench = Bench::new(self.participants(queue)?);
+        for agent in self.queue(queue, |q| q.logged_in().clone()).unwrap_or_default() {
+            let free = |a: &Agent| a.available(queue).is_ok().then(|| (a.last_conversation_end(), *a.shift()));
+            if let Some((last, shift)) = self.agent(&agent, free).flatten() {
+                bench.seat(&agent, last, shift);
+            }
+        }
+        Some(bench)
     }
 
     fn configure_queue(&self, number: &QueueNumber, settings: &QueueSettings, now: Now) {
@@ -284,19 +297,12 @@ mod tests {
     use super::*;
     use crate::acd::fact::EndedBy;
     use crate::acd::ids::CallId;
-    use crate::acd::settings::Language;
+    use crate::floor::testing::open;
 
     /// Q35: a shift begins with the first login, with the least work of those present; a second login changes nothing.
     #[test]
     fn q35_a_shift_begins_beside_those_present() {
-        let floor = Floor::new(Box::new(|| {}), Box::new(|_, _| {}));
-        let agents = ["1001", "1002"].map(|id| AgentSettings::new(AgentId::new(id).unwrap(), id.into()));
-        let ids: Vec<AgentId> = agents.iter().map(|agent| agent.id.clone()).collect();
-        let numbers = ["99900", "99901"].map(|number| QueueNumber::new(number).unwrap());
-        let queue = |number: &QueueNumber| {
-            QueueSettings::new(number.clone(), "Service".into(), ids.clone(), Language("en".into()))
-        };
-        floor.configure(&agents, &numbers.each_ref().map(queue), Now::default());
+        let (floor, ids, numbers) = open(["1001", "1002"], ["99900", "99901"], |_| {});
         let log_in =
             |agent: &AgentId, queue: &QueueNumber| floor.log_in(agent, queue, &Asker::Operator, Now::default());
         let calls = |agent: &AgentId| floor.agent(agent, |a| a.shift().calls).unwrap();

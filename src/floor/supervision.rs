@@ -170,18 +170,13 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
 
     use super::*;
-    use crate::acd::settings::{AgentSettings, Language, QueueSettings};
+    use crate::floor::testing::open;
 
     /// Q22: a session learns that its leg is gone, and releases the agent itself; for a call without a session the
     /// floor does.
     #[test]
     fn q22_a_repair_tells_the_call() {
-        let floor = Floor::new(Box::new(|| {}), Box::new(|_, _| {}));
-        let (agent, queue) = (AgentId::new("1001").unwrap(), QueueNumber::new("99900").unwrap());
-        let agents = [AgentSettings::new(agent.clone(), "Anna".into())];
-        let name = "Service".into();
-        let queues = [QueueSettings::new(queue.clone(), name, vec![agent.clone()], Language("en".into()))];
-        floor.configure(&agents, &queues, Now::default());
+        let (floor, [agent], [queue]) = open(["1001"], ["99900"], |_| {});
         let call = CallId::new("c").unwrap();
         let key =
             OfferKey { offer: OfferId(uuid::Uuid::from_u128(1)), call: call.clone(), queue, agent: agent.clone() };

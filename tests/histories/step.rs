@@ -157,7 +157,7 @@ pub(crate) enum Change {
     OnTo(u8),
     MaxCallers(Option<u32>),
     MaxConversations(Option<u32>),
-    /// What callers get whom a full queue does not let in.
+    /// The message and the action for callers whom a full queue does not let in.
     Full(bool, u8),
     Removed(bool),
 }
