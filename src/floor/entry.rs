@@ -158,7 +158,7 @@ impl Floor {
 mod tests {
     use super::*;
     use crate::acd::fact::Asker;
-    use crate::floor::testing::open;
+    use crate::floor::tests::open;
 
     /// Q38, Q102: a caller who was held between two connections, after somebody passed the caller on, has no place yet.
     #[test]

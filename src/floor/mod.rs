@@ -13,9 +13,6 @@ mod registrations;
 mod resume;
 mod roster;
 mod supervision;
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod testing;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -582,3 +579,7 @@ impl Floor {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -297,7 +297,7 @@ mod tests {
     use super::*;
     use crate::acd::fact::EndedBy;
     use crate::acd::ids::CallId;
-    use crate::floor::testing::open;
+    use crate::floor::tests::open;
 
     /// Q35: a shift begins with the first login, with the least work of those present; a second login changes nothing.
     #[test]

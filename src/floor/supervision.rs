@@ -170,7 +170,7 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
 
     use super::*;
-    use crate::floor::testing::open;
+    use crate::floor::tests::open;
 
     /// Q22: a session learns that its leg is gone, and releases the agent itself; for a call without a session the
     /// floor does.
